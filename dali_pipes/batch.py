@@ -1,0 +1,153 @@
+"""What leaves the input pipeline: a batch of clips, each rendered as one or more views.
+
+Shape letters: N clips, T frames, H height, W width, C = 3 colour channels, B = N * T.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+PADDING_POSITION = -1
+
+
+@dataclass(frozen=True)
+class View:
+    """One rendering of every clip in a batch.
+
+    Args:
+        data_NTHWC: uint8 RGB frames, contiguous. ``frames_BCHW`` is channels-last without a copy.
+        frame_index_NT: int64, the number of each frame in the output order of a full decode.
+        valid_NT: bool, False where a clip is shorter than T and the frame is a repetition.
+
+    Raises:
+        TypeError, ValueError: a tensor has another dtype or shape than stated here.
+    """
+
+    data_NTHWC: Tensor
+    frame_index_NT: Tensor
+    valid_NT: Tensor
+
+    def __post_init__(self) -> None:
+        _expect("data_NTHWC", self.data_NTHWC, torch.uint8, 5)
+        _expect("frame_index_NT", self.frame_index_NT, torch.int64, 2)
+        _expect("valid_NT", self.valid_NT, torch.bool, 2)
+        clips_frames = tuple(self.data_NTHWC.shape[:2])
+        if self.data_NTHWC.shape[-1] != 3:
+            raise ValueError(
+                f"data_NTHWC: expected 3 colour channels last, found shape {tuple(self.data_NTHWC.shape)}."
+            )
+        for name, tensor in (("frame_index_NT", self.frame_index_NT), ("valid_NT", self.valid_NT)):
+            if tuple(tensor.shape) != clips_frames:
+                raise ValueError(
+                    f"{name}: expected (N, T) = {clips_frames} as in data_NTHWC, found {tuple(tensor.shape)}."
+                )
+        if not self.data_NTHWC.is_contiguous():
+            raise ValueError(
+                "data_NTHWC: expected contiguous frames, so that frames_BCHW is channels-last without a copy; "
+                f"found strides {self.data_NTHWC.stride()}."
+            )
+
+    @property
+    def num_frames(self) -> int:
+        return self.data_NTHWC.shape[1]
+
+    @property
+    def frames_BCHW(self) -> Tensor:
+        """The frames as a 2-D network wants them: shape (N*T, C, H, W), channels-last, sharing memory."""
+        return self.data_NTHWC.flatten(0, 1).permute(0, 3, 1, 2)
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> View:
+        return View(
+            self.data_NTHWC.to(device, non_blocking=non_blocking),
+            self.frame_index_NT.to(device, non_blocking=non_blocking),
+            self.valid_NT.to(device, non_blocking=non_blocking),
+        )
+
+
+@dataclass(frozen=True)
+class ClipBatch:
+    """N clips with their labels and where they came from.
+
+    Args:
+        views: name ("teacher", "student") -> View. All views hold the same clips, the same crop and flip.
+        labels_N: int64 class numbers.
+        ids_N: int64 row of each clip in the manifest (the clip that is shown, after a substitution).
+        positions_N: int64 place in the endless order of training, or in the list in evaluation;
+            ``PADDING_POSITION`` marks a clip that only fills up the last batch of an evaluation.
+        substituted_N: bool, True where the planned clip could not be read and another stands in.
+    """
+
+    views: Mapping[str, View]
+    labels_N: Tensor
+    ids_N: Tensor
+    positions_N: Tensor
+    substituted_N: Tensor
+
+    def __post_init__(self) -> None:
+        if not self.views:
+            raise ValueError("views: expected at least one view, found none.")
+        _expect("labels_N", self.labels_N, torch.int64, 1)
+        _expect("ids_N", self.ids_N, torch.int64, 1)
+        _expect("positions_N", self.positions_N, torch.int64, 1)
+        _expect("substituted_N", self.substituted_N, torch.bool, 1)
+        sizes = {
+            "labels_N": len(self.labels_N),
+            "ids_N": len(self.ids_N),
+            "positions_N": len(self.positions_N),
+            "substituted_N": len(self.substituted_N),
+            **{f"views[{name!r}]": view.data_NTHWC.shape[0] for name, view in self.views.items()},
+        }
+        if len(set(sizes.values())) != 1:
+            raise ValueError(f"expected the same number of clips everywhere, found {sizes}.")
+
+    @property
+    def num_clips(self) -> int:
+        return len(self.labels_N)
+
+    @property
+    def padding_N(self) -> Tensor:
+        """bool, True where the clip only fills up the batch and must not be counted."""
+        return self.positions_N == PADDING_POSITION
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> ClipBatch:
+        """The batch on ``device``; tensors already there are not copied."""
+        return ClipBatch(
+            {name: view.to(device, non_blocking=non_blocking) for name, view in self.views.items()},
+            self.labels_N.to(device, non_blocking=non_blocking),
+            self.ids_N.to(device, non_blocking=non_blocking),
+            self.positions_N.to(device, non_blocking=non_blocking),
+            self.substituted_N.to(device, non_blocking=non_blocking),
+        )
+
+
+class Loader(Protocol):
+    """What the trainer and the evaluator need; ClipLoader and SyntheticLoader are of this form.
+
+    A training loader iterates without end, from the batch it was built for. An evaluation loader yields one pass
+    over its list, the same number of batches on every rank, each time it is iterated.
+    """
+
+    @property
+    def num_clips(self) -> int:
+        """Clips in an epoch, over all ranks."""
+        ...
+
+    def __iter__(self) -> Iterator[ClipBatch]: ...
+
+    def close(self) -> None:
+        """End worker processes and free memory. May be called twice."""
+        ...
+
+
+def _expect(name: str, tensor: Tensor, dtype: torch.dtype, num_dims: int) -> None:
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name}: expected a torch.Tensor, found {type(tensor).__name__}.")
+    if tensor.dtype != dtype:
+        raise TypeError(f"{name}: expected {dtype}, found {tensor.dtype}.")
+    if tensor.ndim != num_dims:
+        raise ValueError(f"{name}: expected {num_dims} dimensions, found shape {tuple(tensor.shape)}.")

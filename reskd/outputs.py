@@ -1,0 +1,27 @@
+"""What every recogniser returns.
+
+Shape letters: N clips, T frames (of the features, which may be fewer than of the clip), D feature channels,
+H W feature grid, K classes, E code size.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class RecognizerOutput(NamedTuple):
+    """Answers and features of a batch of clips.
+
+    Attributes:
+        logits_NK: class scores of each clip, before softmax.
+        features_NTDHW: last feature map before pooling, frame by frame; ``flatten(0, 1)`` is channels-last.
+        frame_logits_NTK: class scores of each frame, where the model has them.
+        code_NE: one vector a clip, where the model has it (fewer-frames models).
+    """
+
+    logits_NK: Tensor
+    features_NTDHW: Tensor
+    frame_logits_NTK: Tensor | None = None
+    code_NE: Tensor | None = None
