@@ -1,0 +1,118 @@
+"""The processes of one run, started by torchrun or alone: who am I, and the few collectives outside DDP.
+
+NCCL joins GPUs, gloo joins CPUs. A run without torchrun is a world of one, and no process group exists.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+DeviceChoice = Literal["auto", "cpu", "cuda"]
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+@dataclass(frozen=True)
+class World:
+    """One process's place among the processes of a run."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+
+def choose_device(choice: DeviceChoice, local_rank: int = 0) -> torch.device:
+    """Raises ValueError when CUDA is asked for and not there, or there are fewer GPUs than processes."""
+    if choice == "cpu" or (choice == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ValueError("device=cuda: expected a CUDA GPU, found none; set device=cpu, or run tools/doctor.py.")
+    if local_rank >= torch.cuda.device_count():
+        raise ValueError(
+            f"expected one GPU a process, found {torch.cuda.device_count()} GPUs and local rank {local_rank}; "
+            "start torchrun with a smaller --nproc-per-node, or set device=cpu."
+        )
+    return torch.device("cuda", local_rank)
+
+
+@contextmanager
+def joined_world(device: DeviceChoice = "auto", *, timeout_minutes: float = 60) -> Iterator[World]:
+    """The world of this process for the time of a run; torchrun's environment variables tell its size."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    rank = int(os.environ.get("RANK", "0"))
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    torch_device = choose_device(device, local_rank)
+    if torch_device.type == "cuda":
+        torch.cuda.set_device(torch_device)
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        _die_with_parent()
+    if size == 1:
+        yield World(0, 1, torch_device)
+        return
+    backend = "nccl" if torch_device.type == "cuda" else "gloo"
+    dist.init_process_group(
+        backend,
+        timeout=timedelta(minutes=timeout_minutes),
+        device_id=torch_device if torch_device.type == "cuda" else None,
+    )
+    try:
+        yield World(rank, size, torch_device)
+    finally:
+        dist.destroy_process_group()
+
+
+def _die_with_parent() -> None:
+    """A torchrun agent that is killed with SIGKILL must not leave its ranks behind."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def barrier(world: World) -> None:
+    if world.size > 1:
+        dist.barrier()
+
+
+def mean_over_ranks(values: Tensor, world: World) -> Tensor:
+    """The elementwise mean over ranks of a float tensor of equal shape on every rank."""
+    if world.size == 1:
+        return values
+    values = values.clone()
+    dist.all_reduce(values)
+    return values / world.size
+
+
+def minimum_over_ranks(number: int, world: World) -> int:
+    if world.size == 1:
+        return number
+    holder = torch.tensor([number], device=world.device)
+    dist.all_reduce(holder, op=dist.ReduceOp.MIN)
+    return int(holder.item())
+
+
+def gather_rows(rows: Tensor, world: World) -> Tensor:
+    """All ranks' rows, rank after rank, on every rank. Every rank must bring the same shape."""
+    if world.size == 1:
+        return rows
+    parts = [torch.empty_like(rows) for _ in range(world.size)]
+    dist.all_gather(parts, rows.contiguous())
+    return torch.cat(parts)
+
+
+def broadcast_buffers(module: torch.nn.Module, world: World) -> None:
+    """Give every rank rank 0's buffers. DDP does this at each forward; evaluation needs it after the last one."""
+    if world.size > 1:
+        for buffer in module.buffers():
+            dist.broadcast(buffer, src=0)

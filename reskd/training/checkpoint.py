@@ -1,0 +1,66 @@
+"""Checkpoints that are whole or not there, and that hold all that resume, export and predict need.
+
+Note [No generator state]
+Order, crops and flips are functions of the position, and torch's generators are reseeded at every step from (seed,
+step, rank). So a checkpoint holds no random state, and a run may be resumed by any number of processes.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+SCHEMA_VERSION = 1
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write ``state`` so that ``path`` is at every moment either the old file or the new one, even if power fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            torch.save({"schema_version": SCHEMA_VERSION, **state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """The state saved at ``path``, on the CPU. Only tensors and plain values are ever unpickled.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file; not one of our checkpoints, or of another schema version.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a checkpoint at {path}, found no such file.")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(
+            f"expected a checkpoint at {path}, found a file that torch cannot read: {_first_line(error)}"
+        ) from None
+    found = state.get("schema_version") if isinstance(state, dict) else None
+    if found != SCHEMA_VERSION:
+        raise ValueError(
+            f"expected a checkpoint of schema version {SCHEMA_VERSION} at {path}, found {found!r}; "
+            "use a checkpoint written by tools/train.py of this version."
+        )
+    return state
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

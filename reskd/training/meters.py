@@ -1,0 +1,119 @@
+"""Numbers for people: means kept on the device, where the time goes, and the files they are written to."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from reskd.distributed import World, mean_over_ranks
+
+T = TypeVar("T")
+
+
+class RunningMeans:
+    """Sums of 0-d tensors by name, on their device; ``pop`` is the only place that waits for the device."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
+
+    def update(self, values: Mapping[str, Tensor]) -> None:
+        for name, value in values.items():
+            value = value.detach().double() if value.device.type == "cpu" else value.detach().float()
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self._count += 1
+
+    def pop(self, world: World) -> tuple[dict[str, float], int]:
+        """The means since the last call, over updates and ranks, and the number of updates of one rank."""
+        names = sorted(self._sums)
+        means = mean_over_ranks(torch.stack([self._sums[name] for name in names]), world) / self._count
+        count, self._sums, self._count = self._count, {}, 0
+        return dict(zip(names, means.tolist(), strict=True)), count
+
+
+class WaitClock:
+    """Time spent waiting for data against all time, since the last ``pop``. Seconds of wall time."""
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def timed(self, batches: Iterable[T]) -> Iterator[T]:
+        iterator = iter(batches)
+        while True:
+            before = time.perf_counter()
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                return
+            self._waited += time.perf_counter() - before
+            yield batch
+
+    def pop(self) -> tuple[float, float]:
+        """(elapsed seconds, share of them spent waiting for data)."""
+        elapsed = max(time.perf_counter() - self._started, 1e-9)
+        share = self._waited / elapsed
+        self.restart()
+        return elapsed, share
+
+    def restart(self) -> None:
+        """Leave out what came before: an evaluation, a checkpoint."""
+        self._started, self._waited = time.perf_counter(), 0.0
+
+
+class MetricsWriter:
+    """``metrics.jsonl`` and TensorBoard, from one call. Only rank 0 makes one.
+
+    Args:
+        jsonl: one object a line, each with ``step``; when resuming, lines at or after ``first_step`` are dropped.
+        tensorboard: folder of the events.
+        first_step: the step the run starts or goes on at.
+    """
+
+    def __init__(self, jsonl: Path, tensorboard: Path, *, first_step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        _drop_lines_from(jsonl, first_step)
+        self._file = jsonl.open("a", buffering=1)
+        self._board = SummaryWriter(str(tensorboard), purge_step=first_step or None)
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        for name, value in values.items():
+            self._board.add_scalar(name, value, step)
+
+    def images(self, step: int, name: str, frames_NHWC: Tensor) -> None:
+        """uint8 frames of shape (N, H, W, 3), side by side."""
+        self._board.add_images(name, frames_NHWC.cpu(), step, dataformats="NHWC")
+
+    def __enter__(self) -> MetricsWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._board.close()
+
+
+def _drop_lines_from(jsonl: Path, first_step: int) -> None:
+    """A run killed after its last checkpoint has lines that the resumed run will write again."""
+    if not jsonl.exists():
+        return
+    kept = []
+    for line in jsonl.read_text().splitlines():
+        try:
+            step = json.loads(line)["step"]
+        except (ValueError, KeyError):  # the last line of a killed run may be cut
+            continue
+        if step <= first_step:
+            kept.append(line + "\n")
+    temporary = jsonl.with_suffix(".tmp")
+    temporary.write_text("".join(kept))
+    temporary.replace(jsonl)

@@ -1,0 +1,85 @@
+"""The optimizer and the paper's parameter groups.
+
+TSN's grouping (arXiv:1608.00859 and its public recipes): biases of convolutions and linear layers learn at twice the
+rate and are not decayed, batch-norm parameters are not decayed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from dali_pipes.config import StrictConfig
+
+_NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
+
+
+class OptimizerConfig(StrictConfig):
+    name: Literal["sgd", "adamw"] = Field("sgd", description="update rule")
+    lr: float = Field(gt=0, description="peak learning rate for the global batch size of this config; never rescaled")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
+    nesterov: bool = Field(False, description="Nesterov momentum, of sgd")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="of adamw")
+    weight_decay: float = Field(1e-4, ge=0, description="of convolution and linear weights")
+    bias_lr_factor: float = Field(2.0, gt=0, description="learning rate of biases over that of weights")
+    implementation: Literal["auto", "torch", "apex"] = Field(
+        "auto", description="auto is torch; apex needs NVIDIA's apex (not the package of that name on the index)"
+    )
+
+
+def parameter_groups(module: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
+    """Weights, biases and normalisation parameters, each with its ``lr_factor``; frozen parameters are left out."""
+    weights: list[nn.Parameter] = []
+    biases: list[nn.Parameter] = []
+    norms: list[nn.Parameter] = []
+    for owner in module.modules():
+        for name, parameter in owner.named_parameters(recurse=False):
+            if not parameter.requires_grad:
+                continue
+            group = norms if isinstance(owner, _NORMS) else biases if name == "bias" else weights
+            group.append(parameter)
+    groups: list[dict[str, Any]] = [
+        {"name": "weights", "params": weights, "lr_factor": 1.0, "weight_decay": config.weight_decay},
+        {"name": "biases", "params": biases, "lr_factor": config.bias_lr_factor, "weight_decay": 0.0},
+        {"name": "norms", "params": norms, "lr_factor": 1.0, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def build_optimizer(module: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
+    """Raises ValueError when apex is asked for and NVIDIA's apex is not importable."""
+    groups = parameter_groups(module, config)
+    for group in groups:
+        group["lr"] = config.lr * group["lr_factor"]
+    if config.implementation == "apex":
+        return _build_apex(groups, config)
+    # Fused kernels take GradScaler's found_inf as a tensor, so an fp16 step does not wait for the GPU.
+    fused = all(p.is_cuda for group in groups for p in group["params"])
+    if config.name == "sgd":
+        return torch.optim.SGD(
+            groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=fused or None
+        )
+    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=fused or None)
+
+
+def _build_apex(groups: list[dict[str, Any]], config: OptimizerConfig) -> torch.optim.Optimizer:
+    try:
+        optimizers = importlib.import_module("apex.optimizers")
+        fused_sgd, fused_adam = optimizers.FusedSGD, optimizers.FusedAdam
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"optimizer.implementation=apex: expected NVIDIA's apex, found none ({error}); use the Dockerfile's image, "
+            "build github.com/NVIDIA/apex, or set optimizer.implementation=torch."
+        ) from None
+    if config.name == "sgd":
+        return fused_sgd(groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov)
+    return fused_adam(groups, lr=config.lr, betas=config.betas, adam_w_mode=True)
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["lr_factor"]

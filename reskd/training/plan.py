@@ -1,0 +1,71 @@
+"""How long a run is, and how one step is split over ranks and passes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field
+
+from dali_pipes.config import StrictConfig
+from reskd.training.precision import PrecisionChoice
+
+
+class TrainingConfig(StrictConfig):
+    epochs: float = Field(
+        gt=0, description="passes over the training list; what does not fill a last batch is left out"
+    )
+    global_batch_size: int = Field(ge=1, description="clips per optimizer step, over all ranks and passes")
+    max_clips_per_pass: int | None = Field(
+        None, ge=1, description="most clips a rank runs at once, the rest is accumulated; default: what fits the GPU"
+    )
+    precision: PrecisionChoice = Field("fp32", description="dtype of the networks' arithmetic; parameters stay fp32")
+    clip_norm: float | None = Field(None, gt=0, description="largest norm of the gradient of all parameters together")
+    evaluate_every_epochs: int = Field(1, ge=1, description="validate and maybe write best.pt so often")
+    selection_metric: Literal["top1", "mean_class_accuracy", "map"] = Field("top1", description="chooses best.pt")
+    checkpoint_every_steps: int = Field(500, ge=1, description="write last.pt so often, besides at each epoch's end")
+    keep_every_epochs: int | None = Field(None, ge=1, description="also keep epoch_NNN.pt so often")
+    log_every_steps: int = Field(10, ge=1, description="steps between lines of metrics")
+    deterministic: bool = Field(False, description="on a GPU: slower kernels with the same bits on every run")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps of a run. All counts are clips but for ``world_size`` and ``total_steps``."""
+
+    num_clips: int
+    global_batch_size: int
+    clips_per_pass: int
+    world_size: int
+    total_steps: int
+
+    @classmethod
+    def make(cls, config: TrainingConfig, *, num_clips: int, clips_per_pass: int, world_size: int) -> Plan:
+        """Raises ValueError when the global batch does not split evenly, or is larger than the training list."""
+        batch = config.global_batch_size
+        if batch > num_clips:
+            raise ValueError(
+                f"training.global_batch_size = {batch} is more than the {num_clips} training clips; make it smaller."
+            )
+        if batch % (world_size * clips_per_pass):
+            raise ValueError(
+                f"training.global_batch_size = {batch}: expected a multiple of {world_size} processes x "
+                f"{clips_per_pass} clips a pass; change it, training.max_clips_per_pass or the number of processes."
+            )
+        return cls(num_clips, batch, clips_per_pass, world_size, max(1, int(config.epochs * num_clips // batch)))
+
+    @property
+    def passes_per_step(self) -> int:
+        return self.global_batch_size // (self.world_size * self.clips_per_pass)
+
+    @property
+    def steps_per_epoch(self) -> float:
+        return self.num_clips / self.global_batch_size
+
+    def ends_epoch(self, num_steps: int, *, every: int = 1) -> bool:
+        """Whether an ``every``-th epoch was completed by the step that made ``num_steps``."""
+        return self.epochs_after(num_steps) // every > self.epochs_after(num_steps - 1) // every
+
+    def epochs_after(self, num_steps: int) -> int:
+        """Epochs completed."""
+        return num_steps * self.global_batch_size // self.num_clips

@@ -1,0 +1,66 @@
+"""Before the first clip is decoded: a batch of noise, and how many clips fit the GPU at once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+import torch
+
+from dali_pipes.batch import ClipBatch, View
+from reskd.distributed import World, minimum_over_ranks
+
+log = logging.getLogger(__name__)
+
+# Left free on a GPU for the decoder's frames, the optimizer's state and fragmentation; not measured yet.
+_LARGEST_MEMORY_SHARE = 0.85
+
+
+def noise_batch(view_shapes: Mapping[str, tuple[int, int, int]], num_clips: int) -> ClipBatch:
+    """Clips of random pixels with label 0. ``view_shapes``: view name -> (T, H, W)."""
+    views = {}
+    for name, (num_frames, height, width) in view_shapes.items():
+        frames = torch.randint(0, 256, (num_clips, num_frames, height, width, 3), dtype=torch.uint8)
+        index = torch.arange(num_frames).expand(num_clips, -1).contiguous()
+        views[name] = View(frames, index, torch.ones_like(index, dtype=torch.bool))
+    numbers = torch.arange(num_clips)
+    none = torch.zeros(num_clips, dtype=torch.bool)
+    return ClipBatch(views, torch.zeros_like(numbers), numbers, numbers, none)
+
+
+def choose_clips_per_pass(
+    *, global_batch_size: int, most: int | None, world: World, try_pass: Callable[[int], None]
+) -> int:
+    """The most clips a rank can run at once, such that passes of equal size make up the global batch.
+
+    On a CPU that is all of a rank's share, or ``most``. On a GPU, ``try_pass(num_clips)`` is run with fewer and fewer
+    clips until it fits. Batch norm sees one pass at a time, so the log says what was chosen.
+
+    Raises:
+        ValueError: the global batch does not split over the ranks, or a single clip does not fit.
+    """
+    if global_batch_size % world.size:
+        raise ValueError(
+            f"training.global_batch_size = {global_batch_size}: expected a multiple of the {world.size} processes; "
+            "change it or --nproc-per-node."
+        )
+    share = global_batch_size // world.size
+    candidates = [n for n in range(share, 0, -1) if share % n == 0 and (most is None or n <= most)]
+    for num_clips in candidates:
+        if world.device.type != "cuda" or minimum_over_ranks(_fits(try_pass, num_clips), world):
+            log.info("a step of %d clips: %d a pass on each of %d ranks", global_batch_size, num_clips, world.size)
+            return num_clips
+    raise ValueError("one clip does not fit the GPU; make the views smaller or sampling.num_frames lower.")
+
+
+def _fits(try_pass: Callable[[int], None], num_clips: int) -> bool:
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    try:
+        try_pass(num_clips)
+    except torch.cuda.OutOfMemoryError:
+        return False
+    finally:
+        torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+    return torch.cuda.max_memory_reserved() <= _LARGEST_MEMORY_SHARE * total

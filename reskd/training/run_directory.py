@@ -1,0 +1,132 @@
+"""One folder a run: what it holds, and when an old one may be gone on with.
+
+A folder holds ``config.yaml``, ``environment.json``, ``last.pt``, ``best.pt``, ``metrics.jsonl``, TensorBoard's events
+and, at the end, ``report.md``. A folder that holds another experiment is never written into unasked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+# Settings that change how fast a run is or how much it writes, never what it computes.
+_FREE_TO_CHANGE = (
+    "runs",
+    "data.scan_cache",
+    "data.loader.num_workers",
+    "data.loader.num_threads",
+    "data.loader.prefetch",
+    "training.log_every_steps",
+    "training.checkpoint_every_steps",
+)
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def environment(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def last(self) -> Path:
+        return self.path / "last.pt"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "best.pt"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """``{"a": {"b": 1}}`` -> ``("a.b", 1)``."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def defining_settings(resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings on which the result of a run depends, flat."""
+    return {key: value for key, value in flatten(resolved) if key not in _FREE_TO_CHANGE}
+
+
+def config_hash(resolved: Mapping[str, Any]) -> str:
+    """sha256 over the settings on which the result depends; 16 hexadecimal digits."""
+    text = json.dumps(defining_settings(resolved), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def check_same_experiment(resolved: Mapping[str, Any], other: Mapping[str, Any], where: Path) -> None:
+    """Raises ValueError, naming the settings that differ, when the two are not the same experiment."""
+    new, old = defining_settings(resolved), defining_settings(other)
+    missing = object()
+    differing = sorted(key for key in new | old if new.get(key, missing) != old.get(key, missing))
+    if differing:
+        shown = ", ".join(f"{key}: {old.get(key)!r} there, {new.get(key)!r} now" for key in differing[:4])
+        raise ValueError(
+            f"{where} holds another experiment ({len(differing)} settings differ: {shown}); "
+            "choose another name=..., or pass --overwrite to delete what is there."
+        )
+
+
+def open_run_directory(
+    path: Path, resolved: Mapping[str, Any], *, resume: str, overwrite: bool
+) -> tuple[RunDirectory, Path | None]:
+    """The run's folder, ready to be written, and the checkpoint to go on from, if any.
+
+    Args:
+        path: the folder; made when absent.
+        resolved: the whole config as plain values.
+        resume: ``auto`` goes on from ``last.pt`` where there is one, ``none`` starts anew, else a checkpoint's path.
+        overwrite: delete what an earlier run left; without it, another experiment or a finished start is refused.
+
+    Raises:
+        ValueError, FileNotFoundError: the folder holds another experiment; nothing to resume from.
+    """
+    run = RunDirectory(path)
+    if resume not in ("auto", "none") and not Path(resume).is_file():
+        raise FileNotFoundError(f"--resume: expected auto, none or a checkpoint, found no file {resume}.")
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"expected a folder for the run at {path}, found a file.")
+    if overwrite and run.config.exists():
+        shutil.rmtree(path)
+    if run.config.exists():
+        check_same_experiment(resolved, yaml.safe_load(run.config.read_text()), path)
+        if resume == "none" and run.last.exists():
+            raise ValueError(f"{path} holds a started run; pass --resume auto to go on, or --overwrite to delete it.")
+    elif path.exists() and any(path.iterdir()):
+        raise ValueError(f"{path} is not empty and not a run's folder; choose another name=... or runs=....")
+    checkpoint = Path(resume) if resume not in ("auto", "none") else None
+    if resume == "auto" and run.last.exists():
+        checkpoint = run.last
+    return run, checkpoint
+
+
+def write_description(run: RunDirectory, resolved: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
+    """Write ``config.yaml`` and ``environment.json``."""
+    run.path.mkdir(parents=True, exist_ok=True)
+    run.environment.write_text(json.dumps(environment, indent=2) + "\n")
+    temporary = run.config.with_suffix(".tmp")
+    temporary.write_text(yaml.safe_dump(dict(resolved), sort_keys=False))
+    temporary.replace(run.config)
