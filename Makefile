@@ -1,0 +1,72 @@
+# `make help` says what there is. PYTHON=python3.11 chooses the interpreter that .venv is made from.
+PYTHON ?= python3
+VENV := .venv
+VENV_MIN := .venv-min
+PY := $(VENV)/bin/python
+PYTEST_FLAGS ?= -q
+INPUTS := setup.py pyproject.toml reskd/environment.py $(wildcard requirements/*.txt)
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-min demo test test-min lint format doctor clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+
+install: $(VENV)/.installed  ## make .venv with the newest tested versions
+install-min: $(VENV_MIN)/.installed  ## make .venv-min with the oldest tested versions (torch 2.6)
+
+# Two steps: the build tools first, as the project is built without isolation (the native op needs the installed torch).
+define make_environment
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo 'Expected Python 3.10 or newer, found:' && $(PYTHON) --version; \
+	  echo 'Install a newer Python and say which: make PYTHON=python3.11 ...'; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo 'This Python cannot make virtual environments: its venv or ensurepip module is missing.'; \
+	  echo 'On Debian or Ubuntu: sudo apt-get install python3-venv. Then run make again.'; exit 1; }
+	$(PYTHON) -m venv $(1)
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(1)/bin/uv pip install --python $(1)/bin/python -r requirements/build.txt
+	$(1)/bin/uv pip install --python $(1)/bin/python $(2) --no-build-isolation -e '.[dev]'
+	@touch $(1)/.installed
+endef
+
+$(VENV)/.installed: $(INPUTS)
+	$(call make_environment,$(VENV),)
+
+$(VENV_MIN)/.installed: $(INPUTS)
+	$(call make_environment,$(VENV_MIN),-r requirements/min.txt)
+
+demo: install  ## videos, teacher, baseline and student on 2 cores: the table is runs/demo/report.md
+	$(PY) tools/make_demo_data.py data/demo
+	$(PY) tools/train.py configs/demo_baseline.yaml
+	$(PY) tools/train.py configs/demo_student.yaml  # trains the teacher that it names first
+	$(PY) tools/evaluate.py configs/demo_teacher.yaml runs/demo_teacher/last.pt
+	$(PY) tools/evaluate.py configs/demo_baseline.yaml runs/demo_baseline/last.pt
+	$(PY) tools/evaluate.py configs/demo_student.yaml runs/demo_student/last.pt
+	$(PY) tools/report.py runs/demo runs/demo_teacher runs/demo_baseline runs/demo_student
+
+test: install  ## all tests with the newest tested versions
+	$(PY) -m pytest $(PYTEST_FLAGS)
+
+test-min: install-min  ## all tests with the oldest tested versions
+	$(VENV_MIN)/bin/python -m pytest $(PYTEST_FLAGS)
+
+lint: install  ## ruff, formatting, ASCII, types, Dockerfile
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	@# ruff has no rule that forbids every character outside ASCII.
+	@! LC_ALL=C grep -rnP '[^\x00-\x7F]' --include='*.py' --include='*.yaml' reskd dali_pipes tools tests configs \
+	  || { echo 'Expected ASCII only; write the lines above without those characters.'; exit 1; }
+	$(VENV)/bin/hadolint Dockerfile
+
+format: install  ## let ruff mend what it can
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+doctor: install  ## what this machine can do, in plain words
+	$(PY) tools/doctor.py
+
+clean:  ## remove both environments and all caches; data/ and runs/ stay
+	rm -rf $(VENV) $(VENV_MIN) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find reskd dali_pipes tools tests -name __pycache__ -type d -prune -exec rm -rf {} +

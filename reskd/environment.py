@@ -1,0 +1,140 @@
+"""Which versions this project was tested with, and what it runs on right now.
+
+Only the standard library is imported at the top, so setup.py and the Dockerfile can run this file before anything is installed.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Collection
+from pathlib import Path
+
+# Distribution -> oldest and newest release series that the tests ran with, both inclusive.
+# setup.py makes the requirements from this table, tools/doctor.py checks against it, requirements/min.txt pins the
+# oldest of each.
+TESTED: dict[str, tuple[str, str]] = {
+    "torch": ("2.6", "2.15"),
+    "torchvision": ("0.21", "0.29"),
+    "nvidia-dali-cuda120": ("2.4", "2.4"),
+    "av": ("17", "18"),
+    "numpy": ("1.26", "2.4"),
+    "pydantic": ("2.10", "2"),
+    "pyyaml": ("6.0", "6"),
+    "tensorboard": ("2.19", "2"),
+    "torchmetrics": ("1.6", "1"),
+    "rich": ("13.9", "15"),
+    "matplotlib": ("3.9", "3"),
+}
+
+
+def requirements(*, without: Collection[str] = ()) -> list[str]:
+    """The tested ranges as pip reads them, e.g. ``torch>=2.6,<2.16``, but for the names in ``without``."""
+    lines = []
+    for name, (oldest, newest) in TESTED.items():
+        *head, last = newest.split(".")
+        if name not in without:
+            lines.append(f"{name}>={oldest},<{'.'.join([*head, str(int(last) + 1)])}")
+    return lines
+
+
+def in_tested_range(name: str, version: str) -> bool:
+    """Whether ``version`` lies in a tested release series; the pre-releases of NVIDIA's images count as their release.
+
+    Raises:
+        ValueError: the version does not start with a number.
+    """
+    release = _release(version)
+    oldest, newest = (_release(end) for end in TESTED[name])
+    return release >= oldest and release[: len(newest)] <= newest
+
+
+def _release(version: str) -> tuple[int, ...]:
+    found = re.match(r"\d+(\.\d+)*", version)
+    if found is None:
+        raise ValueError(f"expected a version such as 2.6.0, found {version!r}; reinstall the package.")
+    return tuple(int(part) for part in found.group().split("."))
+
+
+def installed_versions() -> dict[str, str | None]:
+    """Version of each distribution in ``TESTED`` and of this project; None where it is not installed."""
+    return {name: _installed_version(name) for name in ("reskd", *TESTED)}
+
+
+def _installed_version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def driver_version() -> str | None:
+    """Version of the NVIDIA kernel driver, or None without one."""
+    try:
+        text = Path("/proc/driver/nvidia/version").read_text()
+    except OSError:
+        return _output_of("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0")
+    found = re.search(r"Kernel Module.*?\s(\d+\.\d+(\.\d+)?)\s", text)
+    return found.group(1) if found else None
+
+
+def describe_environment() -> dict[str, object]:
+    """What a run must remember to be judged later: software, hardware, commit. No paths and no host name."""
+    return {
+        "python": platform.python_version(),
+        "os": _os_name(),
+        "kernel": platform.release(),
+        "cpu": _cpu_name(),
+        "num_cpu_cores": len(os.sched_getaffinity(0)),
+        "versions": installed_versions(),
+        "gpu": _describe_gpus(),
+        "commit": _describe_commit(Path(__file__).resolve().parents[1]),
+    }
+
+
+def _os_name() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        return platform.system()
+
+
+def _cpu_name() -> str:
+    try:
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    return found.group(1) if found else platform.machine()
+
+
+def _describe_gpus() -> dict[str, object]:
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return {
+        "names": [torch.cuda.get_device_name(index) for index in range(count)],
+        "driver": driver_version(),
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+    }
+
+
+def _describe_commit(root: Path) -> dict[str, object] | None:
+    """Commit of the checkout whose top folder is ``root``; None elsewhere, also inside somebody else's checkout."""
+    top = _output_of("git", "-C", str(root), "rev-parse", "--show-toplevel")
+    commit = _output_of("git", "-C", str(root), "rev-parse", "HEAD")
+    if top is None or commit is None or Path(top).resolve() != root:
+        return None
+    changes = _output_of("git", "-C", str(root), "status", "--porcelain", "--untracked-files=no")
+    return {"hash": commit, "dirty": changes != ""}
+
+
+def _output_of(*command: str) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
