@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -72,3 +73,16 @@ def evaluate(model: nn.Module, loader: Loader, *, view: str, world: World, preci
         labels_N=labels_N,
         ids_N=ids_N,
     )
+
+
+class Validation:
+    """``evaluate`` bound to a list: what the trainer calls between epochs. Closing it ends the loader's workers."""
+
+    def __init__(self, loader: Loader, *, view: str, world: World, precision: Precision) -> None:
+        self._loader, self._view, self._world, self._precision = loader, view, world, precision
+
+    def __call__(self, model: nn.Module) -> Mapping[str, float]:
+        return evaluate(model, self._loader, view=self._view, world=self._world, precision=self._precision).metrics
+
+    def close(self) -> None:
+        self._loader.close()

@@ -19,17 +19,14 @@ def classification_metrics(logits_NK: Tensor, labels_N: Tensor) -> dict[str, flo
         raise ValueError("expected at least one scored clip, found none; see the messages about the files above.")
     scores_NK, num_classes = logits_NK.float().softmax(dim=1), logits_NK.shape[1]
     present = labels_N.unique()
-    per_class_K = multiclass_accuracy(scores_NK, labels_N, num_classes=num_classes, average="none")
-    precision_K = multiclass_average_precision(scores_NK, labels_N, num_classes=num_classes, average="none")
+
+    def accuracy(average: str, k: int = 1) -> Tensor:
+        return multiclass_accuracy(scores_NK, labels_N, num_classes, average, top_k=min(k, num_classes))
+
+    precision_K = multiclass_average_precision(scores_NK, labels_N, num_classes, average="none")
     return {
-        "top1": (scores_NK.argmax(1) == labels_N).double().mean().item(),
-        "top5": top_k(scores_NK, labels_N, k=5),
-        "mean_class_accuracy": per_class_K[present].mean().item(),
+        "top1": accuracy("micro").item(),
+        "top5": accuracy("micro", 5).item(),
+        "mean_class_accuracy": accuracy("none")[present].mean().item(),
         "map": precision_K[present].mean().item(),
     }
-
-
-def top_k(scores_NK: Tensor, labels_N: Tensor, *, k: int) -> float:
-    """Share of clips whose label is among the ``k`` (at most K) highest scores."""
-    best_NR = scores_NK.topk(min(k, scores_NK.shape[1]), dim=1).indices
-    return (best_NR == labels_N[:, None]).any(1).double().mean().item()

@@ -93,38 +93,40 @@ def check_same_experiment(resolved: Mapping[str, Any], other: Mapping[str, Any],
 def open_run_directory(
     path: Path, resolved: Mapping[str, Any], *, resume: str, overwrite: bool
 ) -> tuple[RunDirectory, Path | None]:
-    """The run's folder, ready to be written, and the checkpoint to go on from, if any.
+    """Check that the folder may be written, and find the checkpoint to go on from. Writes and deletes nothing.
 
     Args:
-        path: the folder; made when absent.
+        path: the run's folder.
         resolved: the whole config as plain values.
         resume: ``auto`` goes on from ``last.pt`` where there is one, ``none`` starts anew, else a checkpoint's path.
-        overwrite: delete what an earlier run left; without it, another experiment or a finished start is refused.
+        overwrite: ``write_description`` will delete what an earlier run left, so anything of ours may be there.
 
     Raises:
-        ValueError, FileNotFoundError: the folder holds another experiment; nothing to resume from.
+        ValueError, FileNotFoundError: the folder holds another experiment or a started one; nothing to resume from.
     """
     run = RunDirectory(path)
     if resume not in ("auto", "none") and not Path(resume).is_file():
         raise FileNotFoundError(f"--resume: expected auto, none or a checkpoint, found no file {resume}.")
     if path.exists() and not path.is_dir():
         raise ValueError(f"expected a folder for the run at {path}, found a file.")
-    if overwrite and run.config.exists():
-        shutil.rmtree(path)
-    if run.config.exists():
+    if path.exists() and any(path.iterdir()) and not run.config.exists():
+        raise ValueError(f"{path} is not empty and not a run's folder; choose another name=... or runs=....")
+    if run.config.exists() and not overwrite:
         check_same_experiment(resolved, yaml.safe_load(run.config.read_text()), path)
         if resume == "none" and run.last.exists():
             raise ValueError(f"{path} holds a started run; pass --resume auto to go on, or --overwrite to delete it.")
-    elif path.exists() and any(path.iterdir()):
-        raise ValueError(f"{path} is not empty and not a run's folder; choose another name=... or runs=....")
-    checkpoint = Path(resume) if resume not in ("auto", "none") else None
-    if resume == "auto" and run.last.exists():
-        checkpoint = run.last
-    return run, checkpoint
+    if resume not in ("auto", "none"):
+        return run, Path(resume)
+    goes_on = resume == "auto" and not overwrite and run.last.exists()
+    return run, run.last if goes_on else None
 
 
-def write_description(run: RunDirectory, resolved: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
-    """Write ``config.yaml`` and ``environment.json``."""
+def write_description(
+    run: RunDirectory, resolved: Mapping[str, Any], environment: Mapping[str, Any], *, overwrite: bool
+) -> None:
+    """Write ``config.yaml`` and ``environment.json``, into an empty folder if ``overwrite``."""
+    if overwrite and run.config.exists():
+        shutil.rmtree(run.path)
     run.path.mkdir(parents=True, exist_ok=True)
     run.environment.write_text(json.dumps(environment, indent=2) + "\n")
     temporary = run.config.with_suffix(".tmp")

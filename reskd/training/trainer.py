@@ -11,7 +11,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, nullcontext
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,14 @@ from reskd.training.run_directory import RunDirectory
 from reskd.training.schedule import ScheduleConfig, lr_factor
 
 log = logging.getLogger(__name__)
+
+
+class Evaluate(Protocol):
+    """Metrics of a student on the validation list, the same on every rank."""
+
+    def __call__(self, model: nn.Module) -> Mapping[str, float]: ...
+
+    def close(self) -> None: ...
 
 
 class TrainableStudent(nn.Module):
@@ -57,7 +65,7 @@ class Trainer:
         teacher: the same for the teacher's view, under no_grad; None trains on labels alone.
         loss: (student's output, labels_N, teacher's output) -> LossTerms.
         make_loader: number of the first batch -> endless training batches of ``plan.clips_per_pass`` clips.
-        evaluate: student -> metrics on the validation list, the same on every rank; None without validation.
+        evaluate: scores the student after an epoch; closed at the end of ``fit``; None without validation.
         view_shapes: view name -> (T, H, W), for the rehearsal.
         description: what a checkpoint says about its run besides the weights: plain values only.
     """
@@ -69,7 +77,7 @@ class Trainer:
         teacher: nn.Module | None,
         loss: nn.Module,
         make_loader: Callable[[int], Loader],
-        evaluate: Callable[[nn.Module], Mapping[str, float]] | None,
+        evaluate: Evaluate | None,
         plan: Plan,
         config: TrainingConfig,
         optimizer: OptimizerConfig,
@@ -107,6 +115,8 @@ class Trainer:
         with ExitStack() as stack:
             loader = self.make_loader(self.num_steps * self.plan.passes_per_step)
             stack.callback(loader.close)
+            if self.evaluate:
+                stack.callback(self.evaluate.close)
             writer = stack.enter_context(self._open_writer()) if self.world.is_main else None
             batches = clock.timed(loader)
             while self.num_steps < self.plan.total_steps:

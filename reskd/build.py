@@ -1,0 +1,232 @@
+"""The one place where a config becomes wired objects: data, networks, trainer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from dali_pipes.loader import ClipLoader
+from dali_pipes.manifest import Manifest, build_manifests
+from torch import nn
+
+from reskd.config import ExperimentConfig, load_config
+from reskd.distributed import World, barrier
+from reskd.evaluation.evaluator import Validation
+from reskd.losses.distillation import DistillationLoss, check_compatible
+from reskd.models.config import RecognizerConfig
+from reskd.models.frame_recognizer import FrameRecognizer
+from reskd.models.registry import build_recognizer
+from reskd.models.teacher import Teacher
+from reskd.models.weights import state_hash
+from reskd.training.plan import Plan
+from reskd.training.precision import Precision
+from reskd.training.rehearsal import choose_clips_per_pass, noise_batch
+from reskd.training.run_directory import RunDirectory, config_hash
+from reskd.training.trainer import Trainer
+
+log = logging.getLogger(__name__)
+
+
+def load_stage(config: ExperimentConfig) -> ExperimentConfig:
+    """The config of the teacher's stage, in the same folder of runs and on the same device."""
+    assert config.teacher is not None
+    assert config.teacher.stage is not None
+    stage = load_config(config.teacher.stage, [f"runs={config.runs}", f"device={config.device}"])
+    view, seen = stage.data.views.student, config.data.views.teacher
+    assert seen is not None
+    if view.size != seen.size:
+        raise ValueError(
+            f"{config.teacher.stage} trains a teacher on views of {view.size}, but data.views.teacher.size is "
+            f"{seen.size}; expected the same."
+        )
+    return stage
+
+
+def build_trainer(config: ExperimentConfig, *, run: RunDirectory, world: World) -> Trainer:
+    """Everything checked, wired and on its device, before the first clip is decoded."""
+    _set_determinism(config, world)
+    manifests = build_data(config, world=world, splits=("train", "val"))
+    train = manifests["train"]
+    student, teacher, loss = build_networks(config, num_classes=len(train.class_names), world=world)
+    check_teacher_classes(config, train.class_names)
+    shapes = view_shapes(config)
+    clips_per_pass = choose_clips_per_pass(
+        global_batch_size=config.training.global_batch_size,
+        most=config.training.max_clips_per_pass,
+        world=world,
+        try_pass=_trial(student, teacher, loss, config, world),
+    )
+    plan = Plan.make(config.training, num_clips=len(train), clips_per_pass=clips_per_pass, world_size=world.size)
+    log.info("%d clips, %d steps of %d clips", len(train), plan.total_steps, plan.global_batch_size)
+
+    def make_loader(first_batch: int) -> ClipLoader:
+        loader = ClipLoader(
+            train,
+            config.data,
+            views=tuple(shapes),
+            mode="train",
+            batch_size=clips_per_pass,
+            global_batch_size=plan.global_batch_size,
+            rank=world.rank,
+            world_size=world.size,
+            seed=config.seed,
+            first_batch=first_batch,
+            device=world.device,
+        )
+        log.info(loader.describe_ways_in())
+        return loader
+
+    return Trainer(
+        student=student,
+        teacher=teacher,
+        loss=loss,
+        make_loader=make_loader,
+        evaluate=_validation(config, manifests.get("val"), clips_per_pass, world),
+        plan=plan,
+        config=config.training,
+        optimizer=config.optimizer,
+        schedule=config.schedule,
+        seed=config.seed,
+        world=world,
+        run=run,
+        view_shapes=shapes,
+        description={
+            "config": config.resolved(),
+            "config_hash": config_hash(config.resolved()),
+            "class_names": list(train.class_names),
+            "manifest_hash": train.content_hash,
+            "teacher_hash": state_hash(teacher) if teacher is not None else None,
+            "total_steps": plan.total_steps,
+        },
+    )
+
+
+def build_data(config: ExperimentConfig, *, world: World, splits: tuple[str, ...]) -> dict[str, Manifest]:
+    """The lists as manifests. Rank 0 looks into the files, the others wait and read what it found."""
+    found: dict[str, Manifest] = {}
+    for turn_of_main in (True, False):
+        if world.is_main == turn_of_main:
+            found = build_manifests(config.data, seed=config.seed, splits=splits, on_message=log.info)
+        barrier(world)
+    return found
+
+
+def build_networks(
+    config: ExperimentConfig, *, num_classes: int, world: World, load_weights: bool = True
+) -> tuple[FrameRecognizer, Teacher | None, DistillationLoss]:
+    """Student, teacher and loss on the world's device. The student's initialisation depends on the seed alone.
+
+    Args:
+        load_weights: False builds the architectures only (for counting, on the meta device).
+    """
+    torch.manual_seed(config.seed)
+    student = _recognizer(config.student, num_classes, world, load_weights)
+    teacher = None
+    if config.teacher:
+        model = _recognizer(teacher_model(config), num_classes, world, load_weights)
+        teacher = Teacher(model, config.teacher)
+        if config.loss.pixel:
+            num_frames = config.data.sampling.num_frames
+            check_compatible(
+                student_dim=student.feature_dim,
+                teacher_dim=model.feature_dim,
+                student_frames=config.data.views.student.num_frames or num_frames,
+                teacher_frames=num_frames,
+            )
+    return student, teacher, DistillationLoss(config.loss)
+
+
+def teacher_model(config: ExperimentConfig) -> RecognizerConfig:
+    """The teacher's architecture with the weights it starts from."""
+    assert config.teacher is not None
+    if config.teacher.model:
+        return config.teacher.model
+    stage = load_stage(config)
+    return stage.student.model_copy(update={"weights": str(stage.folder / "last.pt")})
+
+
+def _recognizer(config: RecognizerConfig, num_classes: int, world: World, load_weights: bool) -> FrameRecognizer:
+    if not load_weights:
+        config = config.model_copy(update={"weights": "none"})
+    return build_recognizer(config, num_classes).to(world.device)
+
+
+def check_teacher_classes(config: ExperimentConfig, class_names: tuple[str, ...]) -> None:
+    """A teacher of other classes would teach nonsense. Weights that carry no class names are trusted."""
+    if not config.teacher:
+        return
+    weights = teacher_model(config).weights
+    if not Path(weights).is_file():
+        return
+    names = torch.load(weights, map_location="cpu", weights_only=True, mmap=True).get("class_names")
+    if names is not None and list(names) != list(class_names):
+        raise ValueError(
+            f"the teacher in {weights} knows {len(names)} classes ({', '.join(names[:3])}, ...), the training list has "
+            f"{len(class_names)} ({', '.join(class_names[:3])}, ...); expected the same, in the same order."
+        )
+
+
+def view_shapes(config: ExperimentConfig) -> dict[str, tuple[int, int, int]]:
+    """The views that the networks of this experiment see: name -> (T, H, W)."""
+    views, num_frames = config.data.views, config.data.sampling.num_frames
+    size = views.student.size
+    if views.student.upsample_to_teacher:
+        assert views.teacher is not None
+        size = views.teacher.size
+    shapes = {"student": (views.student.num_frames or num_frames, *size)}
+    if config.teacher and views.teacher:
+        shapes["teacher"] = (num_frames, *views.teacher.size)
+    return shapes
+
+
+def build_eval_loader(
+    config: ExperimentConfig, manifest: Manifest, *, view: str, batch_size: int, world: World
+) -> ClipLoader:
+    return ClipLoader(
+        manifest,
+        config.data,
+        views=(view,),
+        mode="eval",
+        batch_size=batch_size,
+        global_batch_size=None,
+        rank=world.rank,
+        world_size=world.size,
+        seed=config.seed,
+        device=world.device,
+    )
+
+
+def _validation(
+    config: ExperimentConfig, manifest: Manifest | None, batch_size: int, world: World
+) -> Validation | None:
+    if manifest is None or len(manifest) == 0:
+        return None
+    loader = build_eval_loader(config, manifest, view="student", batch_size=batch_size, world=world)
+    return Validation(loader, view="student", world=world, precision=Precision(config.training.precision, world.device))
+
+
+def _trial(
+    student: nn.Module, teacher: nn.Module | None, loss: nn.Module, config: ExperimentConfig, world: World
+) -> Callable[[int], None]:
+    """A forward and backward of so many clips outside DDP, where running out of memory hangs nobody."""
+    shapes, precision = view_shapes(config), Precision(config.training.precision, world.device)
+
+    def run(num_clips: int) -> None:
+        buffers = {name: value.clone() for name, value in student.named_buffers()}
+        batch = noise_batch(shapes, num_clips).to(world.device)
+        with precision.autocast():
+            taught = teacher(batch.views["teacher"].data_NTHWC) if teacher is not None else None
+            terms = loss(student(batch.views["student"].data_NTHWC), batch.labels_N, taught)
+        terms.total.backward()
+        student.zero_grad(set_to_none=True)
+        for name, value in student.named_buffers():
+            value.copy_(buffers[name])
+
+    return run
+
+
+def _set_determinism(config: ExperimentConfig, world: World) -> None:
+    torch.backends.cudnn.benchmark = world.device.type == "cuda" and not config.training.deterministic
+    torch.use_deterministic_algorithms(config.training.deterministic, warn_only=True)

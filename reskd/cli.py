@@ -1,0 +1,45 @@
+"""What all command-line tools share: plain sentences for faults, and a log that only rank 0 writes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from rich.console import Console
+from rich.logging import RichHandler
+
+# What a user can get wrong or an operating system refuse. Anything else is our fault and keeps its traceback.
+_USER_FAULTS = (ValueError, TypeError, OSError, FloatingPointError)
+
+
+def run_tool(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None = None) -> int:
+    """Run ``main`` and return the exit code: 0, 1 for a fault told in a sentence, 130 for Ctrl-C.
+
+    ``--traceback`` anywhere on the command line shows where a fault was found.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    wants_traceback = "--traceback" in given
+    set_up_log()
+    try:
+        main([argument for argument in given if argument != "--traceback"])
+    except _USER_FAULTS as error:
+        if wants_traceback:
+            raise
+        sys.stderr.write("".join(f"error: {line}\n" for line in str(error).splitlines() or [repr(error)]))
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; run the same command again to go on from the last checkpoint.\n")
+        return 130
+    return 0
+
+
+def set_up_log() -> None:
+    """Messages of rank 0 to stderr, one line each; the other ranks only warn."""
+    is_main = os.environ.get("RANK", "0") == "0"
+    handler: logging.Handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    if sys.stderr.isatty():
+        handler = RichHandler(console=Console(stderr=True), show_path=False, show_level=False, markup=False)
+    logging.basicConfig(level=logging.INFO if is_main else logging.WARNING, handlers=[handler], force=True)

@@ -1,0 +1,153 @@
+"""One experiment as one YAML file: the components' own configs, put together.
+
+``load_config("configs/x.yaml", ["optimizer.lr=0.02"])`` reads the file, applies the overrides and checks every key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from dali_pipes.config import DataConfig, StrictConfig
+from reskd.distributed import DeviceChoice
+from reskd.losses.distillation import LossConfig
+from reskd.models.config import RecognizerConfig, TeacherConfig
+from reskd.training.optimizer import OptimizerConfig
+from reskd.training.plan import TrainingConfig
+from reskd.training.schedule import ScheduleConfig
+
+
+class TeacherSourceConfig(TeacherConfig):
+    """Where the teacher comes from: a stage trained first, or a model with weights. Exactly one of the two."""
+
+    stage: Path | None = Field(
+        None, description="config of the run that trains the teacher; run first when its last.pt is not there"
+    )
+    model: RecognizerConfig | None = Field(None, description="architecture and weights of a teacher that exists")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> TeacherSourceConfig:
+        if (self.stage is None) == (self.model is None):
+            raise ValueError("teacher: expected exactly one of stage and model")
+        return self
+
+
+class ExperimentConfig(StrictConfig):
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="of the run's folder under runs")
+    runs: Path = Field(Path("runs"), description="folder of all runs")
+    seed: int = Field(1, ge=0, description="of the initialisation, the clips' order, crops, flips and dropout")
+    device: DeviceChoice = Field("auto", description="auto is the GPU where there is one")
+    data: DataConfig
+    student: RecognizerConfig
+    teacher: TeacherSourceConfig | None = Field(None, description="none trains a plain model")
+    loss: LossConfig = Field(LossConfig(), description="task and distillation terms")
+    optimizer: OptimizerConfig
+    schedule: ScheduleConfig = Field(ScheduleConfig(), description="learning rate over the run")
+    training: TrainingConfig
+
+    @model_validator(mode="after")
+    def _distillation_is_whole(self) -> ExperimentConfig:
+        if self.teacher is None and self.loss.pixel is not None:
+            raise ValueError("loss.pixel needs a teacher; add teacher.stage or teacher.model, or remove loss.pixel")
+        if self.teacher is not None and self.loss.pixel is None:
+            raise ValueError("a teacher is named, but no loss term uses it; add loss.pixel.alpha (100 in the paper)")
+        if self.teacher is not None and self.data.views.teacher is None:
+            raise ValueError("a teacher is named, but it has no view; add data.views.teacher.size")
+        return self
+
+    @property
+    def folder(self) -> Path:
+        return self.runs / self.name
+
+    def resolved(self) -> dict[str, Any]:
+        """All settings as plain values, defaults included."""
+        return self.model_dump(mode="json")
+
+
+def load_config(path: Path | str, overrides: Sequence[str] = ()) -> ExperimentConfig:
+    """The experiment in the YAML file ``path`` with ``key.sub=value`` overrides, whose values are YAML too.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file; not YAML; an unknown key, a missing or wrong value. The message
+            names the key, what was expected and what was found.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a config file at {path}, found none.{_nearest_file(path)}")
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: expected YAML, found {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise ValueError(f"{path}: expected keys and values, found {type(tree).__name__}.")
+    for override in overrides:
+        _apply(tree, override)
+    return parse_config(tree, where=str(path))
+
+
+def parse_config(tree: Mapping[str, Any], *, where: str = "config") -> ExperimentConfig:
+    """Raises ValueError with one line a fault."""
+    try:
+        return ExperimentConfig.model_validate(tree)
+    except ValidationError as error:
+        faults = [_explain(fault) for fault in error.errors(include_url=False)]
+        raise ValueError("\n".join(f"{where}: {fault}" for fault in faults)) from None
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    match = re.fullmatch(r"([\w.]+)=(.*)", override, flags=re.DOTALL)
+    if not match:
+        raise ValueError(f"expected an override of the form key.sub=value, found {override!r}.")
+    *parents, last = match[1].split(".")
+    node = tree
+    for key in parents:
+        if node.get(key) is None:
+            node[key] = {}
+        node = node[key]
+        if not isinstance(node, dict):
+            raise ValueError(f"override {override!r}: {key} is a value, not a group of settings.")
+    node[last] = yaml.safe_load(match[2]) if match[2] else None
+
+
+def _explain(fault: Mapping[str, Any]) -> str:
+    location = [str(part) for part in fault["loc"] if not str(part).startswith(("tuple", "function"))]
+    key = ".".join(location) or "the whole"
+    if fault["type"] == "extra_forbidden":
+        known = _known_keys(location[:-1])
+        near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}."
+        return f"unknown key {key}; {hint}"
+    if fault["type"] == "missing":
+        return f"{key}: expected a value, found none; it has no default."
+    message = str(fault["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+    if fault["type"] == "value_error":
+        return f"{key}: {message}."
+    return f"{key}: {message}, found {fault['input']!r}."
+
+
+def _known_keys(location: Iterable[str]) -> list[str]:
+    """The settings of the group at ``location``, found by walking the models' fields."""
+    models: list[type[BaseModel]] = [ExperimentConfig]
+    for key in location:
+        fields = [model.model_fields[key].annotation for model in models if key in model.model_fields]
+        # The tag of a choice (data.sampling.crop.multi_scale) is part of a fault's location, but is no field.
+        models = [found for field in fields for found in _models_in(field)] or models
+    return sorted({name for model in models for name in model.model_fields})
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for part in get_args(annotation) for found in _models_in(part)]
+
+
+def _nearest_file(path: Path) -> str:
+    folder = path.parent if path.parent.is_dir() else Path("configs")
+    near = difflib.get_close_matches(path.name, [p.name for p in folder.glob("*.yaml")], n=1)
+    return f" Did you mean {folder / near[0]}?" if near else ""

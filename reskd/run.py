@@ -1,0 +1,160 @@
+"""Whole runs: train an experiment from videos to a student, evaluate a checkpoint on a list."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from reskd.analysis.flops import count_macs
+from reskd.analysis.report import write_run_report
+from reskd.analysis.throughput import measure_clips_per_second
+from reskd.build import build_data, build_eval_loader, build_networks, build_trainer, load_stage, view_shapes
+from reskd.config import ExperimentConfig
+from reskd.distributed import World, barrier
+from reskd.environment import describe_environment
+from reskd.evaluation.evaluator import evaluate
+from reskd.training.checkpoint import load_checkpoint
+from reskd.training.precision import Precision
+from reskd.training.run_directory import (
+    RunDirectory,
+    check_same_experiment,
+    config_hash,
+    open_run_directory,
+    write_description,
+)
+
+log = logging.getLogger(__name__)
+
+OnLog = Callable[[str, int, int, Mapping[str, float]], None]
+
+
+def train_experiment(
+    config: ExperimentConfig,
+    *,
+    world: World,
+    resume: str = "auto",
+    overwrite: bool = False,
+    on_log: OnLog | None = None,
+) -> RunDirectory:
+    """Train the teacher's stage if there is one and it is not done, then the student. Returns the student's run.
+
+    Args:
+        resume: ``auto``, ``none`` or a checkpoint's path; a teacher's stage always goes on from where it is.
+        overwrite: delete an earlier run of the same name.
+        on_log: gets (run name, steps done, steps in all, metrics) at each logged step.
+
+    Raises:
+        ValueError, FileNotFoundError: anything wrong with config, data or weights; nothing was written then.
+    """
+    run, checkpoint = open_run_directory(config.folder, config.resolved(), resume=resume, overwrite=overwrite)
+    if config.teacher and config.teacher.stage:
+        stage = load_stage(config)
+        if not teacher_is_ready(stage):
+            log.info("the teacher comes first: %s", stage.name)
+            train_experiment(stage, world=world, on_log=on_log)
+    trainer = build_trainer(config, run=run, world=world)
+    if checkpoint:
+        state = load_checkpoint(checkpoint)
+        check_same_experiment(config.resolved(), state["config"], checkpoint)
+        trainer.load_state(state)
+        log.info("going on from %s, step %d of %d", checkpoint, trainer.num_steps, trainer.plan.total_steps)
+    if world.is_main:
+        write_description(run, config.resolved(), describe_environment(), overwrite=overwrite)
+    barrier(world)
+    trainer.fit((lambda step, values: on_log(config.name, step, trainer.plan.total_steps, values)) if on_log else None)
+    if world.is_main:
+        write_run_report(run)
+    barrier(world)
+    return run
+
+
+def teacher_is_ready(stage: ExperimentConfig) -> bool:
+    """Whether the stage was trained to its end. Raises ValueError when its folder holds another experiment."""
+    path = stage.folder / "last.pt"
+    if not path.exists():
+        return False
+    state = load_checkpoint(path)
+    check_same_experiment(stage.resolved(), state["config"], stage.folder)
+    return bool(state["num_steps"] >= state["total_steps"])
+
+
+def evaluate_checkpoint(
+    config: ExperimentConfig,
+    checkpoint: Path,
+    *,
+    world: World,
+    split: Literal["test", "val"] = "test",
+    which: Literal["student", "teacher"] = "student",
+    batch_size: int = 16,
+) -> dict[str, Any]:
+    """Score one model of an experiment on a list, and say by which protocol. Every rank gets the same result.
+
+    Args:
+        config: the experiment under which to evaluate; its student or teacher must have the checkpoint's architecture.
+        checkpoint: of the student's run; the teacher's weights come from where the config says.
+        which: the student at the student's view, or the teacher at the teacher's.
+        batch_size: clips a rank runs at once.
+    """
+    state = load_checkpoint(checkpoint)
+    manifest = build_data(config, world=world, splits=(split,))[split]
+    if list(manifest.class_names) != state["class_names"]:
+        raise ValueError(
+            f"{checkpoint} knows the classes {state['class_names'][:3]}..., the lists have "
+            f"{list(manifest.class_names)[:3]}...; expected the same, in the same order."
+        )
+    student, teacher, _ = build_networks(config, num_classes=len(manifest.class_names), world=world)
+    if which == "teacher" and teacher is None:
+        raise ValueError("asked for the teacher, but the config names none; evaluate the teacher's own run instead.")
+    student.load_checkpoint_state(state["student"], source=str(checkpoint))
+    model = student if which == "student" or teacher is None else teacher.model
+    shape = view_shapes(config)[which]
+    loader = build_eval_loader(config, manifest, view=which, batch_size=batch_size, world=world)
+    precision = Precision(config.training.precision, world.device)
+    try:
+        log.info(loader.describe_ways_in())
+        result = evaluate(model, loader, view=which, world=world, precision=precision)
+    finally:
+        loader.close()
+    return {
+        "name": config.name,
+        "which": which,
+        "split": split,
+        "checkpoint": checkpoint.name,
+        "num_steps": state["num_steps"],
+        "config_hash": config_hash(config.resolved()),
+        "trained_under": state["config_hash"],
+        "manifest_hash": manifest.content_hash,
+        "protocol": describe_protocol(config, which),
+        "coverage": {"listed": manifest.num_listed, "scored": result.num_scored, "named": list(manifest.dropped)},
+        "metrics": result.metrics,
+        "seconds": result.seconds,
+        "gmacs_per_video": count_macs(model, shape).total / 1e9,
+        "videos_per_second": measure_clips_per_second(model, shape, precision, batch_size=batch_size),
+        "environment": describe_environment(),
+    }
+
+
+def describe_protocol(config: ExperimentConfig, which: Literal["student", "teacher"]) -> str:
+    """How a clip is shown in evaluation, in one sentence."""
+    num_frames, height, width = view_shapes(config)[which]
+    views, sampling = config.data.views, config.data.sampling
+    text = (
+        f"1 clip a video, {num_frames} frames at segment centres, 1 centre crop of {sampling.test_crop_ratio:g} of the "
+        f"short side, shown at {height}x{width}"
+    )
+    if which == "student" and views.student.source == "teacher_view" and views.teacher:
+        text += f", shrunk from the teacher's {views.teacher.size[0]}x{views.teacher.size[1]}"
+    return text + f", {config.training.precision}"
+
+
+def write_evaluation(result: Mapping[str, Any], folder: Path) -> Path:
+    """Write the result as ``evaluation_<split>_<which>_<checkpoint>.json``; returns the path."""
+    stem = Path(result["checkpoint"]).stem
+    path = folder / f"evaluation_{result['split']}_{result['which']}_{stem}.json"
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(result, indent=2) + "\n")
+    temporary.replace(path)
+    return path

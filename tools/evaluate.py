@@ -1,0 +1,50 @@
+"""Score a checkpoint: python tools/evaluate.py CONFIG CHECKPOINT [key.sub=value ...] [--which teacher] [--split val]
+
+The result is printed and written as JSON beside the checkpoint, with its protocol and coverage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from reskd.cli import run_tool
+from reskd.config import load_config
+from reskd.distributed import joined_world
+from reskd.run import evaluate_checkpoint, write_evaluation
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", help="YAML file of the experiment")
+    parser.add_argument("checkpoint", type=Path, help="last.pt or best.pt of its run")
+    parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="settings in place of the file's")
+    parser.add_argument("--which", choices=("student", "teacher"), default="student", help="model and view")
+    parser.add_argument("--split", choices=("test", "val"), default="test", help="list of clips")
+    parser.add_argument("--batch-size", type=int, default=16, help="clips a process runs at once")
+    parser.add_argument("--out", type=Path, help="folder of the JSON; default: the checkpoint's")
+    chosen = parser.parse_args(arguments)
+    config = load_config(chosen.config, chosen.overrides)
+    with joined_world(config.device) as world:
+        result = evaluate_checkpoint(
+            config,
+            chosen.checkpoint,
+            world=world,
+            split=chosen.split,
+            which=chosen.which,
+            batch_size=chosen.batch_size,
+        )
+    if not world.is_main:
+        return
+    path = write_evaluation(result, chosen.out or chosen.checkpoint.parent)
+    metrics = "  ".join(f"{name} {value:.4f}" for name, value in result["metrics"].items())
+    coverage = result["coverage"]
+    print(f"{config.name} {chosen.which} on {chosen.split}: {metrics}")
+    print(f"scored {coverage['scored']} of {coverage['listed']} listed clips; {result['protocol']}")
+    print(f"written to {path}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_tool(main))

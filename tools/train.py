@@ -1,0 +1,83 @@
+"""Train an experiment: python tools/train.py CONFIG [key.sub=value ...], or under torchrun.
+
+python tools/train.py configs/demo_student.yaml
+torchrun --nproc-per-node 2 tools/train.py configs/ucf10_student.yaml training.epochs=5
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from reskd.cli import run_tool
+from reskd.config import load_config
+from reskd.distributed import joined_world
+from reskd.run import train_experiment
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", help="YAML file of the experiment")
+    parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="settings in place of the file's")
+    parser.add_argument("--resume", default="auto", metavar="auto|PATH|none", help="go on from last.pt (default)")
+    parser.add_argument("--overwrite", action="store_true", help="delete an earlier run of this name first")
+    chosen = parser.parse_args(arguments)
+    config = load_config(chosen.config, chosen.overrides)
+    with joined_world(config.device) as world, Display(enabled=world.is_main) as display:
+        run = train_experiment(
+            config, world=world, resume=chosen.resume, overwrite=chosen.overwrite, on_log=display.show
+        )
+    if world.is_main:
+        print(f"done: {run.path / 'report.md'}")
+
+
+class Display:
+    """A progress bar on a terminal, lines of text elsewhere; rank 0 only."""
+
+    def __init__(self, *, enabled: bool) -> None:
+        self._enabled = enabled
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[numbers]}"),
+        )
+        self._bar = Progress(*columns, disable=not enabled or not sys.stdout.isatty())
+        self._tasks: dict[str, object] = {}
+
+    def __enter__(self) -> Display:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def show(self, name: str, step: int, total_steps: int, values: Mapping[str, float]) -> None:
+        if not self._enabled:
+            return
+        numbers = _numbers(values)
+        if self._bar.disable:
+            print(f"{name} step {step}/{total_steps} {numbers}", flush=True)
+            return
+        if name not in self._tasks:
+            self._tasks[name] = self._bar.add_task(name, total=total_steps, numbers="")
+        self._bar.update(self._tasks[name], completed=step, numbers=numbers)
+
+
+def _numbers(values: Mapping[str, float]) -> str:
+    shown = [f"{name.split('/')[1]} {value:.3f}" for name, value in values.items() if name.startswith("loss/")]
+    shown.append(f"top1 {values['train/top1']:.3f}")
+    if "val/top1" in values:
+        shown.append(f"val top1 {values['val/top1']:.3f}")
+    shown.append(f"{values['speed/clips_per_second']:.1f} clips/s")
+    shown.append(f"waiting {values['speed/data_wait_share']:.0%}")
+    return "  ".join(shown)
+
+
+if __name__ == "__main__":
+    sys.exit(run_tool(main))
