@@ -1,0 +1,67 @@
+"""The loss of a student: equation (1) of the ResKD paper, L = L_cls + alpha * MSE(Phi(f_s), f_t)."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from dali_pipes.config import StrictConfig
+from reskd.losses.pixel import pixel_loss
+from reskd.losses.task import softmax_ce
+from reskd.outputs import RecognizerOutput
+
+
+class PixelLossConfig(StrictConfig):
+    alpha: float = Field(ge=0, allow_inf_nan=False, description="weight of the pixel term; the paper's code has 100")
+
+
+class LossConfig(StrictConfig):
+    task: Literal["softmax_ce"] = Field("softmax_ce", description="how the student learns from the labels")
+    pixel: PixelLossConfig | None = Field(
+        None, description="how the student learns from the teacher's feature maps; default: not at all"
+    )
+
+
+class LossTerms(NamedTuple):
+    """One step's loss.
+
+    Attributes:
+        total: the weighted sum, to call backward on.
+        unweighted: term name -> value before its weight, outside the graph. All are fp32 scalars on the device.
+    """
+
+    total: Tensor
+    unweighted: dict[str, Tensor]
+
+
+class DistillationLoss(nn.Module):
+    """A module, so that terms with parameters live inside the DDP module; these have none."""
+
+    def __init__(self, config: LossConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(self, student: RecognizerOutput, labels_N: Tensor, teacher: RecognizerOutput | None) -> LossTerms:
+        """Task loss of the student, plus the pixel term where the config has one.
+
+        Args:
+            student: with a graph.
+            labels_N: int64 class numbers.
+            teacher: without a graph; None where no term needs it.
+
+        Raises:
+            ValueError: a term needs a teacher and there is none, or the features cannot be compared.
+        """
+        task = softmax_ce(student.logits_NK, labels_N)
+        if self.config.pixel is None:
+            return LossTerms(task, {"task": task.detach()})
+        if teacher is None:
+            raise ValueError(
+                "loss.pixel compares the student with a teacher: expected a teacher, found none; "
+                "add one to the config, or leave out loss.pixel."
+            )
+        pixel = pixel_loss(student.features_NTDHW, teacher.features_NTDHW)
+        total = task + self.config.pixel.alpha * pixel
+        return LossTerms(total, {"task": task.detach(), "pixel": pixel.detach()})

@@ -1,0 +1,42 @@
+"""torchvision's networks up to their last feature map, wrapped and not copied."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import nn
+from torchvision.models import get_model
+
+from reskd.models.config import StageStrides
+
+CLASSIFIER_PREFIXES = ("fc.", "classifier.")
+
+
+def build_backbone(name: str, *, stage_strides: StageStrides | None = None) -> tuple[nn.Sequential, int]:
+    """(network, feature_dim): images_BCHW -> features_BDhw, with torchvision's parameter names and random weights.
+
+    Args:
+        name: see BackboneName.
+        stage_strides: of a ResNet's four stages; None leaves torchvision's (1, 2, 2, 2).
+    """
+    network = get_model(name, weights=None)
+    if name == "mobilenet_v2":
+        return nn.Sequential(OrderedDict(features=network.features)), network.last_channel
+    if stage_strides is not None:
+        for number, stride in enumerate(stage_strides, start=1):
+            _set_stride(getattr(network, f"layer{number}")[0], stride)
+    parts = OrderedDict((name, part) for name, part in network.named_children() if name not in ("avgpool", "fc"))
+    return nn.Sequential(parts), network.fc.in_features
+
+
+def _set_stride(block: nn.Module, stride: int) -> None:
+    """A stage strides in the first block only: at its 3x3 convolution and at the projection beside it."""
+    is_bottleneck = hasattr(block, "conv3")
+    convolution = block.conv2 if is_bottleneck else block.conv1
+    assert isinstance(convolution, nn.Conv2d)
+    convolution.stride = (stride, stride)
+    if block.downsample is not None:
+        projection = block.downsample[0]  # type: ignore[index]
+        assert isinstance(projection, nn.Conv2d)
+        projection.stride = (stride, stride)
+    block.stride = stride  # type: ignore[assignment]

@@ -1,0 +1,21 @@
+"""From a config to a recogniser with its weights."""
+
+from __future__ import annotations
+
+from reskd.models.config import RecognizerConfig
+from reskd.models.frame_recognizer import FrameRecognizer
+from reskd.models.weights import load_weights
+
+
+def build_recognizer(config: RecognizerConfig, num_classes: int) -> FrameRecognizer:
+    """A recogniser in channels-last memory format, in training mode, holding ``config.weights``.
+
+    Under ``torch.device("meta")`` nothing is read or downloaded: a meta tensor holds no weights.
+
+    Raises:
+        OSError, ValueError: the weights cannot be found, read or downloaded; they are of another architecture.
+    """
+    model = FrameRecognizer(config, num_classes)
+    if not model.head.weight.is_meta:
+        load_weights(model, config.weights)
+    return model

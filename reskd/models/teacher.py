@@ -1,0 +1,81 @@
+"""The frozen teacher: a recogniser whose parameters and buffers never move.
+
+Note [No stored buffers]
+A BatchNorm layer in training mode with track_running_stats=False hands no running mean or variance to the kernel
+and does not count its batches, so nothing can be written back (read in torch 2.6 and 2.15:
+torch/nn/modules/batchnorm.py). Momentum 0 is not the same: it still counts, and one infinite activation turns
+the buffers into NaN (0 * inf).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from dali_pipes.config import StrictConfig
+from reskd.models.frame_recognizer import FrameRecognizer
+from reskd.outputs import RecognizerOutput
+
+
+class TeacherConfig(StrictConfig):
+    update: Literal["frozen"] = Field("frozen", description="the teacher learns nothing while it teaches")
+    batch_norm: Literal["batch_stats", "running_stats"] = Field(
+        description="normalise with the batch, as the paper's code does on purpose, or with the stored statistics"
+    )
+
+    @field_validator("update", mode="before")
+    @classmethod
+    def _not_joint_yet(cls, value: object) -> object:
+        if value == "joint":
+            raise ValueError(
+                "expected frozen, found joint; a teacher that learns in the same step is not offered yet: "
+                "train it first, in a stage of its own"
+            )
+        return value
+
+
+class Teacher(nn.Module):
+    """Answers without gradient and without dropout; no call of train() or eval() changes how.
+
+    The forward pass runs under no_grad and not under inference_mode, whose tensors cannot be saved for backward.
+
+    Args:
+        recognizer: is changed in place: no parameter requires a gradient any more.
+        config: how batch norm normalises.
+    """
+
+    def __init__(self, recognizer: FrameRecognizer, config: TeacherConfig) -> None:
+        super().__init__()
+        self.recognizer = recognizer.requires_grad_(False).eval()
+        self.config = config
+        super().train(False)
+        if config.batch_norm == "batch_stats":
+            _normalise_with_the_batch(recognizer)
+
+    @property
+    def feature_dim(self) -> int:
+        return self.recognizer.feature_dim
+
+    @property
+    def num_classes(self) -> int:
+        return self.recognizer.num_classes
+
+    def train(self, mode: bool = True) -> Teacher:
+        """Does nothing: a trainer that calls train() on all it holds must not wake dropout or the buffers."""
+        return self
+
+    @torch.no_grad()
+    def forward(self, frames_NTHWC: Tensor) -> RecognizerOutput:
+        """As FrameRecognizer, outside the graph."""
+        return self.recognizer(frames_NTHWC)
+
+
+def _normalise_with_the_batch(recognizer: nn.Module) -> None:
+    for module in recognizer.modules():
+        if isinstance(module, _BatchNorm):
+            module.train()
+            module.track_running_stats = False
