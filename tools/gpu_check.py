@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ def encode(frames_THWC: np.ndarray, *, codec: str = "libx264", container: str = 
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=container) as target:
         options = {"crf": "18", "bf": "3", "sc_threshold": "0"} if codec == "libx264" else {"qscale": "2"}
-        stream = target.add_stream(codec, rate=25, options=options)
+        stream: Any = target.add_stream(codec, rate=25, options=options)
         stream.width, stream.height = frames_THWC.shape[2], frames_THWC.shape[1]
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.gop_size = KEYFRAME_EVERY
@@ -79,7 +79,7 @@ def decode_with_pyav(data: bytes) -> np.ndarray:
     """Every frame of an encoded file: uint8 (frames, height, width, 3) RGB."""
     import av
 
-    with av.open(io.BytesIO(data)) as source:
+    with av.open(io.BytesIO(data), "r") as source:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in source.decode(video=0)])
 
 
@@ -93,12 +93,13 @@ def sparse_stream(data: bytes, wanted: Sequence[int]) -> tuple[bytes, list[int]]
     import av
 
     buffer = io.BytesIO()
-    with av.open(io.BytesIO(data)) as source, av.open(buffer, "w", format="matroska") as target:
+    with av.open(io.BytesIO(data), "r") as source, av.open(buffer, "w", format="matroska") as target:
         stream = source.streams.video[0]
-        packets = [packet for packet in source.demux(stream) if packet.size]
+        packets: list[Any] = [packet for packet in source.demux(stream) if packet.size]
         display = sorted(packet.pts for packet in packets)
         wanted_pts = [display[number] for number in wanted]
-        kept, run = [], []
+        kept: list[Any] = []
+        run: list[Any] = []
         for packet in packets:
             run = [packet] if packet.is_keyframe else [*run, packet]
             if packet.pts in wanted_pts:
@@ -120,13 +121,9 @@ def build_pipeline(data: bytes, numbers: Sequence[int], *, batch_size: int, devi
 
     @pipeline_def(batch_size=batch_size, num_threads=8, device_id=0 if device == "mixed" else None)
     def graph() -> Any:
-        encoded_node, frames_node = fn.external_source(
-            source=lambda: ([encoded] * batch_size, [frames] * batch_size),
-            num_outputs=2,
-            dtype=[types.UINT8, types.INT32],
-            ndim=[1, 1],
-        )
-        return fn.decoders.video(encoded_node, device=device, frames=frames_node)
+        kinds: dict[str, Any] = {"num_outputs": 2, "dtype": [types.UINT8, types.INT32], "ndim": [1, 1]}
+        inputs = fn.external_source(source=lambda: ([encoded] * batch_size, [frames] * batch_size), **kinds)
+        return fn.decoders.video(inputs[0], device=device, frames=inputs[1])
 
     return graph()
 
@@ -157,8 +154,8 @@ def speed(data: bytes, numbers: Sequence[int], *, device: str = "mixed", runs: i
         for _ in range(6):
             start = time.perf_counter()
             for _ in range(runs):
-                outputs = pipeline.run()
-            np.asarray(outputs[0].as_cpu().at(0))
+                (decoded,) = pipeline.run()
+            np.asarray(decoded.as_cpu().at(0))
             rates.append(runs * batch_size / (time.perf_counter() - start))
         ranked = sorted(rates[1:])  # the first one is the warm-up
         median = statistics.median(ranked)
@@ -204,13 +201,12 @@ def part_decode_whole() -> dict[str, object]:
 
 def part_decode_sparse() -> dict[str, object]:
     data, wanted = encode(counted_frames()), wanted_frames()
-    sparse, numbers = sparse_stream(data, wanted)
-    return _decoding(sparse, numbers, wanted, decode_with_pyav(data)[wanted])
+    return _decoding(*sparse_stream(data, wanted), wanted, decode_with_pyav(data)[wanted])
 
 
 def damage(data: bytes) -> bytes:
     """The middle tenth of the file overwritten with noise: the container stays readable, the pictures do not."""
-    start, stop = len(data) * 45 // 100, len(data) * 55 // 100
+    start, stop = int(0.45 * len(data)), int(0.55 * len(data))
     return data[:start] + np.random.default_rng(0).bytes(stop - start) + data[stop:]
 
 
@@ -234,8 +230,7 @@ def part_train_step() -> dict[str, object]:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     scaler = torch.amp.GradScaler("cuda", init_scale=1024.0)
     frames_BCHW = torch.randn(64, 3, 224, 224, device="cuda").to(memory_format=torch.channels_last)
-    labels_N = torch.arange(8, device="cuda")
-    step_ms = []
+    labels_N, step_ms = torch.arange(8, device="cuda"), []
     for _ in range(12):
         torch.cuda.synchronize()
         start = time.perf_counter()
@@ -248,22 +243,13 @@ def part_train_step() -> dict[str, object]:
         optimizer.zero_grad(set_to_none=True)
         torch.cuda.synchronize()
         step_ms.append(1000 * (time.perf_counter() - start))
-    return {
-        "loss": round(loss.item(), 4),
-        "step_ms": {"first": round(step_ms[0], 1), "median_of_last_10": round(statistics.median(step_ms[2:]), 1)},
-        "scale": scaler.get_scale(),
-        "peak_gib": round(torch.cuda.max_memory_allocated() / 2**30, 2),
-    }
+    milliseconds = {"first": round(step_ms[0], 1), "median_of_last_10": round(statistics.median(step_ms[2:]), 1)}
+    peak_gib = round(torch.cuda.max_memory_allocated() / 2**30, 2)
+    return {"loss": round(loss.item(), 4), "step_ms": milliseconds, "scale": scaler.get_scale(), "peak_gib": peak_gib}
 
 
-PARTS: dict[str, Callable[[], dict[str, object]]] = {
-    "facts": part_facts,
-    "nvdec": part_nvdec,
-    "decode_whole": part_decode_whole,
-    "decode_sparse": part_decode_sparse,
-    "damaged_file": part_damaged_file,
-    "train_step": part_train_step,
-}
+_PART_FUNCTIONS = (part_facts, part_nvdec, part_decode_whole, part_decode_sparse, part_damaged_file, part_train_step)
+PARTS = {function.__name__.removeprefix("part_"): function for function in _PART_FUNCTIONS}
 
 
 def run_isolated(command: Sequence[str], timeout_s: float) -> dict[str, Any]:
