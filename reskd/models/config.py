@@ -1,10 +1,10 @@
-"""What a user may choose about a recogniser."""
+"""What a user may choose about a recogniser and a teacher."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from dali_pipes.config import StrictConfig
 
@@ -49,3 +49,20 @@ class RecognizerConfig(StrictConfig):
                 "stride a later stage, or use a deeper ResNet"
             )
         return self
+
+
+class TeacherConfig(StrictConfig):
+    update: Literal["frozen"] = Field("frozen", description="the teacher learns nothing while it teaches")
+    batch_norm: Literal["batch_stats", "running_stats"] = Field(
+        description="normalise with the batch, as the paper's code does on purpose, or with the stored statistics"
+    )
+
+    @field_validator("update", mode="before")
+    @classmethod
+    def _not_joint_yet(cls, value: object) -> object:
+        if value == "joint":
+            raise ValueError(
+                "expected frozen, found joint; a teacher that learns in the same step is not offered yet: "
+                "train it first, in a stage of its own"
+            )
+        return value

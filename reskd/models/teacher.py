@@ -9,33 +9,13 @@ the buffers into NaN (0 * inf).
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
-from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from dali_pipes.config import StrictConfig
+from reskd.models.config import TeacherConfig
 from reskd.models.frame_recognizer import FrameRecognizer
 from reskd.outputs import RecognizerOutput
-
-
-class TeacherConfig(StrictConfig):
-    update: Literal["frozen"] = Field("frozen", description="the teacher learns nothing while it teaches")
-    batch_norm: Literal["batch_stats", "running_stats"] = Field(
-        description="normalise with the batch, as the paper's code does on purpose, or with the stored statistics"
-    )
-
-    @field_validator("update", mode="before")
-    @classmethod
-    def _not_joint_yet(cls, value: object) -> object:
-        if value == "joint":
-            raise ValueError(
-                "expected frozen, found joint; a teacher that learns in the same step is not offered yet: "
-                "train it first, in a stage of its own"
-            )
-        return value
 
 
 class Teacher(nn.Module):
