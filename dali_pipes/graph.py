@@ -1,0 +1,125 @@
+"""The DALI pipeline: clips of both ways in become the asked views, from one decode with one crop and one flip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+from nvidia.dali import fn, pipeline_def, types
+
+from dali_pipes.config import ViewConfig, ViewsConfig
+from dali_pipes.source import Sample, fields_for
+
+# Outputs that follow the views.
+ABOUT_OUTPUTS = ("frame_index_T", "valid_T", "about")
+
+_TYPES = {
+    "encoded": (types.UINT8, 1),
+    "raw_THWC": (types.UINT8, 4),
+    "is_encoded": (types.BOOL, 0),
+    "frame_index_T": (types.INT32, 1),
+    "valid_T": (types.BOOL, 1),
+    "crop_start": (types.INT32, 1),
+    "crop_shape": (types.INT32, 1),
+    "flip": (types.INT32, 0),
+    "about": (types.INT64, 1),
+}
+assert tuple(_TYPES) == Sample._fields
+
+
+@dataclass(frozen=True)
+class GraphSpec:
+    """What the graph renders.
+
+    Args:
+        views: sizes and sources of the views.
+        names: which views leave the graph, in this order.
+        num_frames: T.
+        ways: the ways in that occur, "dali" and "host".
+        on_gpu: decode with NVDEC and render on the GPU.
+        prefetch: batches made ahead.
+    """
+
+    views: ViewsConfig
+    names: tuple[str, ...]
+    num_frames: int
+    ways: frozenset[str]
+    on_gpu: bool
+    prefetch: int
+
+
+def student_frames(num_student_frames: int | None, num_frames: int) -> list[int]:
+    """Which of the T frames the student sees: k of them, evenly spread, the first included."""
+    k = num_student_frames or num_frames
+    return [index * num_frames // k for index in range(k)]
+
+
+@pipeline_def(enable_conditionals=True)
+def clip_pipeline(source: Callable[..., Any], spec: GraphSpec) -> tuple[Any, ...]:
+    """Outputs the views in the order of ``spec.names`` as uint8 FHWC, then ``ABOUT_OUTPUTS`` on the CPU."""
+    fields = fields_for(spec.ways)
+    outputs = fn.external_source(
+        source=source,
+        num_outputs=len(fields),
+        batch=False,
+        parallel=True,
+        prefetch_queue_depth=spec.prefetch,
+        dtype=[_TYPES[name][0] for name in fields],
+        ndim=[_TYPES[name][1] for name in fields],
+        layout=["FHWC" if name == "raw_THWC" else "" for name in fields],
+    )
+    sample = SimpleNamespace(**dict(zip(fields, outputs)))  # noqa: B905 -- DALI's autograph has no strict
+    if spec.ways == {"dali"}:
+        clip = _decode(sample, spec)
+    elif spec.ways == {"host"}:
+        clip = _take_raw(sample, spec)
+    else:
+        if sample.is_encoded:  # noqa: SIM108 -- an if of the graph: one branch a clip
+            clip = _decode(sample, spec)
+        else:
+            clip = _take_raw(sample, spec)
+    rendered = _render(clip, sample.flip, spec)
+    return (*(rendered[name] for name in spec.names), *(getattr(sample, name) for name in ABOUT_OUTPUTS))
+
+
+def _decode(sample: SimpleNamespace, spec: GraphSpec) -> Any:
+    """Frames that DALI decodes, cropped: cropping before resizing gives both ways in the same pixels at borders."""
+    video = fn.decoders.video(
+        sample.encoded,
+        device="mixed" if spec.on_gpu else "cpu",
+        frames=sample.frame_index_T,
+        pad_mode="none",  # an error rather than black frames, where DALI notices
+    )
+    return fn.slice(video, start=sample.crop_start, shape=sample.crop_shape, axes=(1, 2))
+
+
+def _take_raw(sample: SimpleNamespace, spec: GraphSpec) -> Any:
+    return sample.raw_THWC.gpu() if spec.on_gpu else sample.raw_THWC
+
+
+def _render(clip: Any, flip: Any, spec: GraphSpec) -> dict[str, Any]:
+    teacher, student = spec.views.teacher, spec.views.student
+    rendered = {}
+    if teacher is not None:
+        rendered["teacher"] = fn.flip(_resize(clip, teacher), horizontal=flip)
+    if student.source == "teacher_view":
+        view = _subset(rendered["teacher"], spec)
+        view = _resize(view, student)
+    else:
+        view = _subset(clip, spec)
+        view = fn.flip(_resize(view, student), horizontal=flip)
+    if student.upsample_to_teacher and teacher is not None:
+        view = fn.resize(view, size=teacher.size, interp_type=types.INTERP_LINEAR, antialias=False)
+    rendered["student"] = view
+    return rendered
+
+
+def _resize(frames: Any, view: ViewConfig) -> Any:
+    return fn.resize(frames, size=view.size, interp_type=types.INTERP_LINEAR, antialias=view.antialias)
+
+
+def _subset(frames: Any, spec: GraphSpec) -> Any:
+    chosen = student_frames(spec.views.student.num_frames, spec.num_frames)
+    return frames if len(chosen) == spec.num_frames else fn.sequence_rearrange(frames, new_order=chosen)

@@ -1,0 +1,219 @@
+"""What DALI's worker processes call for each clip: choose it, read it, and stand in for what cannot be read.
+
+A worker imports numpy and av, neither torch nor pydantic.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+
+from dali_pipes.host_decode import decode_frames
+from dali_pipes.manifest import Manifest, ManifestRow
+from dali_pipes.sampling import (
+    ClipPlan,
+    SamplingRules,
+    epoch_order,
+    evaluation_positions_of_batch,
+    plan_clip,
+    positions_of_batch,
+    substitute_row,
+)
+from dali_pipes.way_in import DeviceKind, way_in
+from dali_pipes.worker_process import die_with_parent
+
+# Columns of ``Sample.about``.
+POSITION, PADDING, ROW, LABEL, ATTEMPT = range(5)
+
+
+class SampleInfo(Protocol):
+    """The part of nvidia.dali.types.SampleInfo that is used."""
+
+    idx_in_batch: int
+    iteration: int
+
+
+class Sample(NamedTuple):
+    """What external_source receives for a clip; always the same fields, types and numbers of dimensions.
+
+    Args:
+        encoded: uint8 (bytes,), the file; one zero byte where the host decoded.
+        raw_THWC: uint8 RGB, upright and cropped; (1, 1, 1, 3) where DALI is to decode.
+        is_encoded: bool, scalar.
+        frame_index_T: int32.
+        valid_T: bool.
+        crop_start: int32 (y, x), for DALI to crop with.
+        crop_shape: int32 (height, width).
+        flip: int32, scalar.
+        about: int64 (5,): position, padding, row, label, attempt.
+    """
+
+    encoded: np.ndarray
+    raw_THWC: np.ndarray
+    is_encoded: np.ndarray
+    frame_index_T: np.ndarray
+    valid_T: np.ndarray
+    crop_start: np.ndarray
+    crop_shape: np.ndarray
+    flip: np.ndarray
+    about: np.ndarray
+
+
+def fields_for(ways: frozenset[str]) -> tuple[str, ...]:
+    """The fields that the graph uses where only these ways in occur."""
+    unused = {"host": {"encoded", "is_encoded", "crop_start", "crop_shape"}, "dali": {"raw_THWC", "is_encoded"}}
+    skipped = unused[next(iter(ways))] if len(ways) == 1 else set()
+    return tuple(name for name in Sample._fields if name not in skipped)
+
+
+@dataclass(frozen=True)
+class ReadingOrder:
+    """Which positions a rank's batches hold; see sampling.positions_of_batch."""
+
+    mode: Literal["train", "eval"]
+    seed: int
+    batch_size: int
+    global_batch_size: int
+    rank: int = 0
+    world_size: int = 1
+    first_batch: int = 0
+
+    def num_batches(self, num_clips: int) -> int:
+        """Batches of an evaluation pass, the same on every rank."""
+        return -(-num_clips // (self.world_size * self.batch_size))
+
+    def position(self, iteration: int, place: int, num_clips: int) -> int:
+        """Position of a place in the rank's batch. Evaluation repeats the same pass without end."""
+        if self.mode == "eval":
+            batch_number = iteration % self.num_batches(num_clips)
+            return int(evaluation_positions_of_batch(batch_number, self.rank, self.world_size, self.batch_size)[place])
+        batch_number = self.first_batch + iteration
+        positions_B = positions_of_batch(
+            batch_number, self.rank, self.world_size, self.batch_size, self.global_batch_size
+        )
+        return int(positions_B[place])
+
+
+class ClipChooser:
+    """From a position and an attempt to the plan of a clip. Remembers the order of the last two epochs, no more."""
+
+    def __init__(self, manifest: Manifest, rules: SamplingRules, order: ReadingOrder) -> None:
+        self.manifest = manifest
+        self._rules = rules
+        self._order = order
+        self._epoch_orders: dict[int, np.ndarray] = {}
+
+    def row_number(self, position: int, attempt: int) -> int:
+        num_clips = len(self.manifest)
+        if attempt > 0:
+            return substitute_row(self._order.seed, position, attempt, num_clips)
+        epoch, place = divmod(position, num_clips)
+        return place if self._order.mode == "eval" else int(self._epoch_order(epoch)[place])
+
+    def plan(self, position: int, attempt: int) -> ClipPlan:
+        number = self.row_number(position, attempt)
+        row = self.manifest.row(number)
+        height, width = row.upright_size
+        return plan_clip(
+            self._rules,
+            seed=self._order.seed,
+            position=position,
+            attempt=attempt,
+            row=number,
+            num_frames=row.facts.num_frames,
+            height=height,
+            width=width,
+        )
+
+    def _epoch_order(self, epoch: int) -> np.ndarray:
+        if epoch not in self._epoch_orders:
+            while len(self._epoch_orders) >= 2:  # a batch, and what is prefetched, may lie across two epochs
+                del self._epoch_orders[min(self._epoch_orders)]
+            self._epoch_orders[epoch] = epoch_order(self._order.seed, epoch, len(self.manifest))
+        return self._epoch_orders[epoch]
+
+
+@dataclass
+class ClipSource:
+    """The callback of external_source: SampleInfo -> fields of a Sample. Picklable; opens the manifest itself.
+
+    Args:
+        manifest_folder: where ``Manifest.save`` wrote.
+        parent_pid: the process that starts the workers, with which they die.
+        fields: which fields of a Sample to hand to DALI.
+    """
+
+    manifest_folder: Path
+    rules: SamplingRules
+    order: ReadingOrder
+    device: DeviceKind
+    forced: Literal["auto", "dali", "host"]
+    max_attempts: int
+    parent_pid: int
+    fields: tuple[str, ...] = Sample._fields
+    _chooser: ClipChooser | None = None
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Unpickling is the first thing a worker does; at the first call it might be too late.
+        self.__dict__.update(state)
+        die_with_parent(self.parent_pid)
+
+    def __call__(self, info: SampleInfo) -> tuple[np.ndarray, ...]:
+        if self._chooser is None:
+            self._chooser = ClipChooser(Manifest.open(self.manifest_folder), self.rules, self.order)
+        position = self.order.position(info.iteration, info.idx_in_batch, len(self._chooser.manifest))
+        sample = self.read(self._chooser, position)
+        # A plain tuple: DALI makes new ones of the same type from a single argument, which a NamedTuple refuses.
+        return tuple(getattr(sample, name) for name in self.fields)
+
+    def read(self, chooser: ClipChooser, position: int) -> Sample:
+        """The clip of a position, or the first of its substitutes that can be read.
+
+        Raises:
+            RuntimeError: none of ``max_attempts`` clips could be read; names them.
+        """
+        failures: list[str] = []
+        for attempt in range(self.max_attempts):
+            plan = chooser.plan(position, attempt)
+            row = chooser.manifest.row(plan.row)
+            try:
+                return self._sample(plan, row, len(chooser.manifest))
+            except Exception as error:  # whatever a damaged file raises; reported by the attempt number or just below
+                failures.append(f"{row.path}: {error}")
+        raise RuntimeError(
+            f"position {position}: expected a readable clip, found none in {self.max_attempts} attempts "
+            f"(data.loader.max_attempts): " + "; ".join(failures)
+        )
+
+    def _sample(self, plan: ClipPlan, row: ManifestRow, num_clips: int) -> Sample:
+        size = row.path.stat().st_size
+        if size != row.facts.file_size:
+            raise ValueError(f"expected {row.facts.file_size} bytes as scanned, found {size}; scan again.")
+        encoded, raw_THWC = np.zeros(1, np.uint8), np.zeros((1, 1, 1, 3), np.uint8)
+        way = way_in(row.facts, self.device, self.forced)
+        if way == "dali":
+            encoded = np.fromfile(row.path, np.uint8)
+        else:
+            raw_THWC = decode_frames(
+                row.path,
+                plan.frame_index_T,
+                crop=plan.crop,
+                rotation=row.facts.rotation,
+                width=row.facts.width,
+                height=row.facts.height,
+            )
+        padding = self.order.mode == "eval" and plan.position >= num_clips
+        return Sample(
+            encoded=encoded,
+            raw_THWC=raw_THWC,
+            is_encoded=np.array(way == "dali"),
+            frame_index_T=plan.frame_index_T,
+            valid_T=plan.valid_T,
+            crop_start=np.array(plan.crop[:2], np.int32),
+            crop_shape=np.array(plan.crop[2:], np.int32),
+            flip=np.array(plan.flip, np.int32),
+            about=np.array([plan.position, padding, plan.row, row.label, plan.attempt], np.int64),
+        )

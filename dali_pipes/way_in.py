@@ -1,0 +1,89 @@
+"""Who decodes a file: DALI from the encoded bytes, or PyAV in a worker (the host).
+
+DALI ignores rotation and every matrix but BT.601, and answers black frames where packets and frames do not match one
+to one (DALI 2.4.0, measured), so whatever is not known to come out right goes through the host.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Literal
+
+from dali_pipes.host_decode import UNTAGGED
+from dali_pipes.manifest import Manifest
+from dali_pipes.scan import FileFacts
+
+WayIn = Literal["dali", "host"]
+DeviceKind = Literal["cpu", "cuda"]
+
+# Tested against PyAV (tests/dali_pipes/test_two_ways_in.py). On cuda: what NVDEC takes on every generation from Volta
+# on; AV1 from Ampere on, but an older GPU fails at the first batch with DALI's own message.
+_DALI_CODECS: dict[DeviceKind, frozenset[str]] = {
+    "cpu": frozenset({"vp8", "vp9", "mjpeg"}),
+    "cuda": frozenset({"h264", "hevc", "vp8", "vp9", "av1"}),
+}
+# DALI decodes these too, but frame order (packed B-frames) or range is not proven; only for way_in=dali.
+_UNPROVEN_CODECS: dict[DeviceKind, frozenset[str]] = {"cpu": frozenset(), "cuda": frozenset({"mpeg4", "mjpeg"})}
+_PIX_FMTS = frozenset({"yuv420p", "yuvj420p"})
+_MJPEG_PIX_FMTS = frozenset({"yuvj420p", "yuvj422p", "yuvj444p"})
+
+
+def why_not_dali(facts: FileFacts, device: DeviceKind, *, allow_unproven: bool) -> str | None:
+    """The reason why DALI cannot decode this file as the host would, or None."""
+    codecs = _DALI_CODECS[device] | (_UNPROVEN_CODECS[device] if allow_unproven else frozenset())
+    full_range = facts.colour_range == "full" or facts.pix_fmt.startswith("yuvj")
+    pix_fmts = _MJPEG_PIX_FMTS if facts.codec == "mjpeg" and device == "cpu" else _PIX_FMTS
+    if facts.codec not in codecs:
+        return f"codec {facts.codec} is not among {', '.join(sorted(codecs))}"
+    if facts.pix_fmt not in pix_fmts:
+        return f"pixel format {facts.pix_fmt} is not among {', '.join(sorted(pix_fmts))}"
+    if facts.health != "ok":
+        return "the file is cut or damaged"
+    if facts.num_frames != facts.num_packets:
+        return f"{facts.num_packets} packets give {facts.num_frames} frames"
+    if facts.rotation:
+        return f"it is rotated by {facts.rotation} degrees"
+    if facts.matrix not in ("bt601", UNTAGGED):
+        return f"its colour matrix is {facts.matrix}"
+    if full_range != (facts.codec == "mjpeg"):
+        return f"its colour range is {'full' if full_range else 'limited'}"
+    return None
+
+
+def way_in(facts: FileFacts, device: DeviceKind, forced: Literal["auto", "dali", "host"]) -> WayIn:
+    """The way in of one file; ``forced`` "dali" is honoured without a check, see ``check_forced``."""
+    if forced != "auto":
+        return forced
+    return "host" if why_not_dali(facts, device, allow_unproven=False) else "dali"
+
+
+def check_forced(manifest: Manifest, device: DeviceKind, forced: Literal["auto", "dali", "host"]) -> None:
+    """Refuse loader.way_in=dali where DALI cannot.
+
+    Raises:
+        ValueError: names the first such file and the reason.
+    """
+    if forced != "dali":
+        return
+    for number in range(len(manifest)):
+        row = manifest.row(number)
+        reason = why_not_dali(row.facts, device, allow_unproven=True)
+        if reason:
+            raise ValueError(
+                f"data.loader.way_in=dali: expected files that DALI can decode on {device}, found "
+                f"{manifest.path(number)}: {reason}; set data.loader.way_in=auto."
+            )
+
+
+def count_ways_in(
+    manifest: Manifest, device: DeviceKind, forced: Literal["auto", "dali", "host"]
+) -> Counter[tuple[WayIn, str]]:
+    """How many files take each (way in, codec)."""
+    facts = (manifest.row(number).facts for number in range(len(manifest)))
+    return Counter((way_in(found, device, forced), found.codec) for found in facts)
+
+
+def describe_ways_in(counts: Counter[tuple[WayIn, str]], device: DeviceKind) -> str:
+    """One line for the log, such as "way in: 312 h264 host (PyAV), 20 vp9 DALI cpu"."""
+    names = {"host": "host (PyAV)", "dali": f"DALI {'cpu' if device == 'cpu' else 'mixed (NVDEC)'}"}
+    return "way in: " + ", ".join(f"{count} {codec} {names[way]}" for (way, codec), count in counts.most_common())

@@ -1,0 +1,55 @@
+"""How reading processes are born light and die with their parent.
+
+Note [Why workers do not import the main module]
+``spawn`` makes every child import the parent's ``__main__`` again. For a training script that means torch in each
+worker (539 MB and 2.5 s each, measured) although a worker needs numpy and av only. Hiding the main module while the
+children start leaves them with what their callback imports.
+
+Note [Death with the parent]
+A parent that is killed cannot clean up, and its workers would wait on their queue for good. PR_SET_PDEATHSIG makes
+the kernel kill a child when the *thread* that started it ends: a loader is to be started from a thread that lives on.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent(parent_pid: int) -> None:
+    """Have the kernel kill this process when process ``parent_pid``, which started it, ends.
+
+    Does nothing in a process that ``multiprocessing`` did not start, or whose parent is another one.
+    """
+    parent = multiprocessing.parent_process()
+    if sys.platform != "linux" or parent is None or parent.pid != parent_pid:
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    if os.getppid() != parent_pid:  # the parent ended before the call
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@contextmanager
+def main_module_hidden() -> Iterator[None]:
+    """Processes spawned inside do not import ``__main__``; see the first note of this file."""
+    main = sys.modules["__main__"]
+    missing = object()
+    saved = {name: getattr(main, name, missing) for name in ("__spec__", "__file__")}
+    main.__spec__ = None
+    if saved["__file__"] is not missing:
+        del main.__file__
+    try:
+        yield
+    finally:
+        for name, value in saved.items():
+            if value is not missing:
+                setattr(main, name, value)
