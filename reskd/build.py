@@ -14,7 +14,8 @@ from torch import nn
 from reskd.config import ExperimentConfig, load_config
 from reskd.distributed import World, barrier
 from reskd.evaluation.evaluator import Validation
-from reskd.losses.distillation import DistillationLoss, check_compatible
+from reskd.losses.distillation import DistillationLoss
+from reskd.losses.pixel import check_compatible
 from reskd.models.config import RecognizerConfig
 from reskd.models.frame_recognizer import FrameRecognizer
 from reskd.models.registry import build_recognizer
