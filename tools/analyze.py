@@ -68,7 +68,7 @@ def _recognizer_config(backbone: str, stage_strides: list[int] | None) -> Recogn
     try:
         return RecognizerConfig.model_validate({"backbone": backbone, "stage_strides": stage_strides})
     except ValidationError as error:
-        raise ValueError("; ".join(fault["msg"] for fault in error.errors())) from None
+        raise ValueError("; ".join(fault["msg"].removeprefix("Value error, ") for fault in error.errors())) from None
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ frames at 224: 65.40 G + 0.52 G = 65.92 G, printed as 65.9 in the paper.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -38,16 +37,16 @@ class MacCount:
     elementwise: int
 
 
-def count_macs(model: nn.Module, input_shape: Sequence[int], *, num_views: int = 1) -> MacCount:
+def count_macs(model: nn.Module, shape: tuple[int, int, int], *, num_views: int = 1) -> MacCount:
     """Run ``model`` once on the meta device, which computes shapes only, and count.
 
     Args:
         model: on any device, unchanged; in eval mode if all it sees is one frame.
-        input_shape: of one view, (T, H, W, C); the model gets uint8 frames of shape (1, T, H, W, C).
+        shape: (T, H, W) of one view; the model gets uint8 frames of shape (1, T, H, W, 3).
         num_views: clips times crops that are averaged for one video.
     """
     tensors = {name: value.to("meta") for name, value in (*model.named_parameters(), *model.named_buffers())}
-    frames_NTHWC = torch.empty((1, *input_shape), dtype=torch.uint8, device="meta")
+    frames_NTHWC = torch.empty((1, *shape, 3), dtype=torch.uint8, device="meta")
     elementwise: list[int] = []
     counter = FlopCounterMode(display=False)
     with ExitStack() as stack:
@@ -68,12 +67,12 @@ def count_macs(model: nn.Module, input_shape: Sequence[int], *, num_views: int =
 
 
 def count_recognizer(
-    config: RecognizerConfig, frames_height_width: tuple[int, int, int], *, num_classes: int, num_views: int = 1
+    config: RecognizerConfig, shape: tuple[int, int, int], *, num_classes: int, num_views: int = 1
 ) -> MacCount:
-    """The count of one video for the recogniser of ``config``, whose weights are not read."""
+    """As count_macs, for a recogniser that is not built yet and whose weights are not read."""
     with torch.device("meta"):
         model = build_recognizer(config, num_classes).eval()
-    return count_macs(model, (*frames_height_width, 3), num_views=num_views)
+    return count_macs(model, shape, num_views=num_views)
 
 
 def _elementwise(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> int:

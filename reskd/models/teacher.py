@@ -30,7 +30,7 @@ class Teacher(nn.Module):
 
     def __init__(self, recognizer: FrameRecognizer, config: TeacherConfig) -> None:
         super().__init__()
-        self.recognizer = recognizer.requires_grad_(False).eval()
+        self.model = recognizer.requires_grad_(False).eval()
         self.config = config
         super().train(False)
         if config.batch_norm == "batch_stats":
@@ -38,11 +38,11 @@ class Teacher(nn.Module):
 
     @property
     def feature_dim(self) -> int:
-        return self.recognizer.feature_dim
+        return self.model.feature_dim
 
     @property
     def num_classes(self) -> int:
-        return self.recognizer.num_classes
+        return self.model.num_classes
 
     def train(self, mode: bool = True) -> Teacher:
         """Does nothing: a trainer that calls train() on all it holds must not wake dropout or the buffers."""
@@ -51,7 +51,7 @@ class Teacher(nn.Module):
     @torch.no_grad()
     def forward(self, frames_NTHWC: Tensor) -> RecognizerOutput:
         """As FrameRecognizer, outside the graph."""
-        return self.recognizer(frames_NTHWC)
+        return self.model(frames_NTHWC)
 
 
 def _normalise_with_the_batch(recognizer: nn.Module) -> None:

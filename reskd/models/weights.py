@@ -52,6 +52,18 @@ def load_weights(model: FrameRecognizer, weights: str) -> None:
         )
 
 
+def load_recognizer_state(model: FrameRecognizer, state: State, *, source: str) -> None:
+    """Fill the whole of ``model``, backbone and head, with the "student" of a checkpoint.
+
+    Args:
+        source: where ``state`` comes from, for the message.
+
+    Raises:
+        ValueError: another architecture or number of classes. The model is then unchanged.
+    """
+    _fill(model, state, source, f"{model.config.backbone} with {model.num_classes} classes")
+
+
 def state_hash(state: nn.Module | State) -> str:
     """sha256 over the names, dtypes, shapes and bytes of a state dict, the same for every memory format and device."""
     tensors = state.state_dict() if isinstance(state, nn.Module) else state
@@ -78,12 +90,11 @@ def _download(backbone: str, name: str) -> State:
 
 def _load_file(model: FrameRecognizer, path: Path) -> None:
     content = _read(path)
-    config = model.config
     if isinstance(content.get("student"), Mapping):
         _check_same_settings(model, content, path)
-        _fill(model, content["student"], str(path), f"{config.backbone} with {model.num_classes} classes")
+        load_recognizer_state(model, content["student"], source=str(path))
     elif content and all(isinstance(value, Tensor) for value in content.values()):
-        _fill(model.backbone, _without_classifier(content), str(path), config.backbone)
+        _fill(model.backbone, _without_classifier(content), str(path), model.config.backbone)
     else:
         raise ValueError(
             f"{path}: expected a checkpoint of ours (with a student in it) or a torchvision state dict, found a file "
