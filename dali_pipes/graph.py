@@ -11,6 +11,7 @@ from nvidia.dali import fn, pipeline_def, types
 
 from dali_pipes.config import ViewConfig, ViewsConfig
 from dali_pipes.source import Sample, fields_for
+from dali_pipes.views import student_frames
 
 # Outputs that follow the views.
 ABOUT_OUTPUTS = ("frame_index_T", "valid_T", "about")
@@ -48,12 +49,6 @@ class GraphSpec:
     ways: frozenset[str]
     on_gpu: bool
     prefetch: int
-
-
-def student_frames(num_student_frames: int | None, num_frames: int) -> list[int]:
-    """Which of the T frames the student sees: k of them, evenly spread, the first included."""
-    k = num_student_frames or num_frames
-    return [index * num_frames // k for index in range(k)]
 
 
 @pipeline_def(enable_conditionals=True)

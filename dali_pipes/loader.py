@@ -20,6 +20,7 @@ from dali_pipes.config import DataConfig
 from dali_pipes.manifest import Manifest
 from dali_pipes.sampling import rules_from_config
 from dali_pipes.source import ATTEMPT, LABEL, PADDING, POSITION, ROW, ClipChooser, ClipSource, ReadingOrder, fields_for
+from dali_pipes.views import check_view_names, first_view_size, student_frames
 from dali_pipes.way_in import check_forced, count_ways_in, describe_ways_in
 from dali_pipes.worker_process import main_module_hidden
 
@@ -74,7 +75,7 @@ class ClipLoader:
         self._order = ReadingOrder(
             mode, seed, batch_size, global_batch_size or world_size * batch_size, rank, world_size, first_batch
         )
-        self._order.position(0, 0, len(self._manifest))  # refuses sizes that do not fit
+        self._order.check(len(self._manifest))
         self._rules = rules_from_config(config.sampling, view_size=first_view_size(config), mode=mode)
         self._chooser = ClipChooser(self._manifest, self._rules, self._order)
         self._folder = manifest if isinstance(manifest, Path) else None
@@ -182,8 +183,6 @@ class ClipLoader:
         return frozenset(way for way, _ in self._ways)
 
     def _to_batch(self, tensors: dict[str, Tensor]) -> ClipBatch:
-        from dali_pipes.graph import student_frames
-
         about, frame_index_NT, valid_NT = tensors["about"], tensors["frame_index_T"].long(), tensors["valid_T"]
         self._count_failures(about)
         chosen = {"student": student_frames(self._config.views.student.num_frames, frame_index_NT.shape[1])}
@@ -213,15 +212,3 @@ class ClipLoader:
             f"reading batch {self._order.first_batch + self._iteration} failed (prefetching: it may be a later one's "
             f"clip): {error}\npositions {positions}, files {files}"
         )
-
-
-def check_view_names(views: Sequence[str], config: DataConfig) -> None:
-    """Raises ValueError unless ``views`` names, once each, views that the config has."""
-    known = ["student"] if config.views.teacher is None else ["teacher", "student"]
-    if not views or len(set(views)) != len(views) or not set(views) <= set(known):
-        raise ValueError(f"views: expected some of {known}, each once, found {list(views)}.")
-
-
-def first_view_size(config: DataConfig) -> tuple[int, int]:
-    """(height, width) of the view that the crop is made for: the teacher's, or the only one."""
-    return (config.views.teacher or config.views.student).size

@@ -150,7 +150,7 @@ def positions_of_batch(
         ValueError: G is not a multiple of W*B.
     """
     clips_at_once = world_size * batch_size
-    if global_batch_size % clips_at_once:
+    if global_batch_size < 1 or global_batch_size % clips_at_once:
         raise ValueError(
             f"global_batch_size: expected a multiple of world size {world_size} times batch size {batch_size} = "
             f"{clips_at_once}, found {global_batch_size}."

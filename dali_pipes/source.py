@@ -81,6 +81,21 @@ class ReadingOrder:
     world_size: int = 1
     first_batch: int = 0
 
+    def check(self, num_clips: int) -> None:
+        """Refuse sizes that do not fit together.
+
+        Raises:
+            ValueError: a size below 1, a rank outside the world, or a global batch size that ranks cannot share.
+        """
+        sizes = {"num_clips": num_clips, "batch_size": self.batch_size, "world_size": self.world_size}
+        for name, value in sizes.items():
+            if value < 1:
+                raise ValueError(f"{name}: expected at least 1, found {value}.")
+        if not 0 <= self.rank < self.world_size:
+            raise ValueError(f"rank: expected 0 to {self.world_size - 1}, found {self.rank}.")
+        if self.mode == "train":
+            positions_of_batch(self.first_batch, self.rank, self.world_size, self.batch_size, self.global_batch_size)
+
     def num_batches(self, num_clips: int) -> int:
         """Batches of an evaluation pass, the same on every rank."""
         return -(-num_clips // (self.world_size * self.batch_size))

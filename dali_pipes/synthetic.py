@@ -1,0 +1,143 @@
+"""Clips that are computed, not read: the interface of ClipLoader without files, DALI or workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from dali_pipes.batch import PADDING_POSITION, ClipBatch, View
+from dali_pipes.config import DataConfig
+from dali_pipes.lists import LabelledVideo
+from dali_pipes.manifest import Manifest
+from dali_pipes.sampling import ClipPlan, rules_from_config, uniform
+from dali_pipes.scan import FileFacts
+from dali_pipes.source import ClipChooser, ReadingOrder
+from dali_pipes.views import check_view_names, first_view_size, student_frames
+
+# The made-up source: as large as the small sets' videos.
+_NUM_FRAMES, _HEIGHT, _WIDTH = 64, 240, 320
+_CLASS, _CLIP = 101, 102  # which use of the hash; apart from those of sampling.py
+
+
+class SyntheticLoader:
+    """Clips whose pixels are a pure function of the row: stripes with a colour and width of the class, a phase and
+    background of the clip, moving with time. Row r has class r mod K. Positions, order, frames, crops and flips are
+    those that a ClipLoader over as many videos would give.
+
+    Args:
+        num_clips: of an epoch.
+        num_classes: K.
+        config: sampling and views are used.
+        views, mode, batch_size, global_batch_size, rank, world_size, seed, first_batch, device: as in ClipLoader.
+
+    Raises:
+        ValueError: sizes or names that do not fit.
+    """
+
+    def __init__(
+        self,
+        num_clips: int,
+        num_classes: int,
+        config: DataConfig,
+        *,
+        views: Sequence[str],
+        mode: Literal["train", "eval"],
+        batch_size: int,
+        global_batch_size: int | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+        seed: int = 0,
+        first_batch: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        check_view_names(views, config)
+        self._config = config
+        self._views = tuple(views)
+        self._device = torch.device(device)
+        self._order = ReadingOrder(
+            mode, seed, batch_size, global_batch_size or world_size * batch_size, rank, world_size, first_batch
+        )
+        self._order.check(num_clips)
+        self._rules = rules_from_config(config.sampling, view_size=first_view_size(config), mode=mode)
+        self._chooser = ClipChooser(_manifest(num_clips, num_classes), self._rules, self._order)
+        self._iteration = 0
+
+    @property
+    def num_clips(self) -> int:
+        """Clips of an epoch, over all ranks."""
+        return len(self._chooser.manifest)
+
+    @property
+    def num_batches(self) -> int:
+        """Batches of an evaluation pass on every rank; in training, of an epoch, rounded up."""
+        return self._order.num_batches(self.num_clips)
+
+    def describe_ways_in(self) -> str:
+        return "way in: computed, no files"
+
+    def __iter__(self) -> Iterator[ClipBatch]:
+        if self._order.mode == "eval":
+            yield from (self._batch(number) for number in range(self.num_batches))
+            return
+        while True:
+            self._iteration += 1
+            yield self._batch(self._iteration - 1)
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+    def _batch(self, iteration: int) -> ClipBatch:
+        places = range(self._order.batch_size)
+        positions = [self._order.position(iteration, place, self.num_clips) for place in places]
+        plans = [self._chooser.plan(position, 0) for position in positions]
+        rows_N = torch.tensor([plan.row for plan in plans])
+        if self._order.mode == "eval":
+            positions = [p if p < self.num_clips else PADDING_POSITION for p in positions]
+        return ClipBatch(
+            {name: self._view(name, plans) for name in self._views},
+            rows_N % len(self._chooser.manifest.class_names),
+            rows_N,
+            torch.tensor(positions),
+            torch.zeros(len(plans), dtype=torch.bool),
+        ).to(self._device)
+
+    def _view(self, name: str, plans: Sequence[ClipPlan]) -> View:
+        views, num_frames = self._config.views, self._config.sampling.num_frames
+        size, frames = first_view_size(self._config), list(range(num_frames))
+        if name == "student":
+            frames = student_frames(views.student.num_frames, num_frames)
+            size = size if views.student.upsample_to_teacher else views.student.size
+        data = np.stack([self._render(plan, plan.frame_index_T[frames], size) for plan in plans])
+        numbers = torch.tensor(np.stack([plan.frame_index_T for plan in plans]), dtype=torch.int64)
+        valid = torch.tensor(np.stack([plan.valid_T for plan in plans]))
+        return View(torch.from_numpy(data), numbers[:, frames], valid[:, frames])
+
+    def _render(self, plan: ClipPlan, frame_index: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """uint8 (frames, height, width, 3): the plan's crop at ``size``, drawn where its pixels lie in the source."""
+        height, width = size
+        y = (plan.crop.y + (np.arange(height) + 0.5) * plan.crop.height / height)[None, :, None, None] / _HEIGHT
+        x = (plan.crop.x + (np.arange(width) + 0.5) * plan.crop.width / width)[None, None, :, None] / _HEIGHT
+        x = x[:, :, ::-1] if plan.flip else x
+        t = frame_index[:, None, None, None] / _NUM_FRAMES
+        label = plan.row % len(self._chooser.manifest.class_names)
+        colour, background = uniform(_CLASS, label, np.arange(3)), uniform(_CLIP, plan.row, np.arange(3))
+        phase, tilt = uniform(_CLIP, plan.row, np.arange(3, 5))
+        wave = np.sin(2 * np.pi * ((2 + label % 8) * (y + 0.2 * tilt * x + t) + phase))
+        return np.clip(64 + 64 * background + 96 * (colour - 0.5) * (1 + wave), 0, 255).astype(np.uint8)
+
+
+def _manifest(num_clips: int, num_classes: int) -> Manifest:
+    if num_clips < 1 or num_classes < 1:
+        raise ValueError(f"expected at least one clip and one class, found {num_clips = }, {num_classes = }.")
+    root = Path("synthetic")
+    videos = [LabelledVideo(f"{row}", row % num_classes, f"{row}") for row in range(num_clips)]
+    facts = FileFacts(
+        _NUM_FRAMES, _NUM_FRAMES, _WIDTH, _HEIGHT, 0, "computed", "rgb24", "untagged", "untagged", 0, 0, "ok"
+    )
+    return Manifest.from_facts(
+        root, [f"class{k}" for k in range(num_classes)], videos, {root / v.path: facts for v in videos}
+    )
