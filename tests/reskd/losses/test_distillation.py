@@ -1,0 +1,132 @@
+"""The student's loss: values of both terms, gradients from both terms, and what is refused."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from reskd.losses.distillation import DistillationLoss, LossConfig, PixelLossConfig
+from reskd.losses.pixel import check_compatible, pixel_loss
+from reskd.losses.task import softmax_ce
+from reskd.outputs import RecognizerOutput
+
+LABELS_N = torch.tensor([1, 0])
+
+
+def _output(
+    grid: tuple[int, int], *, dim: int = 6, num_frames: int = 3, dtype: torch.dtype = torch.float32
+) -> RecognizerOutput:
+    generator = torch.Generator().manual_seed(grid[0])
+    logits_NK = torch.randn((2, 4), generator=generator).to(dtype)
+    features_NTDHW = torch.randn((2, num_frames, dim, *grid), generator=generator).to(dtype)
+    return RecognizerOutput(logits_NK, features_NTDHW)
+
+
+def _with_graph(output: RecognizerOutput) -> RecognizerOutput:
+    return RecognizerOutput(output.logits_NK.requires_grad_(), output.features_NTDHW.requires_grad_())
+
+
+def _gradients(total: Tensor, output: RecognizerOutput) -> tuple[Tensor, Tensor]:
+    logits_NK, features_NTDHW = torch.autograd.grad(total, (output.logits_NK, output.features_NTDHW))
+    return logits_NK, features_NTDHW
+
+
+def test_softmax_ce_of_equal_scores_is_log_k() -> None:
+    assert softmax_ce(torch.zeros(2, 4), LABELS_N).item() == pytest.approx(math.log(4))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_softmax_ce_is_fp32(dtype: torch.dtype) -> None:
+    logits_NK = _output((2, 2), dtype=dtype).logits_NK
+    loss = softmax_ce(logits_NK, LABELS_N)
+    assert loss.dtype == torch.float32
+    assert loss == softmax_ce(logits_NK.float(), LABELS_N)
+
+
+def test_pixel_loss_compares_frame_by_frame() -> None:
+    student, teacher = _output((2, 3)).features_NTDHW, _output((5, 4)).features_NTDHW
+    by_frame = [pixel_loss(student[:, t : t + 1], teacher[:, t : t + 1]) for t in range(3)]
+    torch.testing.assert_close(pixel_loss(student, teacher), torch.stack(by_frame).mean())
+
+
+def test_total_is_task_plus_alpha_times_pixel() -> None:
+    student, teacher = _output((2, 2)), _output((4, 4))
+    terms = DistillationLoss(LossConfig(pixel=PixelLossConfig(alpha=100)))(student, LABELS_N, teacher)
+    assert list(terms.unweighted) == ["task", "pixel"]
+    assert terms.unweighted["task"] == softmax_ce(student.logits_NK, LABELS_N)
+    assert terms.unweighted["pixel"] == pixel_loss(student.features_NTDHW, teacher.features_NTDHW)
+    assert terms.total == terms.unweighted["task"] + 100 * terms.unweighted["pixel"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_all_terms_are_fp32_scalars_and_only_the_total_has_a_graph(dtype: torch.dtype) -> None:
+    student = _with_graph(_output((2, 2), dtype=dtype))
+    terms = DistillationLoss(LossConfig(pixel=PixelLossConfig(alpha=1)))(
+        student, LABELS_N, _output((4, 4), dtype=dtype)
+    )
+    for term in (terms.total, *terms.unweighted.values()):
+        assert term.dtype == torch.float32
+        assert term.shape == ()
+    assert terms.total.requires_grad
+    assert not any(term.requires_grad for term in terms.unweighted.values())
+
+
+def test_gradients_come_from_both_terms() -> None:
+    student, teacher = _with_graph(_output((2, 2))), _output((4, 4))
+    total = DistillationLoss(LossConfig(pixel=PixelLossConfig(alpha=7)))(student, LABELS_N, teacher).total
+    logits_gradient, features_gradient = _gradients(total, student)
+    task_only = torch.autograd.grad(softmax_ce(student.logits_NK, LABELS_N), student.logits_NK)[0]
+    pixel_only = torch.autograd.grad(
+        pixel_loss(student.features_NTDHW, teacher.features_NTDHW), student.features_NTDHW
+    )[0]
+    assert task_only.abs().sum() > 0
+    assert pixel_only.abs().sum() > 0
+    torch.testing.assert_close(logits_gradient, task_only)
+    torch.testing.assert_close(features_gradient, 7 * pixel_only)
+
+
+def test_without_a_pixel_term_no_teacher_is_needed_and_features_get_no_gradient() -> None:
+    student = _with_graph(_output((2, 2)))
+    terms = DistillationLoss(LossConfig())(student, LABELS_N, None)
+    assert list(terms.unweighted) == ["task"]
+    assert torch.autograd.grad(terms.total, student.features_NTDHW, allow_unused=True)[0] is None
+
+
+def test_loss_has_no_parameters_yet() -> None:
+    assert not list(DistillationLoss(LossConfig(pixel=PixelLossConfig(alpha=1))).parameters())
+
+
+def test_pixel_term_without_a_teacher_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected a teacher, found none"):
+        DistillationLoss(LossConfig(pixel=PixelLossConfig(alpha=1)))(_output((2, 2)), LABELS_N, None)
+
+
+def test_unequal_widths_are_named_with_what_to_do() -> None:
+    with pytest.raises(ValueError, match=r"1280 channels \(student\) and 2048 \(teacher\); choose backbones of equal"):
+        check_compatible(student_dim=1280, teacher_dim=2048, student_frames=8, teacher_frames=8)
+
+
+def test_unequal_frames_are_named_with_what_to_do() -> None:
+    with pytest.raises(ValueError, match=r"4 \(student\) and 8 \(teacher\); let the student see all frames"):
+        check_compatible(student_dim=512, teacher_dim=512, student_frames=4, teacher_frames=8)
+
+
+@pytest.mark.parametrize(("dim", "num_frames", "found"), [(5, 3, "5 channels"), (6, 2, r"2 \(student\)")])
+def test_features_that_cannot_be_compared_are_refused(dim: int, num_frames: int, found: str) -> None:
+    with pytest.raises(ValueError, match=found):
+        pixel_loss(_output((2, 2), dim=dim, num_frames=num_frames).features_NTDHW, _output((4, 4)).features_NTDHW)
+
+
+@pytest.mark.parametrize("alpha", [-1.0, float("inf"), float("nan")])
+def test_alpha_is_a_finite_weight(alpha: float) -> None:
+    with pytest.raises(ValidationError, match="alpha"):
+        PixelLossConfig(alpha=alpha)
+
+
+def test_alpha_has_no_default() -> None:
+    with pytest.raises(ValidationError, match="alpha"):
+        LossConfig.model_validate({"pixel": {}})

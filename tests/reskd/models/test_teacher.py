@@ -1,0 +1,114 @@
+"""The frozen teacher: nothing in it moves, whatever it is shown and whatever mode is asked for."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from reskd.losses.pixel import pixel_loss
+from reskd.models.config import RecognizerConfig, TeacherConfig
+from reskd.models.registry import build_recognizer
+from reskd.models.teacher import Teacher
+
+torch.set_num_threads(1)
+BatchNorm = Literal["batch_stats", "running_stats"]
+MODES: list[BatchNorm] = ["batch_stats", "running_stats"]
+
+
+def _teacher(batch_norm: BatchNorm, backbone: Literal["resnet18", "mobilenet_v2"] = "resnet18") -> Teacher:
+    torch.manual_seed(0)
+    model = build_recognizer(RecognizerConfig(backbone=backbone, head_init_std=0.1), 5)
+    return Teacher(model, TeacherConfig(batch_norm=batch_norm))
+
+
+def _frames(num_clips: int = 2) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randint(0, 256, (num_clips, 2, 64, 64, 3), generator=generator).float()
+
+
+def _bytes(teacher: nn.Module) -> dict[str, bytes]:
+    tensors = (*teacher.named_parameters(), *teacher.named_buffers())
+    return {name: value.detach().clone().contiguous().numpy().tobytes() for name, value in tensors}
+
+
+@pytest.mark.parametrize("batch_norm", MODES)
+@pytest.mark.parametrize("backbone", ["resnet18", "mobilenet_v2"])
+def test_no_parameter_and_no_buffer_moves(batch_norm: BatchNorm, backbone: Literal["resnet18", "mobilenet_v2"]) -> None:
+    teacher = _teacher(batch_norm, backbone)
+    before = _bytes(teacher)
+    for value in (0.0, float("inf"), float("nan")):
+        frames_NTHWC = _frames()
+        frames_NTHWC[0] += value
+        nn.ModuleList([teacher]).train()
+        teacher(frames_NTHWC)
+    teacher.eval()
+    teacher(frames_NTHWC)
+    assert any(name.endswith("num_batches_tracked") for name in before)
+    assert _bytes(teacher) == before
+
+
+def test_the_inf_batch_would_move_an_ordinary_recogniser() -> None:
+    model = build_recognizer(RecognizerConfig(backbone="resnet18"), 5).train()
+    before = _bytes(model)
+    model(_frames() + float("inf"))
+    assert _bytes(model) != before
+
+
+@pytest.mark.parametrize("batch_norm", MODES)
+def test_train_and_eval_change_no_answer_and_wake_no_dropout(batch_norm: BatchNorm) -> None:
+    teacher, frames_NTHWC = _teacher(batch_norm), _frames()
+    expected = teacher(frames_NTHWC)
+    assert teacher.train() is teacher
+    for mode in (True, False):
+        nn.ModuleList([teacher]).train(mode)
+        output = teacher(frames_NTHWC)
+        assert torch.equal(output.logits_NK, expected.logits_NK)
+        assert torch.equal(output.features_NTDHW, expected.features_NTDHW)
+
+
+def test_batch_stats_answers_as_training_mode_does() -> None:
+    teacher, frames_NTHWC = _teacher("batch_stats"), _frames()
+    torch.manual_seed(0)
+    model = build_recognizer(RecognizerConfig(backbone="resnet18", head_init_std=0.1, dropout=0), 5).train()
+    torch.testing.assert_close(teacher(frames_NTHWC).logits_NK, model(frames_NTHWC).logits_NK)
+
+
+def test_running_stats_answers_as_eval_mode_does() -> None:
+    teacher, frames_NTHWC = _teacher("running_stats"), _frames()
+    torch.manual_seed(0)
+    model = build_recognizer(RecognizerConfig(backbone="resnet18", head_init_std=0.1), 5).eval()
+    torch.testing.assert_close(teacher(frames_NTHWC).logits_NK, model(frames_NTHWC).logits_NK)
+
+
+def test_batch_stats_depends_on_the_batch_and_running_stats_does_not() -> None:
+    frames_NTHWC = _frames(num_clips=3)
+    for batch_norm, depends in (("batch_stats", True), ("running_stats", False)):
+        teacher = _teacher(batch_norm)  # type: ignore[arg-type]
+        alone, together = teacher(frames_NTHWC[:1]).logits_NK, teacher(frames_NTHWC).logits_NK[:1]
+        assert torch.allclose(alone, together, rtol=1e-3, atol=1e-4) is not depends
+
+
+def test_features_can_be_saved_for_the_students_backward() -> None:
+    teacher = _teacher("batch_stats")
+    taught = teacher(_frames())
+    assert not taught.features_NTDHW.requires_grad
+    assert not taught.features_NTDHW.is_inference()
+    student = torch.randn(2, 2, 512, 1, 1, requires_grad=True)
+    pixel_loss(student, taught.features_NTDHW).backward()
+    assert student.grad is not None
+    assert student.grad.abs().sum() > 0
+    assert not any(value.requires_grad for value in teacher.parameters())
+
+
+def test_batch_norm_must_be_written_out() -> None:
+    with pytest.raises(ValidationError, match="batch_norm"):
+        TeacherConfig.model_validate({})
+
+
+def test_joint_update_is_refused_with_what_to_do() -> None:
+    with pytest.raises(ValidationError, match=r"expected frozen, found joint.*train it first"):
+        TeacherConfig.model_validate({"update": "joint", "batch_norm": "batch_stats"})
