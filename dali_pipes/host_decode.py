@@ -107,7 +107,7 @@ def decode_frames(
 
     Raises:
         ShortVideoError: fewer frames than wanted, or an error before the last wanted one.
-        OSError: the file does not open.
+        av.error.FFmpegError: the file does not open.
     """
     wanted = {int(number) for number in frame_index_T}
     last = max(wanted)
