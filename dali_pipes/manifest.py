@@ -241,8 +241,8 @@ def _name_imbalance(split: str, manifest: Manifest, on_message: Callable[[str], 
     low, high = counts.argmin(), counts.argmax()
     if not empty and counts[high] > _IMBALANCE_TO_NAME * counts[low]:
         on_message(
-            f"{split}: classes are unequal, {manifest.class_names[low]} has {counts[low]} videos and "
-            f"{manifest.class_names[high]} has {counts[high]}"
+            f"{split}: classes are unequal, from {counts[low]} ({manifest.class_names[low]}) to {counts[high]} "
+            f"({manifest.class_names[high]}) videos"
         )
 
 
