@@ -45,12 +45,10 @@ class _LayoutChanges(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        source = args[1] if func is torch.ops.aten.copy_.default else args[0] if args else None
-        copies = ("clone", "contiguous", "copy_", "_to_copy")
-        if func.overloadpacket.__name__ in copies and (result.stride(), result.dtype) != (
-            source.stride(),
-            source.dtype,
-        ):
+        if func.overloadpacket.__name__ not in ("clone", "contiguous", "copy_", "_to_copy"):
+            return result
+        source = args[1] if func is torch.ops.aten.copy_.default else args[0]
+        if (result.stride(), result.dtype) != (source.stride(), source.dtype):
             self.found.append(str(func))
         return result
 

@@ -78,7 +78,9 @@ def test_a_torchvision_state_dict_fills_the_backbone_and_leaves_the_head(
 def test_files_from_before_batches_were_counted_are_taken(tmp_path: Path) -> None:
     state = torchvision.models.resnet18(weights=None).state_dict()
     torch.save({k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}, tmp_path / "old.pth")
-    assert torch.equal(_model(weights=str(tmp_path / "old.pth")).backbone[0].weight, state["conv1.weight"])
+    assert torch.equal(
+        _model(weights=str(tmp_path / "old.pth")).backbone.state_dict()["conv1.weight"], state["conv1.weight"]
+    )
 
 
 def test_a_torchvision_name_fills_the_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +89,7 @@ def test_a_torchvision_name_fills_the_backbone(monkeypatch: pytest.MonkeyPatch) 
     entry = torchvision.models.ResNet18_Weights
     monkeypatch.setattr(entry, "get_state_dict", lambda self, **_: network.state_dict())
     model = _model(weights="IMAGENET1K_V1")
-    assert torch.equal(model.backbone[0].weight, network.conv1.weight)
+    assert torch.equal(model.backbone.state_dict()["conv1.weight"], network.conv1.weight)
 
 
 def test_a_failed_download_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
