@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
-from dali_pipes.loader import ClipLoader
-from dali_pipes.manifest import Manifest, build_manifests
 from torch import nn
 
+from dali_pipes.loader import ClipLoader
+from dali_pipes.manifest import Manifest, build_manifests
 from reskd.config import ExperimentConfig, load_config
 from reskd.distributed import World, barrier
 from reskd.evaluation.evaluator import Validation
@@ -20,7 +22,7 @@ from reskd.models.config import RecognizerConfig
 from reskd.models.frame_recognizer import FrameRecognizer
 from reskd.models.registry import build_recognizer
 from reskd.models.teacher import Teacher
-from reskd.models.weights import state_hash
+from reskd.models.weights import load_recognizer_state, state_hash
 from reskd.training.plan import Plan
 from reskd.training.precision import Precision
 from reskd.training.rehearsal import choose_clips_per_pass, noise_batch
@@ -28,6 +30,8 @@ from reskd.training.run_directory import RunDirectory, config_hash
 from reskd.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
+
+ViewName = Literal["student", "teacher"]
 
 
 def load_stage(config: ExperimentConfig) -> ExperimentConfig:
@@ -50,7 +54,7 @@ def build_trainer(config: ExperimentConfig, *, run: RunDirectory, world: World) 
     _set_determinism(config, world)
     manifests = build_data(config, world=world, splits=("train", "val"))
     train = manifests["train"]
-    student, teacher, loss = build_networks(config, num_classes=len(train.class_names), world=world)
+    student, teacher, loss = build_networks(config, num_classes=len(train.class_names), device=world.device)
     check_teacher_classes(config, train.class_names)
     shapes = view_shapes(config)
     clips_per_pass = choose_clips_per_pass(
@@ -115,28 +119,46 @@ def build_data(config: ExperimentConfig, *, world: World, splits: tuple[str, ...
 
 
 def build_networks(
-    config: ExperimentConfig, *, num_classes: int, world: World, load_weights: bool = True
+    config: ExperimentConfig, *, num_classes: int, device: torch.device
 ) -> tuple[FrameRecognizer, Teacher | None, DistillationLoss]:
-    """Student, teacher and loss on the world's device. The student's initialisation depends on the seed alone.
+    """Student, teacher and loss. The student's initialisation depends on the seed alone.
 
     Args:
-        load_weights: False builds the architectures only (for counting, on the meta device).
+        device: where they end up; on the meta device no weights are read.
     """
     torch.manual_seed(config.seed)
-    student = _recognizer(config.student, num_classes, world, load_weights)
-    teacher = None
-    if config.teacher:
-        model = _recognizer(teacher_model(config), num_classes, world, load_weights)
-        teacher = Teacher(model, config.teacher)
-        if config.loss.pixel:
-            num_frames = config.data.sampling.num_frames
-            check_compatible(
-                student_dim=student.feature_dim,
-                teacher_dim=model.feature_dim,
-                student_frames=config.data.views.student.num_frames or num_frames,
-                teacher_frames=num_frames,
-            )
+    with device if device.type == "meta" else nullcontext():
+        student = build_recognizer(config.student, num_classes).to(device)
+        if not config.teacher:
+            return student, None, DistillationLoss(config.loss)
+        teacher = Teacher(build_recognizer(teacher_model(config), num_classes).to(device), config.teacher)
+    if config.loss.pixel:
+        num_frames = config.data.sampling.num_frames
+        check_compatible(
+            student_dim=student.feature_dim,
+            teacher_dim=teacher.feature_dim,
+            student_frames=config.data.views.student.num_frames or num_frames,
+            teacher_frames=num_frames,
+        )
     return student, teacher, DistillationLoss(config.loss)
+
+
+def build_evaluated_model(
+    config: ExperimentConfig, state: Mapping[str, Any], *, which: ViewName, source: str, device: torch.device
+) -> FrameRecognizer:
+    """The student of a checkpoint, or the teacher that the config names, with running statistics like any model.
+
+    Raises:
+        ValueError: the checkpoint holds another architecture, or there is no teacher.
+    """
+    num_classes = len(state["class_names"])
+    if which == "student":
+        model = build_recognizer(config.student.model_copy(update={"weights": "none"}), num_classes)
+        load_recognizer_state(model, state["student"], source=source)
+        return model.to(device)
+    if config.teacher is None:
+        raise ValueError("asked for the teacher, but the config names none; evaluate the teacher's own run instead.")
+    return build_recognizer(teacher_model(config), num_classes).to(device)
 
 
 def teacher_model(config: ExperimentConfig) -> RecognizerConfig:
@@ -146,12 +168,6 @@ def teacher_model(config: ExperimentConfig) -> RecognizerConfig:
         return config.teacher.model
     stage = load_stage(config)
     return stage.student.model_copy(update={"weights": str(stage.folder / "last.pt")})
-
-
-def _recognizer(config: RecognizerConfig, num_classes: int, world: World, load_weights: bool) -> FrameRecognizer:
-    if not load_weights:
-        config = config.model_copy(update={"weights": "none"})
-    return build_recognizer(config, num_classes).to(world.device)
 
 
 def check_teacher_classes(config: ExperimentConfig, class_names: tuple[str, ...]) -> None:

@@ -11,7 +11,15 @@ from typing import Any, Literal
 from reskd.analysis.flops import count_macs
 from reskd.analysis.report import write_run_report
 from reskd.analysis.throughput import measure_clips_per_second
-from reskd.build import build_data, build_eval_loader, build_networks, build_trainer, load_stage, view_shapes
+from reskd.build import (
+    ViewName,
+    build_data,
+    build_eval_loader,
+    build_evaluated_model,
+    build_trainer,
+    load_stage,
+    view_shapes,
+)
 from reskd.config import ExperimentConfig
 from reskd.distributed import World, barrier
 from reskd.environment import describe_environment
@@ -87,7 +95,7 @@ def evaluate_checkpoint(
     *,
     world: World,
     split: Literal["test", "val"] = "test",
-    which: Literal["student", "teacher"] = "student",
+    which: ViewName = "student",
     batch_size: int = 16,
 ) -> dict[str, Any]:
     """Score one model of an experiment on a list, and say by which protocol. Every rank gets the same result.
@@ -105,11 +113,7 @@ def evaluate_checkpoint(
             f"{checkpoint} knows the classes {state['class_names'][:3]}..., the lists have "
             f"{list(manifest.class_names)[:3]}...; expected the same, in the same order."
         )
-    student, teacher, _ = build_networks(config, num_classes=len(manifest.class_names), world=world)
-    if which == "teacher" and teacher is None:
-        raise ValueError("asked for the teacher, but the config names none; evaluate the teacher's own run instead.")
-    student.load_checkpoint_state(state["student"], source=str(checkpoint))
-    model = student if which == "student" or teacher is None else teacher.model
+    model = build_evaluated_model(config, state, which=which, source=str(checkpoint), device=world.device)
     shape = view_shapes(config)[which]
     loader = build_eval_loader(config, manifest, view=which, batch_size=batch_size, world=world)
     precision = Precision(config.training.precision, world.device)
@@ -137,7 +141,7 @@ def evaluate_checkpoint(
     }
 
 
-def describe_protocol(config: ExperimentConfig, which: Literal["student", "teacher"]) -> str:
+def describe_protocol(config: ExperimentConfig, which: ViewName) -> str:
     """How a clip is shown in evaluation, in one sentence."""
     num_frames, height, width = view_shapes(config)[which]
     views, sampling = config.data.views, config.data.sampling

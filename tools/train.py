@@ -10,7 +10,15 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from reskd.cli import run_tool
 from reskd.config import load_config
@@ -48,7 +56,7 @@ class Display:
             TextColumn("{task.fields[numbers]}"),
         )
         self._bar = Progress(*columns, disable=not enabled or not sys.stdout.isatty())
-        self._tasks: dict[str, object] = {}
+        self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Display:
         self._bar.start()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_average_precision
 
@@ -20,7 +22,7 @@ def classification_metrics(logits_NK: Tensor, labels_N: Tensor) -> dict[str, flo
     scores_NK, num_classes = logits_NK.float().softmax(dim=1), logits_NK.shape[1]
     present = labels_N.unique()
 
-    def accuracy(average: str, k: int = 1) -> Tensor:
+    def accuracy(average: Literal["micro", "none"], k: int = 1) -> Tensor:
         return multiclass_accuracy(scores_NK, labels_N, num_classes, average, top_k=min(k, num_classes))
 
     precision_K = multiclass_average_precision(scores_NK, labels_N, num_classes, average="none")
