@@ -1,0 +1,117 @@
+"""What a run will need, before it starts: memory, disk and hours. Rough on purpose: good to a factor of two.
+
+Shape letters: N clips, T frames, C = 3 colour channels.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from reskd.training.precision import Precision
+
+# Bytes a parameter: fp32 weights, gradient and the optimizer's state (momentum; Adam has one more).
+_TRAINING_BYTES_PER_PARAMETER = 12
+_CHECKPOINT_BYTES_PER_PARAMETER = 8
+
+
+@dataclass(frozen=True)
+class MemoryNeed:
+    """Bytes on the device of one rank: what a clip adds, and what is there without one."""
+
+    fixed_bytes: int
+    bytes_per_clip: int
+
+    def total_bytes(self, num_clips: int) -> int:
+        return self.fixed_bytes + num_clips * self.bytes_per_clip
+
+
+def estimate_memory(
+    student: nn.Module, teacher: nn.Module | None, view_shapes: dict[str, tuple[int, int, int]], precision: str
+) -> MemoryNeed:
+    """Weights, gradients, momentum and what the student keeps for its backward pass; counted, nothing is computed.
+
+    Args:
+        student, teacher: frames_NTHWC -> RecognizerOutput, on any device.
+        view_shapes: "student" and perhaps "teacher" -> (T, H, W).
+        precision: "fp32", or "fp16" and "bf16", which keep half the bytes.
+    """
+    kept = saved_bytes(student, view_shapes["student"])
+    frames = sum(3 * num_frames * height * width for num_frames, height, width in view_shapes.values())
+    fixed = _TRAINING_BYTES_PER_PARAMETER * _num_parameters(student)
+    fixed += 4 * _num_parameters(teacher) if teacher is not None else 0
+    return MemoryNeed(fixed, frames + (kept if precision == "fp32" else kept // 2))
+
+
+def checkpoint_bytes(student: nn.Module) -> int:
+    """Size of one checkpoint file: weights and the optimizer's state."""
+    return _CHECKPOINT_BYTES_PER_PARAMETER * _num_parameters(student)
+
+
+def saved_bytes(model: nn.Module, shape: tuple[int, int, int]) -> int:
+    """fp32 bytes that autograd keeps for the backward pass of one clip of (T, H, W), parameters left out."""
+    tensors = {name: value.to("meta") for name, value in (*model.named_parameters(), *model.named_buffers())}
+    own = {value.untyped_storage()._cdata for value in tensors.values()}
+    kept: dict[int, Tensor] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        # Meta storages have no address; the tensor is kept alive so that its storage is not counted as another's.
+        kept.setdefault(tensor.untyped_storage()._cdata, tensor)
+        return tensor
+
+    frames_NTHWC = torch.empty((1, *shape, 3), dtype=torch.uint8, device="meta")
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        torch.func.functional_call(model, tensors, (frames_NTHWC,))
+    return sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in own)
+
+
+def measure_seconds_per_clip(
+    student: nn.Module,
+    teacher: nn.Module | None,
+    view_shapes: dict[str, tuple[int, int, int]],
+    precision: Precision,
+    *,
+    num_clips: int,
+) -> float:
+    """Wall time of one training pass, a clip: the teacher's answer, the student's, and back.
+
+    The networks come from the meta device and get made-up weights on ``precision.device``: only the time counts.
+    """
+    for model in (student, teacher):
+        if model is not None:
+            _make_up_weights(model, precision.device)
+    shapes = {name: (num_clips, *shape, 3) for name, shape in view_shapes.items()}
+    frames = {name: torch.zeros(shape, dtype=torch.uint8, device=precision.device) for name, shape in shapes.items()}
+    seconds = 0.0
+    # A GPU's first pass chooses kernels and allocates; a CPU's is nearly as fast as the next, and may take a minute.
+    for _ in range(2 if precision.device.type == "cuda" else 1):
+        _wait(precision.device)
+        started = time.perf_counter()
+        with precision.autocast():
+            if teacher is not None:
+                with torch.no_grad():
+                    teacher(frames["teacher"])
+            output = student(frames["student"])
+        (output.logits_NK.float().sum() + output.features_NTDHW.float().mean()).backward()
+        _wait(precision.device)
+        seconds = time.perf_counter() - started
+    return seconds / num_clips
+
+
+def _make_up_weights(model: nn.Module, device: torch.device) -> None:
+    model.to_empty(device=device)
+    with torch.no_grad():
+        for tensor in (*model.parameters(), *model.buffers()):
+            tensor.fill_(1)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _num_parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
