@@ -280,7 +280,7 @@ def check_config(config: ExperimentConfig) -> list[Finding]:
     else:
         where, available = "this machine", os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     decode = HOST_DECODE_SECONDS / len(os.sched_getaffinity(0))
-    advice = "fp16 on a CPU is 10 times slower than fp32, which is timed below; set training.precision=fp32."
+    advice = "fp16 on a CPU is far slower than fp32, which is timed below; set training.precision=fp32."
     return [
         data,
         *([Finding("NOTE", "precision", advice)] if slow else []),
