@@ -153,12 +153,24 @@ def build_evaluated_model(
     """
     num_classes = len(state["class_names"])
     if which == "student":
+        _check_same_student(config, state, source)
         model = build_recognizer(config.student.model_copy(update={"weights": "none"}), num_classes)
         load_recognizer_state(model, state["student"], source=source)
         return model.to(device)
     if config.teacher is None:
         raise ValueError("asked for the teacher, but the config names none; evaluate the teacher's own run instead.")
     return build_recognizer(teacher_model(config), num_classes).to(device)
+
+
+def _check_same_student(config: ExperimentConfig, state: Mapping[str, Any], source: str) -> None:
+    """Strides and pixel statistics leave no trace in the weights, but change every answer."""
+    mine, trained = config.student.model_dump(mode="json"), state["config"]["student"]
+    for key in ("backbone", "stage_strides", "pixel_mean", "pixel_std"):
+        if mine[key] != trained[key]:
+            raise ValueError(
+                f"{source} was trained with student.{key} = {trained[key]!r}, the config has {mine[key]!r}; "
+                "evaluate it under the config it was trained with (config.yaml in its folder)."
+            )
 
 
 def teacher_model(config: ExperimentConfig) -> RecognizerConfig:

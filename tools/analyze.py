@@ -1,4 +1,7 @@
-"""What a model costs: python tools/analyze.py flops --backbone resnet50 --frames 16 --size 112
+"""What a model costs, per part and per video.
+
+    python tools/analyze.py flops configs/demo_student.yaml
+    python tools/analyze.py flops --backbone resnet50 --frames 16 --size 112
 
 Nothing is downloaded and no video is read.
 """
@@ -13,8 +16,15 @@ from typing import get_args
 from pydantic import ValidationError
 
 from reskd.analysis.flops import MacCount, count_recognizer
+from reskd.build import teacher_model, view_shapes
 from reskd.cli import run_tool
+from reskd.config import load_config
 from reskd.models.config import BackboneName, RecognizerConfig
+
+_LEGEND = (
+    "GMACs: 1e9 multiply-accumulates per video, the GFLOPs of papers. The last line adds batch norm (2 an\n"
+    "element), activations and max pooling (1 each), as the counter behind the ResKD paper's table does."
+)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -22,13 +32,27 @@ def main(arguments: Sequence[str]) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     _add_flops_arguments(commands.add_parser("flops", help="multiply-accumulates per part and per video"))
     chosen = parser.parse_args(arguments)
-    config = _recognizer_config(chosen.backbone, chosen.stage_strides)
-    height, width = _height_width(chosen.size)
-    count = count_recognizer(
-        config, (chosen.frames, height, width), num_classes=chosen.num_classes, num_views=chosen.views
-    )
-    print(f"{config.backbone}, {chosen.frames} frames of {height} x {width}, {chosen.views} view(s) a video")
-    print(macs_table(count))
+    if (chosen.config is None) == (chosen.backbone is None):
+        raise ValueError("flops: expected either a config or --backbone, found both or neither.")
+    for title, config, shape in _models(chosen):
+        count = count_recognizer(config, shape, num_classes=chosen.num_classes, num_views=chosen.views)
+        num_frames, height, width = shape
+        print(f"{title}{config.backbone}, {num_frames} frames of {height} x {width}, {chosen.views} view(s) a video")
+        print(macs_table(count), end="\n\n")
+    print(_LEGEND)
+
+
+def _models(chosen: argparse.Namespace) -> list[tuple[str, RecognizerConfig, tuple[int, int, int]]]:
+    """(title, architecture, (T, H, W)) of each model asked for."""
+    if chosen.config is None:
+        shape = (chosen.frames, *_height_width(chosen.size))
+        return [("", _recognizer_config(chosen.backbone, chosen.stage_strides), shape)]
+    config = load_config(chosen.config)
+    shapes = view_shapes(config)
+    models = [("student: ", config.student, shapes["student"])]
+    if config.teacher:
+        models.append(("teacher: ", teacher_model(config), shapes["teacher"]))
+    return models
 
 
 def macs_table(count: MacCount) -> str:
@@ -38,13 +62,12 @@ def macs_table(count: MacCount) -> str:
     for name, macs in (*count.parts.items(), ("total", count.total)):
         lines.append(f"{name:<{width}}{macs / 1e9:>10.3f}{macs / count.total:>8.1%}")
     lines.append(f"{'with elementwise':<{width}}{(count.total + count.elementwise) / 1e9:>10.3f}")
-    lines.append("GMACs: 1e9 multiply-accumulates per video, the GFLOPs of papers. The last line adds batch norm (2 an")
-    lines.append("element), activations and max pooling (1 each), as the counter behind the ResKD paper's table does.")
     return "\n".join(lines)
 
 
 def _add_flops_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--backbone", choices=get_args(BackboneName), required=True)
+    parser.add_argument("config", nargs="?", help="an experiment: its student and its teacher are counted")
+    parser.add_argument("--backbone", choices=get_args(BackboneName), help="in place of a config")
     parser.add_argument("--frames", type=_positive, default=8, help="frames a view; default 8")
     parser.add_argument("--size", type=_positive, nargs="+", default=[224], help="a square's side, or height width")
     parser.add_argument("--stage-strides", type=int, nargs=4, metavar="S", help="of a ResNet; 1 1 2 2 is R50-S")
