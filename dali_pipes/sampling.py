@@ -133,9 +133,15 @@ def epoch_order(seed: int, epoch: int, num_clips: int) -> np.ndarray:
     return np.argsort(hash_words(seed, _ORDER, epoch, np.arange(num_clips)), kind="stable")
 
 
-def substitute_row(seed: int, position: int, attempt: int, num_clips: int) -> int:
-    """The row that stands in at attempt >= 1 of a position; any row, the unreadable one included."""
-    return int(uniform(seed, _SUBSTITUTE, position, attempt)[0] * num_clips)
+def substitute_row(seed: int, position: int, attempt: int, num_clips: int, *, planned_row: int) -> int:
+    """The row that stands in at attempt >= 1 of a position: another one at each attempt until all were tried.
+
+    Walks the rows in steps of a hashed length that has no factor in common with their number.
+    """
+    step = 1 + int(uniform(seed, _SUBSTITUTE, position)[0] * (num_clips - 1))
+    while math.gcd(step, num_clips) > 1:
+        step += 1
+    return (planned_row + attempt * step) % num_clips
 
 
 def positions_of_batch(

@@ -123,10 +123,11 @@ class ClipChooser:
 
     def row_number(self, position: int, attempt: int) -> int:
         num_clips = len(self.manifest)
-        if attempt > 0:
-            return substitute_row(self._order.seed, position, attempt, num_clips)
         epoch, place = divmod(position, num_clips)
-        return place if self._order.mode == "eval" else int(self._epoch_order(epoch)[place])
+        planned = place if self._order.mode == "eval" else int(self._epoch_order(epoch)[place])
+        if attempt == 0:
+            return planned
+        return substitute_row(self._order.seed, position, attempt, num_clips, planned_row=planned)
 
     def plan(self, position: int, attempt: int) -> ClipPlan:
         number = self.row_number(position, attempt)

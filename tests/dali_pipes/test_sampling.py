@@ -35,7 +35,7 @@ GOLDEN: dict[str, Any] = {
     "hash_0": 12035550249420947055,
     "hash_123": 12096571958832185870,
     "order": [5, 9, 2, 8, 3, 4, 1, 0, 7, 6],
-    "substitutes": [56, 23, 42],
+    "substitutes": [3, 46, 89],
     "frames": [13, 52, 79, 110, 141, 183, 216, 240],
     "multi_scale": Crop(y=15, x=0, height=210, width=180),
     "flip": False,
@@ -48,7 +48,7 @@ def test_numbers_are_frozen() -> None:
     assert hash_words(0)[0] == GOLDEN["hash_0"]
     assert hash_words(1, 2, 3)[0] == GOLDEN["hash_123"]
     assert epoch_order(7, 2, 10).tolist() == GOLDEN["order"]
-    assert [substitute_row(7, 5, attempt, 100) for attempt in (1, 2, 3)] == GOLDEN["substitutes"]
+    assert [substitute_row(7, 5, attempt, 100, planned_row=60) for attempt in (1, 2, 3)] == GOLDEN["substitutes"]
     rules = rules_from_config(SamplingConfig(num_frames=8), view_size=(224, 224), mode="train")
     plan = plan_clip(rules, seed=1, position=11, attempt=0, row=3, num_frames=250, height=240, width=320)
     assert plan.frame_index_T.tolist() == GOLDEN["frames"]
@@ -109,6 +109,13 @@ def test_an_epoch_shows_every_clip_once_whatever_the_world_size(world_size: int)
         for position in positions_of_batch(batch, rank, world_size, 1, global_batch_size)
     ]
     assert Counter(rows) == dict.fromkeys(range(num_clips), 2)
+
+
+@pytest.mark.parametrize("num_clips", [1, 2, 6, 7, 30])
+def test_substitutes_are_all_other_clips_before_one_comes_again(num_clips: int) -> None:
+    for position in range(20):
+        rows = [substitute_row(0, position, attempt, num_clips, planned_row=0) for attempt in range(1, num_clips)]
+        assert sorted(rows) == list(range(1, num_clips))
 
 
 def test_a_global_batch_that_ranks_cannot_share_is_refused() -> None:

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dali_pipes.sampling import epoch_order, rules_from_config
+from dali_pipes.source import ATTEMPT, LABEL, PADDING, POSITION, ROW, ClipSource, ReadingOrder, Sample, fields_for
+from tests.dali_pipes.test_loader import make_config, make_manifest
+
+CODECS = {"h264": ["libx264"], "mjpeg": ["mjpeg"], "vp9": ["libvpx-vp9"]}
+
+
+@pytest.fixture
+def make_source(make_folder: Callable[..., Path], tmp_path: Path) -> Callable[..., ClipSource]:
+    def make(**changes: Any) -> ClipSource:
+        config = make_config(make_folder(CODECS, num_frames=24))
+        make_manifest(config).save(tmp_path)
+        settings: dict[str, Any] = {
+            "manifest_folder": tmp_path,
+            "rules": rules_from_config(config.sampling, view_size=(96, 128), mode="train"),
+            "order": ReadingOrder("train", 0, 2, 2),
+            "device": "cpu",
+            "forced": "auto",
+            "max_attempts": 2,
+            "parent_pid": 1,
+        }
+        return ClipSource(**{**settings, **changes})
+
+    return make
+
+
+def _call(source: ClipSource, iteration: int, place: int) -> Sample:
+    return Sample(*source(SimpleNamespace(iteration=iteration, idx_in_batch=place)))  # type: ignore[arg-type]
+
+
+def test_samples_always_have_the_same_types(make_source: Callable[..., ClipSource]) -> None:
+    source = make_source()
+    samples = [_call(source, iteration, place) for iteration in range(3) for place in range(2)]
+    assert len({tuple((array.dtype, array.ndim) for array in sample) for sample in samples}) == 1
+    assert {bool(sample.is_encoded) for sample in samples} == {False, True}
+    for sample in samples:
+        assert (len(sample.encoded) > 1) == bool(sample.is_encoded) == (sample.raw_THWC.shape == (1, 1, 1, 3))
+
+
+def test_a_sample_is_a_pure_function_of_its_place(make_source: Callable[..., ClipSource]) -> None:
+    """Another order of calls, another process (pickled), another first batch: the same clip."""
+    one, other = make_source(), pickle.loads(pickle.dumps(make_source(order=ReadingOrder("train", 0, 2, 2, 0, 1, 5))))
+    late = _call(one, 7, 1)
+    _call(one, 0, 0)
+    for array, again in zip(late, _call(other, 2, 1), strict=True):
+        assert np.array_equal(array, again)
+    assert late.about[POSITION] == 15 and late.about[ROW] == epoch_order(0, 5, 3)[0]
+
+
+def test_evaluation_repeats_its_pass_and_marks_padding(make_source: Callable[..., ClipSource]) -> None:
+    source = make_source(order=ReadingOrder("eval", 0, 2, 2))
+    abouts = [_call(source, iteration, place).about for iteration in range(4) for place in range(2)]
+    assert [(int(a[ROW]), bool(a[PADDING])) for a in abouts] == [(0, False), (1, False), (2, False), (0, True)] * 2
+    assert [int(a[LABEL]) for a in abouts[:3]] == [0, 1, 2]
+
+
+def test_a_file_of_another_size_is_not_trusted(make_source: Callable[..., ClipSource], tmp_path: Path) -> None:
+    source = make_source(order=ReadingOrder("eval", 0, 1, 1), max_attempts=3)
+    rows = np.load(tmp_path / "rows.npy")
+    rows["file_size"][[0, 1]] += 1
+    np.save(tmp_path / "rows.npy", rows)
+    about = _call(source, 0, 0).about
+    assert about[ROW] == 2 and about[ATTEMPT] > 0 and about[POSITION] == 0
+    with pytest.raises(RuntimeError, match=r"position 1: .* in 1 attempts .*00.avi: expected \d+ bytes as scanned"):
+        _call(replace(source, max_attempts=1), 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("ways", "absent"),
+    [
+        ({"dali"}, {"raw_THWC", "is_encoded"}),
+        ({"host"}, {"encoded", "is_encoded", "crop_start", "crop_shape"}),
+        ({"dali", "host"}, set()),
+    ],
+)
+def test_only_fields_that_the_graph_uses_are_shipped(ways: set[str], absent: set[str]) -> None:
+    assert set(Sample._fields) - set(fields_for(frozenset(ways))) == absent
+
+
+def test_a_worker_imports_neither_torch_nor_dali_nor_pydantic() -> None:
+    code = (
+        "import json, sys, dali_pipes.source; print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert not {"torch", "nvidia", "pydantic", "torchvision"} & set(json.loads(run.stdout))
+
+
+def test_what_needs_no_dali_imports_without_it() -> None:
+    modules = ", ".join(f"dali_pipes.{name}" for name in ("batch", "config", "sampling", "manifest", "synthetic"))
+    code = f"import sys; sys.modules['nvidia'] = None; import {modules}"
+    subprocess.run([sys.executable, "-c", code], check=True)
