@@ -1,6 +1,7 @@
 """Which versions this project was tested with, and what it runs on right now.
 
-Only the standard library is imported at the top, so setup.py and the Dockerfile can run this file before anything is installed.
+Only the standard library is imported at the top, so setup.py and the Dockerfile can run this file before anything is
+installed.
 """
 
 from __future__ import annotations
