@@ -58,7 +58,7 @@ def test_the_last_counted_frame_of_every_usable_odd_file_decodes(odd_facts: dict
 @pytest.mark.skipif(not UCF10.is_dir(), reason="../shared/data/ucf10 is absent")
 def test_truncated_ucf_files_are_used_and_named(tmp_path: Path) -> None:
     truncated = (UCF10 / "truncated.txt").read_text().split()
-    whole = ["BabyCrawling/v_BabyCrawling_g01_c01.avi", "BenchPress/v_BenchPress_g01_c01.avi"]
+    whole = ["BabyCrawling/v_BabyCrawling_g02_c01.avi", "BenchPress/v_BenchPress_g01_c05.avi"]
     listed = [path for path in [*truncated, *whole] if (UCF10 / path).is_file()]
     assert len(listed) >= 20
     (tmp_path / "list.txt").write_text("\n".join(listed))

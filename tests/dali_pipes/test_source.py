@@ -15,6 +15,7 @@ import pytest
 
 from dali_pipes.sampling import epoch_order, rules_from_config
 from dali_pipes.source import ATTEMPT, LABEL, PADDING, POSITION, ROW, ClipSource, ReadingOrder, Sample, fields_for
+from tests.conftest import picture, read_number, set_display_rotation, write_clip
 from tests.dali_pipes.test_loader import make_config, make_manifest
 
 CODECS = {"h264": ["libx264"], "mjpeg": ["mjpeg"], "vp9": ["libvpx-vp9"]}
@@ -40,7 +41,7 @@ def make_source(make_folder: Callable[..., Path], tmp_path: Path) -> Callable[..
 
 
 def _call(source: ClipSource, iteration: int, place: int) -> Sample:
-    return Sample(*source(SimpleNamespace(iteration=iteration, idx_in_batch=place)))  # type: ignore[arg-type]
+    return Sample(*source(SimpleNamespace(iteration=iteration, idx_in_batch=place)))
 
 
 def test_samples_always_have_the_same_types(make_source: Callable[..., ClipSource]) -> None:
@@ -104,3 +105,19 @@ def test_what_needs_no_dali_imports_without_it() -> None:
     modules = ", ".join(f"dali_pipes.{name}" for name in ("batch", "config", "sampling", "manifest", "synthetic"))
     code = f"import sys; sys.modules['nvidia'] = None; import {modules}"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_rotated_and_short_video_is_upright_in_its_sample_and_repeats_frames(tmp_path: Path) -> None:
+    (tmp_path / "clips" / "a").mkdir(parents=True)
+    stored = [np.rot90(picture(number)) for number in range(2)]
+    path = write_clip(tmp_path / "clips" / "a" / "0.mp4", "libx264", stored)
+    set_display_rotation(path, quarter_turns_clockwise=1)
+    config = make_config(tmp_path / "clips")
+    make_manifest(config).save(tmp_path / "manifest")
+    rules = rules_from_config(config.sampling, view_size=(96, 128), mode="eval")
+    source = ClipSource(tmp_path / "manifest", rules, ReadingOrder("eval", 0, 1, 1), "cuda", "auto", 1, 1)
+    sample = _call(source, 0, 0)
+    assert not sample.is_encoded and sample.raw_THWC.shape == (4, 96, 128, 3)
+    assert sample.frame_index_T.tolist() == [0, 0, 1, 1]
+    assert sample.valid_T.tolist() == [True, False, True, False]
+    assert [read_number(frame) for frame in sample.raw_THWC] == [(0, False), (0, False), (1, False), (1, False)]

@@ -37,7 +37,8 @@ def _descendants(pid: int) -> set[int]:
             continue
         if stat[0] != "Z":
             parents[int(folder.name)] = int(stat[1])
-    found, fresh = set(), {pid}
+    found: set[int] = set()
+    fresh = {pid}
     while fresh:
         fresh = {child for child, parent in parents.items() if parent in fresh} - found
         found |= fresh
