@@ -117,7 +117,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
 
 def _explain(fault: Mapping[str, Any]) -> str:
     location = [str(part) for part in fault["loc"] if not str(part).startswith(("tuple", "function"))]
-    key = ".".join(location) or "the whole"
+    key = ".".join(location)
     if fault["type"] == "extra_forbidden":
         known = _known_keys(location[:-1])
         near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
@@ -127,7 +127,7 @@ def _explain(fault: Mapping[str, Any]) -> str:
         return f"{key}: expected a value, found none; it has no default."
     message = str(fault["msg"]).removeprefix("Value error, ").removeprefix("Input ")
     if fault["type"] == "value_error":
-        return f"{key}: {message}."
+        return f"{key}: {message}." if key else f"{message}."
     return f"{key}: {message}, found {fault['input']!r}."
 
 
