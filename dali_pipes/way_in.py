@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Literal
 
+import numpy as np
+
 from dali_pipes.host_decode import UNTAGGED
 from dali_pipes.manifest import Manifest
 from dali_pipes.scan import FileFacts
@@ -65,9 +67,8 @@ def check_forced(manifest: Manifest, device: DeviceKind, forced: Literal["auto",
     """
     if forced != "dali":
         return
-    for number in range(len(manifest)):
-        row = manifest.row(number)
-        reason = why_not_dali(row.facts, device, allow_unproven=True)
+    for number in sorted(_kinds(manifest)):
+        reason = why_not_dali(manifest.row(number).facts, device, allow_unproven=True)
         if reason:
             raise ValueError(
                 f"data.loader.way_in=dali: expected files that DALI can decode on {device}, found "
@@ -79,8 +80,23 @@ def count_ways_in(
     manifest: Manifest, device: DeviceKind, forced: Literal["auto", "dali", "host"]
 ) -> Counter[tuple[WayIn, str]]:
     """How many files take each (way in, codec)."""
-    facts = (manifest.row(number).facts for number in range(len(manifest)))
-    return Counter((way_in(found, device, forced), found.codec) for found in facts)
+    counts: Counter[tuple[WayIn, str]] = Counter()
+    for number, count in _kinds(manifest).items():
+        facts = manifest.row(number).facts
+        counts[way_in(facts, device, forced), facts.codec] += count
+    return counts
+
+
+def _kinds(manifest: Manifest) -> dict[int, int]:
+    """The first row of each kind of file, and how many rows are of that kind: rows that differ in nothing that
+    ``why_not_dali`` looks at. Row by row, a quarter of a million files would take 18 s."""
+    kinds = np.zeros(len(manifest), manifest.rows.dtype)
+    for name in ("rotation", "cut", "codec", "pix_fmt", "matrix", "colour_range"):
+        kinds[name] = manifest.rows[name]
+    kinds["num_packets"] = manifest.rows["num_packets"] - manifest.rows["num_frames"]
+    as_bytes = kinds.view(f"V{kinds.dtype.itemsize}")
+    _, first, counts = np.unique(as_bytes, return_index=True, return_counts=True)
+    return dict(zip(first.tolist(), counts.tolist(), strict=True))
 
 
 def describe_ways_in(counts: Counter[tuple[WayIn, str]], device: DeviceKind) -> str:
