@@ -140,7 +140,7 @@ def _loaded_by(module: str, packages: tuple[str, ...]) -> str:
     """Which of ``packages`` are loaded once ``module`` has been imported in a fresh interpreter."""
     program = f"import sys, {module}; print(*[name for name in {packages!r} if name in sys.modules])"
     command = [sys.executable, "-c", program]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
