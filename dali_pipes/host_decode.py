@@ -23,7 +23,7 @@ _MATRIX_OF_NAME = {
     "fcc": Colorspace.FCC,
     "bt601": Colorspace.ITU601,
     "smpte240m": Colorspace.SMPTE240M,
-    "bt2020": Colorspace.BT2020,
+    "bt2020": getattr(Colorspace, "BT2020", None),  # PyAV 18 and newer; 17 runs on Python 3.10
 }
 RANGE_NAMES = {1: "limited", 2: "full"}
 
@@ -68,8 +68,14 @@ def to_rgb(frame: VideoFrame, *, width: int, height: int) -> np.ndarray:
 
     The frame's own matrix and range are used; what is not tagged counts as BT.601, limited range, which is also what
     DALI takes. A frame whose size differs from (width, height), as after a change in mid-stream, is resized to it.
+
+    Raises:
+        ValueError: this PyAV does not know the frame's matrix.
     """
-    matrix = _MATRIX_OF_NAME.get(MATRIX_NAMES.get(int(frame.colorspace), UNTAGGED), Colorspace.ITU601)
+    name = MATRIX_NAMES.get(int(frame.colorspace), UNTAGGED)
+    matrix = _MATRIX_OF_NAME.get(name, Colorspace.ITU601)
+    if matrix is None:
+        raise ValueError(f"the colour matrix is {name}: expected PyAV 18 or newer for it, found {av.__version__}.")
     full = int(frame.color_range) == 2 or frame.format.name.startswith("yuvj")
     picture = frame.reformat(
         width=width,
