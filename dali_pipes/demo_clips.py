@@ -32,7 +32,7 @@ POSES = {"upright": 0, "slanted": 45, "level": 90, "lattice": 0}
 CLASSES = tuple("-".join(sorted(pair)) for pair in itertools.combinations(POSES, 2))
 DWELL_FRAMES = (4, 8)  # a pose is held so long; with 4 frames or more spread over 24 nearly every clip shows both
 TILE_RADIUS = 19.0
-SLAT_PITCH = (3.6, 7.2)  # pixels from slat to slat
+SLAT_PITCH = (4.2, 7.8)  # pixels from slat to slat
 LATTICE_SHARE = 0.293  # 1 - (1 - share)^2 = 0.5
 MIN_CONTRAST = 60  # levels of brightness between a slat and its ground
 CLUTTER_SHAPES = 40
