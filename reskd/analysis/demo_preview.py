@@ -13,7 +13,7 @@ from PIL import Image
 from dali_pipes.demo_clips import CLASSES, HEIGHT, NUM_FRAMES, POSES, SUPPORT, WIDTH, Pixels, render_scene_clips
 
 FRAMES_SHOWN = tuple(range(1, NUM_FRAMES, 3))
-TEACHER_SIZE, STUDENT_SIZE = 64, 32
+TEACHER_SIZE, STUDENT_SIZE = 80, 40  # as in configs/demo_student.yaml
 
 
 def draw_preview(seed: int, path: Path) -> None:
