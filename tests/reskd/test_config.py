@@ -127,9 +127,9 @@ def test_a_bad_override_or_file_is_one_sentence(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump(tree()))
     with pytest.raises(ValueError, match=r"expected an override of the form key\.sub=value, found 'lr'"):
         load_config(path, ["lr"])
-    with pytest.raises(ValueError, match="unknown key optimizer.lrr; did you mean lr"):
+    with pytest.raises(ValueError, match=r"unknown key optimizer\.lrr; did you mean lr"):
         load_config(path, ["optimizer.lrr=1"])
-    with pytest.raises(FileNotFoundError, match="Did you mean .*demo_student.yaml"):
+    with pytest.raises(FileNotFoundError, match=r"Did you mean .*demo_student\.yaml"):
         load_config(tmp_path / "demo_studnet.yaml")
     path.write_text("a: [")
     with pytest.raises(ValueError, match="expected YAML"):

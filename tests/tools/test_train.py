@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -262,22 +263,13 @@ def test_a_killed_run_goes_on_to_the_bit_and_leaves_no_process_behind(tmp_path: 
     assert set(Path("/dev/shm").iterdir()) <= shared_before
     stopped_at = load_checkpoint(tmp_path / "runs" / "halves" / "last.pt")["num_steps"]
     assert 1 <= stopped_at < 8
+    shutil.copytree(tmp_path / "runs", tmp_path / "copy")
 
     output, _ = torchrun(2, halves).communicate(timeout=300)
     assert f"step {stopped_at} of 8" in output
     assert losses(lines_of(tmp_path / "runs" / "halves")) == losses(lines_of(tmp_path / "runs" / "whole"))
 
-
-@pytest.mark.slow
-def test_what_two_processes_began_one_may_finish(tmp_path: Path, videos: Path) -> None:
-    training = {"epochs": 4, "global_batch_size": 4, "log_every_steps": 1, "checkpoint_every_steps": 1}
-    config = write_config(tmp_path, "run", videos, training=training)
-    run = torchrun(2, config)
-    deadline = time.monotonic() + 300
-    while len(lines_of(tmp_path / "runs" / "run")) < 2 and run.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.killpg(run.pid, signal.SIGKILL)
-    run.wait()
-    output, _ = torchrun(1, config).communicate(timeout=300)
+    # What two processes began, one may finish.
+    output, _ = torchrun(1, halves, f"runs={tmp_path / 'copy'}").communicate(timeout=300)
     assert "the same clips in each step, but not the same bits" in output
-    assert [line["step"] for line in lines_of(tmp_path / "runs" / "run")] == list(range(1, 9))
+    assert [line["step"] for line in lines_of(tmp_path / "copy" / "halves")] == list(range(1, 9))
