@@ -81,7 +81,7 @@ class MetricsWriter:
 
         _drop_lines_from(jsonl, first_step)
         self._file = jsonl.open("a", buffering=1)
-        self._board = SummaryWriter(str(tensorboard), purge_step=first_step or None)
+        self._board = SummaryWriter(str(tensorboard), purge_step=first_step + 1)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         self._file.write(json.dumps({"step": step, **values}) + "\n")

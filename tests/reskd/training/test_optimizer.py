@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from reskd.training.optimizer import OptimizerConfig, build_optimizer, parameter_groups, set_lr
+
+
+def network() -> nn.Module:
+    frozen = nn.Linear(2, 2).requires_grad_(False)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2), frozen)
+
+
+def test_biases_learn_at_twice_the_rate_and_only_weights_decay() -> None:
+    model = network()
+    optimizer = build_optimizer(model, OptimizerConfig(lr=0.1, weight_decay=1e-4, bias_lr_factor=2))
+    groups = {group["name"]: group for group in optimizer.param_groups}
+    assert {name: (group["lr"], group["weight_decay"]) for name, group in groups.items()} == {
+        "weights": (0.1, 1e-4),
+        "biases": (0.2, 0.0),
+        "norms": (0.1, 0.0),
+    }
+    assert [id(p) for p in groups["weights"]["params"]] == [id(model[0].weight), id(model[3].weight)]
+    assert [id(p) for p in groups["biases"]["params"]] == [id(model[0].bias), id(model[3].bias)]
+    assert [id(p) for p in groups["norms"]["params"]] == [id(model[1].weight), id(model[1].bias)]
+
+
+def test_every_trainable_parameter_is_in_one_group_and_frozen_ones_in_none() -> None:
+    model = network()
+    grouped = [id(p) for group in parameter_groups(model, OptimizerConfig(lr=0.1)) for p in group["params"]]
+    assert sorted(grouped) == sorted(id(p) for p in model.parameters() if p.requires_grad)
+
+
+def test_set_lr_keeps_the_ratio_of_the_groups() -> None:
+    optimizer = build_optimizer(network(), OptimizerConfig(lr=0.1))
+    set_lr(optimizer, 0.01)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.01, 0.02, 0.01]
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_one_step_goes_downhill(name: str) -> None:
+    model = nn.Linear(3, 1)
+    optimizer = build_optimizer(model, OptimizerConfig(name=name, lr=0.01))
+    inputs = torch.ones(4, 3)
+    before = model(inputs).pow(2).mean()
+    before.backward()
+    optimizer.step()
+    assert model(inputs).pow(2).mean() < before
+
+
+def test_apex_is_refused_with_the_reason_where_it_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "apex", None)
+    monkeypatch.setitem(sys.modules, "apex.optimizers", None)
+    with pytest.raises(ValueError, match="implementation=apex: expected NVIDIA's apex, found none"):
+        build_optimizer(network(), OptimizerConfig(lr=0.1, implementation="apex"))

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reskd.training.run_directory import config_hash, open_run_directory, write_description
+
+CONFIG: dict[str, Any] = {
+    "name": "x",
+    "runs": "runs",
+    "optimizer": {"lr": 0.1},
+    "data": {"loader": {"num_workers": 2, "way_in": "auto"}},
+}
+
+
+def started(folder: Path) -> Path:
+    run, _ = open_run_directory(folder, CONFIG, resume="auto", overwrite=False)
+    write_description(run, CONFIG, {}, overwrite=False)
+    run.last.write_bytes(b"weights")
+    return folder
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    return {**CONFIG, **changes}
+
+
+def test_looking_writes_nothing(tmp_path: Path) -> None:
+    assert open_run_directory(tmp_path / "x", CONFIG, resume="auto", overwrite=False)[1] is None
+    assert not (tmp_path / "x").exists()
+
+
+def test_auto_goes_on_from_last_and_a_path_from_there(tmp_path: Path) -> None:
+    folder = started(tmp_path / "x")
+    assert open_run_directory(folder, CONFIG, resume="auto", overwrite=False)[1] == folder / "last.pt"
+    other = tmp_path / "other.pt"
+    other.write_bytes(b"")
+    assert open_run_directory(folder, CONFIG, resume=str(other), overwrite=False)[1] == other
+    with pytest.raises(FileNotFoundError, match="expected auto, none or a checkpoint, found no file gone.pt"):
+        open_run_directory(folder, CONFIG, resume="gone.pt", overwrite=False)
+
+
+def test_another_experiment_is_refused_by_the_settings_that_differ(tmp_path: Path) -> None:
+    folder = started(tmp_path / "x")
+    with pytest.raises(ValueError, match=r"1 settings differ: optimizer\.lr: 0\.1 there, 0\.2 now"):
+        open_run_directory(folder, changed(optimizer={"lr": 0.2}), resume="auto", overwrite=False)
+
+
+def test_settings_of_speed_may_change(tmp_path: Path) -> None:
+    folder = started(tmp_path / "x")
+    quicker = changed(data={"loader": {"num_workers": 8, "way_in": "auto"}})
+    assert open_run_directory(folder, quicker, resume="auto", overwrite=False)[1] is not None
+    assert config_hash(quicker) == config_hash(CONFIG)
+    assert config_hash(changed(data={"loader": {"num_workers": 2, "way_in": "host"}})) != config_hash(CONFIG)
+
+
+def test_overwrite_deletes_only_when_the_run_begins(tmp_path: Path) -> None:
+    folder = started(tmp_path / "x")
+    new = changed(optimizer={"lr": 0.2})
+    run, checkpoint = open_run_directory(folder, new, resume="auto", overwrite=True)
+    assert checkpoint is None
+    assert run.last.exists()
+    write_description(run, new, {}, overwrite=True)
+    assert not run.last.exists()
+
+
+@pytest.mark.parametrize("content", ["file", "folder"])
+def test_what_is_no_run_is_never_written_into(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "x"
+    if content == "file":
+        path.write_text("mine")
+    else:
+        path.mkdir()
+        (path / "thesis.txt").write_text("mine")
+    with pytest.raises(ValueError, match="expected a folder|is not empty and not a run's folder"):
+        open_run_directory(path, CONFIG, resume="auto", overwrite=True)
