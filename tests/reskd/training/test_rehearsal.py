@@ -19,9 +19,7 @@ def refuse(num_clips: int) -> None:
 
 
 @pytest.mark.parametrize(("most", "expected"), [(None, 12), (12, 12), (7, 6), (5, 4), (1, 1)])
-def test_on_a_cpu_the_share_of_a_rank_or_the_largest_equal_part(
-    most: int | None, expected: int
-) -> None:
+def test_on_a_cpu_the_share_of_a_rank_or_the_largest_equal_part(most: int | None, expected: int) -> None:
     world = World(0, 2, torch.device("cpu"))
     chosen = choose_clips_per_pass(global_batch_size=24, most=most, world=world, try_pass=refuse)
     assert chosen == expected
