@@ -60,8 +60,24 @@ def build_optimizer(module: nn.Module, config: OptimizerConfig) -> torch.optim.O
     # Fused kernels take GradScaler's found_inf as a tensor, so an fp16 step does not wait for the GPU; on a CPU AdamW's
     # takes a fifth of the time.
     if config.name == "sgd":
-        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=True)
+        return _with_momentum_at_zero(
+            torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=True)
+        )
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
+
+
+def _with_momentum_at_zero(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """Momentum that exists before the first step.
+
+    Note [Momentum before the first step]
+    torch's fused SGD (2.6 to 2.15) makes its buffers with empty_like in the first step and leaves it to the kernel to
+    fill them. A kernel that skips the step, as GradScaler's found_inf asks of most first fp16 steps, leaves whatever
+    was in that memory, and the next step adds it to the weights. From zero, the first step is the same without dampening.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"] if group["momentum"] else ():
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
 
 
 def _build_apex(groups: list[dict[str, Any]], config: OptimizerConfig) -> torch.optim.Optimizer:

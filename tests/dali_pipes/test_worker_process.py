@@ -80,8 +80,8 @@ def test_a_killed_reader_leaves_no_worker_and_no_shared_memory(make_folder: Call
     finally:
         reader.send_signal(signal.SIGKILL)
         reader.wait()
-    assert _wait_until(lambda: not any(map(_alive, children)), 10)
-    assert _wait_until(lambda: not segments & _segments(), 10)
+    assert _wait_until(lambda: not any(map(_alive, children)), 60)
+    assert _wait_until(lambda: not segments & _segments(), 60)
 
 
 def test_a_process_that_was_not_spawned_lives_on() -> None:

@@ -51,6 +51,30 @@ def test_one_step_goes_downhill(name: str) -> None:
     assert model(inputs).pow(2).mean() < before
 
 
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_a_first_step_that_overflows_leaves_no_trace(name: str) -> None:
+    model = nn.Linear(64, 64)
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    optimizer = build_optimizer(model, OptimizerConfig(name=name, lr=0.01))
+    scaler = torch.amp.GradScaler("cpu")
+    for factor in (float("inf"), 0.0):  # an overflow, then a gradient of zero: weights may only decay
+        optimizer.zero_grad()
+        scaler.scale(model(torch.ones(1, 64)).sum() * factor).backward()
+        for parameter in model.parameters():
+            parameter.grad.nan_to_num_(posinf=float("inf"))  # type: ignore[union-attr]
+        scaler.step(optimizer)
+        scaler.update()
+    for parameter, old in zip(model.parameters(), before, strict=True):
+        torch.testing.assert_close(parameter, old, atol=1e-3, rtol=1e-3)
+
+
+def test_momentum_is_zero_before_the_first_step() -> None:
+    optimizer = build_optimizer(network(), OptimizerConfig(lr=0.1))
+    buffers = [optimizer.state[p]["momentum_buffer"] for group in optimizer.param_groups for p in group["params"]]
+    assert len(buffers) == 6
+    assert all(torch.count_nonzero(buffer) == 0 for buffer in buffers)
+
+
 def test_apex_is_refused_with_the_reason_where_it_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "apex", None)
     monkeypatch.setitem(sys.modules, "apex.optimizers", None)
