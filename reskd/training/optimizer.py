@@ -72,7 +72,7 @@ def _with_momentum_at_zero(optimizer: torch.optim.Optimizer) -> torch.optim.Opti
     Note [Momentum before the first step]
     torch's fused SGD (2.6 to 2.15) makes its buffers with empty_like in the first step and leaves it to the kernel to
     fill them. A kernel that skips the step, as GradScaler's found_inf asks of most first fp16 steps, leaves whatever
-    was in that memory, and the next step adds it to the weights. From zero, the first step is the same without dampening.
+    was in that memory, and the next step adds it to the weights. Without dampening a start from zero is the same.
     """
     for group in optimizer.param_groups:
         for parameter in group["params"] if group["momentum"] else ():
