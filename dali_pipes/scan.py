@@ -20,7 +20,15 @@ from typing import Any
 
 import av
 
-from dali_pipes.host_decode import MATRIX_NAMES, RANGE_NAMES, UNTAGGED, open_video_stream, output_frames, quarter_turns
+from dali_pipes.host_decode import (
+    MATRIX_NAMES,
+    RANGE_NAMES,
+    UNTAGGED,
+    open_video_stream,
+    output_frames,
+    quarter_turns,
+    to_rgb,
+)
 from dali_pipes.worker_process import die_with_parent, main_module_hidden
 
 CACHE_NAME = ".reskd_scan.csv"
@@ -86,6 +94,10 @@ def _decode_all(container: av.container.InputContainer, status: os.stat_result) 
         error = _one_line(problem)
     if first is None:
         return _bad(status, f"no frame of codec {stream.codec_context.name}: {error or 'the stream is empty'}")
+    try:
+        to_rgb(first, width=first.width, height=first.height)
+    except (av.error.FFmpegError, ValueError) as problem:
+        return _bad(status, f"no RGB picture: {_one_line(problem)}")
     num_packets = _count_packets(container)
     damage = [f"{error} after {num_frames} frames"] if error else []
     if num_frames < num_packets:

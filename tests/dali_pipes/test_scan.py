@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dali_pipes import host_decode
 from dali_pipes import scan as scan_module
 from dali_pipes.scan import default_cache, probe, read_cache, scan
 from tests.conftest import ENCODERS, HEIGHT, WIDTH, numbered_clip, write_clip
@@ -93,3 +94,9 @@ def probe_or_die(path: Path) -> scan_module.FileFacts:
 def test_a_single_frame_is_a_video(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "one.avi", "mjpeg", [np.zeros((16, 32, 3), np.uint8)])
     assert (probe(path).num_frames, probe(path).height, probe(path).width) == (1, 16, 32)
+
+
+def test_a_colour_matrix_that_this_pyav_lacks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = numbered_clip(tmp_path / "hd.mp4", "libx264", 3, bt709=True)
+    monkeypatch.setitem(host_decode._MATRIX_OF_NAME, "bt709", None)  # as bt2020 under PyAV 17
+    assert probe(clip).health.startswith("bad: no RGB picture: the colour matrix is bt709: expected PyAV 18 or newer")
