@@ -25,7 +25,7 @@ from reskd.models.teacher import Teacher
 from reskd.models.weights import load_recognizer_state, state_hash
 from reskd.training.plan import Plan
 from reskd.training.precision import Precision
-from reskd.training.rehearsal import choose_clips_per_pass, noise_batch
+from reskd.training.rehearsal import choose_clips_per_pass, leaving_no_trace, noise_batch
 from reskd.training.run_directory import RunDirectory, config_hash
 from reskd.training.trainer import Trainer
 
@@ -243,15 +243,12 @@ def _trial(
     shapes, precision = view_shapes(config), Precision(config.training.precision, world.device)
 
     def run(num_clips: int) -> None:
-        buffers = {name: value.clone() for name, value in student.named_buffers()}
-        batch = noise_batch(shapes, num_clips).to(world.device)
-        with precision.autocast():
-            taught = teacher(batch.views["teacher"].data_NTHWC) if teacher is not None else None
-            terms = loss(student(batch.views["student"].data_NTHWC), batch.labels_N, taught)
-        terms.total.backward()
-        student.zero_grad(set_to_none=True)
-        for name, value in student.named_buffers():
-            value.copy_(buffers[name])
+        with leaving_no_trace(student):
+            batch = noise_batch(shapes, num_clips).to(world.device)
+            with precision.autocast():
+                taught = teacher(batch.views["teacher"].data_NTHWC) if teacher is not None else None
+                terms = loss(student(batch.views["student"].data_NTHWC), batch.labels_N, taught)
+            terms.total.backward()
 
     return run
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
+from torch import nn
 
 from dali_pipes.batch import ClipBatch, View
 from reskd.distributed import World, minimum_over_ranks
@@ -26,6 +28,18 @@ def noise_batch(view_shapes: Mapping[str, tuple[int, int, int]], num_clips: int)
     numbers = torch.arange(num_clips)
     none = torch.zeros(num_clips, dtype=torch.bool)
     return ClipBatch(views, torch.zeros_like(numbers), numbers, numbers, none)
+
+
+@contextmanager
+def leaving_no_trace(module: nn.Module) -> Iterator[None]:
+    """Whatever happens inside, ``module`` then has the buffers it had before, and no gradients."""
+    buffers = {name: value.clone() for name, value in module.named_buffers()}
+    try:
+        yield
+    finally:
+        module.zero_grad(set_to_none=True)
+        for name, value in module.named_buffers():
+            value.copy_(buffers[name])
 
 
 def choose_clips_per_pass(

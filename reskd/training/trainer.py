@@ -25,7 +25,7 @@ from reskd.training.meters import MetricsWriter, RunningMeans, WaitClock
 from reskd.training.optimizer import OptimizerConfig, build_optimizer, set_lr
 from reskd.training.plan import Plan, TrainingConfig
 from reskd.training.precision import Precision
-from reskd.training.rehearsal import noise_batch
+from reskd.training.rehearsal import leaving_no_trace, noise_batch
 from reskd.training.run_directory import RunDirectory
 from reskd.training.schedule import ScheduleConfig, lr_factor
 
@@ -187,13 +187,10 @@ class Trainer:
         After a rehearsal both start with the buckets in their final order. It also finds a batch that does not fit,
         before any clip is decoded.
         """
-        buffers = {name: value.clone() for name, value in self.trainable.named_buffers()}
         self._reseed()
         self.parallel.train()
-        self._forward_backward(noise_batch(self.view_shapes, self.plan.clips_per_pass).to(self.world.device))
-        self.optimizer.zero_grad(set_to_none=True)
-        for name, value in self.trainable.named_buffers():
-            value.copy_(buffers[name])
+        with leaving_no_trace(self.trainable):
+            self._forward_backward(noise_batch(self.view_shapes, self.plan.clips_per_pass).to(self.world.device))
 
     def _reseed(self) -> None:
         """Dropout's masks are a function of (seed, step, rank): Note [No generator state] in checkpoint.py."""
