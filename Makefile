@@ -4,7 +4,8 @@ VENV := .venv
 VENV_MIN := .venv-min
 PY := $(VENV)/bin/python
 PYTEST_FLAGS ?= -q
-INPUTS := setup.py pyproject.toml reskd/environment.py $(wildcard requirements/*.txt)
+INPUTS := setup.py pyproject.toml reskd/environment.py $(wildcard requirements/*.txt) \
+          $(wildcard reskd/csrc/*.* reskd/csrc/*/*.*)
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-min demo test test-min lint format doctor clean
@@ -15,7 +16,9 @@ help:  ## this list
 install: $(VENV)/.installed  ## make .venv with the newest tested versions
 install-min: $(VENV_MIN)/.installed  ## make .venv-min with the oldest tested versions (torch 2.6)
 
-# Two steps: the build tools first, as the project is built without isolation (the native op needs the installed torch).
+# Three steps, as the project is built without isolation: the build tools, what the project needs (torch above all), and
+# then the project, whose native operators are compiled against that torch. Modules are compiled to bytecode here and not
+# by the first command that imports them: that took 10 s of its 17 (docs/lab_notes.md).
 define make_environment
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
 	  echo 'Expected Python 3.10 or newer, found:' && $(PYTHON) --version; \
@@ -26,7 +29,8 @@ define make_environment
 	$(PYTHON) -m venv $(1)
 	$(1)/bin/python -m pip install --quiet --disable-pip-version-check uv
 	$(1)/bin/uv pip install --python $(1)/bin/python -r requirements/build.txt
-	$(1)/bin/uv pip install --python $(1)/bin/python $(2) --no-build-isolation -e '.[dev]'
+	RESKD_BUILD=none $(1)/bin/uv pip install --python $(1)/bin/python --compile-bytecode $(2) --no-build-isolation -e '.[dev]'
+	$(1)/bin/uv pip install --python $(1)/bin/python --no-build-isolation --no-deps --reinstall-package reskd -e .
 	@touch $(1)/.installed
 endef
 

@@ -2,31 +2,120 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Literal
 
+import torch
 from torch import Tensor
 
+from reskd.ops.native import interpolate_mse_native, why_not_loaded
 from reskd.ops.reference import interpolate_mse_reference
 
-Backend = Literal["auto", "reference"]
+log = logging.getLogger(__name__)
+
+Backend = Literal["auto", "cuda", "cpu", "reference"]
 
 # In order of preference for "auto".
-_IMPLEMENTATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"reference": interpolate_mse_reference}
+_IMPLEMENTATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cuda": interpolate_mse_native,
+    "cpu": interpolate_mse_native,
+    "reference": interpolate_mse_reference,
+}
+
+# Two rows of differences and two of gradients lie in 48 KiB of shared memory, the least that every GPU has.
+_MAX_WIDTH_CUDA = 2048
+
+_said: set[str] = set()
 
 
-def available_backends() -> tuple[str, ...]:
-    """The backends that work on this machine, the one preferred by "auto" first."""
-    return tuple(_IMPLEMENTATIONS)
+def available_backends(
+    student_BDhw: Tensor | None = None, teacher_BDHW: Tensor | None = None
+) -> dict[str, str | None]:
+    """Each backend, the one preferred by "auto" first, with the reason why it cannot serve, or None if it can.
+
+    Args:
+        student_BDhw, teacher_BDHW: what it shall serve; without them, any tensors that it is made for.
+    """
+    if student_BDhw is None or teacher_BDHW is None:
+        return {name: _why_not_here(name) for name in _IMPLEMENTATIONS}
+    return {name: why_not(name, student_BDhw, teacher_BDHW) for name in _IMPLEMENTATIONS}
 
 
-def implementation(backend: str) -> Callable[[Tensor, Tensor], Tensor]:
-    """The function behind ``backend``. Raises ValueError for a backend that is not here."""
+def choose(backend: str, student_BDhw: Tensor, teacher_BDHW: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """The function behind ``backend``, or behind the best one for these tensors.
+
+    Raises:
+        ValueError: no such backend, or it cannot serve these tensors; the message says why.
+    """
     if backend == "auto":
-        return next(iter(_IMPLEMENTATIONS.values()))
+        return _IMPLEMENTATIONS[_choose_best(student_BDhw, teacher_BDHW)]
     if backend not in _IMPLEMENTATIONS:
         raise ValueError(
-            f"backend: expected one of {('auto', *available_backends())}, found {backend!r}; "
+            f"backend: expected one of {('auto', *_IMPLEMENTATIONS)}, found {backend!r}; "
             "use 'auto' for the best that works here."
         )
+    reason = why_not(backend, student_BDhw, teacher_BDHW)
+    if reason:
+        raise ValueError(f"backend {backend!r} was asked for and cannot serve: {reason}. 'auto' takes one that can.")
     return _IMPLEMENTATIONS[backend]
+
+
+def why_not(backend: str, student_BDhw: Tensor, teacher_BDHW: Tensor) -> str | None:
+    """Why ``backend`` cannot serve these tensors; None if it can."""
+    device = student_BDhw.device.type
+    if backend == "reference":
+        return None
+    if device != backend:
+        return f"it is for tensors on {backend}, these are on {device}"
+    if (student_BDhw.dtype == torch.float64) != (teacher_BDHW.dtype == torch.float64):
+        return f"fp64 goes with fp64 only, found {student_BDhw.dtype} and {teacher_BDHW.dtype}"
+    if backend == "cuda" and student_BDhw.dtype == torch.float64:
+        return "it has no fp64"
+    if backend == "cuda" and max(student_BDhw.shape[-1], teacher_BDHW.shape[-1]) > _MAX_WIDTH_CUDA:
+        return f"it takes grids up to {_MAX_WIDTH_CUDA} wide, found {_grids(student_BDhw, teacher_BDHW)}"
+    return _why_not_here(backend)
+
+
+def describe_choice(device: torch.device) -> str:
+    """What "auto" will take for half or single precision on ``device``, for the log."""
+    if device.type in ("cpu", "cuda"):
+        reason = _why_not_here(device.type)
+        if reason is None:
+            detail = f" ({torch.ops.reskd.cpu_instruction_set()})" if device.type == "cpu" else ""
+            return f"the fused {device.type} kernel{detail}"
+        return f"plain PyTorch, as the fused {device.type} kernel is not here: {reason}"
+    return "plain PyTorch"
+
+
+def _choose_best(student_BDhw: Tensor, teacher_BDHW: Tensor) -> str:
+    device = student_BDhw.device.type
+    if device in _IMPLEMENTATIONS:
+        reason = why_not(device, student_BDhw, teacher_BDHW)
+        if reason is None:
+            return device
+        _say_once(f"interpolate_mse_loss falls back to plain PyTorch, as the {device} kernel cannot serve: {reason}.")
+    return "reference"
+
+
+def _grids(student_BDhw: Tensor, teacher_BDHW: Tensor) -> str:
+    return f"student {tuple(student_BDhw.shape)} and teacher {tuple(teacher_BDHW.shape)}"
+
+
+# torch.compile takes what these two return for a constant, and does not look inside.
+
+
+@torch.compiler.assume_constant_result
+def _why_not_here(backend: str) -> str | None:
+    if backend == "reference":
+        return None
+    if backend == "cuda" and not torch.cuda.is_available():
+        return "there is no GPU that torch can use"
+    return why_not_loaded()[backend]
+
+
+@torch.compiler.assume_constant_result
+def _say_once(text: str) -> None:
+    if text not in _said:
+        _said.add(text)
+        log.warning(text)

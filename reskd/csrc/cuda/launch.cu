@@ -1,0 +1,71 @@
+// Which kernel runs, and with what grid. See launch.h.
+#include "kernels.cuh"
+#include "launch.h"
+
+namespace reskd::cuda {
+namespace {
+
+template <typename Function>
+void with_type(Type type, Function function) {
+  if (type == Type::kHalf) {
+    function(Half{});
+  } else if (type == Type::kBFloat16) {
+    function(BFloat16{});
+  } else {
+    function(float{});
+  }
+}
+
+template <typename S, typename T, int kVector>
+void launch(const Problem& problem, const Plan& plan, cudaStream_t stream) {
+  const auto blocks = static_cast<unsigned>(plan.num_blocks);
+  const int threads = plan.lanes * plan.columns;
+  if (problem.saved != nullptr) {
+    forward_kernel<S, T, kVector, true><<<blocks, threads, plan.shared_bytes, stream>>>(problem, plan);
+  } else {
+    forward_kernel<S, T, kVector, false><<<blocks, threads, plan.shared_bytes, stream>>>(problem, plan);
+  }
+}
+
+template <typename T>
+void scale(const void* saved, void* out, int64_t num_elements, const float* grad_output, double factor,
+           cudaStream_t stream) {
+  constexpr int kVector = 16 / sizeof(T);
+  constexpr int64_t kMaxBlocks = 1 << 20;
+  const int64_t blocks = std::min(kMaxBlocks, ceil_div(num_elements, int64_t(kMaxThreads) * kVector));
+  scale_kernel<T, kVector><<<static_cast<unsigned>(blocks), kMaxThreads, 0, stream>>>(
+      static_cast<const T*>(saved), static_cast<T*>(out), num_elements, grad_output, factor);
+}
+
+}  // namespace
+
+cudaError_t launch_forward(const Problem& problem, cudaStream_t stream) {
+  const Plan plan = make_plan(problem);
+  with_type(problem.student_type, [&](auto student) {
+    with_type(problem.teacher_type, [&](auto teacher) {
+      using S = decltype(student);
+      using T = decltype(teacher);
+      constexpr int kVector = 16 / sizeof(T);
+      if (plan.vector == kVector) {
+        launch<S, T, kVector>(problem, plan, stream);
+      } else {
+        launch<S, T, 1>(problem, plan, stream);
+      }
+    });
+  });
+  if (const cudaError_t status = cudaGetLastError(); status != cudaSuccess) return status;
+  const double numel = double(problem.num_images) * problem.num_channels * problem.teacher_images.height *
+                       problem.teacher_images.width;
+  reduce_kernel<<<1, kMaxThreads, kSumBytes, stream>>>(problem.partials, plan.num_blocks, numel, problem.loss);
+  return cudaGetLastError();
+}
+
+cudaError_t launch_scale(const void* saved, void* out, Type type, int64_t num_elements, const float* grad_output,
+                         double factor, cudaStream_t stream) {
+  with_type(type, [&](auto element) {
+    scale<decltype(element)>(saved, out, num_elements, grad_output, factor, stream);
+  });
+  return cudaGetLastError();
+}
+
+}  // namespace reskd::cuda

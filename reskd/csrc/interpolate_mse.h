@@ -1,0 +1,82 @@
+// Where a pixel of the large grid falls on the small one. Shared by the CPU and the CUDA kernels, so that what is tested
+// on one holds for the other. Everything here is about one axis; an image has two.
+//
+// Bilinear with align_corners=False, as torch.nn.functional.interpolate defines it: the centre of pixel `place` of
+// num_out lies at (place + 1/2) * num_in / num_out - 1/2 of the small axis, not below 0, and is mixed from the pixels on
+// its two sides. In integers: numerator / denominator with denominator = 2 * num_out, so the index is exact and the
+// weight is rounded once.
+//
+// Four pixels from two: places 0 1 2 3 fall at -1/4 (that is 0), 1/4, 3/4, 5/4; the last has no pixel on its right.
+#pragma once
+
+#include <cstdint>
+
+#ifdef __CUDACC__
+#define RESKD_HOST_DEVICE __host__ __device__ __forceinline__
+#else
+#define RESKD_HOST_DEVICE inline
+#endif
+
+namespace reskd {
+
+// A pixel is (1 - weight_high) * source[low] + weight_high * source[high]. At the end of the axis, and where nothing is
+// enlarged, high == low; the weight stays what it is, so that an infinity there becomes what PyTorch makes of it on a CPU.
+template <typename Weight>
+struct Neighbours {
+  int low;
+  int high;
+  Weight weight_high;
+};
+
+RESKD_HOST_DEVICE int high_neighbour(int low, int num_in, int num_out) {
+  return low + 1 < num_in && num_in != num_out ? low + 1 : low;
+}
+
+template <typename Weight>
+RESKD_HOST_DEVICE Neighbours<Weight> neighbours(int place, int num_in, int num_out) {
+  const int64_t denominator = 2 * static_cast<int64_t>(num_out);
+  int64_t numerator = (2 * static_cast<int64_t>(place) + 1) * num_in - num_out;
+  if (numerator < 0) numerator = 0;
+  const int low = static_cast<int>(numerator / denominator);
+  const int64_t rest = numerator - low * denominator;
+  return {low, high_neighbour(low, num_in, num_out), static_cast<Weight>(rest) / static_cast<Weight>(denominator)};
+}
+
+// The other way round, which a gradient needs: the first place whose low neighbour is `source` or beyond. Pixel `source`
+// takes part in the places from first_place(source - 1) to before first_place(source + 1).
+RESKD_HOST_DEVICE int first_place(int source, int num_in, int num_out) {
+  if (source <= 0) return 0;
+  if (source >= num_in) return num_out;
+  // (2 place + 1) num_in - num_out >= 2 num_out source, solved for place and rounded up.
+  const int64_t least = static_cast<int64_t>(num_out) * (2 * static_cast<int64_t>(source) + 1) - num_in;
+  const int64_t step = 2 * static_cast<int64_t>(num_in);
+  const int64_t place = (least + step - 1) / step;
+  return place < num_out ? static_cast<int>(place) : num_out;
+}
+
+// How much of `source` there is in the place.
+template <typename Weight>
+RESKD_HOST_DEVICE Weight share_of(int source, const Neighbours<Weight>& at) {
+  if (at.low == at.high) return Weight(source == at.low);
+  if (source == at.low) return Weight(1) - at.weight_high;
+  return source == at.high ? at.weight_high : Weight(0);
+}
+
+// Note [What the forward pass saves]
+// The student's gradient is grad_output * 2 / numel * G with G = sum over places of share * (enlarged - teacher). G is
+// known when the loss is, so the forward pass saves it and the backward pass only multiplies. Without the factor
+// 2 / numel, because that (1e-8 for 16 frames of a ResNet-50 at 224) would flush an fp16 G to zero. A pixel that is
+// enlarged to a hundred sums a hundred differences, which fp16 (65,504 at most) may not hold; so in fp16 G is saved
+// divided by a power of two: at least the largest sum of shares of a pixel, and 2 more as a difference may be twice
+// the largest number. Division by a power of two rounds nothing (but what falls below 2^-14).
+RESKD_HOST_DEVICE double saved_divisor(int num_in_y, int num_out_y, int num_in_x, int num_out_x) {
+  // Shares fall linearly over num_out / num_in places on each side of a pixel, and beyond an outer pixel they stay at 1
+  // for half as many: they sum to at most 1.5 num_out / num_in + 1.
+  const double most_y = num_in_y == 1 ? num_out_y : 1.5 * num_out_y / num_in_y + 1;
+  const double most_x = num_in_x == 1 ? num_out_x : 1.5 * num_out_x / num_in_x + 1;
+  double divisor = 2;
+  while (divisor < 2 * most_y * most_x) divisor *= 2;
+  return divisor;
+}
+
+}  // namespace reskd
