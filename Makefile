@@ -40,16 +40,13 @@ $(VENV)/.installed: $(INPUTS)
 $(VENV_MIN)/.installed: $(INPUTS)
 	$(call make_environment,$(VENV_MIN),-r requirements/min.txt)
 
-# Two processes of one thread each are quicker on two cores than one of two threads (docs/lab_notes.md).
-DEMO_RUN = OMP_NUM_THREADS=1 $(VENV)/bin/torchrun --standalone --nproc-per-node 2
-
 demo: install  ## videos, teacher, baseline and student on 2 cores: the table is runs/demo/report.md
 	$(PY) tools/make_demo_data.py data/demo
-	$(DEMO_RUN) tools/train.py configs/demo_baseline.yaml
-	$(DEMO_RUN) tools/train.py configs/demo_student.yaml  # trains the teacher that it names first
-	$(DEMO_RUN) tools/evaluate.py configs/demo_teacher.yaml runs/demo_teacher/last.pt
-	$(DEMO_RUN) tools/evaluate.py configs/demo_baseline.yaml runs/demo_baseline/last.pt
-	$(DEMO_RUN) tools/evaluate.py configs/demo_student.yaml runs/demo_student/last.pt
+	$(PY) tools/train.py configs/demo_baseline.yaml
+	$(PY) tools/train.py configs/demo_student.yaml  # trains the teacher that it names first
+	$(PY) tools/evaluate.py configs/demo_teacher.yaml runs/demo_teacher/last.pt
+	$(PY) tools/evaluate.py configs/demo_baseline.yaml runs/demo_baseline/last.pt
+	$(PY) tools/evaluate.py configs/demo_student.yaml runs/demo_student/last.pt
 	$(PY) tools/report.py runs/demo runs/demo_teacher runs/demo_baseline runs/demo_student
 
 test: install  ## all tests with the newest tested versions
