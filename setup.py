@@ -74,7 +74,9 @@ def why_no_cuda(torch):
     release = re.search(r"release (\d+)\.(\d+)", printed)
     if not release or release.group(1) != torch.version.cuda.split(".")[0]:
         found = ".".join(release.groups()) if release else "an unknown version"
-        return f"torch {torch.__version__} needs nvcc {torch.version.cuda}, found {found} when the project was installed"
+        return (
+            f"torch {torch.__version__} needs nvcc {torch.version.cuda}, found {found} when the project was installed"
+        )
     return None
 
 

@@ -23,6 +23,7 @@ from reskd.models.frame_recognizer import FrameRecognizer
 from reskd.models.registry import build_recognizer
 from reskd.models.teacher import Teacher
 from reskd.models.weights import load_recognizer_state, state_hash
+from reskd.ops.dispatch import describe_choice
 from reskd.training.plan import Plan
 from reskd.training.precision import Precision
 from reskd.training.rehearsal import choose_clips_per_pass, leaving_no_trace, noise_batch
@@ -56,6 +57,8 @@ def build_trainer(config: ExperimentConfig, *, run: RunDirectory, world: World) 
     train = manifests["train"]
     student, teacher, loss = build_networks(config, num_classes=len(train.class_names), device=world.device)
     check_teacher_classes(config, train.class_names)
+    if config.loss.pixel:
+        log.info("pixel term: %s", describe_choice(config.loss.pixel.backend, world.device))
     shapes = view_shapes(config)
     clips_per_pass = choose_clips_per_pass(
         global_batch_size=config.training.global_batch_size,

@@ -147,13 +147,13 @@ def check_versions(installed: Mapping[str, str | None]) -> list[Finding]:
     return findings
 
 
-def check_native_op(backends: Sequence[str]) -> Finding:
-    native = [name for name in backends if name != "reference"]
-    if native:
-        return Finding("OK", "fused loss", f"native: {', '.join(native)}.")
-    return Finding(
-        "NOTE", "fused loss", "the native op is not here; plain PyTorch computes the same, with more memory."
-    )
+def check_native_op(backends: Mapping[str, str | None], *, num_gpus: int) -> Finding:
+    """``backends``: name -> why it cannot serve, or None (reskd.ops.available_backends)."""
+    wanted = "cuda" if num_gpus else "cpu"
+    reason = backends[wanted]
+    if reason is None:
+        return Finding("OK", "fused loss", f"the {wanted} kernel is compiled and loaded.")
+    return Finding("NOTE", "fused loss", f"plain PyTorch, slower and with more memory; no {wanted} kernel: {reason}.")
 
 
 def check_apex(folder: Path | None, *, compiled: bool) -> Finding:
@@ -192,7 +192,7 @@ def check_machine(runs: Path) -> list[Finding]:
         check_disk(shutil.disk_usage(existing).free),
         check_cores(len(os.sched_getaffinity(0))),
         *check_versions(versions),
-        check_native_op(available_backends()),
+        check_native_op(available_backends(), num_gpus=num_gpus),
         check_apex(
             Path(apex_folders[0]) if apex_folders else None, compiled=importlib.util.find_spec("amp_C") is not None
         ),

@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from dali_pipes.config import StrictConfig
 from reskd.losses.pixel import pixel_loss
 from reskd.losses.task import softmax_ce
+from reskd.ops.interpolate_mse import Backend
 from reskd.outputs import RecognizerOutput
 
 
 class PixelLossConfig(StrictConfig):
     alpha: float = Field(ge=0, allow_inf_nan=False, description="weight of the pixel term; the paper's code has 100")
+    backend: Backend = Field("auto", description="who computes it: auto, cuda, cpu or reference (plain PyTorch)")
 
 
 class LossConfig(StrictConfig):
@@ -62,6 +64,6 @@ class DistillationLoss(nn.Module):
                 "loss.pixel compares the student with a teacher: expected a teacher, found none; "
                 "add one to the config, or leave out loss.pixel."
             )
-        pixel = pixel_loss(student.features_NTDHW, teacher.features_NTDHW)
+        pixel = pixel_loss(student.features_NTDHW, teacher.features_NTDHW, backend=self.config.pixel.backend)
         total = task + self.config.pixel.alpha * pixel
         return LossTerms(total, {"task": task.detach(), "pixel": pixel.detach()})

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from reskd.ops.interpolate_mse import interpolate_mse_loss
+from reskd.ops.interpolate_mse import Backend, interpolate_mse_loss
 
 
-def pixel_loss(student_NTDhw: Tensor, teacher_NTDHW: Tensor) -> Tensor:
+def pixel_loss(student_NTDhw: Tensor, teacher_NTDHW: Tensor, *, backend: Backend = "auto") -> Tensor:
     """MSE between the student's features, enlarged frame by frame to H x W, and the teacher's: a scalar in fp32.
 
+    Args:
+        student_NTDhw, teacher_NTDHW: channels-last within a frame, so that time folds into the batch without a copy.
+        backend: see ``interpolate_mse_loss``.
+
     Raises:
-        ValueError: the widths D or the numbers of frames T differ (see check_compatible).
+        ValueError: the widths D or the numbers of frames T differ (see check_compatible), or the backend cannot serve.
     """
     check_compatible(
         student_dim=student_NTDhw.shape[2],
@@ -22,7 +26,7 @@ def pixel_loss(student_NTDhw: Tensor, teacher_NTDHW: Tensor) -> Tensor:
         student_frames=student_NTDhw.shape[1],
         teacher_frames=teacher_NTDHW.shape[1],
     )
-    return interpolate_mse_loss(student_NTDhw.flatten(0, 1), teacher_NTDHW.flatten(0, 1))
+    return interpolate_mse_loss(student_NTDhw.flatten(0, 1), teacher_NTDHW.flatten(0, 1), backend=backend)
 
 
 def check_compatible(*, student_dim: int, teacher_dim: int, student_frames: int, teacher_frames: int) -> None:

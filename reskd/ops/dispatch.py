@@ -29,9 +29,7 @@ _MAX_WIDTH_CUDA = 2048
 _said: set[str] = set()
 
 
-def available_backends(
-    student_BDhw: Tensor | None = None, teacher_BDHW: Tensor | None = None
-) -> dict[str, str | None]:
+def available_backends(student_BDhw: Tensor | None = None, teacher_BDHW: Tensor | None = None) -> dict[str, str | None]:
     """Each backend, the one preferred by "auto" first, with the reason why it cannot serve, or None if it can.
 
     Args:
@@ -77,15 +75,15 @@ def why_not(backend: str, student_BDhw: Tensor, teacher_BDHW: Tensor) -> str | N
     return _why_not_here(backend)
 
 
-def describe_choice(device: torch.device) -> str:
-    """What "auto" will take for half or single precision on ``device``, for the log."""
-    if device.type in ("cpu", "cuda"):
-        reason = _why_not_here(device.type)
-        if reason is None:
-            detail = f" ({torch.ops.reskd.cpu_instruction_set()})" if device.type == "cpu" else ""
-            return f"the fused {device.type} kernel{detail}"
-        return f"plain PyTorch, as the fused {device.type} kernel is not here: {reason}"
-    return "plain PyTorch"
+def describe_choice(backend: str, device: torch.device) -> str:
+    """Who will compute the loss of half or single precision tensors on ``device``, in words for the log."""
+    name = device.type if backend == "auto" else backend
+    reason = _why_not_here(name) if name in _IMPLEMENTATIONS else "there is none for this device"
+    if name == "reference":
+        return "plain PyTorch, as asked for"
+    if reason:
+        return f"plain PyTorch, as the {name} kernel is not here: {reason}"
+    return f"the fused {name} kernel" + (f" ({torch.ops.reskd.cpu_instruction_set()})" if name == "cpu" else "")
 
 
 def _choose_best(student_BDhw: Tensor, teacher_BDHW: Tensor) -> str:

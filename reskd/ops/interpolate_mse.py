@@ -22,7 +22,7 @@ def interpolate_mse_loss(student_BDhw: Tensor, teacher_BDHW: Tensor, *, backend:
     one that is neither is copied first. The gradient goes to the student only, and there is no second one in the
     compiled backends. Autocast changes nothing. NaN and infinity come out where eager PyTorch has them.
 
-    Features with a time axis are folded into B by the caller: ``features_NTDHW.flatten(0, 1)``, a view in channels-last.
+    A time axis is folded into B by the caller: ``features_NTDHW.flatten(0, 1)``, a view in channels-last.
 
     Args:
         student_BDhw: fp16, bf16, fp32 or fp64.

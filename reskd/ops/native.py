@@ -18,8 +18,8 @@ from reskd.environment import native_library_name
 
 # Note [One library for each torch]
 # A compiled operator works with the torch it was compiled against alone, and a checkout may serve several environments
-# (`make test`, `make test-min`). So the library's name carries torch's version, and an upgrade of torch finds no library
-# instead of crashing in one. Beside it lies a report of what was built and, for what was not, why (setup.py).
+# (`make test`, `make test-min`). So the library's name carries torch's version, and an upgrade of torch finds no
+# library instead of crashing in one. Beside it lies a report of what was built and, for the rest, why not (setup.py).
 
 
 @functools.cache

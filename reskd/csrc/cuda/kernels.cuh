@@ -67,12 +67,13 @@ __device__ __forceinline__ double sum_of_block(double value, int num_threads, do
   return shared_sums[0];
 }
 
-template <typename S, typename T, int kVector, bool kGradient>
+template <typename S, typename T, int kVector>
 __global__ void __launch_bounds__(kMaxThreads) forward_kernel(const Problem problem, const Plan plan) {
   extern __shared__ float4 shared[];
   const Images student_images = problem.student_images, teacher_images = problem.teacher_images;
   const int height = teacher_images.height, width = teacher_images.width;
   const int small_height = student_images.height, small_width = student_images.width;
+  const bool needs_gradient = problem.saved != nullptr;
   const int num_threads = plan.lanes * plan.columns;
   const int thread = threadIdx.x;
   const int lane = plan.channels_fastest ? thread % plan.lanes : thread / plan.columns;
@@ -111,7 +112,7 @@ __global__ void __launch_bounds__(kMaxThreads) forward_kernel(const Problem prob
   const T* teacher = static_cast<const T*>(problem.teacher) + teacher_start;
   S* saved = static_cast<S*>(problem.saved) + student_start;
 
-  if (kGradient) {
+  if (needs_gradient) {
     for (int x = first_column; x < small_width; x += plan.columns) {
       for (int v = 0; v < kVector; ++v) {
         gradient_low[x * plan.pitch + in_block + v] = 0;
@@ -159,11 +160,11 @@ __global__ void __launch_bounds__(kMaxThreads) forward_kernel(const Problem prob
             weight_low * to_float(low_right.element[v]) + weight_high * to_float(high_right.element[v]);
         const float difference = weight_left * on_left + weight_right * on_right - to_float(target.element[v]);
         row_sum += difference * difference;
-        if (kGradient) difference_row[x * plan.pitch + in_block + v] = difference;
+        if (needs_gradient) difference_row[x * plan.pitch + in_block + v] = difference;
       }
     }
     sum += row_sum;
-    if (!kGradient) continue;
+    if (!needs_gradient) continue;
     __syncthreads();
     for (; current < low; ++current) finish_row(current);
     const bool last = low == high;
@@ -183,7 +184,7 @@ __global__ void __launch_bounds__(kMaxThreads) forward_kernel(const Problem prob
       }
     }
   }
-  if (kGradient) {
+  if (needs_gradient) {
     for (; current < small_height; ++current) finish_row(current);
   }
 

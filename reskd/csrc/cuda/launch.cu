@@ -20,11 +20,7 @@ template <typename S, typename T, int kVector>
 void launch(const Problem& problem, const Plan& plan, cudaStream_t stream) {
   const auto blocks = static_cast<unsigned>(plan.num_blocks);
   const int threads = plan.lanes * plan.columns;
-  if (problem.saved != nullptr) {
-    forward_kernel<S, T, kVector, true><<<blocks, threads, plan.shared_bytes, stream>>>(problem, plan);
-  } else {
-    forward_kernel<S, T, kVector, false><<<blocks, threads, plan.shared_bytes, stream>>>(problem, plan);
-  }
+  forward_kernel<S, T, kVector><<<blocks, threads, plan.shared_bytes, stream>>>(problem, plan);
 }
 
 template <typename T>

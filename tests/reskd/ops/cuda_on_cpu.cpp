@@ -67,13 +67,8 @@ bool launch(int64_t num_blocks, int num_threads, int64_t shared_bytes, const std
 
 template <typename S, typename T, int kVector>
 bool run(const Problem& problem, const Plan& plan) {
-  return launch(plan.num_blocks, plan.lanes * plan.columns, plan.shared_bytes, [&] {
-    if (problem.saved != nullptr) {
-      forward_kernel<S, T, kVector, true>(problem, plan);
-    } else {
-      forward_kernel<S, T, kVector, false>(problem, plan);
-    }
-  });
+  return launch(plan.num_blocks, plan.lanes * plan.columns, plan.shared_bytes,
+                [&] { forward_kernel<S, T, kVector>(problem, plan); });
 }
 
 template <typename S, typename T>

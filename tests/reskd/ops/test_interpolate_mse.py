@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from reskd.ops import dispatch
 from reskd.ops.interpolate_mse import available_backends, interpolate_mse_loss
 
 GRIDS = [
@@ -112,10 +113,34 @@ def test_no_gradient_where_none_is_asked_for() -> None:
         assert not interpolate_mse_loss(student, teacher).requires_grad
 
 
-def test_a_named_backend_gives_what_auto_gives() -> None:
+def test_each_backend_says_why_it_cannot_serve() -> None:
     student, teacher = _pair((4, 4), (7, 7), torch.float32, torch.contiguous_format)
-    assert "reference" in available_backends()
-    assert interpolate_mse_loss(student, teacher, backend="reference") == interpolate_mse_loss(student, teacher)
+    reasons = available_backends(student, teacher.double())
+    assert list(reasons) == ["cuda", "cpu", "reference"]
+    assert reasons["reference"] is None
+    assert "fp64 goes with fp64 only" in str(reasons["cpu"])
+    assert "these are on cpu" in str(reasons["cuda"])
+    assert set(available_backends()) == set(reasons)
+
+
+def test_forced_backend_never_falls_back() -> None:
+    student, teacher = _pair((4, 4), (7, 7), torch.float32, torch.contiguous_format)
+    with pytest.raises(ValueError, match=r"'cuda' was asked for and cannot serve: .*these are on cpu"):
+        interpolate_mse_loss(student, teacher, backend="cuda")
+    with pytest.raises(ValueError, match=r"'cpu' was asked for and cannot serve: fp64"):
+        interpolate_mse_loss(student, teacher.double(), backend="cpu")
+
+
+def test_auto_falls_back_and_says_so_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "_why_not_here", lambda backend: "it did not compile")
+    monkeypatch.setattr(dispatch, "_said", set())
+    student, teacher = _pair((4, 4), (7, 7), torch.float32, torch.contiguous_format)
+    for _ in range(3):
+        assert interpolate_mse_loss(student, teacher) == interpolate_mse_loss(student, teacher, backend="reference")
+    assert [record.getMessage() for record in caplog.records] == [
+        "interpolate_mse_loss falls back to plain PyTorch, as the cpu kernel cannot serve: it did not compile."
+    ]
+    assert "it did not compile" in dispatch.describe_choice("auto", torch.device("cpu"))
 
 
 def test_unknown_backend_is_refused() -> None:
