@@ -94,8 +94,11 @@ def test_versions_missing_outside_and_inside_the_range() -> None:
 
 
 def test_native_op() -> None:
-    assert doctor.check_native_op(["cpu", "reference"]).level == "OK"
-    assert doctor.check_native_op(["reference"]).level == "NOTE"
+    backends = {"cuda": "there is no GPU", "cpu": None, "reference": None}
+    assert doctor.check_native_op(backends, num_gpus=0).level == "OK"
+    finding = doctor.check_native_op(backends, num_gpus=1)
+    assert finding.level == "NOTE"
+    assert "there is no GPU" in finding.text
 
 
 def test_the_other_project_called_apex_is_a_problem(tmp_path: Path) -> None:
