@@ -20,7 +20,20 @@ def bench_loss() -> ModuleType:
 
 def test_rows_are_appended_and_drawn(bench_loss: ModuleType, tmp_path: Path) -> None:
     rows, picture = tmp_path / "rows.csv", tmp_path / "rows.png"
-    command = "--frames 2 --channels 8 --sides 2,3 --rounds 2 --no-compile --device cpu --csv".split()
+    command = [
+        "--frames",
+        "2",
+        "--channels",
+        "8",
+        "--sides",
+        "2,3",
+        "--rounds",
+        "2",
+        "--no-compile",
+        "--device",
+        "cpu",
+        "--csv",
+    ]
     bench_loss.main([*command, str(rows)])
     once = rows.read_text()
     bench_loss.main([*command, str(rows)])
