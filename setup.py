@@ -20,6 +20,7 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).resolve().parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (ROOT / "reskd/__init__.py").read_text(encoding="utf-8"), re.MULTILINE)
 ENVIRONMENT = runpy.run_path(str(ROOT / "reskd/environment.py"))
+NAMES = runpy.run_path(str(ROOT / "reskd/ops/library_name.py"))
 
 CPU_SOURCES = ["interpolate_mse.cpp", "cpu/interpolate_mse_cpu.cpp", "cpu/kernels.cpp"]
 CUDA_SOURCES = ["cuda/interpolate_mse_cuda.cpp", "cuda/launch.cu"]
@@ -85,9 +86,12 @@ def make_extension(torch, cpp_extension, *, with_cuda):
         major = int(torch.version.cuda.split(".")[0])
         os.environ.setdefault("TORCH_CUDA_ARCH_LIST", ARCHITECTURES.get(major, ARCHITECTURES[max(ARCHITECTURES)]))
     kind = cpp_extension.CUDAExtension if with_cuda else cpp_extension.CppExtension
-    flags = ["-O3", "-fno-math-errno", "-fvisibility=hidden"]
+    # at::parallel_for is a header and runs on one thread without -fopenmp. The linker is not told: the OpenMP that
+    # torch has loaded already must serve, as a second one would bring threads of its own. Without traps the compiler
+    # may compute both sides of a choice, without which conversions of fp16 are not vectorised.
+    flags = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden", "-fopenmp", "-g0"]
     extension = kind(
-        f"reskd.{ENVIRONMENT['native_library_name'](torch.__version__)}",
+        f"reskd.{NAMES['native_library_name'](torch.__version__)}",
         [f"reskd/csrc/{source}" for source in CPU_SOURCES + CUDA_SOURCES * with_cuda],
         depends=[str(path.relative_to(ROOT)) for path in sorted((ROOT / "reskd/csrc").rglob("*.*"))],
         define_macros=[("RESKD_WITH_CUDA", None)] * with_cuda,
@@ -107,6 +111,7 @@ def build_command(torch, cpp_extension, *, no_cuda, strict):
 
     class BuildNative(cpp_extension.BuildExtension):
         def run(self):
+            in_place = self.inplace or getattr(self, "editable_mode", False)
             reasons = {"cpu": None, "cuda": no_cuda}
             failure = self.why_it_fails(strict)
             if failure and no_cuda is None:
@@ -119,12 +124,13 @@ def build_command(torch, cpp_extension, *, no_cuda, strict):
                 reasons["cpu"] = failure
                 reasons["cuda"] = reasons["cuda"] or failure
                 warnings.warn(f"reskd works without its native operators: {failure}", stacklevel=1)
-            self.write_report(reasons)
+            self.write_report(reasons, ROOT if in_place else Path(self.build_lib))
 
         def why_it_fails(self, strict):
             """Compile. Returns what went wrong, None if nothing did; raises it if ``strict``."""
             library = Path(self.get_ext_fullpath(self.extensions[0].name))
             library.unlink(missing_ok=True)
+            in_place = self.inplace
             try:
                 super().run()
             except Exception as error:  # compilers fail in many ways, and each must leave a working package
@@ -132,14 +138,15 @@ def build_command(torch, cpp_extension, *, no_cuda, strict):
                     raise
                 lines = str(error).strip().splitlines() or [""]
                 return f"it did not compile when the project was installed ({type(error).__name__}: {lines[-1][:200]})"
+            finally:
+                self.inplace = in_place  # setuptools clears it while it builds
             if library.exists():
                 return None
             if strict:
                 raise SystemExit("the native operators did not compile; the messages above say why")
             return "it did not compile when the project was installed"
 
-        def write_report(self, reasons):
-            folder = ROOT if self.inplace or getattr(self, "editable_mode", False) else Path(self.build_lib)
+        def write_report(self, reasons, folder):
             path = folder / "reskd" / f"{self.extensions[0].name.rpartition('.')[2]}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(reasons, indent=2) + "\n", encoding="utf-8")

@@ -32,12 +32,6 @@ TESTED: dict[str, tuple[str, str]] = {
 }
 
 
-def native_library_name(torch_version: str) -> str:
-    """Module name of the compiled operators for this torch: ``2.15.0+cu130`` -> ``_native_torch2_15``."""
-    major, minor = torch_version.split(".")[:2]
-    return f"_native_torch{major}_{minor}"
-
-
 def requirements(*, without: Collection[str] = ()) -> list[str]:
     """The tested ranges as pip reads them, e.g. ``torch>=2.6,<2.16``, but for the names in ``without``."""
     lines = []

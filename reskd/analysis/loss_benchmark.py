@@ -5,6 +5,7 @@ Shape letters: B images, D channels, H W the teacher's grid, h w the student's.
 
 from __future__ import annotations
 
+import ctypes
 import re
 import resource
 import statistics
@@ -119,10 +120,8 @@ def measure_case(
         samples = {name: _Samples([], [], []) for name in calls}
         for turn in range(_WARMUP + rounds):
             for name, call in calls.items():
-                student.grad = None
                 _time(call, device, samples[name] if turn >= _WARMUP else _Samples([], [], []))
         for name, call in calls.items():
-            student.grad = None
             samples[name].peak_extra_mib = _peak_extra_mib(call, device)
         floor, eager = (statistics.median(samples[name].wall_ms) for name in ("copy", "eager"))
         for name, sample in samples.items():
@@ -164,7 +163,8 @@ def _candidates(
     def timed(loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[[], object]:
         if phase == "forward":
             return torch.no_grad()(lambda: loss(student, teacher))
-        return lambda: loss(student, teacher).backward()
+        # As in a network, where features are no leaf: nothing is accumulated into student.grad.
+        return lambda: torch.autograd.grad(loss(student, teacher), student)
 
     def backend(name: str) -> Callable[[Tensor, Tensor], Tensor]:
         return lambda a, b: interpolate_mse_loss(a, b, backend=name)  # type: ignore[arg-type]
@@ -222,8 +222,9 @@ def _peak_extra_mib(call: Callable[[], object], device: torch.device) -> float:
         torch.cuda.synchronize(device)
         return (torch.cuda.max_memory_allocated(device) - before) / _MIB
     try:
+        ctypes.CDLL(None).malloc_trim(0)  # or memory freed and kept by malloc would be taken again unseen
         Path("/proc/self/clear_refs").write_text("5")  # sets the high-water mark to what is held now
-    except OSError:
+    except (OSError, AttributeError):
         return float("nan")
     before = _status_mib("VmRSS")
     call()

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reskd.environment import native_library_name
+from reskd.ops.library_name import native_library_name
 
 # Note [One library for each torch]
 # A compiled operator works with the torch it was compiled against alone, and a checkout may serve several environments
@@ -77,12 +77,15 @@ def _fake_backward(saved_BDhw: Tensor, grad_output: Tensor, height: int, width: 
 
 
 def _save(ctx: Any, inputs: tuple[Tensor, Tensor, bool], output: tuple[Tensor, Tensor]) -> None:
+    ctx.set_materialize_grads(False)  # or backward would be handed zeros of the student's size for `saved`
     _, teacher_BDHW, ctx.has_gradient = inputs
     ctx.grid = teacher_BDHW.shape[-2:]
     ctx.save_for_backward(output[1])
 
 
-def _backward(ctx: Any, grad_loss: Tensor, grad_saved: Tensor | None) -> tuple[Tensor, None, None]:
+def _backward(ctx: Any, grad_loss: Tensor | None, grad_saved: Tensor | None) -> tuple[Tensor | None, None, None]:
+    if grad_loss is None:
+        return None, None, None
     if not ctx.has_gradient:
         raise RuntimeError(
             "reskd::interpolate_mse was called with needs_gradient=False and is asked for a gradient; "

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
+#include <numeric>
 #include <type_traits>
 #include <vector>
 
@@ -15,10 +17,13 @@
 namespace reskd::cpu {
 namespace {
 
-// A piece is some channels of one image: small enough for the student's pixels, their gradients and a row of the teacher
-// to stay in the cache while each pixel of the teacher comes by once. docs/benchmarks.md has the measurement.
-constexpr int64_t kChannelsLastPiece = 512;
-constexpr int64_t kPlanarPiece = 64;
+// A piece is some channels of one image: so few that the student's pixels and their gradients stay in the cache while each
+// pixel of the teacher comes by once, so many that the memory is read in long stretches. Both are copied, because
+// pixels in a tensor lie powers of two apart and would fall upon each other in the cache. 4,096 to 32,768 elements are
+// about as quick as each other, 1,024 half as quick (docs/lab_notes.md).
+constexpr int64_t kCacheElements = 8192;
+constexpr int64_t kLeastPiece = kBlock;
+constexpr int64_t kMostPiece = 512;
 
 template <typename T>
 using AccOf = std::conditional_t<std::is_same_v<T, double>, double, float>;
@@ -62,16 +67,30 @@ struct Images {
   int64_t image_stride, pixel_stride, channel_stride;
 };
 
-// Pixels in the type we compute in: a tensor's own memory where that will do, a copy of the piece otherwise.
-template <typename Acc>
-struct Pixels {
-  Acc* data;
-  int64_t stride;
+// Memory that starts on a cache line: a vector load that crosses two costs twice.
+template <typename T>
+class Aligned {
+ public:
+  explicit Aligned(int64_t size)
+      : size_(size), data_(static_cast<T*>(::operator new(sizeof(T) * size, std::align_val_t{kLine}))) {}
+  Aligned(const Aligned&) = delete;
+  ~Aligned() { ::operator delete(data_, std::align_val_t{kLine}); }
+
+  T* data() { return data_; }
+  void clear() { std::memset(static_cast<void*>(data_), 0, sizeof(T) * size_); }
+
+ private:
+  static constexpr std::size_t kLine = 64;
+  int64_t size_;
+  T* data_;
 };
 
-template <typename T, typename Acc>
-bool usable_in_place(const Images<T>& images) {
-  return std::is_same_v<T, Acc> && !images.planar;
+int64_t pad(int64_t num_channels) { return (num_channels + kBlock - 1) / kBlock * kBlock; }
+
+// Channels in a piece: a multiple of kBlock, or all.
+int64_t piece_for(int64_t num_channels, int64_t num_student_pixels) {
+  const int64_t fitting = kCacheElements / num_student_pixels / kBlock * kBlock;
+  return std::min(num_channels, std::clamp(fitting, kLeastPiece, kMostPiece));
 }
 
 template <typename S, typename T>
@@ -87,10 +106,13 @@ class Forward {
         factor_(static_cast<Acc>(1 / divisor)),
         num_images_(student.size(0)),
         num_channels_(student.size(1)),
-        piece_(std::min(num_channels_, student_.planar || teacher_.planar ? kPlanarPiece : kChannelsLastPiece)),
+        piece_(piece_for(num_channels_, student_.num_pixels())),
         pieces_per_image_((num_channels_ + piece_ - 1) / piece_) {
     for (int y = 0; y < teacher_.height; ++y) rows_.push_back(neighbours<Acc>(y, student_.height, teacher_.height));
-    for (int x = 0; x < teacher_.width; ++x) columns_.push_back(neighbours<Acc>(x, student_.width, teacher_.width));
+    for (int x = 0; x < teacher_.width; ++x) {
+      weights_high_.push_back(neighbours<Acc>(x, student_.width, teacher_.width).weight_high);
+    }
+    for (int i = 0; i <= student_.width; ++i) first_.push_back(first_place(i, student_.width, teacher_.width));
   }
 
   // Sum of squared differences. Pieces and the order of their sum depend on the shapes alone, so the bits do not depend
@@ -112,90 +134,72 @@ class Forward {
   }
 
  private:
+  // Of one thread, for one piece after the other.
   struct Scratch {
     explicit Scratch(const Forward& forward)
-        : student(usable_in_place<S, Acc>(forward.student_) ? 0 : forward.student_.num_pixels() * forward.piece_),
-          gradient(forward.needs_gradient_ && !usable_in_place<S, Acc>(forward.saved_) ? student.size() : 0),
-          target(usable_in_place<T, Acc>(forward.teacher_) ? 0 : forward.teacher_.width * forward.piece_),
-          blended(forward.student_.width * forward.piece_),
-          gathered(blended.size()),
-          squares(forward.piece_),
-          totals(forward.piece_) {}
+        : student(forward.student_.num_pixels() * pad(forward.piece_)),
+          gradient(forward.needs_gradient_ ? forward.student_.num_pixels() * pad(forward.piece_) : 0),
+          target(forward.teacher_.width * pad(forward.piece_)) {}
 
-    std::vector<Acc> student, gradient, target, blended, gathered, squares;
-    std::vector<double> totals;
+    Aligned<Acc> student, gradient, target;
   };
 
   double run_piece(int64_t image, int64_t channel, int num_channels, Scratch& scratch) const {
-    const Pixels<Acc> student = load_student(image, channel, num_channels, scratch);
-    const Pixels<Acc> gradient = clear_gradient(image, channel, num_channels, scratch);
-    std::fill(scratch.totals.begin(), scratch.totals.end(), 0.0);
+    const int padded = static_cast<int>(pad(num_channels));
+    access<S>().load(student_.template from<const S>(image, 0, channel), scratch.student.data(), student_.num_pixels(),
+                     num_channels, padded);
+    scratch.gradient.clear();
     RowTask<Acc> task{};
-    task.source_stride = student.stride;
-    task.gradient_stride = gradient.stride;
-    task.columns = columns_.data();
-    task.num_columns = teacher_.width;
+    task.first = first_.data();
+    task.weights_high = weights_high_.data();
+    task.enlarges = student_.width != teacher_.width;
     task.num_source_columns = student_.width;
-    task.num_channels = num_channels;
-    task.blended = scratch.blended.data();
-    task.gathered = scratch.gathered.data();
-    task.squares = scratch.squares.data();
-    task.totals = scratch.totals.data();
+    task.num_channels = padded;
+    task.element_bytes = sizeof(T);
+    double totals[kTotals] = {};
+    task.totals = totals;
     for (int y = 0; y < teacher_.height; ++y) {
       const Neighbours<Acc>& at = rows_[y];
-      const int64_t low = int64_t(at.low) * student_.width, high = int64_t(at.high) * student_.width;
+      const int64_t row = int64_t(student_.width) * padded;
       task.weight_high = at.weight_high;
-      task.source_low = student.data + low * student.stride;
-      task.source_high = student.data + high * student.stride;
+      task.source_low = scratch.student.data() + at.low * row;
+      task.source_high = scratch.student.data() + at.high * row;
       if (needs_gradient_) {
-        task.gradient_low = gradient.data + low * gradient.stride;
-        task.gradient_high = gradient.data + high * gradient.stride;
+        task.gradient_low = scratch.gradient.data() + at.low * row;
+        task.gradient_high = scratch.gradient.data() + at.high * row;
       }
-      const Pixels<Acc> target = load_target(image, y, channel, num_channels, scratch);
-      task.target = target.data;
-      task.target_stride = target.stride;
+      set_target(task, image, y, channel, num_channels, scratch);
       run_row(task);
     }
-    if (needs_gradient_ && !usable_in_place<S, Acc>(saved_)) {
-      access<S>().store(gradient.data, saved_.template from<S>(image, 0, channel), saved_.num_pixels(), num_channels,
-                        factor_);
+    if (needs_gradient_) {
+      access<S>().store(scratch.gradient.data(), saved_.template from<S>(image, 0, channel), saved_.num_pixels(),
+                        num_channels, padded, factor_);
     }
-    double sum = 0;
-    for (int c = 0; c < num_channels; ++c) sum += scratch.totals[c];
-    return sum;
+    return std::accumulate(totals, totals + kTotals, 0.0);
   }
 
-  Pixels<Acc> load_student(int64_t image, int64_t channel, int num_channels, Scratch& scratch) const {
-    const auto from = student_.template from<const S>(image, 0, channel);
-    if constexpr (std::is_same_v<S, Acc>) {
-      if (!student_.planar) return {const_cast<Acc*>(from.data), from.pixel_stride};
+  // The teacher's row where it lies, if that will do; a copy otherwise.
+  void set_target(RowTask<Acc>& task, int64_t image, int y, int64_t channel, int num_channels,
+                  Scratch& scratch) const {
+    const auto from = teacher_.template from<const T>(image, int64_t(y) * teacher_.width, channel);
+    task.ahead = nullptr;
+    if (!teacher_.planar) {
+      const bool last = y + 1 == teacher_.height;  // then comes the next piece
+      const T* ahead = last ? teacher_.template from<const T>(image, 0, channel + num_channels).data
+                            : from.data + teacher_.width * from.pixel_stride;
+      task.ahead = reinterpret_cast<const char*>(ahead);
+      task.ahead_stride = from.pixel_stride * sizeof(T);
     }
-    access<S>().load(from, scratch.student.data(), student_.num_pixels(), num_channels);
-    return {scratch.student.data(), num_channels};
-  }
-
-  Pixels<Acc> clear_gradient(int64_t image, int64_t channel, int num_channels, Scratch& scratch) const {
-    if (!needs_gradient_) return {nullptr, 0};
-    Pixels<Acc> gradient{scratch.gradient.data(), num_channels};
-    if constexpr (std::is_same_v<S, Acc>) {
-      if (!saved_.planar) {
-        const auto into = saved_.template from<S>(image, 0, channel);
-        gradient = {into.data, into.pixel_stride};
+    if constexpr (std::is_same_v<T, Acc>) {
+      if (!teacher_.planar && num_channels == task.num_channels) {
+        task.target = from.data;
+        task.target_stride = from.pixel_stride;
+        return;
       }
     }
-    for (int p = 0; p < saved_.num_pixels(); ++p) {
-      std::memset(gradient.data + p * gradient.stride, 0, sizeof(Acc) * num_channels);
-    }
-    return gradient;
-  }
-
-  Pixels<Acc> load_target(int64_t image, int y, int64_t channel, int num_channels, Scratch& scratch) const {
-    const auto from = teacher_.template from<const T>(image, int64_t(y) * teacher_.width, channel);
-    if constexpr (std::is_same_v<T, Acc>) {
-      if (!teacher_.planar) return {const_cast<Acc*>(from.data), from.pixel_stride};
-    }
-    access<T>().load(from, scratch.target.data(), teacher_.width, num_channels);
-    return {scratch.target.data(), num_channels};
+    access<T>().load(from, scratch.target.data(), teacher_.width, num_channels, task.num_channels);
+    task.target = scratch.target.data();
+    task.target_stride = task.num_channels;
   }
 
   static void run_row(const RowTask<Acc>& task) {
@@ -212,7 +216,9 @@ class Forward {
   bool needs_gradient_;
   Acc factor_;
   int64_t num_images_, num_channels_, piece_, pieces_per_image_;
-  std::vector<Neighbours<Acc>> rows_, columns_;
+  std::vector<Neighbours<Acc>> rows_;
+  std::vector<Acc> weights_high_;
+  std::vector<int> first_;
 };
 
 // Calls `function` with a value of our type for the dtype.

@@ -2,118 +2,138 @@
 
 #include <cstring>
 
-// No pointer of a loop overlaps another; the callers see to it.
-#define RESKD_SIMD _Pragma("GCC ivdep")
-
 namespace reskd::cpu {
 namespace {
 
 // Note [One source, several instruction sets]
 // A package is compiled on one machine and may run on another, so it cannot be built for the processor at hand alone. The
-// loops are written once, without intrinsics, as always_inline bodies; RESKD_KERNELS compiles them again under each
-// `target`, and kernels() asks the processor. Files of one extension share their compiler flags, so a file for each
-// instruction set, as PyTorch has them, would need a build system of its own.
+// loops are written once, as always_inline bodies over vectors of the compiler's own kind; RESKD_KERNELS compiles them
+// again under each `target`, and kernels() asks the processor. Files of one extension share their compiler flags, so a
+// file for each instruction set, as PyTorch has them, would need a build system of its own.
 
-template <typename Acc>
-RESKD_INLINE void blend(const Acc* __restrict low, const Acc* __restrict high, Acc weight_high, Acc* __restrict out,
-                        int num_channels) {
-  const Acc weight_low = 1 - weight_high;
-  RESKD_SIMD for (int c = 0; c < num_channels; ++c) out[c] = weight_low * low[c] + weight_high * high[c];
-}
+// kWidth numbers that are added and multiplied together. May lie anywhere in memory.
+template <typename T, int kWidth>
+struct Lanes {
+  typedef T type __attribute__((vector_size(sizeof(T) * kWidth), aligned(sizeof(T)), may_alias));
+};
 
-template <typename Acc>
-RESKD_INLINE void add_share(const Acc* __restrict from, Acc share, Acc* __restrict to, int num_channels) {
-  RESKD_SIMD for (int c = 0; c < num_channels; ++c) to[c] += share * from[c];
-}
+// Note [A row in registers]
+// The row goes from left to right through the columns of the small grid. Between two of them lie the pixels that are
+// mixed from these two; so the two enlarged columns and the two columns of gradients stay in registers while the
+// teacher's pixels come by, each read once. At the next column the right ones become the left ones. With memory in
+// between, as a loop over pixels has it, the same arithmetic took three times as long (docs/lab_notes.md).
+template <typename Acc, int kWidth, bool kGradient>
+struct Row {
+  using Vector = typename Lanes<Acc, kWidth>::type;
+  static constexpr int kVectors = kBlock / kWidth < 2 ? 1 : 2;
+  static constexpr int kStep = kVectors * kWidth;
 
-// One pixel: the difference's square, and the difference's shares in the gradients of the two columns beside it.
-template <typename Acc, bool kGradient>
-RESKD_INLINE void pixel(const Acc* __restrict low, const Acc* __restrict high, Acc weight_high,
-                        const Acc* __restrict target, Acc* __restrict squares, Acc* __restrict gathered_low,
-                        Acc* __restrict gathered_high, int num_channels) {
-  const Acc weight_low = 1 - weight_high;
-  RESKD_SIMD for (int c = 0; c < num_channels; ++c) {
-    const Acc difference = weight_low * low[c] + weight_high * high[c] - target[c];
-    squares[c] += difference * difference;
-    if (kGradient) {
-      gathered_low[c] += weight_low * difference;
-      gathered_high[c] += weight_high * difference;
+  static RESKD_INLINE const Vector& at(const Acc* data, int i) {
+    return *reinterpret_cast<const Vector*>(data + i * kWidth);
+  }
+  static RESKD_INLINE Vector& at(Acc* data, int i) { return *reinterpret_cast<Vector*>(data + i * kWidth); }
+
+  static RESKD_INLINE void run(const RowTask<Acc>& task) {
+    using Wide = typename Lanes<double, kWidth>::type;
+    Wide totals = {};
+    for (int channel = 0; channel < task.num_channels; channel += kStep) {
+      const Vector squares = columns(task, channel);
+      totals += __builtin_convertvector(squares, Wide);
+    }
+    for (int i = 0; i < kWidth; ++i) task.totals[i] += totals[i];
+  }
+
+  // All columns for kStep channels. Returns partial sums of the squared differences.
+  static RESKD_INLINE Vector columns(const RowTask<Acc>& task, int channel) {
+    const Acc weight_low = 1 - task.weight_high;
+    Vector squares[kVectors] = {}, right[kVectors], gradient_right[kVectors] = {};
+    enlarge(task, channel, weight_low, right);
+    for (int column = 0; column < task.num_source_columns; ++column) {
+      Vector left[kVectors], gradient_left[kVectors];
+      for (int i = 0; i < kVectors; ++i) {
+        left[i] = right[i];
+        gradient_left[i] = gradient_right[i];
+        gradient_right[i] = Vector{};
+      }
+      const int64_t next = int64_t(column + 1) * task.num_channels + channel;
+      const bool own_neighbour = column + 1 == task.num_source_columns || !task.enlarges;
+      if (column + 1 < task.num_source_columns) enlarge(task, next, weight_low, right);
+      for (int x = task.first[column]; x < task.first[column + 1]; ++x) {
+        const Acc weight_right = task.weights_high[x], weight_left = 1 - weight_right;
+        const Acc* target = task.target + x * task.target_stride + channel;
+        if (task.ahead != nullptr) fetch(task, x, channel);
+        for (int i = 0; i < kVectors; ++i) {
+          const Vector other = own_neighbour ? left[i] : right[i];
+          const Vector difference = weight_left * left[i] + weight_right * other - at(target, i);
+          squares[i] += difference * difference;
+          if (!kGradient) continue;
+          if (own_neighbour) {
+            gradient_left[i] += weight_left * difference + weight_right * difference;  // infinity * 0 is NaN
+          } else {
+            gradient_left[i] += weight_left * difference;
+            gradient_right[i] += weight_right * difference;
+          }
+        }
+      }
+      if (!kGradient) continue;
+      const int64_t here = next - task.num_channels;
+      for (int i = 0; i < kVectors; ++i) {
+        at(task.gradient_low + here, i) += weight_low * gradient_left[i];
+        at(task.gradient_high + here, i) += task.weight_high * gradient_left[i];
+      }
+    }
+    if constexpr (kVectors == 2) squares[0] += squares[1];
+    return squares[0];
+  }
+
+  static RESKD_INLINE void enlarge(const RowTask<Acc>& task, int64_t place, Acc weight_low, Vector* out) {
+    for (int i = 0; i < kVectors; ++i) {
+      out[i] = weight_low * at(task.source_low + place, i) + task.weight_high * at(task.source_high + place, i);
     }
   }
-}
 
-// The same where both neighbours are the last column.
-template <typename Acc, bool kGradient>
-RESKD_INLINE void last_pixel(const Acc* __restrict low, Acc weight_high, const Acc* __restrict target,
-                             Acc* __restrict squares, Acc* __restrict gathered, int num_channels) {
-  const Acc weight_low = 1 - weight_high;
-  RESKD_SIMD for (int c = 0; c < num_channels; ++c) {
-    const Acc difference = weight_low * low[c] + weight_high * low[c] - target[c];
-    squares[c] += difference * difference;
-    if (kGradient) gathered[c] += difference;
+  // A piece of each pixel is too short for the processor to see where the next begins, so it is told. Into the second
+  // cache: a wide row would not fit into the first.
+  static RESKD_INLINE void fetch(const RowTask<Acc>& task, int x, int channel) {
+    constexpr int kLine = 64;
+    const char* data = task.ahead + x * task.ahead_stride + int64_t(channel) * task.element_bytes;
+    for (int byte = 0; byte < kStep * static_cast<int>(sizeof(float)); byte += kLine) {
+      __builtin_prefetch(data + byte, 0, 2);
+    }
   }
-}
+};
 
-template <typename Acc, bool kGradient>
+template <typename Acc, int kWidth>
 RESKD_INLINE void row_body(const RowTask<Acc>& task) {
-  const int num_channels = task.num_channels;
-  for (int x = 0; x < task.num_source_columns; ++x) {
-    blend(task.source_low + x * task.source_stride, task.source_high + x * task.source_stride, task.weight_high,
-          task.blended + int64_t(x) * num_channels, num_channels);
-  }
-  std::memset(task.squares, 0, sizeof(Acc) * num_channels);
-  if (kGradient) std::memset(task.gathered, 0, sizeof(Acc) * num_channels * task.num_source_columns);
-  for (int x = 0; x < task.num_columns; ++x) {
-    const Neighbours<Acc> at = task.columns[x];
-    const int64_t low = int64_t(at.low) * num_channels, high = int64_t(at.high) * num_channels;
-    const Acc* target = task.target + x * task.target_stride;
-    if (at.low == at.high) {
-      last_pixel<Acc, kGradient>(task.blended + low, at.weight_high, target, task.squares, task.gathered + low,
-                                 num_channels);
-    } else {
-      pixel<Acc, kGradient>(task.blended + low, task.blended + high, at.weight_high, target, task.squares,
-                            task.gathered + low, task.gathered + high, num_channels);
-    }
-  }
-  double* __restrict totals = task.totals;
-  const Acc* __restrict squares = task.squares;
-  RESKD_SIMD for (int c = 0; c < num_channels; ++c) totals[c] += squares[c];
-  if (!kGradient) return;
-  const bool last = task.gradient_low == task.gradient_high;
-  for (int x = 0; x < task.num_source_columns; ++x) {
-    const Acc* gathered = task.gathered + int64_t(x) * num_channels;
-    add_share(gathered, last ? Acc(1) : 1 - task.weight_high, task.gradient_low + x * task.gradient_stride,
-              num_channels);
-    if (!last) add_share(gathered, task.weight_high, task.gradient_high + x * task.gradient_stride, num_channels);
+  if (task.gradient_low != nullptr) {
+    Row<Acc, kWidth, true>::run(task);
+  } else {
+    Row<Acc, kWidth, false>::run(task);
   }
 }
 
-template <typename Acc>
-RESKD_INLINE void row_choice(const RowTask<Acc>& task) {
-  if (task.gradient_low != nullptr) {
-    row_body<Acc, true>(task);
-  } else {
-    row_body<Acc, false>(task);
-  }
-}
+// No pointer of these loops overlaps another.
+#define RESKD_SIMD _Pragma("GCC ivdep")
 
 template <typename T, typename Acc>
-RESKD_INLINE void load_body(Strided<const T> from, Acc* to_PC, int num_pixels, int num_channels) {
+RESKD_INLINE void load_body(Strided<const T> from, Acc* into, int num_pixels, int num_channels, int padded) {
   for (int p = 0; p < num_pixels; ++p) {
     const T* __restrict source = from.data + p * from.pixel_stride;
-    Acc* __restrict to = to_PC + int64_t(p) * num_channels;
+    Acc* __restrict to = into + int64_t(p) * padded;
     if (from.channel_stride == 1) {
       RESKD_SIMD for (int c = 0; c < num_channels; ++c) to[c] = widen(source[c]);
     } else {
       for (int c = 0; c < num_channels; ++c) to[c] = widen(source[c * from.channel_stride]);
     }
+    for (int c = num_channels; c < padded; ++c) to[c] = 0;
   }
 }
 
 template <typename T, typename Acc>
-RESKD_INLINE void store_body(const Acc* from_PC, Strided<T> into, int num_pixels, int num_channels, Acc factor) {
+RESKD_INLINE void store_body(const Acc* data, Strided<T> into, int num_pixels, int num_channels, int padded,
+                             Acc factor) {
   for (int p = 0; p < num_pixels; ++p) {
-    const Acc* __restrict from = from_PC + int64_t(p) * num_channels;
+    const Acc* __restrict from = data + int64_t(p) * padded;
     T* __restrict to = into.data + p * into.pixel_stride;
     if (into.channel_stride == 1) {
       RESKD_SIMD for (int c = 0; c < num_channels; ++c) narrow(factor * from[c], to[c]);
@@ -128,34 +148,36 @@ RESKD_INLINE void scale_body(const T* __restrict from, T* __restrict to, int64_t
   RESKD_SIMD for (int64_t i = 0; i < num_elements; ++i) narrow(factor * widen(from[i]), to[i]);
 }
 
-#define RESKD_KERNELS(name, target)                                                                        \
-  namespace name {                                                                                         \
-  template <typename Acc>                                                                                  \
-  target void row(const RowTask<Acc>& task) {                                                              \
-    row_choice(task);                                                                                      \
-  }                                                                                                        \
-  template <typename T, typename Acc>                                                                      \
-  target void load(Strided<const T> from, Acc* to_PC, int num_pixels, int num_channels) {                  \
-    load_body(from, to_PC, num_pixels, num_channels);                                                      \
-  }                                                                                                        \
-  template <typename T, typename Acc>                                                                      \
-  target void store(const Acc* from_PC, Strided<T> to, int num_pixels, int num_channels, Acc factor) {     \
-    store_body(from_PC, to, num_pixels, num_channels, factor);                                             \
-  }                                                                                                        \
-  template <typename T, typename Acc>                                                                      \
-  target void scale(const T* from, T* to, int64_t num_elements, Acc factor) {                              \
-    scale_body(from, to, num_elements, factor);                                                            \
-  }                                                                                                        \
-  template <typename T, typename Acc>                                                                      \
-  constexpr Access<T, Acc> access{load<T, Acc>, store<T, Acc>, scale<T, Acc>};                             \
-  const Kernels table{#name,                row<float>,           row<double>,              access<float, float>, \
-                      access<double, double>, access<Half, float>, access<BFloat16, float>};                \
+// `width`: of a vector register, in floats.
+#define RESKD_KERNELS(name, width, target)                                                                         \
+  namespace name {                                                                                                 \
+  template <typename Acc>                                                                                          \
+  target void row(const RowTask<Acc>& task) {                                                                      \
+    row_body<Acc, width * sizeof(float) / sizeof(Acc)>(task);                                                      \
+  }                                                                                                                \
+  template <typename T, typename Acc>                                                                              \
+  target void load(Strided<const T> from, Acc* to, int num_pixels, int num_channels, int padded) {                 \
+    load_body(from, to, num_pixels, num_channels, padded);                                                         \
+  }                                                                                                                \
+  template <typename T, typename Acc>                                                                              \
+  target void store(const Acc* from, Strided<T> to, int num_pixels, int num_channels, int padded, Acc factor) {    \
+    store_body(from, to, num_pixels, num_channels, padded, factor);                                                \
+  }                                                                                                                \
+  template <typename T, typename Acc>                                                                              \
+  target void scale(const T* from, T* to, int64_t num_elements, Acc factor) {                                      \
+    scale_body(from, to, num_elements, factor);                                                                    \
+  }                                                                                                                \
+  template <typename T, typename Acc>                                                                              \
+  constexpr Access<T, Acc> access{load<T, Acc>, store<T, Acc>, scale<T, Acc>};                                     \
+  const Kernels table{#name,                  row<float>,          row<double>,            access<float, float>,   \
+                      access<double, double>, access<Half, float>, access<BFloat16, float>};                       \
   }
 
-RESKD_KERNELS(baseline, )
+RESKD_KERNELS(baseline, 4, )
 #if defined(__x86_64__)
-RESKD_KERNELS(avx2, __attribute__((target("avx2,fma"))))
-RESKD_KERNELS(avx512, __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512"))))
+RESKD_KERNELS(avx2, 8, __attribute__((target("avx2,fma"))))
+RESKD_KERNELS(avx512, 16,
+              __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512"))))
 #endif
 
 const Kernels& choose() {

@@ -9,27 +9,32 @@
 
 namespace reskd::cpu {
 
-// One row of the large grid. All pointers are to pixels of num_channels adjacent channels in Acc, the type we compute in;
-// a stride is from pixel to pixel, in elements.
+// Channels that the inner loop takes at once, whatever the instruction set; pieces are padded to a multiple of it.
+constexpr int kBlock = 32;
+// Partial sums of a row's squares.
+constexpr int kTotals = 16;
+
+// One row of the large grid against the two rows of the small one that it lies between, for num_channels channels. Acc is
+// the type we compute in. Pixels of num_channels adjacent channels follow each other without a gap, but for the
+// teacher's, which may be read where they lie.
 template <typename Acc>
 struct RowTask {
-  const Acc* source_low;  // the two student rows that this row lies between
+  const Acc* source_low;
   const Acc* source_high;
-  int64_t source_stride;
   Acc weight_high;
-  const Acc* target;  // the teacher's row
-  int64_t target_stride;
-  Acc* gradient_low;  // added to; null where no gradient is wanted
+  const Acc* target;      // the teacher's row
+  int64_t target_stride;  // elements from pixel to pixel
+  Acc* gradient_low;      // added to; null where no gradient is wanted
   Acc* gradient_high;
-  int64_t gradient_stride;
-  const Neighbours<Acc>* columns;  // of each pixel of the row
-  int num_columns;
+  const int* first;           // first_place of each of the small row's pixels, and of the one after the last
+  const Acc* weights_high;    // of each pixel of the large row
+  bool enlarges;              // false where both rows are equally wide: every pixel is its own neighbour
   int num_source_columns;
-  int num_channels;
-  Acc* blended;   // scratch: num_source_columns pixels
-  Acc* gathered;  // scratch: num_source_columns pixels
-  Acc* squares;   // scratch: one pixel
-  double* totals;  // one pixel: sum of squared differences, added to
+  int num_channels;       // a multiple of kBlock
+  double* totals;         // kTotals numbers, together the sum of squared differences; added to
+  const char* ahead;      // what will be read next, laid out as this row; null if nothing
+  int64_t ahead_stride;   // bytes
+  int element_bytes;      // of the teacher's type
 };
 
 // Pixels as they lie in a tensor: element (pixel, channel) at data[pixel * pixel_stride + channel * channel_stride].
@@ -40,10 +45,11 @@ struct Strided {
   int64_t channel_stride;
 };
 
+// Between a tensor and our own memory, where pixels are `padded` channels apart; load fills the padding with zeros.
 template <typename T, typename Acc>
 struct Access {
-  void (*load)(Strided<const T> from, Acc* to_PC, int num_pixels, int num_channels);
-  void (*store)(const Acc* from_PC, Strided<T> to, int num_pixels, int num_channels, Acc factor);
+  void (*load)(Strided<const T> from, Acc* to, int num_pixels, int num_channels, int padded);
+  void (*store)(const Acc* from, Strided<T> to, int num_pixels, int num_channels, int padded, Acc factor);
   void (*scale)(const T* from, T* to, int64_t num_elements, Acc factor);
 };
 
