@@ -84,7 +84,7 @@ def _cases(chosen: argparse.Namespace) -> list[Case]:
 
 def table(rows: Sequence[Row]) -> str:
     head = ("candidate", "phase", "median ms", "20 %", "80 %", "cpu ms", "x eager", "x floor", "extra MiB", "faults %")
-    lines = [head]
+    lines: list[tuple[str, ...]] = [head]
     for row in rows:
         numbers = (row.median_ms, row.p20_ms, row.p80_ms, row.cpu_ms, row.times_eager, row.times_floor)
         faults = "" if row.page_fault_share is None else f"{100 * row.page_fault_share:.0f}"

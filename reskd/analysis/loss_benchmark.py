@@ -203,12 +203,12 @@ def _page_fault_ms() -> float:
     costs = []
     for _ in range(5):
         fresh = torch.empty(64 * _MIB, dtype=torch.uint8)
-        times, faults = [], _page_faults()
+        seconds, before = [], _page_faults()
         for _ in range(2):
             started = time.perf_counter()
             fresh.fill_(1)
-            times.append(time.perf_counter() - started)
-        costs.append(max(0.0, times[0] - times[1]) * 1e3 / max(1, _page_faults() - faults))
+            seconds.append(time.perf_counter() - started)
+        costs.append(max(0.0, seconds[0] - seconds[1]) * 1e3 / max(1, _page_faults() - before))
         del fresh
     return statistics.median(costs)
 

@@ -23,8 +23,7 @@ _IMPLEMENTATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "reference": interpolate_mse_reference,
 }
 
-# Two rows of differences and two of gradients lie in 48 KiB of shared memory, the least that every GPU has.
-_MAX_WIDTH_CUDA = 2048
+_MAX_SIDE_CUDA = 1024  # kMaxSide of reskd/csrc/cuda/problem.h: what fits into the shared memory that every GPU has
 
 _said: set[str] = set()
 
@@ -70,8 +69,8 @@ def why_not(backend: str, student_BDhw: Tensor, teacher_BDHW: Tensor) -> str | N
         return f"fp64 goes with fp64 only, found {student_BDhw.dtype} and {teacher_BDHW.dtype}"
     if backend == "cuda" and student_BDhw.dtype == torch.float64:
         return "it has no fp64"
-    if backend == "cuda" and max(student_BDhw.shape[-1], teacher_BDHW.shape[-1]) > _MAX_WIDTH_CUDA:
-        return f"it takes grids up to {_MAX_WIDTH_CUDA} wide, found {_grids(student_BDhw, teacher_BDHW)}"
+    if backend == "cuda" and max(*student_BDhw.shape[-2:], *teacher_BDHW.shape[-2:]) > _MAX_SIDE_CUDA:
+        return f"it takes grids up to {_MAX_SIDE_CUDA} a side, found {_grids(student_BDhw, teacher_BDHW)}"
     return _why_not_here(backend)
 
 
