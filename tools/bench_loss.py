@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> None:
         print(f"written to {chosen.picture}")
         return
     device = torch.device(chosen.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    rows: list[Row] = []
+    about = describe_run(device)
     for case in _cases(chosen):
         for layout in chosen.layouts:
             for dtype in chosen.dtypes:
@@ -50,9 +50,10 @@ def main(arguments: Sequence[str]) -> None:
                 )
                 print(f"\n{case.name}: {case.describe()}, {layout}, {dtype}")
                 print(table(found))
-                rows += found
+                if not chosen.dry_run:
+                    append(chosen.csv, found, about)
     if not chosen.dry_run:
-        append(chosen.csv, rows, device)
+        print(f"\nrows appended to {chosen.csv}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -95,18 +96,21 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
 
 
-def append(path: Path, rows: Sequence[Row], device: torch.device) -> None:
-    """Add the rows, each with the date, the device, the versions and the commit."""
+def describe_run(device: torch.device) -> dict[str, object]:
+    """The columns that every row of this run begins with; a commit with ``+`` had uncommitted changes."""
     facts = describe_environment()
     commit, versions = facts["commit"], facts["versions"]
     assert isinstance(versions, dict)
-    about = {
+    return {
         "date": date.today().isoformat(),
         "commit": f"{commit['hash'][:10]}{'+' if commit['dirty'] else ''}" if isinstance(commit, dict) else "unknown",
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else facts["cpu"],
         "torch": versions["torch"],
         "threads": torch.get_num_threads(),
     }
+
+
+def append(path: Path, rows: Sequence[Row], about: Mapping[str, object]) -> None:
     lines = [{**about, **row.as_columns()} for row in rows]
     path.parent.mkdir(parents=True, exist_ok=True)
     is_new = not path.exists()
@@ -115,7 +119,6 @@ def append(path: Path, rows: Sequence[Row], device: torch.device) -> None:
         if is_new:
             writer.writeheader()
         writer.writerows(lines)
-    print(f"\n{len(lines)} rows appended to {path}")
 
 
 def _read(path: Path) -> list[dict[str, str]]:

@@ -217,18 +217,18 @@ def _peak_extra_mib(call: Callable[[], object], device: torch.device) -> float:
     """Most memory that one call holds beyond what was held before; on a CPU from the kernel's high-water mark."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
+        allocated = torch.cuda.memory_allocated(device)
         call()
         torch.cuda.synchronize(device)
-        return (torch.cuda.max_memory_allocated(device) - before) / _MIB
+        return (torch.cuda.max_memory_allocated(device) - allocated) / _MIB
     try:
         ctypes.CDLL(None).malloc_trim(0)  # or memory freed and kept by malloc would be taken again unseen
         Path("/proc/self/clear_refs").write_text("5")  # sets the high-water mark to what is held now
     except (OSError, AttributeError):
         return float("nan")
-    before = _status_mib("VmRSS")
+    resident = _status_mib("VmRSS")
     call()
-    return _status_mib("VmHWM") - before
+    return _status_mib("VmHWM") - resident
 
 
 def _status_mib(name: str) -> float:
