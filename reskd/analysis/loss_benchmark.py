@@ -112,6 +112,7 @@ def measure_case(
         for side in (case.small, case.large)
     )
     student.requires_grad_()
+    torch.compiler.reset()  # or after a few cases torch.compile gives up and runs eager under its own name
     fault_ms = _page_fault_ms() if device.type == "cpu" else None
     rows = []
     for phase in ("forward", "forward+backward"):
