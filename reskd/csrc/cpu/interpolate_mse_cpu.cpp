@@ -94,58 +94,6 @@ int64_t piece_for(int64_t num_channels, int64_t num_student_pixels) {
   return std::min(num_channels, pad((num_channels + num_pieces - 1) / num_pieces));
 }
 
-// One (B, D, H, W) tensor whose pixels follow each other with one stride, which contiguous and channels-last both do.
-template <typename T>
-struct Images {
-  explicit Images(const at::Tensor& tensor)
-      : data(static_cast<T*>(tensor.data_ptr())),
-        height(static_cast<int>(tensor.size(2))),
-        width(static_cast<int>(tensor.size(3))),
-        planar(tensor.is_contiguous() && !tensor.is_contiguous(at::MemoryFormat::ChannelsLast)),
-        image_stride(tensor.size(1) * height * width),
-        pixel_stride(planar ? 1 : tensor.size(1)),
-        channel_stride(planar ? int64_t(height) * width : 1) {}
-
-  int num_pixels() const { return height * width; }
-
-  template <typename U = T>
-  Strided<U> from(int64_t image, int64_t pixel, int64_t channel) const {
-    return {data + image * image_stride + pixel * pixel_stride + channel * channel_stride, pixel_stride,
-            channel_stride};
-  }
-
-  T* data;
-  int height, width;
-  bool planar;
-  int64_t image_stride, pixel_stride, channel_stride;
-};
-
-// Memory that starts on a cache line: a vector load that crosses two costs twice.
-template <typename T>
-class Aligned {
- public:
-  explicit Aligned(int64_t size)
-      : size_(size), data_(static_cast<T*>(::operator new(sizeof(T) * size, std::align_val_t{kLine}))) {}
-  Aligned(const Aligned&) = delete;
-  ~Aligned() { ::operator delete(data_, std::align_val_t{kLine}); }
-
-  T* data() { return data_; }
-  void clear() { std::memset(static_cast<void*>(data_), 0, sizeof(T) * size_); }
-
- private:
-  static constexpr std::size_t kLine = 64;
-  int64_t size_;
-  T* data_;
-};
-
-int64_t pad(int64_t num_channels) { return (num_channels + kBlock - 1) / kBlock * kBlock; }
-
-// Channels in a piece: a multiple of kBlock, or all.
-int64_t piece_for(int64_t num_channels, int64_t num_student_pixels) {
-  const int64_t fitting = kCacheElements / num_student_pixels / kBlock * kBlock;
-  return std::min(num_channels, std::clamp(fitting, kLeastPiece, kMostPiece));
-}
-
 template <typename S, typename T>
 class Forward {
  public:
