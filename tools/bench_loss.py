@@ -80,7 +80,9 @@ def _cases(chosen: argparse.Namespace) -> list[Case]:
         small, large = (int(side) for side in chosen.sides.split(","))
     except ValueError as error:
         raise ValueError(f"--sides: expected two numbers such as 4,7, found {chosen.sides!r}.") from error
-    return [Case("own", chosen.frames, chosen.channels, small, large)]
+    return [
+        Case(f"{chosen.frames} x {chosen.channels}, {small} of {large}", chosen.frames, chosen.channels, small, large)
+    ]
 
 
 def table(rows: Sequence[Row]) -> str:
