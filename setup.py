@@ -35,16 +35,20 @@ def native_build():
         raise SystemExit(f"RESKD_BUILD: expected none, cpu or cuda, found {wish!r}")
     if wish == "none":
         return {}
-    os.environ.setdefault("CUDA_HOME", cuda_home() or "")
+    if "CUDA_HOME" not in os.environ and (home := cuda_home()):
+        os.environ["CUDA_HOME"] = home
     try:
         import torch
         from torch.utils import cpp_extension
     except ImportError:
         # Metadata is asked for before torch is there; a build that reaches the compiler needs it.
         if wish == "auto":
+            print(
+                "reskd: no torch to compile against, so no native operators; pip install --no-build-isolation has one"
+            )
             return {}
         raise
-    no_cuda = why_no_cuda(torch) if wish != "cpu" else "RESKD_BUILD=cpu"
+    no_cuda = why_no_cuda(torch, cpp_extension.CUDA_HOME) if wish != "cpu" else "RESKD_BUILD=cpu"
     if wish == "cuda" and no_cuda:
         raise SystemExit(f"RESKD_BUILD=cuda: {no_cuda}")
     extension = make_extension(torch, cpp_extension, with_cuda=no_cuda is None)
@@ -64,11 +68,12 @@ def cuda_home():
     return str(Path(top.group(1)).resolve()) if top else None
 
 
-def why_no_cuda(torch):
-    """Why the CUDA operators cannot be compiled here; None if they can."""
-    home = os.environ.get("CUDA_HOME")
+def why_no_cuda(torch, home):
+    """Why the CUDA operators cannot be compiled here, with the toolkit in ``home``; None if they can."""
     if torch.version.cuda is None:
         return f"torch {torch.__version__} has no CUDA"
+    if int(torch.version.cuda.split(".")[0]) not in ARCHITECTURES:
+        return f"CUDA {' or '.join(map(str, ARCHITECTURES))} is needed, torch {torch.__version__} has another"
     if not home or not (Path(home) / "bin/nvcc").exists():
         return "nvcc was not found when the project was installed"
     printed = subprocess.run([f"{home}/bin/nvcc", "--version"], capture_output=True, text=True).stdout
@@ -83,8 +88,7 @@ def why_no_cuda(torch):
 
 def make_extension(torch, cpp_extension, *, with_cuda):
     if with_cuda and not torch.cuda.is_available():
-        major = int(torch.version.cuda.split(".")[0])
-        os.environ.setdefault("TORCH_CUDA_ARCH_LIST", ARCHITECTURES.get(major, ARCHITECTURES[max(ARCHITECTURES)]))
+        os.environ.setdefault("TORCH_CUDA_ARCH_LIST", ARCHITECTURES[int(torch.version.cuda.split(".")[0])])
     kind = cpp_extension.CUDAExtension if with_cuda else cpp_extension.CppExtension
     # at::parallel_for is a header and runs on one thread without -fopenmp. The linker is not told: the OpenMP that
     # torch has loaded already must serve, as a second one would bring threads of its own. Without traps the compiler
@@ -130,16 +134,18 @@ def build_command(torch, cpp_extension, *, no_cuda, strict):
             """Compile. Returns what went wrong, None if nothing did; raises it if ``strict``."""
             library = Path(self.get_ext_fullpath(self.extensions[0].name))
             library.unlink(missing_ok=True)
-            in_place = self.inplace
+            in_place, compiler = self.inplace, self.compiler
             try:
                 super().run()
             except Exception as error:  # compilers fail in many ways, and each must leave a working package
                 if strict:
                     raise
                 lines = str(error).strip().splitlines() or [""]
-                return f"it did not compile when the project was installed ({type(error).__name__}: {lines[-1][:200]})"
+                cause = f"{type(error).__name__}: {lines[-1][:200]}"
+                return f"it did not compile when the project was installed ({cause}); pip install -v shows more"
             finally:
-                self.inplace = in_place  # setuptools clears it while it builds
+                # setuptools clears the one and puts an object in place of the other while it builds.
+                self.inplace, self.compiler = in_place, compiler
             if library.exists():
                 return None
             if strict:

@@ -18,15 +18,18 @@ ROOT = Path(__file__).parents[1]
 REPORT = f"reskd/{native_library_name(torch.__version__)}.json"
 
 
+BROKEN = "this does not compile\n"
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of what a build needs, with sources that no compiler accepts."""
+    """A copy of what a build needs, with a CPU source that no compiler accepts."""
     for name in ("setup.py", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     for package in ("reskd", "dali_pipes"):
         left_out = shutil.ignore_patterns("*.so", "_native_*", "__pycache__")
         shutil.copytree(ROOT / package, tmp_path / package, ignore=left_out)
-    (tmp_path / "reskd/csrc/cpu/kernels.cpp").write_text("this does not compile\n")
+    (tmp_path / "reskd/csrc/cpu/kernels.cpp").write_text(BROKEN)
     return tmp_path
 
 
@@ -60,9 +63,31 @@ def test_a_failed_build_leaves_a_package_that_says_why(checkout: Path) -> None:
 
 
 @pytest.mark.slow
+def test_where_cuda_does_not_compile_the_cpu_operators_do(checkout: Path) -> None:
+    if torch.version.cuda is None:
+        pytest.skip("needs a torch with CUDA")
+    shutil.copy(ROOT / "reskd/csrc/cpu/kernels.cpp", checkout / "reskd/csrc/cpu/kernels.cpp")
+    nvcc = checkout / "toolkit/bin/nvcc"
+    nvcc.parent.mkdir(parents=True)
+    nvcc.write_text(f"#!/bin/sh\necho 'release {torch.version.cuda}, V1'\n[ \"$1\" = --version ]\n")
+    nvcc.chmod(0o755)
+    built = _build(checkout, CUDA_HOME=str(nvcc.parents[1]))
+    assert built.returncode == 0, built.stderr
+    reasons = json.loads((checkout / REPORT).read_text())
+    assert reasons["cpu"] is None
+    assert "did not compile" in reasons["cuda"]
+    program = (
+        "import torch; from reskd.ops.interpolate_mse import *\n"
+        "print(interpolate_mse_loss(torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 2, 2), backend='cpu'))"
+    )
+    used = subprocess.run([sys.executable, "-c", program], cwd=checkout, capture_output=True, text=True, check=True)
+    assert "tensor(1.)" in used.stdout
+
+
+@pytest.mark.slow
 def test_a_build_that_was_asked_for_must_succeed(checkout: Path) -> None:
     assert _build(checkout, RESKD_BUILD="cpu").returncode != 0
-    refused = _build(checkout, RESKD_BUILD="cuda", CUDA_HOME="")
+    refused = _build(checkout, RESKD_BUILD="cuda", CUDA_HOME=str(checkout))
     assert refused.returncode != 0
     assert "RESKD_BUILD=cuda: " in refused.stderr
 

@@ -101,13 +101,12 @@ def table(rows: Sequence[Row]) -> str:
 def describe_run(device: torch.device) -> dict[str, object]:
     """The columns that every row of this run begins with; a commit with ``+`` had uncommitted changes."""
     facts = describe_environment()
-    commit, versions = facts["commit"], facts["versions"]
-    assert isinstance(versions, dict)
+    commit = facts["commit"]
     return {
         "date": date.today().isoformat(),
         "commit": f"{commit['hash'][:10]}{'+' if commit['dirty'] else ''}" if isinstance(commit, dict) else "unknown",
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else facts["cpu"],
-        "torch": versions["torch"],
+        "torch": torch.__version__,
         "threads": torch.get_num_threads(),
     }
 

@@ -55,6 +55,9 @@ ForwardResult forward(const at::Tensor& student, const at::Tensor& teacher, bool
 // saved times grad_output * 2 / numel, the product in fp32, then in the student's dtype.
 template <at::Tensor (*kScale)(const at::Tensor&, const at::Tensor&, double)>
 at::Tensor backward(const at::Tensor& saved, const at::Tensor& grad_output, int64_t height, int64_t width) {
+  TORCH_CHECK_VALUE(saved.dim() == 4 && saved.is_non_overlapping_and_dense() && grad_output.numel() == 1,
+                    "expected what the forward pass saved and one number, found ", saved.sizes(), " and ",
+                    grad_output.sizes());
   const double numel = static_cast<double>(saved.size(0)) * saved.size(1) * height * width;
   return kScale(saved, grad_output, 2 / numel * divisor_for(saved, height, width));
 }
@@ -67,6 +70,12 @@ TORCH_LIBRARY(reskd, library) {
   library.def("interpolate_mse_backward(Tensor saved, Tensor grad_output, SymInt height, SymInt width) -> Tensor");
   library.def("cpu_instruction_set() -> str", [] { return std::string(reskd::cpu::instruction_set()); });
 }
+
+#ifdef RESKD_WITH_CUDA
+TORCH_LIBRARY_FRAGMENT(reskd, library) {
+  library.def("cuda_runs_here() -> bool", [] { return reskd::cuda::runs_here(); });
+}
+#endif
 
 TORCH_LIBRARY_IMPL(reskd, CPU, library) {
   library.impl("interpolate_mse", reskd::forward<reskd::cpu::interpolate_mse>);

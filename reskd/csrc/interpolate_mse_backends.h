@@ -19,6 +19,8 @@ const char* instruction_set();
 }  // namespace cpu
 
 namespace cuda {
+// Whether the library has code for the current GPU.
+bool runs_here();
 ForwardResult interpolate_mse(const at::Tensor& student, const at::Tensor& teacher, bool needs_gradient);
 at::Tensor scale(const at::Tensor& saved, const at::Tensor& grad_output, double factor);
 }  // namespace cuda

@@ -25,6 +25,8 @@ _IMPLEMENTATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 _MAX_SIDE_CUDA = 1024  # kMaxSide of reskd/csrc/cuda/problem.h: what fits into the shared memory that every GPU has
 
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
 _said: set[str] = set()
 
 
@@ -33,9 +35,13 @@ def available_backends(student_BDhw: Tensor | None = None, teacher_BDHW: Tensor 
 
     Args:
         student_BDhw, teacher_BDHW: what it shall serve; without them, any tensors that it is made for.
+
+    Raises:
+        TypeError, ValueError: no backend can serve these tensors (see interpolate_mse_loss).
     """
     if student_BDhw is None or teacher_BDHW is None:
         return {name: _why_not_here(name) for name in _IMPLEMENTATIONS}
+    check_tensors(student_BDhw, teacher_BDHW)
     return {name: why_not(name, student_BDhw, teacher_BDHW) for name in _IMPLEMENTATIONS}
 
 
@@ -70,18 +76,26 @@ def why_not(backend: str, student_BDhw: Tensor, teacher_BDHW: Tensor) -> str | N
     if backend == "cuda" and student_BDhw.dtype == torch.float64:
         return "it has no fp64"
     if backend == "cuda" and max(*student_BDhw.shape[-2:], *teacher_BDHW.shape[-2:]) > _MAX_SIDE_CUDA:
-        return f"it takes grids up to {_MAX_SIDE_CUDA} a side, found {_grids(student_BDhw, teacher_BDHW)}"
+        return f"it takes grids up to {_MAX_SIDE_CUDA} a side, found {_shapes(student_BDhw, teacher_BDHW)}"
     return _why_not_here(backend)
 
 
 def describe_choice(backend: str, device: torch.device) -> str:
-    """Who will compute the loss of half or single precision tensors on ``device``, in words for the log."""
+    """Who will compute the loss of half or single precision tensors on ``device``, in words for the log.
+
+    Raises:
+        ValueError: ``backend`` is not "auto" and cannot serve there.
+    """
     name = device.type if backend == "auto" else backend
-    reason = _why_not_here(name) if name in _IMPLEMENTATIONS else "there is none for this device"
-    if name == "reference":
-        return "plain PyTorch, as asked for"
-    if reason:
-        return f"plain PyTorch, as the {name} kernel is not here: {reason}"
+    if name not in _IMPLEMENTATIONS:
+        return f"plain PyTorch, as there is no kernel for {name}"
+    reason = _why_not_here(name)
+    if backend not in ("auto", "reference", device.type):
+        reason = f"it is for tensors on {backend}, this run is on {device.type}"
+    if reason and backend != "auto":
+        raise ValueError(f"backend {backend!r} was asked for and cannot serve: {reason}. 'auto' takes one that can.")
+    if name == "reference" or reason:
+        return "plain PyTorch" + (f", as the {name} kernel is not here: {reason}" if reason else "")
     return f"the fused {name} kernel" + (f" ({torch.ops.reskd.cpu_instruction_set()})" if name == "cpu" else "")
 
 
@@ -95,7 +109,38 @@ def _choose_best(student_BDhw: Tensor, teacher_BDHW: Tensor) -> str:
     return "reference"
 
 
-def _grids(student_BDhw: Tensor, teacher_BDHW: Tensor) -> str:
+def check_tensors(student_BDhw: Tensor, teacher_BDHW: Tensor) -> None:
+    """Refuse what no backend can serve. Raises TypeError, ValueError."""
+    if student_BDhw.ndim != 4 or teacher_BDHW.ndim != 4:
+        raise ValueError(
+            f"expected (B, D, h, w) and (B, D, H, W), found {_shapes(student_BDhw, teacher_BDHW)}; "
+            "flatten clips and frames into B."
+        )
+    if student_BDhw.shape[:2] != teacher_BDHW.shape[:2]:
+        raise ValueError(
+            f"expected the same B and D, found {_shapes(student_BDhw, teacher_BDHW)}; only the grids may differ."
+        )
+    if student_BDhw.numel() == 0 or teacher_BDHW.numel() == 0:
+        raise ValueError(
+            f"expected at least one element, found {_shapes(student_BDhw, teacher_BDHW)}; "
+            "the mean of nothing is not a number."
+        )
+    if student_BDhw.device != teacher_BDHW.device:
+        raise ValueError(
+            f"expected one device, found student on {student_BDhw.device} and teacher on {teacher_BDHW.device}; "
+            "move one of them."
+        )
+    for name, tensor in (("student", student_BDhw), ("teacher", teacher_BDHW)):
+        if tensor.dtype not in _DTYPES:
+            raise TypeError(f"{name}: expected fp16, bf16, fp32 or fp64, found {tensor.dtype}; convert it.")
+    if teacher_BDHW.requires_grad:
+        raise ValueError(
+            "expected a teacher that requires no gradient, found one that does "
+            f"({_shapes(student_BDhw, teacher_BDHW)}); run it under torch.no_grad() or detach its features."
+        )
+
+
+def _shapes(student_BDhw: Tensor, teacher_BDHW: Tensor) -> str:
     return f"student {tuple(student_BDhw.shape)} and teacher {tuple(teacher_BDHW.shape)}"
 
 
@@ -108,7 +153,10 @@ def _why_not_here(backend: str) -> str | None:
         return None
     if backend == "cuda" and not torch.cuda.is_available():
         return "there is no GPU that torch can use"
-    return why_not_loaded()[backend]
+    reason = why_not_loaded()[backend]
+    if backend == "cuda" and reason is None and not torch.ops.reskd.cuda_runs_here():
+        return f"it was compiled for other GPUs than {torch.cuda.get_device_name()}; install the project again here"
+    return reason
 
 
 @torch.compiler.assume_constant_result

@@ -33,15 +33,18 @@ def why_not_loaded() -> dict[str, str | None]:
     else:
         missing = (
             f"no compiled operators for torch {torch.__version__} are here (the project was installed with "
-            "RESKD_BUILD=none, or for another torch); install it again"
+            "RESKD_BUILD=none, without --no-build-isolation, or for another torch); install it again"
         )
         reasons = {"cpu": missing, "cuda": missing}
-    if library.exists():
-        try:
-            torch.ops.load_library(str(library))
-        except OSError as error:
-            return dict.fromkeys(reasons, f"{library.name} does not load: {error}")
-        _register()
+    if not library.exists():
+        return {
+            name: reason or f"{library.name} is gone; install the project again" for name, reason in reasons.items()
+        }
+    try:
+        torch.ops.load_library(str(library))
+    except OSError as error:
+        return dict.fromkeys(reasons, f"{library.name} does not load: {error}")
+    _register()
     return reasons
 
 

@@ -153,7 +153,7 @@ class Forward {
     RowTask<Acc> task{};
     task.first = first_.data();
     task.weights_high = weights_high_.data();
-    task.enlarges = student_.width != teacher_.width;
+    task.resizes = student_.width != teacher_.width;
     task.num_source_columns = student_.width;
     task.num_channels = padded;
     task.element_bytes = sizeof(T);

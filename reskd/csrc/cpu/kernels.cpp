@@ -56,7 +56,7 @@ struct Row {
         gradient_right[i] = Vector{};
       }
       const int64_t next = int64_t(column + 1) * task.num_channels + channel;
-      const bool own_neighbour = column + 1 == task.num_source_columns || !task.enlarges;
+      const bool own_neighbour = column + 1 == task.num_source_columns || !task.resizes;
       if (column + 1 < task.num_source_columns) enlarge(task, next, weight_low, right);
       for (int x = task.first[column]; x < task.first[column + 1]; ++x) {
         const Acc weight_right = task.weights_high[x], weight_left = 1 - weight_right;
@@ -176,8 +176,12 @@ RESKD_INLINE void scale_body(const T* __restrict from, T* __restrict to, int64_t
 RESKD_KERNELS(baseline, 4, )
 #if defined(__x86_64__)
 RESKD_KERNELS(avx2, 8, __attribute__((target("avx2,fma"))))
-RESKD_KERNELS(avx512, 16,
-              __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512"))))
+#if defined(__clang__)  // which does not know the last word, and would forget the others with it
+#define RESKD_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")))
+#else
+#define RESKD_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512")))
+#endif
+RESKD_KERNELS(avx512, 16, RESKD_AVX512)
 #endif
 
 const Kernels& choose() {

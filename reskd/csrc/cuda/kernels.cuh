@@ -171,7 +171,8 @@ __global__ void __launch_bounds__(kMaxThreads) forward_kernel(const Problem prob
     for (int i = first_column; i < small_width; i += plan.columns) {
       if (!active) break;
       float gathered[kVector] = {};
-      for (int x = first[i]; x < first[i + 2]; ++x) {
+      // Where no column is resized, each is its own neighbour; a share of 0 in the one beside it would make NaN of NaN.
+      for (int x = first[small_width == width ? i + 1 : i]; x < first[i + 2]; ++x) {
         const int left = column_low[x];
         const Neighbours<float> at{left, high_neighbour(left, small_width, width), column_weight[x]};
         const float share = share_of(i, at);
@@ -203,7 +204,7 @@ __global__ void __launch_bounds__(kMaxThreads)
   if (threadIdx.x == 0) *loss = static_cast<float>(sum / numel);
 }
 
-// out = saved * (grad_output * factor), the product in fp32. `saved` and `out` are 16-byte aligned.
+// out = saved * (grad_output * factor), the product in fp32.
 template <typename T, int kVector>
 __global__ void __launch_bounds__(kMaxThreads)
     scale_kernel(const T* saved, T* out, int64_t num_elements, const float* grad_output, double factor) {

@@ -28,9 +28,16 @@ void scale(const void* saved, void* out, int64_t num_elements, const float* grad
            cudaStream_t stream) {
   constexpr int kVector = 16 / sizeof(T);
   constexpr int64_t kMaxBlocks = 1 << 20;
-  const int64_t blocks = std::min(kMaxBlocks, ceil_div(num_elements, int64_t(kMaxThreads) * kVector));
-  scale_kernel<T, kVector><<<static_cast<unsigned>(blocks), kMaxThreads, 0, stream>>>(
-      static_cast<const T*>(saved), static_cast<T*>(out), num_elements, grad_output, factor);
+  const auto launch_with = [&](auto kernel, int vector) {
+    const int64_t blocks = std::min(kMaxBlocks, ceil_div(num_elements, int64_t(kMaxThreads) * vector));
+    kernel<<<static_cast<unsigned>(blocks), kMaxThreads, 0, stream>>>(
+        static_cast<const T*>(saved), static_cast<T*>(out), num_elements, grad_output, factor);
+  };
+  if (is_aligned(saved) && is_aligned(out)) {
+    launch_with(scale_kernel<T, kVector>, kVector);
+  } else {
+    launch_with(scale_kernel<T, 1>, 1);
+  }
 }
 
 }  // namespace
@@ -62,6 +69,13 @@ cudaError_t launch_scale(const void* saved, void* out, Type type, int64_t num_el
     scale<decltype(element)>(saved, out, num_elements, grad_output, factor, stream);
   });
   return cudaGetLastError();
+}
+
+bool has_code_for_this_gpu() {
+  cudaFuncAttributes attributes;
+  const bool found = cudaFuncGetAttributes(&attributes, reduce_kernel) == cudaSuccess;
+  cudaGetLastError();  // or the next launch would report it
+  return found;
 }
 
 }  // namespace reskd::cuda

@@ -13,4 +13,6 @@ cudaError_t launch_forward(const Problem& problem, cudaStream_t stream);
 cudaError_t launch_scale(const void* saved, void* out, Type type, int64_t num_elements, const float* grad_output,
                          double factor, cudaStream_t stream);
 
+bool has_code_for_this_gpu();
+
 }  // namespace reskd::cuda

@@ -75,12 +75,14 @@ inline Plan make_plan(const Problem& problem, int vector) {
   return plan;
 }
 
+// Enough for a load of 16 bytes. A tensor may start anywhere in its storage.
+inline bool is_aligned(const void* data) { return reinterpret_cast<uintptr_t>(data) % 16 == 0; }
+
 // `full` where every load of so many channels is whole and aligned, else 1.
 inline int widest_vector(const Problem& problem, int full) {
-  const auto aligned = [](const void* data) { return reinterpret_cast<uintptr_t>(data) % 16 == 0; };
   const bool fits = problem.student_images.channel_stride == 1 && problem.teacher_images.channel_stride == 1 &&
-                    problem.num_channels % full == 0 && aligned(problem.student) && aligned(problem.teacher) &&
-                    aligned(problem.saved);
+                    problem.num_channels % full == 0 && is_aligned(problem.student) && is_aligned(problem.teacher) &&
+                    is_aligned(problem.saved);
   return fits ? full : 1;
 }
 

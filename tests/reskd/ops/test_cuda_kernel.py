@@ -106,6 +106,36 @@ def test_dtypes(kernels: ctypes.CDLL, student_dtype: torch.dtype, teacher_dtype:
     assert (saved.double() * 32 - gradient).norm() <= rounding * gradient.norm()
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("small", "large"), [((4, 4), (7, 7)), ((4, 4), (4, 4)), ((4, 4), (7, 4))])
+def test_nan_stays_with_the_pixels_it_is_mixed_into(
+    kernels: ctypes.CDLL, small: tuple[int, int], large: tuple[int, int], layout: str
+) -> None:
+    for which in (0, 1):
+        generator = torch.Generator().manual_seed(0)
+        tensors = [torch.randn((2, 8, *grid), generator=generator) for grid in (small, large)]
+        tensors[which][0, 0, 1, 1] = torch.nan
+        student, teacher = (tensor.to(memory_format=LAYOUTS[layout]) for tensor in tensors)
+        loss, saved = _run(kernels, student, teacher)
+        student = student.clone().requires_grad_()
+        expected = interpolate_mse_loss(student, teacher, backend="reference")
+        (gradient,) = torch.autograd.grad(expected, student)
+        assert loss.isnan()
+        assert torch.equal(saved.isnan(), gradient.isnan())
+
+
+def test_pointers_that_are_not_aligned(kernels: ctypes.CDLL) -> None:
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = (
+        torch.randn(1 + 2 * side * side * 8, generator=generator)[1:].view(2, side, side, 8).permute(0, 3, 1, 2)
+        for side in (4, 7)
+    )
+    loss, saved = _run(kernels, student, teacher)
+    expected, gradient = _reference(student, teacher)
+    assert abs(loss - expected) <= 1e-6 * expected
+    assert (saved - gradient).norm() <= 1e-6 * gradient.norm()
+
+
 def test_the_backward_pass_scales_in_fp32(kernels: ctypes.CDLL) -> None:
     saved = torch.randn(1003, generator=torch.Generator().manual_seed(0)).half()
     out = torch.empty_like(saved)

@@ -123,6 +123,18 @@ def test_each_backend_says_why_it_cannot_serve() -> None:
     assert set(available_backends()) == set(reasons)
 
 
+def test_what_no_backend_can_serve_is_refused_before_any_is_asked() -> None:
+    with pytest.raises(ValueError, match="the same B and D"):
+        available_backends(torch.zeros(1, 2, 2, 2), torch.zeros(1, 3, 4, 4))
+
+
+def test_a_forced_backend_that_cannot_serve_is_found_while_building() -> None:
+    with pytest.raises(ValueError, match="'cuda' was asked for and cannot serve"):
+        dispatch.describe_choice("cuda", torch.device("cpu"))
+    assert dispatch.describe_choice("reference", torch.device("cpu")) == "plain PyTorch"
+    assert "no kernel for meta" in dispatch.describe_choice("auto", torch.device("meta"))
+
+
 def test_forced_backend_never_falls_back() -> None:
     student, teacher = _pair((4, 4), (7, 7), torch.float32, torch.contiguous_format)
     with pytest.raises(ValueError, match=r"'cuda' was asked for and cannot serve: .*these are on cpu"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -115,11 +117,14 @@ def test_half_precision_errs_at_most_twice_as_much_as_eager(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("upstream", [1.0, 6553600.0])
+@pytest.mark.parametrize("scale", [1.0, 1e-3])
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_a_thousand_frames_under_a_gradient_scaler(dtype: torch.dtype, upstream: float) -> None:
+def test_a_thousand_frames_under_a_gradient_scaler(dtype: torch.dtype, scale: float, upstream: float) -> None:
     generator = torch.Generator().manual_seed(0)
     student, teacher = (
-        torch.randn((1024, 256, side, side), generator=generator).to(dtype).to(memory_format=torch.channels_last)
+        (scale * torch.randn((1024, 128, side, side), generator=generator))
+        .to(dtype)
+        .to(memory_format=torch.channels_last)
         for side in (4, 7)
     )
     loss, gradient = _loss_and_gradient(student, teacher, backend="cpu", upstream=upstream)
@@ -290,6 +295,28 @@ def test_time_folds_into_the_batch_without_a_copy() -> None:
 def test_the_operator_itself_refuses_what_it_cannot_read(student: Tensor, teacher: Tensor, message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
         torch.ops.reskd.interpolate_mse(student, teacher, False)
+
+
+def test_backward_refuses_what_the_forward_pass_did_not_save() -> None:
+    backward = torch.ops.reskd.interpolate_mse_backward
+    with pytest.raises(ValueError, match="expected what the forward pass saved"):
+        backward(torch.ones(1).expand(2, 3, 4, 4), torch.tensor(1.0), 7, 7)
+    with pytest.raises(ValueError, match="expected what the forward pass saved"):
+        backward(torch.ones(2, 3, 4, 4), torch.ones(2), 7, 7)
+
+
+@pytest.mark.slow
+def test_a_fresh_process_may_compile_before_the_library_is_loaded() -> None:
+    program = (
+        "import torch\n"
+        "from reskd.ops.interpolate_mse import interpolate_mse_loss as loss\n"
+        "student, teacher = torch.randn(2, 3, 4, 4, requires_grad=True), torch.randn(2, 3, 7, 7)\n"
+        "compiled = torch.compile(lambda a, b: loss(a, b, backend='cpu'), fullgraph=True, backend='aot_eager')\n"
+        "compiled(student, teacher).backward()\n"
+        "expected, = torch.autograd.grad(loss(student, teacher, backend='reference'), student)\n"
+        "torch.testing.assert_close(student.grad, expected)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_the_divisor_is_no_smaller_than_any_sum_of_shares() -> None:
