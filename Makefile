@@ -4,6 +4,7 @@ VENV := .venv
 VENV_MIN := .venv-min
 PY := $(VENV)/bin/python
 PYTEST_FLAGS ?= -q
+CXX_FILES := $(wildcard reskd/csrc/*.* reskd/csrc/*/*.* tests/reskd/ops/*.cpp)
 INPUTS := setup.py pyproject.toml reskd/environment.py $(wildcard requirements/*.txt) \
           $(wildcard reskd/csrc/*.* reskd/csrc/*/*.*)
 
@@ -55,9 +56,10 @@ test: install  ## all tests with the newest tested versions
 test-min: install-min  ## all tests with the oldest tested versions
 	$(VENV_MIN)/bin/python -m pytest $(PYTEST_FLAGS)
 
-lint: install  ## ruff, formatting, ASCII, types, Dockerfile
+lint: install  ## ruff, clang-format, ASCII, types, Dockerfile
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/clang-format --dry-run -Werror $(CXX_FILES)
 	$(VENV)/bin/mypy
 	@# ruff has no rule that forbids every character outside ASCII.
 	@! LC_ALL=C grep -rnP '[^\x00-\x7F]' --include='*.py' --include='*.yaml' --include='*.h' --include='*.c*' reskd dali_pipes tools tests configs \
@@ -67,6 +69,7 @@ lint: install  ## ruff, formatting, ASCII, types, Dockerfile
 format: install  ## let ruff mend what it can
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+	$(VENV)/bin/clang-format -i $(CXX_FILES)
 
 doctor: install  ## what this machine can do, in plain words
 	$(PY) tools/doctor.py

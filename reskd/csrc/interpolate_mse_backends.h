@@ -8,8 +8,8 @@
 
 namespace reskd {
 
-// The loss (0-dim, fp32; fp64 for fp64) and what the backward pass needs: Note [What the forward pass saves]. The second
-// has the student's dtype and layout, or no elements where needs_gradient is false.
+// The loss (0-dim, fp32; fp64 for fp64) and what the backward pass needs: Note [What the forward pass saves]. The
+// second has the student's dtype and layout, or no elements where needs_gradient is false.
 using ForwardResult = std::tuple<at::Tensor, at::Tensor>;
 
 namespace cpu {

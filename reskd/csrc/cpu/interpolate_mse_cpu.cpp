@@ -17,8 +17,8 @@
 namespace reskd::cpu {
 namespace {
 
-// A piece is some channels of one image: so few that the student's pixels and their gradients stay in the cache while each
-// pixel of the teacher comes by once, so many that the memory is read in long stretches. Both are copied, because
+// A piece is some channels of one image: so few that the student's pixels and their gradients stay in the cache while
+// each pixel of the teacher comes by once, so many that the memory is read in long stretches. Both are copied, because
 // pixels in a tensor lie powers of two apart and would fall upon each other in the cache. 4,096 to 32,768 elements are
 // about as quick as each other, 1,024 half as quick (docs/lab_notes.md).
 constexpr int64_t kCacheElements = 8192;
@@ -180,8 +180,7 @@ class Forward {
   }
 
   // The teacher's row where it lies, if that will do; a copy otherwise.
-  void set_target(RowTask<Acc>& task, int64_t image, int y, int64_t channel, int num_channels,
-                  Scratch& scratch) const {
+  void set_target(RowTask<Acc>& task, int64_t image, int y, int64_t channel, int num_channels, Scratch& scratch) const {
     const auto from = teacher_.template from<const T>(image, int64_t(y) * teacher_.width, channel);
     task.ahead = nullptr;
     if (!teacher_.planar) {

@@ -6,10 +6,10 @@ namespace reskd::cpu {
 namespace {
 
 // Note [One source, several instruction sets]
-// A package is compiled on one machine and may run on another, so it cannot be built for the processor at hand alone. The
-// loops are written once, as always_inline bodies over vectors of the compiler's own kind; RESKD_KERNELS compiles them
-// again under each `target`, and kernels() asks the processor. Files of one extension share their compiler flags, so a
-// file for each instruction set, as PyTorch has them, would need a build system of its own.
+// A package is compiled on one machine and may run on another, so it cannot be built for the processor at hand alone.
+// The loops are written once, as always_inline bodies over vectors of the compiler's own kind; RESKD_KERNELS compiles
+// them again under each `target`, and kernels() asks the processor. Files of one extension share their compiler flags,
+// so a file for each instruction set, as PyTorch has them, would need a build system of its own.
 
 // kWidth numbers that are added and multiplied together. May lie anywhere in memory.
 template <typename T, int kWidth>
@@ -149,28 +149,33 @@ RESKD_INLINE void scale_body(const T* __restrict from, T* __restrict to, int64_t
 }
 
 // `width`: of a vector register, in floats.
-#define RESKD_KERNELS(name, width, target)                                                                         \
-  namespace name {                                                                                                 \
-  template <typename Acc>                                                                                          \
-  target void row(const RowTask<Acc>& task) {                                                                      \
-    row_body<Acc, width * sizeof(float) / sizeof(Acc)>(task);                                                      \
-  }                                                                                                                \
-  template <typename T, typename Acc>                                                                              \
-  target void load(Strided<const T> from, Acc* to, int num_pixels, int num_channels, int padded) {                 \
-    load_body(from, to, num_pixels, num_channels, padded);                                                         \
-  }                                                                                                                \
-  template <typename T, typename Acc>                                                                              \
-  target void store(const Acc* from, Strided<T> to, int num_pixels, int num_channels, int padded, Acc factor) {    \
-    store_body(from, to, num_pixels, num_channels, padded, factor);                                                \
-  }                                                                                                                \
-  template <typename T, typename Acc>                                                                              \
-  target void scale(const T* from, T* to, int64_t num_elements, Acc factor) {                                      \
-    scale_body(from, to, num_elements, factor);                                                                    \
-  }                                                                                                                \
-  template <typename T, typename Acc>                                                                              \
-  constexpr Access<T, Acc> access{load<T, Acc>, store<T, Acc>, scale<T, Acc>};                                     \
-  const Kernels table{#name,                  row<float>,          row<double>,            access<float, float>,   \
-                      access<double, double>, access<Half, float>, access<BFloat16, float>};                       \
+#define RESKD_KERNELS(name, width, target)                                                                      \
+  namespace name {                                                                                              \
+  template <typename Acc>                                                                                       \
+  target void row(const RowTask<Acc>& task) {                                                                   \
+    row_body<Acc, width * sizeof(float) / sizeof(Acc)>(task);                                                   \
+  }                                                                                                             \
+  template <typename T, typename Acc>                                                                           \
+  target void load(Strided<const T> from, Acc* to, int num_pixels, int num_channels, int padded) {              \
+    load_body(from, to, num_pixels, num_channels, padded);                                                      \
+  }                                                                                                             \
+  template <typename T, typename Acc>                                                                           \
+  target void store(const Acc* from, Strided<T> to, int num_pixels, int num_channels, int padded, Acc factor) { \
+    store_body(from, to, num_pixels, num_channels, padded, factor);                                             \
+  }                                                                                                             \
+  template <typename T, typename Acc>                                                                           \
+  target void scale(const T* from, T* to, int64_t num_elements, Acc factor) {                                   \
+    scale_body(from, to, num_elements, factor);                                                                 \
+  }                                                                                                             \
+  template <typename T, typename Acc>                                                                           \
+  constexpr Access<T, Acc> access{load<T, Acc>, store<T, Acc>, scale<T, Acc>};                                  \
+  const Kernels table{#name,                                                                                    \
+                      row<float>,                                                                               \
+                      row<double>,                                                                              \
+                      access<float, float>,                                                                     \
+                      access<double, double>,                                                                   \
+                      access<Half, float>,                                                                      \
+                      access<BFloat16, float>};                                                                 \
   }
 
 RESKD_KERNELS(baseline, 4, )

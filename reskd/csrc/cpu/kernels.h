@@ -1,5 +1,5 @@
-// The inner loops of the CPU path: one row of the large grid at a time, many channels side by side. Compiled for several
-// instruction sets; the best that this processor has is chosen when it is first asked for.
+// The inner loops of the CPU path: one row of the large grid at a time, many channels side by side. Compiled for
+// several instruction sets; the best that this processor has is chosen when it is first asked for.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,8 @@ constexpr int kBlock = 32;
 // Partial sums of a row's squares.
 constexpr int kTotals = 16;
 
-// One row of the large grid against the two rows of the small one that it lies between, for num_channels channels. Acc is
-// the type we compute in. Pixels of num_channels adjacent channels follow each other without a gap, but for the
+// One row of the large grid against the two rows of the small one that it lies between, for num_channels channels. Acc
+// is the type we compute in. Pixels of num_channels adjacent channels follow each other without a gap, but for the
 // teacher's, which may be read where they lie.
 template <typename Acc>
 struct RowTask {
@@ -26,15 +26,15 @@ struct RowTask {
   int64_t target_stride;  // elements from pixel to pixel
   Acc* gradient_low;      // added to; null where no gradient is wanted
   Acc* gradient_high;
-  const int* first;           // first_place of each of the small row's pixels, and of the one after the last
-  const Acc* weights_high;    // of each pixel of the large row
-  bool resizes;               // false where both rows are equally wide: every pixel is its own neighbour
+  const int* first;         // first_place of each of the small row's pixels, and of the one after the last
+  const Acc* weights_high;  // of each pixel of the large row
+  bool resizes;             // false where both rows are equally wide: every pixel is its own neighbour
   int num_source_columns;
-  int num_channels;       // a multiple of kBlock
-  double* totals;         // kTotals numbers, together the sum of squared differences; added to
-  const char* ahead;      // what will be read next, laid out as this row; null if nothing
-  int64_t ahead_stride;   // bytes
-  int element_bytes;      // of the teacher's type
+  int num_channels;      // a multiple of kBlock
+  double* totals;        // kTotals numbers, together the sum of squared differences; added to
+  const char* ahead;     // what will be read next, laid out as this row; null if nothing
+  int64_t ahead_stride;  // bytes
+  int element_bytes;     // of the teacher's type
 };
 
 // Pixels as they lie in a tensor: element (pixel, channel) at data[pixel * pixel_stride + channel * channel_stride].

@@ -55,8 +55,8 @@ ForwardResult interpolate_mse(const at::Tensor& student, const at::Tensor& teach
   problem.num_channels = static_cast<int>(student.size(1));
   problem.saved_factor = static_cast<float>(1 / divisor_for(student, teacher.size(2), teacher.size(3)));
   const int64_t num_blocks = make_plan(problem).num_blocks;
-  TORCH_CHECK_VALUE(num_blocks <= std::numeric_limits<int>::max(), "too many images and channels for one launch: ",
-                    student.sizes());
+  TORCH_CHECK_VALUE(num_blocks <= std::numeric_limits<int>::max(),
+                    "too many images and channels for one launch: ", student.sizes());
   at::Tensor partials = at::empty({num_blocks}, student.options().dtype(at::kDouble));
   problem.partials = partials.mutable_data_ptr<double>();
   problem.loss = loss.mutable_data_ptr<float>();

@@ -1,74 +1,23 @@
-// The CUDA kernels. Compiled by nvcc for GPUs, and by a C++ compiler for tests/reskd/ops/cuda_on_cpu.cpp, which stands in
-// for the few CUDA names used here and runs blocks with real threads.
+// The CUDA kernels. Compiled by nvcc for GPUs, and by a C++ compiler for tests/reskd/ops/cuda_on_cpu.cpp, which stands
+// in for the few CUDA names used here and runs blocks with real threads.
 //
 // Note [Why gather, not scatter]
-// Each pixel of the student gets its gradient from several pixels of the teacher. If those scattered into it, two threads
-// would add to one number: atomics, whose order changes from run to run. So differences go through shared memory, and
-// the thread that owns a student's column sums up the differences it takes part in, always in the same order. The rows work
-// the same way in time: a row of the teacher adds to two rows of gradients, the lower of which is written out when the
-// rows have passed it. Each tensor is read or written once.
+// Each pixel of the student gets its gradient from several pixels of the teacher. If those scattered into it, two
+// threads would add to one number: atomics, whose order changes from run to run. So differences go through shared
+// memory, and the thread that owns a student's column sums up the differences it takes part in, always in the same
+// order. The rows work the same way in time: a row of the teacher adds to two rows of gradients, the lower of which is
+// written out when the rows have passed it. The teacher is read once, gradients are written once, the student comes
+// from the cache.
 #pragma once
 
-#include "../half.h"
-#include "../interpolate_mse.h"
-#include "problem.h"
-
-#ifdef __CUDACC__
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-#endif
+#include "columns_kernel.cuh"
+#include "device.cuh"
 
 namespace reskd::cuda {
 
-#ifdef __CUDACC__
-__device__ __forceinline__ float to_float(float value) { return value; }
-__device__ __forceinline__ float to_float(Half value) { return __half2float(__half(__half_raw{value.bits})); }
-__device__ __forceinline__ float to_float(BFloat16 value) {
-  return __bfloat162float(__nv_bfloat16(__nv_bfloat16_raw{value.bits}));
-}
-__device__ __forceinline__ void from_float(float value, float& out) { out = value; }
-__device__ __forceinline__ void from_float(float value, Half& out) {
-  out.bits = static_cast<__half_raw>(__float2half_rn(value)).x;
-}
-__device__ __forceinline__ void from_float(float value, BFloat16& out) {
-  out.bits = static_cast<__nv_bfloat16_raw>(__float2bfloat16_rn(value)).x;
-}
-#else
-template <typename T>
-float to_float(T value) {
-  return widen(value);
-}
-template <typename T>
-void from_float(float value, T& out) {
-  narrow(value, out);
-}
-#endif
-
-// kSize adjacent elements, loaded and stored together.
-template <typename T, int kSize>
-struct alignas(sizeof(T) * kSize < 16 ? sizeof(T) * kSize : 16) Pack {
-  T element[kSize];
-};
-
-template <int kSize, typename T>
-__device__ __forceinline__ Pack<T, kSize> load(const T* from) {
-  return *reinterpret_cast<const Pack<T, kSize>*>(from);
-}
-
-// The threads' values added up in an order that depends on num_threads alone. All threads must call it.
-__device__ __forceinline__ double sum_of_block(double value, int num_threads, double* shared_sums) {
-  const int thread = threadIdx.x;
-  shared_sums[thread] = value;
-  __syncthreads();
-  for (int half = kMaxThreads / 2; half > 0; half /= 2) {
-    if (thread < half && thread + half < num_threads) shared_sums[thread] += shared_sums[thread + half];
-    __syncthreads();
-  }
-  return shared_sums[0];
-}
-
+// Any layout: threads share the columns of some channels, and the differences go through shared memory.
 template <typename S, typename T, int kVector>
-__global__ void __launch_bounds__(kMaxThreads) forward_kernel(const Problem problem, const Plan plan) {
+__global__ void __launch_bounds__(kMaxThreads) tiles_kernel(const Problem problem, const Plan plan) {
   extern __shared__ float4 shared[];
   const Images student_images = problem.student_images, teacher_images = problem.teacher_images;
   const int height = teacher_images.height, width = teacher_images.width;

@@ -16,11 +16,14 @@ void with_type(Type type, Function function) {
   }
 }
 
-template <typename S, typename T, int kVector>
+template <typename S, typename T>
 void launch(const Problem& problem, const Plan& plan, cudaStream_t stream) {
+  constexpr int kVector = 16 / sizeof(T);
+  const auto kernel = plan.kernel == Kernel::kColumns ? columns_kernel<S, T, kVector>
+                      : plan.vector == kVector        ? tiles_kernel<S, T, kVector>
+                                                      : tiles_kernel<S, T, 1>;
   const auto blocks = static_cast<unsigned>(plan.num_blocks);
-  const int threads = plan.lanes * plan.columns;
-  forward_kernel<S, T, kVector><<<blocks, threads, plan.shared_bytes, stream>>>(problem, plan);
+  kernel<<<blocks, plan.lanes * plan.columns, plan.shared_bytes, stream>>>(problem, plan);
 }
 
 template <typename T>
@@ -45,29 +48,20 @@ void scale(const void* saved, void* out, int64_t num_elements, const float* grad
 cudaError_t launch_forward(const Problem& problem, cudaStream_t stream) {
   const Plan plan = make_plan(problem);
   with_type(problem.student_type, [&](auto student) {
-    with_type(problem.teacher_type, [&](auto teacher) {
-      using S = decltype(student);
-      using T = decltype(teacher);
-      constexpr int kVector = 16 / sizeof(T);
-      if (plan.vector == kVector) {
-        launch<S, T, kVector>(problem, plan, stream);
-      } else {
-        launch<S, T, 1>(problem, plan, stream);
-      }
-    });
+    with_type(problem.teacher_type,
+              [&](auto teacher) { launch<decltype(student), decltype(teacher)>(problem, plan, stream); });
   });
   if (const cudaError_t status = cudaGetLastError(); status != cudaSuccess) return status;
-  const double numel = double(problem.num_images) * problem.num_channels * problem.teacher_images.height *
-                       problem.teacher_images.width;
+  const double numel =
+      double(problem.num_images) * problem.num_channels * problem.teacher_images.height * problem.teacher_images.width;
   reduce_kernel<<<1, kMaxThreads, kSumBytes, stream>>>(problem.partials, plan.num_blocks, numel, problem.loss);
   return cudaGetLastError();
 }
 
 cudaError_t launch_scale(const void* saved, void* out, Type type, int64_t num_elements, const float* grad_output,
                          double factor, cudaStream_t stream) {
-  with_type(type, [&](auto element) {
-    scale<decltype(element)>(saved, out, num_elements, grad_output, factor, stream);
-  });
+  with_type(type,
+            [&](auto element) { scale<decltype(element)>(saved, out, num_elements, grad_output, factor, stream); });
   return cudaGetLastError();
 }
 

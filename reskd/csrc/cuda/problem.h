@@ -27,9 +27,13 @@ struct Problem {
   float* loss;
 };
 
-// A block takes `lanes * vector` channels of one image and goes down it row by row. Its threads are lanes x columns: a lane
-// is `vector` adjacent channels, read in one load of up to 16 bytes; columns are shared out among the threads.
+// Two kernels. columns_kernel, for channels-last with whole vectors: each of its `lanes` threads goes down an image
+// alone for `vector` adjacent channels, read in one load of up to 16 bytes. tiles_kernel, for all else: a block takes
+// `lanes * vector` channels of one image, and its lanes x columns threads share out the columns of each row.
+enum class Kernel { kColumns, kTiles };
+
 struct Plan {
+  Kernel kernel;
   int vector, lanes, columns;
   bool channels_fastest;  // which neighbours in memory neighbouring threads take
   int pitch;              // floats from column to column in shared memory
@@ -40,6 +44,8 @@ struct Plan {
 
 constexpr int64_t kSharedBytes = 48 * 1024;  // the most that a kernel gets on any GPU without asking for more
 constexpr int kMaxThreads = 256;
+constexpr int kColumnsThreads = 128;  // halved down to kWarp while the rows of gradients do not fit
+constexpr int kWarp = 32;
 constexpr int kMaxSide = 1024;  // of a grid, so that tables and rows fit into kSharedBytes; dispatch.py has it too
 constexpr int kVectorLanes = 16;
 constexpr int64_t kSumBytes = 8 * kMaxThreads;  // one double a thread
@@ -53,9 +59,29 @@ inline int64_t shared_bytes(const Problem& problem, int pitch) {
   return std::max(kSumBytes, ceil_div(tables, 16) * 16 + 8 * int64_t(pitch) * (teacher.width + student.width));
 }
 
+// Fills the plan of columns_kernel. Returns whether its rows of gradients fit into shared memory.
+inline bool fit_columns(const Problem& problem, int vector, Plan& plan) {
+  const Images &student = problem.student_images, &teacher = problem.teacher_images;
+  const int64_t tables = 4 * (2 * int64_t(teacher.height) + teacher.width + student.width + 1);
+  for (int threads = kColumnsThreads; threads >= kWarp; threads /= 2) {
+    const int64_t bytes = tables + 8 * int64_t(student.width) * vector * threads;
+    if (bytes > kSharedBytes) continue;
+    plan.kernel = Kernel::kColumns;
+    plan.vector = vector;
+    plan.lanes = threads;
+    plan.columns = 1;
+    plan.num_blocks = ceil_div(problem.num_images * (problem.num_channels / vector), threads);
+    plan.shared_bytes = std::max(kSumBytes, bytes);
+    return true;
+  }
+  return false;
+}
+
 // `vector`: channels that one load may take, 1 where the layouts or the alignment forbid more.
 inline Plan make_plan(const Problem& problem, int vector) {
   Plan plan{};
+  if (vector > 1 && fit_columns(problem, vector, plan)) return plan;
+  plan.kernel = Kernel::kTiles;
   plan.channels_fastest = problem.student_images.channel_stride == 1 && problem.teacher_images.channel_stride == 1;
   const int width = std::max(problem.student_images.width, problem.teacher_images.width);
   const auto set = [&](int each, int lanes) {

@@ -65,22 +65,20 @@ bool launch(int64_t num_blocks, int num_threads, int64_t shared_bytes, const std
   return true;
 }
 
-template <typename S, typename T, int kVector>
-bool run(const Problem& problem, const Plan& plan) {
-  return launch(plan.num_blocks, plan.lanes * plan.columns, plan.shared_bytes,
-                [&] { forward_kernel<S, T, kVector>(problem, plan); });
-}
-
 template <typename S, typename T>
 bool run_forward(Problem problem) {
   constexpr int kVector = 16 / sizeof(T);
   const Plan plan = make_plan(problem);
-  if (plan.shared_bytes > kSharedBytes || plan.lanes * plan.columns > kMaxThreads) return false;
+  const int num_threads = plan.lanes * plan.columns;
+  if (plan.shared_bytes > kSharedBytes || num_threads > kMaxThreads) return false;
   std::vector<double> partials(plan.num_blocks);
   problem.partials = partials.data();
-  const bool kept = plan.vector == kVector ? run<S, T, kVector>(problem, plan) : run<S, T, 1>(problem, plan);
-  const double numel = double(problem.num_images) * problem.num_channels * problem.teacher_images.height *
-                       problem.teacher_images.width;
+  const auto kernel = plan.kernel == Kernel::kColumns ? columns_kernel<S, T, kVector>
+                      : plan.vector == kVector        ? tiles_kernel<S, T, kVector>
+                                                      : tiles_kernel<S, T, 1>;
+  const bool kept = launch(plan.num_blocks, num_threads, plan.shared_bytes, [&] { kernel(problem, plan); });
+  const double numel =
+      double(problem.num_images) * problem.num_channels * problem.teacher_images.height * problem.teacher_images.width;
   return launch(1, kMaxThreads, kSumBytes,
                 [&] { reduce_kernel(partials.data(), plan.num_blocks, numel, problem.loss); }) &&
          kept;
@@ -100,8 +98,7 @@ using namespace reskd::cuda;
 // Types: 0 float, 1 half, 2 bfloat16. Returns 0 if all went well.
 extern "C" int forward(const void* student, const void* teacher, void* saved, float* loss, int student_type,
                        int teacher_type, int64_t num_images, int num_channels, int small_height, int small_width,
-                       int height, int width, int student_channels_last, int teacher_channels_last,
-                       double divisor) {
+                       int height, int width, int student_channels_last, int teacher_channels_last, double divisor) {
   Problem problem{};
   problem.student = student;
   problem.teacher = teacher;
@@ -122,10 +119,11 @@ extern "C" int forward(const void* student, const void* teacher, void* saved, fl
 }
 
 extern "C" int scale_half(const void* saved, void* out, int64_t num_elements, float grad_output, double factor) {
-  return launch(3, 32, 0, [&] {
-           scale_kernel<Half, 8>(static_cast<const Half*>(saved), static_cast<Half*>(out), num_elements, &grad_output,
-                                 factor);
-         })
+  return launch(3, 32, 0,
+                [&] {
+                  scale_kernel<Half, 8>(static_cast<const Half*>(saved), static_cast<Half*>(out), num_elements,
+                                        &grad_output, factor);
+                })
              ? 0
              : 1;
 }
@@ -134,7 +132,8 @@ int main() {
   struct Case {
     int num_channels, small_height, small_width, height, width, channels_last;
   };
-  for (const Case& c : {Case{40, 4, 4, 7, 7, 1}, Case{40, 4, 4, 7, 7, 0}, Case{5, 7, 6, 3, 2, 1}, Case{5, 1, 1, 5, 9, 0}}) {
+  for (const Case& c :
+       {Case{40, 4, 4, 7, 7, 1}, Case{40, 4, 4, 7, 7, 0}, Case{5, 7, 6, 3, 2, 1}, Case{5, 1, 1, 5, 9, 0}}) {
     std::mt19937 random(1);
     std::normal_distribution<float> normal;
     std::vector<float> student(2 * c.num_channels * c.small_height * c.small_width), saved(student.size());

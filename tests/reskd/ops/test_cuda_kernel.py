@@ -97,7 +97,7 @@ def test_value_and_gradient(
 def test_dtypes(kernels: ctypes.CDLL, student_dtype: torch.dtype, teacher_dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(0)
     shape = {"memory_format": torch.channels_last}
-    student = torch.randn((2, 24, 3, 4), generator=generator).to(student_dtype).to(**shape)
+    student = torch.randn((2, 24, 3, 9), generator=generator).to(student_dtype).to(**shape)
     teacher = torch.randn((2, 24, 7, 5), generator=generator).to(teacher_dtype).to(**shape)
     loss, saved = _run(kernels, student, teacher, divisor=32.0)
     expected, gradient = _reference(student, teacher)
