@@ -34,7 +34,7 @@ RUN python -c "import torch; flags = torch._C._cuda_getArchFlags(); assert 'sm_7
     && python -c "import torch, amp_C; from apex.optimizers import FusedSGD"
 
 COPY . .
-RUN pip install --no-cache-dir --no-deps --no-build-isolation -e . \
+RUN RESKD_BUILD=cuda pip install --no-cache-dir --no-deps --no-build-isolation -e . \
     && useradd --uid 10001 --create-home --shell /bin/bash reskd \
     && mkdir -p data runs \
     && chown -R 10001:10001 data runs
