@@ -62,7 +62,7 @@ lint: install  ## ruff, clang-format, ASCII, types, Dockerfile
 	$(VENV)/bin/clang-format --dry-run -Werror $(CXX_FILES)
 	$(VENV)/bin/mypy
 	@# ruff has no rule that forbids every character outside ASCII.
-	@! LC_ALL=C grep -rnP '[^\x00-\x7F]' --include='*.py' --include='*.yaml' --include='*.h' --include='*.c*' reskd dali_pipes tools tests configs \
+	@! LC_ALL=C grep -rnP '[^\x00-\x7F]' --include='*.py' --include='*.yaml' --include='*.h' --include='*.cpp' --include='*.cu' --include='*.cuh' reskd dali_pipes tools tests configs \
 	  || { echo 'Expected ASCII only; write the lines above without those characters.'; exit 1; }
 	$(VENV)/bin/hadolint Dockerfile
 
