@@ -115,7 +115,7 @@ class SamplingConfig(StrictConfig):
 
 
 class LoaderConfig(StrictConfig):
-    """How clips are read. Nothing here changes which clips or pixels come out of a given way in."""
+    """How clips are read. Nothing here changes which clips or pixels come out of a given way in of a sound file."""
 
     num_workers: int = Field(2, ge=1, description="decoding or reading processes a rank")
     num_threads: int = Field(2, ge=1, description="DALI's CPU threads a rank")
@@ -126,6 +126,15 @@ class LoaderConfig(StrictConfig):
     )
     max_attempts: int = Field(
         8, ge=1, description="clips tried for one position before a run stops; the second and later are substitutes"
+    )
+    max_bad_fraction: float = Field(
+        0.05, ge=0, le=1, description="share of the clips that substitutes may stand in for before a run stops"
+    )
+    sparse_decode: bool = Field(
+        True, description="read and decode only the packets that the wanted frames need, where that is exact"
+    )
+    hang_seconds: float = Field(
+        120, gt=0, description="a worker that is at one clip for longer is killed, and the file is left out"
     )
 
 
@@ -150,7 +159,7 @@ class DataConfig(StrictConfig):
         0.0, ge=0, lt=1, description="share held out by group as the test list where none is given"
     )
     scan_cache: Path | None = Field(
-        None, description="CSV that keeps what was found out about each file; default: beside the data"
+        None, description="folder that keeps what was found out about each file; default: beside the data"
     )
     sampling: SamplingConfig = Field(SamplingConfig(), description="frames, crop and flip")
     views: ViewsConfig = Field(description="what the networks see")

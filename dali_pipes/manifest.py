@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +16,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dali_pipes.facts import FileFacts, PacketPlace
 from dali_pipes.lists import LabelledVideo
-from dali_pipes.scan import FileFacts, scan
+from dali_pipes.scan import scan
 from dali_pipes.splits import videos_of_splits
 
 if TYPE_CHECKING:
     from dali_pipes.config import DataConfig
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 # More videos in the largest class than this many times the smallest one's: said aloud.
 _IMBALANCE_TO_NAME = 1.5
 
@@ -36,6 +38,8 @@ _ROW = np.dtype(
         ("height", "<i4"),
         ("rotation", "<i2"),
         ("cut", "?"),
+        ("decoded", "?"),  # by the scan
+        ("variable_rate", "?"),
         ("codec", "S16"),
         ("pix_fmt", "S16"),
         ("matrix", "S12"),
@@ -43,13 +47,17 @@ _ROW = np.dtype(
         ("file_size", "<i8"),
         ("mtime_ns", "<i8"),
         ("path_end", "<i8"),
+        ("part", "<i2"),  # number of the file with the packet index; -1: none
+        ("packets_at", "<i8"),
+        ("stub_at", "<i8"),
+        ("stub_size", "<i4"),
     ]
 )
 
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """One usable video; ``facts.health`` keeps "ok" or "cut" without the reason."""
+    """One usable video; ``facts`` keeps no reasons: health is "ok" or "cut"."""
 
     path: Path
     label: int
@@ -73,6 +81,7 @@ class Manifest:
         path_bytes: uint8, all paths end to end.
         num_listed: videos in the list, dropped ones included.
         dropped: (path, reason) of listed videos that give not one frame.
+        parts: the files with packet indexes; they stay where the scan put them.
     """
 
     root: Path
@@ -81,6 +90,7 @@ class Manifest:
     path_bytes: np.ndarray
     num_listed: int
     dropped: tuple[tuple[str, str], ...] = ()
+    parts: tuple[Path, ...] = ()
 
     @staticmethod
     def from_facts(
@@ -98,12 +108,20 @@ class Manifest:
                 f"expected at least one usable video under {root}, found none among {len(videos)}"
                 + (f"; the first is {dropped[0][0]} ({dropped[0][1]})." if dropped else ".")
             )
-        ends = np.cumsum([len(video.path.encode()) for video in usable])
+        names = [os.fsencode(video.path) for video in usable]
+        ends = np.cumsum([len(name) for name in names])
+        all_facts = [facts[root / video.path] for video in usable]
+        parts = {place.part: None for place in (found.packets for found in all_facts) if place}
+        number_of = {part: number for number, part in enumerate(parts)}
         rows = np.array(
-            [_to_row(v.label, facts[root / v.path], end) for v, end in zip(usable, ends, strict=True)], _ROW
+            [
+                _to_row(video.label, found, end, number_of)
+                for video, found, end in zip(usable, all_facts, ends.tolist(), strict=True)
+            ],
+            _ROW,
         )
-        path_bytes = np.frombuffer("".join(video.path for video in usable).encode(), np.uint8)
-        return Manifest(root, tuple(class_names), rows, path_bytes, len(videos), dropped)
+        path_bytes = np.frombuffer(b"".join(names), np.uint8)
+        return Manifest(root, tuple(class_names), rows, path_bytes, len(videos), dropped, tuple(parts))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -111,7 +129,7 @@ class Manifest:
     def path(self, number: int) -> str:
         """Path of a row, relative to the root, as listed."""
         start = self.rows["path_end"][number - 1] if number else 0
-        return self.path_bytes[start : self.rows["path_end"][number]].tobytes().decode()
+        return os.fsdecode(self.path_bytes[start : self.rows["path_end"][number]].tobytes())
 
     def row(self, number: int) -> ManifestRow:
         """Everything about row ``number`` (0 to len - 1)."""
@@ -129,8 +147,17 @@ class Manifest:
             file_size=int(r["file_size"]),
             mtime_ns=int(r["mtime_ns"]),
             health="cut" if r["cut"] else "ok",
+            num_frames_source="decode" if r["decoded"] else "demux",
+            variable_rate=bool(r["variable_rate"]),
+            whole_file="" if r["part"] >= 0 else "no packet index was made",
+            packets=self._place(r),
         )
         return ManifestRow(self.root / self.path(number), int(r["label"]), facts)
+
+    def _place(self, r: np.void) -> PacketPlace | None:
+        if r["part"] < 0:
+            return None
+        return PacketPlace(self.parts[r["part"]], int(r["packets_at"]), int(r["stub_at"]), int(r["stub_size"]))
 
     def class_counts(self) -> np.ndarray:
         """int64 (K,): usable videos of each class."""
@@ -157,6 +184,7 @@ class Manifest:
             "num_listed": self.num_listed,
             "dropped": self.dropped,
             "content_hash": self.content_hash,
+            "parts": [str(part.resolve()) for part in self.parts],
         }
         (folder / "manifest.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
 
@@ -182,6 +210,7 @@ class Manifest:
             np.load(folder / "paths.npy", mmap_mode="r"),
             about["num_listed"],
             tuple((path, reason) for path, reason in about["dropped"]),
+            tuple(Path(part) for part in about["parts"]),
         )
 
 
@@ -210,7 +239,7 @@ def build_manifests(
     class_names, videos = videos_of_splits(config, seed, splits, on_message)
     wanted = [config.root / video.path for name in splits for video in videos.get(name, [])]
     _check_present(wanted, config.root)
-    facts = scan(wanted, root=config.root, cache_csv=config.scan_cache, num_workers=num_workers)
+    facts = scan(wanted, root=config.root, store=config.scan_cache, num_workers=num_workers)
     manifests = {}
     for name in splits:
         if not videos.get(name):
@@ -246,7 +275,8 @@ def _name_imbalance(split: str, manifest: Manifest, on_message: Callable[[str], 
         )
 
 
-def _to_row(label: int, facts: FileFacts, path_end: int) -> tuple[object, ...]:
+def _to_row(label: int, facts: FileFacts, path_end: int, number_of: dict[Path, int]) -> tuple[object, ...]:
+    place = facts.packets
     return (
         label,
         facts.num_frames,
@@ -255,6 +285,8 @@ def _to_row(label: int, facts: FileFacts, path_end: int) -> tuple[object, ...]:
         facts.height,
         facts.rotation,
         facts.health != "ok",
+        facts.num_frames_source == "decode",
+        facts.variable_rate,
         facts.codec,
         facts.pix_fmt,
         facts.matrix,
@@ -262,4 +294,5 @@ def _to_row(label: int, facts: FileFacts, path_end: int) -> tuple[object, ...]:
         facts.file_size,
         facts.mtime_ns,
         path_end,
+        *((number_of[place.part], *place[1:]) if place else (-1, -1, -1, 0)),
     )

@@ -11,10 +11,10 @@ import torch
 
 from dali_pipes.batch import PADDING_POSITION, ClipBatch, View
 from dali_pipes.config import DataConfig
+from dali_pipes.facts import FileFacts
 from dali_pipes.lists import LabelledVideo
 from dali_pipes.manifest import Manifest
 from dali_pipes.sampling import ClipPlan, rules_from_config, uniform
-from dali_pipes.scan import FileFacts
 from dali_pipes.source import ClipChooser, ReadingOrder
 from dali_pipes.views import check_view_names, first_view_size, student_frames
 

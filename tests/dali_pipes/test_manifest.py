@@ -100,10 +100,10 @@ def test_unequal_and_empty_classes_are_said_aloud(folder: Path, tmp_path: Path) 
     (tmp_path / "list.csv").write_text("path,label\n" + "\n".join(lines))
     (tmp_path / "classes.txt").write_text("jump\nrun\n")
     messages: list[str] = []
-    config = _config(tmp_path, train="list.csv", classes="classes.txt", scan_cache=tmp_path / "cache" / "scan.csv")
+    config = _config(tmp_path, train="list.csv", classes="classes.txt", scan_cache=tmp_path / "cache")
     build_manifests(config, seed=0, splits=("train",), on_message=messages.append)
     assert messages == ["train: classes are unequal, from 1 (jump) to 4 (run) videos"]
-    assert (tmp_path / "cache" / "scan.csv").exists()
+    assert list((tmp_path / "cache").glob("*.csv"))
     (tmp_path / "classes.txt").write_text("jump\nrun\nswim\n")
     build_manifests(config, seed=0, splits=("train",), on_message=messages.append)
     assert messages[-1] == "train: no usable video of 1 classes: swim"

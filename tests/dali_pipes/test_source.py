@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dali_pipes.clip_reader import ClipReader
 from dali_pipes.sampling import epoch_order, rules_from_config
 from dali_pipes.source import ATTEMPT, LABEL, PADDING, POSITION, ROW, ClipSource, ReadingOrder, Sample, fields_for
 from tests.conftest import picture, read_number, set_display_rotation, write_clip
@@ -30,8 +31,7 @@ def make_source(make_folder: Callable[..., Path], tmp_path: Path) -> Callable[..
             "manifest_folder": tmp_path,
             "rules": rules_from_config(config.sampling, view_size=(96, 128), mode="train"),
             "order": ReadingOrder("train", 0, 2, 2),
-            "device": "cpu",
-            "forced": "auto",
+            "reader": ClipReader("cpu", "auto"),
             "max_attempts": 2,
             "parent_pid": 1,
         }
@@ -77,7 +77,9 @@ def test_a_file_of_another_size_is_not_trusted(make_source: Callable[..., ClipSo
     np.save(tmp_path / "rows.npy", rows)
     about = _call(source, 0, 0).about
     assert about[ROW] == 2 and about[ATTEMPT] > 0 and about[POSITION] == 0
-    with pytest.raises(RuntimeError, match=r"position 1: .* in 1 attempts .*00.avi: expected \d+ bytes as scanned"):
+    with pytest.raises(
+        RuntimeError, match=r"position 1: .* in 1 attempts .*00.avi: expected \d+ bytes as scanned, found"
+    ):
         _call(replace(source, max_attempts=1), 1, 0)
 
 
@@ -85,7 +87,7 @@ def test_a_file_of_another_size_is_not_trusted(make_source: Callable[..., ClipSo
     ("ways", "absent"),
     [
         ({"dali"}, {"raw_THWC", "is_encoded"}),
-        ({"host"}, {"encoded", "is_encoded", "crop_start", "crop_shape"}),
+        ({"host"}, {"encoded", "is_encoded", "decode_index_T", "crop_start", "crop_shape"}),
         ({"dali", "host"}, set()),
     ],
 )
@@ -115,7 +117,7 @@ def test_a_rotated_and_short_video_is_upright_in_its_sample_and_repeats_frames(t
     config = make_config(tmp_path / "clips")
     make_manifest(config).save(tmp_path / "manifest")
     rules = rules_from_config(config.sampling, view_size=(96, 128), mode="eval")
-    source = ClipSource(tmp_path / "manifest", rules, ReadingOrder("eval", 0, 1, 1), "cuda", "auto", 1, 1)
+    source = ClipSource(tmp_path / "manifest", rules, ReadingOrder("eval", 0, 1, 1), ClipReader("cuda", "auto"), 1, 1)
     sample = _call(source, 0, 0)
     assert not sample.is_encoded and sample.raw_THWC.shape == (4, 96, 128, 3)
     assert sample.frame_index_T.tolist() == [0, 0, 1, 1]

@@ -44,7 +44,7 @@ def write_config(folder: Path, name: str, videos: Path, **changes: Any) -> Path:
             "train": "folders",
             "test_fraction": 0.2,
             "val_fraction": 0.2,
-            "scan_cache": str(folder / "scan.csv"),
+            "scan_cache": str(folder / "scan"),
             "sampling": {"num_frames": 2},
             "views": {"student": {"size": 40, "source": "decoded"}},
             "loader": {"num_workers": 1, "num_threads": 1},
