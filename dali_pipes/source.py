@@ -15,13 +15,13 @@ from dali_pipes.host_decode import decode_frames
 from dali_pipes.manifest import Manifest, ManifestRow
 from dali_pipes.sampling import (
     ClipPlan,
-    SamplingRules,
     epoch_order,
     evaluation_positions_of_batch,
     plan_clip,
     positions_of_batch,
     substitute_row,
 )
+from dali_pipes.sampling_rules import SamplingRules
 from dali_pipes.way_in import DeviceKind, way_in
 from dali_pipes.worker_process import die_with_parent
 
@@ -96,14 +96,14 @@ class ReadingOrder:
         if self.mode == "train":
             positions_of_batch(self.first_batch, self.rank, self.world_size, self.batch_size, self.global_batch_size)
 
-    def num_batches(self, num_clips: int) -> int:
+    def num_batches(self, num_positions: int) -> int:
         """Batches of an evaluation pass, the same on every rank."""
-        return -(-num_clips // (self.world_size * self.batch_size))
+        return -(-num_positions // (self.world_size * self.batch_size))
 
-    def position(self, iteration: int, place: int, num_clips: int) -> int:
+    def position(self, iteration: int, place: int, num_positions: int) -> int:
         """Position of a place in the rank's batch. Evaluation repeats the same pass without end."""
         if self.mode == "eval":
-            batch_number = iteration % self.num_batches(num_clips)
+            batch_number = iteration % self.num_batches(num_positions)
             return int(evaluation_positions_of_batch(batch_number, self.rank, self.world_size, self.batch_size)[place])
         batch_number = self.first_batch + iteration
         positions_B = positions_of_batch(
@@ -121,9 +121,19 @@ class ClipChooser:
         self._order = order
         self._epoch_orders: dict[int, np.ndarray] = {}
 
+    @property
+    def num_views(self) -> int:
+        """V, positions of a video in an evaluation pass; 1 in training."""
+        return self._rules.views.num_views
+
+    @property
+    def num_positions(self) -> int:
+        """Positions of an evaluation pass, or of an epoch; those beyond are an evaluation's padding."""
+        return len(self.manifest) * self.num_views
+
     def row_number(self, position: int, attempt: int) -> int:
         num_clips = len(self.manifest)
-        epoch, place = divmod(position, num_clips)
+        epoch, place = divmod(position // self.num_views, num_clips)
         planned = place if self._order.mode == "eval" else int(self._epoch_order(epoch)[place])
         if attempt == 0:
             return planned
@@ -180,7 +190,7 @@ class ClipSource:
     def __call__(self, info: SampleInfo) -> tuple[np.ndarray, ...]:
         if self._chooser is None:
             self._chooser = ClipChooser(Manifest.open(self.manifest_folder), self.rules, self.order)
-        position = self.order.position(info.iteration, info.idx_in_batch, len(self._chooser.manifest))
+        position = self.order.position(info.iteration, info.idx_in_batch, self._chooser.num_positions)
         sample = self.read(self._chooser, position)
         # A plain tuple: DALI makes new ones of the same type from a single argument, which a NamedTuple refuses.
         return tuple(getattr(sample, name) for name in self.fields)
@@ -196,7 +206,7 @@ class ClipSource:
             plan = chooser.plan(position, attempt)
             row = chooser.manifest.row(plan.row)
             try:
-                return self._sample(plan, row, len(chooser.manifest))
+                return self._sample(plan, row, chooser.num_positions)
             except Exception as error:  # whatever a damaged file raises; reported by the attempt number or just below
                 failures.append(f"{row.path}: {error}")
         raise RuntimeError(
@@ -204,7 +214,7 @@ class ClipSource:
             f"(data.loader.max_attempts): " + "; ".join(failures)
         )
 
-    def _sample(self, plan: ClipPlan, row: ManifestRow, num_clips: int) -> Sample:
+    def _sample(self, plan: ClipPlan, row: ManifestRow, num_positions: int) -> Sample:
         size = row.path.stat().st_size
         if size != row.facts.file_size:
             raise ValueError(f"expected {row.facts.file_size} bytes as scanned, found {size}; scan again.")
@@ -221,7 +231,7 @@ class ClipSource:
                 width=row.facts.width,
                 height=row.facts.height,
             )
-        padding = self.order.mode == "eval" and plan.position >= num_clips
+        padding = self.order.mode == "eval" and plan.position >= num_positions
         return Sample(
             encoded=encoded,
             raw_THWC=raw_THWC,
