@@ -149,7 +149,9 @@ def describe_protocol(config: ExperimentConfig, which: ViewName) -> str:
     """How evaluate.py shows a video, in one sentence."""
     num_frames, height, width = view_shapes(config)[which]
     views, sampling = config.data.views, config.data.sampling
-    frames = f"{num_frames} frames" if num_frames == sampling.num_frames else f"{num_frames} of {sampling.num_frames} frames"
+    frames = f"{num_frames} frames"
+    if num_frames < sampling.num_frames:
+        frames = f"{num_frames} of {sampling.num_frames} frames"
     places = f"{sampling.frames.stride} apart" if sampling.frames.kind == "dense" else "at equal distances"
     crops = f"1 centre crop of {sampling.test_crop_ratio:g} of the short side"
     if sampling.test_crops == 3:
