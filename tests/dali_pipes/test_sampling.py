@@ -37,6 +37,8 @@ GOLDEN: dict[str, Any] = {
     "order": [5, 9, 2, 8, 3, 4, 1, 0, 7, 6],
     "substitutes": [3, 46, 89],
     "frames": [13, 52, 79, 110, 141, 183, 216, 240],
+    "uniform": [13, 45, 76, 107, 138, 170, 201, 232],
+    "dense": [86, 94, 102, 110, 118, 126, 134, 142],
     "multi_scale": Crop(y=15, x=0, height=210, width=180),
     "flip": False,
     "random_resized": Crop(y=103, x=142, height=107, width=109),
@@ -57,6 +59,12 @@ def test_numbers_are_frozen() -> None:
     rules = rules_from_config(SamplingConfig(crop=RandomResizedCropConfig()), view_size=(224, 224), mode="train")
     plan = plan_clip(rules, seed=1, position=11, attempt=1, row=3, num_frames=250, height=240, width=320)
     assert plan.crop == GOLDEN["random_resized"]
+    for kind in ("uniform", "dense"):
+        frames = {"kind": kind, **({"stride": 8} if kind == "dense" else {})}
+        config = SamplingConfig.model_validate({"num_frames": 8, "frames": frames})
+        rules = rules_from_config(config, view_size=(224, 224), mode="train")
+        plan = plan_clip(rules, seed=1, position=11, attempt=0, row=3, num_frames=250, height=240, width=320)
+        assert plan.frame_index_T.tolist() == GOLDEN[kind]
 
 
 @pytest.mark.parametrize("num_clips", [1, 2, 97])
