@@ -240,6 +240,16 @@ def test_three_crops_of_two_clips_are_shown_unstretched_in_both_ways_in(mixed_fo
                 assert (seen.data_NTHWC[view].float() - picture).abs().mean() < 2.5
 
 
+def test_a_looped_clip_of_a_short_video_shows_the_announced_frames_in_both_ways_in(mixed_folder: Path) -> None:
+    frames = {"kind": "dense", "stride": 10, "short_video": "loop"}
+    config = make_config(mixed_folder, sampling={**CENTER, "num_frames": 5, "frames": frames})
+    loader = ClipLoader(make_manifest(config), config, views=("student",), mode="eval", batch_size=6)
+    (batch,) = take(loader, 1)
+    for clip in batch.views["student"].data_NTHWC.numpy():
+        assert [read_number(frame)[0] for frame in clip] == [0, 10, 20, 6, 16]
+    assert batch.views["student"].valid_NT.tolist() == [[True, True, True, False, False]] * 6
+
+
 def test_a_file_that_went_bad_is_replaced_and_flagged_the_same_way_each_time(
     mixed_folder: Path, tmp_path: Path
 ) -> None:
