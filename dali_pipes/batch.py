@@ -22,7 +22,7 @@ class View:
     Args:
         data_NTHWC: uint8 RGB frames, contiguous. ``frames_BCHW`` is channels-last without a copy.
         frame_index_NT: int64, the number of each frame in the output order of a full decode.
-        valid_NT: bool, False where a clip is shorter than T and the frame is a repetition.
+        valid_NT: bool, False for a repetition: the same frame as before, or past the end of a short video.
 
     Raises:
         TypeError, ValueError: a tensor has another dtype or shape than stated here.
@@ -77,8 +77,9 @@ class ClipBatch:
         views: name ("teacher", "student") -> View. All views hold the same clips, the same crop and flip.
         labels_N: int64 class numbers.
         ids_N: int64 row of each clip in the manifest (the clip that is shown, after a substitution).
-        positions_N: int64 place in the endless order of training, or in the list in evaluation;
-            ``PADDING_POSITION`` marks a clip that only fills up the last batch of an evaluation.
+        positions_N: int64 place in the endless order of training; in evaluation the video's place in the list times
+            ``Loader.num_views``, plus the number of the view; ``PADDING_POSITION`` marks a clip that only fills up the
+            last batch of an evaluation.
         substituted_N: bool, True where the planned clip could not be read and another stands in.
     """
 
@@ -129,12 +130,17 @@ class Loader(Protocol):
     """What the trainer and the evaluator need; ClipLoader and SyntheticLoader are of this form.
 
     A training loader iterates without end, from the batch it was built for. An evaluation loader yields one pass
-    over its list, the same number of batches on every rank, each time it is iterated.
+    over its list, all views of each video, the same number of batches on every rank, each time it is iterated.
     """
 
     @property
     def num_clips(self) -> int:
-        """Clips in an epoch, over all ranks."""
+        """Clips in an epoch, over all ranks; in evaluation the videos of the list."""
+        ...
+
+    @property
+    def num_views(self) -> int:
+        """V, how many clips and crops of each video an evaluation pass shows; 1 in training."""
         ...
 
     def __iter__(self) -> Iterator[ClipBatch]: ...

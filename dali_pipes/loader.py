@@ -20,7 +20,7 @@ from dali_pipes.clip_reader import BY_DALI, FELL_BACK, ClipReader
 from dali_pipes.config import DataConfig
 from dali_pipes.faults import FaultLog
 from dali_pipes.manifest import Manifest
-from dali_pipes.sampling import rules_from_config
+from dali_pipes.sampling_rules import ONE_VIEW, ViewGrid, rules_from_config
 from dali_pipes.source import (
     ATTEMPT,
     HOW,
@@ -52,7 +52,7 @@ class ClipLoader:
         manifest: the clips; a folder is one that ``Manifest.save`` wrote, and is used where it lies.
         config: sampling, views and loader settings are used.
         views: which views the batches hold, of "teacher" and "student".
-        mode: "train" shuffles and augments; "eval" goes through the list once, centre crop, no flip.
+        mode: "train" shuffles and augments; "eval" goes through the list once, nothing random.
         batch_size: B, clips of a batch on this rank.
         global_batch_size: G, clips of a training step over all ranks and accumulated batches; None: world_size * B.
         rank, world_size: of this process.
@@ -61,6 +61,7 @@ class ClipLoader:
         device: "cpu", or "cuda" with an optional index: views are rendered there and all tensors lie there.
         quarantine: CSV to which every clip that could not be shown is appended.
         on_message: called with a sentence when a file fails for the first time, or the pipeline is started again.
+        grid: clips and crops that "eval" shows of each video.
 
     Raises:
         ValueError: sizes or names that do not fit, or ``way_in=dali`` with a file that DALI cannot decode.
@@ -82,6 +83,7 @@ class ClipLoader:
         device: torch.device | str = "cpu",
         quarantine: Path | None = None,
         on_message: Callable[[str], None] = lambda message: None,
+        grid: ViewGrid = ONE_VIEW,
     ) -> None:
         check_view_names(views, config)
         self._config = config
@@ -96,7 +98,7 @@ class ClipLoader:
             mode, seed, batch_size, global_batch_size or world_size * batch_size, rank, world_size, first_batch
         )
         self._order.check(len(self._manifest))
-        self._rules = rules_from_config(config.sampling, view_size=first_view_size(config), mode=mode)
+        self._rules = rules_from_config(config.sampling, view_size=first_view_size(config), mode=mode, grid=grid)
         self._chooser = ClipChooser(self._manifest, self._rules, self._order)
         self._folder = manifest if isinstance(manifest, Path) else None
         self._notes: Path | None = None
@@ -113,13 +115,18 @@ class ClipLoader:
 
     @property
     def num_clips(self) -> int:
-        """Clips of an epoch, over all ranks."""
+        """Clips of an epoch, over all ranks; in evaluation the videos of the list."""
         return len(self._manifest)
+
+    @property
+    def num_views(self) -> int:
+        """V, positions of each video in an evaluation pass; 1 in training."""
+        return self._chooser.num_views
 
     @property
     def num_batches(self) -> int:
         """Batches of an evaluation pass on this rank (and every other); in training, of an epoch, rounded up."""
-        return self._order.num_batches(self.num_clips)
+        return self._order.num_batches(self._chooser.num_positions)
 
     def describe_ways_in(self) -> str:
         """Who decodes how many files, in one line for the log."""
@@ -297,7 +304,7 @@ class ClipLoader:
 
     def _describe_failure(self, error: Exception) -> str:
         places = range(self._order.batch_size)
-        positions = [self._order.position(self._iteration, place, self.num_clips) for place in places]
+        positions = [self._order.position(self._iteration, place, self._chooser.num_positions) for place in places]
         files = [self._manifest.path(self._chooser.row_number(position, 0)) for position in positions]
         return (
             f"reading batch {self._order.first_batch + self._iteration} failed (prefetching: it may be a later one's "

@@ -18,13 +18,13 @@ from dali_pipes.clip_reader import Clip, ClipReader
 from dali_pipes.manifest import Manifest
 from dali_pipes.sampling import (
     ClipPlan,
-    SamplingRules,
     epoch_order,
     evaluation_positions_of_batch,
     plan_clip,
     positions_of_batch,
     substitute_row,
 )
+from dali_pipes.sampling_rules import SamplingRules
 from dali_pipes.watchdog import ReadingDiary
 from dali_pipes.worker_process import die_with_parent
 
@@ -110,14 +110,14 @@ class ReadingOrder:
         if self.mode == "train":
             positions_of_batch(self.first_batch, self.rank, self.world_size, self.batch_size, self.global_batch_size)
 
-    def num_batches(self, num_clips: int) -> int:
+    def num_batches(self, num_positions: int) -> int:
         """Batches of an evaluation pass, the same on every rank."""
-        return -(-num_clips // (self.world_size * self.batch_size))
+        return -(-num_positions // (self.world_size * self.batch_size))
 
-    def position(self, iteration: int, place: int, num_clips: int) -> int:
+    def position(self, iteration: int, place: int, num_positions: int) -> int:
         """Position of a place in the rank's batch. Evaluation repeats the same pass without end."""
         if self.mode == "eval":
-            batch_number = iteration % self.num_batches(num_clips)
+            batch_number = iteration % self.num_batches(num_positions)
             return int(evaluation_positions_of_batch(batch_number, self.rank, self.world_size, self.batch_size)[place])
         batch_number = self.first_batch + iteration
         positions_B = positions_of_batch(
@@ -135,9 +135,19 @@ class ClipChooser:
         self._order = order
         self._epoch_orders: dict[int, np.ndarray] = {}
 
+    @property
+    def num_views(self) -> int:
+        """V, positions of a video in an evaluation pass; 1 in training."""
+        return self._rules.views.num_views
+
+    @property
+    def num_positions(self) -> int:
+        """Positions of an evaluation pass, or of an epoch; those beyond are an evaluation's padding."""
+        return len(self.manifest) * self.num_views
+
     def row_number(self, position: int, attempt: int) -> int:
         num_clips = len(self.manifest)
-        epoch, place = divmod(position, num_clips)
+        epoch, place = divmod(position // self.num_views, num_clips)
         planned = place if self._order.mode == "eval" else int(self._epoch_order(epoch)[place])
         if attempt == 0:
             return planned
@@ -205,7 +215,7 @@ class ClipSource:
             self._chooser = ClipChooser(Manifest.open(self.manifest_folder), self.rules, self.order)
             self._diary = ReadingDiary(self.notes) if self.notes else None
         iteration = self.first_iteration + info.iteration
-        position = self.order.position(iteration, info.idx_in_batch, len(self._chooser.manifest))
+        position = self.order.position(iteration, info.idx_in_batch, self._chooser.num_positions)
         sample = self.read(self._chooser, position, by_host=iteration in self.host_batches)
         # A plain tuple: DALI makes new ones of the same type from a single argument, which a NamedTuple refuses.
         return tuple(getattr(sample, name) for name in self.fields)
@@ -231,15 +241,15 @@ class ClipSource:
             except Exception as error:  # whatever a damaged file raises; handed on as a fault
                 faults.append(str(error) or type(error).__name__)
                 continue
-            return self._sample(plan, row.label, clip, faults, len(chooser.manifest))
+            return self._sample(plan, row.label, clip, faults, chooser.num_positions)
         named = "; ".join(f"{path}: {fault}" for path, fault in zip(paths, faults, strict=True))
         raise RuntimeError(
             f"position {position}: {NONE_READABLE}, found none in {self.max_attempts} attempts "
             f"(data.loader.max_attempts): {named}"
         )
 
-    def _sample(self, plan: ClipPlan, label: int, clip: Clip, faults: list[str], num_clips: int) -> Sample:
-        padding = self.order.mode == "eval" and plan.position >= num_clips
+    def _sample(self, plan: ClipPlan, label: int, clip: Clip, faults: list[str], num_positions: int) -> Sample:
+        padding = self.order.mode == "eval" and plan.position >= num_positions
         about = [plan.position, padding, plan.row, label, plan.attempt, clip.how]
         return Sample(
             encoded=clip.encoded,

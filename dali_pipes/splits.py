@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dali_pipes.hashing import uniform
 from dali_pipes.lists import LabelledVideo, class_names_of, label_videos, read_class_names, read_list
-from dali_pipes.sampling import uniform
 
 if TYPE_CHECKING:
     from dali_pipes.config import DataConfig

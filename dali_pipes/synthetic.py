@@ -12,9 +12,11 @@ import torch
 from dali_pipes.batch import PADDING_POSITION, ClipBatch, View
 from dali_pipes.config import DataConfig
 from dali_pipes.facts import FileFacts
+from dali_pipes.hashing import uniform
 from dali_pipes.lists import LabelledVideo
 from dali_pipes.manifest import Manifest
-from dali_pipes.sampling import ClipPlan, rules_from_config, uniform
+from dali_pipes.sampling import ClipPlan
+from dali_pipes.sampling_rules import ONE_VIEW, ViewGrid, rules_from_config
 from dali_pipes.source import ClipChooser, ReadingOrder
 from dali_pipes.views import check_view_names, first_view_size, student_frames
 
@@ -32,7 +34,7 @@ class SyntheticLoader:
         num_clips: of an epoch.
         num_classes: K.
         config: sampling and views are used.
-        views, mode, batch_size, global_batch_size, rank, world_size, seed, first_batch, device: as in ClipLoader.
+        views, mode, batch_size, global_batch_size, rank, world_size, seed, first_batch, device, grid: as in ClipLoader.
 
     Raises:
         ValueError: sizes or names that do not fit.
@@ -53,6 +55,7 @@ class SyntheticLoader:
         seed: int = 0,
         first_batch: int = 0,
         device: torch.device | str = "cpu",
+        grid: ViewGrid = ONE_VIEW,
     ) -> None:
         check_view_names(views, config)
         self._config = config
@@ -62,19 +65,24 @@ class SyntheticLoader:
             mode, seed, batch_size, global_batch_size or world_size * batch_size, rank, world_size, first_batch
         )
         self._order.check(num_clips)
-        self._rules = rules_from_config(config.sampling, view_size=first_view_size(config), mode=mode)
+        self._rules = rules_from_config(config.sampling, view_size=first_view_size(config), mode=mode, grid=grid)
         self._chooser = ClipChooser(_manifest(num_clips, num_classes), self._rules, self._order)
         self._iteration = 0
 
     @property
     def num_clips(self) -> int:
-        """Clips of an epoch, over all ranks."""
+        """Clips of an epoch, over all ranks; in evaluation the videos of the list."""
         return len(self._chooser.manifest)
+
+    @property
+    def num_views(self) -> int:
+        """V, positions of each video in an evaluation pass; 1 in training."""
+        return self._chooser.num_views
 
     @property
     def num_batches(self) -> int:
         """Batches of an evaluation pass on every rank; in training, of an epoch, rounded up."""
-        return self._order.num_batches(self.num_clips)
+        return self._order.num_batches(self._chooser.num_positions)
 
     def describe_ways_in(self) -> str:
         return "way in: computed, no files"
@@ -92,11 +100,11 @@ class SyntheticLoader:
 
     def _batch(self, iteration: int) -> ClipBatch:
         places = range(self._order.batch_size)
-        positions = [self._order.position(iteration, place, self.num_clips) for place in places]
+        positions = [self._order.position(iteration, place, self._chooser.num_positions) for place in places]
         plans = [self._chooser.plan(position, 0) for position in positions]
         rows_N = torch.tensor([plan.row for plan in plans])
         if self._order.mode == "eval":
-            positions = [p if p < self.num_clips else PADDING_POSITION for p in positions]
+            positions = [p if p < self._chooser.num_positions else PADDING_POSITION for p in positions]
         return ClipBatch(
             {name: self._view(name, plans) for name in self._views},
             rows_N % len(self._chooser.manifest.class_names),

@@ -13,6 +13,7 @@ from torch import nn
 
 from dali_pipes.loader import ClipLoader
 from dali_pipes.manifest import Manifest, build_manifests
+from dali_pipes.sampling_rules import ViewGrid
 from reskd.config import ExperimentConfig, load_config
 from reskd.distributed import World, barrier
 from reskd.evaluation.evaluator import Validation
@@ -214,7 +215,7 @@ def view_shapes(config: ExperimentConfig) -> dict[str, tuple[int, int, int]]:
 
 
 def build_eval_loader(
-    config: ExperimentConfig, manifest: Manifest, *, view: str, batch_size: int, world: World
+    config: ExperimentConfig, manifest: Manifest, *, view: str, batch_size: int, world: World, grid: ViewGrid
 ) -> ClipLoader:
     return ClipLoader(
         manifest,
@@ -227,6 +228,7 @@ def build_eval_loader(
         world_size=world.size,
         seed=config.seed,
         device=world.device,
+        grid=grid,
     )
 
 
@@ -235,8 +237,15 @@ def _validation(
 ) -> Validation | None:
     if manifest is None or len(manifest) == 0:
         return None
-    loader = build_eval_loader(config, manifest, view="student", batch_size=batch_size, world=world)
-    return Validation(loader, view="student", world=world, precision=Precision(config.training.precision, world.device))
+    sampling = config.data.sampling
+    grid = ViewGrid(sampling.val_clips, sampling.val_crops)
+    return Validation(
+        build_eval_loader(config, manifest, view="student", batch_size=batch_size, world=world, grid=grid),
+        view="student",
+        world=world,
+        precision=Precision(config.training.precision, world.device),
+        average=sampling.average_views,
+    )
 
 
 def _trial(

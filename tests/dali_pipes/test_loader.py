@@ -19,7 +19,8 @@ from dali_pipes.config import DataConfig
 from dali_pipes.host_decode import Window, decode_frames
 from dali_pipes.loader import ClipLoader
 from dali_pipes.manifest import Manifest, build_manifests
-from dali_pipes.sampling import epoch_order, plan_clip, rules_from_config
+from dali_pipes.sampling import epoch_order, plan_clip
+from dali_pipes.sampling_rules import ViewGrid, rules_from_config
 from tests.conftest import HEIGHT, WIDTH, read_number
 
 pytest.importorskip("nvidia.dali")
@@ -212,6 +213,39 @@ def test_evaluation_has_as_many_batches_on_every_rank(evaluation: Callable[..., 
         [batch.positions_N.tolist() for batch in evaluation(batch_size=1, rank=rank, world_size=4)] for rank in (1, 3)
     ]
     assert positions == [[[1], [5]], [[3], [PADDING_POSITION]]]
+
+
+def test_three_crops_of_two_clips_are_shown_unstretched_in_both_ways_in(mixed_folder: Path) -> None:
+    """A square view of a wider picture: left, middle and right of the full height, at two times."""
+    views = {"teacher": {"size": HEIGHT}, "student": {"size": HEIGHT // 2}}
+    config = make_config(mixed_folder, views=views)
+    manifest = make_manifest(config)
+    loader = ClipLoader(manifest, config, views=("teacher", "student"), mode="eval", batch_size=6, grid=ViewGrid(2, 3))
+    assert (loader.num_clips, loader.num_views, loader.num_batches) == (6, 6, 6)
+    for video, batch in enumerate(take(loader, 6)):
+        assert batch.positions_N.tolist() == list(range(6 * video, 6 * video + 6))
+        assert batch.ids_N.tolist() == [video] * 6
+        for view in range(6):
+            x = (view % 3) * (WIDTH - HEIGHT) // 2
+            numbers = np.array([[3, 9, 15, 21], [0, 6, 12, 18]][view // 3])
+            crop = (0, x, HEIGHT, HEIGHT)
+            path = manifest.row(video).path
+            expected = decode_frames(path, numbers, Window(crop, 0, WIDTH, HEIGHT))
+            frames = torch.from_numpy(expected)
+            for name, picture in (("teacher", frames.float()), ("student", _shrink(frames, (HEIGHT // 2,) * 2))):
+                seen = batch.views[name]
+                assert seen.frame_index_NT[view].tolist() == numbers.tolist()
+                assert (seen.data_NTHWC[view].float() - picture).abs().mean() < 2.5
+
+
+def test_a_looped_clip_of_a_short_video_shows_the_announced_frames_in_both_ways_in(mixed_folder: Path) -> None:
+    frames = {"kind": "dense", "stride": 10, "short_video": "loop"}
+    config = make_config(mixed_folder, sampling={**CENTER, "num_frames": 5, "frames": frames})
+    loader = ClipLoader(make_manifest(config), config, views=("student",), mode="eval", batch_size=6)
+    (batch,) = take(loader, 1)
+    for clip in batch.views["student"].data_NTHWC.numpy():
+        assert [read_number(frame)[0] for frame in clip] == [0, 10, 20, 6, 16]
+    assert batch.views["student"].valid_NT.tolist() == [[True, True, True, False, False]] * 6
 
 
 def test_a_file_that_went_bad_is_replaced_and_flagged_the_same_way_each_time(

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from dali_pipes.clip_reader import ClipReader
-from dali_pipes.sampling import epoch_order, rules_from_config
+from dali_pipes.sampling import epoch_order
+from dali_pipes.sampling_rules import ViewGrid, rules_from_config
 from dali_pipes.source import ATTEMPT, LABEL, PADDING, POSITION, ROW, ClipSource, ReadingOrder, Sample, fields_for
 from tests.conftest import picture, read_number, set_display_rotation, write_clip
 from tests.dali_pipes.test_loader import make_config, make_manifest
@@ -68,6 +69,23 @@ def test_evaluation_repeats_its_pass_and_marks_padding(make_source: Callable[...
     abouts = [_call(source, iteration, place).about for iteration in range(4) for place in range(2)]
     assert [(int(a[ROW]), bool(a[PADDING])) for a in abouts] == [(0, False), (1, False), (2, False), (0, True)] * 2
     assert [int(a[LABEL]) for a in abouts[:3]] == [0, 1, 2]
+
+
+def test_an_evaluation_of_several_views_shows_each_of_each_video_and_then_padding(
+    make_source: Callable[..., ClipSource], make_folder: Callable[..., Path]
+) -> None:
+    config = make_config(make_folder(CODECS, num_frames=24))
+    rules = rules_from_config(config.sampling, view_size=(96, 96), mode="eval", grid=ViewGrid(2, 3))
+    source = make_source(order=ReadingOrder("eval", 0, 4, 4), rules=rules, forced="host")
+    samples = [_call(source, iteration, place) for iteration in range(5) for place in range(4)]
+    assert [int(s.about[POSITION]) for s in samples] == list(range(20))
+    assert [int(s.about[ROW]) for s in samples] == [0] * 6 + [1] * 6 + [2] * 6 + [0] * 2
+    assert [bool(s.about[PADDING]) for s in samples] == [False] * 18 + [True] * 2
+    assert {s.raw_THWC.shape for s in samples} == {(4, 96, 96, 3)}
+    assert [s.frame_index_T[0] for s in samples[:6]] == [3] * 3 + [0] * 3
+    assert [s.crop_start.tolist() for s in samples[:3]] == [[0, 0], [0, 16], [0, 32]]
+    again = _call(source, 5, 1)  # the next pass
+    assert all(np.array_equal(one, other) for one, other in zip(again, samples[1], strict=True))
 
 
 def test_a_file_of_another_size_is_not_trusted(make_source: Callable[..., ClipSource], tmp_path: Path) -> None:

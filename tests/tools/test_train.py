@@ -107,6 +107,17 @@ def test_one_command_from_videos_to_a_student_that_is_evaluated_and_reported(
     assert result["coverage"] == {"listed": 2, "scored": 2, "named": []}
     assert result["trained_under"] == result["config_hash"]
     assert "shrunk from the teacher's 40x40" in result["protocol"]
+    assert result["views"] == {"clips": 1, "crops": 1, "average": "probabilities"}
+
+    several = ["data.sampling.test_clips=2", "data.sampling.test_crops=3", "data.sampling.average_views=logits"]
+    arguments = [str(tmp_path / "student.yaml"), str(runs / "student" / "last.pt"), *several, "--out", str(tmp_path)]
+    assert run_tool(evaluate.main, arguments) == 0
+    more = json.loads((tmp_path / "evaluation_test_student_last.json").read_text())
+    assert more["views"] == {"clips": 2, "crops": 3, "average": "logits"}
+    assert "2 clip(s) a video, 2 frames at equal distances, 3 crops along the longer side" in more["protocol"]
+    assert "logits averaged" in more["protocol"]
+    assert more["coverage"]["scored"] == 2
+    assert more["gmacs_per_video"] == pytest.approx(6 * result["gmacs_per_video"])
     capsys.readouterr()
     assert run_tool(report.main, [str(runs / "both"), str(runs / "teacher"), str(runs / "student")]) == 0
     assert "student minus teacher" in capsys.readouterr().out

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -29,70 +30,95 @@ class PixelReader(nn.Module):
 
 
 class ListLoader:
-    """7 clips in batches of 2 a rank; the last are padding. Clip 5's file is bad, and another stands in."""
+    """7 videos of V views, in batches on every rank; the last are padding. The file of video 5 is bad: at its last view
+    another stands in. Video 6 (class 0) is answered wrongly in all views, video 2 in the first of several."""
 
     num_clips = NUM_CLIPS
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, world: World, num_views: int = 1, batch_size: int = 2) -> None:
+        self.world, self.num_views, self.batch_size = world, num_views, batch_size
 
     def __iter__(self) -> Iterator[ClipBatch]:
-        per_round = 2 * self.world.size
-        for start in range(0, NUM_CLIPS, per_round):
-            places = torch.arange(2) + start + 2 * self.world.rank
-            rows_N = places % NUM_CLIPS
-            said_N = torch.where(rows_N == 6, 1, rows_N % NUM_CLASSES)  # clip 6 (class 0) is answered wrongly
+        num_positions = NUM_CLIPS * self.num_views
+        for start in range(0, num_positions, self.batch_size * self.world.size):
+            places = torch.arange(self.batch_size) + start + self.batch_size * self.world.rank
+            rows_N, views_N = places // self.num_views % NUM_CLIPS, places % self.num_views
+            wrong_N = (rows_N == 6) | ((rows_N == 2) & (views_N == 0) & (self.num_views > 1))
+            said_N = (rows_N + wrong_N) % NUM_CLASSES
             frames = said_N.to(torch.uint8)[:, None, None, None, None].expand(-1, 1, 8, 8, 3).contiguous()
-            index_NT = torch.zeros(2, 1, dtype=torch.int64)
+            index_NT = torch.zeros(self.batch_size, 1, dtype=torch.int64)
             yield ClipBatch(
                 {"student": View(frames, index_NT, torch.ones_like(index_NT, dtype=torch.bool))},
                 rows_N % NUM_CLASSES,
                 rows_N,
-                torch.where(places < NUM_CLIPS, places, PADDING_POSITION),
-                rows_N == 5,
+                torch.where(places < num_positions, places, PADDING_POSITION),
+                (rows_N == 5) & (views_N == self.num_views - 1),
             )
 
     def close(self) -> None: ...
 
 
-def run(world: World) -> Evaluation:
+ALONE = World(0, 1, torch.device("cpu"))
+
+
+def run(world: World, num_views: int = 1, batch_size: int = 2, **options: Any) -> Evaluation:
+    loader = ListLoader(world, num_views, batch_size)
     precision = Precision("fp32", torch.device("cpu"))
-    return evaluate(PixelReader().train(), ListLoader(world), view="student", world=world, precision=precision)
+    return evaluate(PixelReader().train(), loader, view="student", world=world, precision=precision, **options)
 
 
 def run_rank(rank: int, size: int, folder: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/join", rank=rank, world_size=size)
-    result = run(World(rank, size, torch.device("cpu")))
-    torch.save([result.metrics, result.num_scored, result.logits_NK, result.ids_N], folder / f"{rank}.pt")
+    results = [run(World(rank, size, torch.device("cpu")), num_views) for num_views in (1, 3)]
+    torch.save([(r.metrics, r.num_scored, r.logits_NK, r.ids_N) for r in results], folder / f"{rank}.pt")
     dist.destroy_process_group()
 
 
 def test_each_clip_is_counted_once_and_a_substitute_never() -> None:
-    result = run(World(0, 1, torch.device("cpu")))
+    result = run(ALONE)
     assert result.ids_N.tolist() == [0, 1, 2, 3, 4, 6]
     assert (result.num_scored, result.num_clips) == (6, 7)
     assert result.metrics["top1"] == pytest.approx(5 / 6)
 
 
+@pytest.mark.parametrize("average", ["probabilities", "logits"])
+def test_views_of_a_video_are_averaged_and_one_bad_view_leaves_it_out(average: str) -> None:
+    result = run(ALONE, num_views=3, average=average)
+    assert result.ids_N.tolist() == [0, 1, 2, 3, 4, 6]
+    assert (result.num_scored, result.num_clips) == (6, 7)
+    assert result.metrics["top1"] == pytest.approx(5 / 6)
+    sure = torch.tensor([1.0, 0.0, 0.0])
+    views = torch.stack([sure, sure.roll(2), sure.roll(2)])  # video 2: class 2, and once class 0
+    mean = views.softmax(1).mean(0) if average == "probabilities" else views.mean(0).softmax(0)
+    torch.testing.assert_close(result.logits_NK[2].softmax(0), mean)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 5, 40])
+def test_the_batch_size_changes_nothing(batch_size: int) -> None:
+    expected, result = run(ALONE, num_views=3), run(ALONE, num_views=3, batch_size=batch_size)
+    assert torch.equal(result.logits_NK, expected.logits_NK)
+    assert torch.equal(result.labels_N, expected.labels_N) and torch.equal(result.ids_N, expected.ids_N)
+
+
 @pytest.mark.slow
 def test_two_and_three_processes_give_the_result_of_one(tmp_path: Path) -> None:
-    alone = run(World(0, 1, torch.device("cpu")))
+    alone = [run(ALONE, num_views) for num_views in (1, 3)]
     for size in (2, 3):
         folder = tmp_path / str(size)
         folder.mkdir()
         mp.spawn(run_rank, args=(size, folder), nprocs=size)
         for rank in range(size):
-            metrics, num_scored, logits_NK, ids_N = torch.load(folder / f"{rank}.pt")
-            assert metrics == alone.metrics
-            assert num_scored == alone.num_scored
-            assert torch.equal(logits_NK, alone.logits_NK)
-            assert torch.equal(ids_N, alone.ids_N)
+            for result, expected in zip(torch.load(folder / f"{rank}.pt"), alone, strict=True):
+                metrics, num_scored, logits_NK, ids_N = result
+                assert metrics == expected.metrics
+                assert num_scored == expected.num_scored
+                assert torch.equal(logits_NK, expected.logits_NK)
+                assert torch.equal(ids_N, expected.ids_N)
 
 
 def test_the_models_mode_is_restored() -> None:
     model = PixelReader().train()
-    world = World(0, 1, torch.device("cpu"))
-    evaluate(model, ListLoader(world), view="student", world=world, precision=Precision("fp32", torch.device("cpu")))
+    evaluate(model, ListLoader(ALONE), view="student", world=ALONE, precision=Precision("fp32", torch.device("cpu")))
     assert model.training
 
 

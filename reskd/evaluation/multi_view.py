@@ -1,0 +1,41 @@
+"""From the answers to V views (clips x crops) of each video to one answer a video.
+
+Shape letters: R rows, one a view shown; N videos; V views of a video; K classes.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from dali_pipes.config import Averaging
+
+
+def rows_of_whole_videos(positions_R: Tensor, num_views: int) -> Tensor:
+    """int64 (N, V): where the V rows of each video lie, videos and views in the order of the list.
+
+    A video of which a view is missing is left out: it would be scored under another protocol than the others.
+
+    Args:
+        positions_R: int64, video * V + view, each at most once, in any order.
+    """
+    order_R = positions_R.argsort()
+    videos_R = positions_R[order_R] // num_views
+    is_whole_R = torch.bincount(videos_R)[videos_R] == num_views
+    return order_R[is_whole_R].view(-1, num_views)
+
+
+def average_views(logits_NVK: Tensor, average: Averaging) -> Tensor:
+    """float32 (N, K): logits whose softmax is the score of the video.
+
+    ``logits`` is the mean of the logits, ``probabilities`` the logarithm of the mean of the softmax scores. The logits
+    of one view are returned as they are.
+    """
+    num_views = logits_NVK.shape[1]
+    if num_views == 1:
+        return logits_NVK[:, 0]
+    if average == "logits":
+        return logits_NVK.mean(dim=1)
+    return logits_NVK.log_softmax(dim=2).logsumexp(dim=1) - math.log(num_views)
