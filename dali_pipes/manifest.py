@@ -22,7 +22,7 @@ from dali_pipes.splits import videos_of_splits
 if TYPE_CHECKING:
     from dali_pipes.config import DataConfig
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 # More videos in the largest class than this many times the smallest one's: said aloud.
 _IMBALANCE_TO_NAME = 1.5
 
@@ -43,6 +43,7 @@ _ROW = np.dtype(
         ("file_size", "<i8"),
         ("mtime_ns", "<i8"),
         ("path_end", "<i8"),
+        ("label_end", "<i8"),
     ]
 )
 
@@ -71,6 +72,7 @@ class Manifest:
         class_names: in the order of the labels.
         rows: structured array (M,) of type ``_ROW``.
         path_bytes: uint8, all paths end to end.
+        label_numbers: int32, all labels of all rows end to end.
         num_listed: videos in the list, dropped ones included.
         dropped: (path, reason) of listed videos that give not one frame.
     """
@@ -79,6 +81,7 @@ class Manifest:
     class_names: tuple[str, ...]
     rows: np.ndarray
     path_bytes: np.ndarray
+    label_numbers: np.ndarray
     num_listed: int
     dropped: tuple[tuple[str, str], ...] = ()
 
@@ -99,11 +102,14 @@ class Manifest:
                 + (f"; the first is {dropped[0][0]} ({dropped[0][1]})." if dropped else ".")
             )
         ends = np.cumsum([len(video.path.encode()) for video in usable])
+        label_ends = np.cumsum([len(video.labels) for video in usable])
         rows = np.array(
-            [_to_row(v.label, facts[root / v.path], end) for v, end in zip(usable, ends, strict=True)], _ROW
+            [_to_row(v.label, facts[root / v.path], *pair) for v, *pair in zip(usable, ends, label_ends, strict=True)],
+            _ROW,
         )
+        label_numbers = np.array([label for video in usable for label in video.labels], np.int32)
         path_bytes = np.frombuffer("".join(video.path for video in usable).encode(), np.uint8)
-        return Manifest(root, tuple(class_names), rows, path_bytes, len(videos), dropped)
+        return Manifest(root, tuple(class_names), rows, path_bytes, label_numbers, len(videos), dropped)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -132,24 +138,45 @@ class Manifest:
         )
         return ManifestRow(self.root / self.path(number), int(r["label"]), facts)
 
+    @property
+    def has_several_labels(self) -> bool:
+        """Whether any video has more than one label."""
+        return len(self.label_numbers) > len(self.rows)
+
+    def labels(self, number: int) -> np.ndarray:
+        """int32, all labels of a row; the first is its ``label``."""
+        start = self.rows["label_end"][number - 1] if number else 0
+        return self.label_numbers[start : self.rows["label_end"][number]]
+
+    def label_sets(self, numbers: Sequence[int]) -> np.ndarray:
+        """bool (len(numbers), K), True at each of a row's labels."""
+        sets = np.zeros((len(numbers), len(self.class_names)), bool)
+        for place, number in enumerate(numbers):
+            sets[place, self.labels(number)] = True
+        return sets
+
     def class_counts(self) -> np.ndarray:
-        """int64 (K,): usable videos of each class."""
-        return np.bincount(self.rows["label"], minlength=len(self.class_names))
+        """int64 (K,): usable videos of each class; one of several labels counts under each."""
+        return np.bincount(self.label_numbers, minlength=len(self.class_names))
 
     @property
     def content_hash(self) -> str:
         """sha256 over paths, labels, frame counts and file sizes; the same on another machine with the same data."""
         digest = hashlib.sha256(self.path_bytes.tobytes())
-        for name in ("path_end", "label", "num_frames", "file_size"):
-            digest.update(np.ascontiguousarray(self.rows[name]).tobytes())
+        ends, *facts = (self.rows[name] for name in ("path_end", "num_frames", "file_size"))
+        # Where each video has one label, where its labels end says nothing.
+        label_ends = [self.rows["label_end"]] if self.has_several_labels else []
+        for column in (ends, self.label_numbers, *facts, *label_ends):
+            digest.update(np.ascontiguousarray(column).tobytes())
         digest.update("\n".join(self.class_names).encode())
         return digest.hexdigest()
 
     def save(self, folder: Path) -> None:
-        """Write rows.npy, paths.npy and manifest.json into ``folder``, which is made."""
+        """Write rows.npy, paths.npy, labels.npy and manifest.json into ``folder``, which is made."""
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / "rows.npy", self.rows)
         np.save(folder / "paths.npy", self.path_bytes)
+        np.save(folder / "labels.npy", self.label_numbers)
         about = {
             "schema_version": SCHEMA_VERSION,
             "root": str(self.root.resolve()),
@@ -180,6 +207,7 @@ class Manifest:
             tuple(about["class_names"]),
             np.load(folder / "rows.npy", mmap_mode="r"),
             np.load(folder / "paths.npy", mmap_mode="r"),
+            np.load(folder / "labels.npy", mmap_mode="r"),
             about["num_listed"],
             tuple((path, reason) for path, reason in about["dropped"]),
         )
@@ -246,7 +274,7 @@ def _name_imbalance(split: str, manifest: Manifest, on_message: Callable[[str], 
         )
 
 
-def _to_row(label: int, facts: FileFacts, path_end: int) -> tuple[object, ...]:
+def _to_row(label: int, facts: FileFacts, path_end: int, label_end: int) -> tuple[object, ...]:
     return (
         label,
         facts.num_frames,
@@ -262,4 +290,5 @@ def _to_row(label: int, facts: FileFacts, path_end: int) -> tuple[object, ...]:
         facts.file_size,
         facts.mtime_ns,
         path_end,
+        label_end,
     )

@@ -16,6 +16,7 @@ from dali_pipes.manifest import Manifest, build_manifests
 from reskd.config import ExperimentConfig, load_config
 from reskd.distributed import World, barrier
 from reskd.evaluation.evaluator import Validation
+from reskd.evaluation.metrics import Scores
 from reskd.losses.distillation import DistillationLoss
 from reskd.losses.pixel import check_compatible
 from reskd.models.config import RecognizerConfig
@@ -54,6 +55,7 @@ def build_trainer(config: ExperimentConfig, *, run: RunDirectory, world: World) 
     """Everything checked, wired and on its device, before the first clip is decoded."""
     _set_determinism(config, world)
     manifests = build_data(config, world=world, splits=("train", "val"))
+    check_labels(config, manifests)
     train = manifests["train"]
     student, teacher, loss = build_networks(config, num_classes=len(train.class_names), device=world.device)
     check_teacher_classes(config, train.class_names)
@@ -200,6 +202,30 @@ def check_teacher_classes(config: ExperimentConfig, class_names: tuple[str, ...]
         )
 
 
+def check_labels(config: ExperimentConfig, manifests: Mapping[str, Manifest]) -> None:
+    """Refuse a loss or a selection metric that is for one label a video where some have several."""
+    several = [name for name, manifest in manifests.items() if manifest.has_several_labels]
+    if not several:
+        return
+    where = f"some videos of the {several[0]} list have several labels"
+    if config.loss.task == "softmax_ce":
+        raise ValueError(
+            f"{where}, which loss.task = softmax_ce cannot learn; set loss.task to sigmoid_bce (all labels) or "
+            "random_label_ce (one of them drawn each time, as the paper's code does), or list one label a video."
+        )
+    if config.training.selection_metric != "map" and "val" in manifests:
+        raise ValueError(
+            f"{where}, for which there is no {config.training.selection_metric}; set training.selection_metric to map."
+        )
+
+
+def scores_of(config: ExperimentConfig, which: ViewName = "student") -> Scores:
+    """What the model's logits were trained to be; a teacher without a stage is taken to be trained like the student."""
+    if which == "teacher" and config.teacher and config.teacher.stage:
+        config = load_stage(config)
+    return "sigmoid" if config.loss.task == "sigmoid_bce" else "softmax"
+
+
 def view_shapes(config: ExperimentConfig) -> dict[str, tuple[int, int, int]]:
     """The views that the networks of this experiment see: name -> (T, H, W)."""
     views, num_frames = config.data.views, config.data.sampling.num_frames
@@ -236,7 +262,8 @@ def _validation(
     if manifest is None or len(manifest) == 0:
         return None
     loader = build_eval_loader(config, manifest, view="student", batch_size=batch_size, world=world)
-    return Validation(loader, view="student", world=world, precision=Precision(config.training.precision, world.device))
+    precision = Precision(config.training.precision, world.device)
+    return Validation(loader, view="student", world=world, precision=precision, scores=scores_of(config))
 
 
 def _trial(

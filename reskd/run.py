@@ -18,6 +18,7 @@ from reskd.build import (
     build_evaluated_model,
     build_trainer,
     load_stage,
+    scores_of,
     view_shapes,
 )
 from reskd.config import ExperimentConfig
@@ -108,6 +109,7 @@ def evaluate_checkpoint(
     """
     state = load_checkpoint(checkpoint)
     manifest = build_data(config, world=world, splits=(split,))[split]
+    scores = scores_of(config, which)
     if list(manifest.class_names) != state["class_names"]:
         raise ValueError(
             f"{checkpoint} knows the classes {state['class_names'][:3]}..., the lists have "
@@ -119,7 +121,7 @@ def evaluate_checkpoint(
     precision = Precision(config.training.precision, world.device)
     try:
         log.info(loader.describe_ways_in())
-        result = evaluate(model, loader, view=which, world=world, precision=precision)
+        result = evaluate(model, loader, view=which, world=world, precision=precision, scores=scores)
     finally:
         loader.close()
     return {
@@ -131,7 +133,7 @@ def evaluate_checkpoint(
         "config_hash": config_hash(config.resolved()),
         "trained_under": state["config_hash"],
         "manifest_hash": manifest.content_hash,
-        "protocol": describe_protocol(config, which),
+        "protocol": describe_protocol(config, which) + (f", {scores} scores" if manifest.has_several_labels else ""),
         "coverage": {"listed": manifest.num_listed, "scored": result.num_scored, "named": list(manifest.dropped)},
         "metrics": result.metrics,
         "seconds": result.seconds,

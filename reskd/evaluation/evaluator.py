@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dali_pipes.batch import Loader
 from reskd.distributed import World, gather_rows
-from reskd.evaluation.metrics import classification_metrics
+from reskd.evaluation.metrics import Scores, classification_metrics, multi_label_metrics
 from reskd.training.precision import Precision
 
 
@@ -20,7 +20,7 @@ class Evaluation:
     """What came out, the same on every rank.
 
     Attributes:
-        metrics: see ``classification_metrics``.
+        metrics: see ``classification_metrics``, and for several labels a video ``multi_label_metrics``.
         num_scored: clips that were really shown to the model; substitutes and padding are not counted.
         num_clips: clips in the loader's list.
         seconds: wall time of the pass, data included.
@@ -37,17 +37,20 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, loader: Loader, *, view: str, world: World, precision: Precision) -> Evaluation:
+def evaluate(
+    model: nn.Module, loader: Loader, *, view: str, world: World, precision: Precision, scores: Scores = "softmax"
+) -> Evaluation:
     """One pass of ``loader`` through ``model`` in eval mode; the model's mode is restored.
 
     Args:
         model: frames_NTHWC -> RecognizerOutput.
         view: which of the batch's views the model sees.
+        scores: how several labels a video are scored.
     """
     was_training = model.training
     model.eval()
     started = time.perf_counter()
-    logits, facts = [], []
+    logits, facts, label_sets = [], [], []
     try:
         for batch in loader:
             batch = batch.to(world.device, non_blocking=True)
@@ -56,6 +59,8 @@ def evaluate(model: nn.Module, loader: Loader, *, view: str, world: World, preci
             logits.append(output.logits_NK.float())
             counts = ~(batch.padding_N | batch.substituted_N)
             facts.append(torch.stack([batch.positions_N, batch.labels_N, batch.ids_N, counts.long()], dim=1))
+            if batch.label_sets_NK is not None:
+                label_sets.append(batch.label_sets_NK)
     finally:
         model.train(was_training)
     logits_NK = gather_rows(torch.cat(logits), world).cpu()
@@ -64,8 +69,13 @@ def evaluate(model: nn.Module, loader: Loader, *, view: str, world: World, preci
     logits_NK, facts_N4 = logits_NK[scored], facts_N4[scored]
     order = facts_N4[:, 0].argsort(stable=True)
     logits_NK, labels_N, ids_N = logits_NK[order], facts_N4[order, 1], facts_N4[order, 2]
+    if label_sets:
+        sets_NK = gather_rows(torch.cat(label_sets), world).cpu()[scored][order]
+        metrics = multi_label_metrics(logits_NK, sets_NK, scores=scores)
+    else:
+        metrics = classification_metrics(logits_NK, labels_N)
     return Evaluation(
-        metrics=classification_metrics(logits_NK, labels_N),
+        metrics=metrics,
         num_scored=len(labels_N),
         num_clips=loader.num_clips,
         seconds=time.perf_counter() - started,
@@ -78,11 +88,21 @@ def evaluate(model: nn.Module, loader: Loader, *, view: str, world: World, preci
 class Validation:
     """``evaluate`` bound to a list: what the trainer calls between epochs. Closing it ends the loader's workers."""
 
-    def __init__(self, loader: Loader, *, view: str, world: World, precision: Precision) -> None:
+    def __init__(
+        self, loader: Loader, *, view: str, world: World, precision: Precision, scores: Scores = "softmax"
+    ) -> None:
         self._loader, self._view, self._world, self._precision = loader, view, world, precision
+        self._scores: Scores = scores
 
     def __call__(self, model: nn.Module) -> Mapping[str, float]:
-        return evaluate(model, self._loader, view=self._view, world=self._world, precision=self._precision).metrics
+        return evaluate(
+            model,
+            self._loader,
+            view=self._view,
+            world=self._world,
+            precision=self._precision,
+            scores=self._scores,
+        ).metrics
 
     def close(self) -> None:
         self._loader.close()

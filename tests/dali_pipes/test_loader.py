@@ -216,6 +216,25 @@ def test_evaluation_has_as_many_batches_on_every_rank(evaluation: Callable[..., 
     assert positions == [[[1], [5]], [[3], [PADDING_POSITION]]]
 
 
+def test_several_labels_follow_the_clip_that_is_shown_also_in_padding_and_substitutes(
+    mixed_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(mixed_folder, tmp_path, dirs_exist_ok=True)
+    lines = ["h264/00.mp4,a|c", "h264/01.mp4,b", "mjpeg/00.avi,c|b", "mjpeg/01.avi,a"]
+    (tmp_path / "list.csv").write_text("path,label\n" + "\n".join(lines))
+    config = make_config(tmp_path).model_copy(update={"train": Path("list.csv")})
+    manifest = make_manifest(config)
+    (tmp_path / "h264" / "01.mp4").write_bytes(b"gone")
+    shown = take(ClipLoader(manifest, config, views=("student",), mode="eval", batch_size=3), 2)
+    sets = {0: [0, 2], 1: [1], 2: [1, 2], 3: [0]}
+    for batch in shown:
+        assert batch.label_sets_NK is not None
+        found = [labels.nonzero().flatten().tolist() for labels in batch.label_sets_NK]
+        assert found == [sets[row] for row in batch.ids_N.tolist()]
+    assert shown[0].substituted_N.tolist() == [False, True, False]
+    assert shown[1].padding_N.tolist() == [False, True, True]
+
+
 def test_a_file_that_went_bad_is_replaced_and_flagged_the_same_way_each_time(
     mixed_folder: Path, tmp_path: Path
 ) -> None:
