@@ -13,6 +13,7 @@ from torch import nn
 
 from dali_pipes.loader import ClipLoader
 from dali_pipes.manifest import Manifest, build_manifests
+from dali_pipes.splits import videos_of_splits
 from reskd.config import ExperimentConfig, load_config
 from reskd.distributed import World, barrier
 from reskd.evaluation.evaluator import Validation
@@ -54,8 +55,8 @@ def load_stage(config: ExperimentConfig) -> ExperimentConfig:
 def build_trainer(config: ExperimentConfig, *, run: RunDirectory, world: World) -> Trainer:
     """Everything checked, wired and on its device, before the first clip is decoded."""
     _set_determinism(config, world)
+    check_labels(config)
     manifests = build_data(config, world=world, splits=("train", "val"))
-    check_labels(config, manifests)
     train = manifests["train"]
     student, teacher, loss = build_networks(config, num_classes=len(train.class_names), device=world.device)
     check_teacher_classes(config, train.class_names)
@@ -202,18 +203,19 @@ def check_teacher_classes(config: ExperimentConfig, class_names: tuple[str, ...]
         )
 
 
-def check_labels(config: ExperimentConfig, manifests: Mapping[str, Manifest]) -> None:
-    """Refuse a loss or a selection metric that is for one label a video where some have several."""
-    several = [name for name, manifest in manifests.items() if manifest.has_several_labels]
-    if not several:
+def check_labels(config: ExperimentConfig) -> None:
+    """Refuse a loss or a selection metric for one label a video where some have several; no video is opened."""
+    _, videos = videos_of_splits(config.data, config.seed, ("train", "val"), lambda message: None)
+    counts = [len(video.labels) for name in ("train", "val") for video in videos[name]]
+    if max(counts, default=1) == 1:
         return
-    where = f"some videos of the {several[0]} list have several labels"
+    where = f"{sum(count > 1 for count in counts)} of {len(counts)} videos in data.train have several labels"
     if config.loss.task == "softmax_ce":
         raise ValueError(
             f"{where}, which loss.task = softmax_ce cannot learn; set loss.task to sigmoid_bce (all labels) or "
             "random_label_ce (one of them drawn each time, as the paper's code does), or list one label a video."
         )
-    if config.training.selection_metric != "map" and "val" in manifests:
+    if config.training.selection_metric != "map" and videos["val"]:
         raise ValueError(
             f"{where}, for which there is no {config.training.selection_metric}; set training.selection_metric to map."
         )

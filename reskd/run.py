@@ -133,7 +133,7 @@ def evaluate_checkpoint(
         "config_hash": config_hash(config.resolved()),
         "trained_under": state["config_hash"],
         "manifest_hash": manifest.content_hash,
-        "protocol": describe_protocol(config, which) + (f", {scores} scores" if manifest.has_several_labels else ""),
+        "protocol": f"{describe_protocol(config, which)}, {scores} scores",
         "coverage": {"listed": manifest.num_listed, "scored": result.num_scored, "named": list(manifest.dropped)},
         "metrics": result.metrics,
         "seconds": result.seconds,

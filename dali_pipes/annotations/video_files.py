@@ -52,6 +52,8 @@ class VideoFiles:
         for name in video.names:
             wanted = PurePosixPath(name)
             found = self._by_stem.get(wanted.name)
+            if found and len(found) == 1:
+                return found
             if found:
                 labels = {_plain(label) for label in video.labels}
                 return sorted(found, key=lambda path: (*_mismatches(path, wanted, labels, video.split), path))

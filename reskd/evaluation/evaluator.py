@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dali_pipes.batch import Loader
 from reskd.distributed import World, gather_rows
-from reskd.evaluation.metrics import Scores, classification_metrics, multi_label_metrics
+from reskd.evaluation.metrics import Scores, metrics_of
 from reskd.training.precision import Precision
 
 
@@ -20,7 +20,7 @@ class Evaluation:
     """What came out, the same on every rank.
 
     Attributes:
-        metrics: see ``classification_metrics``, and for several labels a video ``multi_label_metrics``.
+        metrics: see ``metrics_of``.
         num_scored: clips that were really shown to the model; substitutes and padding are not counted.
         num_clips: clips in the loader's list.
         seconds: wall time of the pass, data included.
@@ -45,7 +45,7 @@ def evaluate(
     Args:
         model: frames_NTHWC -> RecognizerOutput.
         view: which of the batch's views the model sees.
-        scores: how several labels a video are scored.
+        scores: of the logits, for map.
     """
     was_training = model.training
     model.eval()
@@ -69,13 +69,9 @@ def evaluate(
     logits_NK, facts_N4 = logits_NK[scored], facts_N4[scored]
     order = facts_N4[:, 0].argsort(stable=True)
     logits_NK, labels_N, ids_N = logits_NK[order], facts_N4[order, 1], facts_N4[order, 2]
-    if label_sets:
-        sets_NK = gather_rows(torch.cat(label_sets), world).cpu()[scored][order]
-        metrics = multi_label_metrics(logits_NK, sets_NK, scores=scores)
-    else:
-        metrics = classification_metrics(logits_NK, labels_N)
+    sets_NK = gather_rows(torch.cat(label_sets), world).cpu()[scored][order] if label_sets else None
     return Evaluation(
-        metrics=metrics,
+        metrics=metrics_of(logits_NK, labels_N, sets_NK, scores=scores),
         num_scored=len(labels_N),
         num_clips=loader.num_clips,
         seconds=time.perf_counter() - started,

@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 from torchmetrics.functional.classification import (
     binary_average_precision,
     multiclass_accuracy,
@@ -13,6 +14,21 @@ from torchmetrics.functional.classification import (
 )
 
 Scores = Literal["softmax", "sigmoid"]
+
+
+def metrics_of(
+    logits_NK: Tensor, labels_N: Tensor, label_sets_NK: Tensor | None, *, scores: Scores
+) -> dict[str, float]:
+    """``multi_label_metrics`` where the list has several labels a video, else ``classification_metrics``.
+
+    ``scores`` holds for map in both cases, so that lists with and without a video of several labels can be compared.
+    """
+    if label_sets_NK is not None:
+        return multi_label_metrics(logits_NK, label_sets_NK, scores=scores)
+    metrics = classification_metrics(logits_NK, labels_N)
+    if scores == "sigmoid":
+        metrics |= multi_label_metrics(logits_NK, one_hot(labels_N, logits_NK.shape[1]).bool(), scores=scores)
+    return metrics
 
 
 def classification_metrics(logits_NK: Tensor, labels_N: Tensor) -> dict[str, float]:

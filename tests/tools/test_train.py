@@ -292,7 +292,9 @@ def test_several_labels_are_refused_where_the_loss_or_the_metric_is_for_one(
 ) -> None:
     config = str(write_several_labels_config(tmp_path, videos))
     assert run_tool(train.main, [config]) == 1
-    assert "which loss.task = softmax_ce cannot learn; set loss.task to sigmoid_bce" in capsys.readouterr().err
+    fault = capsys.readouterr().err
+    assert "1 of 12 videos in data.train have several labels, which loss.task = softmax_ce cannot learn; set" in fault
+    assert not (tmp_path / "scan.csv").exists()  # refused before any video is decoded
     assert run_tool(train.main, [config, "loss.task=sigmoid_bce"]) == 1
     assert "there is no top1; set training.selection_metric to map" in capsys.readouterr().err
 

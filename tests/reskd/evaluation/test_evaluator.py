@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dali_pipes.batch import PADDING_POSITION, ClipBatch, View
 from reskd.distributed import World
 from reskd.evaluation.evaluator import Evaluation, evaluate
-from reskd.evaluation.metrics import Scores, classification_metrics, multi_label_metrics
+from reskd.evaluation.metrics import Scores, classification_metrics, metrics_of, multi_label_metrics
 from reskd.outputs import RecognizerOutput
 from reskd.training.precision import Precision
 
@@ -157,6 +157,17 @@ def test_sets_of_one_label_give_the_map_of_single_labels() -> None:
     logits_NK, labels_N = torch.randn(30, 5, generator=generator), torch.arange(30) % 5
     several = multi_label_metrics(logits_NK, torch.eye(5)[labels_N].bool(), scores="softmax")
     assert several["map"] == pytest.approx(classification_metrics(logits_NK, labels_N)["map"], abs=1e-6)
+
+
+def test_a_list_without_several_labels_keeps_top1_and_has_the_map_of_the_scores_in_use() -> None:
+    generator = torch.Generator().manual_seed(3)
+    logits_NK, labels_N = torch.randn(30, 5, generator=generator), torch.arange(30) % 5
+    softmax = metrics_of(logits_NK, labels_N, None, scores="softmax")
+    sigmoid = metrics_of(logits_NK, labels_N, None, scores="sigmoid")
+    sets_NK = torch.eye(5)[labels_N].bool()
+    assert softmax == classification_metrics(logits_NK, labels_N)
+    assert sigmoid == {**softmax, **multi_label_metrics(logits_NK, sets_NK, scores="sigmoid")}
+    assert sigmoid["map"] != softmax["map"]
 
 
 def test_no_clip_scored_is_an_error_for_several_labels_too() -> None:
