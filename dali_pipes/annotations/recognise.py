@@ -27,11 +27,11 @@ def describe_file(path: Path) -> str:
     for magic, archive in _ARCHIVES.items():
         if start.startswith(magic):
             return f"{archive}; unpack it and give the files in it"
-    if not start.strip():
-        return "an empty file"
     if b"\0" in start:
         return "a file that is not text"
     text = start.decode("utf-8-sig", errors="replace").strip()
+    if not text:
+        return "an empty file"
     if text.lower().startswith(("<!doctype", "<html")):
         return "a web page, as a failed download leaves it"
     return _describe_json(path) if text.startswith(("{", "[")) else _describe_lines(text.splitlines())

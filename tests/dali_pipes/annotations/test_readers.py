@@ -188,6 +188,7 @@ def test_a_broken_or_wrong_file_is_refused_with_what_it_looks_like(
         (b"PK\x03\x04\xff\xfe", "found a zip archive; unpack it"),
         (b"\x1f\x8b\x08\xff", "found a gzip archive"),
         (b"\xff\x00\xfe", "found a file that is not text"),
+        (b"\xef\xbb\xbf\n", "found an empty file"),
         (None, "found nothing"),
     ],
 )
