@@ -2,9 +2,9 @@
 
 The data set is sent on request, and no copy was at hand: both forms below are known from code that reads them.
 - The release: materials/FCVID_VideoName_TrainTestSplit.txt, lines "name train" or "name test", where a name may have
-  folders and a suffix; materials/FCVID_Label.txt, for each of these lines a line of 239 zeros and ones. Source: the
-  class FCVID in the public loaders of Goulas and Gkalelis (ViGAT and its predecessors, ITI-CERTH). Which file names the
-  classes is not known: give any list with one name a line, else the classes are called 0 to 238.
+  folders and a suffix; materials/FCVID_Label.txt, for each of these lines a line of 239 zeros and ones. Source:
+  fcvid.py of github.com/bmezaris/ObjectGraphs. Which file names the classes is not known: give any list with one name a
+  line, else the classes are called 0 to 238.
 - AR-Net's fcvid_train_split.txt and fcvid_val_split.txt, lines "path,frames,class[,class...]", and classInd.txt, one
   name a line. Source: ops/dataset.py and ops/dataset_config.py of github.com/mengyuest/AR-Net.
 """
