@@ -3,8 +3,8 @@
 {"version": ..., "taxonomy": [...], "database": {id: {"subset": "training" | "validation" | "testing", "annotations":
 [{"segment": [start, end], "label": name}, ...], ...}}}; files are v_<id> with any suffix. The subset "testing" has no
 annotations. Source: Evaluation/eval_classification.py of github.com/activitynet/ActivityNet; the file itself was not at
-hand, and v_<id> is what public loaders look for. That code numbers classes as they occur, so there is no official order;
-here they are sorted.
+hand, and v_<id> is what public loaders look for. That code numbers classes as they occur, so there is no official
+order; here they are sorted.
 """
 
 from __future__ import annotations
