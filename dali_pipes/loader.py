@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from dali_pipes.batch import PADDING_POSITION, ClipBatch, View
+from dali_pipes.batch import PADDING_POSITION, ClipBatch, View, label_sets_of
 from dali_pipes.clip_reader import BY_DALI, FELL_BACK, ClipReader
 from dali_pipes.config import DataConfig
 from dali_pipes.faults import FaultLog
@@ -286,7 +286,8 @@ class ClipLoader:
                 valid_NT[:, frames].to(self._device, non_blocking=True),
             )
         position_N = torch.where(about[:, PADDING] == 1, PADDING_POSITION, about[:, POSITION])
-        return ClipBatch(views, about[:, LABEL], about[:, ROW], position_N, about[:, ATTEMPT] > 0).to(
+        label_sets = label_sets_of(self._manifest, about[:, ROW])
+        return ClipBatch(views, about[:, LABEL], about[:, ROW], position_N, about[:, ATTEMPT] > 0, label_sets).to(
             self._device, non_blocking=True
         )
 

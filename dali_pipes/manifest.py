@@ -9,24 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dali_pipes.facts import FileFacts, PacketPlace
 from dali_pipes.lists import LabelledVideo
-from dali_pipes.scan import scan
-from dali_pipes.splits import videos_of_splits
-
-if TYPE_CHECKING:
-    from dali_pipes.config import DataConfig
 
 SCHEMA_VERSION = 2
-# More videos in the largest class than this many times the smallest one's: said aloud.
-_IMBALANCE_TO_NAME = 1.5
 
 
 _ROW = np.dtype(
@@ -47,6 +39,7 @@ _ROW = np.dtype(
         ("file_size", "<i8"),
         ("mtime_ns", "<i8"),
         ("path_end", "<i8"),
+        ("label_end", "<i8"),
         ("part", "<i2"),  # number of the file with the packet index; -1: none
         ("packets_at", "<i8"),
         ("stub_at", "<i8"),
@@ -79,6 +72,7 @@ class Manifest:
         class_names: in the order of the labels.
         rows: structured array (M,) of type ``_ROW``.
         path_bytes: uint8, all paths end to end.
+        label_numbers: int32, all labels of all rows end to end.
         num_listed: videos in the list, dropped ones included.
         dropped: (path, reason) of listed videos that give not one frame.
         parts: the files with packet indexes; they stay where the scan put them.
@@ -88,6 +82,7 @@ class Manifest:
     class_names: tuple[str, ...]
     rows: np.ndarray
     path_bytes: np.ndarray
+    label_numbers: np.ndarray
     num_listed: int
     dropped: tuple[tuple[str, str], ...] = ()
     parts: tuple[Path, ...] = ()
@@ -110,18 +105,20 @@ class Manifest:
             )
         names = [os.fsencode(video.path) for video in usable]
         ends = np.cumsum([len(name) for name in names])
+        label_ends = np.cumsum([len(video.labels) for video in usable])
+        label_numbers = np.array([label for video in usable for label in video.labels], np.int32)
         all_facts = [facts[root / video.path] for video in usable]
         parts = {place.part: None for place in (found.packets for found in all_facts) if place}
         number_of = {part: number for number, part in enumerate(parts)}
         rows = np.array(
             [
-                _to_row(video.label, found, end, number_of)
-                for video, found, end in zip(usable, all_facts, ends.tolist(), strict=True)
+                _to_row(video.label, found, end, label_end, number_of)
+                for video, found, end, label_end in zip(usable, all_facts, ends, label_ends, strict=True)
             ],
             _ROW,
         )
         path_bytes = np.frombuffer(b"".join(names), np.uint8)
-        return Manifest(root, tuple(class_names), rows, path_bytes, len(videos), dropped, tuple(parts))
+        return Manifest(root, tuple(class_names), rows, path_bytes, label_numbers, len(videos), dropped, tuple(parts))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -159,24 +156,45 @@ class Manifest:
             return None
         return PacketPlace(self.parts[r["part"]], int(r["packets_at"]), int(r["stub_at"]), int(r["stub_size"]))
 
+    @property
+    def has_several_labels(self) -> bool:
+        """Whether any video has more than one label."""
+        return len(self.label_numbers) > len(self.rows)
+
+    def labels(self, number: int) -> np.ndarray:
+        """int32, all labels of a row; the first is its ``label``."""
+        start = self.rows["label_end"][number - 1] if number else 0
+        return self.label_numbers[start : self.rows["label_end"][number]]
+
+    def label_sets(self, numbers: Sequence[int]) -> np.ndarray:
+        """bool (len(numbers), K), True at each of a row's labels."""
+        sets = np.zeros((len(numbers), len(self.class_names)), bool)
+        for place, number in enumerate(numbers):
+            sets[place, self.labels(number)] = True
+        return sets
+
     def class_counts(self) -> np.ndarray:
-        """int64 (K,): usable videos of each class."""
-        return np.bincount(self.rows["label"], minlength=len(self.class_names))
+        """int64 (K,): usable videos of each class; one of several labels counts under each."""
+        return np.bincount(self.label_numbers, minlength=len(self.class_names))
 
     @property
     def content_hash(self) -> str:
         """sha256 over paths, labels, frame counts and file sizes; the same on another machine with the same data."""
         digest = hashlib.sha256(self.path_bytes.tobytes())
-        for name in ("path_end", "label", "num_frames", "file_size"):
-            digest.update(np.ascontiguousarray(self.rows[name]).tobytes())
-        digest.update("\n".join(self.class_names).encode())
+        ends, *facts = (self.rows[name] for name in ("path_end", "num_frames", "file_size"))
+        # Where each video has one label, where its labels end says nothing.
+        label_ends = [self.rows["label_end"]] if self.has_several_labels else []
+        for column in (ends, self.label_numbers, *facts, *label_ends):
+            digest.update(np.ascontiguousarray(column).tobytes())
+        digest.update(os.fsencode("\n".join(self.class_names)))
         return digest.hexdigest()
 
     def save(self, folder: Path) -> None:
-        """Write rows.npy, paths.npy and manifest.json into ``folder``, which is made."""
+        """Write rows.npy, paths.npy, labels.npy and manifest.json into ``folder``, which is made."""
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / "rows.npy", self.rows)
         np.save(folder / "paths.npy", self.path_bytes)
+        np.save(folder / "labels.npy", self.label_numbers)
         about = {
             "schema_version": SCHEMA_VERSION,
             "root": str(self.root.resolve()),
@@ -208,74 +226,16 @@ class Manifest:
             tuple(about["class_names"]),
             np.load(folder / "rows.npy", mmap_mode="r"),
             np.load(folder / "paths.npy", mmap_mode="r"),
+            np.load(folder / "labels.npy", mmap_mode="r"),
             about["num_listed"],
             tuple((path, reason) for path, reason in about["dropped"]),
             tuple(Path(part) for part in about["parts"]),
         )
 
 
-def build_manifests(
-    config: DataConfig,
-    *,
-    seed: int,
-    splits: Sequence[str] = ("train", "val"),
-    on_message: Callable[[str], None] = lambda message: None,
-    num_workers: int = 2,
-) -> dict[str, Manifest]:
-    """Manifests of the asked splits ("train", "val", "test"). Files not in the scan cache are decoded once.
-
-    The test list is opened only where "test" is asked for. ``val`` is held out of the training list by group, as is
-    ``test`` where ``test_fraction`` says so; a split that the config leaves empty (val_fraction 0) is left out of the
-    answer when it is "val".
-
-    Args:
-        seed: of the split into groups.
-        on_message: called with one sentence for each dropped or cut file and for class imbalance.
-        num_workers: processes of the scan.
-
-    Raises:
-        ValueError: a list, label, group or file that is not as expected, or "test" where the config has no test list.
-    """
-    class_names, videos = videos_of_splits(config, seed, splits, on_message)
-    wanted = [config.root / video.path for name in splits for video in videos.get(name, [])]
-    _check_present(wanted, config.root)
-    facts = scan(wanted, root=config.root, store=config.scan_cache, num_workers=num_workers)
-    manifests = {}
-    for name in splits:
-        if not videos.get(name):
-            continue
-        manifests[name] = Manifest.from_facts(config.root, class_names, videos[name], facts)
-        for video in videos[name]:
-            health = facts[config.root / video.path].health
-            if health != "ok":
-                on_message(f"{name}: {video.path}: {health}")
-        _name_imbalance(name, manifests[name], on_message)
-    return manifests
-
-
-def _check_present(paths: Sequence[Path], root: Path) -> None:
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        raise ValueError(
-            f"expected the {len(paths)} listed videos under {root}, found {len(missing)} of them missing; the first is "
-            f"{missing[0].relative_to(root) if missing[0].is_relative_to(root) else missing[0]}; check data.root."
-        )
-
-
-def _name_imbalance(split: str, manifest: Manifest, on_message: Callable[[str], None]) -> None:
-    counts = manifest.class_counts()
-    empty = [name for name, count in zip(manifest.class_names, counts, strict=True) if count == 0]
-    if empty:
-        on_message(f"{split}: no usable video of {len(empty)} classes: {', '.join(empty[:10])}")
-    low, high = counts.argmin(), counts.argmax()
-    if not empty and counts[high] > _IMBALANCE_TO_NAME * counts[low]:
-        on_message(
-            f"{split}: classes are unequal, from {counts[low]} ({manifest.class_names[low]}) to {counts[high]} "
-            f"({manifest.class_names[high]}) videos"
-        )
-
-
-def _to_row(label: int, facts: FileFacts, path_end: int, number_of: dict[Path, int]) -> tuple[object, ...]:
+def _to_row(
+    label: int, facts: FileFacts, path_end: int, label_end: int, number_of: dict[Path, int]
+) -> tuple[object, ...]:
     place = facts.packets
     return (
         label,
@@ -294,5 +254,6 @@ def _to_row(label: int, facts: FileFacts, path_end: int, number_of: dict[Path, i
         facts.file_size,
         facts.mtime_ns,
         path_end,
+        label_end,
         *((number_of[place.part], *place[1:]) if place else (-1, -1, -1, 0)),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -97,4 +98,4 @@ def _hold_out(sizes: dict[str, int], fraction: float, seed: int, label: int) -> 
 
 
 def _name_hash(name: str) -> int:
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
+    return int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8], "little")

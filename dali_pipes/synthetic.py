@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from dali_pipes.batch import PADDING_POSITION, ClipBatch, View
+from dali_pipes.batch import PADDING_POSITION, ClipBatch, View, label_sets_of
 from dali_pipes.config import DataConfig
 from dali_pipes.facts import FileFacts
 from dali_pipes.hashing import uniform
@@ -35,6 +35,7 @@ class SyntheticLoader:
         num_classes: K.
         config: sampling and views are used.
         views, mode, batch_size, global_batch_size, rank, world_size, seed, first_batch, device, grid: as in ClipLoader.
+        labels_per_clip: row r also has the classes r + 1, r + 2, ... mod K, so many in all, at most K.
 
     Raises:
         ValueError: sizes or names that do not fit.
@@ -56,6 +57,7 @@ class SyntheticLoader:
         first_batch: int = 0,
         device: torch.device | str = "cpu",
         grid: ViewGrid = ONE_VIEW,
+        labels_per_clip: int = 1,
     ) -> None:
         check_view_names(views, config)
         self._config = config
@@ -66,7 +68,7 @@ class SyntheticLoader:
         )
         self._order.check(num_clips)
         self._rules = rules_from_config(config.sampling, view_size=first_view_size(config), mode=mode, grid=grid)
-        self._chooser = ClipChooser(_manifest(num_clips, num_classes), self._rules, self._order)
+        self._chooser = ClipChooser(_manifest(num_clips, num_classes, labels_per_clip), self._rules, self._order)
         self._iteration = 0
 
     @property
@@ -111,6 +113,7 @@ class SyntheticLoader:
             rows_N,
             torch.tensor(positions),
             torch.zeros(len(plans), dtype=torch.bool),
+            label_sets_of(self._chooser.manifest, rows_N),
         ).to(self._device)
 
     def _view(self, name: str, plans: Sequence[ClipPlan]) -> View:
@@ -138,11 +141,18 @@ class SyntheticLoader:
         return np.clip(64 + 64 * background + 96 * (colour - 0.5) * (1 + wave), 0, 255).astype(np.uint8)
 
 
-def _manifest(num_clips: int, num_classes: int) -> Manifest:
+def _manifest(num_clips: int, num_classes: int, labels_per_clip: int) -> Manifest:
     if num_classes < 1:
         raise ValueError(f"num_classes: expected at least 1, found {num_classes}.")
+    if not 1 <= labels_per_clip <= num_classes:
+        raise ValueError(
+            f"labels_per_clip: expected 1 to {num_classes}, the number of classes, found {labels_per_clip}."
+        )
     root = Path("synthetic")
-    videos = [LabelledVideo(f"{row}", row % num_classes, f"{row}") for row in range(num_clips)]
+    videos = [
+        LabelledVideo(f"{row}", tuple((row + more) % num_classes for more in range(labels_per_clip)), f"{row}")
+        for row in range(num_clips)
+    ]
     facts = FileFacts(
         _NUM_FRAMES, _NUM_FRAMES, _WIDTH, _HEIGHT, 0, "computed", "rgb24", "untagged", "untagged", 0, 0, "ok"
     )

@@ -19,6 +19,7 @@ from reskd.build import (
     build_evaluated_model,
     build_trainer,
     load_stage,
+    scores_of,
     view_shapes,
 )
 from reskd.config import ExperimentConfig
@@ -109,6 +110,7 @@ def evaluate_checkpoint(
     """
     state = load_checkpoint(checkpoint)
     manifest = build_data(config, world=world, splits=(split,))[split]
+    scores = scores_of(config, which)
     if list(manifest.class_names) != state["class_names"]:
         raise ValueError(
             f"{checkpoint} knows the classes {state['class_names'][:3]}..., the lists have "
@@ -122,7 +124,15 @@ def evaluate_checkpoint(
     precision = Precision(config.training.precision, world.device)
     try:
         log.info(loader.describe_ways_in())
-        result = evaluate(model, loader, view=which, world=world, precision=precision, average=sampling.average_views)
+        result = evaluate(
+            model,
+            loader,
+            view=which,
+            world=world,
+            precision=precision,
+            average=sampling.average_views,
+            scores=scores,
+        )
     finally:
         loader.close()
     return {
@@ -134,7 +144,7 @@ def evaluate_checkpoint(
         "config_hash": config_hash(config.resolved()),
         "trained_under": state["config_hash"],
         "manifest_hash": manifest.content_hash,
-        "protocol": describe_protocol(config, which),
+        "protocol": f"{describe_protocol(config, which)}, {scores} scores",
         "views": {"clips": grid.num_clips, "crops": grid.num_crops, "average": sampling.average_views},
         "coverage": {"listed": manifest.num_listed, "scored": result.num_scored, "named": list(manifest.dropped)},
         "metrics": result.metrics,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dali_pipes.batch import Loader
 from dali_pipes.config import Averaging
 from reskd.distributed import World, gather_rows
-from reskd.evaluation.metrics import classification_metrics
+from reskd.evaluation.metrics import Scores, metrics_of
 from reskd.evaluation.multi_view import average_views, rows_of_whole_videos
 from reskd.training.precision import Precision
 
@@ -23,7 +23,7 @@ class Evaluation:
     """What came out, the same on every rank.
 
     Attributes:
-        metrics: see ``classification_metrics``.
+        metrics: see ``metrics_of``.
         num_scored: videos all of whose views were really shown to the model; substitutes are not counted.
         num_clips: videos in the loader's list.
         seconds: wall time of the pass, data included.
@@ -49,6 +49,7 @@ def evaluate(
     world: World,
     precision: Precision,
     average: Averaging = "probabilities",
+    scores: Scores = "softmax",
 ) -> Evaluation:
     """One pass of ``loader`` through ``model`` in eval mode; the model's mode is restored.
 
@@ -56,11 +57,12 @@ def evaluate(
         model: frames_NTHWC -> RecognizerOutput.
         view: which of the batch's views, "student" or "teacher", the model sees.
         average: what is averaged over the loader's clips and crops of a video.
+        scores: of the logits, for map.
     """
     was_training = model.training
     model.eval()
     started = time.perf_counter()
-    logits, facts = [], []
+    logits, facts, label_sets = [], [], []
     try:
         for batch in loader:
             batch = batch.to(world.device, non_blocking=True)
@@ -69,6 +71,8 @@ def evaluate(
             logits.append(output.logits_NK.float())
             counts = ~(batch.padding_N | batch.substituted_N)
             facts.append(torch.stack([batch.positions_N, batch.labels_N, batch.ids_N, counts.long()], dim=1))
+            if batch.label_sets_NK is not None:
+                label_sets.append(batch.label_sets_NK)
     finally:
         model.train(was_training)
     logits_RK = gather_rows(torch.cat(logits), world).cpu()
@@ -76,10 +80,11 @@ def evaluate(
     shown_R = facts_R4[:, 3].bool()
     logits_RK, facts_R4 = logits_RK[shown_R], facts_R4[shown_R]
     rows_NV = rows_of_whole_videos(facts_R4[:, 0], loader.num_views)
-    logits_NK = average_views(logits_RK[rows_NV], average)
+    logits_NK = average_views(logits_RK[rows_NV], average, scores)
     labels_N, ids_N = facts_R4[rows_NV[:, 0], 1], facts_R4[rows_NV[:, 0], 2]
+    sets_NK = gather_rows(torch.cat(label_sets), world).cpu()[shown_R][rows_NV[:, 0]] if label_sets else None
     return Evaluation(
-        metrics=classification_metrics(logits_NK, labels_N),
+        metrics=metrics_of(logits_NK, labels_N, sets_NK, scores=scores),
         num_scored=len(labels_N),
         num_clips=loader.num_clips,
         seconds=time.perf_counter() - started,
@@ -93,10 +98,19 @@ class Validation:
     """``evaluate`` bound to a list: what the trainer calls between epochs. Closing it ends the loader's workers."""
 
     def __init__(
-        self, loader: Loader, *, view: str, world: World, precision: Precision, average: Averaging = "probabilities"
+        self,
+        loader: Loader,
+        *,
+        view: str,
+        world: World,
+        precision: Precision,
+        average: Averaging = "probabilities",
+        scores: Scores = "softmax",
     ) -> None:
         self._loader = loader
-        self._evaluate = partial(evaluate, loader=loader, view=view, world=world, precision=precision, average=average)
+        self._evaluate = partial(
+            evaluate, loader=loader, view=view, world=world, precision=precision, average=average, scores=scores
+        )
 
     def __call__(self, model: nn.Module) -> Mapping[str, float]:
         return self._evaluate(model).metrics

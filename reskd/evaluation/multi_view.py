@@ -9,8 +9,10 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from dali_pipes.config import Averaging
+from reskd.evaluation.metrics import Scores
 
 
 def rows_of_whole_videos(positions_R: Tensor, num_views: int) -> Tensor:
@@ -27,15 +29,18 @@ def rows_of_whole_videos(positions_R: Tensor, num_views: int) -> Tensor:
     return order_R[is_whole_R].view(-1, num_views)
 
 
-def average_views(logits_NVK: Tensor, average: Averaging) -> Tensor:
-    """float32 (N, K): logits whose softmax is the score of the video.
+def average_views(logits_NVK: Tensor, average: Averaging, scores: Scores = "softmax") -> Tensor:
+    """float32 (N, K): logits whose softmax (or sigmoid) is the score of the video.
 
-    ``logits`` is the mean of the logits, ``probabilities`` the logarithm of the mean of the softmax scores. The logits
-    of one view are returned as they are.
+    ``logits`` is the mean of the logits; ``probabilities`` what gives the mean of the scores: its logarithm for
+    softmax, the logarithm of its odds for sigmoid. The logits of one view are returned as they are.
     """
     num_views = logits_NVK.shape[1]
     if num_views == 1:
         return logits_NVK[:, 0]
     if average == "logits":
         return logits_NVK.mean(dim=1)
-    return logits_NVK.log_softmax(dim=2).logsumexp(dim=1) - math.log(num_views)
+    if scores == "softmax":
+        return logits_NVK.log_softmax(dim=2).logsumexp(dim=1) - math.log(num_views)
+    # The odds from both sums, as 1 - mean would round to zero.
+    return logsigmoid(logits_NVK).logsumexp(dim=1) - logsigmoid(-logits_NVK).logsumexp(dim=1)

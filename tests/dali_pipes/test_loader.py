@@ -15,10 +15,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from dali_pipes.batch import PADDING_POSITION, ClipBatch
+from dali_pipes.build_manifests import build_manifests
 from dali_pipes.config import DataConfig
 from dali_pipes.host_decode import Window, decode_frames
 from dali_pipes.loader import ClipLoader
-from dali_pipes.manifest import Manifest, build_manifests
+from dali_pipes.manifest import Manifest
 from dali_pipes.sampling import epoch_order, plan_clip
 from dali_pipes.sampling_rules import ViewGrid, rules_from_config
 from tests.conftest import HEIGHT, WIDTH, read_number
@@ -246,6 +247,25 @@ def test_a_looped_clip_of_a_short_video_shows_the_announced_frames_in_both_ways_
     for clip in batch.views["student"].data_NTHWC.numpy():
         assert [read_number(frame)[0] for frame in clip] == [0, 10, 20, 6, 16]
     assert batch.views["student"].valid_NT.tolist() == [[True, True, True, False, False]] * 6
+
+
+def test_several_labels_follow_the_clip_that_is_shown_also_in_padding_and_substitutes(
+    mixed_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(mixed_folder, tmp_path, dirs_exist_ok=True)
+    lines = ["h264/00.mp4,a|c", "h264/01.mp4,b", "mjpeg/00.avi,c|b", "mjpeg/01.avi,a"]
+    (tmp_path / "list.csv").write_text("path,label\n" + "\n".join(lines))
+    config = make_config(tmp_path).model_copy(update={"train": Path("list.csv")})
+    manifest = make_manifest(config)
+    (tmp_path / "h264" / "01.mp4").write_bytes(b"gone")
+    shown = take(ClipLoader(manifest, config, views=("student",), mode="eval", batch_size=3), 2)
+    sets = {0: [0, 2], 1: [1], 2: [1, 2], 3: [0]}
+    for batch in shown:
+        assert batch.label_sets_NK is not None
+        found = [labels.nonzero().flatten().tolist() for labels in batch.label_sets_NK]
+        assert found == [sets[row] for row in batch.ids_N.tolist()]
+    assert shown[0].substituted_N.tolist() == [False, True, False]
+    assert shown[1].padding_N.tolist() == [False, True, True]
 
 
 def test_a_file_that_went_bad_is_replaced_and_flagged_the_same_way_each_time(

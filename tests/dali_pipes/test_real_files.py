@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dali_pipes.build_manifests import build_manifests
 from dali_pipes.config import DataConfig
 from dali_pipes.facts import FileFacts
 from dali_pipes.host_decode import Window, decode_frames
-from dali_pipes.manifest import build_manifests
 from dali_pipes.scan import scan
 from tests.conftest import SHARED_DATA
 

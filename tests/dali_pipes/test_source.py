@@ -76,7 +76,7 @@ def test_an_evaluation_of_several_views_shows_each_of_each_video_and_then_paddin
 ) -> None:
     config = make_config(make_folder(CODECS, num_frames=24))
     rules = rules_from_config(config.sampling, view_size=(96, 96), mode="eval", grid=ViewGrid(2, 3))
-    source = make_source(order=ReadingOrder("eval", 0, 4, 4), rules=rules, forced="host")
+    source = make_source(order=ReadingOrder("eval", 0, 4, 4), rules=rules, reader=ClipReader("cpu", "host"))
     samples = [_call(source, iteration, place) for iteration in range(5) for place in range(4)]
     assert [int(s.about[POSITION]) for s in samples] == list(range(20))
     assert [int(s.about[ROW]) for s in samples] == [0] * 6 + [1] * 6 + [2] * 6 + [0] * 2

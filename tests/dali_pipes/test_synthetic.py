@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import Any
 
@@ -92,3 +93,26 @@ def test_no_clip_is_refused() -> None:
         SyntheticLoader(0, 3, CONFIG, views=("student",), mode="train", batch_size=1)
     with pytest.raises(ValueError, match="num_classes: expected at least 1, found 0"):
         SyntheticLoader(3, 0, CONFIG, views=("student",), mode="train", batch_size=1)
+
+
+def test_several_labels_a_clip_come_as_sets_and_go_where_the_batch_goes() -> None:
+    batch = next(iter(_loader(labels_per_clip=2))).to("cpu")
+    assert batch.label_sets_NK is not None and batch.targets is batch.label_sets_NK
+    expected = [{row % 3, (row + 1) % 3} for row in batch.ids_N.tolist()]
+    assert [set(labels.nonzero().flatten().tolist()) for labels in batch.label_sets_NK] == expected
+    assert batch.to("meta").label_sets_NK.device.type == "meta"
+    alone = next(iter(_loader()))
+    assert alone.label_sets_NK is None and alone.targets is alone.labels_N
+
+
+def test_more_labels_than_classes_are_refused() -> None:
+    with pytest.raises(ValueError, match="labels_per_clip: expected 1 to 3, the number of classes, found 4"):
+        _loader(labels_per_clip=4)
+
+
+def test_label_sets_of_another_number_of_clips_are_refused() -> None:
+    batch = next(iter(_loader()))
+    with pytest.raises(ValueError, match="'label_sets_NK': 3"):
+        dataclasses.replace(batch, label_sets_NK=torch.zeros(3, 3, dtype=torch.bool))
+    with pytest.raises(TypeError, match=r"label_sets_NK: expected torch.bool, found torch.int64"):
+        dataclasses.replace(batch, label_sets_NK=torch.zeros(4, 3, dtype=torch.int64))

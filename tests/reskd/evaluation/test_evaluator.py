@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dali_pipes.batch import PADDING_POSITION, ClipBatch, View
 from reskd.distributed import World
 from reskd.evaluation.evaluator import Evaluation, evaluate
-from reskd.evaluation.metrics import classification_metrics
+from reskd.evaluation.metrics import Scores, classification_metrics, metrics_of, multi_label_metrics
 from reskd.outputs import RecognizerOutput
 from reskd.training.precision import Precision
 
@@ -35,8 +35,9 @@ class ListLoader:
 
     num_clips = NUM_CLIPS
 
-    def __init__(self, world: World, num_views: int = 1, batch_size: int = 2) -> None:
+    def __init__(self, world: World, num_views: int = 1, batch_size: int = 2, *, several_labels: bool = False) -> None:
         self.world, self.num_views, self.batch_size = world, num_views, batch_size
+        self.several_labels = several_labels
 
     def __iter__(self) -> Iterator[ClipBatch]:
         num_positions = NUM_CLIPS * self.num_views
@@ -53,7 +54,15 @@ class ListLoader:
                 rows_N,
                 torch.where(places < num_positions, places, PADDING_POSITION),
                 (rows_N == 5) & (views_N == self.num_views - 1),
+                self.label_sets(rows_N) if self.several_labels else None,
             )
+
+    @staticmethod
+    def label_sets(rows_N: Tensor) -> Tensor:
+        """Each clip's class, and class 0 for all."""
+        sets_NK = nn.functional.one_hot(rows_N % NUM_CLASSES, NUM_CLASSES).bool()
+        sets_NK[:, 0] = True
+        return sets_NK
 
     def close(self) -> None: ...
 
@@ -61,16 +70,20 @@ class ListLoader:
 ALONE = World(0, 1, torch.device("cpu"))
 
 
-def run(world: World, num_views: int = 1, batch_size: int = 2, **options: Any) -> Evaluation:
-    loader = ListLoader(world, num_views, batch_size)
+def run(
+    world: World, num_views: int = 1, batch_size: int = 2, *, several_labels: bool = False, **options: Any
+) -> Evaluation:
+    loader = ListLoader(world, num_views, batch_size, several_labels=several_labels)
     precision = Precision("fp32", torch.device("cpu"))
     return evaluate(PixelReader().train(), loader, view="student", world=world, precision=precision, **options)
 
 
 def run_rank(rank: int, size: int, folder: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/join", rank=rank, world_size=size)
-    results = [run(World(rank, size, torch.device("cpu")), num_views) for num_views in (1, 3)]
-    torch.save([(r.metrics, r.num_scored, r.logits_NK, r.ids_N) for r in results], folder / f"{rank}.pt")
+    world = World(rank, size, torch.device("cpu"))
+    results = [run(world, num_views) for num_views in (1, 3)]
+    several = run(world, several_labels=True).metrics
+    torch.save(([(r.metrics, r.num_scored, r.logits_NK, r.ids_N) for r in results], several), folder / f"{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -108,7 +121,9 @@ def test_two_and_three_processes_give_the_result_of_one(tmp_path: Path) -> None:
         folder.mkdir()
         mp.spawn(run_rank, args=(size, folder), nprocs=size)
         for rank in range(size):
-            for result, expected in zip(torch.load(folder / f"{rank}.pt"), alone, strict=True):
+            results, several = torch.load(folder / f"{rank}.pt")
+            assert several == run(ALONE, several_labels=True).metrics
+            for result, expected in zip(results, alone, strict=True):
                 metrics, num_scored, logits_NK, ids_N = result
                 assert metrics == expected.metrics
                 assert num_scored == expected.num_scored
@@ -136,3 +151,55 @@ def test_metrics_of_a_small_table() -> None:
 def test_no_clip_scored_is_an_error() -> None:
     with pytest.raises(ValueError, match="expected at least one scored clip, found none"):
         classification_metrics(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64))
+
+
+def test_several_labels_a_clip_give_map_alone_without_padding_and_substitutes() -> None:
+    result = run(World(0, 1, torch.device("cpu")), several_labels=True)
+    # Scored: clips 0 1 2 3 4 6, answers 0 1 2 0 1 1. Each has label 0, and clips 1 4 and 2 theirs; clip 6 is no 1.
+    assert list(result.metrics) == ["map"]
+    assert result.metrics["map"] == pytest.approx((1 + 2 / 3 + 1) / 3)
+
+
+@pytest.mark.parametrize("scores", ["softmax", "sigmoid"])
+def test_map_is_the_mean_of_average_precisions_by_hand_over_classes_that_occur(scores: Scores) -> None:
+    generator = torch.Generator().manual_seed(1)
+    logits_NK = torch.randn(40, 7, generator=generator) * 3
+    sets_NK = torch.rand(40, 7, generator=generator) < 0.3
+    sets_NK[:, 4] = False
+    scores_NK = logits_NK.double().softmax(1) if scores == "softmax" else logits_NK.double().sigmoid()
+    by_hand = []
+    for k in (0, 1, 2, 3, 5, 6):
+        hits_N = sets_NK[scores_NK[:, k].argsort(descending=True), k].double()
+        precision_N = hits_N.cumsum(0) / torch.arange(1, 41)
+        by_hand.append((precision_N[hits_N.bool()].sum() / hits_N.sum()).item())
+    found = multi_label_metrics(logits_NK, sets_NK, scores=scores)["map"]
+    assert found == pytest.approx(sum(by_hand) / 6, abs=1e-6)
+
+
+def test_sigmoid_scores_of_large_logits_keep_their_order() -> None:
+    logits_NK = torch.tensor([[20.0], [22.0], [24.0], [-1.0]])  # and one class alone is no special case
+    sets_NK = torch.tensor([[False], [True], [True], [False]])
+    assert multi_label_metrics(logits_NK, sets_NK, scores="sigmoid")["map"] == pytest.approx(1.0)
+
+
+def test_sets_of_one_label_give_the_map_of_single_labels() -> None:
+    generator = torch.Generator().manual_seed(2)
+    logits_NK, labels_N = torch.randn(30, 5, generator=generator), torch.arange(30) % 5
+    several = multi_label_metrics(logits_NK, torch.eye(5)[labels_N].bool(), scores="softmax")
+    assert several["map"] == pytest.approx(classification_metrics(logits_NK, labels_N)["map"], abs=1e-6)
+
+
+def test_a_list_without_several_labels_keeps_top1_and_has_the_map_of_the_scores_in_use() -> None:
+    generator = torch.Generator().manual_seed(3)
+    logits_NK, labels_N = torch.randn(30, 5, generator=generator), torch.arange(30) % 5
+    softmax = metrics_of(logits_NK, labels_N, None, scores="softmax")
+    sigmoid = metrics_of(logits_NK, labels_N, None, scores="sigmoid")
+    sets_NK = torch.eye(5)[labels_N].bool()
+    assert softmax == classification_metrics(logits_NK, labels_N)
+    assert sigmoid == {**softmax, **multi_label_metrics(logits_NK, sets_NK, scores="sigmoid")}
+    assert sigmoid["map"] != softmax["map"]
+
+
+def test_no_clip_scored_is_an_error_for_several_labels_too() -> None:
+    with pytest.raises(ValueError, match="expected at least one scored clip, found none"):
+        multi_label_metrics(torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.bool), scores="softmax")
