@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dali_pipes.manifest import Manifest
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # More videos in the largest class than this many times the smallest one's: said aloud.
 _IMBALANCE_TO_NAME = 1.5
+_SAY_EVERY_S = 20.0
 
 
 def build_manifests(
@@ -40,28 +41,43 @@ def build_manifests(
         ValueError: a list, label, group or file that is not as expected, or "test" where the config has no test list.
     """
     class_names, videos = videos_of_splits(config, seed, splits, on_message)
-    wanted = [config.root / video.path for name in splits for video in videos.get(name, [])]
-    _check_present(wanted, config.root)
-    facts = scan(wanted, root=config.root, store=config.scan_cache, num_workers=num_workers)
+    wanted = [video.path for name in splits for video in videos.get(name, [])]
+    facts = scan(
+        wanted,
+        root=config.root,
+        store=config.scan_cache,
+        num_workers=num_workers,
+        decode=config.scan == "decode",
+        on_progress=_Progress(on_message),
+    )
     manifests = {}
     for name in splits:
         if not videos.get(name):
             continue
         manifests[name] = Manifest.from_facts(config.root, class_names, videos[name], facts)
         for video in videos[name]:
-            health = facts[config.root / video.path].health
+            health = facts[video.path].health
             if health != "ok":
                 on_message(f"{name}: {video.path}: {health}")
         _name_imbalance(name, manifests[name], on_message)
     return manifests
 
 
-def _check_present(paths: Sequence[Path], root: Path) -> None:
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        raise ValueError(
-            f"expected the {len(paths)} listed videos under {root}, found {len(missing)} of them missing; the first is "
-            f"{missing[0].relative_to(root) if missing[0].is_relative_to(root) else missing[0]}; check data.root."
+class _Progress:
+    """Says now and then how far the scan is; a short one goes by in silence."""
+
+    def __init__(self, on_message: Callable[[str], None]) -> None:
+        self._on_message = on_message
+        self._started = self._said = time.monotonic()
+
+    def __call__(self, done: int, total: int, num_bytes: int) -> None:
+        now = time.monotonic()
+        if now - self._said < _SAY_EVERY_S:
+            return
+        self._said = now
+        rate = done / (now - self._started)
+        self._on_message(
+            f"looked into {done} of {total} files, {rate:.1f} a second, about {(total - done) / rate / 60:.0f} min left"
         )
 
 
