@@ -71,11 +71,12 @@ def stock_batches(
         device_id=device_id,
     )
     for (tensors,) in DALIGenericIterator(pipeline, ["teacher", "student", "frames"], size=-1):
-        views = [tensors[name].reshape(batch_size, num_frames, *tensors[name].shape[-3:]) for name in _VIEWS]
-        yield StockBatch(*views, tensors["frames"].reshape(batch_size, num_frames).long().cpu())
-
-
-_VIEWS = ("teacher", "student")
+        teacher, student = (tensors[name] for name in ("teacher", "student"))
+        yield StockBatch(
+            teacher.reshape(batch_size, num_frames, *teacher.shape[-3:]),
+            student.reshape(batch_size, num_frames, *student.shape[-3:]),
+            tensors["frames"].reshape(batch_size, num_frames).long().cpu(),
+        )
 
 
 def _pipeline_of(whole_files: bool) -> Any:
@@ -94,7 +95,7 @@ def _pipeline_of(whole_files: bool) -> Any:
     def single_frames(clips: Sequence[StockClip], on_gpu: bool, list_folder: Path) -> tuple[Any, Any, Any]:
         path = list_folder / "frames.txt"
         path.write_text(frame_list(clips), encoding="utf-8")
-        video, number, frame = fn.experimental.readers.video(
+        outputs: Any = fn.experimental.readers.video(
             device="gpu" if on_gpu else "cpu",
             file_list=str(path),
             file_list_format="frames",
@@ -102,6 +103,7 @@ def _pipeline_of(whole_files: bool) -> Any:
             sequence_length=1,
             enable_frame_num="scalar",
         )
+        video, number, frame = outputs
         return video, number.cpu() if on_gpu else number, frame
 
     def _table(rows: Sequence[Any], dtype: Any) -> Any:

@@ -35,7 +35,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def bytes_read(pid: int) -> int:
-    """Bytes that the tree's living processes got from read calls, from the page cache too; mapped files do not count."""
+    """Bytes that the tree got from read calls, from the page cache too; mapped files and ended children do not count."""
     return sum(_number(f"/proc/{process}/io", r"rchar: (\d+)") for process in process_tree(pid))
 
 
