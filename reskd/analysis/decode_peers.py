@@ -61,7 +61,9 @@ class PacketIndex(NamedTuple):
 
     @staticmethod
     def of(row: ManifestRow) -> PacketIndex | None:
-        """None where the frame at a place in display order cannot be told from its time: seeking would not be exact."""
+        """None where a frame's number cannot be told from its time, so that seeking would not be exact."""
+        if row.facts.codec == "mpeg4":  # packed B-frames come out in another order than that of their times
+            return None
         with av.open(str(row.path)) as container:
             stream = open_video_stream(container)
             packets = [(packet.pts, packet.is_keyframe) for packet in container.demux(stream) if packet.size]
@@ -119,9 +121,7 @@ class PyAVReader:
                         clock.lap("convert")
                         break
                 else:
-                    raise ValueError(
-                        f"{row.path}: expected frame {wanted}, found only {position}; scan the file again."
-                    )
+                    raise ValueError(f"{row.path}: expected frame {wanted}, found {position} frames; scan it again.")
         upright = [np.rot90(pictures[number], k=row.facts.rotation // 90) for number in plan.frame_index_T.tolist()]
         stacked = torch.from_numpy(np.stack(upright))
         clock.lap("convert")

@@ -35,7 +35,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def bytes_read(pid: int) -> int:
-    """Bytes that the tree got from read calls, from the page cache too; mapped files and ended children do not count."""
+    """Bytes that the tree's living processes got from read calls, page cache or not; mapped files do not count."""
     return sum(_number(f"/proc/{process}/io", r"rchar: (\d+)") for process in process_tree(pid))
 
 
@@ -66,7 +66,7 @@ def wait_until_quiet(pid: int, *, timeout_seconds: float = 120.0) -> float:
             if quiet_polls == _QUIET_POLLS:
                 return quiet_since
         time.sleep(_POLL_SECONDS)
-    raise TimeoutError(f"expected process {pid} to be at rest within {timeout_seconds:.0f} s, found it busy all along.")
+    raise TimeoutError(f"expected process {pid} to be at rest within {timeout_seconds:g} s, found it busy all along.")
 
 
 def _wants_to_run(pid: int) -> bool:
