@@ -48,7 +48,13 @@ def main(arguments: Sequence[str]) -> None:
     elif chosen.picture:
         _draw(chosen.out)
     else:
-        measure(chosen, shlex.join(["python", f"tools/{NAME}.py", *arguments]))
+        measure(chosen, command_line(arguments))
+
+
+def command_line(arguments: Sequence[str]) -> str:
+    """What was run, for the rows; a full path, which is nobody's business, is cut to ``.../`` and its last part."""
+    shown = [f".../{Path(argument).name}" if Path(argument).is_absolute() else argument for argument in arguments]
+    return shlex.join(["python", f"tools/{NAME}.py", *shown])
 
 
 def make(chosen: argparse.Namespace) -> None:

@@ -166,7 +166,7 @@ def _finished(
     def work(row: Row, host: CandidateHost) -> Row:
         slow, speed, fast = quantiles([turn.num_clips / turn.wall_seconds for turn in turns])
         low, cpu, high = quantiles([1e3 * turn.cpu_seconds / turn.num_clips for turn in turns])
-        stages = host.stages(row.batch_size)
+        stages = host.stages(turns[0].num_clips)
         decoded = frames_decoded(host.workload, row.candidate)
         return replace(
             row,

@@ -40,7 +40,7 @@ def test_rows_carry_command_and_versions_and_are_drawn(
         ("pyav", 2, 0),
         ("dali-reader", 2, None),
     ]
-    assert rows[0]["command"].startswith("python tools/profile_decode.py --root ")
+    assert rows[0]["command"].startswith(f"python tools/profile_decode.py --root .../{root.name} --scan-cache .../")
     assert rows[0]["environment"]["versions"]["av"] == rows[0]["av"]
     assert (tmp_path / "profile_decode.csv").read_text().count("\n") == 3
     assert (tmp_path / "profile_decode.png").stat().st_size > 1000
