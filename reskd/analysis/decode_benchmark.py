@@ -27,7 +27,8 @@ from reskd.analysis.decode_workload import Workload
 STAGES = ("read", "demux", "remux", "decode", "convert", "resize")
 _NUM_CHECKED_CLIPS = 2
 _NUM_COUNTED_CLIPS = 64  # of plans whose frames are counted
-_PREFETCHED_BATCHES = 12  # more than any candidate makes ahead
+# More batches than any candidate makes ahead: DataLoader two a worker, the others fewer.
+_AHEAD, _AHEAD_A_WORKER = 8, 2
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,9 @@ def measure_files(
         on_message: called with one sentence when a candidate starts and ends.
     """
     manifest = Manifest.open(workload.manifest_folder)
-    num_batches = 1 + (rounds + 2) * batches_a_turn + _PREFETCHED_BATCHES
-    workload = replace(workload, num_positions=num_batches * workload.batch_size)
+    workload = replace(
+        workload, num_positions=workload.batch_size * _num_batches(workload.num_workers, rounds, batches_a_turn)
+    )
     codecs = "+".join(sorted({manifest.row(number).facts.codec for number in range(len(manifest))}))
     num_clips = rounds * batches_a_turn * workload.batch_size
     empty = Row(files, codecs, workload.num_frames, workload.batch_size, workload.num_workers, num_clips, "", "ok")
@@ -119,6 +121,11 @@ def measure_files(
         for name, host in hosts.items():
             rows[name] = _try(rows[name], _finished(turns[name][1:], nvdec[name], batches_a_turn), host)
     return list(rows.values())
+
+
+def _num_batches(num_workers: int, rounds: int, batches_a_turn: int) -> int:
+    """The first, the turn for warming up, the timed ones, the one whose memory is watched, and what is made ahead."""
+    return 1 + (rounds + 2) * batches_a_turn + _AHEAD + _AHEAD_A_WORKER * num_workers
 
 
 def rotated(names: Sequence[str], number: int) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import tempfile
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -47,19 +47,19 @@ class Candidate:
     """One way to read clips.
 
     Args:
-        open: a workload's batches, without end or until its positions are used up.
+        open: a workload's batches, at least until its positions are used up; ``close`` ends its workers.
         why_not: the reason why it cannot read this manifest on this device here, or None.
         frames_decoded: how many frames are decoded for a plan; None where it cannot be known.
         run_stages: reads one position in this process, adding to the clock; None where stages cannot be told apart.
     """
 
-    open: Callable[[Workload], Iterator[Batch]]
+    open: Callable[[Workload], Generator[Batch, None, None]]
     why_not: Callable[[Manifest, DeviceName], str | None]
     frames_decoded: Callable[[ManifestRow, ClipPlan, DeviceName], int | None]
     run_stages: Callable[[Workload], Callable[[int, StageClock], object]] | None = None
 
 
-def open_reskd(workload: Workload) -> Iterator[Batch]:
+def open_reskd(workload: Workload) -> Generator[Batch, None, None]:
     """This project's loader."""
     loader = ClipLoader(
         workload.manifest_folder,
@@ -140,7 +140,7 @@ def _why_not_importable(package: str) -> str | None:
 
 
 def _stock(reader: StockReader) -> Candidate:
-    def open_batches(workload: Workload) -> Iterator[Batch]:
+    def open_batches(workload: Workload) -> Generator[Batch, None, None]:
         with tempfile.TemporaryDirectory(prefix="reskd_stock_") as folder:
             for batch in stock_batches(
                 stock_clips(workload),

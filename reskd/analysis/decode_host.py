@@ -46,6 +46,7 @@ class CandidateHost:
     _taken: int = field(default=0, init=False)
 
     def __enter__(self) -> CandidateHost:
+        process_usage.check_supported()
         context = get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, self.name, self.workload, os.getpid()))
@@ -139,16 +140,18 @@ def _serve(connection: Connection, name: str, workload: Workload, parent_pid: in
             if what == "first":
                 answer: object = tuple(tensor.cpu().numpy() for tensor in next(batches))
             elif what == "take":
-                answer = [len(next(batches)[0]) for _ in range(argument)] and None
+                for _ in range(argument):
+                    next(batches)
                 if workload.device == "cuda":
                     torch.cuda.synchronize()
+                answer = None
             else:
                 answer = _run_stages(name, workload, argument)
             connection.send(("ok", answer))
         except Exception as error:  # whatever a candidate raises is its result
             connection.send(("error", f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"))
     if batches is not None:
-        batches.close() if hasattr(batches, "close") else None
+        batches.close()
 
 
 def _run_stages(name: str, workload: Workload, num_clips: int) -> dict[str, float]:

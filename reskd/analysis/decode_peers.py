@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -218,7 +218,7 @@ class PeerClips(Dataset):
         return Batch(teacher, student, torch.from_numpy(plan.frame_index_T).long())
 
 
-def peer_batches(workload: Workload, make_reader: Callable[[], Reader]) -> Iterator[Batch]:
+def peer_batches(workload: Workload, make_reader: Callable[[], Reader]) -> Generator[Batch, None, None]:
     """Batches through a DataLoader; with ``workload.device`` "cuda" copied there from pinned memory."""
     loader = DataLoader(
         PeerClips(workload, make_reader),

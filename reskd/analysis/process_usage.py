@@ -13,6 +13,17 @@ _POLL_SECONDS = 0.01
 _QUIET_POLLS = 6
 
 
+def check_supported() -> None:
+    """Refuse a system that does not say which children a process has: their cost would be left out unseen.
+
+    Raises:
+        OSError: this is no Linux, or its kernel was built without CONFIG_PROC_CHILDREN.
+    """
+    pid = os.getpid()
+    if not Path(f"/proc/{pid}/task/{pid}/children").exists():
+        raise OSError(f"expected /proc/{pid}/task/{pid}/children, found none; measure on a common Linux kernel.")
+
+
 def process_tree(pid: int) -> list[int]:
     """``pid`` and its living descendants."""
     found, waiting = [], [pid]

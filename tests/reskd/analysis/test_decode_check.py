@@ -68,7 +68,7 @@ def test_our_loader_is_given_the_same_plans(workload: Workload) -> None:
     try:
         first = next(batches)
     finally:
-        batches.close()  # type: ignore[attr-defined]
+        batches.close()
     planned = stock_clips(workload)[: workload.batch_size]
     assert first.frame_index_NT.tolist() == [clip.frame_index_T.tolist() for clip in planned]
     found = Reference(workload, 2).check(*(tensor.numpy() for tensor in first))  # type: ignore[call-arg]
