@@ -10,11 +10,8 @@ import csv
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, fields
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +26,7 @@ from dali_pipes.host_decode import (
     quarter_turns,
     to_rgb,
 )
-from dali_pipes.worker_process import die_with_parent, main_module_hidden
+from dali_pipes.isolated import map_isolated
 
 CACHE_NAME = ".reskd_scan.csv"
 
@@ -172,53 +169,13 @@ def scan(
             facts[path] = known
     todo = [path for path in dict.fromkeys(paths) if path not in facts]
     if todo:
-        for done, (path, found) in enumerate(_probe_all(todo, num_workers), start=1):
-            facts[path] = found
+        for done, (path, found) in enumerate(map_isolated(probe, todo, num_workers=num_workers), start=1):
+            facts[path] = found or _bad(path.stat(), "the decoder's process died")
             if on_progress is not None:
                 on_progress(done, len(todo))
         # Read again: another process may have added files meanwhile.
         write_cache(cache_csv, {**read_cache(cache_csv), **{_key(path, root): facts[path] for path in todo}})
     return {path: facts[path] for path in paths}
-
-
-def _probe_all(paths: Sequence[Path], num_workers: int) -> Iterable[tuple[Path, FileFacts]]:
-    """Probe in ``num_workers`` processes, in order of completion. At most so many files are under way at a time: they
-    are the suspects if a process dies, and each is then tried again alone."""
-    waiting = list(reversed(paths))
-    while waiting:
-        suspects: list[Path] = []
-        with _pool(min(num_workers, len(waiting))) as pool:
-            running: dict[Future[FileFacts], Path] = {}
-            while (waiting or running) and not suspects:
-                while waiting and len(running) < num_workers:
-                    path = waiting.pop()
-                    with main_module_hidden():
-                        running[pool.submit(probe, path)] = path
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    path = running.pop(future)
-                    try:
-                        yield path, future.result()
-                    except BrokenProcessPool:
-                        suspects.append(path)
-            suspects += running.values()
-        for path in suspects:
-            yield path, _probe_alone(path)
-
-
-def _probe_alone(path: Path) -> FileFacts:
-    with _pool(1) as pool:
-        try:
-            with main_module_hidden():
-                return pool.submit(probe, path).result()
-        except BrokenProcessPool:
-            return _bad(path.stat(), "the decoder's process died")
-
-
-def _pool(num_workers: int) -> ProcessPoolExecutor:
-    # spawn: forking a process that has threads (torch, DALI) can lock up.
-    return ProcessPoolExecutor(
-        num_workers, mp_context=get_context("spawn"), initializer=die_with_parent, initargs=(os.getpid(),)
-    )
 
 
 def default_cache(root: Path) -> Path:
