@@ -21,6 +21,12 @@ class Keyframes:
     num_packets: int
     places: tuple[int, ...]
 
+    @staticmethod
+    def from_distances(distances: Sequence[int]) -> Keyframes:
+        """The other way round from ``distances``."""
+        ends = np.cumsum(distances).tolist()
+        return Keyframes(ends[-1], (0, *ends[:-1]))
+
     @property
     def distances(self) -> tuple[int, ...]:
         """Packets from each keyframe to the next one or to the end."""

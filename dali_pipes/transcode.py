@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from dali_pipes.isolated import map_isolated
 from dali_pipes.list_rewrite import rewrite_list
-from dali_pipes.lists import VIDEO_SUFFIXES, read_list
+from dali_pipes.lists import read_list, videos_under
 from dali_pipes.progress import gib
 from dali_pipes.reencode import SUFFIX, OutputSettings, Reencoded, reencode
 from dali_pipes.transcode_journal import Record, journal_path, open_journal, read_journals
@@ -83,21 +83,13 @@ def plan(
     if lists:
         paths = tuple(dict.fromkeys(video.path for name in lists for video in read_list(source_root, name)))
     else:
-        paths = tuple(_videos_under(source_root))
+        paths = tuple(videos_under(source_root))
     _check_paths(paths, source_root)
     for name in classes:
         if not (source_root / name).is_file():
             raise ValueError(f"expected a file of class names at {source_root / name}, found none.")
     target_root.mkdir(parents=True, exist_ok=True)
     return Job(source_root, target_root, paths, settings, shard, tuple(lists), tuple(classes))
-
-
-def _videos_under(root: Path) -> list[str]:
-    return sorted(
-        path.relative_to(root).as_posix()
-        for path in root.rglob("*")
-        if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
-    )
 
 
 def _check_paths(paths: Sequence[str], root: Path) -> None:

@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from dali_pipes import transcode
+from dali_pipes.lists import read_list, videos_under
 from dali_pipes.progress import ProgressLine, gib
 from dali_pipes.reencode import DEFAULT_QUALITY, OutputSettings
+from dali_pipes.scan import scan
 from dali_pipes.transcode_journal import Record, journal_path
 from dali_pipes.transcode_prediction import describe_prediction, predict
+from reskd.analysis.data_page import write_data_page
 from reskd.cli import run_tool
 
 Subparsers = Any  # argparse keeps the type to itself
@@ -28,6 +31,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     subparsers = parser.add_subparsers(dest="command", required=True)
     _add_transcode(subparsers)
+    _add_describe(subparsers)
     chosen = parser.parse_args(arguments)
     chosen.run(chosen)
 
@@ -104,6 +108,45 @@ def _print_prediction(job: transcode.Job, todo: Sequence[str], chosen: argparse.
             f"{job.target_root}: expected room for about {gib(prediction.bytes_then)}, found {gib(free)} free; make "
             "room, choose another folder, or a higher --quality number."
         )
+
+
+def _add_describe(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "describe", help="a page about a folder of videos: sizes, codecs, health, classes, cost of decoding"
+    )
+    parser.set_defaults(run=_run_describe)
+    parser.add_argument("root", type=Path, metavar="ROOT", help="folder that the lists' paths start from")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the page; made when absent")
+    parser.add_argument(
+        "--list", type=Path, nargs="+", default=[], metavar="LIST", help="default: all videos under ROOT, no classes"
+    )
+    parser.add_argument("--frames", type=_count, default=8, help="of a clip (default %(default)s)")
+    parser.add_argument("--scan-cache", type=Path, help="as data.scan_cache in a config; default: beside the data")
+    parser.add_argument("--workers", type=_count, default=os.cpu_count() or 1, help="processes (default: one a core)")
+
+
+def _run_describe(chosen: argparse.Namespace) -> None:
+    listed = {str(name): read_list(chosen.root, name) for name in chosen.list}
+    names = dict.fromkeys(video.path for videos in listed.values() for video in videos) or videos_under(chosen.root)
+    paths = [chosen.root / name for name in names]
+    missing = [path for path in paths if not path.is_file()]
+    if missing or not paths:
+        raise ValueError(
+            f"expected videos under {chosen.root}, found {len(missing)} of {len(paths)} missing"
+            f"{f'; the first is {missing[0]}' if missing else ''}; check the root."
+        )
+    facts = scan(
+        paths,
+        root=chosen.root,
+        cache_csv=chosen.scan_cache,
+        num_workers=chosen.workers,
+        on_progress=ProgressLine("files"),
+    )
+    labels = {name: [video.label for video in videos] for name, videos in listed.items()}
+    page = write_data_page(
+        chosen.out, chosen.root, facts, labels=labels, num_frames=chosen.frames, num_cores=os.cpu_count() or 1
+    )
+    print(f"written to {page}")
 
 
 def _finish(job: transcode.Job, done: dict[str, Record]) -> None:

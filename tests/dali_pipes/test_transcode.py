@@ -88,11 +88,11 @@ def test_a_killed_run_leaves_no_half_file_and_is_gone_on_with(source: Path, tmp_
     for number in range(4, 16):
         numbered_clip(source / "Run" / f"v_{number}.avi", "mjpeg", 40, height=240, width=320)
     new = tmp_path / "new"
-    arguments = ["transcode", str(source), str(new), "--workers", "2"]
-    process = subprocess.Popen(
-        [sys.executable, "tools/prepare_data.py", *arguments], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    program = (
+        "from pathlib import Path; from dali_pipes.transcode import OutputSettings, plan, run; "
+        f"job = plan(Path({str(source)!r}), Path({str(new)!r}), OutputSettings()); run(job, job.paths, num_workers=2)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
     job = plan(source, new, OutputSettings())
     deadline = time.monotonic() + 60
     while len(read_journals(new)) < 3 and time.monotonic() < deadline:
