@@ -18,7 +18,7 @@ from typing import Any, Literal
 import av
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Colorspace, Interpolation
+from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 
 from dali_pipes.host_decode import colours_of, open_video_stream, output_frames, quarter_turns
@@ -27,8 +27,9 @@ from dali_pipes.scan import FileFacts, probe
 SUFFIX = ".mp4"  # also for MJPEG: unlike AVI it keeps timestamps, and DALI's CPU decoder and PyAV read it
 DEFAULT_QUALITY = {"h264": 20, "mjpeg": 4}
 ENCODERS = {"h264": "libx264", "mjpeg": "mjpeg"}
-# Without these flags swscale is up to 3 levels off in a plain colour.
-_EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+# swscale.h: SWS_BICUBIC, SWS_ACCURATE_RND, SWS_FULL_CHR_H_INT; PyAV 17 has no names for the last two. Without them a
+# plain colour is up to 3 levels off.
+_EXACT = 0x4 | 0x40000 | 0x2000
 _BT601_TAG = 6  # H.273: SMPTE 170M
 _FINEST_TICK = 10_000  # ticks a second that a coarser time base is brought to
 _WIDEST_PIXEL = 4  # a pixel aspect ratio beyond this is damage, not a picture

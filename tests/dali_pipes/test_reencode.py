@@ -66,7 +66,7 @@ def test_frame_i_stays_frame_i(codec: str, settings: OutputSettings, tmp_path: P
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted((source.name, "b.mp4"))
 
 
-@pytest.mark.parametrize("gop", [1, 3, 4])
+@pytest.mark.parametrize("gop", [1, 3, 4, 12])
 def test_keyframes_come_at_the_asked_distance_and_nothing_is_reordered(gop: int, tmp_path: Path) -> None:
     # Cuts and the source's own keyframes would tempt an encoder to other places.
     frames = [np.full((64, 96, 3), 40 + 170 * (number // 5 % 2), np.uint8) for number in range(22)]
@@ -293,6 +293,22 @@ def test_a_missing_encoder_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(av, "codecs_available", {"mjpeg"})
     with pytest.raises(ValueError, match="expected an FFmpeg with the encoder libx264"):
         OutputSettings()
+
+
+def test_dali_on_a_cpu_reads_the_mjpeg_files(tmp_path: Path) -> None:
+    pytest.importorskip("nvidia.dali", reason="DALI is absent")
+    from nvidia.dali import fn, pipeline_def
+
+    reencode(_timed_clip(tmp_path / "a.mkv", tuple(range(0, 400, 33))), tmp_path / "b.mp4", MJPEG)
+
+    @pipeline_def(batch_size=1, num_threads=1, device_id=None)
+    def pipeline() -> Any:
+        encoded, _ = fn.readers.file(files=[str(tmp_path / "b.mp4")])
+        return fn.decoders.video(encoded, frames=[12, 0, 5], device="cpu")
+
+    frames = np.asarray(pipeline().run()[0].at(0))
+    assert [read_number(frame)[0] for frame in frames] == [12, 0, 5]
+    assert np.abs(frames.astype(int) - _read(tmp_path / "b.mp4", 12, 0, 5)).mean() < 1.5
 
 
 @pytest.mark.skipif(not ODD.is_dir(), reason="../shared/data/odd is absent")
