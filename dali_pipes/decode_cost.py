@@ -85,6 +85,6 @@ def _from_keyframes(wanted: np.ndarray, places: np.ndarray) -> int:
 
 
 def spread_sample(paths: Sequence[Path], count: int) -> list[Path]:
-    """At most ``count`` paths, the same on every machine for the same names, in the order given."""
-    chosen = set(sorted(paths, key=lambda path: sha256(path.name.encode()).digest())[:count])
+    """At most ``count`` paths in the order given: the same for the same names, whatever the machine or the suffix."""
+    chosen = set(sorted(paths, key=lambda path: sha256(path.stem.encode()).digest())[:count])
     return [path for path in paths if path in chosen]

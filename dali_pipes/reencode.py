@@ -16,23 +16,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import av
-import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Colorspace
+from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
-from dali_pipes.host_decode import colours_of, open_video_stream, output_frames, quarter_turns
+from dali_pipes.host_decode import open_video_stream, output_frames
+from dali_pipes.render import BT601_TAG, output_size, render
 from dali_pipes.scan import FileFacts, probe
 
 SUFFIX = ".mp4"  # also for MJPEG: unlike AVI it keeps timestamps, and DALI's CPU decoder and PyAV read it
 DEFAULT_QUALITY = {"h264": 20, "mjpeg": 4}
 ENCODERS = {"h264": "libx264", "mjpeg": "mjpeg"}
-# swscale.h: SWS_BICUBIC, SWS_ACCURATE_RND, SWS_FULL_CHR_H_INT; PyAV 17 has no names for the last two. Without them a
-# plain colour is up to 3 levels off.
-_EXACT = 0x4 | 0x40000 | 0x2000
-_BT601_TAG = 6  # H.273: SMPTE 170M
 _FINEST_TICK = 10_000  # ticks a second that a coarser time base is brought to
-_WIDEST_PIXEL = 4  # a pixel aspect ratio beyond this is damage, not a picture
 # The machine's fault: when writing, the next file would meet it too; when reading, another day may be better. EPERM is
 # not among them, as decoders say -1 for any damage.
 _NOT_THE_FILES_FAULT = frozenset(
@@ -178,7 +173,7 @@ def _add_stream(container: Any, first: VideoFrame, settings: OutputSettings) -> 
     context.thread_count = 1
     context.time_base = first.time_base
     context.sample_aspect_ratio = Fraction(1)
-    context.colorspace, context.color_range = _BT601_TAG, int(first.color_range)
+    context.colorspace, context.color_range = BT601_TAG, int(first.color_range)
     return stream
 
 
@@ -190,8 +185,8 @@ def _pictures(source: Path, settings: OutputSettings, damage: list[str]) -> Iter
             stream = open_video_stream(container)
             clock, size = _Clock(stream), None
             for frame in output_frames(container, stream):
-                size = size or _output_size(frame, stream.sample_aspect_ratio, settings.short_side)
-                picture = _render(frame, *size, ColorRange.JPEG if settings.codec == "mjpeg" else ColorRange.MPEG)
+                size = size or output_size(frame, stream.sample_aspect_ratio, settings.short_side)
+                picture = render(frame, *size, ColorRange.JPEG if settings.codec == "mjpeg" else ColorRange.MPEG)
                 picture.pts, picture.time_base = clock.ticks(frame.pts), clock.time_base
                 count += 1
                 yield picture
@@ -223,57 +218,3 @@ class _Clock:
         wanted = self._last + self._frame_ticks if pts is None else (pts - self._first) * self._factor
         self._last = max(wanted, self._last + 1)
         return self._last
-
-
-def _output_size(frame: VideoFrame, pixel_aspect: Fraction | None, short_side: int) -> tuple[int, int]:
-    """Upright (width, height), both even. Pixels that are not square are stretched in width, as players do."""
-    aspect = pixel_aspect if pixel_aspect and 1 / _WIDEST_PIXEL <= pixel_aspect <= _WIDEST_PIXEL else Fraction(1)
-    width, height = frame.width * aspect, Fraction(frame.height)
-    if quarter_turns(frame) % 2:
-        width, height = height, width
-    shrink = min(Fraction(1), Fraction(short_side) / min(width, height))
-    # Without shrinking an odd side loses a pixel, as nothing is enlarged.
-    bias = Fraction(1, 2) if shrink < 1 or aspect != 1 else Fraction(0)
-    return max(2, 2 * int(width * shrink / 2 + bias)), max(2, 2 * int(height * shrink / 2 + bias))
-
-
-def _render(frame: VideoFrame, width: int, height: int, target_range: ColorRange) -> VideoFrame:
-    """8-bit 4:2:0, BT.601, upright, (width, height) as given for the upright picture."""
-    turns = quarter_turns(frame)
-    matrix, source_range = colours_of(frame)
-    if turns or matrix != Colorspace.ITU601 or not frame.format.name.startswith("yuv"):
-        # Through RGB: turning subsampled planes shifts the colours, and swscale converts matrices less exactly.
-        stored = (height, width) if turns % 2 else (width, height)
-        rgb = _convert(frame, *stored, "rgb24", matrix, source_range, matrix, ColorRange.JPEG).to_ndarray()
-        upright: Any = np.ascontiguousarray(np.rot90(rgb, k=turns))
-        frame = VideoFrame.from_ndarray(upright, format="rgb24")
-        source_range = ColorRange.JPEG
-    picture = _convert(
-        frame, width, height, "yuv420p", Colorspace.ITU601, source_range, Colorspace.ITU601, target_range
-    )
-    picture.colorspace, picture.color_range = _BT601_TAG, int(target_range)
-    picture.pict_type = 0  # the source's types would ask the encoder for keyframes
-    return picture
-
-
-def _convert(
-    frame: VideoFrame,
-    width: int,
-    height: int,
-    pixel_format: str,
-    matrix: Colorspace,
-    colour_range: ColorRange,
-    to_matrix: Colorspace,
-    to_range: ColorRange,
-) -> VideoFrame:
-    return frame.reformat(
-        width=width,
-        height=height,
-        format=pixel_format,
-        src_colorspace=matrix,
-        src_color_range=colour_range,
-        dst_colorspace=to_matrix,
-        dst_color_range=to_range,
-        interpolation=_EXACT,
-        threads=1,
-    )
