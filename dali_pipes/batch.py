@@ -12,6 +12,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from dali_pipes.manifest import Manifest
+
 PADDING_POSITION = -1
 
 
@@ -22,7 +24,7 @@ class View:
     Args:
         data_NTHWC: uint8 RGB frames, contiguous. ``frames_BCHW`` is channels-last without a copy.
         frame_index_NT: int64, the number of each frame in the output order of a full decode.
-        valid_NT: bool, False where a clip is shorter than T and the frame is a repetition.
+        valid_NT: bool, False for a repetition: the same frame as before, or past the end of a short video.
 
     Raises:
         TypeError, ValueError: a tensor has another dtype or shape than stated here.
@@ -75,11 +77,13 @@ class ClipBatch:
 
     Args:
         views: name ("teacher", "student") -> View. All views hold the same clips, the same crop and flip.
-        labels_N: int64 class numbers.
+        labels_N: int64 class numbers; of several labels the first.
         ids_N: int64 row of each clip in the manifest (the clip that is shown, after a substitution).
-        positions_N: int64 place in the endless order of training, or in the list in evaluation;
-            ``PADDING_POSITION`` marks a clip that only fills up the last batch of an evaluation.
+        positions_N: int64 place in the endless order of training; in evaluation the video's place in the list times
+            ``Loader.num_views``, plus the number of the view; ``PADDING_POSITION`` marks a clip that only fills up the
+            last batch of an evaluation.
         substituted_N: bool, True where the planned clip could not be read and another stands in.
+        label_sets_NK: bool, True at each of a clip's labels; None where every video of the list has one label.
     """
 
     views: Mapping[str, View]
@@ -87,6 +91,7 @@ class ClipBatch:
     ids_N: Tensor
     positions_N: Tensor
     substituted_N: Tensor
+    label_sets_NK: Tensor | None = None
 
     def __post_init__(self) -> None:
         if not self.views:
@@ -102,12 +107,20 @@ class ClipBatch:
             "substituted_N": len(self.substituted_N),
             **{f"views[{name!r}]": view.data_NTHWC.shape[0] for name, view in self.views.items()},
         }
+        if self.label_sets_NK is not None:
+            _expect("label_sets_NK", self.label_sets_NK, torch.bool, 2)
+            sizes["label_sets_NK"] = len(self.label_sets_NK)
         if len(set(sizes.values())) != 1:
             raise ValueError(f"expected the same number of clips everywhere, found {sizes}.")
 
     @property
     def num_clips(self) -> int:
         return len(self.labels_N)
+
+    @property
+    def targets(self) -> Tensor:
+        """What to learn: ``label_sets_NK`` where the list has several labels a video, else ``labels_N``."""
+        return self.labels_N if self.label_sets_NK is None else self.label_sets_NK
 
     @property
     def padding_N(self) -> Tensor:
@@ -122,19 +135,30 @@ class ClipBatch:
             self.ids_N.to(device, non_blocking=non_blocking),
             self.positions_N.to(device, non_blocking=non_blocking),
             self.substituted_N.to(device, non_blocking=non_blocking),
+            None if self.label_sets_NK is None else self.label_sets_NK.to(device, non_blocking=non_blocking),
         )
+
+
+def label_sets_of(manifest: Manifest, ids_N: Tensor) -> Tensor | None:
+    """``ClipBatch.label_sets_NK`` of these rows, on the CPU."""
+    return torch.from_numpy(manifest.label_sets(ids_N.tolist())) if manifest.has_several_labels else None
 
 
 class Loader(Protocol):
     """What the trainer and the evaluator need; ClipLoader and SyntheticLoader are of this form.
 
     A training loader iterates without end, from the batch it was built for. An evaluation loader yields one pass
-    over its list, the same number of batches on every rank, each time it is iterated.
+    over its list, all views of each video, the same number of batches on every rank, each time it is iterated.
     """
 
     @property
     def num_clips(self) -> int:
-        """Clips in an epoch, over all ranks."""
+        """Clips in an epoch, over all ranks; in evaluation the videos of the list."""
+        ...
+
+    @property
+    def num_views(self) -> int:
+        """V, how many clips and crops of each video an evaluation pass shows; 1 in training."""
         ...
 
     def __iter__(self) -> Iterator[ClipBatch]: ...

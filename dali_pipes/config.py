@@ -18,6 +18,7 @@ def _square(value: object) -> object:
     return (value, value) if isinstance(value, int) else value
 
 
+Averaging = Literal["probabilities", "logits"]
 # (height, width) in pixels; one number means a square.
 Size = Annotated[tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]], BeforeValidator(_square)]
 
@@ -98,24 +99,65 @@ class CenterCropConfig(StrictConfig):
     kind: Literal["center"] = "center"
 
 
-class SamplingConfig(StrictConfig):
-    """Which frames of a video, which part of a frame."""
+class SegmentFramesConfig(StrictConfig):
+    """One frame from each of T equal stretches of the video (TSN, arXiv:1608.00859)."""
 
-    num_frames: int = Field(8, ge=1, description="T, segments per clip; one frame is taken from each")
-    train_frames: Literal["random", "center"] = Field(
-        "random", description="where in its segment a training frame lies; evaluation takes the centre"
+    kind: Literal["segments"] = "segments"
+    train: Literal["random", "center"] = Field(
+        "random", description="where in its stretch each training frame lies, drawn for each frame by itself"
+    )
+
+
+class UniformFramesConfig(StrictConfig):
+    """T frames at equal distances over the whole video."""
+
+    kind: Literal["uniform"] = "uniform"
+    train: Literal["random", "center"] = Field(
+        "random", description="where the first training frame lies, drawn once a clip; the others follow evenly"
+    )
+
+
+class DenseFramesConfig(StrictConfig):
+    """T frames ``stride`` apart (SlowFast, Video Swin): 8 x 8 is num_frames 8, stride 8. Random start in training."""
+
+    kind: Literal["dense"] = "dense"
+    stride: int = Field(ge=1, description="frames of the video from one frame of the clip to the next")
+    short_video: Literal["repeat_last", "loop"] = Field(
+        "repeat_last",
+        description="past the end of a video: the last frame reached again, or on from the video's start (MMAction2)",
+    )
+
+
+class SamplingConfig(StrictConfig):
+    """Which frames of a video, which part of a frame; how often evaluation shows a video."""
+
+    num_frames: int = Field(8, ge=1, description="T, frames of a clip")
+    frames: Annotated[SegmentFramesConfig | UniformFramesConfig | DenseFramesConfig, Field(discriminator="kind")] = (
+        Field(SegmentFramesConfig(), description="which T frames of a video")
     )
     crop: Annotated[MultiScaleCropConfig | RandomResizedCropConfig | CenterCropConfig, Field(discriminator="kind")] = (
         Field(MultiScaleCropConfig(), description="the crop in training")
     )
     flip_probability: float = Field(0.5, ge=0, le=1, description="of a left-right flip in training")
     test_crop_ratio: float = Field(
-        0.875, gt=0, le=1, description="side of the centre crop over the short side: 224 / 256 in the paper"
+        0.875,
+        gt=0,
+        le=1,
+        description="one centre crop's side over the short side, 224 / 256 in the paper; three crops take all of it",
+    )
+    test_clips: int = Field(1, ge=1, description="stretches of time that evaluate.py shows of a video: 10 for SlowOnly")
+    test_crops: Literal[1, 3] = Field(
+        1, description="crops that evaluate.py shows of each: the centre, or three along the longer side"
+    )
+    val_clips: int = Field(1, ge=1, description="as test_clips, for the validation during training")
+    val_crops: Literal[1, 3] = Field(1, description="as test_crops, for the validation during training")
+    average_views: Averaging = Field(
+        "probabilities", description="what is averaged over a video's clips and crops: softmax scores or logits"
     )
 
 
 class LoaderConfig(StrictConfig):
-    """How clips are read. Nothing here changes which clips or pixels come out of a given way in."""
+    """How clips are read. Nothing here changes which clips or pixels come out of a given way in of a sound file."""
 
     num_workers: int = Field(2, ge=1, description="decoding or reading processes a rank")
     num_threads: int = Field(2, ge=1, description="DALI's CPU threads a rank")
@@ -126,6 +168,15 @@ class LoaderConfig(StrictConfig):
     )
     max_attempts: int = Field(
         8, ge=1, description="clips tried for one position before a run stops; the second and later are substitutes"
+    )
+    max_bad_fraction: float = Field(
+        0.05, ge=0, le=1, description="share of the clips that substitutes may stand in for before a run stops"
+    )
+    sparse_decode: bool = Field(
+        True, description="read and decode only the packets that the wanted frames need, where that is exact"
+    )
+    hang_seconds: float = Field(
+        120, gt=0, description="a worker that is at one clip for longer is killed, and the file is left out"
     )
 
 
@@ -150,7 +201,7 @@ class DataConfig(StrictConfig):
         0.0, ge=0, lt=1, description="share held out by group as the test list where none is given"
     )
     scan_cache: Path | None = Field(
-        None, description="CSV that keeps what was found out about each file; default: beside the data"
+        None, description="folder that keeps what was found out about each file; default: beside the data"
     )
     sampling: SamplingConfig = Field(SamplingConfig(), description="frames, crop and flip")
     views: ViewsConfig = Field(description="what the networks see")

@@ -14,18 +14,20 @@ from dali_pipes.source import Sample, fields_for
 from dali_pipes.views import student_frames
 
 # Outputs that follow the views.
-ABOUT_OUTPUTS = ("frame_index_T", "valid_T", "about")
+ABOUT_OUTPUTS = ("frame_index_T", "valid_T", "about", "faults")
 
 _TYPES = {
     "encoded": (types.UINT8, 1),
     "raw_THWC": (types.UINT8, 4),
     "is_encoded": (types.BOOL, 0),
+    "decode_index_T": (types.INT32, 1),
     "frame_index_T": (types.INT32, 1),
     "valid_T": (types.BOOL, 1),
     "crop_start": (types.INT32, 1),
     "crop_shape": (types.INT32, 1),
     "flip": (types.INT32, 0),
     "about": (types.INT64, 1),
+    "faults": (types.UINT8, 1),
 }
 assert tuple(_TYPES) == Sample._fields
 
@@ -84,7 +86,7 @@ def _decode(sample: SimpleNamespace, spec: GraphSpec) -> Any:
     video = fn.decoders.video(
         sample.encoded,
         device="mixed" if spec.on_gpu else "cpu",
-        frames=sample.frame_index_T,
+        frames=sample.decode_index_T,
         pad_mode="none",  # an error rather than black frames, where DALI notices
     )
     return fn.slice(video, start=sample.crop_start, shape=sample.crop_shape, axes=(1, 2))

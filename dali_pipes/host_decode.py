@@ -1,19 +1,26 @@
 """Decoding with PyAV in a worker process: numpy and av only.
 
-The scan counts frames with ``output_frames`` and the workers fetch them with it, so frame number i is the same
-picture to both: place i in the output order of a decode from the first packet.
+Frame number i is place i in the output order of a decode from the first packet, to the scan, which counts them, and to
+the workers. ``decode_frames`` decodes a whole file up to the last wanted frame, ``decode_packets`` what the packet
+index says is enough; both give the same pixels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Colorspace
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from av.video.stream import VideoStream
+
+from dali_pipes.packets import Selection
 
 # FFmpeg's names of AVColorSpace (H.273 matrix coefficients) as numbers. 5 and 6 are the same BT.601 matrix.
 MATRIX_NAMES = {0: "rgb", 1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020"}
@@ -28,8 +35,15 @@ _MATRIX_OF_NAME = {
 RANGE_NAMES = {1: "limited", 2: "full"}
 
 
+_TICK = Fraction(1, 25)  # of time stamps that are frame numbers
+
+
 class ShortVideoError(ValueError):
     """A video ended, or could not be decoded, before the last wanted frame."""
+
+
+class InexactError(ValueError):
+    """The kept packets of a video did not give the frames that they should; the whole file may."""
 
 
 def open_video_stream(container: av.container.InputContainer) -> VideoStream:
@@ -77,17 +91,21 @@ def colours_of(frame: VideoFrame) -> tuple[Colorspace, ColorRange]:
     return matrix, ColorRange.JPEG if full else ColorRange.MPEG
 
 
-def to_rgb(frame: VideoFrame, *, width: int, height: int) -> np.ndarray:
+def to_rgb(frame: VideoFrame, *, width: int, height: int, reformatter: VideoReformatter | None = None) -> np.ndarray:
     """uint8 RGB of shape (height, width, 3), as stored (not turned).
 
     The frame's colours are those of ``colours_of``. A frame whose size differs from (width, height), as after a change
     in mid-stream, is resized to it.
 
+    Args:
+        reformatter: to be used for all frames of a clip: making one costs as much as a frame.
+
     Raises:
         ValueError: this PyAV does not know the frame's matrix.
     """
     matrix, colour_range = colours_of(frame)
-    picture = frame.reformat(
+    picture = (reformatter or VideoReformatter()).reformat(
+        frame,
         width=width,
         height=height,
         format="rgb24",
@@ -100,23 +118,36 @@ def to_rgb(frame: VideoFrame, *, width: int, height: int) -> np.ndarray:
     return picture.to_ndarray()
 
 
-def decode_frames(
-    path: str | Path,
-    frame_index_T: np.ndarray,
-    *,
-    crop: tuple[int, int, int, int],
-    rotation: int,
-    width: int,
-    height: int,
-) -> np.ndarray:
-    """The wanted frames of a video, upright and cropped.
+@dataclass(frozen=True)
+class Window:
+    """Which part of a frame is wanted.
 
     Args:
-        path: video file.
-        frame_index_T: wanted frame numbers; any order, repetitions allowed.
         crop: (y, x, height, width) in pixels of the upright picture.
         rotation: 0, 90, 180 or 270 degrees counter-clockwise from the stored picture to the upright one.
         width, height: of the stored picture, in pixels.
+    """
+
+    crop: tuple[int, int, int, int]
+    rotation: int
+    width: int
+    height: int
+    _reformatter: VideoReformatter = field(default_factory=VideoReformatter, compare=False, repr=False)
+
+    def cut(self, frame: VideoFrame) -> np.ndarray:
+        """uint8 RGB (crop height, crop width, 3), upright."""
+        stored = to_rgb(frame, width=self.width, height=self.height, reformatter=self._reformatter)
+        upright = np.rot90(stored, k=self.rotation // 90)
+        y, x, height, width = self.crop
+        return upright[y : y + height, x : x + width].copy()
+
+
+def decode_frames(video: str | Path | BinaryIO, frame_index_T: np.ndarray, window: Window) -> np.ndarray:
+    """The wanted frames of a video, upright and cropped, decoded from its first packet on.
+
+    Args:
+        video: path, or an open file.
+        frame_index_T: wanted frame numbers; any order, repetitions allowed.
 
     Returns:
         uint8 RGB of shape (T, crop height, crop width, 3), contiguous.
@@ -127,22 +158,63 @@ def decode_frames(
     """
     wanted = {int(number) for number in frame_index_T}
     last = max(wanted)
-    y, x, crop_height, crop_width = crop
     pictures: dict[int, np.ndarray] = {}
     count = 0
-    with av.open(str(path)) as container:
+    with av.open(str(video) if isinstance(video, str | Path) else video, "r") as container:
         try:
             for number, frame in enumerate(output_frames(container, open_video_stream(container))):
                 if number in wanted:
-                    upright = np.rot90(to_rgb(frame, width=width, height=height), k=rotation // 90)
-                    pictures[number] = upright[y : y + crop_height, x : x + crop_width].copy()
+                    pictures[number] = window.cut(frame)
                 count = number + 1
                 if number == last:
                     break
         except av.error.FFmpegError as error:
-            raise ShortVideoError(
-                f"{path}: expected frame {last}, found an error after {count} frames: {error}."
-            ) from error
+            raise ShortVideoError(f"expected frame {last}, found an error after {count} frames: {error}.") from error
     if count <= last:
-        raise ShortVideoError(f"{path}: expected frame {last}, found only {count} frames; scan the file again.")
+        raise ShortVideoError(f"expected frame {last}, found only {count} frames; scan the file again.")
     return np.stack([pictures[int(number)] for number in frame_index_T])
+
+
+def decode_packets(stub: bytes, datas: Sequence[bytes], selection: Selection, window: Window) -> np.ndarray:
+    """The wanted frames of a selection, upright and cropped.
+
+    Args:
+        stub: of the video's index.
+        datas: the packets' bytes, as ``read_packets`` returns them.
+
+    Returns:
+        uint8 RGB of shape (T, crop height, crop width, 3), contiguous.
+
+    Raises:
+        InexactError: the decoder failed, or did not put out each kept frame once and whole.
+    """
+    wanted = set(selection.wanted_T.tolist())
+    pictures: dict[int, np.ndarray] = {}
+    seen = []
+    with av.open(io.BytesIO(stub), "r") as container:
+        try:
+            for frame in _frames_of_packets(open_video_stream(container), datas, selection):
+                if frame.is_corrupt or frame.pts is None:
+                    raise InexactError("a kept frame came out corrupt or without its number.")
+                seen.append(frame.pts)
+                if frame.pts in wanted:
+                    pictures[frame.pts] = window.cut(frame)
+        except av.error.FFmpegError as error:
+            raise InexactError(f"the kept packets do not decode: {error}.") from error
+    if sorted(seen) != np.sort(selection.number_K).tolist():
+        raise InexactError(f"expected {len(selection.number_K)} frames of the kept packets, found {len(seen)}.")
+    return np.stack([pictures[number] for number in selection.wanted_T.tolist()])
+
+
+def _frames_of_packets(stream: VideoStream, datas: Sequence[bytes], selection: Selection) -> Iterator[VideoFrame]:
+    decoder = stream.codec_context
+    for place, (data, number, flush) in enumerate(
+        zip(datas, selection.number_K.tolist(), selection.flush_K.tolist(), strict=True)
+    ):
+        if flush:
+            yield from decoder.decode(None)
+            decoder.flush_buffers()
+        packet = av.Packet(data)
+        packet.pts, packet.dts, packet.time_base = number, place, _TICK
+        yield from decoder.decode(packet)
+    yield from decoder.decode(None)

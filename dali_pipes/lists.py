@@ -1,7 +1,7 @@
 """Reading annotation lists.
 
-Three kinds: a CSV with the columns path,label[,group]; UCF101's lists (``Class/v_x.avi 3``, test lists without the
-number); and folders, one a class. Nothing here opens a video.
+Three kinds: a CSV with the columns path,label[,group], where several labels of a video are joined with "|"; UCF101's
+lists (``Class/v_x.avi 3``, test lists without the number); and folders, one a class. Nothing here opens a video.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+LABEL_SEPARATOR = "|"
 VIDEO_SUFFIXES = frozenset(
     (".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv")
 )
@@ -20,20 +21,25 @@ VIDEO_SUFFIXES = frozenset(
 
 @dataclass(frozen=True)
 class ListedVideo:
-    """A line of a list. ``label`` is a name or a number as written; ``group`` None: the video is its own group."""
+    """A line of a list. ``labels`` are names or numbers as written; ``group`` None: the video is its own group."""
 
     path: str
-    label: str
+    labels: tuple[str, ...]
     group: str | None = None
 
 
 @dataclass(frozen=True)
 class LabelledVideo:
-    """A listed video with the number of its class and the name of its group."""
+    """A listed video with the numbers of its classes, as listed, and the name of its group."""
 
     path: str
-    label: int
+    labels: tuple[int, ...]
     group: str
+
+    @property
+    def label(self) -> int:
+        """The first of the labels, under which the video is split off by group."""
+        return self.labels[0]
 
 
 def read_list(root: Path, annotation: Path | str) -> list[ListedVideo]:
@@ -71,7 +77,13 @@ def _read_csv(source: Path, lines: Sequence[str]) -> list[ListedVideo]:
     for row in reader:
         if not row["path"] or not row["label"]:
             raise ValueError(f"{source}, line {reader.line_num}: expected a path and a label, found {row}.")
-        listed.append(ListedVideo(row["path"].strip(), row["label"].strip(), (row.get("group") or "").strip() or None))
+        labels = tuple(label.strip() for label in row["label"].split(LABEL_SEPARATOR))
+        if not all(labels) or len(set(labels)) < len(labels):
+            raise ValueError(
+                f"{source}, line {reader.line_num}: expected labels joined with {LABEL_SEPARATOR!r}, each once "
+                f"and none empty, found {row['label']!r}."
+            )
+        listed.append(ListedVideo(row["path"].strip(), labels, (row.get("group") or "").strip() or None))
     return listed
 
 
@@ -87,7 +99,7 @@ def _read_ucf(source: Path, lines: Sequence[str]) -> list[ListedVideo]:
                 f"{source}, line {number}: expected <Class>/<video> [number] as in UCF101's lists, found {line!r}; "
                 "or give a CSV with the columns path,label."
             )
-        listed.append(ListedVideo(path, folder))
+        listed.append(ListedVideo(path, (folder,)))
     return listed
 
 
@@ -95,7 +107,7 @@ def _read_folders(root: Path) -> list[ListedVideo]:
     if not root.is_dir():
         raise ValueError(f"data.root: expected a folder with one folder a class, found nothing at {root}.")
     return [
-        ListedVideo(path.relative_to(root).as_posix(), folder.name)
+        ListedVideo(path.relative_to(root).as_posix(), (folder.name,))
         for folder in sorted(root.iterdir())
         if folder.is_dir()
         for path in sorted(folder.rglob("*"))
@@ -144,7 +156,7 @@ def read_class_names(path: Path) -> tuple[str, ...]:
 
 def class_names_of(listed: Sequence[ListedVideo]) -> tuple[str, ...]:
     """Sorted names of the labels; where all labels are numbers, the numbers from 0 to the largest."""
-    labels = {video.label for video in listed}
+    labels = {label for video in listed for label in video.labels}
     if all(label.isdigit() for label in labels):
         return tuple(str(number) for number in range(max(map(int, labels)) + 1))
     return tuple(sorted(labels))
@@ -166,18 +178,19 @@ def label_videos(
         )
     labelled = []
     for video in listed:
-        number = number_of.get(video.label)
-        if number is None and video.label.isdigit() and int(video.label) < len(class_names):
-            number = int(video.label)
-        if number is None:
-            raise ValueError(
-                f"{source}: {video.path} has the label {video.label!r}, {_no_class(video.label, class_names)}"
-            )
+        numbers = []
+        for label in video.labels:
+            number = number_of.get(label)
+            if number is None and label.isdigit() and int(label) < len(class_names):
+                number = int(label)
+            if number is None:
+                raise ValueError(f"{source}: {video.path} has the label {label!r}, {_no_class(label, class_names)}")
+            numbers.append(number)
         match = pattern.search(video.path) if pattern else None
         if pattern and not match:
             raise ValueError(f"{source}: data.group_pattern {group_pattern!r} does not match {video.path}.")
         group = match.group(1) if match else video.group or video.path
-        labelled.append(LabelledVideo(video.path, number, group))
+        labelled.append(LabelledVideo(video.path, tuple(dict.fromkeys(numbers)), group))
     return labelled
 
 

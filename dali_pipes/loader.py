@@ -8,19 +8,35 @@ import shutil
 import tempfile
 import weakref
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from dali_pipes.batch import PADDING_POSITION, ClipBatch, View
+from dali_pipes.batch import PADDING_POSITION, ClipBatch, View, label_sets_of
+from dali_pipes.clip_reader import BY_DALI, FELL_BACK, ClipReader
 from dali_pipes.config import DataConfig
+from dali_pipes.faults import FaultLog
 from dali_pipes.manifest import Manifest
-from dali_pipes.sampling import rules_from_config
-from dali_pipes.source import ATTEMPT, LABEL, PADDING, POSITION, ROW, ClipChooser, ClipSource, ReadingOrder, fields_for
+from dali_pipes.sampling_rules import ONE_VIEW, ViewGrid, rules_from_config
+from dali_pipes.source import (
+    ATTEMPT,
+    HOW,
+    LABEL,
+    NONE_READABLE,
+    PADDING,
+    POSITION,
+    ROW,
+    ClipChooser,
+    ClipSource,
+    ReadingOrder,
+    fields_for,
+    unpack_faults,
+)
 from dali_pipes.views import check_view_names, first_view_size, student_frames
+from dali_pipes.watchdog import Watchdog, forget
 from dali_pipes.way_in import check_forced, count_ways_in, describe_ways_in
 from dali_pipes.worker_process import main_module_hidden
 
@@ -36,13 +52,16 @@ class ClipLoader:
         manifest: the clips; a folder is one that ``Manifest.save`` wrote, and is used where it lies.
         config: sampling, views and loader settings are used.
         views: which views the batches hold, of "teacher" and "student".
-        mode: "train" shuffles and augments; "eval" goes through the list once, centre crop, no flip.
+        mode: "train" shuffles and augments; "eval" goes through the list once, nothing random.
         batch_size: B, clips of a batch on this rank.
         global_batch_size: G, clips of a training step over all ranks and accumulated batches; None: world_size * B.
         rank, world_size: of this process.
         seed: of order, frames, crop and flip.
         first_batch: number of this rank's first training batch, for a resumed run.
         device: "cpu", or "cuda" with an optional index: views are rendered there and all tensors lie there.
+        quarantine: CSV to which every clip that could not be shown is appended.
+        on_message: called with a sentence when a file fails for the first time, or the pipeline is started again.
+        grid: clips and crops that "eval" shows of each video.
 
     Raises:
         ValueError: sizes or names that do not fit, or ``way_in=dali`` with a file that DALI cannot decode.
@@ -62,6 +81,9 @@ class ClipLoader:
         seed: int = 0,
         first_batch: int = 0,
         device: torch.device | str = "cpu",
+        quarantine: Path | None = None,
+        on_message: Callable[[str], None] = lambda message: None,
+        grid: ViewGrid = ONE_VIEW,
     ) -> None:
         check_view_names(views, config)
         self._config = config
@@ -76,24 +98,35 @@ class ClipLoader:
             mode, seed, batch_size, global_batch_size or world_size * batch_size, rank, world_size, first_batch
         )
         self._order.check(len(self._manifest))
-        self._rules = rules_from_config(config.sampling, view_size=first_view_size(config), mode=mode)
+        self._rules = rules_from_config(config.sampling, view_size=first_view_size(config), mode=mode, grid=grid)
         self._chooser = ClipChooser(self._manifest, self._rules, self._order)
         self._folder = manifest if isinstance(manifest, Path) else None
-        self._remove_folder: weakref.finalize | None = None
+        self._notes: Path | None = None
+        self._remove_notes: weakref.finalize | None = None
         self._iterator: Any = None
+        self._watchdog: Watchdog | None = None
         self._iteration = 0
         self._closed = False
-        self.failures: Counter[str] = Counter()
+        self._on_message = on_message
+        self._restarts: Counter[int] = Counter()
+        self._host_batches: frozenset[int] = frozenset()
+        self._hung_rows: frozenset[int] = frozenset()
+        self.faults = FaultLog(quarantine, config.loader.max_bad_fraction, on_message)
 
     @property
     def num_clips(self) -> int:
-        """Clips of an epoch, over all ranks."""
+        """Clips of an epoch, over all ranks; in evaluation the videos of the list."""
         return len(self._manifest)
+
+    @property
+    def num_views(self) -> int:
+        """V, positions of each video in an evaluation pass; 1 in training."""
+        return self._chooser.num_views
 
     @property
     def num_batches(self) -> int:
         """Batches of an evaluation pass on this rank (and every other); in training, of an epoch, rounded up."""
-        return self._order.num_batches(self.num_clips)
+        return self._order.num_batches(self._chooser.num_positions)
 
     def describe_ways_in(self) -> str:
         """Who decodes how many files, in one line for the log."""
@@ -111,25 +144,70 @@ class ClipLoader:
     def close(self) -> None:
         """End the workers and free their shared memory. Batches that were yielded stay good."""
         self._closed = True
-        if self._iterator is not None:
-            self._iterator = None
-            gc.collect()  # DALI's pipeline is part of reference cycles; its workers end when it is collected
-        if self._remove_folder is not None:
-            self._remove_folder()
+        self._stop()
+        if self._remove_notes is not None:
+            self._remove_notes()
+
+    def _stop(self) -> None:
+        self._iterator = None
+        gc.collect()  # DALI's pipeline is part of reference cycles; its workers end when it is collected
+        if self._watchdog is not None:
+            self._watchdog.close()
+            self._watchdog = None
 
     def _next_batch(self) -> ClipBatch:
         if self._closed:
             raise RuntimeError("expected an open loader, found one that was closed or has failed; make a new one.")
-        if self._iterator is None:
-            self._iterator = self._start()
-        try:
-            (tensors,) = next(self._iterator)
-        except Exception as error:
+        while True:
+            try:
+                if self._iterator is None:
+                    self._iterator = self._start()
+                (tensors,) = next(self._iterator)
+            except Exception as error:
+                self._recover(error)
+                continue
+            if self._has_doubtful_black(tensors):
+                self._start_again("a frame of a file that was never decoded came out black", by_host=True)
+                continue
+            self._iteration += 1
+            return self._to_batch(tensors)
+
+    def _recover(self, error: Exception) -> None:
+        """Start again at the same batch, or raise.
+
+        A worker that hung costs its file. Anything else is tried once more as it was, as a killed worker is no fault
+        of a file, and once with the host decoding what DALI would have.
+        """
+        hangs = self._watchdog.hangs if self._watchdog else []
+        self._restarts[self._iteration] += 1
+        restarts = self._restarts[self._iteration]
+        if NONE_READABLE in str(error) or (restarts > 2 and not hangs):
             message = self._describe_failure(error)
             self.close()
             raise RuntimeError(message) from error
-        self._iteration += 1
-        return self._to_batch(tensors)
+        for hang in hangs:
+            self._hung_rows |= {hang.row}
+            reason = f"reading it hung for {hang.seconds:.0f} s; it is left out from now on"
+            self.faults.add(self._manifest.path(hang.row), reason, position=PADDING_POSITION, attempt=0)
+        self._start_again(str(error).strip().split("\n")[0], by_host=restarts > 1 and not hangs)
+
+    def _start_again(self, reason: str, *, by_host: bool) -> None:
+        if by_host:
+            ahead = self._config.loader.prefetch + 1  # DALI may have failed at a later batch than the one it owes
+            self._host_batches |= frozenset(range(self._iteration, self._iteration + ahead))
+        batch = self._order.first_batch + self._iteration
+        self._on_message(f"the pipeline starts again at batch {batch}: {reason}")
+        self._stop()
+
+    def _has_doubtful_black(self, tensors: dict[str, Tensor]) -> bool:
+        """DALI puts out black frames where a file ends early; only files that the scan decoded cannot."""
+        about = tensors["about"]
+        decoded = torch.from_numpy(self._manifest.rows["decoded"][about[:, ROW].numpy()])
+        doubtful = ~decoded & torch.isin(about[:, HOW], torch.tensor(BY_DALI))
+        if not doubtful.any():
+            return False
+        frames = tensors[self._views[0]][doubtful.to(tensors[self._views[0]].device)]
+        return bool((frames.flatten(2).amax(-1) == 0).any())
 
     def _start(self) -> Any:
         from nvidia.dali.plugin.pytorch import DALIGenericIterator
@@ -159,32 +237,45 @@ class ClipLoader:
             py_start_method="spawn",
             prefetch_queue_depth=loader.prefetch,
         )
+        forget(self._notes_folder())
+        self._watchdog = Watchdog(self._notes_folder(), loader.hang_seconds)
         with main_module_hidden():
             return DALIGenericIterator(pipeline, [*self._views, *ABOUT_OUTPUTS], size=-1, prepare_first_batch=False)
 
+    def _notes_folder(self) -> Path:
+        """A folder of our own, for the workers' notes and for a manifest that lies nowhere else."""
+        if self._notes is None:
+            self._notes = Path(tempfile.mkdtemp(prefix="reskd_loader_"))
+            self._remove_notes = weakref.finalize(self, shutil.rmtree, self._notes, ignore_errors=True)
+            if self._folder is None:
+                self._folder = self._notes
+                self._manifest.save(self._folder)
+        return self._notes
+
     def _make_source(self) -> ClipSource:
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="reskd_loader_"))
-            self._remove_folder = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-            self._manifest.save(self._folder)
-        loader = self._config.loader
+        loader, notes = self._config.loader, self._notes_folder()
+        assert self._folder is not None
         return ClipSource(
             self._folder,
             self._rules,
             self._order,
-            self._device_kind,
-            loader.way_in,
+            ClipReader(self._device_kind, loader.way_in, sparse=loader.sparse_decode),
             loader.max_attempts,
             os.getpid(),
-            fields_for(self._ways_in()),
+            notes,
+            first_iteration=self._iteration,
+            host_batches=self._host_batches,
+            hung_rows=self._hung_rows,
+            fields=fields_for(self._ways_in()),
         )
 
     def _ways_in(self) -> frozenset[str]:
-        return frozenset(way for way, _ in self._ways)
+        host = {"host"} if self._host_batches else set()
+        return frozenset({way for way, _ in self._ways} | host)
 
     def _to_batch(self, tensors: dict[str, Tensor]) -> ClipBatch:
         about, frame_index_NT, valid_NT = tensors["about"], tensors["frame_index_T"].long(), tensors["valid_T"]
-        self._count_failures(about)
+        self._account(tensors)
         chosen = {"student": student_frames(self._config.views.student.num_frames, frame_index_NT.shape[1])}
         views = {}
         for name in self._views:
@@ -195,18 +286,26 @@ class ClipLoader:
                 valid_NT[:, frames].to(self._device, non_blocking=True),
             )
         position_N = torch.where(about[:, PADDING] == 1, PADDING_POSITION, about[:, POSITION])
-        return ClipBatch(views, about[:, LABEL], about[:, ROW], position_N, about[:, ATTEMPT] > 0).to(
+        label_sets = label_sets_of(self._manifest, about[:, ROW])
+        return ClipBatch(views, about[:, LABEL], about[:, ROW], position_N, about[:, ATTEMPT] > 0, label_sets).to(
             self._device, non_blocking=True
         )
 
-    def _count_failures(self, about: Tensor) -> None:
-        for position, attempt in about[:, [POSITION, ATTEMPT]].tolist():
-            for earlier in range(attempt):
-                self.failures[self._manifest.path(self._chooser.row_number(position, earlier))] += 1
+    def _account(self, tensors: dict[str, Tensor]) -> None:
+        about = tensors["about"]
+        self.faults.num_clips += len(about)
+        self.faults.num_substituted += int((about[:, ATTEMPT] > 0).sum())
+        self.faults.num_fallen_back += int((about[:, HOW] == FELL_BACK).sum())
+        for clip in torch.nonzero(about[:, ATTEMPT]).flatten().tolist():
+            position = int(about[clip, POSITION])
+            for attempt, reason in enumerate(unpack_faults(tensors["faults"][clip].numpy().tobytes())):
+                file = self._manifest.path(self._chooser.row_number(position, attempt))
+                self.faults.add(file, reason, position=position, attempt=attempt)
+        self.faults.check()
 
     def _describe_failure(self, error: Exception) -> str:
         places = range(self._order.batch_size)
-        positions = [self._order.position(self._iteration, place, self.num_clips) for place in places]
+        positions = [self._order.position(self._iteration, place, self._chooser.num_positions) for place in places]
         files = [self._manifest.path(self._chooser.row_number(position, 0)) for position in positions]
         return (
             f"reading batch {self._order.first_batch + self._iteration} failed (prefetching: it may be a later one's "

@@ -8,23 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dali_pipes.facts import FileFacts, PacketPlace
 from dali_pipes.lists import LabelledVideo
-from dali_pipes.scan import FileFacts, scan
-from dali_pipes.splits import videos_of_splits
 
-if TYPE_CHECKING:
-    from dali_pipes.config import DataConfig
-
-SCHEMA_VERSION = 1
-# More videos in the largest class than this many times the smallest one's: said aloud.
-_IMBALANCE_TO_NAME = 1.5
+SCHEMA_VERSION = 2
 
 
 _ROW = np.dtype(
@@ -36,6 +30,8 @@ _ROW = np.dtype(
         ("height", "<i4"),
         ("rotation", "<i2"),
         ("cut", "?"),
+        ("decoded", "?"),  # by the scan
+        ("variable_rate", "?"),
         ("codec", "S16"),
         ("pix_fmt", "S16"),
         ("matrix", "S12"),
@@ -43,13 +39,18 @@ _ROW = np.dtype(
         ("file_size", "<i8"),
         ("mtime_ns", "<i8"),
         ("path_end", "<i8"),
+        ("label_end", "<i8"),
+        ("part", "<i2"),  # number of the file with the packet index; -1: none
+        ("packets_at", "<i8"),
+        ("stub_at", "<i8"),
+        ("stub_size", "<i4"),
     ]
 )
 
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """One usable video; ``facts.health`` keeps "ok" or "cut" without the reason."""
+    """One usable video; ``facts`` keeps no reasons: health is "ok" or "cut"."""
 
     path: Path
     label: int
@@ -71,16 +72,20 @@ class Manifest:
         class_names: in the order of the labels.
         rows: structured array (M,) of type ``_ROW``.
         path_bytes: uint8, all paths end to end.
+        label_numbers: int32, all labels of all rows end to end.
         num_listed: videos in the list, dropped ones included.
         dropped: (path, reason) of listed videos that give not one frame.
+        parts: the files with packet indexes; they stay where the scan put them.
     """
 
     root: Path
     class_names: tuple[str, ...]
     rows: np.ndarray
     path_bytes: np.ndarray
+    label_numbers: np.ndarray
     num_listed: int
     dropped: tuple[tuple[str, str], ...] = ()
+    parts: tuple[Path, ...] = ()
 
     @staticmethod
     def from_facts(
@@ -98,12 +103,22 @@ class Manifest:
                 f"expected at least one usable video under {root}, found none among {len(videos)}"
                 + (f"; the first is {dropped[0][0]} ({dropped[0][1]})." if dropped else ".")
             )
-        ends = np.cumsum([len(video.path.encode()) for video in usable])
+        names = [os.fsencode(video.path) for video in usable]
+        ends = np.cumsum([len(name) for name in names])
+        label_ends = np.cumsum([len(video.labels) for video in usable])
+        label_numbers = np.array([label for video in usable for label in video.labels], np.int32)
+        all_facts = [facts[root / video.path] for video in usable]
+        parts = {place.part: None for place in (found.packets for found in all_facts) if place}
+        number_of = {part: number for number, part in enumerate(parts)}
         rows = np.array(
-            [_to_row(v.label, facts[root / v.path], end) for v, end in zip(usable, ends, strict=True)], _ROW
+            [
+                _to_row(video.label, found, end, label_end, number_of)
+                for video, found, end, label_end in zip(usable, all_facts, ends, label_ends, strict=True)
+            ],
+            _ROW,
         )
-        path_bytes = np.frombuffer("".join(video.path for video in usable).encode(), np.uint8)
-        return Manifest(root, tuple(class_names), rows, path_bytes, len(videos), dropped)
+        path_bytes = np.frombuffer(b"".join(names), np.uint8)
+        return Manifest(root, tuple(class_names), rows, path_bytes, label_numbers, len(videos), dropped, tuple(parts))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -111,7 +126,7 @@ class Manifest:
     def path(self, number: int) -> str:
         """Path of a row, relative to the root, as listed."""
         start = self.rows["path_end"][number - 1] if number else 0
-        return self.path_bytes[start : self.rows["path_end"][number]].tobytes().decode()
+        return os.fsdecode(self.path_bytes[start : self.rows["path_end"][number]].tobytes())
 
     def row(self, number: int) -> ManifestRow:
         """Everything about row ``number`` (0 to len - 1)."""
@@ -129,27 +144,57 @@ class Manifest:
             file_size=int(r["file_size"]),
             mtime_ns=int(r["mtime_ns"]),
             health="cut" if r["cut"] else "ok",
+            num_frames_source="decode" if r["decoded"] else "demux",
+            variable_rate=bool(r["variable_rate"]),
+            whole_file="" if r["part"] >= 0 else "no packet index was made",
+            packets=self._place(r),
         )
         return ManifestRow(self.root / self.path(number), int(r["label"]), facts)
 
+    def _place(self, r: np.void) -> PacketPlace | None:
+        if r["part"] < 0:
+            return None
+        return PacketPlace(self.parts[r["part"]], int(r["packets_at"]), int(r["stub_at"]), int(r["stub_size"]))
+
+    @property
+    def has_several_labels(self) -> bool:
+        """Whether any video has more than one label."""
+        return len(self.label_numbers) > len(self.rows)
+
+    def labels(self, number: int) -> np.ndarray:
+        """int32, all labels of a row; the first is its ``label``."""
+        start = self.rows["label_end"][number - 1] if number else 0
+        return self.label_numbers[start : self.rows["label_end"][number]]
+
+    def label_sets(self, numbers: Sequence[int]) -> np.ndarray:
+        """bool (len(numbers), K), True at each of a row's labels."""
+        sets = np.zeros((len(numbers), len(self.class_names)), bool)
+        for place, number in enumerate(numbers):
+            sets[place, self.labels(number)] = True
+        return sets
+
     def class_counts(self) -> np.ndarray:
-        """int64 (K,): usable videos of each class."""
-        return np.bincount(self.rows["label"], minlength=len(self.class_names))
+        """int64 (K,): usable videos of each class; one of several labels counts under each."""
+        return np.bincount(self.label_numbers, minlength=len(self.class_names))
 
     @property
     def content_hash(self) -> str:
         """sha256 over paths, labels, frame counts and file sizes; the same on another machine with the same data."""
         digest = hashlib.sha256(self.path_bytes.tobytes())
-        for name in ("path_end", "label", "num_frames", "file_size"):
-            digest.update(np.ascontiguousarray(self.rows[name]).tobytes())
-        digest.update("\n".join(self.class_names).encode())
+        ends, *facts = (self.rows[name] for name in ("path_end", "num_frames", "file_size"))
+        # Where each video has one label, where its labels end says nothing.
+        label_ends = [self.rows["label_end"]] if self.has_several_labels else []
+        for column in (ends, self.label_numbers, *facts, *label_ends):
+            digest.update(np.ascontiguousarray(column).tobytes())
+        digest.update(os.fsencode("\n".join(self.class_names)))
         return digest.hexdigest()
 
     def save(self, folder: Path) -> None:
-        """Write rows.npy, paths.npy and manifest.json into ``folder``, which is made."""
+        """Write rows.npy, paths.npy, labels.npy and manifest.json into ``folder``, which is made."""
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / "rows.npy", self.rows)
         np.save(folder / "paths.npy", self.path_bytes)
+        np.save(folder / "labels.npy", self.label_numbers)
         about = {
             "schema_version": SCHEMA_VERSION,
             "root": str(self.root.resolve()),
@@ -157,6 +202,7 @@ class Manifest:
             "num_listed": self.num_listed,
             "dropped": self.dropped,
             "content_hash": self.content_hash,
+            "parts": [str(part.resolve()) for part in self.parts],
         }
         (folder / "manifest.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
 
@@ -180,73 +226,17 @@ class Manifest:
             tuple(about["class_names"]),
             np.load(folder / "rows.npy", mmap_mode="r"),
             np.load(folder / "paths.npy", mmap_mode="r"),
+            np.load(folder / "labels.npy", mmap_mode="r"),
             about["num_listed"],
             tuple((path, reason) for path, reason in about["dropped"]),
+            tuple(Path(part) for part in about["parts"]),
         )
 
 
-def build_manifests(
-    config: DataConfig,
-    *,
-    seed: int,
-    splits: Sequence[str] = ("train", "val"),
-    on_message: Callable[[str], None] = lambda message: None,
-    num_workers: int = 2,
-) -> dict[str, Manifest]:
-    """Manifests of the asked splits ("train", "val", "test"). Files not in the scan cache are decoded once.
-
-    The test list is opened only where "test" is asked for. ``val`` is held out of the training list by group, as is
-    ``test`` where ``test_fraction`` says so; a split that the config leaves empty (val_fraction 0) is left out of the
-    answer when it is "val".
-
-    Args:
-        seed: of the split into groups.
-        on_message: called with one sentence for each dropped or cut file and for class imbalance.
-        num_workers: processes of the scan.
-
-    Raises:
-        ValueError: a list, label, group or file that is not as expected, or "test" where the config has no test list.
-    """
-    class_names, videos = videos_of_splits(config, seed, splits, on_message)
-    wanted = [config.root / video.path for name in splits for video in videos.get(name, [])]
-    _check_present(wanted, config.root)
-    facts = scan(wanted, root=config.root, cache_csv=config.scan_cache, num_workers=num_workers)
-    manifests = {}
-    for name in splits:
-        if not videos.get(name):
-            continue
-        manifests[name] = Manifest.from_facts(config.root, class_names, videos[name], facts)
-        for video in videos[name]:
-            health = facts[config.root / video.path].health
-            if health != "ok":
-                on_message(f"{name}: {video.path}: {health}")
-        _name_imbalance(name, manifests[name], on_message)
-    return manifests
-
-
-def _check_present(paths: Sequence[Path], root: Path) -> None:
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        raise ValueError(
-            f"expected the {len(paths)} listed videos under {root}, found {len(missing)} of them missing; the first is "
-            f"{missing[0].relative_to(root) if missing[0].is_relative_to(root) else missing[0]}; check data.root."
-        )
-
-
-def _name_imbalance(split: str, manifest: Manifest, on_message: Callable[[str], None]) -> None:
-    counts = manifest.class_counts()
-    empty = [name for name, count in zip(manifest.class_names, counts, strict=True) if count == 0]
-    if empty:
-        on_message(f"{split}: no usable video of {len(empty)} classes: {', '.join(empty[:10])}")
-    low, high = counts.argmin(), counts.argmax()
-    if not empty and counts[high] > _IMBALANCE_TO_NAME * counts[low]:
-        on_message(
-            f"{split}: classes are unequal, from {counts[low]} ({manifest.class_names[low]}) to {counts[high]} "
-            f"({manifest.class_names[high]}) videos"
-        )
-
-
-def _to_row(label: int, facts: FileFacts, path_end: int) -> tuple[object, ...]:
+def _to_row(
+    label: int, facts: FileFacts, path_end: int, label_end: int, number_of: dict[Path, int]
+) -> tuple[object, ...]:
+    place = facts.packets
     return (
         label,
         facts.num_frames,
@@ -255,6 +245,8 @@ def _to_row(label: int, facts: FileFacts, path_end: int) -> tuple[object, ...]:
         facts.height,
         facts.rotation,
         facts.health != "ok",
+        facts.num_frames_source == "decode",
+        facts.variable_rate,
         facts.codec,
         facts.pix_fmt,
         facts.matrix,
@@ -262,4 +254,6 @@ def _to_row(label: int, facts: FileFacts, path_end: int) -> tuple[object, ...]:
         facts.file_size,
         facts.mtime_ns,
         path_end,
+        label_end,
+        *((number_of[place.part], *place[1:]) if place else (-1, -1, -1, 0)),
     )

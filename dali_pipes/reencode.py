@@ -20,9 +20,10 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
+from dali_pipes.facts import FileFacts
 from dali_pipes.host_decode import open_video_stream, output_frames
 from dali_pipes.render import BT601_TAG, output_size, render
-from dali_pipes.scan import FileFacts, probe
+from dali_pipes.scan import probe
 
 SUFFIX = ".mp4"  # also for MJPEG: unlike AVI it keeps timestamps, and DALI's CPU decoder and PyAV read it
 DEFAULT_QUALITY = {"h264": 20, "mjpeg": 4}
@@ -103,7 +104,7 @@ def reencode(source: Path, target: Path, settings: OutputSettings, *, max_frames
             return Reencoded(0, 0, 0, f"failed: {'; '.join(damage)}")
         if frames_in == 0:
             return Reencoded(0, 0, 0, f"bad: {'; '.join(damage) or 'the stream is empty'}")
-        facts = probe(part)
+        facts = probe(part).facts
         problem = _what_is_wrong(facts, frames_in, size)
         if problem:
             return Reencoded(frames_in, 0, 0, f"failed: {problem}")
@@ -184,7 +185,7 @@ def _pictures(source: Path, settings: OutputSettings, damage: list[str]) -> Iter
         with av.open(str(source)) as container:
             stream = open_video_stream(container)
             clock, size = _Clock(stream), None
-            for frame in output_frames(container, stream):
+            for frame in _whole_frames(output_frames(container, stream)):
                 size = size or output_size(frame, stream.sample_aspect_ratio, settings.short_side)
                 picture = render(frame, *size, ColorRange.JPEG if settings.codec == "mjpeg" else ColorRange.MPEG)
                 picture.pts, picture.time_base = clock.ticks(frame.pts), clock.time_base
@@ -196,6 +197,31 @@ def _pictures(source: Path, settings: OutputSettings, damage: list[str]) -> Iter
         if isinstance(error, av.error.FFmpegError) and error.errno in _NOT_THE_FILES_FAULT:
             raise ValueError(f"the source could not be read: {_one_line(error)}") from error
         damage.append(f"{_one_line(error)} after {count} frames" if count else _one_line(error))
+
+
+def _whole_frames(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
+    """Frames up to the first that the decoder made up in part; as in ``dali_pipes.scan`` the last one may say so of
+    itself, which it does in packed MPEG-4 streams that are good.
+
+    Raises:
+        ValueError: a frame that is made up and not the last.
+        av.error.FFmpegError: what ``frames`` raises.
+    """
+    doubtful: VideoFrame | None = None
+    try:
+        for frame in frames:
+            if doubtful is not None:
+                raise ValueError("the decoder made up parts of a frame")
+            if frame.is_corrupt:
+                doubtful = frame
+            else:
+                yield frame
+    except av.error.FFmpegError:
+        if doubtful is not None:
+            yield doubtful
+        raise
+    if doubtful is not None:
+        yield doubtful
 
 
 class _Clock:

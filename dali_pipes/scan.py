@@ -1,4 +1,4 @@
-"""What is true about each video file: found out once by a full decode, kept in a CSV that a person can read.
+"""What is true about each video file: found out once, by a full decode, and kept (``dali_pipes.scan_store``).
 
 Containers lie about the number of frames, and files are cut short; a wrong frame count becomes black frames or a
 crash later (DALI), so the count is that of the frames that really came out.
@@ -6,131 +6,168 @@ crash later (DALI), so the count is that of the frames that really came out.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import av
+import numpy as np
+from av.video.frame import VideoFrame
 
+from dali_pipes.facts import FileFacts
 from dali_pipes.host_decode import (
     MATRIX_NAMES,
     RANGE_NAMES,
     UNTAGGED,
     open_video_stream,
-    output_frames,
     quarter_turns,
     to_rgb,
 )
 from dali_pipes.isolated import map_isolated
+from dali_pipes.packet_indexer import NotIndexableError, PacketIndexer
+from dali_pipes.packets import PacketIndex
+from dali_pipes.scan_store import FactsWriter, read_facts
 
-CACHE_NAME = ".reskd_scan.csv"
+STORE_NAME = ".reskd_scan"
+# Opening a file, FFmpeg decodes some frames to learn what the first one says: half of the time of an index-only scan.
+_NO_PROBING = {"probesize": "32", "analyzeduration": "0"}
 
 
-@dataclass(frozen=True)
-class FileFacts:
-    """One video file.
+class Probed(NamedTuple):
+    facts: FileFacts
+    packet_index: PacketIndex | None = None
+
+
+def probe(path: str | Path, *, decode: bool = True) -> Probed:
+    """Facts and packet index of one file. Damage is reported in ``health``, not raised.
 
     Args:
-        num_frames: frames that a decode from the start puts out, up to the end or the first error.
-        num_packets: packets of the video stream with something in them.
-        width, height: of the stored picture in pixels, before rotation.
-        rotation: 0, 90, 180 or 270 degrees counter-clockwise from the stored picture to the upright one.
-        codec, pix_fmt: FFmpeg's names.
-        matrix: "bt601", "bt709", ... or "untagged".
-        colour_range: "limited", "full" or "untagged".
-        file_size: bytes.
-        mtime_ns: time of the last change.
-        health: "ok"; "cut: <reason>" (good up to num_frames); "bad: <reason>" (not one frame).
+        decode: all of it; else the first frame alone, and the number of frames is that of the packets.
     """
-
-    num_frames: int
-    num_packets: int
-    width: int
-    height: int
-    rotation: int
-    codec: str
-    pix_fmt: str
-    matrix: str
-    colour_range: str
-    file_size: int
-    mtime_ns: int
-    health: str
-
-    @property
-    def usable(self) -> bool:
-        return not self.health.startswith("bad")
-
-
-def probe(path: str | Path) -> FileFacts:
-    """The facts of one file, by decoding all of it. Damage is reported in ``health``, not raised.
-
-    Raises:
-        OSError: the file is not there or cannot be read.
-    """
-    status = Path(path).stat()
     try:
-        with av.open(str(path)) as container:
-            return _decode_all(container, status)
+        status = Path(path).stat()
+    except OSError as error:
+        return Probed(_bad(None, f"does not open: {error.strerror}"))
+    if status.st_size == 0:
+        return Probed(_bad(status, "the file is empty"))
+    try:
+        with av.open(str(path), options={} if decode else _NO_PROBING) as container:
+            return _Reading(container, status, decode=decode).finish(path)
     except (av.error.FFmpegError, ValueError) as error:
-        return _bad(status, f"does not open: {_one_line(error)}")
+        return Probed(_bad(status, f"does not open: {_one_line(error)}"))
 
 
-def _decode_all(container: av.container.InputContainer, status: os.stat_result) -> FileFacts:
-    stream = open_video_stream(container)
-    first, num_frames, error = None, 0, ""
-    try:
-        for frame in output_frames(container, stream):
-            first = first or frame
-            num_frames += 1
-    except av.error.FFmpegError as problem:
-        error = _one_line(problem)
-    if first is None:
-        return _bad(status, f"no frame of codec {stream.codec_context.name}: {error or 'the stream is empty'}")
-    try:
-        to_rgb(first, width=first.width, height=first.height)
-    except (av.error.FFmpegError, ValueError) as problem:
-        return _bad(status, f"no RGB picture: {_one_line(problem)}")
-    num_packets = _count_packets(container)
-    damage = [f"{error} after {num_frames} frames"] if error else []
-    if num_frames < num_packets:
-        damage.append(f"{num_frames} frames out of {num_packets} packets")
-    if num_frames < stream.frames:
-        damage.append(f"{num_frames} frames, but the header says {stream.frames}")
-    return FileFacts(
-        num_frames=num_frames,
-        num_packets=num_packets,
-        width=first.width,
-        height=first.height,
-        rotation=quarter_turns(first) * 90,
-        codec=stream.codec_context.codec.canonical_name,
-        pix_fmt=first.format.name,
-        matrix=MATRIX_NAMES.get(int(first.colorspace), UNTAGGED),
-        colour_range=RANGE_NAMES.get(int(first.color_range), UNTAGGED),
-        file_size=status.st_size,
-        mtime_ns=status.st_mtime_ns,
-        health=f"cut: {'; '.join(damage)}" if damage else "ok",
-    )
+class _Reading:
+    """One pass over a file: every packet is noted, and decoded up to the first error (or the first frame)."""
 
-
-def _count_packets(container: av.container.InputContainer) -> int:
-    """Packets up to the end of the file or the first unreadable one; opened again because not every format seeks."""
-    count = 0
-    with av.open(container.name) as again:
+    def __init__(self, container: av.container.InputContainer, status: os.stat_result, *, decode: bool) -> None:
+        self._status = status
+        self._stream = stream = open_video_stream(container)
+        self._codec = stream.codec_context.codec.canonical_name
+        self._indexer = PacketIndexer(stream, self._codec)
+        self._first: VideoFrame | None = None
+        self._frame_pts: list[int | None] = []
+        self._concealed: list[int] = []
+        self._error = ""
+        self._decoded_all = decode
+        decoding = True
         try:
-            for packet in again.demux(open_video_stream(again)):
-                count += packet.size > 0
-        except av.error.FFmpegError:
-            return count
-    return count
+            for packet in container.demux(stream):
+                if packet.size:
+                    self._indexer.add(packet)
+                if decoding:
+                    decoding = self._decode(packet) and (decode or self._first is None)
+        except av.error.FFmpegError as problem:
+            self._error = self._error or _one_line(problem)
+
+    def _decode(self, packet: av.Packet) -> bool:
+        try:
+            for frame in packet.decode():
+                self._first = self._first or frame
+                if frame.is_corrupt:
+                    self._concealed.append(len(self._frame_pts))
+                self._frame_pts.append(frame.pts)
+        except av.error.FFmpegError as problem:
+            self._error = _one_line(problem)
+            return False
+        return True
+
+    def finish(self, path: str | Path) -> Probed:
+        first, num_packets = self._first, self._indexer.num_packets
+        if first is None:
+            return Probed(
+                _bad(self._status, f"no frame of codec {self._codec}: {self._error or 'the stream is empty'}")
+            )
+        try:
+            to_rgb(first, width=first.width, height=first.height)
+        except (av.error.FFmpegError, ValueError) as problem:
+            return Probed(_bad(self._status, f"no RGB picture: {_one_line(problem)}"))
+        num_frames, damage = self._count(num_packets)
+        if not num_frames:
+            return Probed(_bad(self._status, f"no whole frame: {'; '.join(damage)}"))
+        index, whole_file = None, "it is cut or damaged"
+        if not damage:
+            try:
+                with Path(path).open("rb") as file:
+                    index = self._indexer.finish(file, self._frame_pts if self._decoded_all else None)
+                whole_file = ""
+            except (NotIndexableError, OSError) as reason:
+                whole_file = str(reason)
+        return Probed(
+            FileFacts(
+                num_frames=num_frames,
+                num_packets=num_packets,
+                width=first.width,
+                height=first.height,
+                rotation=quarter_turns(first) * 90,
+                codec=self._codec,
+                pix_fmt=first.format.name,
+                matrix=MATRIX_NAMES.get(int(first.colorspace), UNTAGGED),
+                colour_range=RANGE_NAMES.get(int(first.color_range), UNTAGGED),
+                file_size=self._status.st_size,
+                mtime_ns=self._status.st_mtime_ns,
+                health=f"cut: {'; '.join(damage)}" if damage else "ok",
+                num_frames_source="decode" if self._decoded_all else "demux",
+                variable_rate=_is_variable(self._frame_pts if self._decoded_all else self._indexer.time_stamps()),
+                whole_file=whole_file,
+            ),
+            index,
+        )
+
+    def _count(self, num_packets: int) -> tuple[int, list[str]]:
+        """How many frames can be used, and what is wrong."""
+        if not self._decoded_all:
+            return num_packets - self._indexer.num_hidden, [self._error] if self._error else []
+        num_frames = len(self._frame_pts)
+        damage = [f"{self._error} after {num_frames} frames"] if self._error else []
+        if num_frames < num_packets - self._indexer.num_hidden:
+            damage.append(f"{num_frames} frames out of {num_packets} packets")
+        if num_frames + self._indexer.num_hidden < self._stream.frames:
+            damage.append(f"{num_frames} frames, but the header says {self._stream.frames}")
+        # FFmpeg's MPEG-4 decoder calls the last frame of packed streams concealed, and it is good.
+        if self._concealed and self._concealed[0] < num_frames - 1:
+            damage.append(f"the decoder made up parts of {len(self._concealed)} frames, first of {self._concealed[0]}")
+            num_frames = self._concealed[0]
+        return num_frames, damage
 
 
-def _bad(status: os.stat_result, reason: str) -> FileFacts:
-    return FileFacts(0, 0, 0, 0, 0, "", "", UNTAGGED, UNTAGGED, status.st_size, status.st_mtime_ns, f"bad: {reason}")
+def _is_variable(time_stamps: Sequence[int | None]) -> bool:
+    """Whether frames are unequally far apart, by more than the rounding of a container's clock."""
+    known = np.array([stamp for stamp in time_stamps if stamp is not None], np.int64)
+    steps = np.diff(known)
+    return len(steps) > 0 and int(steps.max() - steps.min()) > 1
+
+
+def _bad(status: os.stat_result | None, reason: str) -> FileFacts:
+    size, mtime = (status.st_size, status.st_mtime_ns) if status else (0, 0)
+    return FileFacts(0, 0, 0, 0, 0, "", "", UNTAGGED, UNTAGGED, size, mtime, f"bad: {reason}", whole_file="it is bad")
+
+
+def _died(path: Path) -> FileFacts:
+    return _bad(path.stat() if path.exists() else None, "the decoder's process died")
 
 
 def _one_line(error: Exception) -> str:
@@ -142,83 +179,57 @@ def scan(
     paths: Sequence[Path],
     *,
     root: Path,
-    cache_csv: Path | None = None,
+    store: Path | None = None,
     num_workers: int = 2,
-    on_progress: Callable[[int, int], None] | None = None,
+    decode: bool = True,
+    on_progress: Callable[[int, int, int], None] | None = None,
 ) -> dict[Path, FileFacts]:
-    """Facts of every path, from the cache where size and time of change still match, else by ``probe``.
+    """Facts of every path: what is stored, where size and time of change still match, else by ``probe``.
 
-    Files are decoded in separate processes, so that one which kills its decoder is only a "bad" row.
+    Files are decoded in separate processes, so that one which kills its decoder is only a "bad" row. What is found is
+    stored file by file; a scan that was killed goes on where it was.
 
     Args:
         paths: video files.
-        root: paths in the cache are written relative to it.
-        cache_csv: CSV to read and extend; default ``default_cache(root)``.
+        root: paths are stored relative to it.
+        store: folder to read and add to; default ``default_store(root)``.
         num_workers: processes.
-        on_progress: called with (files done, files to probe) after each file that was not in the cache.
+        decode: look into every frame; else what an index-only scan found is good enough too.
+        on_progress: called with (files done, files to probe, bytes done) after each file that was not stored.
 
     Raises:
-        OSError: a file is missing or unreadable, or the cache cannot be written.
+        OSError: a file is missing or unreadable, or the store cannot be written.
     """
-    cache_csv = cache_csv or default_cache(root)
-    cached = read_cache(cache_csv)
+    store = store or default_store(root)
+    known = read_facts(store)
     facts: dict[Path, FileFacts] = {}
     for path in paths:
-        known, status = cached.get(_key(path, root)), path.stat()
-        if known and (known.file_size, known.mtime_ns) == (status.st_size, status.st_mtime_ns):
-            facts[path] = known
+        found, status = known.get(key_of(path, root)), path.stat()
+        same = found and (found.file_size, found.mtime_ns) == (status.st_size, status.st_mtime_ns)
+        if found and same and (found.num_frames_source == "decode" or not decode):
+            facts[path] = found
     todo = [path for path in dict.fromkeys(paths) if path not in facts]
-    if todo:
-        for done, (path, found) in enumerate(map_isolated(probe, todo, num_workers=num_workers), start=1):
-            facts[path] = found or _bad(path.stat(), "the decoder's process died")
+    num_bytes = 0
+    with FactsWriter(store) as writer:
+        work = partial(probe, decode=decode)
+        for done, (path, found_now) in enumerate(map_isolated(work, todo, num_workers=num_workers), start=1):
+            probed = found_now or Probed(_died(path))
+            facts[path] = writer.add(key_of(path, root), *probed)
+            num_bytes += probed.facts.file_size
             if on_progress is not None:
-                on_progress(done, len(todo))
-        # Read again: another process may have added files meanwhile.
-        write_cache(cache_csv, {**read_cache(cache_csv), **{_key(path, root): facts[path] for path in todo}})
+                on_progress(done, len(todo), num_bytes)
     return {path: facts[path] for path in paths}
 
 
-def default_cache(root: Path) -> Path:
-    """``root/.reskd_scan.csv`` where that can be written, else a file in the user's cache folder."""
-    beside = root / CACHE_NAME
-    if os.access(beside if beside.exists() else root, os.W_OK) and os.access(root, os.W_OK):
+def default_store(root: Path) -> Path:
+    """``root/.reskd_scan`` where that can be written, else a folder in the user's cache."""
+    beside = root / STORE_NAME
+    if os.access(beside if beside.exists() else root, os.W_OK):
         return beside
-    name = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
-    return Path.home() / ".cache" / "reskd" / f"{name}.csv"
+    name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
+    return Path.home() / ".cache" / "reskd" / name
 
 
-def read_cache(cache_csv: Path) -> dict[str, FileFacts]:
-    """Facts by path as written; empty where there is no cache or it was written by another version."""
-    names = [field.name for field in fields(FileFacts)]
-    if not cache_csv.exists():
-        return {}
-    with cache_csv.open(newline="", encoding="utf-8") as file:
-        reader = csv.reader(file)
-        if next(reader, []) != ["path", *names]:
-            return {}
-        return {line[0]: _parse(dict(zip(names, line[1:], strict=True))) for line in reader}
-
-
-def _parse(cells: dict[str, str]) -> FileFacts:
-    kinds = {field.name: str if field.type == "str" else int for field in fields(FileFacts)}
-    values: dict[str, Any] = {name: kinds[name](cell) for name, cell in cells.items()}
-    return FileFacts(**values)
-
-
-def write_cache(cache_csv: Path, facts: dict[str, FileFacts]) -> None:
-    """Write all rows, sorted by path; a reader sees the old file or the new one, never half of one."""
-    cache_csv.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=cache_csv.parent, prefix=cache_csv.name, suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["path", *(field.name for field in fields(FileFacts))])
-            writer.writerows([path, *astuple(found)] for path, found in sorted(facts.items()))
-        Path(temporary).replace(cache_csv)
-    except BaseException:
-        Path(temporary).unlink()
-        raise
-
-
-def _key(path: Path, root: Path) -> str:
+def key_of(path: Path, root: Path) -> str:
+    """The name of a file in the store."""
     return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)

@@ -5,28 +5,35 @@ A worker imports numpy and av, neither torch nor pydantic.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from dali_pipes.host_decode import decode_frames
-from dali_pipes.manifest import Manifest, ManifestRow
+from dali_pipes.clip_reader import Clip, ClipReader
+from dali_pipes.manifest import Manifest
 from dali_pipes.sampling import (
     ClipPlan,
-    SamplingRules,
     epoch_order,
     evaluation_positions_of_batch,
     plan_clip,
     positions_of_batch,
     substitute_row,
 )
-from dali_pipes.way_in import DeviceKind, way_in
+from dali_pipes.sampling_rules import SamplingRules
+from dali_pipes.watchdog import ReadingDiary
 from dali_pipes.worker_process import die_with_parent
 
 # Columns of ``Sample.about``.
-POSITION, PADDING, ROW, LABEL, ATTEMPT = range(5)
+POSITION, PADDING, ROW, LABEL, ATTEMPT, HOW = range(6)
+# Part of the message when a position has no readable clip: trying again is of no use.
+NONE_READABLE = "expected a readable clip"
+# Bytes of ``Sample.faults``: what was wrong with the clips that a substitute stands in for.
+FAULT_BYTES = 1024
 
 
 class SampleInfo(Protocol):
@@ -40,31 +47,38 @@ class Sample(NamedTuple):
     """What external_source receives for a clip; always the same fields, types and numbers of dimensions.
 
     Args:
-        encoded: uint8 (bytes,), the file; one zero byte where the host decoded.
+        encoded: uint8 (bytes,), a video; one zero byte where the host decoded.
         raw_THWC: uint8 RGB, upright and cropped; (1, 1, 1, 3) where DALI is to decode.
         is_encoded: bool, scalar.
-        frame_index_T: int32.
+        decode_index_T: int32, numbers of the wanted frames in ``encoded``.
+        frame_index_T: int32, their numbers in the file.
         valid_T: bool.
         crop_start: int32 (y, x), for DALI to crop with.
         crop_shape: int32 (height, width).
         flip: int32, scalar.
-        about: int64 (5,): position, padding, row, label, attempt.
+        about: int64 (6,): position, padding, row, label, attempt, how it was read.
+        faults: uint8 (FAULT_BYTES,): JSON, one reason for each attempt that failed, filled up with spaces.
     """
 
     encoded: np.ndarray
     raw_THWC: np.ndarray
     is_encoded: np.ndarray
+    decode_index_T: np.ndarray
     frame_index_T: np.ndarray
     valid_T: np.ndarray
     crop_start: np.ndarray
     crop_shape: np.ndarray
     flip: np.ndarray
     about: np.ndarray
+    faults: np.ndarray
 
 
 def fields_for(ways: frozenset[str]) -> tuple[str, ...]:
     """The fields that the graph uses where only these ways in occur."""
-    unused = {"host": {"encoded", "is_encoded", "crop_start", "crop_shape"}, "dali": {"raw_THWC", "is_encoded"}}
+    unused = {
+        "host": {"encoded", "is_encoded", "decode_index_T", "crop_start", "crop_shape"},
+        "dali": {"raw_THWC", "is_encoded"},
+    }
     skipped = unused[next(iter(ways))] if len(ways) == 1 else set()
     return tuple(name for name in Sample._fields if name not in skipped)
 
@@ -96,14 +110,14 @@ class ReadingOrder:
         if self.mode == "train":
             positions_of_batch(self.first_batch, self.rank, self.world_size, self.batch_size, self.global_batch_size)
 
-    def num_batches(self, num_clips: int) -> int:
+    def num_batches(self, num_positions: int) -> int:
         """Batches of an evaluation pass, the same on every rank."""
-        return -(-num_clips // (self.world_size * self.batch_size))
+        return -(-num_positions // (self.world_size * self.batch_size))
 
-    def position(self, iteration: int, place: int, num_clips: int) -> int:
+    def position(self, iteration: int, place: int, num_positions: int) -> int:
         """Position of a place in the rank's batch. Evaluation repeats the same pass without end."""
         if self.mode == "eval":
-            batch_number = iteration % self.num_batches(num_clips)
+            batch_number = iteration % self.num_batches(num_positions)
             return int(evaluation_positions_of_batch(batch_number, self.rank, self.world_size, self.batch_size)[place])
         batch_number = self.first_batch + iteration
         positions_B = positions_of_batch(
@@ -121,9 +135,19 @@ class ClipChooser:
         self._order = order
         self._epoch_orders: dict[int, np.ndarray] = {}
 
+    @property
+    def num_views(self) -> int:
+        """V, positions of a video in an evaluation pass; 1 in training."""
+        return self._rules.views.num_views
+
+    @property
+    def num_positions(self) -> int:
+        """Positions of an evaluation pass, or of an epoch; those beyond are an evaluation's padding."""
+        return len(self.manifest) * self.num_views
+
     def row_number(self, position: int, attempt: int) -> int:
         num_clips = len(self.manifest)
-        epoch, place = divmod(position, num_clips)
+        epoch, place = divmod(position // self.num_views, num_clips)
         planned = place if self._order.mode == "eval" else int(self._epoch_order(epoch)[place])
         if attempt == 0:
             return planned
@@ -158,19 +182,28 @@ class ClipSource:
 
     Args:
         manifest_folder: where ``Manifest.save`` wrote.
+        reader: how a clip is read.
         parent_pid: the process that starts the workers, with which they die.
+        notes: folder where workers note what they read (``dali_pipes.watchdog``); None: they do not.
+        first_iteration: of this pipeline, where an earlier one failed.
+        host_batches: iterations whose clips the host decodes whatever their way in is.
+        hung_rows: rows that are not opened any more.
         fields: which fields of a Sample to hand to DALI.
     """
 
     manifest_folder: Path
     rules: SamplingRules
     order: ReadingOrder
-    device: DeviceKind
-    forced: Literal["auto", "dali", "host"]
+    reader: ClipReader
     max_attempts: int
     parent_pid: int
+    notes: Path | None = None
+    first_iteration: int = 0
+    host_batches: frozenset[int] = frozenset()
+    hung_rows: frozenset[int] = frozenset()
     fields: tuple[str, ...] = Sample._fields
     _chooser: ClipChooser | None = None
+    _diary: ReadingDiary | None = None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Unpickling is the first thing a worker does; at the first call it might be too late.
@@ -180,56 +213,68 @@ class ClipSource:
     def __call__(self, info: SampleInfo) -> tuple[np.ndarray, ...]:
         if self._chooser is None:
             self._chooser = ClipChooser(Manifest.open(self.manifest_folder), self.rules, self.order)
-        position = self.order.position(info.iteration, info.idx_in_batch, len(self._chooser.manifest))
-        sample = self.read(self._chooser, position)
+            self._diary = ReadingDiary(self.notes) if self.notes else None
+        iteration = self.first_iteration + info.iteration
+        position = self.order.position(iteration, info.idx_in_batch, self._chooser.num_positions)
+        sample = self.read(self._chooser, position, by_host=iteration in self.host_batches)
         # A plain tuple: DALI makes new ones of the same type from a single argument, which a NamedTuple refuses.
         return tuple(getattr(sample, name) for name in self.fields)
 
-    def read(self, chooser: ClipChooser, position: int) -> Sample:
+    def read(self, chooser: ClipChooser, position: int, *, by_host: bool = False) -> Sample:
         """The clip of a position, or the first of its substitutes that can be read.
 
         Raises:
             RuntimeError: none of ``max_attempts`` clips could be read; names them.
         """
-        failures: list[str] = []
+        faults: list[str] = []
+        paths: list[str] = []
         for attempt in range(self.max_attempts):
             plan = chooser.plan(position, attempt)
             row = chooser.manifest.row(plan.row)
+            paths.append(str(row.path))
+            if plan.row in self.hung_rows:
+                faults.append("reading it hung before")
+                continue
             try:
-                return self._sample(plan, row, len(chooser.manifest))
-            except Exception as error:  # whatever a damaged file raises; reported by the attempt number or just below
-                failures.append(f"{row.path}: {error}")
+                with self._diary.reading(plan.row) if self._diary else nullcontext():
+                    clip = self.reader.read(plan, row, by_host=by_host)
+            except Exception as error:  # whatever a damaged file raises; handed on as a fault
+                faults.append(str(error) or type(error).__name__)
+                continue
+            return self._sample(plan, row.label, clip, faults, chooser.num_positions)
+        named = "; ".join(f"{path}: {fault}" for path, fault in zip(paths, faults, strict=True))
         raise RuntimeError(
-            f"position {position}: expected a readable clip, found none in {self.max_attempts} attempts "
-            f"(data.loader.max_attempts): " + "; ".join(failures)
+            f"position {position}: {NONE_READABLE}, found none in {self.max_attempts} attempts "
+            f"(data.loader.max_attempts): {named}"
         )
 
-    def _sample(self, plan: ClipPlan, row: ManifestRow, num_clips: int) -> Sample:
-        size = row.path.stat().st_size
-        if size != row.facts.file_size:
-            raise ValueError(f"expected {row.facts.file_size} bytes as scanned, found {size}; scan again.")
-        encoded, raw_THWC = np.zeros(1, np.uint8), np.zeros((1, 1, 1, 3), np.uint8)
-        way = way_in(row.facts, self.device, self.forced)
-        if way == "dali":
-            encoded = np.fromfile(row.path, np.uint8)
-        else:
-            raw_THWC = decode_frames(
-                row.path,
-                plan.frame_index_T,
-                crop=plan.crop,
-                rotation=row.facts.rotation,
-                width=row.facts.width,
-                height=row.facts.height,
-            )
-        padding = self.order.mode == "eval" and plan.position >= num_clips
+    def _sample(self, plan: ClipPlan, label: int, clip: Clip, faults: list[str], num_positions: int) -> Sample:
+        padding = self.order.mode == "eval" and plan.position >= num_positions
+        about = [plan.position, padding, plan.row, label, plan.attempt, clip.how]
         return Sample(
-            encoded=encoded,
-            raw_THWC=raw_THWC,
-            is_encoded=np.array(way == "dali"),
+            encoded=clip.encoded,
+            raw_THWC=clip.raw_THWC,
+            is_encoded=np.array(clip.is_encoded),
+            decode_index_T=clip.decode_index_T,
             frame_index_T=plan.frame_index_T,
             valid_T=plan.valid_T,
             crop_start=np.array(plan.crop[:2], np.int32),
             crop_shape=np.array(plan.crop[2:], np.int32),
             flip=np.array(plan.flip, np.int32),
-            about=np.array([plan.position, padding, plan.row, row.label, plan.attempt], np.int64),
+            about=np.array(about, np.int64),
+            faults=pack_faults(faults),
         )
+
+
+def pack_faults(faults: Sequence[str]) -> np.ndarray:
+    """uint8 (FAULT_BYTES,): as JSON, each reason cut so that all fit."""
+    longest = FAULT_BYTES // max(1, len(faults)) - 8
+    ascii_only = [fault.encode("ascii", "replace").decode().replace("\\", "/").replace('"', "'") for fault in faults]
+    text = json.dumps([fault[:longest] for fault in ascii_only])
+    return np.frombuffer(text.ljust(FAULT_BYTES).encode(), np.uint8)
+
+
+def unpack_faults(packed: bytes) -> list[str]:
+    """What ``pack_faults`` packed."""
+    faults: list[str] = json.loads(packed)
+    return faults

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dali_pipes.hashing import uniform
 from dali_pipes.lists import LabelledVideo, class_names_of, label_videos, read_class_names, read_list
-from dali_pipes.sampling import uniform
 
 if TYPE_CHECKING:
     from dali_pipes.config import DataConfig
@@ -97,4 +98,4 @@ def _hold_out(sizes: dict[str, int], fraction: float, seed: int, label: int) -> 
 
 
 def _name_hash(name: str) -> int:
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
+    return int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8], "little")

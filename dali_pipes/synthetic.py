@@ -9,12 +9,14 @@ from typing import Literal
 import numpy as np
 import torch
 
-from dali_pipes.batch import PADDING_POSITION, ClipBatch, View
+from dali_pipes.batch import PADDING_POSITION, ClipBatch, View, label_sets_of
 from dali_pipes.config import DataConfig
+from dali_pipes.facts import FileFacts
+from dali_pipes.hashing import uniform
 from dali_pipes.lists import LabelledVideo
 from dali_pipes.manifest import Manifest
-from dali_pipes.sampling import ClipPlan, rules_from_config, uniform
-from dali_pipes.scan import FileFacts
+from dali_pipes.sampling import ClipPlan
+from dali_pipes.sampling_rules import ONE_VIEW, ViewGrid, rules_from_config
 from dali_pipes.source import ClipChooser, ReadingOrder
 from dali_pipes.views import check_view_names, first_view_size, student_frames
 
@@ -32,7 +34,8 @@ class SyntheticLoader:
         num_clips: of an epoch.
         num_classes: K.
         config: sampling and views are used.
-        views, mode, batch_size, global_batch_size, rank, world_size, seed, first_batch, device: as in ClipLoader.
+        views, mode, batch_size, global_batch_size, rank, world_size, seed, first_batch, device, grid: as in ClipLoader.
+        labels_per_clip: row r also has the classes r + 1, r + 2, ... mod K, so many in all, at most K.
 
     Raises:
         ValueError: sizes or names that do not fit.
@@ -53,6 +56,8 @@ class SyntheticLoader:
         seed: int = 0,
         first_batch: int = 0,
         device: torch.device | str = "cpu",
+        grid: ViewGrid = ONE_VIEW,
+        labels_per_clip: int = 1,
     ) -> None:
         check_view_names(views, config)
         self._config = config
@@ -62,19 +67,24 @@ class SyntheticLoader:
             mode, seed, batch_size, global_batch_size or world_size * batch_size, rank, world_size, first_batch
         )
         self._order.check(num_clips)
-        self._rules = rules_from_config(config.sampling, view_size=first_view_size(config), mode=mode)
-        self._chooser = ClipChooser(_manifest(num_clips, num_classes), self._rules, self._order)
+        self._rules = rules_from_config(config.sampling, view_size=first_view_size(config), mode=mode, grid=grid)
+        self._chooser = ClipChooser(_manifest(num_clips, num_classes, labels_per_clip), self._rules, self._order)
         self._iteration = 0
 
     @property
     def num_clips(self) -> int:
-        """Clips of an epoch, over all ranks."""
+        """Clips of an epoch, over all ranks; in evaluation the videos of the list."""
         return len(self._chooser.manifest)
+
+    @property
+    def num_views(self) -> int:
+        """V, positions of each video in an evaluation pass; 1 in training."""
+        return self._chooser.num_views
 
     @property
     def num_batches(self) -> int:
         """Batches of an evaluation pass on every rank; in training, of an epoch, rounded up."""
-        return self._order.num_batches(self.num_clips)
+        return self._order.num_batches(self._chooser.num_positions)
 
     def describe_ways_in(self) -> str:
         return "way in: computed, no files"
@@ -92,17 +102,18 @@ class SyntheticLoader:
 
     def _batch(self, iteration: int) -> ClipBatch:
         places = range(self._order.batch_size)
-        positions = [self._order.position(iteration, place, self.num_clips) for place in places]
+        positions = [self._order.position(iteration, place, self._chooser.num_positions) for place in places]
         plans = [self._chooser.plan(position, 0) for position in positions]
         rows_N = torch.tensor([plan.row for plan in plans])
         if self._order.mode == "eval":
-            positions = [p if p < self.num_clips else PADDING_POSITION for p in positions]
+            positions = [p if p < self._chooser.num_positions else PADDING_POSITION for p in positions]
         return ClipBatch(
             {name: self._view(name, plans) for name in self._views},
             rows_N % len(self._chooser.manifest.class_names),
             rows_N,
             torch.tensor(positions),
             torch.zeros(len(plans), dtype=torch.bool),
+            label_sets_of(self._chooser.manifest, rows_N),
         ).to(self._device)
 
     def _view(self, name: str, plans: Sequence[ClipPlan]) -> View:
@@ -130,11 +141,18 @@ class SyntheticLoader:
         return np.clip(64 + 64 * background + 96 * (colour - 0.5) * (1 + wave), 0, 255).astype(np.uint8)
 
 
-def _manifest(num_clips: int, num_classes: int) -> Manifest:
+def _manifest(num_clips: int, num_classes: int, labels_per_clip: int) -> Manifest:
     if num_classes < 1:
         raise ValueError(f"num_classes: expected at least 1, found {num_classes}.")
+    if not 1 <= labels_per_clip <= num_classes:
+        raise ValueError(
+            f"labels_per_clip: expected 1 to {num_classes}, the number of classes, found {labels_per_clip}."
+        )
     root = Path("synthetic")
-    videos = [LabelledVideo(f"{row}", row % num_classes, f"{row}") for row in range(num_clips)]
+    videos = [
+        LabelledVideo(f"{row}", tuple((row + more) % num_classes for more in range(labels_per_clip)), f"{row}")
+        for row in range(num_clips)
+    ]
     facts = FileFacts(
         _NUM_FRAMES, _NUM_FRAMES, _WIDTH, _HEIGHT, 0, "computed", "rgb24", "untagged", "untagged", 0, 0, "ok"
     )

@@ -11,9 +11,9 @@ from typing import Literal
 
 import numpy as np
 
+from dali_pipes.facts import FileFacts
 from dali_pipes.host_decode import UNTAGGED
 from dali_pipes.manifest import Manifest
-from dali_pipes.scan import FileFacts
 
 WayIn = Literal["dali", "host"]
 DeviceKind = Literal["cpu", "cuda"]

@@ -11,11 +11,15 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from dali_pipes.build_manifests import build_manifests
 from dali_pipes.loader import ClipLoader
-from dali_pipes.manifest import Manifest, build_manifests
+from dali_pipes.manifest import Manifest
+from dali_pipes.sampling_rules import ViewGrid
+from dali_pipes.splits import videos_of_splits
 from reskd.config import ExperimentConfig, load_config
 from reskd.distributed import World, barrier
 from reskd.evaluation.evaluator import Validation
+from reskd.evaluation.metrics import Scores
 from reskd.losses.distillation import DistillationLoss
 from reskd.losses.pixel import check_compatible
 from reskd.models.config import RecognizerConfig
@@ -53,6 +57,7 @@ def load_stage(config: ExperimentConfig) -> ExperimentConfig:
 def build_trainer(config: ExperimentConfig, *, run: RunDirectory, world: World) -> Trainer:
     """Everything checked, wired and on its device, before the first clip is decoded."""
     _set_determinism(config, world)
+    check_labels(config)
     manifests = build_data(config, world=world, splits=("train", "val"))
     train = manifests["train"]
     student, teacher, loss = build_networks(config, num_classes=len(train.class_names), device=world.device)
@@ -200,6 +205,31 @@ def check_teacher_classes(config: ExperimentConfig, class_names: tuple[str, ...]
         )
 
 
+def check_labels(config: ExperimentConfig) -> None:
+    """Refuse a loss or a selection metric for one label a video where some have several; no video is opened."""
+    _, videos = videos_of_splits(config.data, config.seed, ("train", "val"), lambda message: None)
+    counts = [len(video.labels) for name in ("train", "val") for video in videos[name]]
+    if max(counts, default=1) == 1:
+        return
+    where = f"{sum(count > 1 for count in counts)} of {len(counts)} videos in data.train have several labels"
+    if config.loss.task == "softmax_ce":
+        raise ValueError(
+            f"{where}, which loss.task = softmax_ce cannot learn; set loss.task to sigmoid_bce (all labels) or "
+            "random_label_ce (one of them drawn each time, as the paper's code does), or list one label a video."
+        )
+    if config.training.selection_metric != "map" and videos["val"]:
+        raise ValueError(
+            f"{where}, for which there is no {config.training.selection_metric}; set training.selection_metric to map."
+        )
+
+
+def scores_of(config: ExperimentConfig, which: ViewName = "student") -> Scores:
+    """What the model's logits were trained to be; a teacher without a stage is taken to be trained like the student."""
+    if which == "teacher" and config.teacher and config.teacher.stage:
+        config = load_stage(config)
+    return "sigmoid" if config.loss.task == "sigmoid_bce" else "softmax"
+
+
 def view_shapes(config: ExperimentConfig) -> dict[str, tuple[int, int, int]]:
     """The views that the networks of this experiment see: name -> (T, H, W)."""
     views, num_frames = config.data.views, config.data.sampling.num_frames
@@ -214,7 +244,7 @@ def view_shapes(config: ExperimentConfig) -> dict[str, tuple[int, int, int]]:
 
 
 def build_eval_loader(
-    config: ExperimentConfig, manifest: Manifest, *, view: str, batch_size: int, world: World
+    config: ExperimentConfig, manifest: Manifest, *, view: str, batch_size: int, world: World, grid: ViewGrid
 ) -> ClipLoader:
     return ClipLoader(
         manifest,
@@ -227,6 +257,7 @@ def build_eval_loader(
         world_size=world.size,
         seed=config.seed,
         device=world.device,
+        grid=grid,
     )
 
 
@@ -235,8 +266,16 @@ def _validation(
 ) -> Validation | None:
     if manifest is None or len(manifest) == 0:
         return None
-    loader = build_eval_loader(config, manifest, view="student", batch_size=batch_size, world=world)
-    return Validation(loader, view="student", world=world, precision=Precision(config.training.precision, world.device))
+    sampling = config.data.sampling
+    grid = ViewGrid(sampling.val_clips, sampling.val_crops)
+    return Validation(
+        build_eval_loader(config, manifest, view="student", batch_size=batch_size, world=world, grid=grid),
+        view="student",
+        world=world,
+        precision=Precision(config.training.precision, world.device),
+        average=sampling.average_views,
+        scores=scores_of(config),
+    )
 
 
 def _trial(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from dali_pipes.sampling_rules import ViewGrid
 from reskd.analysis.flops import count_macs
 from reskd.analysis.report import write_run_report
 from reskd.analysis.throughput import measure_clips_per_second
@@ -18,6 +19,7 @@ from reskd.build import (
     build_evaluated_model,
     build_trainer,
     load_stage,
+    scores_of,
     view_shapes,
 )
 from reskd.config import ExperimentConfig
@@ -104,10 +106,11 @@ def evaluate_checkpoint(
         config: the experiment under which to evaluate; its student or teacher must have the checkpoint's architecture.
         checkpoint: of the student's run; the teacher's weights come from where the config says.
         which: the student at the student's view, or the teacher at the teacher's.
-        batch_size: clips a rank runs at once.
+        batch_size: clips a rank runs at once; a video is ``test_clips`` x ``test_crops`` of them.
     """
     state = load_checkpoint(checkpoint)
     manifest = build_data(config, world=world, splits=(split,))[split]
+    scores = scores_of(config, which)
     if list(manifest.class_names) != state["class_names"]:
         raise ValueError(
             f"{checkpoint} knows the classes {state['class_names'][:3]}..., the lists have "
@@ -115,11 +118,21 @@ def evaluate_checkpoint(
         )
     model = build_evaluated_model(config, state, which=which, source=str(checkpoint), device=world.device)
     shape = view_shapes(config)[which]
-    loader = build_eval_loader(config, manifest, view=which, batch_size=batch_size, world=world)
+    sampling = config.data.sampling
+    grid = ViewGrid(sampling.test_clips, sampling.test_crops)
+    loader = build_eval_loader(config, manifest, view=which, batch_size=batch_size, world=world, grid=grid)
     precision = Precision(config.training.precision, world.device)
     try:
         log.info(loader.describe_ways_in())
-        result = evaluate(model, loader, view=which, world=world, precision=precision)
+        result = evaluate(
+            model,
+            loader,
+            view=which,
+            world=world,
+            precision=precision,
+            average=sampling.average_views,
+            scores=scores,
+        )
     finally:
         loader.close()
     return {
@@ -131,24 +144,31 @@ def evaluate_checkpoint(
         "config_hash": config_hash(config.resolved()),
         "trained_under": state["config_hash"],
         "manifest_hash": manifest.content_hash,
-        "protocol": describe_protocol(config, which),
+        "protocol": f"{describe_protocol(config, which)}, {scores} scores",
+        "views": {"clips": grid.num_clips, "crops": grid.num_crops, "average": sampling.average_views},
         "coverage": {"listed": manifest.num_listed, "scored": result.num_scored, "named": list(manifest.dropped)},
         "metrics": result.metrics,
         "seconds": result.seconds,
-        "gmacs_per_video": count_macs(model, shape).total / 1e9,
-        "videos_per_second": measure_clips_per_second(model, shape, precision, batch_size=batch_size),
+        "gmacs_per_video": count_macs(model, shape, num_views=grid.num_views).total / 1e9,
+        "videos_per_second": measure_clips_per_second(model, shape, precision, batch_size=batch_size) / grid.num_views,
         "environment": describe_environment(),
     }
 
 
 def describe_protocol(config: ExperimentConfig, which: ViewName) -> str:
-    """How a clip is shown in evaluation, in one sentence."""
+    """How evaluate.py shows a video, in one sentence."""
     num_frames, height, width = view_shapes(config)[which]
     views, sampling = config.data.views, config.data.sampling
-    text = (
-        f"1 clip a video, {num_frames} frames at segment centres, 1 centre crop of {sampling.test_crop_ratio:g} of the "
-        f"short side, shown at {height}x{width}"
-    )
+    frames = f"{num_frames} frames"
+    if num_frames < sampling.num_frames:
+        frames = f"{num_frames} of {sampling.num_frames} frames"
+    places = f"{sampling.frames.stride} apart" if sampling.frames.kind == "dense" else "at equal distances"
+    crops = f"1 centre crop of {sampling.test_crop_ratio:g} of the short side"
+    if sampling.test_crops == 3:
+        crops = "3 crops along the longer side"
+    text = f"{sampling.test_clips} clip(s) a video, {frames} {places}, {crops}, shown at {height}x{width}"
+    if sampling.test_clips * sampling.test_crops > 1:
+        text += f", {sampling.average_views} averaged"
     if which == "student" and views.student.source == "teacher_view" and views.teacher:
         text += f", shrunk from the teacher's {views.teacher.size[0]}x{views.teacher.size[1]}"
     return text + f", {config.training.precision}"

@@ -34,24 +34,26 @@ def main(arguments: Sequence[str]) -> None:
     chosen = parser.parse_args(arguments)
     if (chosen.config is None) == (chosen.backbone is None):
         raise ValueError("flops: expected either a config or --backbone, found both or neither.")
-    for title, config, shape in _models(chosen):
-        count = count_recognizer(config, shape, num_classes=chosen.num_classes, num_views=chosen.views)
+    for title, config, shape, tested_views in _models(chosen):
+        num_views = chosen.views or tested_views
+        count = count_recognizer(config, shape, num_classes=chosen.num_classes, num_views=num_views)
         num_frames, height, width = shape
-        print(f"{title}{config.backbone}, {num_frames} frames of {height} x {width}, {chosen.views} view(s) a video")
+        print(f"{title}{config.backbone}, {num_frames} frames of {height} x {width}, {num_views} view(s) a video")
         print(macs_table(count), end="\n\n")
     print(_LEGEND)
 
 
-def _models(chosen: argparse.Namespace) -> list[tuple[str, RecognizerConfig, tuple[int, int, int]]]:
-    """(title, architecture, (T, H, W)) of each model asked for."""
+def _models(chosen: argparse.Namespace) -> list[tuple[str, RecognizerConfig, tuple[int, int, int], int]]:
+    """(title, architecture, (T, H, W), views in the test) of each model asked for."""
     if chosen.config is None:
         shape = (chosen.frames, *_height_width(chosen.size))
-        return [("", _recognizer_config(chosen.backbone, chosen.stage_strides), shape)]
+        return [("", _recognizer_config(chosen.backbone, chosen.stage_strides), shape, 1)]
     config = load_config(chosen.config)
     shapes = view_shapes(config)
-    models = [("student: ", config.student, shapes["student"])]
+    tested_views = config.data.sampling.test_clips * config.data.sampling.test_crops
+    models = [("student: ", config.student, shapes["student"], tested_views)]
     if config.teacher:
-        models.append(("teacher: ", teacher_model(config), shapes["teacher"]))
+        models.append(("teacher: ", teacher_model(config), shapes["teacher"], tested_views))
     return models
 
 
@@ -72,7 +74,7 @@ def _add_flops_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=_positive, nargs="+", default=[224], help="a square's side, or height width")
     parser.add_argument("--stage-strides", type=int, nargs=4, metavar="S", help="of a ResNet; 1 1 2 2 is R50-S")
     parser.add_argument("--num-classes", type=_positive, default=200)
-    parser.add_argument("--views", type=_positive, default=1, help="clips times crops a video; default 1")
+    parser.add_argument("--views", type=_positive, help="clips times crops a video; default: the config's test, or 1")
 
 
 def _positive(text: str) -> int:

@@ -96,7 +96,7 @@ def check_nvdec(*, library: bool, num_gpus: int) -> Finding:
 
 def check_ways_in(device: Literal["cpu", "cuda"], *, dali: bool) -> Finding:
     """Who decodes a good file of each codec here, by the rule that the loader follows."""
-    from dali_pipes.scan import FileFacts
+    from dali_pipes.facts import FileFacts
     from dali_pipes.way_in import way_in
 
     if not dali:

@@ -1,6 +1,7 @@
 """Score a checkpoint: python tools/evaluate.py CONFIG CHECKPOINT [key.sub=value ...] [--which teacher] [--split val]
 
-The result is printed and written as JSON beside the checkpoint, with its protocol and coverage.
+The result is printed and written as JSON beside the checkpoint, with its protocol and coverage. How often a video is
+shown is a setting too: data.sampling.test_clips=10 data.sampling.test_crops=3 data.sampling.average_views=logits
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""Make a folder of videos ready for training.
+"""Get a data set ready: python tools/prepare_data.py COMMAND ...
 
+python tools/prepare_data.py import kinetics400 --annotations train.csv val.csv --videos VIDEOS --out LISTS
 python tools/prepare_data.py transcode SRC_ROOT DST_ROOT --list train.csv val.csv --classes classes.txt
 python tools/prepare_data.py describe ROOT --list train.csv --out report
 """
@@ -15,6 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from dali_pipes import transcode
+from dali_pipes.annotations.coverage import Coverage, describe_coverage, match
+from dali_pipes.annotations.data_sets import DATA_SETS
+from dali_pipes.annotations.video_files import VideoFiles
+from dali_pipes.annotations.write_lists import config_lines, write_lists
 from dali_pipes.lists import read_list, videos_under
 from dali_pipes.progress import ProgressLine, gib
 from dali_pipes.reencode import DEFAULT_QUALITY, OutputSettings
@@ -24,19 +29,80 @@ from dali_pipes.transcode_prediction import describe_prediction, predict
 from reskd.analysis.data_page import write_data_page
 from reskd.cli import run_tool
 
-Subparsers = Any  # argparse keeps the type to itself
-
 
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    subparsers = parser.add_subparsers(dest="command", required=True)
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_import(subparsers)
     _add_transcode(subparsers)
     _add_describe(subparsers)
     chosen = parser.parse_args(arguments)
     chosen.run(chosen)
 
 
-def _add_transcode(subparsers: Subparsers) -> None:
+def _add_import(subparsers: Any) -> None:
+    files = "\n".join(f"  {name}: {data_set.files}" for name, data_set in DATA_SETS.items())
+    parser = subparsers.add_parser(
+        "import",
+        help="lists from the published annotations of a data set, with coverage",
+        description="Writes train.csv, val.csv, test.csv, classes.txt and missing.csv into OUT, and says what is\n"
+        f"missing and which lines a config needs. Annotation files:\n{files}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("data_set", choices=sorted(DATA_SETS))
+    parser.add_argument("--annotations", type=Path, nargs="+", required=True, metavar="FILE")
+    parser.add_argument(
+        "--videos", type=Path, required=True, help="folder of the videos, searched with all folders in it"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for the lists, which is made")
+    parser.add_argument(
+        "--min-coverage",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="fail where a smaller share of a split's videos was found, e.g. 0.9; the lists are written all the same",
+    )
+    parser.set_defaults(run=_run_import)
+
+
+def _run_import(chosen: argparse.Namespace) -> None:
+    if not 0 <= chosen.min_coverage <= 1:
+        raise ValueError(f"--min-coverage: expected a share from 0 to 1, e.g. 0.9, found {chosen.min_coverage:g}.")
+    data_set = DATA_SETS[chosen.data_set]
+    annotations = data_set.read(chosen.annotations)
+    files = VideoFiles(chosen.videos)
+    coverage = match(annotations, files)
+    for line in (*annotations.remarks, *describe_coverage(coverage)):
+        print(line)
+    _refuse_nothing_found(coverage, files, chosen.videos)
+    written = write_lists(annotations, coverage, chosen.out)
+    print(f"written to {chosen.out}: {', '.join(path.name for path in written)}")
+    print(f"\nfor a config:\n{config_lines(coverage, chosen.videos, chosen.out, flips=data_set.flips)}")
+    _refuse_low_coverage(coverage, chosen.min_coverage)
+
+
+def _refuse_nothing_found(coverage: Coverage, files: VideoFiles, root: Path) -> None:
+    if any(coverage.found.values()):
+        return
+    wanted = [missing.video.names[0] for videos in coverage.missing.values() for missing in videos]
+    if not wanted:
+        raise ValueError("expected videos with labels, found none in the annotations; give the training list too.")
+    raise ValueError(
+        f"expected files such as {wanted[0]} with any suffix under {root}, found {files.num_files} videos but not one "
+        f"that the annotations name; there are for example {', '.join(files.some_paths(3))}."
+    )
+
+
+def _refuse_low_coverage(coverage: Coverage, least: float) -> None:
+    low = [f"{split} {coverage.share(split):.1%}" for split in coverage.splits() if coverage.share(split) < least]
+    if low:
+        raise ValueError(
+            f"expected at least {least:.1%} of each split's videos (--min-coverage), found {', '.join(low)}; "
+            "missing.csv names the others."
+        )
+
+
+def _add_transcode(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "transcode",
         help="write all videos anew: small, upright, a keyframe every few frames",
@@ -110,7 +176,7 @@ def _print_prediction(job: transcode.Job, todo: Sequence[str], chosen: argparse.
         )
 
 
-def _add_describe(subparsers: Subparsers) -> None:
+def _add_describe(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "describe", help="a page about a folder of videos: sizes, codecs, health, classes, cost of decoding"
     )
@@ -135,14 +201,15 @@ def _run_describe(chosen: argparse.Namespace) -> None:
             f"expected videos under {chosen.root}, found {len(missing)} of {len(paths)} missing"
             f"{f'; the first is {missing[0]}' if missing else ''}; check the root."
         )
+    progress = ProgressLine("files")
     facts = scan(
         paths,
         root=chosen.root,
-        cache_csv=chosen.scan_cache,
+        store=chosen.scan_cache,
         num_workers=chosen.workers,
-        on_progress=ProgressLine("files"),
+        on_progress=lambda done, total, num_bytes: progress(done, total),
     )
-    labels = {name: [video.label for video in videos] for name, videos in listed.items()}
+    labels = {name: [label for video in videos for label in video.labels] for name, videos in listed.items()}
     page = write_data_page(
         chosen.out, chosen.root, facts, labels=labels, num_frames=chosen.frames, num_cores=os.cpu_count() or 1
     )

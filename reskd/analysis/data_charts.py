@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from dali_pipes.scan import FileFacts
+from dali_pipes.facts import FileFacts
 
 _NUM_BINS = 40
 

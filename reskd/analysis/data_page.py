@@ -11,13 +11,18 @@ from pathlib import Path
 
 import numpy as np
 
+from dali_pipes.clip_reader import ClipReader
+from dali_pipes.crops import Crop
 from dali_pipes.decode_cost import Keyframes, count_decoded, find_keyframes, spread_sample
-from dali_pipes.host_decode import decode_frames
+from dali_pipes.facts import FileFacts
+from dali_pipes.manifest import ManifestRow
+from dali_pipes.packets import start_distances
 from dali_pipes.progress import gib
-from dali_pipes.scan import FileFacts
+from dali_pipes.sampling import ClipPlan
+from dali_pipes.scan_store import IndexReader
 from reskd.analysis.data_charts import draw_data_charts
 
-NUM_DEMUXED = 200
+NUM_SAMPLED = 200
 NUM_DECODED = 8
 _CLASSES_SHOWN = 10
 
@@ -30,35 +35,43 @@ class DecodeTime:
     cpu_ms: tuple[float, ...]
 
 
-def sample_keyframe_distances(facts: Mapping[Path, FileFacts]) -> dict[Path, tuple[int, ...]]:
-    """Keyframe distances, in packets, of at most ``NUM_DEMUXED`` usable files; nothing is decoded."""
+def sample_keyframe_distances(facts: Mapping[Path, FileFacts]) -> dict[Path, Sequence[int]]:
+    """Keyframe distances, in packets, of at most ``NUM_SAMPLED`` usable files: from the packet index, or where there is
+    none by reading the packets; nothing is decoded."""
     usable = [path for path, found in facts.items() if found.usable]
-    return {path: find_keyframes(path).distances for path in spread_sample(usable, NUM_DEMUXED)}
+    indexes = IndexReader()
+    distances: dict[Path, Sequence[int]] = {}
+    for path in spread_sample(usable, NUM_SAMPLED):
+        place = facts[path].packets
+        if place is None:
+            distances[path] = find_keyframes(path).distances
+        else:
+            distances[path] = start_distances(indexes.read(place, facts[path].num_packets).packets_P)
+    return distances
 
 
 def measure_decode(facts: Mapping[Path, FileFacts], *, num_frames: int) -> DecodeTime:
-    """Decode a clip of the middle frames of equal segments, cut to the central square, from a few usable files."""
+    """Read a clip of the middle frames of equal segments, cut to the central square, from a few usable files, as a
+    worker does whose frames are decoded by PyAV."""
     usable = [path for path, found in facts.items() if found.usable]
     chosen = spread_sample(usable, NUM_DECODED)
+    reader = ClipReader("cpu", "host")
     times_ms = []
     for path in [*chosen[:1], *chosen]:  # the first once more, as a warm-up
+        row = ManifestRow(path, 0, facts[path])
+        plan = _middle_clip(row, num_frames)
         start_s = time.process_time()
-        _decode_clip(path, facts[path], num_frames)
+        reader.read(plan, row)
         times_ms.append(1000 * (time.process_time() - start_s))
     return DecodeTime(num_frames, tuple(times_ms[1:]))
 
 
-def _decode_clip(path: Path, found: FileFacts, num_frames: int) -> None:
-    height, width = (found.height, found.width) if found.rotation % 180 == 0 else (found.width, found.height)
+def _middle_clip(row: ManifestRow, num_frames: int) -> ClipPlan:
+    height, width = row.upright_size
     side = min(height, width)
-    decode_frames(
-        path,
-        ((np.arange(num_frames) + 0.5) * found.num_frames / num_frames).astype(int),
-        crop=((height - side) // 2, (width - side) // 2, side, side),
-        rotation=found.rotation,
-        width=found.width,
-        height=found.height,
-    )
+    frame_index_T = ((np.arange(num_frames) + 0.5) * row.facts.num_frames / num_frames).astype(np.int32)
+    crop = Crop((height - side) // 2, (width - side) // 2, side, side)
+    return ClipPlan(0, 0, 0, frame_index_T, np.ones(num_frames, bool), crop, flip=False)
 
 
 def write_data_page(
@@ -75,7 +88,7 @@ def write_data_page(
 
     Args:
         facts: of every video of the page.
-        labels: for each list by name, every class once a video.
+        labels: for each list by name, all labels of its videos, end to end.
         num_frames: T, of the clip whose cost is measured.
         num_cores: that clips/s are told for.
         keyframe_distances: in packets, for all files or some; None: those of a sample are read.
@@ -99,6 +112,7 @@ def write_data_page(
         _cost(distances, decode_time, num_cores),
         *(_class_table(name, found) for name, found in labels.items()),
         _health_table(root, facts),
+        _whole_file_table(list(usable.values())),
     ]
     page = out / "data.md"
     page.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
@@ -140,9 +154,9 @@ def _cost(distances: Mapping[Path, Sequence[int]], measured: DecodeTime, num_cor
         f"A clip of {measured.num_frames} frames, one from each of as many equal segments ({len(distances)} files): "
         f"{from_start:.0f} frames decoded by a decoder that starts at the first frame, {from_keyframes:.0f} by one "
         "that starts at the keyframe before each wanted frame, where a file allows that.\n\n"
-        f"Measured on this machine, {len(measured.cpu_ms)} sampled files, PyAV, one thread, decoding and cropping only "
-        f"(no resizing, no network): {median:.0f} cpu-ms a clip (20 % to 80 %: {low:.0f} to {high:.0f}), so about "
-        f"{clips_per_s:.1f} clips/s a core and {num_cores * clips_per_s:.0f} clips/s with {num_cores} free cores. "
+        f"Measured on this machine, {len(measured.cpu_ms)} sampled files, PyAV, one thread, reading, decoding and "
+        f"cropping (no resizing; files in the page cache): {median:.0f} cpu-ms a clip (20 % to 80 %: {low:.0f} to "
+        f"{high:.0f}), so about {clips_per_s:.1f} clips/s a core and {num_cores * clips_per_s:.0f} clips/s with {num_cores} free cores. "
         "A prediction, not a benchmark of the loader."
     )
 
@@ -173,3 +187,10 @@ def _health_table(root: Path, facts: Mapping[Path, FileFacts]) -> str:
     for reason, names in sorted(examples.items(), key=lambda item: -len(item[1])):
         rows.append(f"| {reason.replace('|', '/')} | {len(names)} | {names[0] if reason != 'ok' else ''} |")
     return "\n".join(rows)
+
+
+def _whole_file_table(usable: Sequence[FileFacts]) -> str:
+    """Why files are decoded as a whole."""
+    reasons = Counter(re.sub(r"\d+", "N", found.whole_file) or "no: the packets it needs" for found in usable)
+    rows = ["| is the whole file read for a clip? | videos |", "|---|---|"]
+    return "\n".join([*rows, *(f"| {reason.replace('|', '/')} | {count} |" for reason, count in reasons.most_common())])

@@ -46,6 +46,8 @@ def draw_curves(runs: Mapping[str, Lines], path: Path) -> None:
 
     present = {name for lines in runs.values() for line in lines for name in line}
     panels = [(title, styles) for title, styles in _PANELS if present & styles.keys()]
+    if "train/top1" not in present and "val/map" in present:  # several labels a video
+        panels.insert(-1, ("mAP of the validation list", {"val/map": "-"}))
     figure = Figure(figsize=(4.8 * len(panels), 3.6), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (title, styles) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
@@ -57,7 +59,8 @@ def draw_curves(runs: Mapping[str, Lines], path: Path) -> None:
                     axes.plot(*zip(*points, strict=True), style, color=f"C{color}", label=label)
         axes.set(title=title, xlabel="epoch")
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
+        if axes.get_legend_handles_labels()[1]:
+            axes.legend(fontsize=8)
     figure.savefig(path, dpi=110)
 
 
@@ -67,7 +70,10 @@ def standard_error(share: float, num_clips: int) -> float:
 
 
 def comparison_table(results: Sequence[Mapping[str, Any]]) -> str:
-    """A Markdown table of evaluation results, one row each; accuracies in per cent, top-1 with its standard error."""
+    """A Markdown table of evaluation results, one row each; accuracies in per cent, top-1 with its standard error.
+
+    Lists of several labels a video have mAP alone.
+    """
     rows = [
         "| run | top-1 | top-5 | mean class accuracy | mAP | GMACs a video | videos/s, model alone "
         "| scored of listed |",
@@ -76,11 +82,13 @@ def comparison_table(results: Sequence[Mapping[str, Any]]) -> str:
     for result in results:
         metrics, coverage = result["metrics"], result["coverage"]
         top1, top5, mean_class, mean_precision = (
-            100 * metrics[name] for name in ("top1", "top5", "mean_class_accuracy", "map")
+            f"{100 * metrics[name]:.1f}" if name in metrics else "-"
+            for name in ("top1", "top5", "mean_class_accuracy", "map")
         )
-        error = 100 * standard_error(metrics["top1"], coverage["scored"])
+        if "top1" in metrics:
+            top1 += f" +- {100 * standard_error(metrics['top1'], coverage['scored']):.1f}"
         rows.append(
-            f"| {result['name']} | {top1:.1f} +- {error:.1f} | {top5:.1f} | {mean_class:.1f} | {mean_precision:.1f} "
+            f"| {result['name']} | {top1} | {top5} | {mean_class} | {mean_precision} "
             f"| {result['gmacs_per_video']:.3f} | {result['videos_per_second']:.0f} "
             f"| {coverage['scored']} of {coverage['listed']} |"
         )
@@ -88,7 +96,15 @@ def comparison_table(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def describe_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    """One sentence on the difference in top-1 of two results on the same list, with its standard error."""
+    """One sentence on the difference in top-1 of two results on the same list, with its standard error.
+
+    Lists of several labels a video have mAP instead, whose standard error is not known.
+    """
+    if not all("top1" in result["metrics"] for result in (one, other)):
+        difference = one["metrics"]["map"] - other["metrics"]["map"]
+        return (
+            f"{one['name']} minus {other['name']}: {100 * difference:+.1f} points of mAP (one seed, error not known)."
+        )
     shares = [result["metrics"]["top1"] for result in (one, other)]
     errors = [standard_error(r["metrics"]["top1"], r["coverage"]["scored"]) for r in (one, other)]
     difference, error = shares[0] - shares[1], math.hypot(*errors)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from dali_pipes.config import StrictConfig
 from reskd.losses.pixel import pixel_loss
-from reskd.losses.task import softmax_ce
+from reskd.losses.task import TASK_LOSSES, TaskName
 from reskd.ops.interpolate_mse import Backend
 from reskd.outputs import RecognizerOutput
 
@@ -20,7 +20,11 @@ class PixelLossConfig(StrictConfig):
 
 
 class LossConfig(StrictConfig):
-    task: Literal["softmax_ce"] = Field("softmax_ce", description="how the student learns from the labels")
+    task: TaskName = Field(
+        "softmax_ce",
+        description="how the student learns from the labels; several labels a video: sigmoid_bce, or random_label_ce, "
+        "softmax cross-entropy with one of them drawn each time (the paper's code)",
+    )
     pixel: PixelLossConfig | None = Field(
         None, description="how the student learns from the teacher's feature maps; default: not at all"
     )
@@ -45,18 +49,18 @@ class DistillationLoss(nn.Module):
         super().__init__()
         self.config = config
 
-    def forward(self, student: RecognizerOutput, labels_N: Tensor, teacher: RecognizerOutput | None) -> LossTerms:
+    def forward(self, student: RecognizerOutput, targets: Tensor, teacher: RecognizerOutput | None) -> LossTerms:
         """Task loss of the student, plus the pixel term where the config has one.
 
         Args:
             student: with a graph.
-            labels_N: int64 class numbers.
+            targets: int64 (N,) class numbers, or bool (N, K) sets of labels; not the latter for softmax_ce.
             teacher: without a graph; None where no term needs it.
 
         Raises:
             ValueError: a term needs a teacher and there is none, or the features cannot be compared.
         """
-        task = softmax_ce(student.logits_NK, labels_N)
+        task = TASK_LOSSES[self.config.task](student.logits_NK, targets)
         if self.config.pixel is None:
             return LossTerms(task, {"task": task.detach()})
         if teacher is None:

@@ -1,10 +1,19 @@
-"""What the labels say. Shape letters: N clips, K classes."""
+"""What the labels say. Shape letters: N clips, K classes.
+
+Targets are int64 (N,), a class number a clip, or bool (N, K), True at each of a clip's labels. They are not checked
+here, which would wait for the device: the lists are checked.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+TaskName = Literal["softmax_ce", "random_label_ce", "sigmoid_bce"]
 
 
 def softmax_ce(logits_NK: Tensor, labels_N: Tensor) -> Tensor:
@@ -12,6 +21,39 @@ def softmax_ce(logits_NK: Tensor, labels_N: Tensor) -> Tensor:
 
     Args:
         logits_NK: floating point.
-        labels_N: int64 in [0, K). Not checked here, which would wait for the device: the data config is checked.
+        labels_N: int64 in [0, K); of clips with one label.
     """
-    return F.cross_entropy(logits_NK.to(torch.promote_types(logits_NK.dtype, torch.float32)), labels_N)
+    return F.cross_entropy(_wide(logits_NK), labels_N)
+
+
+def random_label_ce(logits_NK: Tensor, targets: Tensor) -> Tensor:
+    """``softmax_ce`` with one of each clip's labels, drawn anew in every call from the device's generator.
+
+    What the public code of the ResKD paper does on ActivityNet and FCVID.
+    """
+    if targets.ndim == 1:
+        return softmax_ce(logits_NK, targets)
+    draws_NK = torch.rand(targets.shape, device=targets.device)
+    return softmax_ce(logits_NK, torch.where(targets, draws_NK, -1.0).argmax(1))
+
+
+def sigmoid_bce(logits_NK: Tensor, targets: Tensor) -> Tensor:
+    """Binary cross-entropy of sigmoid(logits) and the sets of labels, summed over classes, mean over clips.
+
+    A scalar in fp32 as above. The sum over classes is that of "Efficient Video Classification Using Fewer Frames"; a
+    mean would divide a clip's gradient by K, and want another learning rate and loss.pixel.alpha for each data set.
+    """
+    sets_NK = targets if targets.ndim == 2 else torch.zeros_like(logits_NK).scatter_(1, targets[:, None], 1.0)
+    logits_NK = _wide(logits_NK)
+    return F.binary_cross_entropy_with_logits(logits_NK, sets_NK.to(logits_NK.dtype), reduction="sum") / len(logits_NK)
+
+
+TASK_LOSSES: dict[TaskName, Callable[[Tensor, Tensor], Tensor]] = {
+    "softmax_ce": softmax_ce,
+    "random_label_ce": random_label_ce,
+    "sigmoid_bce": sigmoid_bce,
+}
+
+
+def _wide(logits_NK: Tensor) -> Tensor:
+    return logits_NK.to(torch.promote_types(logits_NK.dtype, torch.float32))

@@ -16,10 +16,12 @@ from typing import Any
 
 import yaml
 
-# Settings that change how fast a run is or how much it writes, never what it computes.
+# Settings that change how fast a run is, how much it writes or how it is tested, never what it computes.
 _FREE_TO_CHANGE = (
     "runs",
     "data.scan_cache",
+    "data.sampling.test_clips",
+    "data.sampling.test_crops",
     "data.loader.num_workers",
     "data.loader.num_threads",
     "data.loader.prefetch",

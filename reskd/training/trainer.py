@@ -49,11 +49,11 @@ class TrainableStudent(nn.Module):
         self.loss = loss
 
     def forward(
-        self, frames_NTHWC: Tensor, labels_N: Tensor, taught: RecognizerOutput | None
+        self, frames_NTHWC: Tensor, targets: Tensor, taught: RecognizerOutput | None
     ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """(total loss, its terms without their weights, logits_NK)."""
         output = self.student(frames_NTHWC)
-        terms = self.loss(output, labels_N, taught)
+        terms = self.loss(output, targets, taught)
         return terms.total, terms.unweighted, output.logits_NK
 
 
@@ -63,7 +63,7 @@ class Trainer:
     Args:
         student: frames_NTHWC -> RecognizerOutput; on ``world.device``.
         teacher: the same for the teacher's view, under no_grad; None trains on labels alone.
-        loss: (student's output, labels_N, teacher's output) -> LossTerms.
+        loss: (student's output, batch.targets, teacher's output) -> LossTerms.
         make_loader: number of the first batch -> endless training batches of ``plan.clips_per_pass`` clips.
         evaluate: scores the student after an epoch; closed at the end of ``fit``; None without validation.
         view_shapes: view name -> (T, H, W), for the rehearsal.
@@ -160,15 +160,12 @@ class Trainer:
     def _forward_backward(self, batch: ClipBatch) -> dict[str, Tensor]:
         with self.precision.autocast():
             taught = self.teacher(batch.views["teacher"].data_NTHWC) if self.teacher is not None else None
-            total, terms, logits_NK = self.parallel(batch.views["student"].data_NTHWC, batch.labels_N, taught)
+            total, terms, logits_NK = self.parallel(batch.views["student"].data_NTHWC, batch.targets, taught)
         self.precision.scaler.scale(total / self.plan.passes_per_step).backward()
-        top5_NR = logits_NK.detach().topk(min(5, logits_NK.shape[1])).indices
-        hits_NR = (top5_NR == batch.labels_N[:, None]).float()
         return {
             "loss/total": total,
             **{f"loss/{name}": term for name, term in terms.items()},
-            "train/top1": hits_NR[:, 0].mean(),
-            "train/top5": hits_NR.sum(1).mean(),
+            **_accuracies(logits_NK.detach(), batch),
             "data/substituted_share": batch.substituted_N.float().mean(),
         }
 
@@ -291,6 +288,15 @@ class Trainer:
 
     def _open_writer(self) -> MetricsWriter:
         return MetricsWriter(self.run.metrics, self.run.tensorboard, first_step=self.num_steps)
+
+
+def _accuracies(logits_NK: Tensor, batch: ClipBatch) -> dict[str, Tensor]:
+    """Top-1 and top-5; none for several labels a video, as in ``classification_metrics``."""
+    if batch.label_sets_NK is not None:
+        return {}
+    top5_NR = logits_NK.topk(min(5, logits_NK.shape[1])).indices
+    hits_NR = (top5_NR == batch.labels_N[:, None]).float()
+    return {"train/top1": hits_NR[:, 0].mean(), "train/top5": hits_NR.sum(1).mean()}
 
 
 def _show_views(writer: MetricsWriter, batch: ClipBatch) -> None:

@@ -6,8 +6,9 @@ import av
 import numpy as np
 import pytest
 
-from dali_pipes.host_decode import ShortVideoError, decode_frames
-from dali_pipes.scan import probe
+from dali_pipes import scan as scan_module
+from dali_pipes.facts import FileFacts
+from dali_pipes.host_decode import ShortVideoError, Window, decode_frames
 from tests.conftest import (
     ENCODERS,
     HEIGHT,
@@ -19,6 +20,11 @@ from tests.conftest import (
     write_clip,
 )
 
+
+def probe(path: Path) -> FileFacts:
+    return scan_module.probe(path).facts
+
+
 WHOLE = (0, 0, HEIGHT, WIDTH)
 
 
@@ -26,7 +32,7 @@ WHOLE = (0, 0, HEIGHT, WIDTH)
 def test_wanted_frames_come_in_the_asked_order_with_the_right_pixels(codec: str, tmp_path: Path) -> None:
     path = numbered_clip(tmp_path / f"clip{ENCODERS[codec][0]}", codec, 30)
     wanted = np.array([29, 0, 7, 7, 13])
-    frames = decode_frames(path, wanted, crop=WHOLE, rotation=0, width=WIDTH, height=HEIGHT)
+    frames = decode_frames(path, wanted, Window(WHOLE, 0, WIDTH, HEIGHT))
     assert frames.shape == (5, HEIGHT, WIDTH, 3) and frames.dtype == np.uint8 and frames.flags.c_contiguous
     assert [read_number(frame) for frame in frames] == [(number, False) for number in wanted]
     assert np.abs(frames.astype(int) - np.stack([picture(number) for number in wanted])).mean() < 3
@@ -34,8 +40,8 @@ def test_wanted_frames_come_in_the_asked_order_with_the_right_pixels(codec: str,
 
 def test_a_crop_is_cut_out_of_the_whole_picture(tmp_path: Path) -> None:
     path = numbered_clip(tmp_path / "clip.mp4", "libx264", 5)
-    whole = decode_frames(path, np.array([2]), crop=WHOLE, rotation=0, width=WIDTH, height=HEIGHT)
-    part = decode_frames(path, np.array([2]), crop=(11, 23, 40, 51), rotation=0, width=WIDTH, height=HEIGHT)
+    whole = decode_frames(path, np.array([2]), Window(WHOLE, 0, WIDTH, HEIGHT))
+    part = decode_frames(path, np.array([2]), Window((11, 23, 40, 51), 0, WIDTH, HEIGHT))
     assert (part == whole[:, 11:51, 23:74]).all()
 
 
@@ -48,9 +54,7 @@ def test_a_rotated_video_comes_out_upright(turns: int, tmp_path: Path) -> None:
         set_display_rotation(path, quarter_turns_clockwise=turns)
     facts = probe(path)
     assert facts.rotation == {0: 0, 1: 270, 2: 180, 3: 90}[turns]
-    frames = decode_frames(
-        path, np.array([3]), crop=WHOLE, rotation=facts.rotation, width=facts.width, height=facts.height
-    )
+    frames = decode_frames(path, np.array([3]), Window(WHOLE, facts.rotation, facts.width, facts.height))
     assert read_number(frames[0]) == (3, False)
     assert np.abs(frames[0].astype(int) - picture(3)).mean() < 4
 
@@ -62,7 +66,7 @@ def test_the_tagged_matrix_is_used(tmp_path: Path) -> None:
     untagged = write_clip(tmp_path / "untagged.mp4", "libx264", red)
     assert probe(untagged).matrix == "untagged"
     for path in (tagged, untagged):
-        pixels = decode_frames(path, np.array([1]), crop=(0, 0, 64, 64), rotation=0, width=64, height=64)
+        pixels = decode_frames(path, np.array([1]), Window((0, 0, 64, 64), 0, 64, 64))
         assert np.abs(pixels.astype(int) - (220, 30, 30)).max() <= 4
 
 
@@ -70,18 +74,18 @@ def test_full_range_is_used(tmp_path: Path) -> None:
     white = [np.full((64, 64, 3), 255, np.uint8), np.zeros((64, 64, 3), np.uint8)]
     for codec, pix_fmt in (("mjpeg", "yuvj420p"), ("libx264", "yuvj420p"), ("libx264", "yuv420p")):
         path = write_clip(tmp_path / f"{pix_fmt}{ENCODERS[codec][0]}", codec, white, pix_fmt=pix_fmt)
-        pixels = decode_frames(path, np.array([0, 1]), crop=(0, 0, 64, 64), rotation=0, width=64, height=64)
+        pixels = decode_frames(path, np.array([0, 1]), Window((0, 0, 64, 64), 0, 64, 64))
         assert pixels[0].min() >= 253 and pixels[1].max() <= 2
 
 
 def test_a_video_shorter_than_asked_says_so(tmp_path: Path) -> None:
     path = numbered_clip(tmp_path / "clip.mp4", "libx264", 5)
     with pytest.raises(ShortVideoError, match=r"expected frame 5, found only 5 frames"):
-        decode_frames(path, np.array([0, 5]), crop=WHOLE, rotation=0, width=WIDTH, height=HEIGHT)
+        decode_frames(path, np.array([0, 5]), Window(WHOLE, 0, WIDTH, HEIGHT))
 
 
 def test_a_file_that_is_no_video_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
     path.write_text("not a video")
     with pytest.raises(av.error.FFmpegError, match="Invalid data"):
-        decode_frames(path, np.array([0]), crop=WHOLE, rotation=0, width=WIDTH, height=HEIGHT)
+        decode_frames(path, np.array([0]), Window(WHOLE, 0, WIDTH, HEIGHT))

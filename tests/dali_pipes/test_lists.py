@@ -15,17 +15,33 @@ def _write(folder: Path, name: str, text: str) -> Path:
 def test_a_csv_gives_path_label_and_group(tmp_path: Path) -> None:
     _write(tmp_path, "list.csv", "path, label, group, frames\na/1.mp4, run, g1, 3\na/2.mp4,jump,,4\n")
     assert read_list(tmp_path, "list.csv") == [
-        ListedVideo("a/1.mp4", "run", "g1"),
-        ListedVideo("a/2.mp4", "jump", None),
+        ListedVideo("a/1.mp4", ("run",), "g1"),
+        ListedVideo("a/2.mp4", ("jump",), None),
     ]
+
+
+def test_several_labels_of_a_video_are_joined_with_a_bar(tmp_path: Path) -> None:
+    _write(tmp_path, "list.csv", 'path,label\na.mp4,run | jump\nb.mp4,"swim, far|run"\nc.mp4,run\n')
+    listed = read_list(tmp_path, "list.csv")
+    assert [video.labels for video in listed] == [("run", "jump"), ("swim, far", "run"), ("run",)]
+    names = class_names_of(listed)
+    labelled = label_videos(listed, names, group_pattern=None, source="list.csv")
+    assert names == ("jump", "run", "swim, far")
+    assert [video.labels for video in labelled] == [(1, 0), (2, 1), (1,)]
+    assert [video.label for video in labelled] == [1, 2, 1]
+
+
+def test_a_class_named_twice_by_name_and_number_counts_once() -> None:
+    (video,) = label_videos([ListedVideo("a", ("1", "run"))], ("jump", "run"), group_pattern=None, source="list")
+    assert video.labels == (1,)
 
 
 @pytest.mark.parametrize("numbers", [" 1", ""])
 def test_ucf_lists_take_the_class_from_the_folder(numbers: str, tmp_path: Path) -> None:
     _write(tmp_path, "trainlist01.txt", f"Run/v_Run_g01_c01.avi{numbers}\n\nJump/v Jump 2.avi{numbers}\n")
     assert read_list(tmp_path, "trainlist01.txt") == [
-        ListedVideo("Run/v_Run_g01_c01.avi", "Run"),
-        ListedVideo("Jump/v Jump 2.avi", "Jump"),
+        ListedVideo("Run/v_Run_g01_c01.avi", ("Run",)),
+        ListedVideo("Jump/v Jump 2.avi", ("Jump",)),
     ]
 
 
@@ -34,7 +50,7 @@ def test_class_folders_are_read_in_order_and_other_files_are_not_videos(tmp_path
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "list.csv").touch()
-    assert [(v.path, v.label) for v in read_list(tmp_path, "folders")] == [
+    assert [(v.path, *v.labels) for v in read_list(tmp_path, "folders")] == [
         ("Jump/sub/c.webm", "Jump"),
         ("Run/a.AVI", "Run"),
         ("Run/b.mp4", "Run"),
@@ -50,6 +66,8 @@ def test_class_folders_are_read_in_order_and_other_files_are_not_videos(tmp_path
         ("list.csv", "path,label\na.mp4,x\na.mp4,y\n", "a.mp4 is listed twice"),
         ("list.csv", "file,class\na.mp4,x\n", r"columns path,label\[,group\], found \['file', 'class'\]"),
         ("list.csv", "path,label\na.mp4,\n", "line 2: expected a path and a label"),
+        ("list.csv", "path,label\na.mp4,x|\n", "line 2: expected labels joined with '|', .* none empty, found 'x|'"),
+        ("list.csv", "path,label\na.mp4,x|y|x\n", "each once"),
         ("list.txt", "a.mp4 3\n", "line 1: expected <Class>/<video>"),
     ],
 )
@@ -80,20 +98,20 @@ def test_wrong_class_files_are_refused(text: str, message: str, tmp_path: Path) 
 
 
 def test_class_names_are_sorted_labels_or_numbers() -> None:
-    assert class_names_of([ListedVideo("1", "b"), ListedVideo("2", "a")]) == ("a", "b")
-    assert class_names_of([ListedVideo("1", "10"), ListedVideo("2", "2")]) == tuple(map(str, range(11)))
+    assert class_names_of([ListedVideo("1", ("b",)), ListedVideo("2", ("a",))]) == ("a", "b")
+    assert class_names_of([ListedVideo("1", ("10",)), ListedVideo("2", ("2",))]) == tuple(map(str, range(11)))
 
 
 def test_a_label_outside_the_classes_is_named_with_the_nearest() -> None:
-    listed = [ListedVideo("a/1.mp4", "Juping")]
+    listed = [ListedVideo("a/1.mp4", ("Juping",))]
     with pytest.raises(ValueError, match=r"a/1.mp4 has the label 'Juping', .* none of the 2 classes; .*'Jumping'"):
         label_videos(listed, ("Running", "Jumping"), group_pattern=None, source="list.csv")
     with pytest.raises(ValueError, match="label '2'"):
-        label_videos([ListedVideo("a", "2")], ("Running", "Jumping"), group_pattern=None, source="list.csv")
+        label_videos([ListedVideo("a", ("2",))], ("Running", "Jumping"), group_pattern=None, source="list.csv")
 
 
 def test_groups_come_from_the_pattern_then_the_column_then_the_video() -> None:
-    listed = [ListedVideo("v_g07_c1", "x", "column"), ListedVideo("v_g08_c1", "x")]
+    listed = [ListedVideo("v_g07_c1", ("x",), "column"), ListedVideo("v_g08_c1", ("x",))]
 
     def groups(pattern: str | None) -> list[str]:
         return [v.group for v in label_videos(listed, ("x",), group_pattern=pattern, source="list")]

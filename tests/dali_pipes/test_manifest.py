@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dali_pipes.build_manifests import build_manifests
 from dali_pipes.config import DataConfig
-from dali_pipes.manifest import Manifest, build_manifests
+from dali_pipes.manifest import Manifest
 from tests.conftest import numbered_clip
 
 
@@ -45,6 +46,42 @@ def test_the_hash_tells_contents_not_places(folder: Path, tmp_path: Path) -> Non
     assert moved.content_hash == manifest.content_hash
     part = build_manifests(_config(folder, val_fraction=0.3), seed=0)["train"]
     assert part.content_hash != manifest.content_hash
+
+
+def _several(folder: Path, lines: str) -> Manifest:
+    (folder / "several.csv").write_text("path,label\n" + lines)
+    config = _config(folder, train="several.csv")
+    return build_manifests(config, seed=0, splits=("train",))["train"]
+
+
+def test_several_labels_are_kept_counted_and_opened_again(folder: Path, tmp_path: Path) -> None:
+    manifest = _several(folder, "run/00.mp4,run|jump\nrun/01.mp4,run\njump/00.mp4,jump|swim|run\n")
+    manifest.save(tmp_path / "saved")
+    again = Manifest.open(tmp_path / "saved")
+    assert again.has_several_labels and isinstance(again.label_numbers, np.memmap)
+    assert [again.labels(number).tolist() for number in range(3)] == [[1, 0], [1], [0, 2, 1]]
+    assert [again.row(number).label for number in range(3)] == [1, 1, 0]
+    assert again.class_counts().tolist() == [2, 3, 1]
+    assert again.label_sets([2, 1, 1]).tolist() == [[True] * 3, [False, True, False], [False, True, False]]
+    assert again.content_hash == manifest.content_hash
+
+
+def test_the_hash_tells_whose_labels_are_whose(folder: Path) -> None:
+    lists = (
+        "run/00.mp4,run|jump\nrun/01.mp4,run\n",
+        "run/00.mp4,run\nrun/01.mp4,jump|run\n",
+        "run/00.mp4,jump|run\nrun/01.mp4,run\n",
+        "run/00.mp4,run\nrun/01.mp4,jump\n",
+    )
+    assert len({_several(folder, lines).content_hash for lines in lists}) == 4
+    assert not _several(folder, lists[3]).has_several_labels
+
+
+def test_labels_of_dropped_videos_are_dropped_with_them(tmp_path: Path) -> None:
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    numbered_clip(tmp_path / "good.avi", "mjpeg", 4)
+    manifest = _several(tmp_path, "bad.mp4,a|b|c\ngood.avi,c|a\n")
+    assert manifest.labels(0).tolist() == [2, 0] and manifest.label_numbers.tolist() == [2, 0]
 
 
 def test_splits_share_no_video_and_leave_none_out(folder: Path) -> None:
@@ -100,10 +137,10 @@ def test_unequal_and_empty_classes_are_said_aloud(folder: Path, tmp_path: Path) 
     (tmp_path / "list.csv").write_text("path,label\n" + "\n".join(lines))
     (tmp_path / "classes.txt").write_text("jump\nrun\n")
     messages: list[str] = []
-    config = _config(tmp_path, train="list.csv", classes="classes.txt", scan_cache=tmp_path / "cache" / "scan.csv")
+    config = _config(tmp_path, train="list.csv", classes="classes.txt", scan_cache=tmp_path / "cache")
     build_manifests(config, seed=0, splits=("train",), on_message=messages.append)
     assert messages == ["train: classes are unequal, from 1 (jump) to 4 (run) videos"]
-    assert (tmp_path / "cache" / "scan.csv").exists()
+    assert list((tmp_path / "cache").glob("*.csv"))
     (tmp_path / "classes.txt").write_text("jump\nrun\nswim\n")
     build_manifests(config, seed=0, splits=("train",), on_message=messages.append)
     assert messages[-1] == "train: no usable video of 1 classes: swim"

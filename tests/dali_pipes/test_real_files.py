@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dali_pipes.build_manifests import build_manifests
 from dali_pipes.config import DataConfig
-from dali_pipes.host_decode import decode_frames
-from dali_pipes.manifest import build_manifests
-from dali_pipes.scan import FileFacts, scan
+from dali_pipes.facts import FileFacts
+from dali_pipes.host_decode import Window, decode_frames
+from dali_pipes.scan import scan
 from tests.conftest import SHARED_DATA
 
 ODD, UCF10 = SHARED_DATA / "odd", SHARED_DATA / "ucf10"
@@ -21,8 +22,8 @@ def odd_facts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FileFacts]:
     if not ODD.is_dir():
         pytest.skip("../shared/data/odd is absent")
     paths = sorted(path for path in ODD.iterdir() if path.is_file() and not path.name.startswith("."))
-    cache = tmp_path_factory.mktemp("cache") / "odd.csv"
-    return {path.name: found for path, found in scan(paths, root=ODD, cache_csv=cache).items()}
+    store = tmp_path_factory.mktemp("store")
+    return {path.name: found for path, found in scan(paths, root=ODD, store=store).items()}
 
 
 def test_every_odd_file_is_usable_or_named(odd_facts: dict[str, FileFacts]) -> None:
@@ -47,10 +48,7 @@ def test_the_last_counted_frame_of_every_usable_odd_file_decodes(odd_facts: dict
             frames = decode_frames(
                 ODD / name,
                 np.array([0, facts.num_frames - 1]),
-                crop=(0, 0, height, width),
-                rotation=facts.rotation,
-                width=facts.width,
-                height=facts.height,
+                Window((0, 0, height, width), facts.rotation, facts.width, facts.height),
             )
             assert frames.shape == (2, height, width, 3), name
 
@@ -67,7 +65,7 @@ def test_truncated_ucf_files_are_used_and_named(tmp_path: Path) -> None:
         train=tmp_path / "list.txt",
         group_pattern=r"_g(\d+)_",
         val_fraction=0.0,
-        scan_cache=tmp_path / "scan.csv",
+        scan_cache=tmp_path / "scan",
         views={"student": {"size": 16, "source": "decoded"}},
     )
     messages: list[str] = []

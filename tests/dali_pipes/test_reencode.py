@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from dali_pipes import reencode as reencode_module
+from dali_pipes import scan as scan_module
 from dali_pipes.decode_cost import find_keyframes
-from dali_pipes.host_decode import decode_frames
+from dali_pipes.facts import FileFacts
+from dali_pipes.host_decode import Window, decode_frames
 from dali_pipes.reencode import OutputSettings, reencode
-from dali_pipes.scan import probe
 from dali_pipes.way_in import why_not_dali
 from tests.conftest import (
     ENCODERS,
@@ -34,11 +35,14 @@ COLOURS = ((220, 30, 30), (30, 200, 60), (20, 40, 230), (250, 240, 20), (90, 70,
 ODD = SHARED_DATA / "odd"
 
 
+def probe(path: Path) -> FileFacts:
+    return scan_module.probe(path).facts
+
+
 def _read(path: Path, *numbers: int) -> np.ndarray:
     facts = probe(path)
-    crop = (0, 0, facts.height, facts.width)
     wanted = np.array(numbers or range(facts.num_frames))
-    return decode_frames(path, wanted, crop=crop, rotation=0, width=facts.width, height=facts.height)
+    return decode_frames(path, wanted, Window((0, 0, facts.height, facts.width), 0, facts.width, facts.height))
 
 
 def _numbers(path: Path) -> list[int]:
@@ -108,6 +112,7 @@ def test_colours_stay_within_three_levels(
     full = settings.codec == "mjpeg"
     assert (facts.matrix, facts.colour_range) == ("bt601", "full" if full else "limited")
     assert facts.pix_fmt == ("yuvj420p" if full else "yuv420p")
+    assert facts.whole_file == "", "clips are read by packets"
     assert why_not_dali(facts, "cpu" if full else "cuda", allow_unproven=False) is None
 
 
@@ -270,7 +275,7 @@ def test_a_source_that_the_machine_cannot_read_is_not_called_bad(
 def test_an_output_that_lost_a_frame_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = numbered_clip(tmp_path / "a.avi", "mpeg4", 5)
     wrong = probe(numbered_clip(tmp_path / "c.mp4", "libx264", 4))
-    monkeypatch.setattr(reencode_module, "probe", lambda path: wrong)
+    monkeypatch.setattr(reencode_module, "probe", lambda path: scan_module.Probed(wrong))
     result = reencode(source, tmp_path / "b.mp4", H264)
     assert result.status.startswith("failed: wrote frames, width, height, rotation (5, 128, 96, 0), read (4,")
     assert not (tmp_path / "b.mp4").exists()
@@ -331,9 +336,7 @@ def test_odd_files_show_the_same_pictures_as_before(name: str, tmp_path: Path) -
     assert reencode(source, tmp_path / "b.mp4", H264).frames_out == before.num_frames
     upright = (before.height, before.width) if before.rotation % 180 == 0 else (before.width, before.height)
     numbers = np.linspace(0, before.num_frames - 1, 5).astype(int)
-    old = decode_frames(
-        source, numbers, crop=(0, 0, *upright), rotation=before.rotation, width=before.width, height=before.height
-    )
+    old = decode_frames(source, numbers, Window((0, 0, *upright), before.rotation, before.width, before.height))
     new = _read(tmp_path / "b.mp4", *numbers.tolist())
     for old_frame, new_frame in zip(old, new, strict=True):
         assert np.abs(_shrunk(old_frame) - _shrunk(new_frame)).mean() < 3

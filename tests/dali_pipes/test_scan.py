@@ -8,8 +8,15 @@ import pytest
 
 from dali_pipes import host_decode
 from dali_pipes import scan as scan_module
-from dali_pipes.scan import default_cache, probe, read_cache, scan
+from dali_pipes.facts import FileFacts
+from dali_pipes.scan import Probed, default_store, scan
+from dali_pipes.scan_store import read_facts
 from tests.conftest import ENCODERS, HEIGHT, WIDTH, numbered_clip, write_clip
+
+
+def probe(path: Path) -> FileFacts:
+    return scan_module.probe(path).facts
+
 
 CODEC_NAMES = {"libx264": "h264", "libvpx-vp9": "vp9", "mjpeg": "mjpeg", "mpeg4": "mpeg4"}
 
@@ -38,7 +45,7 @@ def test_a_cut_file_is_named_and_counted_to_its_last_good_frame(codec: str, tmp_
 
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
-    [("empty.mp4", b"", "does not open"), ("text.avi", b"not a video at all", "does not open")],
+    [("empty.mp4", b"", "is empty"), ("text.avi", b"not a video at all", "does not open")],
 )
 def test_what_is_no_video_is_bad(name: str, content: bytes, reason: str, tmp_path: Path) -> None:
     path = tmp_path / name
@@ -55,10 +62,10 @@ def test_an_mp4_without_its_index_is_bad(tmp_path: Path) -> None:
 def test_the_cache_spares_decoding_until_the_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = [numbered_clip(tmp_path / f"{n}.mp4", "libx264", 3 + n) for n in range(2)]
     probed: list[int] = []
-    first = scan(paths, root=tmp_path, on_progress=lambda done, total: probed.append(total))
+    first = scan(paths, root=tmp_path, on_progress=lambda done, total, num_bytes: probed.append(total))
     assert [first[path].num_frames for path in paths] == [3, 4] and probed == [2, 2]
-    assert read_cache(tmp_path / ".reskd_scan.csv")["1.mp4"] == first[paths[1]]
-    again = scan(paths, root=tmp_path, on_progress=lambda done, total: probed.append(total))
+    assert read_facts(tmp_path / ".reskd_scan")["1.mp4"] == first[paths[1]]
+    again = scan(paths, root=tmp_path, on_progress=lambda done, total, num_bytes: probed.append(total))
     assert again == first and probed == [2, 2]
     numbered_clip(paths[0], "libx264", 6)
     assert scan(paths, root=tmp_path)[paths[0]].num_frames == 6
@@ -66,14 +73,14 @@ def test_the_cache_spares_decoding_until_the_file_changes(tmp_path: Path, monkey
 
 
 def test_a_cache_of_another_version_counts_as_none(tmp_path: Path) -> None:
-    (tmp_path / "cache.csv").write_text("path,frames\na.mp4,3\n")
-    assert read_cache(tmp_path / "cache.csv") == {}
+    (tmp_path / "old.csv").write_text("path,frames\na.mp4,3\n")
+    assert read_facts(tmp_path) == {}
 
 
 def test_a_folder_that_cannot_be_written_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert default_cache(tmp_path / "data").parent == tmp_path / "home" / ".cache" / "reskd"
+    assert default_store(tmp_path / "data").parent == tmp_path / "home" / ".cache" / "reskd"
 
 
 def test_a_file_that_kills_its_decoder_is_bad_and_the_others_are_scanned(
@@ -85,10 +92,10 @@ def test_a_file_that_kills_its_decoder_is_bad_and_the_others_are_scanned(
     assert [facts[path].health for path in paths] == ["ok", "bad: the decoder's process died", "ok"]
 
 
-def probe_or_die(path: Path) -> scan_module.FileFacts:
+def probe_or_die(path: Path, *, decode: bool) -> Probed:
     if path.name == "killer.mp4":
         os._exit(11)
-    return probe(path)
+    return scan_module.probe(path, decode=decode)
 
 
 def test_a_single_frame_is_a_video(tmp_path: Path) -> None:

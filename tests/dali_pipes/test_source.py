@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dali_pipes.sampling import epoch_order, rules_from_config
+from dali_pipes.clip_reader import ClipReader
+from dali_pipes.sampling import epoch_order
+from dali_pipes.sampling_rules import ViewGrid, rules_from_config
 from dali_pipes.source import ATTEMPT, LABEL, PADDING, POSITION, ROW, ClipSource, ReadingOrder, Sample, fields_for
 from tests.conftest import picture, read_number, set_display_rotation, write_clip
 from tests.dali_pipes.test_loader import make_config, make_manifest
@@ -30,8 +32,7 @@ def make_source(make_folder: Callable[..., Path], tmp_path: Path) -> Callable[..
             "manifest_folder": tmp_path,
             "rules": rules_from_config(config.sampling, view_size=(96, 128), mode="train"),
             "order": ReadingOrder("train", 0, 2, 2),
-            "device": "cpu",
-            "forced": "auto",
+            "reader": ClipReader("cpu", "auto"),
             "max_attempts": 2,
             "parent_pid": 1,
         }
@@ -70,6 +71,23 @@ def test_evaluation_repeats_its_pass_and_marks_padding(make_source: Callable[...
     assert [int(a[LABEL]) for a in abouts[:3]] == [0, 1, 2]
 
 
+def test_an_evaluation_of_several_views_shows_each_of_each_video_and_then_padding(
+    make_source: Callable[..., ClipSource], make_folder: Callable[..., Path]
+) -> None:
+    config = make_config(make_folder(CODECS, num_frames=24))
+    rules = rules_from_config(config.sampling, view_size=(96, 96), mode="eval", grid=ViewGrid(2, 3))
+    source = make_source(order=ReadingOrder("eval", 0, 4, 4), rules=rules, reader=ClipReader("cpu", "host"))
+    samples = [_call(source, iteration, place) for iteration in range(5) for place in range(4)]
+    assert [int(s.about[POSITION]) for s in samples] == list(range(20))
+    assert [int(s.about[ROW]) for s in samples] == [0] * 6 + [1] * 6 + [2] * 6 + [0] * 2
+    assert [bool(s.about[PADDING]) for s in samples] == [False] * 18 + [True] * 2
+    assert {s.raw_THWC.shape for s in samples} == {(4, 96, 96, 3)}
+    assert [s.frame_index_T[0] for s in samples[:6]] == [3] * 3 + [0] * 3
+    assert [s.crop_start.tolist() for s in samples[:3]] == [[0, 0], [0, 16], [0, 32]]
+    again = _call(source, 5, 1)  # the next pass
+    assert all(np.array_equal(one, other) for one, other in zip(again, samples[1], strict=True))
+
+
 def test_a_file_of_another_size_is_not_trusted(make_source: Callable[..., ClipSource], tmp_path: Path) -> None:
     source = make_source(order=ReadingOrder("eval", 0, 1, 1), max_attempts=3)
     rows = np.load(tmp_path / "rows.npy")
@@ -77,7 +95,9 @@ def test_a_file_of_another_size_is_not_trusted(make_source: Callable[..., ClipSo
     np.save(tmp_path / "rows.npy", rows)
     about = _call(source, 0, 0).about
     assert about[ROW] == 2 and about[ATTEMPT] > 0 and about[POSITION] == 0
-    with pytest.raises(RuntimeError, match=r"position 1: .* in 1 attempts .*00.avi: expected \d+ bytes as scanned"):
+    with pytest.raises(
+        RuntimeError, match=r"position 1: .* in 1 attempts .*00.avi: expected \d+ bytes as scanned, found"
+    ):
         _call(replace(source, max_attempts=1), 1, 0)
 
 
@@ -85,7 +105,7 @@ def test_a_file_of_another_size_is_not_trusted(make_source: Callable[..., ClipSo
     ("ways", "absent"),
     [
         ({"dali"}, {"raw_THWC", "is_encoded"}),
-        ({"host"}, {"encoded", "is_encoded", "crop_start", "crop_shape"}),
+        ({"host"}, {"encoded", "is_encoded", "decode_index_T", "crop_start", "crop_shape"}),
         ({"dali", "host"}, set()),
     ],
 )
@@ -115,7 +135,7 @@ def test_a_rotated_and_short_video_is_upright_in_its_sample_and_repeats_frames(t
     config = make_config(tmp_path / "clips")
     make_manifest(config).save(tmp_path / "manifest")
     rules = rules_from_config(config.sampling, view_size=(96, 128), mode="eval")
-    source = ClipSource(tmp_path / "manifest", rules, ReadingOrder("eval", 0, 1, 1), "cuda", "auto", 1, 1)
+    source = ClipSource(tmp_path / "manifest", rules, ReadingOrder("eval", 0, 1, 1), ClipReader("cuda", "auto"), 1, 1)
     sample = _call(source, 0, 0)
     assert not sample.is_encoded and sample.raw_THWC.shape == (4, 96, 128, 3)
     assert sample.frame_index_T.tolist() == [0, 0, 1, 1]

@@ -13,7 +13,7 @@ GOLDEN = ["0/0/0", "0/2/0", "1/1/0", "1/6/0"]
 def _videos(groups_of_class: dict[int, list[int]]) -> list[LabelledVideo]:
     """{class: sizes of its groups}"""
     return [
-        LabelledVideo(f"{label}/{group}/{number}", label, f"g{group}")
+        LabelledVideo(f"{label}/{group}/{number}", (label,), f"g{group}")
         for label, sizes in groups_of_class.items()
         for group, size in enumerate(sizes)
         for number in range(size)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from dali_pipes.batch import PADDING_POSITION
 from dali_pipes.config import DataConfig
 from dali_pipes.sampling import epoch_order
+from dali_pipes.sampling_rules import ViewGrid
 from dali_pipes.synthetic import SyntheticLoader
 
 CONFIG = DataConfig(
@@ -66,6 +68,17 @@ def test_evaluation_is_one_pass_with_padding() -> None:
         assert torch.cat([b.positions_N for b in batches]).tolist() == [*range(12), *[PADDING_POSITION] * 3]
 
 
+def test_evaluation_shows_all_views_of_a_video_and_training_one() -> None:
+    loader = _loader(mode="eval", batch_size=5, views=("student",), grid=ViewGrid(2, 3))
+    batches = list(loader)
+    assert (loader.num_clips, loader.num_views, loader.num_batches, len(batches)) == (12, 6, 15, 15)
+    assert torch.cat([b.positions_N for b in batches]).tolist() == [*range(72), *[PADDING_POSITION] * 3]
+    assert torch.cat([b.ids_N for b in batches])[:72].tolist() == [row for row in range(12) for _ in range(6)]
+    pixels = torch.cat([b.views["student"].data_NTHWC for b in batches])[:6]
+    assert len({clip.numpy().tobytes() for clip in pixels}) == 6
+    assert _loader(grid=ViewGrid(2, 3)).num_views == 1
+
+
 def test_a_linear_classifier_learns_the_classes() -> None:
     batches = list(itertools.islice(_loader(batch_size=12), 8))
     pixels = torch.cat([b.views["student"].data_NTHWC.float().mean((1, 2, 3)) / 255 for b in batches])
@@ -80,3 +93,26 @@ def test_no_clip_is_refused() -> None:
         SyntheticLoader(0, 3, CONFIG, views=("student",), mode="train", batch_size=1)
     with pytest.raises(ValueError, match="num_classes: expected at least 1, found 0"):
         SyntheticLoader(3, 0, CONFIG, views=("student",), mode="train", batch_size=1)
+
+
+def test_several_labels_a_clip_come_as_sets_and_go_where_the_batch_goes() -> None:
+    batch = next(iter(_loader(labels_per_clip=2))).to("cpu")
+    assert batch.label_sets_NK is not None and batch.targets is batch.label_sets_NK
+    expected = [{row % 3, (row + 1) % 3} for row in batch.ids_N.tolist()]
+    assert [set(labels.nonzero().flatten().tolist()) for labels in batch.label_sets_NK] == expected
+    assert batch.to("meta").label_sets_NK.device.type == "meta"
+    alone = next(iter(_loader()))
+    assert alone.label_sets_NK is None and alone.targets is alone.labels_N
+
+
+def test_more_labels_than_classes_are_refused() -> None:
+    with pytest.raises(ValueError, match="labels_per_clip: expected 1 to 3, the number of classes, found 4"):
+        _loader(labels_per_clip=4)
+
+
+def test_label_sets_of_another_number_of_clips_are_refused() -> None:
+    batch = next(iter(_loader()))
+    with pytest.raises(ValueError, match="'label_sets_NK': 3"):
+        dataclasses.replace(batch, label_sets_NK=torch.zeros(3, 3, dtype=torch.bool))
+    with pytest.raises(TypeError, match=r"label_sets_NK: expected torch.bool, found torch.int64"):
+        dataclasses.replace(batch, label_sets_NK=torch.zeros(4, 3, dtype=torch.int64))

@@ -6,23 +6,26 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from dali_pipes import scan as scan_module
 from dali_pipes import transcode
+from dali_pipes.facts import FileFacts
 from dali_pipes.lists import read_list
 from dali_pipes.reencode import OutputSettings, Reencoded
-from dali_pipes.scan import probe
 from dali_pipes.transcode import Job, describe_records, done_records, output_of, plan, run, write_lists
 from dali_pipes.transcode_journal import Record, journal_path, open_journal, read_journals
 from tests.conftest import numbered_clip
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = OutputSettings(short_side=64)
-MakeFolder = Callable[..., Path]
+
+
+def probe(path: Path) -> FileFacts:
+    return scan_module.probe(path).facts
 
 
 @pytest.fixture()

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
+from dali_pipes.facts import FileFacts
 from dali_pipes.loader import ClipLoader
-from dali_pipes.scan import FileFacts
 from dali_pipes.way_in import way_in, why_not_dali
 from tests.conftest import ENCODERS, read_number, write_clip
 from tests.dali_pipes.test_loader import make_config, make_manifest, take

@@ -7,8 +7,10 @@ import pytest
 import torch
 import yaml
 
+from dali_pipes.sampling_rules import ONE_VIEW, rules_from_config
 from reskd.build import build_networks, view_shapes
 from reskd.config import ExperimentConfig, load_config, parse_config
+from reskd.run import describe_protocol
 
 CONFIGS = sorted(Path("configs").glob("*.yaml"))
 
@@ -103,12 +105,38 @@ def test_a_fault_is_named_with_its_key(changes: dict[str, Any], message: str) ->
             {"crop": {"kind": "multi_scale", "scale": [1.0]}},
             "unknown key data.sampling.crop.multi_scale.scale; did you mean scales?",
         ),
+        (
+            {"teacher": {"size": 64}, "student": {"size": 32}},
+            {"frames": {"kind": "dense"}},
+            r"data\.sampling\.frames\.dense\.stride: expected a value, found none",
+        ),
+        (
+            {"teacher": {"size": 64}, "student": {"size": 32}},
+            {"frames": {"kind": "segments", "strid": 2}},
+            "unknown key data.sampling.frames.segments.strid; did you mean stride",
+        ),
+        (
+            {"teacher": {"size": 64}, "student": {"size": 32}},
+            {"test_crops": 2},
+            "data.sampling.test_crops: should be 1 or 3, found 2",
+        ),
     ],
 )
 def test_views_that_cannot_be_are_refused(views: Any, sampling: Any, message: str) -> None:
     data = {"root": "data", "train": "train.csv", "views": views, "sampling": sampling}
     with pytest.raises(ValueError, match=message):
         parse_config(tree(data=data))
+
+
+def test_the_frame_sampler_is_chosen_by_kind() -> None:
+    data = {"root": "data", "train": "train.csv", "views": {"student": {"size": 32, "source": "decoded"}}}
+    sampling = {"num_frames": 32, "frames": {"kind": "dense", "stride": 2, "short_video": "loop"}, "test_clips": 4}
+    config = parse_config(tree(data={**data, "sampling": sampling}, teacher=None, loss={}))
+    rules = rules_from_config(config.data.sampling, view_size=(32, 32), mode="train")
+    assert (rules.frame_kind, rules.num_frames, rules.stride, rules.short_video) == ("dense", 32, 2, "loop")
+    assert rules.random_frames and rules.views == ONE_VIEW
+    assert (config.data.sampling.val_clips, config.data.sampling.val_crops) == (1, 1)
+    assert "4 clip(s) a video, 32 frames 2 apart" in describe_protocol(config, "student")
 
 
 def test_overrides_are_yaml_and_reach_deep(tmp_path: Path) -> None:

@@ -1,89 +1,99 @@
+"""Importing annotations as a user does: lists that our own reader takes, coverage, and faults in a sentence."""
+
 from __future__ import annotations
 
-import shutil
+import csv
 from pathlib import Path
 
 import pytest
+import yaml
 
+from dali_pipes.lists import label_videos, read_class_names, read_list
 from reskd.cli import run_tool
-from tests.conftest import numbered_clip
-from tools.prepare_data import main
-
-
-@pytest.fixture()
-def source(tmp_path: Path) -> Path:
-    root = tmp_path / "old"
-    (root / "Run").mkdir(parents=True)
-    for number in (1, 2):
-        numbered_clip(root / "Run" / f"v_{number}.avi", "mjpeg", 6)
-    (root / "train.csv").write_text("path,label\nRun/v_1.avi,Run\nRun/v_2.avi,Run\n")
-    return root
-
-
-def test_transcode_predicts_writes_and_then_has_nothing_to_do(
-    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    command = ["transcode", str(source), str(tmp_path / "new"), "--list", "train.csv", "--workers", "1"]
-    assert run_tool(main, command) == 0
-    out = capsys.readouterr().out
-    assert "2 videos, 2 of them for this run, 2 still to do" in out
-    assert "predicted from the first 100 frames of 2 of 2 files (12 frames encoded)" in out
-    assert "disk: " in out and "of one core" in out and "frames decoded for a clip of 8: 6 now -> 6" in out
-    assert "2 ok; 12 frames" in out and "list with the new names" in out
-    assert (tmp_path / "new" / "train.csv").read_text() == "path,label\nRun/v_1.mp4,Run\nRun/v_2.mp4,Run\n"
-    assert run_tool(main, command) == 0
-    assert "0 still to do\n2 ok; 12 frames" in capsys.readouterr().out
-
-
-def test_predict_only_writes_no_video(source: Path, tmp_path: Path) -> None:
-    assert run_tool(main, ["transcode", str(source), str(tmp_path / "new"), "--workers", "1", "--predict-only"]) == 0
-    assert not list((tmp_path / "new").iterdir())
-
-
-def test_the_last_shard_writes_the_lists(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["transcode", str(source), str(tmp_path / "new"), "--list", "train.csv", "--workers", "1", "--shard"]
-    for part in range(1, 9):
-        assert not (tmp_path / "new" / "train.csv").exists()
-        assert run_tool(main, [*command, f"{part}/8"]) == 0
-        if (tmp_path / "new" / "train.csv").exists():
-            break
-        assert "of other shards are not finished" in capsys.readouterr().out
-    assert (tmp_path / "new" / "train.csv").read_text().count(".mp4") == 2
-
-
-def test_no_room_is_told_before_the_first_file(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10))
-    assert run_tool(main, ["transcode", str(source), str(tmp_path / "new"), "--workers", "1"]) == 1
-    error = capsys.readouterr().err
-    assert "expected room for about" in error and "found 0.0 MiB free" in error
-
-
-@pytest.mark.parametrize(
-    ("extra", "message"),
-    [(["--shard", "3/2"], "expected I/N with I from 1 to N"), (["--workers", "0"], "expected a whole number of 1")],
+from tests.dali_pipes.annotations.published import (
+    ACTIVITYNET,
+    DRUM,
+    FCVID,
+    KINETICS,
+    KINETICS_TEST,
+    SOMETHING,
+    YOGA,
+    touch,
+    write,
 )
-def test_arguments_that_cannot_be_are_refused(
-    extra: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+from tools import prepare_data
+
+
+def run_import(data_set: str, annotations: list[Path], videos: Path, *more: str) -> int:
+    given = ["import", data_set, "--annotations", *map(str, annotations), "--videos", str(videos)]
+    return run_tool(prepare_data.main, [*given, "--out", str(videos / "lists"), *more])
+
+
+def test_kinetics_becomes_lists_that_can_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    videos = touch(tmp_path / "videos", f"yoga/{YOGA}_000007_000017.mp4", f"val/{DRUM}.mkv")
+    assert run_import("kinetics400", write(tmp_path, {**KINETICS, **KINETICS_TEST}), videos) == 0
+    lists = videos / "lists"
+    assert sorted(path.name for path in lists.iterdir()) == ["classes.txt", "missing.csv", "train.csv", "val.csv"]
+    names = read_class_names(lists / "classes.txt")
+    (train,), (val,) = (read_list(videos, f"lists/{split}.csv") for split in ("train", "val"))
+    assert (train.path, train.labels, train.group) == (f"yoga/{YOGA}_000007_000017.mp4", ("yoga",), YOGA)
+    assert label_videos([val], names, group_pattern=None, source="val.csv")[0].labels == (0,)
+    with (lists / "missing.csv").open(newline="") as file:
+        (missing,) = csv.DictReader(file)
+    assert missing["label"] == "shooting goal (soccer)" and missing["reason"] == "no file of this name"
+    said = capsys.readouterr().out
+    assert "train: 2 listed, 1 found (50.0%), 1 missing" in said and "val: 1 listed, 1 found (100.0%)" in said
+    config = yaml.safe_load(said.split("for a config:")[1])
+    assert config["data"]["train"] == "lists/train.csv" and config["data"]["test"] == "lists/val.csv"
+    assert set(config) == {"data"}
+
+
+def test_several_labels_go_through_to_the_class_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    videos = touch(tmp_path / "videos", "v_aaaaaaaaaaa.mp4", "v_bbbbbbbbbbb.mkv")
+    assert run_import("activitynet", write(tmp_path, ACTIVITYNET), videos) == 0
+    listed = read_list(videos, "lists/train.csv")
+    names = read_class_names(videos / "lists" / "classes.txt")
+    assert label_videos(listed, names, group_pattern=None, source="train.csv")[0].labels == (1, 0)
+    config = yaml.safe_load(capsys.readouterr().out.split("for a config:")[1])
+    assert config["loss"] == {"task": "sigmoid_bce"} and config["training"] == {"selection_metric": "map"}
+
+
+def test_fcvid_is_tested_on_its_test_list_and_something_something_is_not_flipped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit):
-        main(["transcode", str(tmp_path), str(tmp_path / "new"), *extra])
-    assert message in capsys.readouterr().err
+    videos = touch(tmp_path / "fcvid", "making_cake/one.mp4", "beach/two.x.mp4")
+    assert run_import("fcvid", write(tmp_path, FCVID), videos) == 0
+    assert yaml.safe_load(capsys.readouterr().out.split("for a config:")[1])["data"]["test"] == "lists/test.csv"
+    videos = touch(tmp_path / "ssv2", "7.webm", "8.webm")
+    assert run_import("something_something_v2", write(tmp_path, SOMETHING), videos) == 0
+    config = yaml.safe_load(capsys.readouterr().out.split("for a config:")[1])
+    assert config["data"]["sampling"] == {"flip_probability": 0}
 
 
-def test_a_folder_that_cannot_be_made_is_told(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "file").write_text("")
-    assert run_tool(main, ["transcode", str(source), str(tmp_path / "file" / "new")]) == 1
-    assert "Not a directory" in capsys.readouterr().err
+def test_too_low_a_coverage_fails_after_the_lists_are_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    videos = touch(tmp_path / "videos", f"{YOGA}.mp4", f"{DRUM}.mp4")
+    annotations = write(tmp_path, KINETICS)
+    assert run_import("kinetics400", annotations, videos, "--min-coverage", "0.9") == 1
+    assert "at least 90.0% of each split's videos (--min-coverage), found train 50.0%;" in capsys.readouterr().err
+    assert (videos / "lists" / "train.csv").exists()
+    assert run_import("kinetics400", annotations, videos, "--min-coverage", "0.5") == 0
+    assert run_import("kinetics400", annotations, videos, "--min-coverage", "90") == 1
+    assert "expected a share from 0 to 1, e.g. 0.9, found 90" in capsys.readouterr().err
 
 
-def test_describe_writes_a_page(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["describe", str(source), "--out", str(tmp_path / "page"), "--list", "train.csv", "--workers", "1"]
-    assert run_tool(main, command) == 0
-    assert str(tmp_path / "page" / "data.md") in capsys.readouterr().out
-    assert "train.csv: 2 labels of 1 classes" in (tmp_path / "page" / "data.md").read_text()
-    (source / "train.csv").write_text("path,label\nRun/gone.avi,Run\n")
-    assert run_tool(main, command) == 1
-    assert "found 1 of 1 missing; the first is" in capsys.readouterr().err
+def test_the_wrong_folder_of_videos_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    videos = touch(tmp_path / "videos", "holiday.mp4")
+    assert run_import("kinetics400", write(tmp_path, KINETICS), videos) == 1
+    fault = capsys.readouterr().err
+    assert f"expected files such as {YOGA}_000007_000017 with any suffix" in fault and "holiday.mp4" in fault
+    assert not (videos / "lists").exists()
+    assert run_import("kinetics400", write(tmp_path, KINETICS_TEST), videos) == 1
+    assert "expected videos with labels, found none in the annotations" in capsys.readouterr().err
+
+
+def test_a_class_name_with_a_bar_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    videos = touch(tmp_path / "videos", "making_cake/one.mp4")
+    assert run_import("fcvid", write(tmp_path, {**FCVID, "classes.txt": "cake|pie\nbeach\ndog\n"}), videos) == 1
+    assert "expected class names without '|' and stray spaces, found 'cake|pie'" in capsys.readouterr().err

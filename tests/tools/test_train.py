@@ -44,7 +44,7 @@ def write_config(folder: Path, name: str, videos: Path, **changes: Any) -> Path:
             "train": "folders",
             "test_fraction": 0.2,
             "val_fraction": 0.2,
-            "scan_cache": str(folder / "scan.csv"),
+            "scan_cache": str(folder / "scan"),
             "sampling": {"num_frames": 2},
             "views": {"student": {"size": 40, "source": "decoded"}},
             "loader": {"num_workers": 1, "num_threads": 1},
@@ -107,6 +107,17 @@ def test_one_command_from_videos_to_a_student_that_is_evaluated_and_reported(
     assert result["coverage"] == {"listed": 2, "scored": 2, "named": []}
     assert result["trained_under"] == result["config_hash"]
     assert "shrunk from the teacher's 40x40" in result["protocol"]
+    assert result["views"] == {"clips": 1, "crops": 1, "average": "probabilities"}
+
+    several = ["data.sampling.test_clips=2", "data.sampling.test_crops=3", "data.sampling.average_views=logits"]
+    arguments = [str(tmp_path / "student.yaml"), str(runs / "student" / "last.pt"), *several, "--out", str(tmp_path)]
+    assert run_tool(evaluate.main, arguments) == 0
+    more = json.loads((tmp_path / "evaluation_test_student_last.json").read_text())
+    assert more["views"] == {"clips": 2, "crops": 3, "average": "logits"}
+    assert "2 clip(s) a video, 2 frames at equal distances, 3 crops along the longer side" in more["protocol"]
+    assert "logits averaged" in more["protocol"]
+    assert more["coverage"]["scored"] == 2
+    assert more["gmacs_per_video"] == pytest.approx(6 * result["gmacs_per_video"])
     capsys.readouterr()
     assert run_tool(report.main, [str(runs / "both"), str(runs / "teacher"), str(runs / "student")]) == 0
     assert "student minus teacher" in capsys.readouterr().out
@@ -275,3 +286,39 @@ def test_a_killed_run_goes_on_to_the_bit_and_leaves_no_process_behind(tmp_path: 
     output, _ = torchrun(1, halves, f"runs={tmp_path / 'copy'}").communicate(timeout=300)
     assert "the same clips in each step, but not the same bits" in output
     assert [line["step"] for line in lines_of(tmp_path / "copy" / "halves")] == list(range(1, 9))
+
+
+def write_several_labels_config(folder: Path, videos: Path, **changes: Any) -> Path:
+    lines = [f"{path.relative_to(videos)},{path.parent.name}" for path in sorted(videos.glob("*/*.*"))]
+    (folder / "list.csv").write_text("path,label\n" + "\n".join([lines[0] + "|right", *lines[1:]]))
+    path = write_config(folder, "several", videos, **changes)
+    tree = yaml.safe_load(path.read_text())
+    tree["data"] |= {"train": str(folder / "list.csv"), "test": str(folder / "list.csv"), "test_fraction": 0.0}
+    path.write_text(yaml.safe_dump(tree))
+    return path
+
+
+def test_several_labels_are_refused_where_the_loss_or_the_metric_is_for_one(
+    tmp_path: Path, videos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = str(write_several_labels_config(tmp_path, videos))
+    assert run_tool(train.main, [config]) == 1
+    fault = capsys.readouterr().err
+    assert "1 of 12 videos in data.train have several labels, which loss.task = softmax_ce cannot learn; set" in fault
+    assert not (tmp_path / "scan.csv").exists()  # refused before any video is decoded
+    assert run_tool(train.main, [config, "loss.task=sigmoid_bce"]) == 1
+    assert "there is no top1; set training.selection_metric to map" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("task", "scores"), [("sigmoid_bce", "sigmoid"), ("random_label_ce", "softmax")])
+def test_several_labels_are_learnt_and_scored_by_map(task: str, scores: str, tmp_path: Path, videos: Path) -> None:
+    training = {"epochs": 1, "global_batch_size": 4, "log_every_steps": 1, "selection_metric": "map"}
+    config = write_several_labels_config(tmp_path, videos, loss={"task": task}, training=training)
+    assert run_tool(train.main, [str(config)]) == 0
+    run = tmp_path / "runs" / "several"
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert (run / "best.pt").exists() and "train/top1" not in lines[0]
+    assert run_tool(evaluate.main, [str(config), str(run / "last.pt")]) == 0
+    result = json.loads((run / "evaluation_test_student_last.json").read_text())
+    assert list(result["metrics"]) == ["map"] and result["protocol"].endswith(f"{scores} scores")

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dali_pipes.scan import FileFacts, probe
+from dali_pipes.facts import FileFacts
+from dali_pipes.scan import scan
 from reskd.analysis.data_page import measure_decode, sample_keyframe_distances, write_data_page
 from tests.conftest import numbered_clip
 
@@ -18,7 +19,7 @@ def facts(tmp_path: Path) -> dict[Path, FileFacts]:
     numbered_clip(root / "b.avi", "mjpeg", 12)
     numbered_clip(root / "c.webm", "libvpx-vp9", 8)
     (root / "d.avi").write_bytes(b"no video")
-    return {path: probe(path) for path in sorted(root.iterdir())}
+    return scan(sorted(root.iterdir()), root=root, store=tmp_path / "store", num_workers=1)
 
 
 def test_a_page_names_sizes_codecs_damage_and_cost(facts: dict[Path, FileFacts], tmp_path: Path) -> None:
@@ -45,9 +46,9 @@ def test_given_keyframe_distances_are_used(facts: dict[Path, FileFacts], tmp_pat
 
 
 def test_sampled_distances_are_those_of_the_files(facts: dict[Path, FileFacts], tmp_path: Path) -> None:
-    distances = sample_keyframe_distances(facts)
-    assert distances[tmp_path / "videos" / "a.mp4"] == (5, 5, 5, 5)
-    assert distances[tmp_path / "videos" / "b.avi"] == (1,) * 12
+    distances = {path: list(found) for path, found in sample_keyframe_distances(facts).items()}
+    assert distances[tmp_path / "videos" / "a.mp4"] == [5, 5, 5, 5]
+    assert distances[tmp_path / "videos" / "b.avi"] == [1] * 12
     assert tmp_path / "videos" / "d.avi" not in distances
 
 

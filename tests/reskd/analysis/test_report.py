@@ -48,3 +48,10 @@ def test_a_run_reports_the_last_value_of_each_metric_and_draws_its_curves(tmp_pa
     assert "| loss/task | 1 |" in text
     assert "| val/top1 | 0.3 |" in text
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_list_of_several_labels_has_map_and_no_order_is_claimed() -> None:
+    one, other = result("student", 0.8), result("baseline", 0.7)
+    one["metrics"], other["metrics"] = {"map": 0.625}, {"map": 0.5}
+    assert comparison_table([one]).splitlines()[-1] == "| student | - | - | - | 62.5 | 1.234 | 10 | 100 of 102 |"
+    assert describe_difference(one, other) == "student minus baseline: +12.5 points of mAP (one seed, error not known)."

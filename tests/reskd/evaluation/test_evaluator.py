@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from dali_pipes.batch import PADDING_POSITION, ClipBatch, View
 from reskd.distributed import World
 from reskd.evaluation.evaluator import Evaluation, evaluate
-from reskd.evaluation.metrics import classification_metrics
+from reskd.evaluation.metrics import Scores, classification_metrics, metrics_of, multi_label_metrics
 from reskd.outputs import RecognizerOutput
 from reskd.training.precision import Precision
 
@@ -29,70 +30,110 @@ class PixelReader(nn.Module):
 
 
 class ListLoader:
-    """7 clips in batches of 2 a rank; the last are padding. Clip 5's file is bad, and another stands in."""
+    """7 videos of V views, in batches on every rank; the last are padding. The file of video 5 is bad: at its last view
+    another stands in. Video 6 (class 0) is answered wrongly in all views, video 2 in the first of several."""
 
     num_clips = NUM_CLIPS
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, world: World, num_views: int = 1, batch_size: int = 2, *, several_labels: bool = False) -> None:
+        self.world, self.num_views, self.batch_size = world, num_views, batch_size
+        self.several_labels = several_labels
 
     def __iter__(self) -> Iterator[ClipBatch]:
-        per_round = 2 * self.world.size
-        for start in range(0, NUM_CLIPS, per_round):
-            places = torch.arange(2) + start + 2 * self.world.rank
-            rows_N = places % NUM_CLIPS
-            said_N = torch.where(rows_N == 6, 1, rows_N % NUM_CLASSES)  # clip 6 (class 0) is answered wrongly
+        num_positions = NUM_CLIPS * self.num_views
+        for start in range(0, num_positions, self.batch_size * self.world.size):
+            places = torch.arange(self.batch_size) + start + self.batch_size * self.world.rank
+            rows_N, views_N = places // self.num_views % NUM_CLIPS, places % self.num_views
+            wrong_N = (rows_N == 6) | ((rows_N == 2) & (views_N == 0) & (self.num_views > 1))
+            said_N = (rows_N + wrong_N) % NUM_CLASSES
             frames = said_N.to(torch.uint8)[:, None, None, None, None].expand(-1, 1, 8, 8, 3).contiguous()
-            index_NT = torch.zeros(2, 1, dtype=torch.int64)
+            index_NT = torch.zeros(self.batch_size, 1, dtype=torch.int64)
             yield ClipBatch(
                 {"student": View(frames, index_NT, torch.ones_like(index_NT, dtype=torch.bool))},
                 rows_N % NUM_CLASSES,
                 rows_N,
-                torch.where(places < NUM_CLIPS, places, PADDING_POSITION),
-                rows_N == 5,
+                torch.where(places < num_positions, places, PADDING_POSITION),
+                (rows_N == 5) & (views_N == self.num_views - 1),
+                self.label_sets(rows_N) if self.several_labels else None,
             )
+
+    @staticmethod
+    def label_sets(rows_N: Tensor) -> Tensor:
+        """Each clip's class, and class 0 for all."""
+        sets_NK = nn.functional.one_hot(rows_N % NUM_CLASSES, NUM_CLASSES).bool()
+        sets_NK[:, 0] = True
+        return sets_NK
 
     def close(self) -> None: ...
 
 
-def run(world: World) -> Evaluation:
+ALONE = World(0, 1, torch.device("cpu"))
+
+
+def run(
+    world: World, num_views: int = 1, batch_size: int = 2, *, several_labels: bool = False, **options: Any
+) -> Evaluation:
+    loader = ListLoader(world, num_views, batch_size, several_labels=several_labels)
     precision = Precision("fp32", torch.device("cpu"))
-    return evaluate(PixelReader().train(), ListLoader(world), view="student", world=world, precision=precision)
+    return evaluate(PixelReader().train(), loader, view="student", world=world, precision=precision, **options)
 
 
 def run_rank(rank: int, size: int, folder: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/join", rank=rank, world_size=size)
-    result = run(World(rank, size, torch.device("cpu")))
-    torch.save([result.metrics, result.num_scored, result.logits_NK, result.ids_N], folder / f"{rank}.pt")
+    world = World(rank, size, torch.device("cpu"))
+    results = [run(world, num_views) for num_views in (1, 3)]
+    several = run(world, several_labels=True).metrics
+    torch.save(([(r.metrics, r.num_scored, r.logits_NK, r.ids_N) for r in results], several), folder / f"{rank}.pt")
     dist.destroy_process_group()
 
 
 def test_each_clip_is_counted_once_and_a_substitute_never() -> None:
-    result = run(World(0, 1, torch.device("cpu")))
+    result = run(ALONE)
     assert result.ids_N.tolist() == [0, 1, 2, 3, 4, 6]
     assert (result.num_scored, result.num_clips) == (6, 7)
     assert result.metrics["top1"] == pytest.approx(5 / 6)
 
 
+@pytest.mark.parametrize("average", ["probabilities", "logits"])
+def test_views_of_a_video_are_averaged_and_one_bad_view_leaves_it_out(average: str) -> None:
+    result = run(ALONE, num_views=3, average=average)
+    assert result.ids_N.tolist() == [0, 1, 2, 3, 4, 6]
+    assert (result.num_scored, result.num_clips) == (6, 7)
+    assert result.metrics["top1"] == pytest.approx(5 / 6)
+    sure = torch.tensor([1.0, 0.0, 0.0])
+    views = torch.stack([sure, sure.roll(2), sure.roll(2)])  # video 2: class 2, and once class 0
+    mean = views.softmax(1).mean(0) if average == "probabilities" else views.mean(0).softmax(0)
+    torch.testing.assert_close(result.logits_NK[2].softmax(0), mean)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 5, 40])
+def test_the_batch_size_changes_nothing(batch_size: int) -> None:
+    expected, result = run(ALONE, num_views=3), run(ALONE, num_views=3, batch_size=batch_size)
+    assert torch.equal(result.logits_NK, expected.logits_NK)
+    assert torch.equal(result.labels_N, expected.labels_N) and torch.equal(result.ids_N, expected.ids_N)
+
+
 @pytest.mark.slow
 def test_two_and_three_processes_give_the_result_of_one(tmp_path: Path) -> None:
-    alone = run(World(0, 1, torch.device("cpu")))
+    alone = [run(ALONE, num_views) for num_views in (1, 3)]
     for size in (2, 3):
         folder = tmp_path / str(size)
         folder.mkdir()
         mp.spawn(run_rank, args=(size, folder), nprocs=size)
         for rank in range(size):
-            metrics, num_scored, logits_NK, ids_N = torch.load(folder / f"{rank}.pt")
-            assert metrics == alone.metrics
-            assert num_scored == alone.num_scored
-            assert torch.equal(logits_NK, alone.logits_NK)
-            assert torch.equal(ids_N, alone.ids_N)
+            results, several = torch.load(folder / f"{rank}.pt")
+            assert several == run(ALONE, several_labels=True).metrics
+            for result, expected in zip(results, alone, strict=True):
+                metrics, num_scored, logits_NK, ids_N = result
+                assert metrics == expected.metrics
+                assert num_scored == expected.num_scored
+                assert torch.equal(logits_NK, expected.logits_NK)
+                assert torch.equal(ids_N, expected.ids_N)
 
 
 def test_the_models_mode_is_restored() -> None:
     model = PixelReader().train()
-    world = World(0, 1, torch.device("cpu"))
-    evaluate(model, ListLoader(world), view="student", world=world, precision=Precision("fp32", torch.device("cpu")))
+    evaluate(model, ListLoader(ALONE), view="student", world=ALONE, precision=Precision("fp32", torch.device("cpu")))
     assert model.training
 
 
@@ -110,3 +151,55 @@ def test_metrics_of_a_small_table() -> None:
 def test_no_clip_scored_is_an_error() -> None:
     with pytest.raises(ValueError, match="expected at least one scored clip, found none"):
         classification_metrics(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64))
+
+
+def test_several_labels_a_clip_give_map_alone_without_padding_and_substitutes() -> None:
+    result = run(World(0, 1, torch.device("cpu")), several_labels=True)
+    # Scored: clips 0 1 2 3 4 6, answers 0 1 2 0 1 1. Each has label 0, and clips 1 4 and 2 theirs; clip 6 is no 1.
+    assert list(result.metrics) == ["map"]
+    assert result.metrics["map"] == pytest.approx((1 + 2 / 3 + 1) / 3)
+
+
+@pytest.mark.parametrize("scores", ["softmax", "sigmoid"])
+def test_map_is_the_mean_of_average_precisions_by_hand_over_classes_that_occur(scores: Scores) -> None:
+    generator = torch.Generator().manual_seed(1)
+    logits_NK = torch.randn(40, 7, generator=generator) * 3
+    sets_NK = torch.rand(40, 7, generator=generator) < 0.3
+    sets_NK[:, 4] = False
+    scores_NK = logits_NK.double().softmax(1) if scores == "softmax" else logits_NK.double().sigmoid()
+    by_hand = []
+    for k in (0, 1, 2, 3, 5, 6):
+        hits_N = sets_NK[scores_NK[:, k].argsort(descending=True), k].double()
+        precision_N = hits_N.cumsum(0) / torch.arange(1, 41)
+        by_hand.append((precision_N[hits_N.bool()].sum() / hits_N.sum()).item())
+    found = multi_label_metrics(logits_NK, sets_NK, scores=scores)["map"]
+    assert found == pytest.approx(sum(by_hand) / 6, abs=1e-6)
+
+
+def test_sigmoid_scores_of_large_logits_keep_their_order() -> None:
+    logits_NK = torch.tensor([[20.0], [22.0], [24.0], [-1.0]])  # and one class alone is no special case
+    sets_NK = torch.tensor([[False], [True], [True], [False]])
+    assert multi_label_metrics(logits_NK, sets_NK, scores="sigmoid")["map"] == pytest.approx(1.0)
+
+
+def test_sets_of_one_label_give_the_map_of_single_labels() -> None:
+    generator = torch.Generator().manual_seed(2)
+    logits_NK, labels_N = torch.randn(30, 5, generator=generator), torch.arange(30) % 5
+    several = multi_label_metrics(logits_NK, torch.eye(5)[labels_N].bool(), scores="softmax")
+    assert several["map"] == pytest.approx(classification_metrics(logits_NK, labels_N)["map"], abs=1e-6)
+
+
+def test_a_list_without_several_labels_keeps_top1_and_has_the_map_of_the_scores_in_use() -> None:
+    generator = torch.Generator().manual_seed(3)
+    logits_NK, labels_N = torch.randn(30, 5, generator=generator), torch.arange(30) % 5
+    softmax = metrics_of(logits_NK, labels_N, None, scores="softmax")
+    sigmoid = metrics_of(logits_NK, labels_N, None, scores="sigmoid")
+    sets_NK = torch.eye(5)[labels_N].bool()
+    assert softmax == classification_metrics(logits_NK, labels_N)
+    assert sigmoid == {**softmax, **multi_label_metrics(logits_NK, sets_NK, scores="sigmoid")}
+    assert sigmoid["map"] != softmax["map"]
+
+
+def test_no_clip_scored_is_an_error_for_several_labels_too() -> None:
+    with pytest.raises(ValueError, match="expected at least one scored clip, found none"):
+        multi_label_metrics(torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.bool), scores="softmax")

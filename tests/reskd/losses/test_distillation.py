@@ -11,7 +11,7 @@ from torch import Tensor
 
 from reskd.losses.distillation import DistillationLoss, LossConfig, PixelLossConfig
 from reskd.losses.pixel import check_compatible, pixel_loss
-from reskd.losses.task import softmax_ce
+from reskd.losses.task import TASK_LOSSES, TaskName, random_label_ce, sigmoid_bce, softmax_ce
 from reskd.outputs import RecognizerOutput
 
 LABELS_N = torch.tensor([1, 0])
@@ -45,6 +45,52 @@ def test_softmax_ce_is_fp32(dtype: torch.dtype) -> None:
     loss = softmax_ce(logits_NK, LABELS_N)
     assert loss.dtype == torch.float32
     assert loss == softmax_ce(logits_NK.float(), LABELS_N)
+
+
+SETS_NK = torch.tensor([[False, True, False, True], [True, False, False, False]])
+
+
+def test_sigmoid_bce_sums_over_classes_and_has_the_gradient_of_the_formula() -> None:
+    logits_NK = _output((2, 2)).logits_NK.requires_grad_()
+    loss = sigmoid_bce(logits_NK, SETS_NK)
+    p, y = logits_NK.sigmoid(), SETS_NK.float()
+    torch.testing.assert_close(loss, -(y * p.log() + (1 - y) * (1 - p).log()).sum() / 2)
+    torch.testing.assert_close(torch.autograd.grad(loss, logits_NK)[0], (p - y) / 2)
+
+
+def test_sigmoid_bce_takes_class_numbers_as_sets_of_one() -> None:
+    logits_NK = _output((2, 2)).logits_NK
+    assert sigmoid_bce(logits_NK, LABELS_N) == sigmoid_bce(logits_NK, torch.eye(4)[LABELS_N].bool())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("task", ["random_label_ce", "sigmoid_bce"])
+@pytest.mark.parametrize("targets", [LABELS_N, SETS_NK], ids=["numbers", "sets"])
+def test_losses_of_several_labels_are_fp32(dtype: torch.dtype, task: TaskName, targets: Tensor) -> None:
+    logits_NK = _output((2, 2), dtype=dtype).logits_NK
+    torch.manual_seed(0)
+    loss = TASK_LOSSES[task](logits_NK, targets)
+    torch.manual_seed(0)
+    assert loss.dtype == torch.float32
+    assert loss == TASK_LOSSES[task](logits_NK.float(), targets)
+
+
+def test_random_label_ce_draws_only_labels_of_the_clip_and_all_of_them_equally_often() -> None:
+    logits_NK = torch.tensor([[0.0, 5.0, -3.0, 2.0]])
+    torch.manual_seed(0)
+    each = {round(softmax_ce(logits_NK, torch.tensor([k])).item(), 4): k for k in range(4)}
+    drawn = [each[round(random_label_ce(logits_NK, SETS_NK[:1]).item(), 4)] for _ in range(400)]
+    assert set(drawn) == {1, 3}
+    assert 150 < drawn.count(1) < 250
+    assert random_label_ce(logits_NK, SETS_NK[1:]) == softmax_ce(logits_NK, torch.tensor([0]))
+
+
+def test_the_config_chooses_the_task_loss() -> None:
+    student = _output((2, 2))
+    terms = DistillationLoss(LossConfig(task="sigmoid_bce"))(student, SETS_NK, None)
+    assert terms.total == terms.unweighted["task"] == sigmoid_bce(student.logits_NK, SETS_NK)
+    with pytest.raises(ValidationError, match="softmax_ce"):
+        LossConfig.model_validate({"task": "bce"})
 
 
 def test_pixel_loss_compares_frame_by_frame() -> None:

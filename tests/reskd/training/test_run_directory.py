@@ -47,6 +47,12 @@ def test_another_experiment_is_refused_by_the_settings_that_differ(tmp_path: Pat
         open_run_directory(folder, changed(optimizer={"lr": 0.2}), resume="auto", overwrite=False)
 
 
+def test_a_run_goes_on_under_another_test_protocol(tmp_path: Path) -> None:
+    folder = started(tmp_path / "x")
+    data = {**CONFIG["data"], "sampling": {"test_clips": 10, "test_crops": 3}}
+    assert open_run_directory(folder, changed(data=data), resume="auto", overwrite=False)[1] is not None
+
+
 def test_settings_of_speed_may_change(tmp_path: Path) -> None:
     folder = started(tmp_path / "x")
     quicker = changed(data={"loader": {"num_workers": 8, "way_in": "auto"}})

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from dali_pipes.batch import ClipBatch, Loader
+from reskd.losses.task import TaskName
 from reskd.training.checkpoint import load_checkpoint
 from reskd.training.meters import RunningMeans
 from reskd.training.plan import Plan, TrainingConfig
+from reskd.training.trainer import Trainer
 from tests.reskd.training.tiny import GLOBAL_BATCH, losses, make_trainer
 
 
@@ -51,6 +55,36 @@ def test_a_resumed_run_equals_the_run_never_stopped_to_the_bit(tmp_path: Path) -
     assert losses(read_lines(tmp_path / "whole")) == losses(read_lines(tmp_path / "halves"))
     for name, value in whole.trainable.state_dict().items():
         assert torch.equal(value, second.trainable.state_dict()[name]), name
+
+
+def with_several_labels(trainer: Trainer, task: TaskName) -> Trainer:
+    """The same trainer; each clip's next class is a label too."""
+
+    class SeveralLabels:
+        def __init__(self, loader: Loader) -> None:
+            self.loader, self.num_clips, self.close = loader, loader.num_clips, loader.close
+
+        def __iter__(self) -> Iterator[ClipBatch]:
+            for batch in self.loader:
+                sets_NK = torch.eye(3)[batch.labels_N] + torch.eye(3)[(batch.labels_N + 1) % 3]
+                yield dataclasses.replace(batch, label_sets_NK=sets_NK.bool())
+
+    make_loader = trainer.make_loader
+    trainer.make_loader = lambda first: SeveralLabels(make_loader(first))
+    trainer.trainable.loss.config = trainer.trainable.loss.config.model_copy(update={"task": task})
+    return trainer
+
+
+@pytest.mark.parametrize("task", ["sigmoid_bce", "random_label_ce"])
+def test_a_resumed_run_with_several_labels_draws_the_same_labels(task: TaskName, tmp_path: Path) -> None:
+    with_several_labels(make_trainer(tmp_path / "whole"), task).fit()
+    stop_after(with_several_labels(make_trainer(tmp_path / "halves", checkpoint_every_steps=5), task), 7)
+    second = with_several_labels(make_trainer(tmp_path / "halves", checkpoint_every_steps=5), task)
+    second.load_state(load_checkpoint(tmp_path / "halves" / "last.pt"))
+    second.fit()
+    whole = read_lines(tmp_path / "whole")
+    assert losses(whole) == losses(read_lines(tmp_path / "halves"))
+    assert "train/top1" not in whole[0]
 
 
 def stop_after(trainer: Any, num_steps: int) -> None:
@@ -116,8 +150,9 @@ class RefuseHostSync(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-def test_a_step_never_waits_for_the_device(tmp_path: Path) -> None:
-    trainer = make_trainer(tmp_path)
+@pytest.mark.parametrize("task", [None, "sigmoid_bce", "random_label_ce"])
+def test_a_step_never_waits_for_the_device(task: TaskName | None, tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path) if task is None else with_several_labels(make_trainer(tmp_path), task)
     batches, means = iter(trainer.make_loader(0)), RunningMeans()
     trainer.train_step(batches, means)
     with RefuseHostSync():

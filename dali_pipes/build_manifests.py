@@ -1,0 +1,78 @@
+"""From the lists that a config names to the manifests of its splits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dali_pipes.manifest import Manifest
+from dali_pipes.scan import scan
+from dali_pipes.splits import videos_of_splits
+
+if TYPE_CHECKING:
+    from dali_pipes.config import DataConfig
+
+# More videos in the largest class than this many times the smallest one's: said aloud.
+_IMBALANCE_TO_NAME = 1.5
+
+
+def build_manifests(
+    config: DataConfig,
+    *,
+    seed: int,
+    splits: Sequence[str] = ("train", "val"),
+    on_message: Callable[[str], None] = lambda message: None,
+    num_workers: int = 2,
+) -> dict[str, Manifest]:
+    """Manifests of the asked splits ("train", "val", "test"). Files not in the scan cache are decoded once.
+
+    The test list is opened only where "test" is asked for. ``val`` is held out of the training list by group, as is
+    ``test`` where ``test_fraction`` says so; a split that the config leaves empty (val_fraction 0) is left out of the
+    answer when it is "val".
+
+    Args:
+        seed: of the split into groups.
+        on_message: called with one sentence for each dropped or cut file and for class imbalance.
+        num_workers: processes of the scan.
+
+    Raises:
+        ValueError: a list, label, group or file that is not as expected, or "test" where the config has no test list.
+    """
+    class_names, videos = videos_of_splits(config, seed, splits, on_message)
+    wanted = [config.root / video.path for name in splits for video in videos.get(name, [])]
+    _check_present(wanted, config.root)
+    facts = scan(wanted, root=config.root, store=config.scan_cache, num_workers=num_workers)
+    manifests = {}
+    for name in splits:
+        if not videos.get(name):
+            continue
+        manifests[name] = Manifest.from_facts(config.root, class_names, videos[name], facts)
+        for video in videos[name]:
+            health = facts[config.root / video.path].health
+            if health != "ok":
+                on_message(f"{name}: {video.path}: {health}")
+        _name_imbalance(name, manifests[name], on_message)
+    return manifests
+
+
+def _check_present(paths: Sequence[Path], root: Path) -> None:
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise ValueError(
+            f"expected the {len(paths)} listed videos under {root}, found {len(missing)} of them missing; the first is "
+            f"{missing[0].relative_to(root) if missing[0].is_relative_to(root) else missing[0]}; check data.root."
+        )
+
+
+def _name_imbalance(split: str, manifest: Manifest, on_message: Callable[[str], None]) -> None:
+    counts = manifest.class_counts()
+    empty = [name for name, count in zip(manifest.class_names, counts, strict=True) if count == 0]
+    if empty:
+        on_message(f"{split}: no usable video of {len(empty)} classes: {', '.join(empty[:10])}")
+    low, high = counts.argmin(), counts.argmax()
+    if not empty and counts[high] > _IMBALANCE_TO_NAME * counts[low]:
+        on_message(
+            f"{split}: classes are unequal, from {counts[low]} ({manifest.class_names[low]}) to {counts[high]} "
+            f"({manifest.class_names[high]}) videos"
+        )

@@ -1,0 +1,31 @@
+"""Random numbers without a state: hashes of counters.
+
+splitmix64 (Steele, Lea and Flood 2014, doi:10.1145/2660193.2660195), written out here because numpy's generators
+promise no stable streams over versions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+_GAMMA = np.uint64(0x9E3779B97F4A7C15)
+
+
+def hash_words(*words: int | np.ndarray) -> np.ndarray:
+    """uint64 hash of a tuple of non-negative integers; arrays broadcast, giving an array of hashes."""
+    state = np.zeros(1, np.uint64)
+    with np.errstate(over="ignore"):  # arithmetic modulo 2**64 is meant
+        for word in words:
+            state = _mix(state + _GAMMA + _mix(np.asarray(word).astype(np.uint64) + _GAMMA))
+    return state
+
+
+def uniform(*words: int | np.ndarray) -> np.ndarray:
+    """float64 in [0, 1): the upper 53 bits of ``hash_words``."""
+    return (hash_words(*words) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _mix(state: np.ndarray) -> np.ndarray:
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))

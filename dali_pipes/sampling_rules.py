@@ -1,0 +1,85 @@
+"""SamplingConfig as plain values: how clips are taken from videos, in training or in evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from dali_pipes.config import SamplingConfig
+
+
+class ViewGrid(NamedTuple):
+    """How often evaluation shows a video: each of ``num_clips`` stretches of time as each of ``num_crops`` crops.
+
+    View v of the V = num_clips * num_crops shows clip v // num_crops, crop v % num_crops.
+    """
+
+    num_clips: int = 1
+    num_crops: Literal[1, 3] = 1
+
+    @property
+    def num_views(self) -> int:
+        return self.num_clips * self.num_crops
+
+
+ONE_VIEW = ViewGrid()
+
+
+@dataclass(frozen=True)
+class SamplingRules:
+    """SamplingConfig and the shape of the view, as plain values that travel to workers without pydantic.
+
+    ``view_aspect`` is width over height of the view; crops have it too, so that nothing is stretched (multi-scale and
+    random resized crops: up to their random factor). In training ``views`` is one clip, one crop.
+    """
+
+    num_frames: int
+    frame_kind: Literal["segments", "uniform", "dense"]
+    random_frames: bool
+    crop_kind: Literal["multi_scale", "random_resized", "center", "three"]
+    view_aspect: float
+    center_ratio: float
+    flip_probability: float
+    views: ViewGrid = ONE_VIEW
+    stride: int = 1
+    short_video: Literal["repeat_last", "loop"] = "repeat_last"
+    scales: tuple[float, ...] = (1.0,)
+    max_scale_steps_apart: int = 0
+    area: tuple[float, float] = (1.0, 1.0)
+    aspect_ratio: tuple[float, float] = (1.0, 1.0)
+
+
+def rules_from_config(
+    config: SamplingConfig,
+    *,
+    view_size: tuple[int, int],
+    mode: Literal["train", "eval"],
+    grid: ViewGrid = ONE_VIEW,
+) -> SamplingRules:
+    """The rules of training (random frames, config.crop, flips) or evaluation (the ``grid``'s views, no flip).
+
+    ``view_size`` is (height, width) of the first view rendered, the teacher's where there is one.
+    """
+    height, width = view_size
+    rules = SamplingRules(
+        num_frames=config.num_frames,
+        frame_kind=config.frames.kind,
+        random_frames=False,
+        crop_kind="center" if grid.num_crops == 1 else "three",
+        view_aspect=width / height,
+        center_ratio=config.test_crop_ratio,
+        flip_probability=0.0,
+        views=grid,
+        **config.frames.model_dump(exclude={"kind", "train"}),
+    )
+    if mode == "eval":
+        return rules
+    return replace(
+        rules,
+        random_frames=config.frames.kind == "dense" or config.frames.train == "random",
+        crop_kind=config.crop.kind,
+        flip_probability=config.flip_probability,
+        views=ONE_VIEW,
+        **config.crop.model_dump(exclude={"kind"}),
+    )
