@@ -156,8 +156,8 @@ def _cost(distances: Mapping[Path, Sequence[int]], measured: DecodeTime, num_cor
         "that starts at the keyframe before each wanted frame, where a file allows that.\n\n"
         f"Measured on this machine, {len(measured.cpu_ms)} sampled files, PyAV, one thread, reading, decoding and "
         f"cropping (no resizing; files in the page cache): {median:.0f} cpu-ms a clip (20 % to 80 %: {low:.0f} to "
-        f"{high:.0f}), so about {clips_per_s:.1f} clips/s a core and {num_cores * clips_per_s:.0f} clips/s with {num_cores} free cores. "
-        "A prediction, not a benchmark of the loader."
+        f"{high:.0f}), so about {clips_per_s:.1f} clips/s a core and {num_cores * clips_per_s:.0f} clips/s "
+        f"with {num_cores} free cores. A prediction, not a benchmark of the loader."
     )
 
 
