@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,10 +26,10 @@ from dali_pipes.host_decode import (
     quarter_turns,
     to_rgb,
 )
+from dali_pipes.isolated import map_isolated
 from dali_pipes.packet_indexer import NotIndexableError, PacketIndexer
 from dali_pipes.packets import PacketIndex
 from dali_pipes.scan_store import FactsWriter, read_facts
-from dali_pipes.worker_process import die_with_parent, main_module_hidden
 
 STORE_NAME = ".reskd_scan"
 # Opening a file, FFmpeg decodes some frames to learn what the first one says: half of the time of an index-only scan.
@@ -168,6 +166,10 @@ def _bad(status: os.stat_result | None, reason: str) -> FileFacts:
     return FileFacts(0, 0, 0, 0, 0, "", "", UNTAGGED, UNTAGGED, size, mtime, f"bad: {reason}", whole_file="it is bad")
 
 
+def _died(path: Path) -> FileFacts:
+    return _bad(path.stat() if path.exists() else None, "the decoder's process died")
+
+
 def _one_line(error: Exception) -> str:
     text = error.strerror if isinstance(error, av.error.FFmpegError) else str(error)
     return " ".join(str(text).split())
@@ -221,55 +223,14 @@ def scan(
     todo = [name for name in dict.fromkeys(names) if name not in facts]
     num_bytes = 0
     with FactsWriter(store) as writer:
-        probed_files = _probe_all([root / name for name in todo], num_workers, decode=decode)
-        name_of = {root / name: name for name in todo}
-        for done, (path, probed) in enumerate(probed_files, start=1):
-            name = name_of[path]
-            facts[name] = writer.add(name, *probed)
+        work, name_of = partial(probe, decode=decode), {root / name: name for name in todo}
+        for done, (path, found_now) in enumerate(map_isolated(work, list(name_of), num_workers=num_workers), start=1):
+            probed = found_now or Probed(_died(path))
+            facts[name_of[path]] = writer.add(name_of[path], *probed)
             num_bytes += probed.facts.file_size
             if on_progress is not None:
                 on_progress(done, len(todo), num_bytes)
     return facts
-
-
-def _probe_all(paths: Sequence[Path], num_workers: int, *, decode: bool) -> Iterator[tuple[Path, Probed]]:
-    """Probe in ``num_workers`` processes, in order of completion. At most so many files are under way at a time: they
-    are the suspects if a process dies, and each is then tried again alone."""
-    waiting = list(reversed(paths))
-    while waiting:
-        suspects: list[Path] = []
-        with _pool(min(num_workers, len(waiting))) as pool:
-            running: dict[Future[Probed], Path] = {}
-            while (waiting or running) and not suspects:
-                while waiting and len(running) < num_workers:
-                    path = waiting.pop()
-                    with main_module_hidden():
-                        running[pool.submit(probe, path, decode=decode)] = path
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    path = running.pop(future)
-                    try:
-                        yield path, future.result()
-                    except BrokenProcessPool:
-                        suspects.append(path)
-            suspects += running.values()
-        for path in suspects:
-            yield path, _probe_alone(path, decode=decode)
-
-
-def _probe_alone(path: Path, *, decode: bool) -> Probed:
-    with _pool(1) as pool:
-        try:
-            with main_module_hidden():
-                return pool.submit(probe, path, decode=decode).result()
-        except BrokenProcessPool:
-            return Probed(_bad(path.stat() if path.exists() else None, "the decoder's process died"))
-
-
-def _pool(num_workers: int) -> ProcessPoolExecutor:
-    # spawn: forking a process that has threads (torch, DALI) can lock up.
-    return ProcessPoolExecutor(
-        num_workers, mp_context=get_context("spawn"), initializer=die_with_parent, initargs=(os.getpid(),)
-    )
 
 
 def default_store(root: Path) -> Path:
