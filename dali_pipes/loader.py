@@ -189,7 +189,7 @@ class ClipLoader:
             self._hung_rows |= {hang.row}
             reason = f"reading it hung for {hang.seconds:.0f} s; it is left out from now on"
             self.faults.add(self._manifest.path(hang.row), reason, position=PADDING_POSITION, attempt=0)
-        self._start_again(str(error).strip().split("\n")[0], by_host=restarts > 1 and not hangs)
+        self._start_again(_reason_of(error), by_host=restarts > 1 and not hangs)
 
     def _start_again(self, reason: str, *, by_host: bool) -> None:
         if by_host:
@@ -311,3 +311,10 @@ class ClipLoader:
             f"reading batch {self._order.first_batch + self._iteration} failed (prefetching: it may be a later one's "
             f"clip): {error}\npositions {positions}, files {files}"
         )
+
+
+def _reason_of(error: Exception) -> str:
+    """The line of DALI's message that says what happened."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    telling = [line for line in lines if line.startswith(("Error in ", "Error while", "Message:", "Failed to"))]
+    return next(iter(telling or lines), type(error).__name__)

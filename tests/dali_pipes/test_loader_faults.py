@@ -19,7 +19,7 @@ from dali_pipes.batch import ClipBatch
 from dali_pipes.faults import TooManyBadClipsError
 from dali_pipes.loader import ClipLoader
 from dali_pipes.manifest import Manifest
-from tests.conftest import numbered_clip
+from tests.conftest import HEIGHT, WIDTH, numbered_clip, write_clip
 from tests.dali_pipes.test_loader import NUM_FRAMES, make_config, make_manifest, take
 
 
@@ -77,25 +77,39 @@ def test_a_reader_that_hangs_is_noticed_and_its_file_left_out(folder: Path, tmp_
     assert "hung" in rows[0]["reason"] and rows[-1]["position"] == "2"
 
 
-def test_black_frames_of_a_file_that_was_never_decoded_are_not_passed_off_as_good(tmp_path: Path) -> None:
-    """DALI puts out black frames beyond damage that packet counts do not show; the host knows better."""
+def test_a_file_that_kills_dali_is_replaced_and_named_at_the_same_batch(tmp_path: Path) -> None:
+    """An index-only scan counts packets; that those of the second half hold nothing shows when DALI decodes them."""
     for name in ("good", "damaged"):
         (tmp_path / name).mkdir()
-        path = numbered_clip(tmp_path / name / "0.webm", "libvpx-vp9", 40)
+        path = numbered_clip(tmp_path / name / "0.mp4", "libvpx-vp9", 40)
     data = bytearray(path.read_bytes())
-    middle = len(data) // 2
-    data[middle : middle + 64] = bytes(64)
+    start = data.index(b"mdat") + 4
+    size = int.from_bytes(data[start - 8 : start - 4], "big") - 8
+    data[start + size // 2 : start + size] = bytes(size - size // 2)
     path.write_bytes(data)
-    config = make_config(tmp_path, way_in="dali", sparse_decode=False).model_copy(update={"scan": "index_only"})
+    config = make_config(tmp_path, way_in="dali").model_copy(update={"scan": "index_only"})
     manifest = make_manifest(config)
-    assert not manifest.rows["decoded"].any()
+    assert manifest.rows["num_frames"].tolist() == [40, 40] and not manifest.rows["decoded"].any()
     messages: list[str] = []
     loader = _loader(manifest, config, mode="eval", batch_size=2, on_message=messages.append)
     (batch,) = list(loader)
     loader.close()
-    frames = batch.views["student"].data_NTHWC
-    assert (frames.flatten(2).amax(-1) > 0).all()
-    assert any("came out black" in message for message in messages), messages
+    assert batch.substituted_N.tolist() == [True, False] and batch.positions_N.tolist() == [0, 1]
+    assert "starts again at batch 0" in messages[0] and "decoders.video" in messages[0]
+    assert messages[-1].startswith("damaged/0.mp4 cannot be used: ")
+
+
+def test_black_frames_of_a_file_that_was_never_decoded_are_looked_at_by_the_host(tmp_path: Path) -> None:
+    """DALI may put out black frames where a file ends early. These are black in truth, and stay."""
+    (tmp_path / "night").mkdir()
+    write_clip(tmp_path / "night" / "0.webm", "libvpx-vp9", [np.zeros((HEIGHT, WIDTH, 3), np.uint8)] * 20)
+    config = make_config(tmp_path, way_in="dali").model_copy(update={"scan": "index_only"})
+    messages: list[str] = []
+    loader = _loader(make_manifest(config), config, mode="eval", batch_size=1, on_message=messages.append)
+    (batch,) = list(loader)
+    loader.close()
+    assert len(messages) == 1 and "came out black" in messages[0]
+    assert not batch.substituted_N.any() and not batch.views["student"].data_NTHWC.any()
 
 
 @pytest.mark.parametrize("first_batch", [0, 3])
