@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dali_pipes.manifest import Manifest
+from dali_pipes.places import places_of, storage_of
 from dali_pipes.scan import scan
 from dali_pipes.splits import videos_of_splits
 
@@ -40,29 +40,19 @@ def build_manifests(
         ValueError: a list, label, group or file that is not as expected, or "test" where the config has no test list.
     """
     class_names, videos = videos_of_splits(config, seed, splits, on_message)
-    wanted = [config.root / video.path for name in splits for video in videos.get(name, [])]
-    _check_present(wanted, config.root)
-    facts = scan(wanted, root=config.root, store=config.scan_cache, num_workers=num_workers)
+    places = places_of(config, [video.path for name in splits for video in videos.get(name, [])])
+    facts = scan(list(places), root=config.root, store=config.scan_cache, places=places, num_workers=num_workers)
     manifests = {}
     for name in splits:
         if not videos.get(name):
             continue
-        manifests[name] = Manifest.from_facts(config.root, class_names, videos[name], facts)
+        manifests[name] = Manifest.from_facts(config.root, class_names, videos[name], facts, storage_of(config))
         for video in videos[name]:
             health = facts[config.root / video.path].health
             if health != "ok":
                 on_message(f"{name}: {video.path}: {health}")
         _name_imbalance(name, manifests[name], on_message)
     return manifests
-
-
-def _check_present(paths: Sequence[Path], root: Path) -> None:
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        raise ValueError(
-            f"expected the {len(paths)} listed videos under {root}, found {len(missing)} of them missing; the first is "
-            f"{missing[0].relative_to(root) if missing[0].is_relative_to(root) else missing[0]}; check data.root."
-        )
 
 
 def _name_imbalance(split: str, manifest: Manifest, on_message: Callable[[str], None]) -> None:

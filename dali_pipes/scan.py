@@ -1,4 +1,4 @@
-"""What is true about each video file: found out once, by a full decode, and kept (``dali_pipes.scan_store``).
+"""What is true about each video: found out once, by a full decode, and kept (``dali_pipes.scan_store``).
 
 Containers lie about the number of frames, and files are cut short; a wrong frame count becomes black frames or a
 crash later (DALI), so the count is that of the frames that really came out.
@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple, Protocol
 
 import av
 import numpy as np
 from av.video.frame import VideoFrame
 
-from dali_pipes.facts import FileFacts
+from dali_pipes.facts import UNTAGGED, FileFacts
 from dali_pipes.host_decode import (
     MATRIX_NAMES,
     RANGE_NAMES,
-    UNTAGGED,
     open_video_stream,
     quarter_turns,
     to_rgb,
@@ -31,6 +32,7 @@ from dali_pipes.host_decode import (
 from dali_pipes.packet_indexer import NotIndexableError, PacketIndexer
 from dali_pipes.packets import PacketIndex
 from dali_pipes.scan_store import FactsWriter, read_facts
+from dali_pipes.stretch import Stamp
 from dali_pipes.worker_process import die_with_parent, main_module_hidden
 
 STORE_NAME = ".reskd_scan"
@@ -41,6 +43,45 @@ _NO_PROBING = {"probesize": "32", "analyzeduration": "0"}
 class Probed(NamedTuple):
     facts: FileFacts
     packet_index: PacketIndex | None = None
+
+
+class Place(Protocol):
+    """Where a video lies, as the scan needs to know it."""
+
+    @property
+    def key(self) -> str:
+        """Its name in the store."""
+        ...
+
+    def is_as(self, found: FileFacts) -> bool:
+        """Whether stored facts are still those of this video."""
+        ...
+
+    def prober(self, *, decode: bool) -> Callable[[], Probed]:
+        """What finds out the facts, in another process: can be pickled."""
+        ...
+
+    def bad(self, reason: str) -> FileFacts:
+        """Facts of a video whose prober died."""
+        ...
+
+
+@dataclass(frozen=True)
+class VideoFile:
+    """A video in a local file of its own; raises OSError where it is missing."""
+
+    path: Path
+    key: str
+
+    def is_as(self, found: FileFacts) -> bool:
+        status = self.path.stat()
+        return (found.file_size, found.mtime_ns) == (status.st_size, status.st_mtime_ns)
+
+    def prober(self, *, decode: bool) -> Callable[[], Probed]:
+        return partial(probe, self.path, decode=decode)
+
+    def bad(self, reason: str) -> FileFacts:
+        return _bad(self.path.stat() if self.path.exists() else None, reason)
 
 
 def probe(path: str | Path, *, decode: bool = True) -> Probed:
@@ -55,18 +96,30 @@ def probe(path: str | Path, *, decode: bool = True) -> Probed:
         return Probed(_bad(None, f"does not open: {error.strerror}"))
     if status.st_size == 0:
         return Probed(_bad(status, "the file is empty"))
+    with Path(path).open("rb") as file:
+        return _probe(str(path), file, Stamp(status.st_size, status.st_mtime_ns), decode=decode)
+
+
+def probe_bytes(content: BinaryIO, stamp: Stamp, *, decode: bool, start: int) -> Probed:
+    """As ``probe``, of a video that lies in memory; ``start`` is a fact about where it was found."""
+    facts, index = _probe(content, content, stamp, decode=decode)
+    return Probed(replace(facts, start=start), index)
+
+
+def _probe(video: str | BinaryIO, content: BinaryIO, stamp: Stamp, *, decode: bool) -> Probed:
+    """Args: ``video``, for FFmpeg to open; ``content``, the same bytes."""
     try:
-        with av.open(str(path), options={} if decode else _NO_PROBING) as container:
-            return _Reading(container, status, decode=decode).finish(path)
+        with av.open(video, "r", options={} if decode else _NO_PROBING) as container:
+            return _Reading(container, stamp, decode=decode).finish(content)
     except (av.error.FFmpegError, ValueError) as error:
-        return Probed(_bad(status, f"does not open: {_one_line(error)}"))
+        return Probed(_bad_stamped(stamp, f"does not open: {_one_line(error)}"))
 
 
 class _Reading:
     """One pass over a file: every packet is noted, and decoded up to the first error (or the first frame)."""
 
-    def __init__(self, container: av.container.InputContainer, status: os.stat_result, *, decode: bool) -> None:
-        self._status = status
+    def __init__(self, container: av.container.InputContainer, stamp: Stamp, *, decode: bool) -> None:
+        self._stamp = stamp
         self._stream = stream = open_video_stream(container)
         self._codec = stream.codec_context.codec.canonical_name
         self._indexer = PacketIndexer(stream, self._codec)
@@ -97,24 +150,23 @@ class _Reading:
             return False
         return True
 
-    def finish(self, path: str | Path) -> Probed:
+    def finish(self, content: BinaryIO) -> Probed:
         first, num_packets = self._first, self._indexer.num_packets
         if first is None:
             return Probed(
-                _bad(self._status, f"no frame of codec {self._codec}: {self._error or 'the stream is empty'}")
+                _bad_stamped(self._stamp, f"no frame of codec {self._codec}: {self._error or 'the stream is empty'}")
             )
         try:
             to_rgb(first, width=first.width, height=first.height)
         except (av.error.FFmpegError, ValueError) as problem:
-            return Probed(_bad(self._status, f"no RGB picture: {_one_line(problem)}"))
+            return Probed(_bad_stamped(self._stamp, f"no RGB picture: {_one_line(problem)}"))
         num_frames, damage = self._count(num_packets)
         if not num_frames:
-            return Probed(_bad(self._status, f"no whole frame: {'; '.join(damage)}"))
+            return Probed(_bad_stamped(self._stamp, f"no whole frame: {'; '.join(damage)}"))
         index, whole_file = None, "it is cut or damaged"
         if not damage:
             try:
-                with Path(path).open("rb") as file:
-                    index = self._indexer.finish(file, self._frame_pts if self._decoded_all else None)
+                index = self._indexer.finish(content, self._frame_pts if self._decoded_all else None)
                 whole_file = ""
             except (NotIndexableError, OSError) as reason:
                 whole_file = str(reason)
@@ -129,8 +181,8 @@ class _Reading:
                 pix_fmt=first.format.name,
                 matrix=MATRIX_NAMES.get(int(first.colorspace), UNTAGGED),
                 colour_range=RANGE_NAMES.get(int(first.color_range), UNTAGGED),
-                file_size=self._status.st_size,
-                mtime_ns=self._status.st_mtime_ns,
+                file_size=self._stamp.size,
+                mtime_ns=self._stamp.changed,
                 health=f"cut: {'; '.join(damage)}" if damage else "ok",
                 num_frames_source="decode" if self._decoded_all else "demux",
                 variable_rate=_is_variable(self._frame_pts if self._decoded_all else self._indexer.time_stamps()),
@@ -164,8 +216,11 @@ def _is_variable(time_stamps: Sequence[int | None]) -> bool:
 
 
 def _bad(status: os.stat_result | None, reason: str) -> FileFacts:
-    size, mtime = (status.st_size, status.st_mtime_ns) if status else (0, 0)
-    return FileFacts(0, 0, 0, 0, 0, "", "", UNTAGGED, UNTAGGED, size, mtime, f"bad: {reason}", whole_file="it is bad")
+    return _bad_stamped(Stamp(status.st_size, status.st_mtime_ns) if status else Stamp(0, 0), reason)
+
+
+def _bad_stamped(stamp: Stamp, reason: str) -> FileFacts:
+    return FileFacts.bad(reason, size=stamp.size, mtime_ns=stamp.changed)
 
 
 def _one_line(error: Exception) -> str:
@@ -178,19 +233,21 @@ def scan(
     *,
     root: Path,
     store: Path | None = None,
+    places: Mapping[Path, Place] | None = None,
     num_workers: int = 2,
     decode: bool = True,
     on_progress: Callable[[int, int, int], None] | None = None,
 ) -> dict[Path, FileFacts]:
-    """Facts of every path: what is stored, where size and time of change still match, else by ``probe``.
+    """Facts of every video: what is stored, where size and time of change still match, else by ``probe`` or its like.
 
-    Files are decoded in separate processes, so that one which kills its decoder is only a "bad" row. What is found is
+    Videos are decoded in separate processes, so that one which kills its decoder is only a "bad" row. What is found is
     stored file by file; a scan that was killed goes on where it was.
 
     Args:
-        paths: video files.
+        paths: video files, or whatever ``places`` tells where to find.
         root: paths are stored relative to it.
         store: folder to read and add to; default ``default_store(root)``.
+        places: where each path's video lies; default: in a file of its own.
         num_workers: processes.
         decode: look into every frame; else what an index-only scan found is good enough too.
         on_progress: called with (files done, files to probe, bytes done) after each file that was not stored.
@@ -200,54 +257,57 @@ def scan(
     """
     store = store or default_store(root)
     known = read_facts(store)
+    places = places or {path: VideoFile(path, key_of(path, root)) for path in paths}
     facts: dict[Path, FileFacts] = {}
     for path in paths:
-        found, status = known.get(key_of(path, root)), path.stat()
-        same = found and (found.file_size, found.mtime_ns) == (status.st_size, status.st_mtime_ns)
-        if found and same and (found.num_frames_source == "decode" or not decode):
+        found = known.get(places[path].key)
+        if found and places[path].is_as(found) and (found.num_frames_source == "decode" or not decode):
             facts[path] = found
-    todo = [path for path in dict.fromkeys(paths) if path not in facts]
+    todo = [(path, places[path]) for path in dict.fromkeys(paths) if path not in facts]
     num_bytes = 0
     with FactsWriter(store) as writer:
         for done, (path, probed) in enumerate(_probe_all(todo, num_workers, decode=decode), start=1):
-            facts[path] = writer.add(key_of(path, root), *probed)
+            facts[path] = writer.add(places[path].key, *probed)
             num_bytes += probed.facts.file_size
             if on_progress is not None:
                 on_progress(done, len(todo), num_bytes)
     return {path: facts[path] for path in paths}
 
 
-def _probe_all(paths: Sequence[Path], num_workers: int, *, decode: bool) -> Iterator[tuple[Path, Probed]]:
+_Todo = tuple[Path, Place]
+
+
+def _probe_all(todo: Sequence[_Todo], num_workers: int, *, decode: bool) -> Iterator[tuple[Path, Probed]]:
     """Probe in ``num_workers`` processes, in order of completion. At most so many files are under way at a time: they
     are the suspects if a process dies, and each is then tried again alone."""
-    waiting = list(reversed(paths))
+    waiting = list(reversed(todo))
     while waiting:
-        suspects: list[Path] = []
+        suspects: list[_Todo] = []
         with _pool(min(num_workers, len(waiting))) as pool:
-            running: dict[Future[Probed], Path] = {}
+            running: dict[Future[Probed], _Todo] = {}
             while (waiting or running) and not suspects:
                 while waiting and len(running) < num_workers:
-                    path = waiting.pop()
+                    path, place = waiting.pop()
                     with main_module_hidden():
-                        running[pool.submit(probe, path, decode=decode)] = path
+                        running[pool.submit(place.prober(decode=decode))] = path, place
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    path = running.pop(future)
+                    path, place = running.pop(future)
                     try:
                         yield path, future.result()
                     except BrokenProcessPool:
-                        suspects.append(path)
+                        suspects.append((path, place))
             suspects += running.values()
-        for path in suspects:
-            yield path, _probe_alone(path, decode=decode)
+        for path, place in suspects:
+            yield path, _probe_alone(place, decode=decode)
 
 
-def _probe_alone(path: Path, *, decode: bool) -> Probed:
+def _probe_alone(place: Place, *, decode: bool) -> Probed:
     with _pool(1) as pool:
         try:
             with main_module_hidden():
-                return pool.submit(probe, path, decode=decode).result()
+                return pool.submit(place.prober(decode=decode)).result()
         except BrokenProcessPool:
-            return Probed(_bad(path.stat() if path.exists() else None, "the decoder's process died"))
+            return Probed(place.bad("the decoder's process died"))
 
 
 def _pool(num_workers: int) -> ProcessPoolExecutor:
