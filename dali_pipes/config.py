@@ -236,6 +236,11 @@ class DataConfig(StrictConfig):
     scan_cache: Path | None = Field(
         None, description="folder that keeps what was found out about each file; default: beside the data"
     )
+    scan: Literal["decode", "index_only"] = Field(
+        "decode",
+        description="how files not looked into before are: every frame decoded, or packets counted; the latter is "
+        "quick, and what is wrong shows in training",
+    )
     sampling: SamplingConfig = Field(SamplingConfig(), description="frames, crop and flip")
     views: ViewsConfig = Field(description="what the networks see")
     loader: LoaderConfig = Field(LoaderConfig(), description="how clips are read")

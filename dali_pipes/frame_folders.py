@@ -15,31 +15,32 @@ from dali_pipes.frame_files import numbers_in
 from dali_pipes.host_decode import to_rgb
 from dali_pipes.jpeg import BadJpegError, JpegDecoder, JpegHeader, read_header
 from dali_pipes.lists import VIDEO_SUFFIXES, ListedVideo
-from dali_pipes.scan import Probed, key_of
+from dali_pipes.probe import Probed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FrameFolder:
     """A ``dali_pipes.scan.Place``. A file that is written anew in place does not change the folder's time, so that the
     scan does not see it; reading the frame does, where its size or its health is another.
 
     Args:
-        path: the folder.
         key: its name in the scan's tables, with the template, for another one finds other frames.
     """
 
-    path: Path
+    folder: str
     template: str
     key: str
 
-    def is_as(self, found: FileFacts) -> bool:
-        return found.mtime_ns == self.path.stat().st_mtime_ns
+    def is_as(self, found: FileFacts | None) -> bool:
+        mtime_ns = os.stat(os.path.join(self.folder, "")).st_mtime_ns  # noqa: PTH116, PTH118 -- "/": not of a file
+        return found is not None and found.mtime_ns == mtime_ns
 
     def prober(self, *, decode: bool) -> Callable[[], Probed]:
-        return partial(probe_frames, self.path, self.template, decode=decode)
+        return partial(probe_frames, Path(self.folder), self.template, decode=decode)
 
     def bad(self, reason: str) -> FileFacts:
-        return FileFacts.bad(reason, mtime_ns=self.path.stat().st_mtime_ns if self.path.exists() else 0)
+        path = Path(self.folder)
+        return FileFacts.bad(reason, mtime_ns=path.stat().st_mtime_ns if path.exists() else 0)
 
 
 def list_frame_folders(root: Path, template: str) -> list[ListedVideo]:
@@ -69,9 +70,9 @@ def _has_frame(video: Path, template: str) -> bool:
     return any((video / template.format(number)).exists() for number in (0, 1)) or bool(numbers_in(video, template))
 
 
-def folders_of(root: Path, template: str, paths: Sequence[str]) -> dict[Path, FrameFolder]:
-    """Where listed videos lie, by ``root / path``."""
-    return {root / path: FrameFolder(root / path, template, key_of(root / path / template, root)) for path in paths}
+def folders_of(root: Path, template: str, paths: Sequence[str]) -> dict[str, FrameFolder]:
+    """Where listed videos lie, by their paths in the list."""
+    return {path: FrameFolder(os.path.join(root, path), template, f"{path}/{template}") for path in paths}  # noqa: PTH118
 
 
 def as_folder(root: Path, video: ListedVideo) -> ListedVideo:
@@ -83,7 +84,7 @@ def as_folder(root: Path, video: ListedVideo) -> ListedVideo:
 
 
 def probe_frames(folder: Path, template: str, *, decode: bool) -> Probed:
-    """As ``dali_pipes.scan.probe``: a gap in the numbers, or a file that is damaged, cuts the video.
+    """As ``dali_pipes.probe.probe``: a gap in the numbers, or a file that is damaged, cuts the video.
 
     Args:
         decode: all files; else the first and the last alone, unless these differ.

@@ -19,7 +19,7 @@ VIDEO_SUFFIXES = frozenset(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ListedVideo:
     """A line of a list. ``labels`` are names or numbers as written; ``group`` None: the video is its own group."""
 
@@ -28,7 +28,7 @@ class ListedVideo:
     group: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LabelledVideo:
     """A listed video with the numbers of its classes, as listed, and the name of its group."""
 

@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -105,7 +106,7 @@ class Manifest:
         root: Path,
         class_names: Sequence[str],
         videos: Sequence[LabelledVideo],
-        facts: dict[Path, FileFacts],
+        facts: dict[str, FileFacts],
         storage: Storage = VIDEO_FILES,
     ) -> Manifest:
         """Rows for the usable videos, in the order of the list; the others are ``dropped``.
@@ -113,18 +114,18 @@ class Manifest:
         Raises:
             ValueError: not one usable video.
         """
-        usable = [video for video in videos if facts[root / video.path].usable]
-        dropped = tuple((v.path, facts[root / v.path].health) for v in videos if not facts[root / v.path].usable)
+        usable = [video for video in videos if facts[video.path].usable]
+        dropped = tuple((v.path, facts[v.path].health) for v in videos if not facts[v.path].usable)
         if not usable:
             raise ValueError(
                 f"expected at least one usable video under {root}, found none among {len(videos)}"
                 + (f"; the first is {dropped[0][0]} ({dropped[0][1]})." if dropped else ".")
             )
         names = [os.fsencode(video.path) for video in usable]
-        ends = np.cumsum([len(name) for name in names])
-        label_ends = np.cumsum([len(video.labels) for video in usable])
+        ends = list(accumulate(len(name) for name in names))
+        label_ends = list(accumulate(len(video.labels) for video in usable))
         label_numbers = np.array([label for video in usable for label in video.labels], np.int32)
-        all_facts = [facts[root / video.path] for video in usable]
+        all_facts = [facts[video.path] for video in usable]
         parts = {place.part: None for place in (found.packets for found in all_facts) if place}
         number_of = {part: number for number, part in enumerate(parts)}
         rows = np.array(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dali_pipes.frame_folders import as_folder, folders_of, list_frame_folders
 from dali_pipes.lists import ListedVideo, read_list
-from dali_pipes.scan import Place, VideoFile, default_store, key_of
+from dali_pipes.scan import Place, default_store, video_files
 from dali_pipes.shards import list_shards, members_of
 from dali_pipes.storage import Storage, is_shard_pattern
 
@@ -40,23 +40,15 @@ def listed_videos(
     return read_list(config.root, annotation)
 
 
-def places_of(config: DataConfig, paths: Sequence[str]) -> Mapping[Path, Place]:
-    """Where listed videos lie, by ``config.root / path``.
+def places_of(config: DataConfig, paths: Sequence[str]) -> Mapping[str, Place]:
+    """Where listed videos lie, by their paths in the list.
 
     Raises:
-        ValueError: some are not there; names the first.
+        ValueError: a shard, or a video in it, that is not there; of files and folders the scan says so.
     """
     root, storage = config.root, storage_of(config)
     if storage.kind == "shards":
         return members_of(root, storage, paths, config.scan_cache or default_store(root))
-    is_there = Path.is_dir if storage.kind == "frames" else Path.is_file
-    missing = [path for path in paths if not is_there(root / path)]
-    if missing:
-        what = "folders of frames" if storage.kind == "frames" else "videos"
-        raise ValueError(
-            f"expected the {len(paths)} listed {what} under {root}, found {len(missing)} of them missing; the first is "
-            f"{missing[0]}; check data.root."
-        )
     if storage.kind == "frames":
         return folders_of(root, storage.template, paths)
-    return {root / path: VideoFile(root / path, key_of(root / path, root)) for path in paths}
+    return video_files(root, paths)

@@ -27,7 +27,7 @@ from pathlib import Path
 from dali_pipes.facts import FileFacts
 from dali_pipes.lists import ListedVideo
 from dali_pipes.packets import ChangedFileError
-from dali_pipes.scan import Probed, key_of, probe_bytes
+from dali_pipes.probe import Probed, probe_bytes
 from dali_pipes.storage import Storage, split_path
 from dali_pipes.stretch import Stamp, file_system, is_url, stamp_of
 from dali_pipes.tar_members import TarContents, TarVideo, list_videos, read_member
@@ -37,7 +37,7 @@ _LISTING_VERSION = 1
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ShardMember:
     """A video in a shard; a ``dali_pipes.scan.Place``.
 
@@ -54,8 +54,12 @@ class ShardMember:
     size: int
     key: str
 
-    def is_as(self, found: FileFacts) -> bool:
-        return (found.start, found.file_size, found.mtime_ns) == (self.start, self.size, self.stamp.changed)
+    def is_as(self, found: FileFacts | None) -> bool:
+        return found is not None and (found.start, found.file_size, found.mtime_ns) == (
+            self.start,
+            self.size,
+            self.stamp.changed,
+        )
 
     def prober(self, *, decode: bool) -> Callable[[], Probed]:
         return partial(probe_member, self, decode=decode)
@@ -65,7 +69,7 @@ class ShardMember:
 
 
 def probe_member(member: ShardMember, *, decode: bool) -> Probed:
-    """As ``dali_pipes.scan.probe``, of a video in a shard, which is read whole."""
+    """As ``dali_pipes.probe.probe``, of a video in a shard, which is read whole."""
     try:
         content = io.BytesIO(read_member(member.file, member.start, member.size))
     except (OSError, ChangedFileError) as error:
@@ -151,8 +155,8 @@ def list_shards(
     return listed
 
 
-def members_of(root: Path, storage: Storage, paths: Sequence[str], store: Path) -> dict[Path, ShardMember]:
-    """Where listed videos lie, by ``root / path``.
+def members_of(root: Path, storage: Storage, paths: Sequence[str], store: Path) -> dict[str, ShardMember]:
+    """Where listed videos lie, by their paths in the list.
 
     Raises:
         ValueError: a shard or a video in it that is not there.
@@ -169,8 +173,8 @@ def members_of(root: Path, storage: Storage, paths: Sequence[str], store: Path) 
         stamp, videos = known[file]
         if name not in videos:
             raise ValueError(f"expected the listed video {name} in {file}, found {len(videos)} others; check the list.")
-        key = f"{file}/{name}" if is_url(file) else key_of(Path(file) / name, root)
-        members[root / path] = ShardMember(file, stamp, videos[name].start, videos[name].size, key)
+        key = f"{file}/{name}" if is_url(file) else path
+        members[path] = ShardMember(file, stamp, videos[name].start, videos[name].size, key)
     return members
 
 

@@ -156,6 +156,4 @@ def _manifest(num_clips: int, num_classes: int, labels_per_clip: int) -> Manifes
     facts = FileFacts(
         _NUM_FRAMES, _NUM_FRAMES, _WIDTH, _HEIGHT, 0, "computed", "rgb24", "untagged", "untagged", 0, 0, "ok"
     )
-    return Manifest.from_facts(
-        root, [f"class{k}" for k in range(num_classes)], videos, {root / v.path: facts for v in videos}
-    )
+    return Manifest.from_facts(root, [f"class{k}" for k in range(num_classes)], videos, {v.path: facts for v in videos})

@@ -87,6 +87,8 @@ def build_trainer(config: ExperimentConfig, *, run: RunDirectory, world: World) 
             seed=config.seed,
             first_batch=first_batch,
             device=world.device,
+            quarantine=run.quarantine(world.rank),
+            on_message=log.warning,
         )
         log.info(loader.describe_ways_in())
         return loader
@@ -258,6 +260,8 @@ def build_eval_loader(
         seed=config.seed,
         device=world.device,
         grid=grid,
+        quarantine=RunDirectory(config.folder).quarantine(world.rank),
+        on_message=log.warning,
     )
 
 

@@ -14,17 +14,15 @@ backward pass scales it). Rows are appended to docs/results/bench_loss.csv.
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
-from collections.abc import Mapping, Sequence
-from datetime import date
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
+from reskd.analysis.benchmark_rows import aligned, append_rows, describe_run, read_rows
 from reskd.analysis.loss_benchmark import CASES, DTYPES, Case, Row, draw_rows, measure_case
 from reskd.cli import run_tool
-from reskd.environment import describe_environment
 
 CSV = Path("docs/results/bench_loss.csv")
 
@@ -32,7 +30,7 @@ CSV = Path("docs/results/bench_loss.csv")
 def main(arguments: Sequence[str]) -> None:
     chosen = _parser().parse_args(arguments)
     if chosen.picture:
-        draw_rows(_read(chosen.csv), chosen.picture)
+        draw_rows(read_rows(chosen.csv), chosen.picture)
         print(f"written to {chosen.picture}")
         return
     device = torch.device(chosen.device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -51,7 +49,7 @@ def main(arguments: Sequence[str]) -> None:
                 print(f"\n{case.name}: {case.describe()}, {layout}, {dtype}")
                 print(table(found))
                 if not chosen.dry_run:
-                    append(chosen.csv, found, about)
+                    append_rows(chosen.csv, [{**about, **row.as_columns()} for row in found])
     if not chosen.dry_run:
         print(f"\nrows appended to {chosen.csv}")
 
@@ -94,37 +92,7 @@ def table(rows: Sequence[Row]) -> str:
         lines.append(
             (row.candidate, row.phase, *(f"{number:.2f}" for number in numbers), f"{row.peak_extra_mib:.1f}", faults)
         )
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
-
-
-def describe_run(device: torch.device) -> dict[str, object]:
-    """The columns that every row of this run begins with; a commit with ``+`` had uncommitted changes."""
-    facts = describe_environment()
-    commit = facts["commit"]
-    return {
-        "date": date.today().isoformat(),
-        "commit": f"{commit['hash'][:10]}{'+' if commit['dirty'] else ''}" if isinstance(commit, dict) else "unknown",
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else facts["cpu"],
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-    }
-
-
-def append(path: Path, rows: Sequence[Row], about: Mapping[str, object]) -> None:
-    lines = [{**about, **row.as_columns()} for row in rows]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    is_new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(lines[0]))
-        if is_new:
-            writer.writeheader()
-        writer.writerows(lines)
-
-
-def _read(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    return aligned(lines)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from reskd.analysis.benchmark_rows import quantiles
 from reskd.ops.interpolate_mse import available_backends, interpolate_mse_loss
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -93,13 +94,6 @@ class _Samples:
     page_faults: list[int]
     peak_extra_mib: float = 0.0
 
-    def quantiles(self) -> tuple[float, float, float]:
-        """20th, 50th and 80th percentile of the wall time."""
-        if len(self.wall_ms) == 1:
-            return (self.wall_ms[0],) * 3
-        fifths = statistics.quantiles(self.wall_ms, n=5, method="inclusive")
-        return fifths[0], statistics.median(self.wall_ms), fifths[3]
-
 
 def measure_case(
     case: Case, *, device: torch.device, dtype: str, layout: Layout, rounds: int, with_compile: bool
@@ -127,7 +121,7 @@ def measure_case(
             samples[name].peak_extra_mib = _peak_extra_mib(call, device)
         floor, eager = (statistics.median(samples[name].wall_ms) for name in ("copy", "eager"))
         for name, sample in samples.items():
-            low, median, high = sample.quantiles()
+            low, median, high = quantiles(sample.wall_ms)
             rows.append(
                 Row(
                     case.name,

@@ -25,6 +25,9 @@ _FREE_TO_CHANGE = (
     "data.loader.num_workers",
     "data.loader.num_threads",
     "data.loader.prefetch",
+    "data.loader.max_bad_fraction",
+    "data.loader.sparse_decode",
+    "data.loader.hang_seconds",
     "training.log_every_steps",
     "training.checkpoint_every_steps",
 )
@@ -53,6 +56,10 @@ class RunDirectory:
     @property
     def metrics(self) -> Path:
         return self.path / "metrics.jsonl"
+
+    def quarantine(self, rank: int) -> Path:
+        """Where a rank lists the clips that could not be shown; a file each, so that lines do not mix."""
+        return self.path / ("quarantine.csv" if rank == 0 else f"quarantine-rank{rank}.csv")
 
     @property
     def tensorboard(self) -> Path:

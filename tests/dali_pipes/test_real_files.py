@@ -21,9 +21,9 @@ ODD, UCF10 = SHARED_DATA / "odd", SHARED_DATA / "ucf10"
 def odd_facts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FileFacts]:
     if not ODD.is_dir():
         pytest.skip("../shared/data/odd is absent")
-    paths = sorted(path for path in ODD.iterdir() if path.is_file() and not path.name.startswith("."))
+    names = sorted(path.name for path in ODD.iterdir() if path.is_file() and not path.name.startswith("."))
     store = tmp_path_factory.mktemp("store")
-    return {path.name: found for path, found in scan(paths, root=ODD, store=store).items()}
+    return scan(names, root=ODD, store=store)
 
 
 def test_every_odd_file_is_usable_or_named(odd_facts: dict[str, FileFacts]) -> None:

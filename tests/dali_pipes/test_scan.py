@@ -60,15 +60,17 @@ def test_an_mp4_without_its_index_is_bad(tmp_path: Path) -> None:
 
 
 def test_the_cache_spares_decoding_until_the_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    paths = [numbered_clip(tmp_path / f"{n}.mp4", "libx264", 3 + n) for n in range(2)]
+    names = ["0.mp4", "1.mp4"]
+    for place, name in enumerate(names):
+        numbered_clip(tmp_path / name, "libx264", 3 + place)
     probed: list[int] = []
-    first = scan(paths, root=tmp_path, on_progress=lambda done, total, num_bytes: probed.append(total))
-    assert [first[path].num_frames for path in paths] == [3, 4] and probed == [2, 2]
-    assert read_facts(tmp_path / ".reskd_scan")["1.mp4"] == first[paths[1]]
-    again = scan(paths, root=tmp_path, on_progress=lambda done, total, num_bytes: probed.append(total))
+    first = scan(names, root=tmp_path, on_progress=lambda done, total, num_bytes: probed.append(total))
+    assert [first[name].num_frames for name in names] == [3, 4] and probed == [2, 2]
+    assert read_facts(tmp_path / ".reskd_scan")["1.mp4"] == first["1.mp4"]
+    again = scan(names, root=tmp_path, on_progress=lambda done, total, num_bytes: probed.append(total))
     assert again == first and probed == [2, 2]
-    numbered_clip(paths[0], "libx264", 6)
-    assert scan(paths, root=tmp_path)[paths[0]].num_frames == 6
+    numbered_clip(tmp_path / "0.mp4", "libx264", 6)
+    assert scan(names, root=tmp_path)["0.mp4"].num_frames == 6
     assert not list(tmp_path.glob("*.tmp"))
 
 
@@ -86,10 +88,12 @@ def test_a_folder_that_cannot_be_written_is_left_alone(tmp_path: Path, monkeypat
 def test_a_file_that_kills_its_decoder_is_bad_and_the_others_are_scanned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paths = [numbered_clip(tmp_path / name, "libx264", 3) for name in ("a.mp4", "killer.mp4", "c.mp4")]
+    names = ["a.mp4", "killer.mp4", "c.mp4"]
+    for name in names:
+        numbered_clip(tmp_path / name, "libx264", 3)
     monkeypatch.setattr(scan_module, "probe", probe_or_die)
-    facts = scan(paths, root=tmp_path, num_workers=2)
-    assert [facts[path].health for path in paths] == ["ok", "bad: the decoder's process died", "ok"]
+    facts = scan(names, root=tmp_path, num_workers=2)
+    assert [facts[name].health for name in names] == ["ok", "bad: the decoder's process died", "ok"]
 
 
 def probe_or_die(path: Path, *, decode: bool) -> Probed:
