@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
@@ -134,7 +135,10 @@ def _by_host(file: BinaryIO, plan: ClipPlan, row: ManifestRow, index: PacketInde
             return Clip(_NOT_ENCODED, frames, False, plan.frame_index_T, SPARSE)
         except InexactError:
             how = FELL_BACK
-    video = _open(row, None) if row.shard else row.path
+    video: BinaryIO | Path = row.path
+    if row.shard:
+        video = file if index is None else _open(row, None)
+        video.seek(0)
     return Clip(_NOT_ENCODED, decode_frames(video, plan.frame_index_T, window), False, plan.frame_index_T, how)
 
 

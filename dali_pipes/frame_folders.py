@@ -20,8 +20,8 @@ from dali_pipes.probe import Probed
 
 @dataclass(frozen=True, slots=True)
 class FrameFolder:
-    """A ``dali_pipes.scan.Place``. A file that is written anew in place does not change the folder's time, so that the
-    scan does not see it; reading the frame does, where its size or its health is another.
+    """A ``dali_pipes.scan.Place``. A file that is written anew in place does not change the folder's time: a folder
+    with damage is looked into every time, and in a sound one a clip finds out if the file is cut or of another size.
 
     Args:
         key: its name in the scan's tables, with the template, for another one finds other frames.
@@ -33,7 +33,7 @@ class FrameFolder:
 
     def is_as(self, found: FileFacts | None) -> bool:
         mtime_ns = os.stat(os.path.join(self.folder, "")).st_mtime_ns  # noqa: PTH116, PTH118 -- "/": not of a file
-        return found is not None and found.mtime_ns == mtime_ns
+        return found is not None and found.mtime_ns == mtime_ns and found.health == "ok"
 
     def prober(self, *, decode: bool) -> Callable[[], Probed]:
         return partial(probe_frames, Path(self.folder), self.template, decode=decode)

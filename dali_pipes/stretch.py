@@ -116,7 +116,7 @@ class Stretch(io.RawIOBase):
         return len(data)
 
     def close(self) -> None:
-        close = getattr(self._fetch, "close", None)
+        close = getattr(getattr(self, "_fetch", None), "close", None)  # it may have failed to open
         if not self.closed and close:
             close()
         super().close()
