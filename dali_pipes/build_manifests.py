@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dali_pipes.manifest import Manifest
 from dali_pipes.places import places_of, storage_of
+from dali_pipes.progress import describe_progress
 from dali_pipes.scan import scan
 from dali_pipes.splits import videos_of_splits
 
@@ -77,10 +78,7 @@ class _Progress:
         if now - self._said < _SAY_EVERY_S:
             return
         self._said = now
-        rate = done / (now - self._started)
-        self._on_message(
-            f"looked into {done} of {total} files, {rate:.1f} a second, about {(total - done) / rate / 60:.0f} min left"
-        )
+        self._on_message(f"looking into files: {describe_progress(done, total, 'files', now - self._started)}")
 
 
 def _name_imbalance(split: str, manifest: Manifest, on_message: Callable[[str], None]) -> None:

@@ -77,14 +77,8 @@ def quarter_turns(frame: VideoFrame) -> int:
     return round(frame.rotation / 90) % 4
 
 
-def to_rgb(frame: VideoFrame, *, width: int, height: int, reformatter: VideoReformatter | None = None) -> np.ndarray:
-    """uint8 RGB of shape (height, width, 3), as stored (not turned).
-
-    The frame's own matrix and range are used; what is not tagged counts as BT.601, limited range, which is also what
-    DALI takes. A frame whose size differs from (width, height), as after a change in mid-stream, is resized to it.
-
-    Args:
-        reformatter: to be used for all frames of a clip: making one costs as much as a frame.
+def colours_of(frame: VideoFrame) -> tuple[Colorspace, ColorRange]:
+    """Matrix and range of a frame; what is not tagged counts as BT.601, limited range, which is also what DALI takes.
 
     Raises:
         ValueError: this PyAV does not know the frame's matrix.
@@ -94,6 +88,22 @@ def to_rgb(frame: VideoFrame, *, width: int, height: int, reformatter: VideoRefo
     if matrix is None:
         raise ValueError(f"the colour matrix is {name}: expected PyAV 18 or newer for it, found {av.__version__}.")
     full = int(frame.color_range) == 2 or frame.format.name.startswith("yuvj")
+    return matrix, ColorRange.JPEG if full else ColorRange.MPEG
+
+
+def to_rgb(frame: VideoFrame, *, width: int, height: int, reformatter: VideoReformatter | None = None) -> np.ndarray:
+    """uint8 RGB of shape (height, width, 3), as stored (not turned).
+
+    The frame's colours are those of ``colours_of``. A frame whose size differs from (width, height), as after a change
+    in mid-stream, is resized to it.
+
+    Args:
+        reformatter: to be used for all frames of a clip: making one costs as much as a frame.
+
+    Raises:
+        ValueError: this PyAV does not know the frame's matrix.
+    """
+    matrix, colour_range = colours_of(frame)
     picture = (reformatter or VideoReformatter()).reformat(
         frame,
         width=width,
@@ -101,7 +111,7 @@ def to_rgb(frame: VideoFrame, *, width: int, height: int, reformatter: VideoRefo
         format="rgb24",
         src_colorspace=matrix,
         dst_colorspace=matrix,
-        src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
+        src_color_range=colour_range,
         dst_color_range=ColorRange.JPEG,
         threads=1,
     )

@@ -115,6 +115,21 @@ def _read_folders(root: Path) -> list[ListedVideo]:
     ]
 
 
+def videos_under(root: Path) -> list[str]:
+    """Paths of all video files below ``root``, relative to it and sorted.
+
+    Raises:
+        ValueError: ``root`` is no folder.
+    """
+    if not root.is_dir():
+        raise ValueError(f"expected a folder with videos, found none at {root}.")
+    return sorted(
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*")
+        if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
+    )
+
+
 def read_class_names(path: Path) -> tuple[str, ...]:
     """Names in the order of their lines; "1 Name" lines (UCF101's classInd.txt) must be numbered from 1 upwards.
 

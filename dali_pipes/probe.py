@@ -49,8 +49,11 @@ def probe(path: str | Path, *, decode: bool = True) -> Probed:
         return Probed(bad_file(None, f"does not open: {error.strerror}"))
     if status.st_size == 0:
         return Probed(bad_file(status, "the file is empty"))
-    with Path(path).open("rb") as file:
-        return _probe(str(path), file, Stamp(status.st_size, status.st_mtime_ns), decode=decode)
+    try:
+        with Path(path).open("rb") as file:
+            return _probe(str(path), file, Stamp(status.st_size, status.st_mtime_ns), decode=decode)
+    except OSError as error:
+        return Probed(bad_file(status, f"does not open: {error.strerror}"))
 
 
 def probe_bytes(content: BinaryIO, stamp: Stamp, *, decode: bool, start: int) -> Probed:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Protocol
 
 from dali_pipes.facts import FileFacts
+from dali_pipes.isolated import map_isolated
 from dali_pipes.probe import Probed, bad_file, probe
 from dali_pipes.scan_store import FactsWriter, read_facts
-from dali_pipes.worker_process import die_with_parent, main_module_hidden
 
 STORE_NAME = ".reskd_scan"
 
@@ -114,10 +111,11 @@ def scan(
             f"expected the {len(names)} listed videos under {root}, found {len(missing)} of them missing; the first is "
             f"{missing[0]}; check data.root."
         )
-    todo = [(name, places[name]) for name in dict.fromkeys(names) if name not in facts]
+    todo = [(name, places[name].prober(decode=decode)) for name in dict.fromkeys(names) if name not in facts]
     num_bytes = 0
     with FactsWriter(store) as writer:
-        for done, (name, probed) in enumerate(_probe_all(todo, num_workers, decode=decode), start=1):
+        for done, ((name, _), found_now) in enumerate(map_isolated(_call, todo, num_workers=num_workers), start=1):
+            probed = found_now or Probed(places[name].bad("the decoder's process died"))
             facts[name] = writer.add(places[name].key, *probed)
             num_bytes += probed.facts.file_size
             if on_progress is not None:
@@ -125,47 +123,8 @@ def scan(
     return facts
 
 
-_Todo = tuple[str, Place]
-
-
-def _probe_all(todo: Sequence[_Todo], num_workers: int, *, decode: bool) -> Iterator[tuple[str, Probed]]:
-    """Probe in ``num_workers`` processes, in order of completion. At most so many files are under way at a time: they
-    are the suspects if a process dies, and each is then tried again alone."""
-    waiting = list(reversed(todo))
-    while waiting:
-        suspects: list[_Todo] = []
-        with _pool(min(num_workers, len(waiting))) as pool:
-            running: dict[Future[Probed], _Todo] = {}
-            while (waiting or running) and not suspects:
-                while waiting and len(running) < num_workers:
-                    name, place = waiting.pop()
-                    with main_module_hidden():
-                        running[pool.submit(place.prober(decode=decode))] = name, place
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    name, place = running.pop(future)
-                    try:
-                        yield name, future.result()
-                    except BrokenProcessPool:
-                        suspects.append((name, place))
-            suspects += running.values()
-        for name, place in suspects:
-            yield name, _probe_alone(place, decode=decode)
-
-
-def _probe_alone(place: Place, *, decode: bool) -> Probed:
-    with _pool(1) as pool:
-        try:
-            with main_module_hidden():
-                return pool.submit(place.prober(decode=decode)).result()
-        except BrokenProcessPool:
-            return Probed(place.bad("the decoder's process died"))
-
-
-def _pool(num_workers: int) -> ProcessPoolExecutor:
-    # spawn: forking a process that has threads (torch, DALI) can lock up.
-    return ProcessPoolExecutor(
-        num_workers, mp_context=get_context("spawn"), initializer=die_with_parent, initargs=(os.getpid(),)
-    )
+def _call(named: tuple[str, Callable[[], Probed]]) -> Probed:
+    return named[1]()
 
 
 def default_store(root: Path) -> Path:

@@ -1,20 +1,32 @@
 """Get a data set ready: python tools/prepare_data.py COMMAND ...
 
 python tools/prepare_data.py import kinetics400 --annotations train.csv val.csv --videos VIDEOS --out LISTS
+python tools/prepare_data.py transcode SRC_ROOT DST_ROOT --list train.csv val.csv --classes classes.txt
+python tools/prepare_data.py describe ROOT --list train.csv --out report
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dali_pipes import transcode
 from dali_pipes.annotations.coverage import Coverage, describe_coverage, match
 from dali_pipes.annotations.data_sets import DATA_SETS
 from dali_pipes.annotations.video_files import VideoFiles
 from dali_pipes.annotations.write_lists import config_lines, write_lists
+from dali_pipes.lists import read_list, videos_under
+from dali_pipes.progress import ProgressLine, gib
+from dali_pipes.reencode import DEFAULT_QUALITY, OutputSettings
+from dali_pipes.scan import scan
+from dali_pipes.transcode_journal import Record, journal_path
+from dali_pipes.transcode_prediction import describe_prediction, predict
+from reskd.analysis.data_page import write_data_page
 from reskd.cli import run_tool
 
 
@@ -22,6 +34,8 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_import(subparsers)
+    _add_transcode(subparsers)
+    _add_describe(subparsers)
     chosen = parser.parse_args(arguments)
     chosen.run(chosen)
 
@@ -86,6 +100,138 @@ def _refuse_low_coverage(coverage: Coverage, least: float) -> None:
             f"expected at least {least:.1%} of each split's videos (--min-coverage), found {', '.join(low)}; "
             "missing.csv names the others."
         )
+
+
+def _add_transcode(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "transcode",
+        help="write all videos anew: small, upright, a keyframe every few frames",
+        description="Frame i of a new file is frame i of the old one. A run that was stopped goes on where it was. "
+        "DST_ROOT/transcode.csv tells what became of each file.",
+    )
+    parser.set_defaults(run=_run_transcode)
+    parser.add_argument("source_root", type=Path, metavar="SRC_ROOT", help="folder that the lists' paths start from")
+    parser.add_argument("target_root", type=Path, metavar="DST_ROOT", help="folder to make; not inside SRC_ROOT")
+    parser.add_argument(
+        "--list", type=Path, nargs="+", default=[], metavar="LIST",
+        help="lists of the videos to write, rewritten for DST_ROOT; default: all videos under SRC_ROOT",
+    )  # fmt: skip
+    parser.add_argument("--classes", type=Path, nargs="+", default=[], metavar="FILE", help="copied to DST_ROOT")
+    parser.add_argument("--codec", choices=("h264", "mjpeg"), default="h264", help="default %(default)s")
+    parser.add_argument("--short-side", type=int, default=256, help="pixels (default %(default)s); never enlarged")
+    parser.add_argument("--gop", type=int, default=4, help="frames from keyframe to keyframe (default %(default)s)")
+    parser.add_argument(
+        "--quality", type=int, help=f"CRF of H.264, quantiser of MJPEG; lower is better (default {DEFAULT_QUALITY})"
+    )
+    parser.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="this machine's part of the job")
+    parser.add_argument("--workers", type=_count, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument(
+        "--frames", type=_count, default=8, help="of a clip, for the prediction of decoding (default %(default)s)"
+    )
+    parser.add_argument("--predict-only", action="store_true", help="print the prediction and stop")
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, found {text}")
+    return int(text)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    part, _, parts = text.partition("/")
+    if not (part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
+        raise argparse.ArgumentTypeError(f"expected I/N with I from 1 to N, as in 2/8, found {text}")
+    return int(part), int(parts)
+
+
+def _run_transcode(chosen: argparse.Namespace) -> None:
+    quality = DEFAULT_QUALITY[chosen.codec] if chosen.quality is None else chosen.quality
+    settings = OutputSettings(chosen.codec, chosen.short_side, chosen.gop, quality)
+    job = transcode.plan(
+        chosen.source_root, chosen.target_root, settings, lists=chosen.list, shard=chosen.shard, classes=chosen.classes
+    )
+    done = transcode.done_records(job)
+    todo = [path for path in job.own_paths if path not in done]
+    print(f"{len(job.paths)} videos, {len(job.own_paths)} of them for this run, {len(todo)} still to do")
+    if todo:
+        _print_prediction(job, todo, chosen)
+        if chosen.predict_only:
+            return
+        records = transcode.run(job, todo, num_workers=chosen.workers, on_progress=ProgressLine("files"))
+        done |= {record.path: record for record in records}
+    _finish(job, done)
+
+
+def _print_prediction(job: transcode.Job, todo: Sequence[str], chosen: argparse.Namespace) -> None:
+    prediction = predict(job, todo, num_wanted=chosen.frames, num_workers=chosen.workers)
+    if prediction is None:
+        print("no prediction: none of the sampled files gave a frame")
+        return
+    print(describe_prediction(prediction, num_workers=chosen.workers))
+    free = shutil.disk_usage(job.target_root).free
+    if prediction.bytes_then > free and not chosen.predict_only:
+        raise ValueError(
+            f"{job.target_root}: expected room for about {gib(prediction.bytes_then)}, found {gib(free)} free; make "
+            "room, choose another folder, or a higher --quality number."
+        )
+
+
+def _add_describe(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "describe", help="a page about a folder of videos: sizes, codecs, health, classes, cost of decoding"
+    )
+    parser.set_defaults(run=_run_describe)
+    parser.add_argument("root", type=Path, metavar="ROOT", help="folder that the lists' paths start from")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the page; made when absent")
+    parser.add_argument(
+        "--list", type=Path, nargs="+", default=[], metavar="LIST", help="default: all videos under ROOT, no classes"
+    )
+    parser.add_argument("--frames", type=_count, default=8, help="of a clip (default %(default)s)")
+    parser.add_argument("--scan-cache", type=Path, help="as data.scan_cache in a config; default: beside the data")
+    parser.add_argument("--workers", type=_count, default=os.cpu_count() or 1, help="processes (default: one a core)")
+
+
+def _run_describe(chosen: argparse.Namespace) -> None:
+    listed = {str(name): read_list(chosen.root, name) for name in chosen.list}
+    names = dict.fromkeys(video.path for videos in listed.values() for video in videos) or videos_under(chosen.root)
+    if not names:
+        raise ValueError(f"expected videos under {chosen.root}, found none.")
+    progress = ProgressLine("files")
+    facts = scan(
+        list(names),
+        root=chosen.root,
+        store=chosen.scan_cache,
+        num_workers=chosen.workers,
+        on_progress=lambda done, total, num_bytes: progress(done, total),
+    )
+    labels = {name: [label for video in videos for label in video.labels] for name, videos in listed.items()}
+    page = write_data_page(
+        chosen.out,
+        chosen.root,
+        {chosen.root / name: found for name, found in facts.items()},
+        labels=labels,
+        num_frames=chosen.frames,
+        num_cores=os.cpu_count() or 1,
+    )
+    print(f"written to {page}")
+
+
+def _finish(job: transcode.Job, done: dict[str, Record]) -> None:
+    own = [done[path] for path in job.own_paths]
+    journal = journal_path(job.target_root, job.shard)
+    print(f"{transcode.describe_records(own)}\n{journal}: every file with what became of it")
+    failed = [record for record in own if record.status.startswith("failed")]
+    if failed:
+        raise ValueError(
+            f"expected to read back every file written, found {len(failed)} that failed, the first {failed[0].path} "
+            f"({failed[0].status}); run the same command again, and report it if it stays."
+        )
+    num_left = sum(path not in done for path in job.paths)
+    if num_left:
+        print(f"{num_left} videos of other shards are not finished; the last shard to finish writes the lists.")
+        return
+    for sentence in transcode.write_lists(job, done):
+        print(sentence)
 
 
 if __name__ == "__main__":

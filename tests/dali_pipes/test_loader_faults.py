@@ -1,0 +1,152 @@
+"""What the loader does when files, workers or DALI fail while it runs."""
+
+from __future__ import annotations
+
+import csv
+import multiprocessing
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dali_pipes.batch import ClipBatch
+from dali_pipes.faults import TooManyBadClipsError
+from dali_pipes.loader import ClipLoader
+from dali_pipes.manifest import Manifest
+from tests.conftest import numbered_clip
+from tests.dali_pipes.test_loader import NUM_FRAMES, make_config, make_manifest, take
+
+
+@pytest.fixture
+def folder(make_folder: Callable[..., Path], tmp_path: Path) -> Path:
+    """Two H.264, two MJPEG and two VP9 clips, to be damaged."""
+    classes = {"h264": ["libx264"] * 2, "mjpeg": ["mjpeg"] * 2, "vp9": ["libvpx-vp9"] * 2}
+    shutil.copytree(make_folder(classes, num_frames=NUM_FRAMES), tmp_path / "clips")
+    return tmp_path / "clips"
+
+
+def _assert_same(one: ClipBatch, other: ClipBatch) -> None:
+    assert torch.equal(one.ids_N, other.ids_N) and torch.equal(one.positions_N, other.positions_N)
+    assert torch.equal(one.views["student"].data_NTHWC, other.views["student"].data_NTHWC)
+
+
+def _loader(manifest: Manifest, config: Any, **options: Any) -> ClipLoader:
+    settings = {"views": ("student",), "mode": "train", "batch_size": 3, **options}
+    return ClipLoader(manifest, config, **settings)
+
+
+def test_after_a_worker_is_killed_the_batches_go_on_as_if_nothing_had_been(folder: Path) -> None:
+    config = make_config(folder)
+    manifest = make_manifest(config)
+    undisturbed = take(_loader(manifest, config), 8)
+    messages: list[str] = []
+    loader = _loader(manifest, config, on_message=messages.append)
+    batches = iter(loader)
+    seen = [next(batches) for _ in range(3)]
+    for worker in multiprocessing.active_children():
+        os.kill(worker.pid or 0, signal.SIGKILL)
+    seen += [next(batches) for _ in range(5)]
+    loader.close()
+    for one, other in zip(undisturbed, seen, strict=True):
+        _assert_same(one, other)
+    assert len(messages) == 1 and messages[0].startswith("the pipeline starts again at batch ")
+
+
+def test_a_reader_that_hangs_is_noticed_and_its_file_left_out(folder: Path, tmp_path: Path) -> None:
+    """A pipe that nobody writes to blocks whoever opens it."""
+    config = make_config(folder, hang_seconds=2.0)
+    manifest = make_manifest(config)
+    (folder / "mjpeg" / "00.avi").unlink()
+    os.mkfifo(folder / "mjpeg" / "00.avi")
+    messages: list[str] = []
+    quarantine = tmp_path / "quarantine.csv"
+    loader = _loader(manifest, config, mode="eval", batch_size=6, quarantine=quarantine, on_message=messages.append)
+    (batch,) = list(loader)
+    loader.close()
+    assert batch.substituted_N.tolist() == [False, False, True, False, False, False]
+    assert any("mjpeg/00.avi cannot be used: reading it hung for" in message for message in messages)
+    with quarantine.open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["file"] for row in rows} == {"mjpeg/00.avi"}
+    assert "hung" in rows[0]["reason"] and rows[-1]["position"] == "2"
+
+
+def test_black_frames_of_a_file_that_was_never_decoded_are_not_passed_off_as_good(tmp_path: Path) -> None:
+    """DALI puts out black frames beyond damage that packet counts do not show; the host knows better."""
+    for name in ("good", "damaged"):
+        (tmp_path / name).mkdir()
+        path = numbered_clip(tmp_path / name / "0.webm", "libvpx-vp9", 40)
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 64] = bytes(64)
+    path.write_bytes(data)
+    config = make_config(tmp_path, way_in="dali", sparse_decode=False).model_copy(update={"scan": "index_only"})
+    manifest = make_manifest(config)
+    assert not manifest.rows["decoded"].any()
+    messages: list[str] = []
+    loader = _loader(manifest, config, mode="eval", batch_size=2, on_message=messages.append)
+    (batch,) = list(loader)
+    loader.close()
+    frames = batch.views["student"].data_NTHWC
+    assert (frames.flatten(2).amax(-1) > 0).all()
+    assert any("came out black" in message for message in messages), messages
+
+
+@pytest.mark.parametrize("first_batch", [0, 3])
+def test_faults_are_flagged_counted_and_listed_the_same_way_after_a_resume(
+    first_batch: int, folder: Path, tmp_path: Path
+) -> None:
+    config = make_config(folder)
+    manifest = make_manifest(config)
+    data = bytearray((folder / "h264" / "01.mp4").read_bytes())
+    data[len(data) // 2 :] = bytes(len(data) - len(data) // 2)  # same size: only the checksums tell
+    (folder / "h264" / "01.mp4").write_bytes(data)
+    (folder / "vp9" / "00.webm").unlink()
+    whole = take(_loader(manifest, config), 6)
+    quarantine = tmp_path / "quarantine.csv"
+    loader = _loader(manifest, config, first_batch=first_batch, quarantine=quarantine)
+    resumed = take(loader, 6 - first_batch)
+    for one, other in zip(whole[first_batch:], resumed, strict=True):
+        _assert_same(one, other)
+    flagged = [
+        int(position)
+        for batch in resumed
+        for position, is_substitute in zip(batch.positions_N.tolist(), batch.substituted_N.tolist(), strict=True)
+        if is_substitute
+    ]
+    with quarantine.open() as file:
+        rows = list(csv.DictReader(file))
+    assert flagged and sorted({int(row["position"]) for row in rows}) == flagged
+    assert {row["file"] for row in rows} <= {"h264/01.mp4", "vp9/00.webm"}
+    assert loader.faults.num_substituted == len(flagged)
+
+
+def test_more_bad_clips_than_allowed_end_the_run_with_the_list(folder: Path) -> None:
+    config = make_config(folder, max_bad_fraction=0.0)
+    manifest = make_manifest(config)
+    (folder / "vp9" / "00.webm").unlink()
+    with pytest.raises(
+        TooManyBadClipsError, match=r"max_bad_fraction=0 allows(.|\n)*vp9/00.webm \(1 times\): .*No such file"
+    ):
+        take(_loader(manifest, config, mode="eval", batch_size=6), 1)
+
+
+def test_a_batch_that_fails_again_and_again_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = make_config(folder)
+    loader = _loader(make_manifest(config), config, mode="eval")
+
+    def fail() -> None:
+        raise RuntimeError("no more memory")
+
+    monkeypatch.setattr(loader, "_start", fail)
+    with pytest.raises(
+        RuntimeError, match=r"reading batch 0 failed (.|\n)*no more memory\npositions \[0, 1, 2\], files"
+    ):
+        next(iter(loader))
+    assert np.array_equal(sorted(loader._restarts.values()), [3])
