@@ -169,6 +169,7 @@ setup(
     packages=find_packages(include=["reskd", "reskd.*", "dali_pipes", "dali_pipes.*"]),
     install_requires=ENVIRONMENT["requirements"](),
     extras_require={
+        "remote": ["fsspec>=2024.2"],  # tar shards at a URL; s3fs, gcsfs or aiohttp for the kind of URL
         "dev": [
             "pytest>=8",
             "hypothesis>=6",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from dali_pipes.manifest import Manifest
+from dali_pipes.places import places_of, storage_of
 from dali_pipes.progress import describe_progress
 from dali_pipes.scan import scan
 from dali_pipes.splits import videos_of_splits
@@ -42,11 +43,12 @@ def build_manifests(
         ValueError: a list, label, group or file that is not as expected, or "test" where the config has no test list.
     """
     class_names, videos = videos_of_splits(config, seed, splits, on_message)
-    wanted = [video.path for name in splits for video in videos.get(name, [])]
+    places = places_of(config, [video.path for name in splits for video in videos.get(name, [])])
     facts = scan(
-        wanted,
+        list(places),
         root=config.root,
         store=config.scan_cache,
+        places=places,
         num_workers=num_workers,
         decode=config.scan == "decode",
         on_progress=_Progress(on_message),
@@ -55,7 +57,7 @@ def build_manifests(
     for name in splits:
         if not videos.get(name):
             continue
-        manifests[name] = Manifest.from_facts(config.root, class_names, videos[name], facts)
+        manifests[name] = Manifest.from_facts(config.root, class_names, videos[name], facts, storage_of(config))
         for video in videos[name]:
             health = facts[video.path].health
             if health != "ok":

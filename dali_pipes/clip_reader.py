@@ -1,22 +1,32 @@
-"""From a plan and a manifest row to encoded bytes or decoded frames: few packets where there is an index."""
+"""From a plan and a manifest row to encoded bytes or decoded frames: few packets where there is an index.
+
+The row says how its video is stored: in a file, in a shard, or as a folder of JPEG files.
+"""
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
 
+from dali_pipes.frame_files import read_frame_files
 from dali_pipes.host_decode import InexactError, Window, decode_frames, decode_packets
+from dali_pipes.jpeg import decode_jpegs
 from dali_pipes.manifest import ManifestRow
-from dali_pipes.packets import PacketIndex, read_packets, select
+from dali_pipes.packets import READ_TOGETHER, REQUEST_TOGETHER, PacketIndex, Selection, read_packets, select
 from dali_pipes.remux import remux
 from dali_pipes.sampling import ClipPlan
 from dali_pipes.scan_store import IndexReader
+from dali_pipes.stretch import Stretch, is_url
+from dali_pipes.tar_members import read_member
 from dali_pipes.way_in import DeviceKind, way_in
 
 # How a clip was read; a column of ``Sample.about``. FELL_BACK: the packets were not enough, the whole file was decoded.
-WHOLE, SPARSE, FELL_BACK, WHOLE_BY_DALI, SPARSE_BY_DALI = range(5)
+WHOLE, SPARSE, FELL_BACK, WHOLE_BY_DALI, SPARSE_BY_DALI, FRAMES, FRAMES_BY_DALI = range(7)
+# Where DALI answers black frames past the end of a video.
 BY_DALI = (WHOLE_BY_DALI, SPARSE_BY_DALI)
 
 
@@ -24,11 +34,11 @@ class Clip(NamedTuple):
     """What a clip's file gave.
 
     Args:
-        encoded: uint8 (bytes,), a video; one zero byte where the host decoded.
+        encoded: uint8 (bytes,), a video or T JPEG files end to end; one zero byte where the host decoded.
         raw_THWC: uint8 RGB, upright and cropped; (1, 1, 1, 3) where DALI is to decode.
         is_encoded: which of the two holds the clip.
-        decode_index_T: int32, numbers of the wanted frames in ``encoded``.
-        how: WHOLE, SPARSE, FELL_BACK, WHOLE_BY_DALI or SPARSE_BY_DALI.
+        decode_index_T: int32, where the wanted frames are in ``encoded``: their numbers, or where each JPEG file ends.
+        how: WHOLE, SPARSE, ...
     """
 
     encoded: np.ndarray
@@ -40,7 +50,7 @@ class Clip(NamedTuple):
 
 @dataclass
 class ClipReader:
-    """Reads clips of local files.
+    """Reads clips of files, shards or folders of frames.
 
     Args:
         device: where DALI would decode.
@@ -63,13 +73,15 @@ class ClipReader:
             OSError: it cannot be read.
         """
         to_dali = not by_host and way_in(row.facts, self.device, self.forced) == "dali"
+        if row.template:
+            return _of_frames(plan, row, to_dali=to_dali)
         index = self._index(row)
-        with row.path.open("rb", buffering=0) as file:
+        with _open(row, index) as file:
             size = file.seek(0, 2)
             if size != row.facts.file_size:
                 raise ValueError(f"expected {row.facts.file_size} bytes as scanned, found {size}; scan again.")
             if to_dali:
-                return _for_dali(file, plan, index)
+                return _for_dali(file, plan, row, index)
             return _by_host(file, plan, row, index)
 
     def _index(self, row: ManifestRow) -> PacketIndex | None:
@@ -77,15 +89,39 @@ class ClipReader:
         return self._indexes.read(place, row.facts.num_packets) if self.sparse and place else None
 
 
-def _for_dali(file: BinaryIO, plan: ClipPlan, index: PacketIndex | None) -> Clip:
-    nothing = np.zeros((1, 1, 1, 3), np.uint8)
+_NOT_ENCODED = np.zeros(1, np.uint8)
+_NOT_DECODED = np.zeros((1, 1, 1, 3), np.uint8)
+
+
+def _open(row: ManifestRow, index: PacketIndex | None) -> BinaryIO:
+    """The video's bytes; of a shard in memory, where all of them are wanted."""
+    facts = row.facts
+    if not row.shard:
+        return row.path.open("rb", buffering=0)
+    if index is None:
+        return io.BytesIO(read_member(row.shard, facts.start, facts.file_size))
+    return Stretch(row.shard, facts.start, facts.file_size)  # type: ignore[return-value]  # a RawIOBase
+
+
+def _of_frames(plan: ClipPlan, row: ManifestRow, *, to_dali: bool) -> Clip:
+    facts = row.facts
+    numbers = (plan.frame_index_T + facts.start).tolist()
+    files = read_frame_files(row.path, row.template, numbers, width=facts.width, height=facts.height)
+    if to_dali:
+        ends_T = np.cumsum([len(file) for file in files]).astype(np.int32)
+        return Clip(np.frombuffer(b"".join(files), np.uint8), _NOT_DECODED, True, ends_T, FRAMES_BY_DALI)
+    frames = decode_jpegs(files, Window(plan.crop, facts.rotation, facts.width, facts.height))
+    return Clip(_NOT_ENCODED, frames, False, plan.frame_index_T, FRAMES)
+
+
+def _for_dali(file: BinaryIO, plan: ClipPlan, row: ManifestRow, index: PacketIndex | None) -> Clip:
     if index is None:
         file.seek(0)
         encoded = np.frombuffer(file.read(), np.uint8)
-        return Clip(encoded, nothing, True, plan.frame_index_T, WHOLE_BY_DALI)
+        return Clip(encoded, _NOT_DECODED, True, plan.frame_index_T, WHOLE_BY_DALI)
     selection = select(index.packets_P, plan.frame_index_T, may_flush=False)
-    encoded = remux(index.stub, read_packets(file, selection), selection)
-    return Clip(encoded, nothing, True, selection.rank_T, SPARSE_BY_DALI)
+    encoded = remux(index.stub, _read_packets(file, row, selection), selection)
+    return Clip(encoded, _NOT_DECODED, True, selection.rank_T, SPARSE_BY_DALI)
 
 
 def _by_host(file: BinaryIO, plan: ClipPlan, row: ManifestRow, index: PacketIndex | None) -> Clip:
@@ -95,9 +131,16 @@ def _by_host(file: BinaryIO, plan: ClipPlan, row: ManifestRow, index: PacketInde
     if index is not None:
         selection = select(index.packets_P, plan.frame_index_T, may_flush=True)
         try:
-            frames = decode_packets(index.stub, read_packets(file, selection), selection, window)
-            return Clip(np.zeros(1, np.uint8), frames, False, plan.frame_index_T, SPARSE)
+            frames = decode_packets(index.stub, _read_packets(file, row, selection), selection, window)
+            return Clip(_NOT_ENCODED, frames, False, plan.frame_index_T, SPARSE)
         except InexactError:
             how = FELL_BACK
-    frames = decode_frames(row.path, plan.frame_index_T, window)
-    return Clip(np.zeros(1, np.uint8), frames, False, plan.frame_index_T, how)
+    video: BinaryIO | Path = row.path
+    if row.shard:
+        video = file if index is None else _open(row, None)
+        video.seek(0)
+    return Clip(_NOT_ENCODED, decode_frames(video, plan.frame_index_T, window), False, plan.frame_index_T, how)
+
+
+def _read_packets(file: BinaryIO, row: ManifestRow, selection: Selection) -> list[bytes]:
+    return read_packets(file, selection, together=REQUEST_TOGETHER if is_url(row.shard) else READ_TOGETHER)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from dali_pipes.storage import check_template, is_shard_pattern
 
 
 class StrictConfig(BaseModel):
@@ -180,10 +182,41 @@ class LoaderConfig(StrictConfig):
     )
 
 
+class VideoFilesConfig(StrictConfig):
+    """A file a video."""
+
+    kind: Literal["videos"] = "videos"
+
+
+class FrameFoldersConfig(StrictConfig):
+    """A folder a video, a JPEG file a frame, numbered from 0 or 1 without a gap."""
+
+    kind: Literal["frames"] = "frames"
+    template: Annotated[str, AfterValidator(check_template)] = Field(
+        "img_{:05d}.jpg", description="name of a frame's file: Python's format of its number"
+    )
+
+
+class ShardsConfig(StrictConfig):
+    """Videos in uncompressed tar files, as WebDataset writes them: key.mp4 beside key.cls, key.txt or key.json."""
+
+    kind: Literal["shards"] = "shards"
+    url: str | None = Field(
+        None,
+        pattern="://",
+        description="where the tar files lie, if not under data.root: s3://bucket/folder or any other URL that fsspec "
+        "opens (pip install fsspec and s3fs, gcsfs, ...)",
+    )
+
+
 class DataConfig(StrictConfig):
     root: Path = Field(description="folder that the paths in the lists start from")
+    storage: Annotated[VideoFilesConfig | FrameFoldersConfig | ShardsConfig, Field(discriminator="kind")] = Field(
+        VideoFilesConfig(), description="how the videos are stored: as files, folders of JPEG frames, or tar shards"
+    )
     train: Path | Literal["folders"] = Field(
-        description="training list under root: CSV with path,label; UCF101 list; or 'folders', one folder a class"
+        description="training list under root: CSV with path,label; UCF101 list; or 'folders', one folder a class; of "
+        "shards also their names, as train-{000..099}.tar or train-*.tar, with the labels that they hold"
     )
     test: Path | None = Field(None, description="test list under root, read by evaluate.py alone")
     classes: Path | None = Field(
@@ -216,6 +249,17 @@ class DataConfig(StrictConfig):
     def _one_test_list(self) -> DataConfig:
         if self.test is not None and self.test_fraction > 0:
             raise ValueError("test and test_fraction: expected at most one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _lists_fit_the_storage(self) -> DataConfig:
+        names_shards = any(is_shard_pattern(one) for one in (self.train, self.test) if one is not None)
+        if names_shards and self.storage.kind != "shards":
+            raise ValueError("train and test name tar files; set storage.kind=shards")
+        if self.storage.kind == "shards" and self.train == "folders":
+            raise ValueError(
+                "train=folders, but the storage is shards; name them, as in train-{000..099}.tar, or a CSV"
+            )
         return self
 
     @model_validator(mode="after")

@@ -20,11 +20,11 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 
+from dali_pipes.facts import UNTAGGED
 from dali_pipes.packets import Selection
 
 # FFmpeg's names of AVColorSpace (H.273 matrix coefficients) as numbers. 5 and 6 are the same BT.601 matrix.
 MATRIX_NAMES = {0: "rgb", 1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020"}
-UNTAGGED = "untagged"
 _MATRIX_OF_NAME = {
     "bt709": Colorspace.ITU709,
     "fcc": Colorspace.FCC,

@@ -221,6 +221,7 @@ class ClipLoader:
             self._views,
             self._config.sampling.num_frames,
             self._ways_in(),
+            "jpegs" if self._manifest.storage.kind == "frames" else "video",
             on_gpu,
             loader.prefetch,
         )

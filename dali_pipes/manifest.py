@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
 
@@ -18,8 +18,9 @@ import numpy as np
 
 from dali_pipes.facts import FileFacts, PacketPlace
 from dali_pipes.lists import LabelledVideo
+from dali_pipes.storage import VIDEO_FILES, Storage, split_path
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 _ROW = np.dtype(
@@ -45,17 +46,27 @@ _ROW = np.dtype(
         ("packets_at", "<i8"),
         ("stub_at", "<i8"),
         ("stub_size", "<i4"),
+        ("start", "<i8"),
     ]
 )
 
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """One usable video; ``facts`` keeps no reasons: health is "ok" or "cut"."""
+    """One usable video.
+
+    Args:
+        path: of its file, or of its folder of frames; of a video in a shard, shard and name under the manifest's root.
+        facts: without reasons: health is "ok" or "cut".
+        template: of the frames' file names; empty: a video.
+        shard: path or URL of the tar file that holds it; empty: none does.
+    """
 
     path: Path
     label: int
     facts: FileFacts
+    template: str = ""
+    shard: str = ""
 
     @property
     def upright_size(self) -> tuple[int, int]:
@@ -77,6 +88,7 @@ class Manifest:
         num_listed: videos in the list, dropped ones included.
         dropped: (path, reason) of listed videos that give not one frame.
         parts: the files with packet indexes; they stay where the scan put them.
+        storage: how the videos are stored.
     """
 
     root: Path
@@ -87,10 +99,15 @@ class Manifest:
     num_listed: int
     dropped: tuple[tuple[str, str], ...] = ()
     parts: tuple[Path, ...] = ()
+    storage: Storage = VIDEO_FILES
 
     @staticmethod
     def from_facts(
-        root: Path, class_names: Sequence[str], videos: Sequence[LabelledVideo], facts: dict[str, FileFacts]
+        root: Path,
+        class_names: Sequence[str],
+        videos: Sequence[LabelledVideo],
+        facts: dict[str, FileFacts],
+        storage: Storage = VIDEO_FILES,
     ) -> Manifest:
         """Rows for the usable videos, in the order of the list; the others are ``dropped``.
 
@@ -119,7 +136,8 @@ class Manifest:
             _ROW,
         )
         path_bytes = np.frombuffer(b"".join(names), np.uint8)
-        return Manifest(root, tuple(class_names), rows, path_bytes, label_numbers, len(videos), dropped, tuple(parts))
+        counts = len(videos), dropped, tuple(parts)
+        return Manifest(root, tuple(class_names), rows, path_bytes, label_numbers, *counts, storage)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -149,8 +167,11 @@ class Manifest:
             variable_rate=bool(r["variable_rate"]),
             whole_file="" if r["part"] >= 0 else "no packet index was made",
             packets=self._place(r),
+            start=int(r["start"]),
         )
-        return ManifestRow(self.root / self.path(number), int(r["label"]), facts)
+        path = self.path(number)
+        shard = self.storage.shard_file(self.root, split_path(path)[0]) if self.storage.kind == "shards" else ""
+        return ManifestRow(self.root / path, int(r["label"]), facts, self.storage.template, shard)
 
     def _place(self, r: np.void) -> PacketPlace | None:
         if r["part"] < 0:
@@ -204,6 +225,7 @@ class Manifest:
             "dropped": self.dropped,
             "content_hash": self.content_hash,
             "parts": [str(part.resolve()) for part in self.parts],
+            "storage": asdict(self.storage),
         }
         (folder / "manifest.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
 
@@ -231,6 +253,7 @@ class Manifest:
             about["num_listed"],
             tuple((path, reason) for path, reason in about["dropped"]),
             tuple(Path(part) for part in about["parts"]),
+            Storage(**about["storage"]),
         )
 
 
@@ -257,4 +280,5 @@ def _to_row(
         path_end,
         label_end,
         *((number_of[place.part], *place[1:]) if place else (-1, -1, -1, 0)),
+        facts.start,
     )

@@ -37,8 +37,9 @@ PACKET = np.dtype(
     ]
 )
 HIDDEN = 16  # decoded but not put out: before the start of an edit list
-# Two ranges that are no further apart are read as one: a read costs more than so many bytes of the page cache.
-_READ_TOGETHER = 16_384
+# Two ranges that are no further apart are read as one: a read costs more than so many bytes of the page cache, and a
+# request (some 20 ms) more than so many bytes of a network (some 50 MB/s).
+READ_TOGETHER, REQUEST_TOGETHER = 16_384, 1 << 20
 
 
 class ChangedFileError(ValueError):
@@ -128,18 +129,19 @@ def select(packets_P: np.ndarray, frame_index_T: np.ndarray, *, may_flush: bool)
     )
 
 
-def read_packets(file: BinaryIO, selection: Selection) -> list[bytes]:
+def read_packets(file: BinaryIO, selection: Selection, *, together: int = READ_TOGETHER) -> list[bytes]:
     """The bytes of the kept packets; neighbours are read together.
 
     Args:
         file: the video, readable and seekable.
+        together: ranges that are no further apart than so many bytes are read as one.
 
     Raises:
         ChangedFileError: the file ends early, or a checksum differs.
     """
     begin_K, end_K = selection.position_K, selection.position_K + selection.size_K
     datas: list[bytes] = []
-    for run in np.split(np.arange(len(begin_K)), np.flatnonzero(_apart(begin_K, end_K)) + 1):
+    for run in np.split(np.arange(len(begin_K)), np.flatnonzero(_apart(begin_K, end_K, together)) + 1):
         start = int(begin_K[run[0]])
         file.seek(start)
         block = file.read(int(end_K[run[-1]]) - start)
@@ -152,10 +154,10 @@ def read_packets(file: BinaryIO, selection: Selection) -> list[bytes]:
     return datas
 
 
-def _apart(begin_K: np.ndarray, end_K: np.ndarray) -> np.ndarray:
+def _apart(begin_K: np.ndarray, end_K: np.ndarray, together: int) -> np.ndarray:
     """bool (K-1,): True where a packet is not read together with the one before it."""
     gap = begin_K[1:] - end_K[:-1]
-    return (gap < 0) | (gap > _READ_TOGETHER)
+    return (gap < 0) | (gap > together)
 
 
 def start_distances(packets_P: np.ndarray) -> Sequence[int]:

@@ -22,8 +22,8 @@ from av.video.stream import VideoStream
 
 from dali_pipes.facts import FileFacts
 from dali_pipes.host_decode import open_video_stream, output_frames
+from dali_pipes.probe import probe
 from dali_pipes.render import BT601_TAG, output_size, render
-from dali_pipes.scan import probe
 
 SUFFIX = ".mp4"  # also for MJPEG: unlike AVI it keeps timestamps, and DALI's CPU decoder and PyAV read it
 DEFAULT_QUALITY = {"h264": 20, "mjpeg": 4}
@@ -200,7 +200,7 @@ def _pictures(source: Path, settings: OutputSettings, damage: list[str]) -> Iter
 
 
 def _whole_frames(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
-    """Frames up to the first that the decoder made up in part; as in ``dali_pipes.scan`` the last one may say so of
+    """Frames up to the first that the decoder made up in part; as in ``dali_pipes.probe`` the last one may say so of
     itself, which it does in packed MPEG-4 streams that are good.
 
     Raises:

@@ -38,6 +38,7 @@ _COLUMNS = (
     "packets_at",
     "stub_at",
     "stub_size",
+    "start",
 )
 
 
@@ -55,7 +56,7 @@ def read_facts(folder: Path) -> dict[str, FileFacts]:
 
 def _parse(row: Sequence[str], part: Path) -> tuple[str, FileFacts]:
     (path, num_frames, num_packets, width, height, rotation, codec, pix_fmt, matrix, colour_range) = row[:10]
-    (file_size, mtime_ns, health, source, variable, whole_file, packets_at, stub_at, stub_size) = row[10:]
+    (file_size, mtime_ns, health, source, variable, whole_file, packets_at, stub_at, stub_size, start) = row[10:]
     return path, FileFacts(
         int(num_frames),
         int(num_packets),
@@ -72,7 +73,8 @@ def _parse(row: Sequence[str], part: Path) -> tuple[str, FileFacts]:
         source,
         variable == "yes",
         whole_file,
-        None if whole_file else PacketPlace(part, int(packets_at), int(stub_at), int(stub_size)),
+        None if packets_at == "-1" else PacketPlace(part, int(packets_at), int(stub_at), int(stub_size)),
+        int(start),
     )
 
 
@@ -106,7 +108,7 @@ class FactsWriter:
         place = None if index is None else self._add_index(self._packets, index)
         facts = replace(facts, packets=place)
         at = place[1:] if place else (-1, -1, 0)
-        csv.writer(self._csv).writerow([path, *(_cell(facts, name) for name in _COLUMNS[1:-3]), *at])
+        csv.writer(self._csv).writerow([path, *(_cell(facts, name) for name in _COLUMNS[1:-4]), *at, facts.start])
         self._csv.flush()
         return facts
 

@@ -47,10 +47,10 @@ class Sample(NamedTuple):
     """What external_source receives for a clip; always the same fields, types and numbers of dimensions.
 
     Args:
-        encoded: uint8 (bytes,), a video; one zero byte where the host decoded.
+        encoded: uint8 (bytes,), a video or T JPEG files end to end; one zero byte where the host decoded.
         raw_THWC: uint8 RGB, upright and cropped; (1, 1, 1, 3) where DALI is to decode.
         is_encoded: bool, scalar.
-        decode_index_T: int32, numbers of the wanted frames in ``encoded``.
+        decode_index_T: int32, where the wanted frames are in ``encoded``: their numbers, or where each JPEG file ends.
         frame_index_T: int32, their numbers in the file.
         valid_T: bool.
         crop_start: int32 (y, x), for DALI to crop with.

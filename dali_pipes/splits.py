@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dali_pipes.hashing import uniform
-from dali_pipes.lists import LabelledVideo, class_names_of, label_videos, read_class_names, read_list
+from dali_pipes.lists import LabelledVideo, class_names_of, label_videos, read_class_names
+from dali_pipes.places import listed_videos
 
 if TYPE_CHECKING:
     from dali_pipes.config import DataConfig
@@ -29,7 +30,7 @@ def videos_of_splits(
     unknown = set(splits) - {"train", "val", "test"}
     if unknown:
         raise ValueError(f'splits: expected "train", "val" or "test", found {sorted(unknown)}.')
-    listed = read_list(config.root, config.train)
+    listed = listed_videos(config, config.train, on_message)
     class_names = read_class_names(config.root / config.classes) if config.classes else class_names_of(listed)
     rest = label_videos(listed, class_names, group_pattern=config.group_pattern, source=str(config.train))
     videos: dict[str, list[LabelledVideo]] = {}
@@ -39,7 +40,7 @@ def videos_of_splits(
     elif "test" in splits:
         if config.test is None:
             raise ValueError("data.test: expected a test list or data.test_fraction above 0, found neither.")
-        test = read_list(config.root, config.test)
+        test = listed_videos(config, config.test, on_message)
         videos["test"] = label_videos(test, class_names, group_pattern=None, source=str(config.test))
     # Another seed than the test split's: the same hash order would hold out the next groups of the same order.
     videos["train"], videos["val"] = hold_out(rest, config.val_fraction, seed=seed + 1)

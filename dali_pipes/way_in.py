@@ -11,8 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from dali_pipes.facts import FileFacts
-from dali_pipes.host_decode import UNTAGGED
+from dali_pipes.facts import JPEG_FILES, UNTAGGED, FileFacts
 from dali_pipes.manifest import Manifest
 
 WayIn = Literal["dali", "host"]
@@ -32,6 +31,8 @@ _MJPEG_PIX_FMTS = frozenset({"yuvj420p", "yuvj422p", "yuvj444p"})
 
 def why_not_dali(facts: FileFacts, device: DeviceKind, *, allow_unproven: bool) -> str | None:
     """The reason why DALI cannot decode this file as the host would, or None."""
+    if facts.codec == JPEG_FILES:  # decoders.image knows them all on both devices; the scan refuses what it would turn
+        return None
     codecs = _DALI_CODECS[device] | (_UNPROVEN_CODECS[device] if allow_unproven else frozenset())
     full_range = facts.colour_range == "full" or facts.pix_fmt.startswith("yuvj")
     pix_fmts = _MJPEG_PIX_FMTS if facts.codec == "mjpeg" and device == "cpu" else _PIX_FMTS
@@ -101,5 +102,12 @@ def _kinds(manifest: Manifest) -> dict[int, int]:
 
 def describe_ways_in(counts: Counter[tuple[WayIn, str]], device: DeviceKind) -> str:
     """One line for the log, such as "way in: 312 h264 host (PyAV), 20 vp9 DALI cpu"."""
-    names = {"host": "host (PyAV)", "dali": f"DALI {'cpu' if device == 'cpu' else 'mixed (NVDEC)'}"}
-    return "way in: " + ", ".join(f"{count} {codec} {names[way]}" for (way, codec), count in counts.most_common())
+    return "way in: " + ", ".join(
+        f"{count} {codec} {_decoder(way, codec, device)}" for (way, codec), count in counts.most_common()
+    )
+
+
+def _decoder(way: WayIn, codec: str, device: DeviceKind) -> str:
+    if way == "host":
+        return "host (PyAV)"
+    return "DALI cpu" if device == "cpu" else f"DALI mixed ({'nvJPEG' if codec == JPEG_FILES else 'NVDEC'})"

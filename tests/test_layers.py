@@ -26,7 +26,7 @@ LAYERS: list[tuple[str, ...]] = [
 ]
 # Models and losses know each other's results, not each other, and nothing of the pipeline but the base of its configs.
 SHARED_BY_MODELS_AND_LOSSES = ("reskd.outputs", "reskd.ops", "dali_pipes.config")
-WORKER_MODULES = ("manifest", "sampling", "host_decode", "source", "scan", "transcode")
+WORKER_MODULES = ("manifest", "sampling", "host_decode", "source", "scan", "shards", "frame_folders", "transcode")
 OPTIONAL_PACKAGES = ("apex", "nvidia", "triton")
 
 

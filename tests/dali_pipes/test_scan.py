@@ -111,3 +111,8 @@ def test_a_colour_matrix_that_this_pyav_lacks_is_named(tmp_path: Path, monkeypat
     clip = numbered_clip(tmp_path / "hd.mp4", "libx264", 3, bt709=True)
     monkeypatch.setitem(host_decode._MATRIX_OF_NAME, "bt709", None)  # as bt2020 under PyAV 17
     assert probe(clip).health.startswith("bad: no RGB picture: the colour matrix is bt709: expected PyAV 18 or newer")
+
+
+def test_a_folder_in_place_of_a_file_is_bad(tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").mkdir()
+    assert probe(tmp_path / "clip.mp4").health == "bad: does not open: Is a directory"

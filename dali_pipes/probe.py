@@ -1,0 +1,185 @@
+"""What is true about one video: found out by a full decode, or by counting packets.
+
+Containers lie about the number of frames, and files are cut short; a wrong frame count becomes black frames or a
+crash later (DALI), so the count is that of the frames that really came out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import av
+import numpy as np
+from av.video.frame import VideoFrame
+
+from dali_pipes.facts import UNTAGGED, FileFacts
+from dali_pipes.host_decode import (
+    MATRIX_NAMES,
+    RANGE_NAMES,
+    open_video_stream,
+    quarter_turns,
+    to_rgb,
+)
+from dali_pipes.packet_indexer import NotIndexableError, PacketIndexer
+from dali_pipes.packets import PacketIndex
+from dali_pipes.stretch import Stamp
+
+# Opening a file, FFmpeg decodes some frames to learn what the first one says: half of the time of an index-only scan.
+_NO_PROBING = {"probesize": "32", "analyzeduration": "0"}
+
+
+class Probed(NamedTuple):
+    facts: FileFacts
+    packet_index: PacketIndex | None = None
+
+
+def probe(path: str | Path, *, decode: bool = True) -> Probed:
+    """Facts and packet index of one file. Damage is reported in ``health``, not raised.
+
+    Args:
+        decode: all of it; else the first frame alone, and the number of frames is that of the packets.
+    """
+    try:
+        status = Path(path).stat()
+    except OSError as error:
+        return Probed(bad_file(None, f"does not open: {error.strerror}"))
+    if status.st_size == 0:
+        return Probed(bad_file(status, "the file is empty"))
+    try:
+        with Path(path).open("rb") as file:
+            return _probe(str(path), file, Stamp(status.st_size, status.st_mtime_ns), decode=decode)
+    except OSError as error:
+        return Probed(bad_file(status, f"does not open: {error.strerror}"))
+
+
+def probe_bytes(content: BinaryIO, stamp: Stamp, *, decode: bool, start: int) -> Probed:
+    """As ``probe``, of a video that lies in memory; ``start`` is a fact about where it was found."""
+    facts, index = _probe(content, content, stamp, decode=decode)
+    return Probed(replace(facts, start=start), index)
+
+
+def _probe(video: str | BinaryIO, content: BinaryIO, stamp: Stamp, *, decode: bool) -> Probed:
+    """Args: ``video``, for FFmpeg to open; ``content``, the same bytes."""
+    try:
+        with av.open(video, "r", options={} if decode else _NO_PROBING) as container:
+            return _Reading(container, stamp, decode=decode).finish(content)
+    except (av.error.FFmpegError, ValueError) as error:
+        return Probed(bad_stamped(stamp, f"does not open: {_one_line(error)}"))
+
+
+class _Reading:
+    """One pass over a file: every packet is noted, and decoded up to the first error (or the first frame)."""
+
+    def __init__(self, container: av.container.InputContainer, stamp: Stamp, *, decode: bool) -> None:
+        self._stamp = stamp
+        self._stream = stream = open_video_stream(container)
+        self._codec = stream.codec_context.codec.canonical_name
+        self._indexer = PacketIndexer(stream, self._codec)
+        self._first: VideoFrame | None = None
+        self._frame_pts: list[int | None] = []
+        self._concealed: list[int] = []
+        self._error = ""
+        self._decoded_all = decode
+        decoding = True
+        try:
+            for packet in container.demux(stream):
+                if packet.size:
+                    self._indexer.add(packet)
+                if decoding:
+                    decoding = self._decode(packet) and (decode or self._first is None)
+        except av.error.FFmpegError as problem:
+            self._error = self._error or _one_line(problem)
+
+    def _decode(self, packet: av.Packet) -> bool:
+        try:
+            for frame in packet.decode():
+                self._first = self._first or frame
+                if frame.is_corrupt:
+                    self._concealed.append(len(self._frame_pts))
+                self._frame_pts.append(frame.pts)
+        except av.error.FFmpegError as problem:
+            self._error = _one_line(problem)
+            return False
+        return True
+
+    def finish(self, content: BinaryIO) -> Probed:
+        first, num_packets = self._first, self._indexer.num_packets
+        if first is None:
+            return Probed(
+                bad_stamped(self._stamp, f"no frame of codec {self._codec}: {self._error or 'the stream is empty'}")
+            )
+        try:
+            to_rgb(first, width=first.width, height=first.height)
+        except (av.error.FFmpegError, ValueError) as problem:
+            return Probed(bad_stamped(self._stamp, f"no RGB picture: {_one_line(problem)}"))
+        num_frames, damage = self._count(num_packets)
+        if not num_frames:
+            return Probed(bad_stamped(self._stamp, f"no whole frame: {'; '.join(damage)}"))
+        index, whole_file = None, "it is cut or damaged"
+        if not damage:
+            try:
+                index = self._indexer.finish(content, self._frame_pts if self._decoded_all else None)
+                whole_file = ""
+            except (NotIndexableError, OSError) as reason:
+                whole_file = str(reason)
+        return Probed(
+            FileFacts(
+                num_frames=num_frames,
+                num_packets=num_packets,
+                width=first.width,
+                height=first.height,
+                rotation=quarter_turns(first) * 90,
+                codec=self._codec,
+                pix_fmt=first.format.name,
+                matrix=MATRIX_NAMES.get(int(first.colorspace), UNTAGGED),
+                colour_range=RANGE_NAMES.get(int(first.color_range), UNTAGGED),
+                file_size=self._stamp.size,
+                mtime_ns=self._stamp.changed,
+                health=f"cut: {'; '.join(damage)}" if damage else "ok",
+                num_frames_source="decode" if self._decoded_all else "demux",
+                variable_rate=_is_variable(self._frame_pts if self._decoded_all else self._indexer.time_stamps()),
+                whole_file=whole_file,
+            ),
+            index,
+        )
+
+    def _count(self, num_packets: int) -> tuple[int, list[str]]:
+        """How many frames can be used, and what is wrong."""
+        if not self._decoded_all:
+            return num_packets - self._indexer.num_hidden, [self._error] if self._error else []
+        num_frames = len(self._frame_pts)
+        damage = [f"{self._error} after {num_frames} frames"] if self._error else []
+        if num_frames < num_packets - self._indexer.num_hidden:
+            damage.append(f"{num_frames} frames out of {num_packets} packets")
+        if num_frames + self._indexer.num_hidden < self._stream.frames:
+            damage.append(f"{num_frames} frames, but the header says {self._stream.frames}")
+        # FFmpeg's MPEG-4 decoder calls the last frame of packed streams concealed, and it is good.
+        if self._concealed and self._concealed[0] < num_frames - 1:
+            damage.append(f"the decoder made up parts of {len(self._concealed)} frames, first of {self._concealed[0]}")
+            num_frames = self._concealed[0]
+        return num_frames, damage
+
+
+def _is_variable(time_stamps: Sequence[int | None]) -> bool:
+    """Whether frames are unequally far apart, by more than the rounding of a container's clock."""
+    known = np.array([stamp for stamp in time_stamps if stamp is not None], np.int64)
+    steps = np.diff(known)
+    return len(steps) > 0 and int(steps.max() - steps.min()) > 1
+
+
+def bad_file(status: os.stat_result | None, reason: str) -> FileFacts:
+    """Facts of a file that gives not one frame."""
+    return bad_stamped(Stamp(status.st_size, status.st_mtime_ns) if status else Stamp(0, 0), reason)
+
+
+def bad_stamped(stamp: Stamp, reason: str) -> FileFacts:
+    return FileFacts.bad(reason, size=stamp.size, mtime_ns=stamp.changed)
+
+
+def _one_line(error: Exception) -> str:
+    text = error.strerror if isinstance(error, av.error.FFmpegError) else str(error)
+    return " ".join(str(text).split())
