@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from dali_pipes.storage import check_template, is_shard_pattern
+from dali_pipes.storage import check_template, check_url, is_shard_pattern
 
 
 class StrictConfig(BaseModel):
@@ -201,9 +201,8 @@ class ShardsConfig(StrictConfig):
     """Videos in uncompressed tar files, as WebDataset writes them: key.mp4 beside key.cls, key.txt or key.json."""
 
     kind: Literal["shards"] = "shards"
-    url: str | None = Field(
+    url: Annotated[str, AfterValidator(check_url)] | None = Field(
         None,
-        pattern="://",
         description="where the tar files lie, if not under data.root: s3://bucket/folder or any other URL that fsspec "
         "opens (pip install fsspec and s3fs, gcsfs, ...)",
     )

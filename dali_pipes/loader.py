@@ -216,15 +216,9 @@ class ClipLoader:
 
         loader = self._config.loader
         on_gpu = self._device_kind == "cuda"
-        spec = GraphSpec(
-            self._config.views,
-            self._views,
-            self._config.sampling.num_frames,
-            self._ways_in(),
-            "jpegs" if self._manifest.storage.kind == "frames" else "video",
-            on_gpu,
-            loader.prefetch,
-        )
+        views, num_frames = self._config.views, self._config.sampling.num_frames
+        encoded: Literal["jpegs", "video"] = "jpegs" if self._manifest.storage.kind == "frames" else "video"
+        spec = GraphSpec(views, self._views, num_frames, self._ways_in(), encoded, on_gpu, loader.prefetch)
         device_id = (
             (self._device.index if self._device.index is not None else torch.cuda.current_device()) if on_gpu else None
         )

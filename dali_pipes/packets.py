@@ -38,7 +38,7 @@ PACKET = np.dtype(
 )
 HIDDEN = 16  # decoded but not put out: before the start of an edit list
 # Two ranges that are no further apart are read as one: a read costs more than so many bytes of the page cache, and a
-# request (some 20 ms) more than so many bytes of a network (some 50 MB/s).
+# request more than so many bytes of a network (assumed: 20 ms, 50 MB/s).
 READ_TOGETHER, REQUEST_TOGETHER = 16_384, 1 << 20
 
 

@@ -2,12 +2,13 @@
 
 Note [Shards are read by place]
 WebDataset reads a shard from end to end and shuffles in a buffer. Here a position addresses a member directly, so the
-order is shuffled over all shards and a resumed run is exact, as with files; the price is requests. A clip costs one
-for each stretch of packets it needs, which over a network is mostly one, of part of the video; WebDataset pays one for
-a thousand videos. Where a request is dear, copy the shards to a local disk.
+order is shuffled over all shards and a resumed run is exact, as with files; the price is requests. At a URL a clip
+takes one request for each stretch of packets that lies further than a MiB from the one before: one a clip of UCF101
+(60 of 60), where WebDataset takes one a shard of a thousand videos. More workers hide the time that a request waits;
+their number remains. Where they are dear, copy the shards to a local disk.
 
-What the headers of a shard say is kept beside the scan's tables, for a shard of a thousand videos takes as many
-requests to list.
+The first run reads every video whole, as it does every file. What the headers of a shard say takes a request a video
+(61 for 60 of UCF101, 6 % of the bytes) and is kept beside the scan's tables.
 """
 
 from __future__ import annotations

@@ -51,6 +51,17 @@ def check_template(template: str) -> str:
     return template
 
 
+def check_url(url: str) -> str:
+    """The URL itself.
+
+    Raises:
+        ValueError: it is a path.
+    """
+    if "://" not in url:
+        raise ValueError(f"expected a URL, as in s3://bucket/folder, found {url}; a local folder is data.root")
+    return url
+
+
 def split_template(template: str) -> list[str]:
     """What stands before and after the number."""
     return _NUMBER_FIELD.split(template)
