@@ -85,7 +85,7 @@ def expand_pattern(base: str, pattern: str) -> list[str]:
     Raises:
         ValueError: the files are compressed, or none is there.
     """
-    if not pattern.lower().endswith(".tar"):
+    if not pattern.endswith(".tar"):
         raise ValueError(f"data.train, data.test: expected uncompressed .tar files, found {pattern}; decompress them.")
     names: list[str] = []
     for name in _expand_braces(pattern):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 _NUMBER_FIELD = re.compile(r"\{:0?\d*d\}")
-_SHARD_SUFFIX = re.compile(r"\.(tar(\.\w+)?|tgz|tbz2?|txz)$", re.IGNORECASE)
+_SHARD_SUFFIX = re.compile(r"\.(tar|tgz|tbz2?|txz)(\.(gz|bz2|xz|zst|lz4|Z))?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ import gzip
 import io
 import json
 import os
+import subprocess
+import sys
 import tarfile
 import uuid
 from collections import Counter
@@ -22,7 +24,7 @@ from dali_pipes.manifest import Manifest
 from dali_pipes.sampling import plan_clip
 from dali_pipes.sampling_rules import rules_from_config
 from dali_pipes.shards import expand_pattern, list_shards
-from dali_pipes.storage import Storage
+from dali_pipes.storage import Storage, is_shard_pattern
 from dali_pipes.tar_members import TarVideo, list_videos, read_member
 from tests.conftest import HEIGHT, WIDTH, numbered_clip, read_number
 from tests.dali_pipes.stored_clips import make_config, write_tar
@@ -110,6 +112,7 @@ def test_shards_that_do_not_fit_are_refused(members: Mapping[str, bytes], messag
     [
         ("s.tar.gz", b"", "expected uncompressed .tar files, found s.tar.gz; decompress them"),
         ("s.tgz", b"", "expected uncompressed .tar files, found s.tgz"),
+        ("s.TAR", b"", "expected uncompressed .tar files, found s.TAR"),
         ("s.tar", gzip.compress(bytes(2048)), "expected an uncompressed tar file, found gzip"),
         ("s.tar", b"\x28\xb5\x2f\xfd" + bytes(2048), "expected an uncompressed tar file, found zstd"),
         ("s.tar", b"", "expected a tar file, found none: empty file"),
@@ -348,8 +351,6 @@ def test_a_kind_of_url_that_nobody_opens_is_refused(tmp_path: Path) -> None:
 def test_without_fsspec_a_url_is_refused_and_paths_are_served(
     video: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "fsspec", None)
     write_shards(tmp_path, video)
     assert len(manifest_of(tmp_path)) == 4
@@ -357,12 +358,25 @@ def test_without_fsspec_a_url_is_refused_and_paths_are_served(
         list_shards(tmp_path, Storage("shards", url="s3://bucket"), "*.tar", tmp_path / "store")
 
 
+def test_shards_are_told_from_lists_by_their_names() -> None:
+    assert all(map(is_shard_pattern, ["a.tar", Path("d/a-{00..10}.tar"), "*.tar", "a.tar.gz", "a.tgz", "a.tar.zst"]))
+    assert not any(map(is_shard_pattern, ["folders", "a.csv", Path("a.tar.csv"), "a.tar/list.txt", "tar"]))
+
+
+def test_workers_import_fsspec_only_for_a_url() -> None:
+    code = "import sys, dali_pipes.source, dali_pipes.places; assert 'fsspec' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"storage": SHARDS, "train": "folders"}, "train=folders, but the storage is shards; name them"),
         ({"storage": {"kind": "videos"}, "train": "s.tar"}, "train and test name tar files; set storage.kind=shards"),
-        ({"storage": {**SHARDS, "url": "/data"}, "train": "s.tar"}, "url"),
+        (
+            {"storage": {**SHARDS, "url": "/data"}, "train": "s.tar"},
+            "expected a URL, as in s3://bucket/folder, found /data",
+        ),
         ({"storage": {"kind": "tars"}, "train": "s.tar"}, "kind"),
     ],
 )
