@@ -8,12 +8,13 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
 from dali_pipes.frame_files import read_frame_files
 from dali_pipes.host_decode import InexactError, Window, decode_frames, decode_packets
+from dali_pipes.host_render import RenderPlan
 from dali_pipes.jpeg import decode_jpegs
 from dali_pipes.manifest import ManifestRow
 from dali_pipes.packets import READ_TOGETHER, REQUEST_TOGETHER, PacketIndex, Selection, read_packets, select
@@ -22,12 +23,15 @@ from dali_pipes.sampling import ClipPlan
 from dali_pipes.scan_store import IndexReader
 from dali_pipes.stretch import Stretch, is_url
 from dali_pipes.tar_members import read_member
-from dali_pipes.way_in import DeviceKind, way_in
+from dali_pipes.way_in import DeviceKind, WayChoice, way_in
 
 # How a clip was read; a column of ``Sample.about``. FELL_BACK: the packets were not enough, the whole file was decoded.
 WHOLE, SPARSE, FELL_BACK, WHOLE_BY_DALI, SPARSE_BY_DALI, FRAMES, FRAMES_BY_DALI = range(7)
 # Where DALI answers black frames past the end of a video.
 BY_DALI = (WHOLE_BY_DALI, SPARSE_BY_DALI)
+
+_NOT_ENCODED = np.zeros(1, np.uint8)
+_NO_FRAMES = np.zeros((1, 1, 1, 3), np.uint8)
 
 
 class Clip(NamedTuple):
@@ -35,17 +39,20 @@ class Clip(NamedTuple):
 
     Args:
         encoded: uint8 (bytes,), a video or T JPEG files end to end; one zero byte where the host decoded.
-        raw_THWC: uint8 RGB, upright and cropped; (1, 1, 1, 3) where DALI is to decode.
-        is_encoded: which of the two holds the clip.
+        raw_THWC: uint8 RGB, upright and cropped; (1, 1, 1, 3) where DALI is to decode, or the host has rendered.
+        teacher_THWC, student_THWC: uint8 RGB, the views where the host has rendered them, else (1, 1, 1, 3).
+        is_encoded: whether ``encoded`` holds the clip.
         decode_index_T: int32, where the wanted frames are in ``encoded``: their numbers, or where each JPEG file ends.
         how: WHOLE, SPARSE, ...
     """
 
-    encoded: np.ndarray
-    raw_THWC: np.ndarray
+    how: int
     is_encoded: bool
     decode_index_T: np.ndarray
-    how: int
+    encoded: np.ndarray = _NOT_ENCODED
+    raw_THWC: np.ndarray = _NO_FRAMES
+    teacher_THWC: np.ndarray = _NO_FRAMES
+    student_THWC: np.ndarray = _NO_FRAMES
 
 
 @dataclass
@@ -54,13 +61,15 @@ class ClipReader:
 
     Args:
         device: where DALI would decode.
-        forced: the way in of all clips, or "auto".
+        choice: who decodes.
         sparse: use packet indexes.
+        render: the views to make of what the host decodes; None: DALI makes them.
     """
 
     device: DeviceKind
-    forced: Literal["auto", "dali", "host"]
+    choice: WayChoice
     sparse: bool = True
+    render: RenderPlan | None = None
 
     def __post_init__(self) -> None:
         self._indexes = IndexReader()
@@ -72,9 +81,13 @@ class ClipReader:
             ValueError: the file is not the one that was scanned, or has no such frames.
             OSError: it cannot be read.
         """
-        to_dali = not by_host and way_in(row.facts, self.device, self.forced) == "dali"
+        to_dali = not by_host and way_in(row.facts, self.device, self.choice) == "dali"
         if row.template:
-            return _of_frames(plan, row, to_dali=to_dali)
+            files = _read_frame_files(plan, row)
+            if to_dali:
+                ends_T = np.cumsum([len(file) for file in files]).astype(np.int32)
+                return Clip(FRAMES_BY_DALI, True, ends_T, np.frombuffer(b"".join(files), np.uint8))
+            return self._of_host(plan, FRAMES, decode_jpegs(files, _window(plan, row)))
         index = self._index(row)
         with _open(row, index) as file:
             size = file.seek(0, 2)
@@ -82,15 +95,17 @@ class ClipReader:
                 raise ValueError(f"expected {row.facts.file_size} bytes as scanned, found {size}; scan again.")
             if to_dali:
                 return _for_dali(file, plan, row, index)
-            return _by_host(file, plan, row, index)
+            return self._of_host(plan, *_by_host(file, plan, row, index))
+
+    def _of_host(self, plan: ClipPlan, how: int, frames: list[np.ndarray]) -> Clip:
+        if self.render is None:
+            return Clip(how, False, plan.frame_index_T, raw_THWC=np.stack(frames))
+        views = {f"{name}_THWC": view for name, view in self.render.render(frames, flip=plan.flip).items()}
+        return Clip(how, False, plan.frame_index_T, **views)
 
     def _index(self, row: ManifestRow) -> PacketIndex | None:
         place = row.facts.packets
         return self._indexes.read(place, row.facts.num_packets) if self.sparse and place else None
-
-
-_NOT_ENCODED = np.zeros(1, np.uint8)
-_NOT_DECODED = np.zeros((1, 1, 1, 3), np.uint8)
 
 
 def _open(row: ManifestRow, index: PacketIndex | None) -> BinaryIO:
@@ -103,43 +118,40 @@ def _open(row: ManifestRow, index: PacketIndex | None) -> BinaryIO:
     return Stretch(row.shard, facts.start, facts.file_size)  # type: ignore[return-value]  # a RawIOBase
 
 
-def _of_frames(plan: ClipPlan, row: ManifestRow, *, to_dali: bool) -> Clip:
-    facts = row.facts
-    numbers = (plan.frame_index_T + facts.start).tolist()
-    files = read_frame_files(row.path, row.template, numbers, width=facts.width, height=facts.height)
-    if to_dali:
-        ends_T = np.cumsum([len(file) for file in files]).astype(np.int32)
-        return Clip(np.frombuffer(b"".join(files), np.uint8), _NOT_DECODED, True, ends_T, FRAMES_BY_DALI)
-    frames = decode_jpegs(files, Window(plan.crop, facts.rotation, facts.width, facts.height))
-    return Clip(_NOT_ENCODED, frames, False, plan.frame_index_T, FRAMES)
+def _window(plan: ClipPlan, row: ManifestRow) -> Window:
+    return Window(plan.crop, row.facts.rotation, row.facts.width, row.facts.height)
+
+
+def _read_frame_files(plan: ClipPlan, row: ManifestRow) -> list[bytes]:
+    numbers = (plan.frame_index_T + row.facts.start).tolist()
+    return read_frame_files(row.path, row.template, numbers, width=row.facts.width, height=row.facts.height)
 
 
 def _for_dali(file: BinaryIO, plan: ClipPlan, row: ManifestRow, index: PacketIndex | None) -> Clip:
     if index is None:
         file.seek(0)
-        encoded = np.frombuffer(file.read(), np.uint8)
-        return Clip(encoded, _NOT_DECODED, True, plan.frame_index_T, WHOLE_BY_DALI)
+        return Clip(WHOLE_BY_DALI, True, plan.frame_index_T, np.frombuffer(file.read(), np.uint8))
     selection = select(index.packets_P, plan.frame_index_T, may_flush=False)
     encoded = remux(index.stub, _read_packets(file, row, selection), selection)
-    return Clip(encoded, _NOT_DECODED, True, selection.rank_T, SPARSE_BY_DALI)
+    return Clip(SPARSE_BY_DALI, True, selection.rank_T, encoded)
 
 
-def _by_host(file: BinaryIO, plan: ClipPlan, row: ManifestRow, index: PacketIndex | None) -> Clip:
-    facts = row.facts
-    window = Window(plan.crop, facts.rotation, facts.width, facts.height)
+def _by_host(
+    file: BinaryIO, plan: ClipPlan, row: ManifestRow, index: PacketIndex | None
+) -> tuple[int, list[np.ndarray]]:
     how = WHOLE
     if index is not None:
         selection = select(index.packets_P, plan.frame_index_T, may_flush=True)
         try:
-            frames = decode_packets(index.stub, _read_packets(file, row, selection), selection, window)
-            return Clip(_NOT_ENCODED, frames, False, plan.frame_index_T, SPARSE)
+            datas = _read_packets(file, row, selection)
+            return SPARSE, decode_packets(index.stub, datas, selection, _window(plan, row))
         except InexactError:
             how = FELL_BACK
     video: BinaryIO | Path = row.path
     if row.shard:
         video = file if index is None else _open(row, None)
         video.seek(0)
-    return Clip(_NOT_ENCODED, decode_frames(video, plan.frame_index_T, window), False, plan.frame_index_T, how)
+    return how, decode_frames(video, plan.frame_index_T, _window(plan, row))
 
 
 def _read_packets(file: BinaryIO, row: ManifestRow, selection: Selection) -> list[bytes]:

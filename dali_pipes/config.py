@@ -164,9 +164,10 @@ class LoaderConfig(StrictConfig):
     num_workers: int = Field(2, ge=1, description="decoding or reading processes a rank")
     num_threads: int = Field(2, ge=1, description="DALI's CPU threads a rank")
     prefetch: int = Field(2, ge=1, description="batches made ahead of use")
-    way_in: Literal["auto", "dali", "host"] = Field(
+    way_in: Literal["auto", "prefer_dali", "dali", "host"] = Field(
         "auto",
-        description="who decodes: chosen per file by codec and device, or always DALI, or always PyAV",
+        description="who decodes: DALI what it decodes right and PyAV the rest (prefer_dali; auto on a GPU), PyAV all "
+        "(host; auto on a CPU, where it is quicker), or DALI all (dali)",
     )
     max_attempts: int = Field(
         8, ge=1, description="clips tried for one position before a run stops; the second and later are substitutes"

@@ -19,6 +19,8 @@ ABOUT_OUTPUTS = ("frame_index_T", "valid_T", "about", "faults")
 _TYPES = {
     "encoded": (types.UINT8, 1),
     "raw_THWC": (types.UINT8, 4),
+    "teacher_THWC": (types.UINT8, 4),
+    "student_THWC": (types.UINT8, 4),
     "is_encoded": (types.BOOL, 0),
     "decode_index_T": (types.INT32, 1),
     "frame_index_T": (types.INT32, 1),
@@ -42,6 +44,7 @@ class GraphSpec:
         num_frames: T.
         ways: the ways in that occur, "dali" and "host".
         encoded: what the encoded clips are: videos, or JPEG files end to end.
+        rendered: the host renders what it decodes.
         on_gpu: decode with NVDEC and render on the GPU.
         prefetch: batches made ahead.
     """
@@ -51,14 +54,19 @@ class GraphSpec:
     num_frames: int
     ways: frozenset[str]
     encoded: Literal["video", "jpegs"]
+    rendered: bool
     on_gpu: bool
     prefetch: int
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return fields_for(self.ways, self.names if self.rendered else ())
 
 
 @pipeline_def(enable_conditionals=True)
 def clip_pipeline(source: Callable[..., Any], spec: GraphSpec) -> tuple[Any, ...]:
     """Outputs the views in the order of ``spec.names`` as uint8 FHWC, then ``ABOUT_OUTPUTS`` on the CPU."""
-    fields = fields_for(spec.ways)
+    fields = spec.fields
     outputs = fn.external_source(
         source=source,
         num_outputs=len(fields),
@@ -67,20 +75,33 @@ def clip_pipeline(source: Callable[..., Any], spec: GraphSpec) -> tuple[Any, ...
         prefetch_queue_depth=spec.prefetch,
         dtype=[_TYPES[name][0] for name in fields],
         ndim=[_TYPES[name][1] for name in fields],
-        layout=["FHWC" if name == "raw_THWC" else "" for name in fields],
+        layout=["FHWC" if name.endswith("_THWC") else "" for name in fields],
     )
     sample = SimpleNamespace(**dict(zip(fields, outputs)))  # noqa: B905 -- DALI's autograph has no strict
     if spec.ways == {"dali"}:
-        clip = _decode(sample, spec)
+        views = _decode_and_render(sample, spec)
     elif spec.ways == {"host"}:
-        clip = _take_raw(sample, spec)
-    else:
+        views = _take_rendered(sample, spec) if spec.rendered else _render(_take_raw(sample, spec), sample, spec)
+    elif spec.rendered:
         if sample.is_encoded:  # noqa: SIM108 -- an if of the graph: one branch a clip
+            views = _decode_and_render(sample, spec)
+        else:
+            views = _take_rendered(sample, spec)
+    else:
+        if sample.is_encoded:  # noqa: SIM108
             clip = _decode(sample, spec)
         else:
             clip = _take_raw(sample, spec)
-    rendered = _render(clip, sample.flip, spec)
-    return (*(rendered[name] for name in spec.names), *(getattr(sample, name) for name in ABOUT_OUTPUTS))
+        views = _render(clip, sample, spec)
+    return (*views, *(getattr(sample, name) for name in ABOUT_OUTPUTS))
+
+
+def _decode_and_render(sample: SimpleNamespace, spec: GraphSpec) -> tuple[Any, ...]:
+    return _render(_decode(sample, spec), sample, spec)
+
+
+def _take_rendered(sample: SimpleNamespace, spec: GraphSpec) -> tuple[Any, ...]:
+    return tuple(getattr(sample, f"{name}_THWC") for name in spec.names)
 
 
 def _decode(sample: SimpleNamespace, spec: GraphSpec) -> Any:
@@ -120,8 +141,9 @@ def _take_raw(sample: SimpleNamespace, spec: GraphSpec) -> Any:
     return sample.raw_THWC.gpu() if spec.on_gpu else sample.raw_THWC
 
 
-def _render(clip: Any, flip: Any, spec: GraphSpec) -> dict[str, Any]:
-    teacher, student = spec.views.teacher, spec.views.student
+def _render(clip: Any, sample: SimpleNamespace, spec: GraphSpec) -> tuple[Any, ...]:
+    """The views, in the order of ``spec.names``."""
+    teacher, student, flip = spec.views.teacher, spec.views.student, sample.flip
     rendered = {}
     if teacher is not None:
         rendered["teacher"] = fn.flip(_resize(clip, teacher), horizontal=flip)
@@ -134,7 +156,7 @@ def _render(clip: Any, flip: Any, spec: GraphSpec) -> dict[str, Any]:
     if student.upsample_to_teacher and teacher is not None:
         view = fn.resize(view, size=teacher.size, interp_type=types.INTERP_LINEAR, antialias=False)
     rendered["student"] = view
-    return rendered
+    return tuple(rendered[name] for name in spec.names)
 
 
 def _resize(frames: Any, view: ViewConfig) -> Any:

@@ -135,14 +135,14 @@ class Window:
     _reformatter: VideoReformatter = field(default_factory=VideoReformatter, compare=False, repr=False)
 
     def cut(self, frame: VideoFrame) -> np.ndarray:
-        """uint8 RGB (crop height, crop width, 3), upright."""
+        """uint8 RGB (crop height, crop width, 3), upright; a part of a larger array."""
         stored = to_rgb(frame, width=self.width, height=self.height, reformatter=self._reformatter)
         upright = np.rot90(stored, k=self.rotation // 90)
         y, x, height, width = self.crop
-        return upright[y : y + height, x : x + width].copy()
+        return upright[y : y + height, x : x + width]
 
 
-def decode_frames(video: str | Path | BinaryIO, frame_index_T: np.ndarray, window: Window) -> np.ndarray:
+def decode_frames(video: str | Path | BinaryIO, frame_index_T: np.ndarray, window: Window) -> list[np.ndarray]:
     """The wanted frames of a video, upright and cropped, decoded from its first packet on.
 
     Args:
@@ -150,7 +150,7 @@ def decode_frames(video: str | Path | BinaryIO, frame_index_T: np.ndarray, windo
         frame_index_T: wanted frame numbers; any order, repetitions allowed.
 
     Returns:
-        uint8 RGB of shape (T, crop height, crop width, 3), contiguous.
+        T times uint8 RGB (crop height, crop width, 3), parts of larger arrays.
 
     Raises:
         ShortVideoError: fewer frames than wanted, or an error before the last wanted one.
@@ -172,10 +172,10 @@ def decode_frames(video: str | Path | BinaryIO, frame_index_T: np.ndarray, windo
             raise ShortVideoError(f"expected frame {last}, found an error after {count} frames: {error}.") from error
     if count <= last:
         raise ShortVideoError(f"expected frame {last}, found only {count} frames; scan the file again.")
-    return np.stack([pictures[int(number)] for number in frame_index_T])
+    return [pictures[int(number)] for number in frame_index_T]
 
 
-def decode_packets(stub: bytes, datas: Sequence[bytes], selection: Selection, window: Window) -> np.ndarray:
+def decode_packets(stub: bytes, datas: Sequence[bytes], selection: Selection, window: Window) -> list[np.ndarray]:
     """The wanted frames of a selection, upright and cropped.
 
     Args:
@@ -183,7 +183,7 @@ def decode_packets(stub: bytes, datas: Sequence[bytes], selection: Selection, wi
         datas: the packets' bytes, as ``read_packets`` returns them.
 
     Returns:
-        uint8 RGB of shape (T, crop height, crop width, 3), contiguous.
+        T times uint8 RGB (crop height, crop width, 3), parts of larger arrays.
 
     Raises:
         InexactError: the decoder failed, or did not put out each kept frame once and whole.
@@ -203,7 +203,7 @@ def decode_packets(stub: bytes, datas: Sequence[bytes], selection: Selection, wi
             raise InexactError(f"the kept packets do not decode: {error}.") from error
     if sorted(seen) != np.sort(selection.number_K).tolist():
         raise InexactError(f"expected {len(selection.number_K)} frames of the kept packets, found {len(seen)}.")
-    return np.stack([pictures[number] for number in selection.wanted_T.tolist()])
+    return [pictures[number] for number in selection.wanted_T.tolist()]
 
 
 def _frames_of_packets(stream: VideoStream, datas: Sequence[bytes], selection: Selection) -> Iterator[VideoFrame]:

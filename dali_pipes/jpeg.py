@@ -121,11 +121,11 @@ class JpegDecoder:
         return frames[0]
 
 
-def decode_jpegs(files: Sequence[bytes], window: Window) -> np.ndarray:
-    """uint8 RGB (T, crop height, crop width, 3): one picture a file, cropped.
+def decode_jpegs(files: Sequence[bytes], window: Window) -> list[np.ndarray]:
+    """T times uint8 RGB (crop height, crop width, 3): one picture a file, cropped.
 
     Raises:
         BadJpegError: a file does not decode.
     """
     decoder = JpegDecoder()
-    return np.stack([window.cut(decoder.decode(file)) for file in files])
+    return [window.cut(decoder.decode(file)) for file in files]

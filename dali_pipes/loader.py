@@ -10,7 +10,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from dali_pipes.batch import PADDING_POSITION, ClipBatch, View, label_sets_of
 from dali_pipes.clip_reader import BY_DALI, FELL_BACK, ClipReader
 from dali_pipes.config import DataConfig
 from dali_pipes.faults import FaultLog
+from dali_pipes.host_render import render_plan
 from dali_pipes.manifest import Manifest
 from dali_pipes.sampling_rules import ONE_VIEW, ViewGrid, rules_from_config
 from dali_pipes.source import (
@@ -32,13 +33,15 @@ from dali_pipes.source import (
     ClipChooser,
     ClipSource,
     ReadingOrder,
-    fields_for,
     unpack_faults,
 )
 from dali_pipes.views import check_view_names, first_view_size, student_frames
 from dali_pipes.watchdog import Watchdog, forget
 from dali_pipes.way_in import check_forced, count_ways_in, describe_ways_in
 from dali_pipes.worker_process import main_module_hidden
+
+if TYPE_CHECKING:
+    from dali_pipes.graph import GraphSpec
 
 
 class ClipLoader:
@@ -103,6 +106,9 @@ class ClipLoader:
         self._folder = manifest if isinstance(manifest, Path) else None
         self._notes: Path | None = None
         self._remove_notes: weakref.finalize | None = None
+        # On a GPU rendering costs next to nothing there; on a CPU the workers do it quicker than DALI.
+        num_frames = config.sampling.num_frames
+        self._render = render_plan(config.views, views, num_frames) if self._device_kind == "cpu" else None
         self._iterator: Any = None
         self._watchdog: Watchdog | None = None
         self._iteration = 0
@@ -218,12 +224,13 @@ class ClipLoader:
         on_gpu = self._device_kind == "cuda"
         views, num_frames = self._config.views, self._config.sampling.num_frames
         encoded: Literal["jpegs", "video"] = "jpegs" if self._manifest.storage.kind == "frames" else "video"
-        spec = GraphSpec(views, self._views, num_frames, self._ways_in(), encoded, on_gpu, loader.prefetch)
+        rendered = self._render is not None
+        spec = GraphSpec(views, self._views, num_frames, self._ways_in(), encoded, rendered, on_gpu, loader.prefetch)
         device_id = (
             (self._device.index if self._device.index is not None else torch.cuda.current_device()) if on_gpu else None
         )
         pipeline = clip_pipeline(
-            self._make_source(),
+            self._make_source(spec),
             spec,
             batch_size=self._order.batch_size,
             num_threads=loader.num_threads,
@@ -247,21 +254,21 @@ class ClipLoader:
                 self._manifest.save(self._folder)
         return self._notes
 
-    def _make_source(self) -> ClipSource:
+    def _make_source(self, spec: GraphSpec) -> ClipSource:
         loader, notes = self._config.loader, self._notes_folder()
         assert self._folder is not None
         return ClipSource(
             self._folder,
             self._rules,
             self._order,
-            ClipReader(self._device_kind, loader.way_in, sparse=loader.sparse_decode),
+            ClipReader(self._device_kind, loader.way_in, sparse=loader.sparse_decode, render=self._render),
             loader.max_attempts,
             os.getpid(),
             notes,
             first_iteration=self._iteration,
             host_batches=self._host_batches,
             hung_rows=self._hung_rows,
-            fields=fields_for(self._ways_in()),
+            fields=spec.fields,
         )
 
     def _ways_in(self) -> frozenset[str]:

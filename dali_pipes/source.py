@@ -48,7 +48,8 @@ class Sample(NamedTuple):
 
     Args:
         encoded: uint8 (bytes,), a video or T JPEG files end to end; one zero byte where the host decoded.
-        raw_THWC: uint8 RGB, upright and cropped; (1, 1, 1, 3) where DALI is to decode.
+        raw_THWC: uint8 RGB, upright and cropped; (1, 1, 1, 3) where there is nothing to render.
+        teacher_THWC, student_THWC: uint8 RGB, views that the host has rendered, else (1, 1, 1, 3).
         is_encoded: bool, scalar.
         decode_index_T: int32, where the wanted frames are in ``encoded``: their numbers, or where each JPEG file ends.
         frame_index_T: int32, their numbers in the file.
@@ -62,6 +63,8 @@ class Sample(NamedTuple):
 
     encoded: np.ndarray
     raw_THWC: np.ndarray
+    teacher_THWC: np.ndarray
+    student_THWC: np.ndarray
     is_encoded: np.ndarray
     decode_index_T: np.ndarray
     frame_index_T: np.ndarray
@@ -73,14 +76,25 @@ class Sample(NamedTuple):
     faults: np.ndarray
 
 
-def fields_for(ways: frozenset[str]) -> tuple[str, ...]:
-    """The fields that the graph uses where only these ways in occur."""
-    unused = {
-        "host": {"encoded", "is_encoded", "decode_index_T", "crop_start", "crop_shape"},
-        "dali": {"raw_THWC", "is_encoded"},
-    }
-    skipped = unused[next(iter(ways))] if len(ways) == 1 else set()
-    return tuple(name for name in Sample._fields if name not in skipped)
+_FOR_DALI = {"encoded", "decode_index_T", "crop_start", "crop_shape", "flip"}
+_FOR_EACH = {"frame_index_T", "valid_T", "about", "faults"}
+
+
+def fields_for(ways: frozenset[str], rendered: Sequence[str]) -> tuple[str, ...]:
+    """The fields that the graph uses.
+
+    Args:
+        ways: the ways in that occur, "dali" and "host".
+        rendered: the views that the host renders of what it decodes; none where DALI does.
+    """
+    used = set(_FOR_EACH)
+    if "dali" in ways:
+        used |= _FOR_DALI
+    if "host" in ways:
+        used |= {f"{name}_THWC" for name in rendered} or {"raw_THWC", "flip"}
+    if len(ways) == 2:
+        used.add("is_encoded")
+    return tuple(name for name in Sample._fields if name in used)
 
 
 @dataclass(frozen=True)
@@ -254,6 +268,8 @@ class ClipSource:
         return Sample(
             encoded=clip.encoded,
             raw_THWC=clip.raw_THWC,
+            teacher_THWC=clip.teacher_THWC,
+            student_THWC=clip.student_THWC,
             is_encoded=np.array(clip.is_encoded),
             decode_index_T=clip.decode_index_T,
             frame_index_T=plan.frame_index_T,

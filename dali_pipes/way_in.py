@@ -15,6 +15,7 @@ from dali_pipes.facts import JPEG_FILES, UNTAGGED, FileFacts
 from dali_pipes.manifest import Manifest
 
 WayIn = Literal["dali", "host"]
+WayChoice = Literal["auto", "prefer_dali", "dali", "host"]
 DeviceKind = Literal["cpu", "cuda"]
 
 # Tested against PyAV (tests/dali_pipes/test_two_ways_in.py). On cuda: what NVDEC takes on every generation from Volta
@@ -53,38 +54,42 @@ def why_not_dali(facts: FileFacts, device: DeviceKind, *, allow_unproven: bool) 
     return None
 
 
-def way_in(facts: FileFacts, device: DeviceKind, forced: Literal["auto", "dali", "host"]) -> WayIn:
-    """The way in of one file; ``forced`` "dali" is honoured without a check, see ``check_forced``."""
-    if forced != "auto":
-        return forced
+def way_in(facts: FileFacts, device: DeviceKind, choice: WayChoice) -> WayIn:
+    """The way in of one file. ``dali`` is honoured without a check, see ``check_forced``.
+
+    ``prefer_dali`` is DALI where it decodes as the host would; ``auto`` is that on a GPU, and the host on a CPU: PyAV
+    needs less time than DALI for each codec that both decode there (docs/benchmarks.md).
+    """
+    if choice in ("dali", "host"):
+        return choice
+    if choice == "auto" and device == "cpu":
+        return "host"
     return "host" if why_not_dali(facts, device, allow_unproven=False) else "dali"
 
 
-def check_forced(manifest: Manifest, device: DeviceKind, forced: Literal["auto", "dali", "host"]) -> None:
+def check_forced(manifest: Manifest, device: DeviceKind, choice: WayChoice) -> None:
     """Refuse loader.way_in=dali where DALI cannot.
 
     Raises:
         ValueError: names the first such file and the reason.
     """
-    if forced != "dali":
+    if choice != "dali":
         return
     for number in sorted(_kinds(manifest)):
         reason = why_not_dali(manifest.row(number).facts, device, allow_unproven=True)
         if reason:
             raise ValueError(
                 f"data.loader.way_in=dali: expected files that DALI can decode on {device}, found "
-                f"{manifest.path(number)}: {reason}; set data.loader.way_in=auto."
+                f"{manifest.path(number)}: {reason}; set data.loader.way_in=prefer_dali or auto."
             )
 
 
-def count_ways_in(
-    manifest: Manifest, device: DeviceKind, forced: Literal["auto", "dali", "host"]
-) -> Counter[tuple[WayIn, str]]:
+def count_ways_in(manifest: Manifest, device: DeviceKind, choice: WayChoice) -> Counter[tuple[WayIn, str]]:
     """How many files take each (way in, codec)."""
     counts: Counter[tuple[WayIn, str]] = Counter()
     for number, count in _kinds(manifest).items():
         facts = manifest.row(number).facts
-        counts[way_in(facts, device, forced), facts.codec] += count
+        counts[way_in(facts, device, choice), facts.codec] += count
     return counts
 
 

@@ -23,6 +23,7 @@ TESTED: dict[str, tuple[str, str]] = {
     "nvidia-dali-cuda120": ("2.4", "2.4"),
     "av": ("17", "18"),
     "numpy": ("1.26", "2.4"),
+    "opencv-python-headless": ("4.11", "5.0"),
     "pydantic": ("2.10", "2"),
     "pyyaml": ("6.0", "6"),
     "tensorboard": ("2.19", "2"),

@@ -28,7 +28,7 @@ def exif(orientation: int, order: str) -> bytes:
 )
 def test_sound_files_are_read_and_decoded(file: bytes) -> None:
     assert read_header(file) == (WIDTH, HEIGHT)
-    (frame,) = decode_jpegs([file], Window((0, 0, HEIGHT, WIDTH), 0, WIDTH, HEIGHT))
+    (frame,) = np.stack(decode_jpegs([file], Window((0, 0, HEIGHT, WIDTH), 0, WIDTH, HEIGHT)))
     assert read_number(frame) == (9, False)
 
 
@@ -77,6 +77,6 @@ def test_the_crop_is_that_of_pillow_within_the_filter_of_colours() -> None:
     pillow = pytest.importorskip("PIL.Image")
     for pix_fmt, tolerance in (("yuvj420p", 2.5), ("yuvj422p", 2.5), ("yuvj444p", 1.0)):
         file = jpeg(picture(21), pix_fmt=pix_fmt)
-        (ours,) = decode_jpegs([file], Window((11, 7, 60, 90), 0, WIDTH, HEIGHT))
+        (ours,) = np.stack(decode_jpegs([file], Window((11, 7, 60, 90), 0, WIDTH, HEIGHT)))
         theirs = np.asarray(pillow.open(io.BytesIO(file)).convert("RGB"))[11:71, 7:97]
         assert np.abs(ours.astype(int) - theirs).mean() < tolerance

@@ -38,7 +38,7 @@ def make_config(root: Path, *, sampling: Any = None, views: Any = None, **loader
         val_fraction=0.0,
         sampling=sampling or CENTER,
         views=views or BOTH,
-        loader={"num_workers": 1, "num_threads": 1, **loader},
+        loader={"num_workers": 1, "num_threads": 1, "way_in": "prefer_dali", **loader},
     )
 
 
@@ -168,7 +168,8 @@ def test_views_are_the_planned_crop_resized_from_one_decode(
         plan = plan_clip(
             rules, seed=3, position=clip, attempt=0, row=0, num_frames=NUM_FRAMES, height=HEIGHT, width=WIDTH
         )
-        frames = torch.from_numpy(decode_frames(row.path, plan.frame_index_T, Window(plan.crop, 0, WIDTH, HEIGHT)))
+        decoded = decode_frames(row.path, plan.frame_index_T, Window(plan.crop, 0, WIDTH, HEIGHT))
+        frames = torch.from_numpy(np.stack(decoded))
         frames = frames.flip(2) if plan.flip else frames
         expected = {"teacher": _shrink(frames, (48, 80))}
         chosen = [0, 1, 2] if student.get("num_frames") else [0, 1, 2, 3]
@@ -231,7 +232,7 @@ def test_three_crops_of_two_clips_are_shown_unstretched_in_both_ways_in(mixed_fo
             numbers = np.array([[3, 9, 15, 21], [0, 6, 12, 18]][view // 3])
             crop = (0, x, HEIGHT, HEIGHT)
             path = manifest.row(video).path
-            expected = decode_frames(path, numbers, Window(crop, 0, WIDTH, HEIGHT))
+            expected = np.stack(decode_frames(path, numbers, Window(crop, 0, WIDTH, HEIGHT)))
             frames = torch.from_numpy(expected)
             for name, picture in (("teacher", frames.float()), ("student", _shrink(frames, (HEIGHT // 2,) * 2))):
                 seen = batch.views[name]

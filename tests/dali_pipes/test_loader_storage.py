@@ -178,7 +178,9 @@ def test_frames_by_dali_and_by_the_host_are_alike_also_in_one_graph(make_data: C
     manifest = manifest_of(config)
     options: dict[str, Any] = {"views": ("teacher",), "mode": "train", "batch_size": 3, "seed": 4}
     sampling = {"num_frames": 4, "crop": {"kind": "multi_scale"}}
-    auto = make_config(config.root, storage={"kind": "frames"}, train="folders", sampling=sampling)
+    auto = make_config(
+        config.root, storage={"kind": "frames"}, train="folders", sampling=sampling, way_in="prefer_dali"
+    )
     host = make_config(config.root, storage={"kind": "frames"}, train="folders", sampling=sampling, way_in="host")
     both = ClipLoader(manifest, auto, **options)
     both._host_batches = frozenset({1})  # as after a failure of DALI

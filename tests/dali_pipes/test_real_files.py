@@ -45,10 +45,12 @@ def test_the_last_counted_frame_of_every_usable_odd_file_decodes(odd_facts: dict
     for name, facts in odd_facts.items():
         if facts.usable and facts.num_frames <= 150:  # the longer ones were decoded to their end by the scan
             height, width = (facts.height, facts.width) if facts.rotation % 180 == 0 else (facts.width, facts.height)
-            frames = decode_frames(
-                ODD / name,
-                np.array([0, facts.num_frames - 1]),
-                Window((0, 0, height, width), facts.rotation, facts.width, facts.height),
+            frames = np.stack(
+                decode_frames(
+                    ODD / name,
+                    np.array([0, facts.num_frames - 1]),
+                    Window((0, 0, height, width), facts.rotation, facts.width, facts.height),
+                )
             )
             assert frames.shape == (2, height, width, 3), name
 

@@ -260,7 +260,7 @@ def read_row(manifest: Manifest, number: int, *, sparse: bool = True, by_host: b
 def test_a_clip_of_a_shard_has_the_pixels_of_the_file(sparse: bool, how: int, video: bytes, tmp_path: Path) -> None:
     write_shards(tmp_path, video)
     plan, clip = read_row(manifest_of(tmp_path), 3, sparse=sparse)
-    expected = decode_frames(io.BytesIO(video), plan.frame_index_T, Window(plan.crop, 0, WIDTH, HEIGHT))
+    expected = np.stack(decode_frames(io.BytesIO(video), plan.frame_index_T, Window(plan.crop, 0, WIDTH, HEIGHT)))
     assert clip.how == how and np.array_equal(clip.raw_THWC, expected)
     assert [read_number(frame)[0] for frame in clip.raw_THWC] == plan.frame_index_T.tolist()
 

@@ -20,6 +20,7 @@ from dali_pipes.source import ATTEMPT, LABEL, PADDING, POSITION, ROW, ClipSource
 from tests.conftest import picture, read_number, set_display_rotation, write_clip
 from tests.dali_pipes.test_loader import make_config, make_manifest
 
+VIEWS = {"teacher_THWC", "student_THWC"}
 CODECS = {"h264": ["libx264"], "mjpeg": ["mjpeg"], "vp9": ["libvpx-vp9"]}
 
 
@@ -32,7 +33,7 @@ def make_source(make_folder: Callable[..., Path], tmp_path: Path) -> Callable[..
             "manifest_folder": tmp_path,
             "rules": rules_from_config(config.sampling, view_size=(96, 128), mode="train"),
             "order": ReadingOrder("train", 0, 2, 2),
-            "reader": ClipReader("cpu", "auto"),
+            "reader": ClipReader("cpu", "prefer_dali"),
             "max_attempts": 2,
             "parent_pid": 1,
         }
@@ -102,15 +103,19 @@ def test_a_file_of_another_size_is_not_trusted(make_source: Callable[..., ClipSo
 
 
 @pytest.mark.parametrize(
-    ("ways", "absent"),
+    ("ways", "rendered", "absent"),
     [
-        ({"dali"}, {"raw_THWC", "is_encoded"}),
-        ({"host"}, {"encoded", "is_encoded", "decode_index_T", "crop_start", "crop_shape"}),
-        ({"dali", "host"}, set()),
+        ({"dali"}, (), {"raw_THWC", "is_encoded", *VIEWS}),
+        ({"host"}, (), {"encoded", "is_encoded", "decode_index_T", "crop_start", "crop_shape", *VIEWS}),
+        ({"host"}, ("student",), set(Sample._fields) - {"student_THWC", "frame_index_T", "valid_T", "about", "faults"}),
+        ({"dali", "host"}, (), VIEWS),
+        ({"dali", "host"}, ("teacher", "student"), {"raw_THWC"}),
     ],
 )
-def test_only_fields_that_the_graph_uses_are_shipped(ways: set[str], absent: set[str]) -> None:
-    assert set(Sample._fields) - set(fields_for(frozenset(ways))) == absent
+def test_only_fields_that_the_graph_uses_are_shipped(
+    ways: set[str], rendered: tuple[str, ...], absent: set[str]
+) -> None:
+    assert set(Sample._fields) - set(fields_for(frozenset(ways), rendered)) == absent
 
 
 def test_a_worker_imports_neither_torch_nor_dali_nor_pydantic() -> None:

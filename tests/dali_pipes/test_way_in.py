@@ -40,8 +40,8 @@ MJPEG = replace(GOOD, codec="mjpeg", pix_fmt="yuvj422p", matrix="bt601", colour_
     ],
 )
 def test_dali_decodes_only_what_it_gets_right(facts: FileFacts, cpu: str, cuda: str) -> None:
-    assert way_in(facts, "cpu", "auto") == cpu
-    assert way_in(facts, "cuda", "auto") == cuda
+    assert way_in(facts, "cpu", "prefer_dali") == cpu and way_in(facts, "cpu", "auto") == "host"
+    assert way_in(facts, "cuda", "auto") == way_in(facts, "cuda", "prefer_dali") == cuda
 
 
 def test_forcing_allows_what_is_not_proven_but_nothing_that_is_wrong() -> None:
