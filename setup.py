@@ -181,6 +181,8 @@ setup(
         ],
         # The other decoders of tools/profile_decode.py; torchcodec also wants FFmpeg's shared libraries.
         "bench": ["torchcodec>=0.2", "decord>=0.6"],
+        # prepare_data.py scan and transcode over several machines.
+        "ray": ["ray>=2.9"],
     },
     **native_build(),
 )

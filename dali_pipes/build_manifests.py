@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from dali_pipes.engines import make_engine
 from dali_pipes.manifest import Manifest
 from dali_pipes.places import places_of, storage_of
 from dali_pipes.progress import describe_progress
@@ -49,7 +50,7 @@ def build_manifests(
         root=config.root,
         store=config.scan_cache,
         places=places,
-        num_workers=num_workers,
+        engine=make_engine("local", num_workers=num_workers),
         decode=config.scan == "decode",
         on_progress=_Progress(on_message),
     )

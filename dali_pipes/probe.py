@@ -7,6 +7,7 @@ crash later (DALI), so the count is that of the frames that really came out.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +48,8 @@ def probe(path: str | Path, *, decode: bool = True) -> Probed:
         status = Path(path).stat()
     except OSError as error:
         return Probed(bad_file(None, f"does not open: {error.strerror}"))
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for good
+        return Probed(bad_file(status, "it is no regular file"))
     if status.st_size == 0:
         return Probed(bad_file(status, "the file is empty"))
     try:

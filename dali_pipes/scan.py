@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from dali_pipes.engines import Engine, make_engine
 from dali_pipes.facts import FileFacts
-from dali_pipes.isolated import map_isolated
 from dali_pipes.probe import Probed, bad_file, probe
 from dali_pipes.scan_store import FactsWriter, read_facts
 
@@ -69,7 +70,7 @@ def scan(
     root: Path,
     store: Path | None = None,
     places: Mapping[str, Place] | None = None,
-    num_workers: int = 2,
+    engine: Engine | None = None,
     decode: bool = True,
     on_progress: Callable[[int, int, int], None] | None = None,
 ) -> dict[str, FileFacts]:
@@ -83,7 +84,7 @@ def scan(
         root: folder.
         store: folder to read and add to; default ``default_store(root)``.
         places: where each path's video lies; default: in a file of its own.
-        num_workers: processes.
+        engine: who decodes; default: two processes of this machine.
         decode: look into every frame; else what an index-only scan found is good enough too.
         on_progress: called with (files done, files to probe, bytes done) after each file that was not stored.
 
@@ -113,8 +114,9 @@ def scan(
         )
     todo = [(name, places[name].prober(decode=decode)) for name in dict.fromkeys(names) if name not in facts]
     num_bytes = 0
+    engine = engine or make_engine("local")
     with FactsWriter(store) as writer:
-        for done, ((name, _), found_now) in enumerate(map_isolated(_call, todo, num_workers=num_workers), start=1):
+        for done, ((name, _), found_now) in enumerate(engine(_call, todo), start=1):
             probed = found_now or Probed(places[name].bad("the decoder's process died"))
             facts[name] = writer.add(places[name].key, *probed)
             num_bytes += probed.facts.file_size
@@ -134,3 +136,15 @@ def default_store(root: Path) -> Path:
         return beside
     name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
     return Path.home() / ".cache" / "reskd" / name
+
+
+def describe_scan(facts: Mapping[str, FileFacts]) -> list[str]:
+    """What was found, in lines for a person: every file that is not sound by name."""
+    kinds = Counter(found.health.partition(":")[0] for found in facts.values())
+    whole = Counter(found.whole_file for found in facts.values() if found.usable and found.whole_file)
+    num_indexed = kinds.total() - kinds["bad"] - whole.total()
+    lines = [f"{name}: {found.health}" for name, found in facts.items() if found.health != "ok"]
+    lines.append(f"{len(facts)} files: {kinds['ok']} sound, {kinds['cut']} cut, {kinds['bad']} bad")
+    lines.append(f"{num_indexed} have a packet index: a clip reads and decodes only what it needs")
+    lines += [f"{count} are decoded whole: {reason}" for reason, count in whole.most_common()]
+    return lines

@@ -8,10 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
-from dali_pipes.isolated import map_isolated
+from dali_pipes.engines import Engine, shard_of
 from dali_pipes.list_rewrite import rewrite_list
 from dali_pipes.lists import read_list, videos_under
 from dali_pipes.progress import gib
@@ -43,12 +42,7 @@ class Job:
     @property
     def own_paths(self) -> tuple[str, ...]:
         """The shard's part of ``paths``: by a hash of the path, so the same on every machine."""
-        part, num_parts = self.shard
-        return tuple(path for path in self.paths if _hash(path) % num_parts == part - 1)
-
-
-def _hash(path: str) -> int:
-    return int.from_bytes(sha256(path.encode()).digest()[:8], "big")
+        return tuple(shard_of(self.paths, self.shard))
 
 
 def output_of(path: str) -> str:
@@ -78,8 +72,7 @@ def plan(
         raise ValueError(
             f"expected a folder for the new files outside {source_root}, found {target_root} inside it; choose another."
         )
-    if not 1 <= shard[0] <= shard[1]:
-        raise ValueError(f"shard: expected i/n with i from 1 to n, found {shard[0]}/{shard[1]}.")
+    shard_of((), shard)
     if lists:
         paths = tuple(dict.fromkeys(video.path for name in lists for video in read_list(source_root, name)))
     else:
@@ -122,12 +115,13 @@ def run(
     job: Job,
     todo: Sequence[str],
     *,
-    num_workers: int,
+    engine: Engine,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Record]:
     """Write ``todo``, in processes of one thread each; every file is noted as it is finished.
 
     Args:
+        engine: who encodes.
         on_progress: called with (files done, files to do) after each file.
 
     Raises:
@@ -139,7 +133,7 @@ def run(
     records: list[Record] = []
     with open_journal(journal_path(job.target_root, job.shard)) as journal:
         work = partial(_reencode_one, job.source_root, job.target_root, job.settings)
-        for path, found in map_isolated(work, todo, num_workers=num_workers):
+        for path, found in engine(work, todo):
             record = found or _record(path, (job.source_root / path).stat(), _DIED, job.settings)
             journal.add(record)
             records.append(record)

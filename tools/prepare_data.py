@@ -1,5 +1,6 @@
 """Get a data set ready: python tools/prepare_data.py COMMAND ...
 
+python tools/prepare_data.py scan ROOT --list train.csv val.csv
 python tools/prepare_data.py import kinetics400 --annotations train.csv val.csv --videos VIDEOS --out LISTS
 python tools/prepare_data.py transcode SRC_ROOT DST_ROOT --list train.csv val.csv --classes classes.txt
 python tools/prepare_data.py describe ROOT --list train.csv --out report
@@ -20,24 +21,89 @@ from dali_pipes.annotations.coverage import Coverage, describe_coverage, match
 from dali_pipes.annotations.data_sets import DATA_SETS
 from dali_pipes.annotations.video_files import VideoFiles
 from dali_pipes.annotations.write_lists import config_lines, write_lists
+from dali_pipes.engines import Engine, make_engine, shard_of
 from dali_pipes.lists import read_list, videos_under
+from dali_pipes.places import places_of
 from dali_pipes.progress import ProgressLine, gib
 from dali_pipes.reencode import DEFAULT_QUALITY, OutputSettings
-from dali_pipes.scan import scan
+from dali_pipes.scan import default_store, describe_scan, scan
+from dali_pipes.splits import videos_of_splits
 from dali_pipes.transcode_journal import Record, journal_path
 from dali_pipes.transcode_prediction import describe_prediction, predict
 from reskd.analysis.data_page import write_data_page
 from reskd.cli import run_tool
+from reskd.config import load_config
 
 
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_scan(subparsers)
     _add_import(subparsers)
     _add_transcode(subparsers)
     _add_describe(subparsers)
     chosen = parser.parse_args(arguments)
     chosen.run(chosen)
+
+
+def _add_scan(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "scan",
+        help="look into every video: frames, size, codec, health, packet index",
+        description="Decodes each video once and keeps what it finds, file by file: a scan that was stopped goes on "
+        "where it was, and training finds all of it done. Machines that share a disk may share a scan.",
+    )
+    parser.set_defaults(run=_run_scan)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("root", type=Path, nargs="?", metavar="ROOT", help="folder of the videos")
+    source.add_argument("--config", type=Path, help="scan what the lists of an experiment name, shards and frames too")
+    parser.add_argument("--list", type=Path, nargs="+", default=[], metavar="LIST", help="default: all under ROOT")
+    parser.add_argument("--scan-cache", type=Path, help="as data.scan_cache in a config; default: beside the data")
+    parser.add_argument(
+        "--index-only", action="store_true", help="count packets and decode the first frame alone: quick, unverified"
+    )
+    _add_engine(parser)
+
+
+def _add_engine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="this machine's part of the job")
+    parser.add_argument("--workers", type=_count, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument("--engine", choices=("local", "ray"), default="local", help="who does it (default %(default)s)")
+    parser.add_argument(
+        "--ray-address", metavar="ADDRESS", help="of a running cluster, or auto; default: Ray on this machine alone"
+    )
+
+
+def _engine(chosen: argparse.Namespace) -> Engine:
+    return make_engine(chosen.engine, num_workers=chosen.workers, ray_address=chosen.ray_address)
+
+
+def _run_scan(chosen: argparse.Namespace) -> None:
+    config = load_config(chosen.config).data if chosen.config else None
+    root = config.root if config else chosen.root
+    if config:
+        splits = ("train", "val", *(("test",) if config.test or config.test_fraction else ()))
+        _, videos = videos_of_splits(config, 0, splits, print)
+        names = [video.path for split in videos.values() for video in split]
+    else:
+        names = [video.path for name in chosen.list for video in read_list(root, name)] or videos_under(root)
+    names = shard_of(list(dict.fromkeys(names)), chosen.shard)
+    if not names:
+        raise ValueError(f"expected videos under {root}, found none.")
+    store = chosen.scan_cache or (config.scan_cache if config else None) or default_store(root)
+    progress = ProgressLine("files")
+    facts = scan(
+        names,
+        root=root,
+        store=store,
+        places=places_of(config.model_copy(update={"scan_cache": store}), names) if config else None,
+        engine=_engine(chosen),
+        decode=not chosen.index_only,
+        on_progress=lambda done, total, num_bytes: progress(done, total),
+    )
+    for line in describe_scan(facts):
+        print(line)
+    print(f"kept in {store}")
 
 
 def _add_import(subparsers: Any) -> None:
@@ -123,8 +189,7 @@ def _add_transcode(subparsers: Any) -> None:
     parser.add_argument(
         "--quality", type=int, help=f"CRF of H.264, quantiser of MJPEG; lower is better (default {DEFAULT_QUALITY})"
     )
-    parser.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="this machine's part of the job")
-    parser.add_argument("--workers", type=_count, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    _add_engine(parser)
     parser.add_argument(
         "--frames", type=_count, default=8, help="of a clip, for the prediction of decoding (default %(default)s)"
     )
@@ -157,7 +222,7 @@ def _run_transcode(chosen: argparse.Namespace) -> None:
         _print_prediction(job, todo, chosen)
         if chosen.predict_only:
             return
-        records = transcode.run(job, todo, num_workers=chosen.workers, on_progress=ProgressLine("files"))
+        records = transcode.run(job, todo, engine=_engine(chosen), on_progress=ProgressLine("files"))
         done |= {record.path: record for record in records}
     _finish(job, done)
 
@@ -201,7 +266,7 @@ def _run_describe(chosen: argparse.Namespace) -> None:
         list(names),
         root=chosen.root,
         store=chosen.scan_cache,
-        num_workers=chosen.workers,
+        engine=make_engine("local", num_workers=chosen.workers),
         on_progress=lambda done, total, num_bytes: progress(done, total),
     )
     labels = {name: [label for video in videos for label in video.labels] for name, videos in listed.items()}

@@ -92,7 +92,7 @@ def test_a_file_that_kills_its_decoder_is_bad_and_the_others_are_scanned(
     for name in names:
         numbered_clip(tmp_path / name, "libx264", 3)
     monkeypatch.setattr(scan_module, "probe", probe_or_die)
-    facts = scan(names, root=tmp_path, num_workers=2)
+    facts = scan(names, root=tmp_path)
     assert [facts[name].health for name in names] == ["ok", "bad: the decoder's process died", "ok"]
 
 
@@ -115,4 +115,19 @@ def test_a_colour_matrix_that_this_pyav_lacks_is_named(tmp_path: Path, monkeypat
 
 def test_a_folder_in_place_of_a_file_is_bad(tmp_path: Path) -> None:
     (tmp_path / "clip.mp4").mkdir()
-    assert probe(tmp_path / "clip.mp4").health == "bad: does not open: Is a directory"
+    assert probe(tmp_path / "clip.mp4").health == "bad: it is no regular file"
+
+
+def test_a_pipe_in_place_of_a_file_is_bad_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "clip.mp4")
+    assert probe(tmp_path / "clip.mp4").health == "bad: it is no regular file"
+
+
+def test_an_index_only_scan_counts_packets_and_a_later_whole_scan_looks_again(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "0.mp4", "libx264", 20)
+    quick = scan(["0.mp4"], root=tmp_path, decode=False)["0.mp4"]
+    assert (quick.num_frames, quick.num_frames_source, quick.whole_file) == (20, "demux", "") and quick.packets
+    assert scan(["0.mp4"], root=tmp_path, decode=False)["0.mp4"] == quick
+    whole = scan(["0.mp4"], root=tmp_path)["0.mp4"]
+    assert (whole.num_frames, whole.num_frames_source, whole.whole_file) == (20, "decode", "")
+    assert scan(["0.mp4"], root=tmp_path, decode=False)["0.mp4"] == whole

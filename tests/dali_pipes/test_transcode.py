@@ -13,6 +13,7 @@ import pytest
 
 from dali_pipes import scan as scan_module
 from dali_pipes import transcode
+from dali_pipes.engines import make_engine
 from dali_pipes.facts import FileFacts
 from dali_pipes.lists import read_list
 from dali_pipes.reencode import OutputSettings, Reencoded
@@ -49,7 +50,7 @@ def source(tmp_path: Path) -> Path:
 def _all(job: Job, **options: int) -> dict[str, Record]:
     done = done_records(job)
     todo = [path for path in job.own_paths if path not in done]
-    return done | {record.path: record for record in run(job, todo, num_workers=1)}
+    return done | {record.path: record for record in run(job, todo, engine=make_engine("local", num_workers=1))}
 
 
 def test_a_new_root_is_ready_lists_and_all(source: Path, tmp_path: Path) -> None:
@@ -92,8 +93,10 @@ def test_a_killed_run_leaves_no_half_file_and_is_gone_on_with(source: Path, tmp_
         numbered_clip(source / "Run" / f"v_{number}.avi", "mjpeg", 40, height=240, width=320)
     new = tmp_path / "new"
     program = (
-        "from pathlib import Path; from dali_pipes.transcode import OutputSettings, plan, run; "
-        f"job = plan(Path({str(source)!r}), Path({str(new)!r}), OutputSettings()); run(job, job.paths, num_workers=2)"
+        "from pathlib import Path; from dali_pipes.engines import make_engine; "
+        "from dali_pipes.transcode import OutputSettings, plan, run; "
+        f"job = plan(Path({str(source)!r}), Path({str(new)!r}), OutputSettings()); "
+        "run(job, job.paths, engine=make_engine('local'))"
     )
     process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
     job = plan(source, new, OutputSettings())

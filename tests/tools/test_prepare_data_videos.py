@@ -87,3 +87,15 @@ def test_describe_writes_a_page(source: Path, tmp_path: Path, capsys: pytest.Cap
     (source / "train.csv").write_text("path,label\nRun/gone.avi,Run\n")
     assert run_tool(main, command) == 1
     assert "found 1 of them missing; the first is" in capsys.readouterr().err
+
+
+def test_scan_names_what_is_wrong_and_training_finds_it_done(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (source / "Run" / "text.avi").write_text("no video")
+    assert run_tool(main, ["scan", str(source), "--workers", "1", "--shard", "1/1"]) == 0
+    shown = capsys.readouterr().out
+    assert "Run/text.avi: bad: does not open" in shown and " have a packet index" in shown
+    assert list((source / ".reskd_scan").glob("*.csv"))
+    assert run_tool(main, ["scan", str(source), "--list", "no.csv"]) == 1
+    assert "expected a list at" in capsys.readouterr().err

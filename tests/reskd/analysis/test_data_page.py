@@ -19,7 +19,7 @@ def facts(tmp_path: Path) -> dict[Path, FileFacts]:
     numbered_clip(root / "b.avi", "mjpeg", 12)
     numbered_clip(root / "c.webm", "libvpx-vp9", 8)
     (root / "d.avi").write_bytes(b"no video")
-    return scan(sorted(root.iterdir()), root=root, store=tmp_path / "store", num_workers=1)
+    return scan(sorted(root.iterdir()), root=root, store=tmp_path / "store")
 
 
 def test_a_page_names_sizes_codecs_damage_and_cost(facts: dict[Path, FileFacts], tmp_path: Path) -> None:

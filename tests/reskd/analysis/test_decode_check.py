@@ -21,7 +21,7 @@ from tests.conftest import numbered_clip, picture, write_clip
 def saved_manifest(folder: Path, paths: list[Path]) -> Path:
     """A manifest of these files, all of one class."""
     videos = [LabelledVideo(path.name, (0,), path.name) for path in paths]
-    facts = scan([path.name for path in paths], root=paths[0].parent, store=folder / "scan", num_workers=1)
+    facts = scan([path.name for path in paths], root=paths[0].parent, store=folder / "scan")
     Manifest.from_facts(paths[0].parent, ["one"], videos, facts).save(folder / "manifest")
     return folder / "manifest"
 
