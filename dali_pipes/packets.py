@@ -36,6 +36,7 @@ PACKET = np.dtype(
         ("checksum", "<u2"),
     ]
 )
+CODEC_TAG = "CODEC_TAG"  # metadata of a stub's stream: four bytes in hexadecimal digits
 HIDDEN = 16  # decoded but not put out: before the start of an edit list
 # Two ranges that are no further apart are read as one: a read costs more than so many bytes of the page cache.
 _READ_TOGETHER = 16_384
@@ -101,6 +102,8 @@ def select(packets_P: np.ndarray, frame_index_T: np.ndarray, *, may_flush: bool)
     coded_of_number = np.argsort(number_P)
     flags_P = packets_P["flags"]
     shown = np.flatnonzero(flags_P[coded_of_number] & HIDDEN == 0)
+    if np.min(frame_index_T) < 0:
+        raise IndexError(f"expected frame numbers from 0 on, found {np.min(frame_index_T)}.")
     wanted_T = shown[np.asarray(frame_index_T, np.int64)]
     starts = np.flatnonzero(flags_P & (START | OPEN_START if may_flush else START))
     if not len(starts) or starts[0]:

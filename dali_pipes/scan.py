@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
@@ -56,24 +57,50 @@ def probe(path: str | Path, *, decode: bool = True) -> Probed:
     if status.st_size == 0:
         return Probed(_bad(status, "the file is empty"))
     try:
-        with av.open(str(path), options={} if decode else _NO_PROBING) as container:
-            return _Reading(container, status, decode=decode).finish(path)
+        return _probe(path, status, decode=decode, strict=True)
     except (av.error.FFmpegError, ValueError) as error:
         return Probed(_bad(status, f"does not open: {_one_line(error)}"))
 
 
-class _Reading:
-    """One pass over a file: every packet is noted, and decoded up to the first error (or the first frame)."""
+def _probe(path: str | Path, status: os.stat_result, *, decode: bool, strict: bool) -> Probed:
+    with _complaints() as complaints, av.open(str(path), options={} if decode else _NO_PROBING) as container:
+        reading = _Reading(container, status, decode=decode, strict=strict)
+        if not (strict and reading.error):
+            return reading.finish(path, complaints)
+    return _probe(path, status, decode=decode, strict=False)
 
-    def __init__(self, container: av.container.InputContainer, status: os.stat_result, *, decode: bool) -> None:
+
+@contextmanager
+def _complaints() -> Iterator[list[tuple[int, str, str]]]:
+    """What FFmpeg logs as an error: (level, source, message). For pictures that are missing it does no more."""
+    before = av.logging.get_level()
+    av.logging.set_level(av.logging.ERROR)
+    try:
+        with av.logging.Capture() as complaints:
+            yield complaints
+    finally:
+        av.logging.set_level(before)
+
+
+class _Reading:
+    """One pass over a file: every packet is noted, and decoded up to the first error (or the first frame).
+
+    A file in which a strict decoder finds an error is read again by one that is not, as clips of it will be. It gets no
+    index, nor does one that FFmpeg complains about: what damaged packets give depends on what was decoded before.
+    """
+
+    def __init__(
+        self, container: av.container.InputContainer, status: os.stat_result, *, decode: bool, strict: bool
+    ) -> None:
         self._status = status
-        self._stream = stream = open_video_stream(container)
+        self._strict = strict
+        self._stream = stream = open_video_stream(container, strict=strict)
         self._codec = stream.codec_context.codec.canonical_name
         self._indexer = PacketIndexer(stream, self._codec)
         self._first: VideoFrame | None = None
         self._frame_pts: list[int | None] = []
         self._concealed: list[int] = []
-        self._error = ""
+        self.error = ""
         self._decoded_all = decode
         decoding = True
         try:
@@ -83,7 +110,7 @@ class _Reading:
                 if decoding:
                     decoding = self._decode(packet) and (decode or self._first is None)
         except av.error.FFmpegError as problem:
-            self._error = self._error or _one_line(problem)
+            self.error = self.error or _one_line(problem)
 
     def _decode(self, packet: av.Packet) -> bool:
         try:
@@ -93,16 +120,14 @@ class _Reading:
                     self._concealed.append(len(self._frame_pts))
                 self._frame_pts.append(frame.pts)
         except av.error.FFmpegError as problem:
-            self._error = _one_line(problem)
+            self.error = _one_line(problem)
             return False
         return True
 
-    def finish(self, path: str | Path) -> Probed:
+    def finish(self, path: str | Path, complaints: Sequence[tuple[int, str, str]]) -> Probed:
         first, num_packets = self._first, self._indexer.num_packets
         if first is None:
-            return Probed(
-                _bad(self._status, f"no frame of codec {self._codec}: {self._error or 'the stream is empty'}")
-            )
+            return Probed(_bad(self._status, f"no frame of codec {self._codec}: {self.error or 'the stream is empty'}"))
         try:
             to_rgb(first, width=first.width, height=first.height)
         except (av.error.FFmpegError, ValueError) as problem:
@@ -110,12 +135,15 @@ class _Reading:
         num_frames, damage = self._count(num_packets)
         if not num_frames:
             return Probed(_bad(self._status, f"no whole frame: {'; '.join(damage)}"))
-        index, whole_file = None, "it is cut or damaged"
-        if not damage:
+        index, whole_file = None, ""
+        if damage:
+            whole_file = "it is cut or damaged"
+        elif complaints or not self._strict:
+            whole_file = f"the decoder finds errors in it: {' '.join(complaints[0][2].split()) if complaints else ''}"
+        else:
             try:
                 with Path(path).open("rb") as file:
                     index = self._indexer.finish(file, self._frame_pts if self._decoded_all else None)
-                whole_file = ""
             except (NotIndexableError, OSError) as reason:
                 whole_file = str(reason)
         return Probed(
@@ -142,9 +170,9 @@ class _Reading:
     def _count(self, num_packets: int) -> tuple[int, list[str]]:
         """How many frames can be used, and what is wrong."""
         if not self._decoded_all:
-            return num_packets - self._indexer.num_hidden, [self._error] if self._error else []
+            return num_packets - self._indexer.num_hidden, [self.error] if self.error else []
         num_frames = len(self._frame_pts)
-        damage = [f"{self._error} after {num_frames} frames"] if self._error else []
+        damage = [f"{self.error} after {num_frames} frames"] if self.error else []
         if num_frames < num_packets - self._indexer.num_hidden:
             damage.append(f"{num_frames} frames out of {num_packets} packets")
         if num_frames + self._indexer.num_hidden < self._stream.frames:
