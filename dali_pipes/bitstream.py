@@ -11,19 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from dali_pipes.nal_units import Split, annex_b, header_settings, is_444, is_b_slice, sei_problem, splitter
+
 # Flags of a packet. START: nothing from here on refers to what came before. OPEN_START: the same, but for LEADING
 # pictures, which follow it in the stream, precede it on the screen and refer to what came before it; as read from a
 # packet, LEADING says that the picture may be one. DISPOSABLE: no other picture refers to this one. REORDERED: may be
 # shown before a picture that was coded earlier.
 START, OPEN_START, LEADING, DISPOSABLE, REORDERED = 1, 2, 4, 8, 32
-
-_FILM_GRAIN, _USER_DATA = 19, 5  # SEI messages
-_X264 = bytes.fromhex("dc45e9bde6d948b7962cd820d923eeef") + b"x264 - core "
-_PROFILE_444 = 244
-# FFmpeg decodes 4:4:4 of older x264 as that encoded it, and learns the version from the first packet alone.
-_FIRST_GOOD_444 = 165
-
-_Split = Callable[[bytes], list[tuple[int, int]]]
 
 
 @dataclass(frozen=True)
@@ -50,73 +44,17 @@ def picture_reader(codec: str, extradata: bytes) -> Callable[[bytes], PictureKin
         extradata: of the stream; tells how H.264 and HEVC packets are laid out.
     """
     if codec in ("h264", "hevc"):
-        split = _nal_splitter(codec, extradata)
+        split = splitter(codec, extradata)
         if codec == "hevc":
             return partial(_hevc, split)
-        is_444 = any(_is_444(unit) for unit in header_settings(codec, extradata))
-        return partial(_h264, split, is_444)
+        return partial(_h264, split, any(is_444(unit) for unit in header_settings(codec, extradata)))
     return {"mpeg4": _mpeg4, "vp8": _vp8, "vp9": _vp9, "av1": _av1, "mjpeg": _mjpeg}.get(codec)
-
-
-def header_settings(codec: str, extradata: bytes) -> frozenset[bytes]:
-    """The settings in a stream's extradata, each as ``PictureKind.settings`` would hold it."""
-    if not _has_lengths(codec, extradata):
-        return frozenset(extradata[start:end].rstrip(b"\0") for start, end in _annex_b(extradata))
-    units = []
-    place = 5 if codec == "h264" else 22
-    arrays = 2 if codec == "h264" else int.from_bytes(extradata[place : place + 1], "big")
-    place += codec == "hevc"
-    for number in range(arrays):
-        size = 1 if codec == "h264" else 3  # a count; before it, in HEVC, the kind
-        count = int.from_bytes(extradata[place : place + size][-2:], "big")
-        place += size
-        for _ in range(count & 31 if codec == "h264" and not number else count):
-            end = place + 2 + int.from_bytes(extradata[place : place + 2], "big")
-            units.append(extradata[place + 2 : end].rstrip(b"\0"))
-            place = end
-    return frozenset(units)
-
-
-def _has_lengths(codec: str, extradata: bytes) -> bool:
-    """Lengths before units (ISO/IEC 14496-15) instead of start codes, told apart as FFmpeg does."""
-    if codec == "h264":
-        return len(extradata) >= 7 and extradata[0] == 1
-    return codec == "hevc" and len(extradata) > 22 and (extradata[0] > 0 or extradata[1] > 0 or extradata[2] > 1)
-
-
-def _nal_splitter(codec: str, extradata: bytes) -> _Split:
-    if not _has_lengths(codec, extradata):
-        return _annex_b
-    return partial(_with_lengths, (extradata[4 if codec == "h264" else 21] & 3) + 1)
-
-
-def _with_lengths(length_size: int, packet: bytes) -> list[tuple[int, int]]:
-    """(start, end) of each unit of a packet; none where the lengths do not add up to it."""
-    units, end = [], 0
-    while end + length_size <= len(packet):
-        start = end + length_size
-        end = start + int.from_bytes(packet[end:start], "big")
-        if start < end:
-            units.append((start, end))
-    return units if end == len(packet) else []
-
-
-def _annex_b(packet: bytes) -> list[tuple[int, int]]:
-    units = []
-    start = packet.find(b"\0\0\1") + 3
-    while start >= 3:
-        following = packet.find(b"\0\0\1", start)
-        end = len(packet) if following < 0 else following
-        if start < end:
-            units.append((start, end))
-        start = following + 3
-    return units
 
 
 _UNREADABLE = PictureKind(problem="its pictures cannot be found in its packets")
 
 
-def _h264(split: _Split, is_444: bool, packet: bytes) -> PictureKind:
+def _h264(split: Split, profile_444: bool, packet: bytes) -> PictureKind:
     settings: tuple[bytes, ...] = ()
     flags: int | None = None
     problem = ""
@@ -128,59 +66,16 @@ def _h264(split: _Split, is_444: bool, packet: bytes) -> PictureKind:
                 flags = START if kind == 5 else DISPOSABLE
             if header & 0x60:  # nal_ref_idc, of any slice or field
                 flags &= ~DISPOSABLE
-            flags |= REORDERED if _is_b_slice(packet[start + 1 : end]) else 0
+            flags |= REORDERED if is_b_slice(packet[start + 1 : start + 9]) else 0
         elif kind in (7, 8, 13, 15):
             settings += (packet[start:end].rstrip(b"\0"),)
-            is_444 = is_444 or _is_444(settings[-1])
+            profile_444 = profile_444 or is_444(settings[-1])
         elif kind == 6:
-            problem = problem or _sei_problem(packet[start + 1 : end], is_444=is_444)
+            problem = problem or sei_problem(packet[start + 1 : end], profile_444=profile_444)
     return _UNREADABLE if flags is None else PictureKind(flags, 0, settings, problem)
 
 
-def _is_444(unit: bytes) -> bool:
-    return len(unit) > 1 and unit[0] & 31 == 7 and unit[1] == _PROFILE_444
-
-
-def _is_b_slice(slice_header: bytes) -> bool:
-    """first_mb_in_slice and slice_type are Exp-Golomb codes; 1 and 6 are B."""
-    bits = int.from_bytes(slice_header[:8].ljust(8, b"\0"), "big")
-    place, values = 63, list[int]()
-    while len(values) < 2:
-        zeros = 0
-        while place >= 0 and not bits >> place & 1:
-            zeros, place = zeros + 1, place - 1
-        if place < zeros:
-            return True  # longer than any real one
-        values.append((bits >> place - zeros & (1 << zeros + 1) - 1) - 1)
-        place -= zeros + 1
-    return values[1] % 5 == 1
-
-
-def _sei_problem(unit: bytes, *, is_444: bool) -> str:
-    """Film grain is made from a count of all pictures before; old x264 streams need to be known as such."""
-    message = unit.replace(b"\0\0\3", b"\0\0")
-    place = 0
-    while place + 2 < len(message):  # the last byte ends the unit
-        kind_and_size = []
-        for _ in range(2):
-            value = 0
-            while place < len(message) and message[place] == 255:
-                value, place = value + 255, place + 1
-            kind_and_size.append(value + (message[place] if place < len(message) else 0))
-            place += 1
-        kind, size = kind_and_size
-        if kind == _FILM_GRAIN:
-            return "it has film grain"
-        text = message[place : place + size]
-        if kind == _USER_DATA and is_444 and text.startswith(_X264):
-            digits = text[len(_X264) :].split()[:1]
-            if not digits or not digits[0].isdigit() or int(digits[0]) < _FIRST_GOOD_444:
-                return "it is 4:4:4 of an old x264"
-        place += size
-    return ""
-
-
-def _hevc(split: _Split, packet: bytes) -> PictureKind:
+def _hevc(split: Split, packet: bytes) -> PictureKind:
     settings: tuple[bytes, ...] = ()
     picture: tuple[int, int] | None = None
     problem = ""
@@ -189,7 +84,7 @@ def _hevc(split: _Split, packet: bytes) -> PictureKind:
         if 32 <= kind <= 34:
             settings += (packet[start:end].rstrip(b"\0"),)
         elif kind == 39:
-            problem = problem or _sei_problem(packet[start + 2 : end], is_444=False)
+            problem = problem or sei_problem(packet[start + 2 : end], profile_444=False)
         elif kind < 32 and picture is None:
             flags = START if kind in (19, 20) else OPEN_START if kind == 21 else 0 if 16 <= kind < 24 else REORDERED
             if 6 <= kind <= 9:
@@ -203,7 +98,7 @@ def _hevc(split: _Split, packet: bytes) -> PictureKind:
 def _mpeg4(packet: bytes) -> PictureKind:
     settings: tuple[bytes, ...] = ()
     flags: int | None = None
-    for start, end in _annex_b(packet):
+    for start, end in annex_b(packet):
         code = packet[start]
         if code == 0xB6 and start + 1 < end:
             if flags is not None:

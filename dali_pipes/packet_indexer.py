@@ -18,9 +18,9 @@ from dali_pipes.bitstream import (
     REORDERED,
     START,
     PictureKind,
-    header_settings,
     picture_reader,
 )
+from dali_pipes.nal_units import header_settings
 from dali_pipes.packets import CODEC_TAG, HIDDEN, PACKET, PacketIndex, checksum
 
 # A block of Matroska has a header, mostly of 4 bytes, between the position that FFmpeg names and the data.

@@ -12,23 +12,16 @@ from dali_pipes.bitstream import (
     REORDERED,
     START,
     PictureKind,
-    header_settings,
     picture_reader,
 )
+from dali_pipes.nal_units import header_settings
+from tests.dali_pipes.test_nal_units import AVCC, HVCC, PPS, SPS, VPS, annex_b
 
-SPS, PPS = bytes([0x67, 77, 0, 30, 0xAB]), bytes([0x68, 0xCE, 0x38])
-AVCC = bytes([1, 77, 0, 30, 0xFF, 0xE1, 0, len(SPS)]) + SPS + bytes([1, 0, len(PPS)]) + PPS
-VPS = bytes([32 << 1, 1, 0x0C])
-HVCC = bytes([1] + [0] * 20 + [0xFF, 1, 0x80 | 32, 0, 1, 0, len(VPS)]) + VPS
 I_SLICE, P_SLICE, B_SLICE = 0x88, 0x9A, 0x9E  # first_mb 0 is "1"; slice_type 7 is "0001000", 5 "00110", 6 "00111"
 
 
 def lengths(*units: bytes) -> bytes:
     return b"".join(len(unit).to_bytes(4, "big") + unit for unit in units)
-
-
-def annex_b(*units: bytes) -> bytes:
-    return b"".join(b"\0\0\0\1" + unit for unit in units)
 
 
 def read(codec: str, packet: bytes, extradata: bytes = b"") -> PictureKind:
@@ -67,21 +60,6 @@ def test_h264_pictures(units: list[list[int]], flags: int) -> None:
 def test_h264_settings_are_found_before_and_behind_the_picture() -> None:
     assert h264(SPS, PPS, b"\x65\x88").settings == (SPS, PPS)
     assert h264(b"\x41\x9a", PPS).settings == (PPS,)  # not allowed by the standard, and a change all the same
-
-
-@pytest.mark.parametrize(
-    ("codec", "extradata", "settings"),
-    [
-        ("h264", AVCC, {SPS, PPS}),
-        ("h264", annex_b(SPS, PPS), {SPS, PPS}),
-        ("hevc", HVCC, {VPS}),
-        ("h264", b"", set()),
-        ("h264", AVCC[:12], {SPS[:4]}),  # cut short
-        ("mpeg4", b"\0\0\1\xb0\1\0\0\1\x20\x08", {b"\xb0\1", b"\x20\x08"}),
-    ],
-)
-def test_settings_of_the_header_are_told_apart(codec: str, extradata: bytes, settings: set[bytes]) -> None:
-    assert header_settings(codec, extradata) == settings
 
 
 @pytest.mark.parametrize(
