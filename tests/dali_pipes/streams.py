@@ -76,6 +76,8 @@ RECIPES: dict[str, Recipe] = {
     "hevc mp4 radl": Recipe(".mp4", "libx265", _x265("no-open-gop=1:radl=2:bframes=3:b-adapt=0")),
     "hevc mp4 temporal layers": Recipe(".mp4", "libx265", _x265("temporal-layers=3:b-adapt=0:bframes=3")),
     "hevc mkv": Recipe(".mkv", "libx265", _x265("open-gop=1:bframes=3:repeat-headers=1")),
+    "hevc mp4 intra refresh": Recipe(".mp4", "libx265", _x265("intra-refresh=1:bframes=2")),
+    "hevc mp4 10 bit": Recipe(".mp4", "libx265", _x265("bframes=2"), "yuv420p10le"),
     "hevc ts": Recipe(".ts", "libx265", _x265("open-gop=1:bframes=3")),
     "vp8 webm": Recipe(".webm", "libvpx", {**_VPX, "auto-alt-ref": "1", "lag-in-frames": "16"}),
     "vp8 webm segments": Recipe(".webm", "libvpx", {**_VPX, "static-thresh": "100", "error-resilient": "1"}),
@@ -88,6 +90,9 @@ RECIPES: dict[str, Recipe] = {
     "av1 mkv": Recipe(".mkv", "libsvtav1", {"preset": "12", "crf": "45", "g": "12", "svtav1-params": "lp=1"}),
     "av1 mp4 low delay": Recipe(
         ".mp4", "libsvtav1", {"preset": "12", "crf": "45", "g": "12", "svtav1-params": "lp=1:pred-struct=1"}
+    ),
+    "av1 mkv film grain": Recipe(
+        ".mkv", "libsvtav1", {"preset": "12", "crf": "45", "g": "12", "svtav1-params": "lp=1:film-grain=20"}
     ),
     "mpeg4 mp4 b": Recipe(".mp4", "mpeg4", {**_XVID, "bf": "2"}),
     "mpeg4 mp4 gmc qpel": Recipe(".mp4", "mpeg4", {**_XVID, "bf": "2", "flags": "+qpel+mv4", "mpv_flags": "+mv0"}),
@@ -115,6 +120,11 @@ def pictures(num_frames: int, height: int, width: int, *, seed: int = 1) -> list
         near[: height // 2] = far[: height // 2]
         frames.append(np.clip(near + rng.integers(-6, 7, near.shape) + 3 * (number % 5), 0, 255).astype(np.uint8))
     return frames
+
+
+def can_make(recipe: Recipe) -> bool:
+    """Whether this PyAV has the encoder."""
+    return recipe.encoder in av.codecs_available
 
 
 def make(recipe: Recipe, folder: Path, name: str = "clip") -> Path:

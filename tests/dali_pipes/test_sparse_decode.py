@@ -17,7 +17,7 @@ from dali_pipes.packet_indexer import NotIndexableError, PacketIndexer
 from dali_pipes.packets import HIDDEN, PacketIndex, read_packets, select, start_distances
 from dali_pipes.remux import remux
 from dali_pipes.scan import Probed, probe
-from tests.dali_pipes.streams import RECIPES, Recipe, make
+from tests.dali_pipes.streams import RECIPES, Recipe, can_make, make
 
 REFUSED = {
     "h264 avi b": "the frames that come out are not the packets in the order of their time stamps",
@@ -48,7 +48,7 @@ AMPLIFICATION = {
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("streams")
-    return {name: make(recipe, folder, name.replace(" ", "_")) for name, recipe in RECIPES.items()}
+    return {name: make(recipe, folder, name.replace(" ", "_")) for name, recipe in RECIPES.items() if can_make(recipe)}
 
 
 def window_of(found: Probed) -> Window:
@@ -88,6 +88,8 @@ def assert_exact(path: Path, found: Probed, *, by_dali: bool = True) -> None:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_pixels_are_those_of_the_whole_file_or_the_index_is_refused(name: str, clips: dict[str, Path]) -> None:
+    if name not in clips:
+        pytest.skip(f"this PyAV has no encoder {RECIPES[name].encoder}")
     for decode, refused in ((True, REFUSED), (False, REFUSED_UNDECODED)):
         found = probe(clips[name], decode=decode)
         assert found.facts.health == "ok" and found.facts.num_frames == RECIPES[name].num_frames
@@ -99,6 +101,8 @@ def test_pixels_are_those_of_the_whole_file_or_the_index_is_refused(name: str, c
 
 @pytest.mark.parametrize("name", AMPLIFICATION)
 def test_few_frames_are_decoded_for_a_wanted_one(name: str, clips: dict[str, Path]) -> None:
+    if name not in clips:
+        pytest.skip(f"this PyAV has no encoder {RECIPES[name].encoder}")
     index = probe(clips[name]).packet_index
     assert index is not None
     sizes = [len(select(index.packets_P, np.array([n]), may_flush=True).number_K) for n in range(len(index.packets_P))]
