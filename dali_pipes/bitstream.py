@@ -7,29 +7,33 @@ Sources: H.264 7.3.1 and 7.4.1 (ITU-T H.264), HEVC 7.3.1.2 and table 7-1 (ITU-T 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from dali_pipes.nal_units import Split, annex_b, header_settings, is_444, is_b_slice, sei_problem, splitter
+
 # Flags of a packet. START: nothing from here on refers to what came before. OPEN_START: the same, but for LEADING
-# pictures, which follow it in the stream, precede it on the screen and refer to what came before it. DISPOSABLE: no
-# other picture refers to this one.
-START, OPEN_START, LEADING, DISPOSABLE = 1, 2, 4, 8
+# pictures, which follow it in the stream, precede it on the screen and refer to what came before it; as read from a
+# packet, LEADING says that the picture may be one. DISPOSABLE: no other picture refers to this one. REORDERED: may be
+# shown before a picture that was coded earlier.
+START, OPEN_START, LEADING, DISPOSABLE, REORDERED = 1, 2, 4, 8, 32
 
 
 @dataclass(frozen=True)
 class PictureKind:
     """``flags`` as above; ``layer`` is the temporal layer (HEVC), and a picture is disposable only if it lies in the
-    highest; ``settings`` are the parameter sets or headers before the picture, which later pictures depend on."""
+    highest; ``settings`` are the parameter sets or headers before the picture, which later pictures depend on;
+    ``problem`` says why other packets may be needed that no flag tells about, or is empty."""
 
     flags: int = 0
     layer: int = 0
     settings: tuple[bytes, ...] = ()
+    problem: str = ""
 
 
 _PLAIN = PictureKind()
 _START = PictureKind(START)
-_DISPOSABLE = PictureKind(DISPOSABLE)
 
 
 def picture_reader(codec: str, extradata: bytes) -> Callable[[bytes], PictureKind] | None:
@@ -40,87 +44,86 @@ def picture_reader(codec: str, extradata: bytes) -> Callable[[bytes], PictureKin
         extradata: of the stream; tells how H.264 and HEVC packets are laid out.
     """
     if codec in ("h264", "hevc"):
-        split = _nal_splitter(codec, extradata)
-        return partial(_h264 if codec == "h264" else _hevc, split)
+        split = splitter(codec, extradata)
+        if codec == "hevc":
+            return partial(_hevc, split)
+        return partial(_h264, split, any(is_444(unit) for unit in header_settings(codec, extradata)))
     return {"mpeg4": _mpeg4, "vp8": _vp8, "vp9": _vp9, "av1": _av1, "mjpeg": _mjpeg}.get(codec)
 
 
-def _nal_splitter(codec: str, extradata: bytes) -> Callable[[bytes], Iterator[tuple[int, int]]]:
-    """Annex B where the extradata is empty or begins with a start code; else lengths before units, ISO/IEC 14496-15."""
-    place = 4 if codec == "h264" else 21
-    if len(extradata) <= place or extradata.startswith((b"\0\0\1", b"\0\0\0\1")):
-        return _annex_b
-    return partial(_with_lengths, (extradata[place] & 3) + 1)
+_UNREADABLE = PictureKind(problem="its pictures cannot be found in its packets")
 
 
-def _with_lengths(length_size: int, packet: bytes) -> Iterator[tuple[int, int]]:
-    """(start, end) of each unit of a packet."""
-    end = 0
-    while end + length_size < len(packet):
-        start = end + length_size
-        end = start + int.from_bytes(packet[end:start], "big")
-        if start < end <= len(packet):
-            yield start, end
-
-
-def _annex_b(packet: bytes) -> Iterator[tuple[int, int]]:
-    start = packet.find(b"\0\0\1") + 3
-    while start >= 3:
-        following = packet.find(b"\0\0\1", start)
-        end = len(packet) if following < 0 else following
-        if start < end:
-            yield start, end
-        start = following + 3
-
-
-def _h264(split: Callable[[bytes], Iterator[tuple[int, int]]], packet: bytes) -> PictureKind:
+def _h264(split: Split, profile_444: bool, packet: bytes) -> PictureKind:
     settings: tuple[bytes, ...] = ()
-    disposable = False
+    flags: int | None = None
+    problem = ""
     for start, end in split(packet):
         header = packet[start]
         kind = header & 31
-        if kind == 5:
-            return PictureKind(START, 0, settings) if settings else _START
-        if kind in (1, 2):
-            if header & 0x60:  # nal_ref_idc
-                return PictureKind(0, 0, settings) if settings else _PLAIN
-            disposable = True  # unless another slice or field of the packet says otherwise
+        if kind in (1, 2, 5):
+            if flags is None:
+                flags = START if kind == 5 else DISPOSABLE
+            if header & 0x60:  # nal_ref_idc, of any slice or field
+                flags &= ~DISPOSABLE
+            flags |= REORDERED if is_b_slice(packet[start + 1 : start + 9]) else 0
         elif kind in (7, 8, 13, 15):
             settings += (packet[start:end].rstrip(b"\0"),)
-    return PictureKind(DISPOSABLE if disposable else 0, 0, settings)
+            profile_444 = profile_444 or is_444(settings[-1])
+        elif kind == 6:
+            problem = problem or sei_problem(packet[start + 1 : end], profile_444=profile_444)
+    return _UNREADABLE if flags is None else PictureKind(flags, 0, settings, problem)
 
 
-def _hevc(split: Callable[[bytes], Iterator[tuple[int, int]]], packet: bytes) -> PictureKind:
+def _hevc(split: Split, packet: bytes) -> PictureKind:
     settings: tuple[bytes, ...] = ()
+    picture: tuple[int, int] | None = None
+    problem = ""
     for start, end in split(packet):
         kind = packet[start] >> 1 & 63
         if 32 <= kind <= 34:
             settings += (packet[start:end].rstrip(b"\0"),)
-        if kind < 32:
-            flags = START if kind in (19, 20) else OPEN_START if kind == 21 else 0
-            if kind in (8, 9):
+        elif kind == 39:
+            problem = problem or sei_problem(packet[start + 2 : end], profile_444=False)
+        elif kind < 32 and picture is None:
+            flags = START if kind in (19, 20) else OPEN_START if kind == 21 else 0 if 16 <= kind < 24 else REORDERED
+            if 6 <= kind <= 9:
                 flags |= LEADING
             if kind < 15 and kind % 2 == 0:
                 flags |= DISPOSABLE
-            layer = (packet[start + 1] & 7) - 1 if start + 1 < end else 0
-            return PictureKind(flags, layer, settings)
-    return PictureKind(0, 0, settings)
+            picture = flags, (packet[start + 1] & 7) - 1 if start + 1 < end else 0
+    return _UNREADABLE if picture is None else PictureKind(*picture, settings, problem)
 
 
 def _mpeg4(packet: bytes) -> PictureKind:
     settings: tuple[bytes, ...] = ()
-    for start, end in _annex_b(packet):
+    flags: int | None = None
+    for start, end in annex_b(packet):
         code = packet[start]
         if code == 0xB6 and start + 1 < end:
-            coding_type = packet[start + 1] >> 6
-            return PictureKind((OPEN_START, 0, DISPOSABLE, 0)[coding_type], 0, settings)
-        if code != 0xB3:  # a group's header holds the time of day
-            settings += (packet[start:end],)
-    return PictureKind(0, 0, settings)
+            if flags is not None:
+                return PictureKind(problem="two pictures lie in one packet")
+            flags = (OPEN_START, 0, DISPOSABLE | REORDERED | LEADING, 0)[packet[start + 1] >> 6]
+        elif code != 0xB3:  # a group's header holds the time of day
+            settings += (packet[start:end].rstrip(b"\0"),)
+    return _UNREADABLE if flags is None else PictureKind(flags, 0, settings)
 
 
 def _vp8(packet: bytes) -> PictureKind:
-    return _START if packet and not packet[0] & 1 else _PLAIN
+    return _START if packet and not packet[0] & 1 and not _keeps_segments(packet[10:14]) else _PLAIN
+
+
+def _keeps_segments(partition: bytes) -> bool:
+    """Whether a key frame goes by the segments of the frames before: four flags in the bool code, RFC 6386 9.3."""
+    value, width = int.from_bytes(partition.ljust(4, b"\0"), "big"), 255
+    flags = []
+    for _ in range(4):  # colour space, clamping, segmentation_enabled, update_mb_segmentation_map
+        split = 1 + (width - 1) // 2
+        flags.append(value >= split << 24)
+        value, width = (value - (split << 24), width - split) if flags[-1] else (value, split)
+        while width < 128:
+            value, width = value << 1, width << 1
+    return flags[2] and not flags[3]
 
 
 def _vp9(packet: bytes) -> PictureKind:
@@ -152,4 +155,11 @@ def _av1(packet: bytes) -> PictureKind:
 
 
 def _mjpeg(packet: bytes) -> PictureKind:
-    return _START
+    """FFmpeg takes tables that a picture lacks from the one before; with no Huffman tables in any, the usual ones."""
+    place, tables = packet.find(b"\xff\xd8") + 2, set()
+    while 2 <= place < len(packet) - 4 and packet[place] == 0xFF and packet[place + 1] != 0xDA:
+        tables.add(packet[place + 1])
+        place += 1 if packet[place + 1] == 0xFF else 2 + int.from_bytes(packet[place + 2 : place + 4], "big")
+    if packet[place : place + 2] != b"\xff\xda" or 0xDB not in tables:
+        return PictureKind(problem="a picture has no tables of its own")
+    return _START if 0xC4 in tables else PictureKind(START, 0, (b"the usual Huffman tables",))

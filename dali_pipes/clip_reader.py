@@ -93,6 +93,8 @@ class ClipReader:
             size = file.seek(0, 2)
             if size != row.facts.file_size:
                 raise ValueError(f"expected {row.facts.file_size} bytes as scanned, found {size}; scan again.")
+            if index is None and not row.shard and row.path.stat().st_mtime_ns != row.facts.mtime_ns:
+                raise ValueError("it was changed after the scan; scan again.")  # an index has checksums
             if to_dali:
                 return _for_dali(file, plan, row, index)
             return self._of_host(plan, *_by_host(file, plan, row, index))
@@ -104,8 +106,12 @@ class ClipReader:
         return Clip(how, False, plan.frame_index_T, **views)
 
     def _index(self, row: ManifestRow) -> PacketIndex | None:
+        """None where there is none, or its file is gone: the whole file gives the same frames."""
         place = row.facts.packets
-        return self._indexes.read(place, row.facts.num_packets) if self.sparse and place else None
+        try:
+            return self._indexes.read(place, row.facts.num_packets) if self.sparse and place else None
+        except FileNotFoundError:
+            return None
 
 
 def _open(row: ManifestRow, index: PacketIndex | None) -> BinaryIO:

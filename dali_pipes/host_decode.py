@@ -21,7 +21,7 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 
 from dali_pipes.facts import UNTAGGED
-from dali_pipes.packets import Selection
+from dali_pipes.packets import CODEC_TAG, Selection
 
 # FFmpeg's names of AVColorSpace (H.273 matrix coefficients) as numbers. 5 and 6 are the same BT.601 matrix.
 MATRIX_NAMES = {0: "rgb", 1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020"}
@@ -46,10 +46,13 @@ class InexactError(ValueError):
     """The kept packets of a video did not give the frames that they should; the whole file may."""
 
 
-def open_video_stream(container: av.container.InputContainer) -> VideoStream:
+def open_video_stream(container: av.container.InputContainer, *, strict: bool = False) -> VideoStream:
     """The stream that FFmpeg calls the best video stream, decoding in one thread.
 
     One thread, because with frame threads the frames before an error depend on the number of threads.
+
+    Args:
+        strict: damage is an error; else much of it is painted over, from whatever was decoded before.
 
     Raises:
         ValueError: there is no video stream.
@@ -57,6 +60,10 @@ def open_video_stream(container: av.container.InputContainer) -> VideoStream:
     stream = container.streams.best("video")
     if not isinstance(stream, VideoStream):
         raise ValueError("no video stream")
+    if stream.codec_context is None:
+        raise ValueError("no decoder for the video stream")
+    if strict:
+        stream.codec_context.options = {"err_detect": "explode"}
     stream.codec_context.thread_type = "NONE"
     stream.codec_context.thread_count = 1
     return stream
@@ -193,7 +200,9 @@ def decode_packets(stub: bytes, datas: Sequence[bytes], selection: Selection, wi
     seen = []
     with av.open(io.BytesIO(stub), "r") as container:
         try:
-            for frame in _frames_of_packets(open_video_stream(container), datas, selection):
+            stream = open_video_stream(container, strict=True)
+            stream.codec_context.codec_tag = bytes.fromhex(stream.metadata[CODEC_TAG]).decode("ascii")
+            for frame in _frames_of_packets(stream, datas, selection):
                 if frame.is_corrupt or frame.pts is None:
                     raise InexactError("a kept frame came out corrupt or without its number.")
                 seen.append(frame.pts)
@@ -206,15 +215,23 @@ def decode_packets(stub: bytes, datas: Sequence[bytes], selection: Selection, wi
     return [pictures[number] for number in selection.wanted_T.tolist()]
 
 
+def packet_of(data: bytes) -> av.Packet:
+    """A packet with a copy of ``data`` and zeros behind it.
+
+    ``av.Packet(data)`` takes the bytes where they lie, and decoders read on behind them: AV_INPUT_BUFFER_PADDING_SIZE.
+    """
+    packet = av.Packet(len(data))
+    packet.update(data)
+    return packet
+
+
 def _frames_of_packets(stream: VideoStream, datas: Sequence[bytes], selection: Selection) -> Iterator[VideoFrame]:
     decoder = stream.codec_context
-    for place, (data, number, flush) in enumerate(
-        zip(datas, selection.number_K.tolist(), selection.flush_K.tolist(), strict=True)
-    ):
+    for data, number, flush in zip(datas, selection.number_K.tolist(), selection.flush_K.tolist(), strict=True):
         if flush:
             yield from decoder.decode(None)
             decoder.flush_buffers()
-        packet = av.Packet(data)
-        packet.pts, packet.dts, packet.time_base = number, place, _TICK
+        packet = packet_of(data)
+        packet.pts, packet.time_base = number, _TICK
         yield from decoder.decode(packet)
     yield from decoder.decode(None)

@@ -15,7 +15,7 @@ import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
-from dali_pipes.host_decode import Window
+from dali_pipes.host_decode import Window, packet_of
 
 _START, _END = b"\xff\xd8", b"\xff\xd9"
 _PNG = b"\x89PNG"
@@ -113,7 +113,7 @@ class JpegDecoder:
             BadJpegError: it does not decode, or not all of it.
         """
         try:
-            frames = self._context.decode(av.Packet(data))
+            frames = self._context.decode(packet_of(data))
         except av.error.FFmpegError as error:
             raise BadJpegError(f"it does not decode: {error.strerror}") from error
         if len(frames) != 1 or frames[0].is_corrupt:

@@ -11,11 +11,23 @@ import av
 import numpy as np
 from av.video.stream import VideoStream
 
-from dali_pipes.bitstream import DISPOSABLE, LEADING, OPEN_START, START, PictureKind, picture_reader
-from dali_pipes.packets import HIDDEN, PACKET, PacketIndex, checksum
+from dali_pipes.bitstream import (
+    DISPOSABLE,
+    LEADING,
+    OPEN_START,
+    REORDERED,
+    START,
+    PictureKind,
+    picture_reader,
+)
+from dali_pipes.nal_units import header_settings
+from dali_pipes.packets import CODEC_TAG, HIDDEN, PACKET, PacketIndex, checksum
 
 # A block of Matroska has a header, mostly of 4 bytes, between the position that FFmpeg names and the data.
 _LARGEST_BLOCK_HEADER = 16
+# Containers (FFmpeg's names) that say when a picture is shown, and not only when it is decoded.
+_WITH_PRESENTATION_TIMES = ("mov", "matroska", "flv", "mpegts", "nut")
+_LOOKED_AT_UNDECODED = 8  # packets
 
 
 class NotIndexableError(ValueError):
@@ -32,8 +44,9 @@ class PacketIndexer:
 
     def __init__(self, stream: VideoStream, codec: str) -> None:
         self._stream = stream
-        self._extradata = bytes(stream.codec_context.extradata or b"")
-        self._read_kind = picture_reader(codec, self._extradata)
+        extradata = bytes(stream.codec_context.extradata or b"")
+        self._header_settings = header_settings(codec, extradata)
+        self._read_kind = picture_reader(codec, extradata)
         self._problem = "" if self._read_kind else f"no index is made for codec {codec}"
         self._rows: list[tuple[int, int, int, int, int]] = []  # position, size, time stamp, checksum, hidden
         self._kinds: list[PictureKind] = []
@@ -57,7 +70,8 @@ class PacketIndexer:
         else:
             data = bytes(packet)
             self._rows.append((position, len(data), pts, checksum(data), HIDDEN if packet.is_discard else 0))
-            self._kinds.append(self._read_kind(data))
+            self._kinds.append(kind := self._read_kind(data))
+            self._problem = f"packet {self.num_packets - 1}: {kind.problem}" if kind.problem else ""
             if len(data) > len(self._largest):
                 self._largest, self._largest_position = data, position
 
@@ -71,7 +85,7 @@ class PacketIndexer:
         Args:
             file: the video's bytes, to see where a packet's data begins.
             frame_pts: time stamps of all frames of a full decode, in the order they came out; all packets' bytes are
-                then looked at again. None: not decoded, and one packet is looked at.
+                then looked at again. None: not decoded, and the bytes of a few are looked at.
 
         Raises:
             NotIndexableError: packets and frames do not map one to one in the order of their time stamps, decoding
@@ -88,12 +102,14 @@ class PacketIndexer:
             raise NotIndexableError("the frames that come out are not the packets in the order of their time stamps")
         number_P = np.empty_like(coded_of_number)
         number_P[coded_of_number] = np.arange(len(number_P))
+        if frame_pts is None:
+            self._check_times(number_P)
         flags_P = _mark_leading(self._flags() | hidden_P, number_P)
         if not flags_P[0] & (START | OPEN_START):
             raise NotIndexableError("decoding cannot start at the first packet")
         position_P += self._data_offset(file)
-        if frame_pts is not None:
-            _check_bytes(file, position_P, size_P, checksum_P)
+        every = 1 if frame_pts is not None else -(-len(position_P) // _LOOKED_AT_UNDECODED)
+        _check_bytes(file, position_P[::every], size_P[::every], checksum_P[::every])
         packets_P = _pack(
             gap=position_P - np.concatenate(([0], (position_P + size_P)[:-1])),
             size=size_P,
@@ -103,17 +119,26 @@ class PacketIndexer:
         )
         return PacketIndex(packets_P, make_stub(self._stream))
 
+    def _check_times(self, number_P: np.ndarray) -> None:
+        """Without a decode, times have to be such that they can be the order on the screen."""
+        in_order = bool((number_P == np.arange(len(number_P))).all())
+        reordered = any(kind.flags & REORDERED for kind in self._kinds)
+        stored = self._stream.container.format.name.startswith(_WITH_PRESENTATION_TIMES)
+        starts = [number for number, kind in enumerate(self._kinds) if kind.flags & (START | OPEN_START)]
+        latest_P = np.maximum.accumulate(number_P)
+        if reordered == in_order or (reordered and not stored) or (latest_P[starts] != number_P[starts]).any():
+            raise NotIndexableError("the order on the screen is not known: only a scan that decodes could tell")
+
     def _flags(self) -> np.ndarray:
         """Flags of all packets, where the decoder's settings stay the same from start to start."""
         top_layer = max(kind.layer for kind in self._kinds)
-        first: tuple[bytes, ...] | None = None
-        for number, kind in enumerate(self._kinds):
-            inner = tuple(one for one in kind.settings if one not in self._extradata)
-            is_start = bool(kind.flags & (START | OPEN_START))
-            first = inner if first is None and is_start else first
-            if inner != (first if is_start else ()):
+        changed = any(set(kind.settings) - self._header_settings for kind in self._kinds)
+        first = self._kinds[0].settings
+        for number, kind in enumerate(self._kinds if changed else ()):
+            if kind.settings != (first if kind.flags & (START | OPEN_START) else ()):
                 raise NotIndexableError(f"the decoder's settings change at packet {number}")
-        return np.array([kind.flags & ~(DISPOSABLE if kind.layer < top_layer else 0) for kind in self._kinds])
+        kept = ~REORDERED
+        return np.array([kind.flags & (kept & ~DISPOSABLE if kind.layer < top_layer else kept) for kind in self._kinds])
 
     def _data_offset(self, file: BinaryIO) -> int:
         """Bytes from the position that FFmpeg names to the data."""
@@ -133,13 +158,12 @@ def _check_bytes(file: BinaryIO, position_P: np.ndarray, size_P: np.ndarray, che
 
 def _mark_leading(flags_P: np.ndarray, number_P: np.ndarray) -> np.ndarray:
     """Pictures that follow an OPEN_START in the stream and come before it on the screen are LEADING, no others."""
-    opens = np.flatnonzero(flags_P & OPEN_START)
-    flags_P = flags_P & ~LEADING
-    if len(opens):
-        group = np.searchsorted(opens, np.arange(len(flags_P)), side="right") - 1
-        leads = (group >= 0) & (number_P < number_P[opens[np.maximum(group, 0)]])
-        flags_P[leads] |= LEADING
-    return flags_P
+    coded_P = np.arange(len(flags_P))
+    last_start_P = np.maximum.accumulate(np.where(flags_P & (START | OPEN_START), coded_P, 0))
+    leads_P = (flags_P[last_start_P] & OPEN_START != 0) & (number_P < number_P[last_start_P])
+    if (leads_P & (flags_P & LEADING == 0)).any():
+        raise NotIndexableError("time stamps put a picture before one that it refers to")
+    return np.where(leads_P, flags_P, flags_P & ~LEADING)
 
 
 def _pack(**columns: np.ndarray) -> np.ndarray:
@@ -162,6 +186,8 @@ def make_stub(stream: VideoStream) -> bytes:
         with av.open(file, "w", format="matroska", container_options={"fflags": "bitexact"}) as container:
             copy = container.add_stream_from_template(stream, opaque=True)
             copy.metadata.clear()
+            # FFmpeg's MPEG-4 and MJPEG decoders go by it, and Matroska does not keep it.
+            copy.metadata[CODEC_TAG] = stream.codec_context.codec_tag.encode("ascii").hex()
             packet = av.Packet(b"\0")  # FFmpeg does not open a file with none
             packet.pts = packet.dts = 0
             packet.time_base = Fraction(1, 1000)

@@ -36,6 +36,7 @@ PACKET = np.dtype(
         ("checksum", "<u2"),
     ]
 )
+CODEC_TAG = "CODEC_TAG"  # metadata of a stub's stream: four bytes in hexadecimal digits
 HIDDEN = 16  # decoded but not put out: before the start of an edit list
 # Two ranges that are no further apart are read as one: a read costs more than so many bytes of the page cache, and a
 # request more than so many bytes of a network (assumed: 20 ms, 50 MB/s).
@@ -102,6 +103,8 @@ def select(packets_P: np.ndarray, frame_index_T: np.ndarray, *, may_flush: bool)
     coded_of_number = np.argsort(number_P)
     flags_P = packets_P["flags"]
     shown = np.flatnonzero(flags_P[coded_of_number] & HIDDEN == 0)
+    if np.min(frame_index_T) < 0:
+        raise IndexError(f"expected frame numbers from 0 on, found {np.min(frame_index_T)}.")
     wanted_T = shown[np.asarray(frame_index_T, np.int64)]
     starts = np.flatnonzero(flags_P & (START | OPEN_START if may_flush else START))
     if not len(starts) or starts[0]:
@@ -144,7 +147,7 @@ def read_packets(file: BinaryIO, selection: Selection, *, together: int = READ_T
     for run in np.split(np.arange(len(begin_K)), np.flatnonzero(_apart(begin_K, end_K, together)) + 1):
         start = int(begin_K[run[0]])
         file.seek(start)
-        block = file.read(int(end_K[run[-1]]) - start)
+        block = _read_up_to(file, int(end_K[run[-1]]) - start)
         datas += [block[a - start : b - start] for a, b in zip(begin_K[run], end_K[run], strict=True)]
     for number, (data, size, expected) in enumerate(
         zip(datas, selection.size_K.tolist(), selection.checksum_K.tolist(), strict=True)
@@ -152,6 +155,14 @@ def read_packets(file: BinaryIO, selection: Selection, *, together: int = READ_T
         if len(data) != size or checksum(data) != expected:
             raise ChangedFileError(f"packet {number} of {len(datas)} is not the one that was scanned; scan again.")
     return datas
+
+
+def _read_up_to(file: BinaryIO, size: int) -> bytes:
+    """``size`` bytes, or what is left; a raw read of a network disk may give less than there is."""
+    parts = [file.read(size)]
+    while parts[-1] and sum(map(len, parts)) < size:
+        parts.append(file.read(size - sum(map(len, parts))))
+    return b"".join(parts) if len(parts) > 1 else parts[0]
 
 
 def _apart(begin_K: np.ndarray, end_K: np.ndarray, together: int) -> np.ndarray:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -68,24 +69,49 @@ def probe_bytes(content: BinaryIO, stamp: Stamp, *, decode: bool, start: int) ->
 def _probe(video: str | BinaryIO, content: BinaryIO, stamp: Stamp, *, decode: bool) -> Probed:
     """Args: ``video``, for FFmpeg to open; ``content``, the same bytes."""
     try:
-        with av.open(video, "r", options={} if decode else _NO_PROBING) as container:
-            return _Reading(container, stamp, decode=decode).finish(content)
+        return _read(video, content, stamp, decode=decode, strict=True)
     except (av.error.FFmpegError, ValueError) as error:
         return Probed(bad_stamped(stamp, f"does not open: {_one_line(error)}"))
 
 
-class _Reading:
-    """One pass over a file: every packet is noted, and decoded up to the first error (or the first frame)."""
+def _read(video: str | BinaryIO, content: BinaryIO, stamp: Stamp, *, decode: bool, strict: bool) -> Probed:
+    content.seek(0)
+    with _complaints() as complaints, av.open(video, "r", options={} if decode else _NO_PROBING) as container:
+        reading = _Reading(container, stamp, decode=decode, strict=strict)
+        if not (strict and reading.error):
+            return reading.finish(content, complaints)
+    return _read(video, content, stamp, decode=decode, strict=False)
 
-    def __init__(self, container: av.container.InputContainer, stamp: Stamp, *, decode: bool) -> None:
+
+@contextmanager
+def _complaints() -> Iterator[list[tuple[int, str, str]]]:
+    """What FFmpeg logs as an error: (level, source, message). For pictures that are missing it does no more."""
+    before = av.logging.get_level()
+    av.logging.set_level(av.logging.ERROR)
+    try:
+        with av.logging.Capture() as complaints:
+            yield complaints
+    finally:
+        av.logging.set_level(before)
+
+
+class _Reading:
+    """One pass over a file: every packet is noted, and decoded up to the first error (or the first frame).
+
+    A file in which a strict decoder finds an error is read again by one that is not, as clips of it will be. It gets no
+    index, nor does one that FFmpeg complains about: what damaged packets give depends on what was decoded before.
+    """
+
+    def __init__(self, container: av.container.InputContainer, stamp: Stamp, *, decode: bool, strict: bool) -> None:
         self._stamp = stamp
-        self._stream = stream = open_video_stream(container)
+        self._strict = strict
+        self._stream = stream = open_video_stream(container, strict=strict)
         self._codec = stream.codec_context.codec.canonical_name
         self._indexer = PacketIndexer(stream, self._codec)
         self._first: VideoFrame | None = None
         self._frame_pts: list[int | None] = []
         self._concealed: list[int] = []
-        self._error = ""
+        self.error = ""
         self._decoded_all = decode
         decoding = True
         try:
@@ -95,7 +121,7 @@ class _Reading:
                 if decoding:
                     decoding = self._decode(packet) and (decode or self._first is None)
         except av.error.FFmpegError as problem:
-            self._error = self._error or _one_line(problem)
+            self.error = self.error or _one_line(problem)
 
     def _decode(self, packet: av.Packet) -> bool:
         try:
@@ -105,15 +131,15 @@ class _Reading:
                     self._concealed.append(len(self._frame_pts))
                 self._frame_pts.append(frame.pts)
         except av.error.FFmpegError as problem:
-            self._error = _one_line(problem)
+            self.error = _one_line(problem)
             return False
         return True
 
-    def finish(self, content: BinaryIO) -> Probed:
+    def finish(self, content: BinaryIO, complaints: Sequence[tuple[int, str, str]]) -> Probed:
         first, num_packets = self._first, self._indexer.num_packets
         if first is None:
             return Probed(
-                bad_stamped(self._stamp, f"no frame of codec {self._codec}: {self._error or 'the stream is empty'}")
+                bad_stamped(self._stamp, f"no frame of codec {self._codec}: {self.error or 'the stream is empty'}")
             )
         try:
             to_rgb(first, width=first.width, height=first.height)
@@ -122,11 +148,14 @@ class _Reading:
         num_frames, damage = self._count(num_packets)
         if not num_frames:
             return Probed(bad_stamped(self._stamp, f"no whole frame: {'; '.join(damage)}"))
-        index, whole_file = None, "it is cut or damaged"
-        if not damage:
+        index, whole_file = None, ""
+        if damage:
+            whole_file = "it is cut or damaged"
+        elif complaints or not self._strict:
+            whole_file = f"the decoder finds errors in it: {' '.join(complaints[0][2].split()) if complaints else ''}"
+        else:
             try:
                 index = self._indexer.finish(content, self._frame_pts if self._decoded_all else None)
-                whole_file = ""
             except (NotIndexableError, OSError) as reason:
                 whole_file = str(reason)
         return Probed(
@@ -153,9 +182,9 @@ class _Reading:
     def _count(self, num_packets: int) -> tuple[int, list[str]]:
         """How many frames can be used, and what is wrong."""
         if not self._decoded_all:
-            return num_packets - self._indexer.num_hidden, [self._error] if self._error else []
+            return num_packets - self._indexer.num_hidden, [self.error] if self.error else []
         num_frames = len(self._frame_pts)
-        damage = [f"{self._error} after {num_frames} frames"] if self._error else []
+        damage = [f"{self.error} after {num_frames} frames"] if self.error else []
         if num_frames < num_packets - self._indexer.num_hidden:
             damage.append(f"{num_frames} frames out of {num_packets} packets")
         if num_frames + self._indexer.num_hidden < self._stream.frames:

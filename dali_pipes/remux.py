@@ -9,6 +9,7 @@ from fractions import Fraction
 import av
 import numpy as np
 
+from dali_pipes.host_decode import packet_of
 from dali_pipes.packets import Selection
 
 _TICK = Fraction(1, 25)  # the rate means nothing; decoders go by the order
@@ -30,7 +31,7 @@ def remux(stub: bytes, datas: Sequence[bytes], selection: Selection) -> np.ndarr
     ):
         stream = container.add_stream_from_template(template.streams.video[0], opaque=True)
         for place, (data, rank) in enumerate(zip(datas, rank_K, strict=True)):
-            packet = av.Packet(data)
+            packet = packet_of(data)
             packet.pts, packet.dts = rank, place - delay
             packet.time_base = _TICK
             packet.is_keyframe = bool(selection.flush_K[place]) or place == 0

@@ -7,6 +7,7 @@ Every run writes a file of its own; scans on several machines may share a folder
 from __future__ import annotations
 
 import csv
+import io
 import os
 import secrets
 import time
@@ -42,16 +43,31 @@ _COLUMNS = (
 )
 
 
+_END_OF_ROW = "\r\n"
+
+
 def read_facts(folder: Path) -> dict[str, FileFacts]:
-    """Facts by path as written; rows that were cut short and files of another version are left out."""
+    """Facts by path as written; rows that were cut short, rows whose index was, and files of another version are left
+    out."""
     facts: dict[str, FileFacts] = {}
     for part in sorted(folder.glob("*.csv")):
         with part.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            reader = csv.reader(file)
-            if tuple(next(reader, ())) == _COLUMNS:
-                packets = part.with_suffix(".packets")
-                facts.update(_parse(row, packets) for row in reader if len(row) == len(_COLUMNS))
+            text = file.read()
+        # Cut off in its last number, a row would look whole.
+        reader = csv.reader(io.StringIO(text[: text.rfind(_END_OF_ROW) + len(_END_OF_ROW)], newline=""))
+        if tuple(next(reader, ())) == _COLUMNS:
+            packets = part.with_suffix(".packets")
+            size = packets.stat().st_size if packets.exists() else 0
+            found = (_parse(row, packets) for row in reader if len(row) == len(_COLUMNS))
+            facts.update((path, one) for path, one in found if _end_of_index(one) <= size)
     return facts
+
+
+def _end_of_index(facts: FileFacts) -> int:
+    place = facts.packets
+    if place is None:
+        return 0
+    return max(place.packets_at + facts.num_packets * PACKET.itemsize, place.stub_at + place.stub_size)
 
 
 def _parse(row: Sequence[str], part: Path) -> tuple[str, FileFacts]:
@@ -142,6 +158,10 @@ class IndexReader:
     def __init__(self) -> None:
         self._files: dict[Path, int] = {}
         self._stubs: dict[tuple[Path, int], bytes] = {}
+
+    def __reduce__(self) -> tuple[type[IndexReader], tuple[()]]:
+        """In another process, the numbers of open files mean other files."""
+        return IndexReader, ()
 
     def read(self, place: PacketPlace, num_packets: int) -> PacketIndex:
         """The index of a video.

@@ -47,7 +47,10 @@ def find_hangs(folder: Path, longer_than_s: float) -> list[Hang]:
     now = time.monotonic()
     hangs = []
     for note in folder.glob(f"{_PREFIX}*"):
-        data = note.read_bytes()
+        try:
+            data = note.read_bytes()
+        except FileNotFoundError:  # forgotten since it was listed
+            continue
         if len(data) == _NOTE.size:
             row, since = _NOTE.unpack(data)
             if row >= 0 and now - since > longer_than_s:

@@ -1,0 +1,120 @@
+"""The units that H.264 and HEVC packets and headers are made of: where they lie, and what is in some of them.
+
+Sources: H.264 7.3.1, 7.3.3 and annexes B and D, H.265 annex D, ISO/IEC 14496-15 5.3 and 8.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+_FILM_GRAIN, _USER_DATA = 19, 5  # SEI messages
+_X264 = bytes.fromhex("dc45e9bde6d948b7962cd820d923eeef") + b"x264 - core "
+_PROFILE_444 = 244
+# FFmpeg decodes 4:4:4 of older x264 as that encoded it, and learns the version from the first packet alone.
+_FIRST_GOOD_444 = 165
+
+Split = Callable[[bytes], list[tuple[int, int]]]
+
+
+def header_settings(codec: str, extradata: bytes) -> frozenset[bytes]:
+    """The settings in a stream's extradata, each as ``PictureKind.settings`` would hold it."""
+    if not _has_lengths(codec, extradata):
+        return frozenset(extradata[start:end].rstrip(b"\0") for start, end in annex_b(extradata))
+    units = []
+    place = 5 if codec == "h264" else 22
+    arrays = 2 if codec == "h264" else int.from_bytes(extradata[place : place + 1], "big")
+    place += codec == "hevc"
+    for number in range(arrays):
+        size = 1 if codec == "h264" else 3  # a count; before it, in HEVC, the kind
+        count = int.from_bytes(extradata[place : place + size][-2:], "big")
+        place += size
+        for _ in range(count & 31 if codec == "h264" and not number else count):
+            end = place + 2 + int.from_bytes(extradata[place : place + 2], "big")
+            units.append(extradata[place + 2 : end].rstrip(b"\0"))
+            place = end
+    return frozenset(units)
+
+
+def _has_lengths(codec: str, extradata: bytes) -> bool:
+    """Lengths before units (ISO/IEC 14496-15) instead of start codes, told apart as FFmpeg does."""
+    if codec == "h264":
+        return len(extradata) >= 7 and extradata[0] == 1
+    return codec == "hevc" and len(extradata) > 22 and (extradata[0] > 0 or extradata[1] > 0 or extradata[2] > 1)
+
+
+def splitter(codec: str, extradata: bytes) -> Split:
+    """The function that finds (start, end) of each unit of a packet; it finds none where lengths do not add up."""
+    if not _has_lengths(codec, extradata):
+        return annex_b
+    return partial(_with_lengths, (extradata[4 if codec == "h264" else 21] & 3) + 1)
+
+
+def _with_lengths(length_size: int, packet: bytes) -> list[tuple[int, int]]:
+    units, end = [], 0
+    while end + length_size <= len(packet):
+        start = end + length_size
+        end = start + int.from_bytes(packet[end:start], "big")
+        if start < end:
+            units.append((start, end))
+    return units if end == len(packet) else []
+
+
+def annex_b(packet: bytes) -> list[tuple[int, int]]:
+    """(start, end) of what follows each start code, up to the next one."""
+    units = []
+    start = packet.find(b"\0\0\1") + 3
+    while start >= 3:
+        following = packet.find(b"\0\0\1", start)
+        end = len(packet) if following < 0 else following
+        if start < end:
+            units.append((start, end))
+        start = following + 3
+    return units
+
+
+def is_444(unit: bytes) -> bool:
+    """Whether it is an H.264 sequence parameter set of the 4:4:4 profile, which lossless 4:2:0 has too."""
+    return len(unit) > 1 and unit[0] & 31 == 7 and unit[1] == _PROFILE_444
+
+
+def is_b_slice(slice_header: bytes) -> bool:
+    """For H.264, from its second byte on: first_mb_in_slice and slice_type are Exp-Golomb codes; 1 and 6 are B."""
+    bits = int.from_bytes(slice_header[:8].ljust(8, b"\0"), "big")
+    place, values = 63, list[int]()
+    while len(values) < 2:
+        zeros = 0
+        while place >= 0 and not bits >> place & 1:
+            zeros, place = zeros + 1, place - 1
+        if place < zeros:
+            return True  # longer than any real one
+        values.append((bits >> place - zeros & (1 << zeros + 1) - 1) - 1)
+        place -= zeros + 1
+    return values[1] % 5 == 1
+
+
+def sei_problem(unit: bytes, *, profile_444: bool) -> str:
+    """Why a message in this unit (without its header) makes pictures depend on packets far before, or "".
+
+    Film grain is made from a count of all pictures before; old x264 streams need to be known as such.
+    """
+    message = unit.replace(b"\0\0\3", b"\0\0")
+    place = 0
+    while place + 2 < len(message):  # the last byte ends the unit
+        kind_and_size = []
+        for _ in range(2):
+            value = 0
+            while place < len(message) and message[place] == 255:
+                value, place = value + 255, place + 1
+            kind_and_size.append(value + (message[place] if place < len(message) else 0))
+            place += 1
+        kind, size = kind_and_size
+        if kind == _FILM_GRAIN:
+            return "it has film grain"
+        text = message[place : place + size]
+        if kind == _USER_DATA and profile_444 and text.startswith(_X264):
+            digits = text[len(_X264) :].split()[:1]
+            if not digits or not digits[0].isdigit() or int(digits[0]) < _FIRST_GOOD_444:
+                return "it is 4:4:4 of an old x264"
+        place += size
+    return ""
