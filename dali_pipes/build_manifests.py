@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dali_pipes.engines import make_engine
 from dali_pipes.manifest import Manifest
+from dali_pipes.manifest_cache import cache_key, keep_manifests, load_manifests
 from dali_pipes.places import places_of, storage_of
 from dali_pipes.progress import describe_progress
-from dali_pipes.scan import scan
+from dali_pipes.scan import default_store, scan
 from dali_pipes.splits import videos_of_splits
 
 if TYPE_CHECKING:
@@ -43,16 +45,45 @@ def build_manifests(
     Raises:
         ValueError: a list, label, group or file that is not as expected, or "test" where the config has no test list.
     """
-    class_names, videos = videos_of_splits(config, seed, splits, on_message)
+    store = config.scan_cache or default_store(config.root)
+    key = cache_key(config, seed=seed, splits=splits, store=store)
+    manifests = load_manifests(store, key, on_message) if key else None
+    if manifests is not None:
+        return manifests
+    messages: list[str] = []
+
+    def say(message: str) -> None:
+        messages.append(message)
+        on_message(message)
+
+    manifests = _build(config, seed=seed, splits=splits, store=store, say=say, tell=on_message, num_workers=num_workers)
+    key = cache_key(config, seed=seed, splits=splits, store=store)  # the scan may have added to the store
+    if key:
+        keep_manifests(store, key, manifests, messages)
+    return manifests
+
+
+def _build(
+    config: DataConfig,
+    *,
+    seed: int,
+    splits: Sequence[str],
+    store: Path,
+    say: Callable[[str], None],
+    tell: Callable[[str], None],
+    num_workers: int,
+) -> dict[str, Manifest]:
+    """Args: ``say`` what holds for the manifests, ``tell`` what happens."""
+    class_names, videos = videos_of_splits(config, seed, splits, say)
     places = places_of(config, [video.path for name in splits for video in videos.get(name, [])])
     facts = scan(
         list(places),
         root=config.root,
-        store=config.scan_cache,
+        store=store,
         places=places,
         engine=make_engine("local", num_workers=num_workers),
         decode=config.scan == "decode",
-        on_progress=_Progress(on_message),
+        on_progress=_Progress(tell),
     )
     manifests = {}
     for name in splits:
@@ -62,8 +93,8 @@ def build_manifests(
         for video in videos[name]:
             health = facts[video.path].health
             if health != "ok":
-                on_message(f"{name}: {video.path}: {health}")
-        _name_imbalance(name, manifests[name], on_message)
+                say(f"{name}: {video.path}: {health}")
+        _name_imbalance(name, manifests[name], say)
     return manifests
 
 

@@ -7,7 +7,6 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,12 +20,12 @@ from dali_pipes.config import DataConfig
 from dali_pipes.faults import FaultLog
 from dali_pipes.host_render import render_plan
 from dali_pipes.manifest import Manifest
+from dali_pipes.recovery import Recovery, reason_of
 from dali_pipes.sampling_rules import ONE_VIEW, ViewGrid, rules_from_config
 from dali_pipes.source import (
     ATTEMPT,
     HOW,
     LABEL,
-    NONE_READABLE,
     PADDING,
     POSITION,
     ROW,
@@ -103,7 +102,7 @@ class ClipLoader:
         self._order.check(len(self._manifest))
         self._rules = rules_from_config(config.sampling, view_size=first_view_size(config), mode=mode, grid=grid)
         self._chooser = ClipChooser(self._manifest, self._rules, self._order)
-        self._folder = manifest if isinstance(manifest, Path) else None
+        self._folder = self._manifest.folder
         self._notes: Path | None = None
         self._remove_notes: weakref.finalize | None = None
         # On a GPU rendering costs next to nothing there; on a CPU the workers do it quicker than DALI.
@@ -114,9 +113,7 @@ class ClipLoader:
         self._iteration = 0
         self._closed = False
         self._on_message = on_message
-        self._restarts: Counter[int] = Counter()
-        self._host_batches: frozenset[int] = frozenset()
-        self._hung_rows: frozenset[int] = frozenset()
+        self._recovery = Recovery(config.loader.prefetch)
         self.faults = FaultLog(quarantine, config.loader.max_bad_fraction, on_message)
 
     @property
@@ -173,34 +170,25 @@ class ClipLoader:
                 self._recover(error)
                 continue
             if self._has_doubtful_black(tensors):
-                self._start_again("a frame of a file that was never decoded came out black", by_host=True)
+                self._recovery.use_host(self._iteration)
+                self._start_again("a frame of a file that was never decoded came out black")
                 continue
             self._iteration += 1
             return self._to_batch(tensors)
 
     def _recover(self, error: Exception) -> None:
-        """Start again at the same batch, or raise.
-
-        A worker that hung costs its file. Anything else is tried once more as it was, as a killed worker is no fault
-        of a file, and once with the host decoding what DALI would have.
-        """
+        """Start again at the same batch, or raise."""
         hangs = self._watchdog.hangs if self._watchdog else []
-        self._restarts[self._iteration] += 1
-        restarts = self._restarts[self._iteration]
-        if NONE_READABLE in str(error) or (restarts > 2 and not hangs):
+        if not self._recovery.may_go_on(error, self._iteration, hangs):
             message = self._describe_failure(error)
             self.close()
             raise RuntimeError(message) from error
         for hang in hangs:
-            self._hung_rows |= {hang.row}
             reason = f"reading it hung for {hang.seconds:.0f} s; it is left out from now on"
             self.faults.add(self._manifest.path(hang.row), reason, position=PADDING_POSITION, attempt=0)
-        self._start_again(_reason_of(error), by_host=restarts > 1 and not hangs)
+        self._start_again(reason_of(error))
 
-    def _start_again(self, reason: str, *, by_host: bool) -> None:
-        if by_host:
-            ahead = self._config.loader.prefetch + 1  # DALI may have failed at a later batch than the one it owes
-            self._host_batches |= frozenset(range(self._iteration, self._iteration + ahead))
+    def _start_again(self, reason: str) -> None:
         batch = self._order.first_batch + self._iteration
         self._on_message(f"the pipeline starts again at batch {batch}: {reason}")
         self._stop()
@@ -266,13 +254,13 @@ class ClipLoader:
             os.getpid(),
             notes,
             first_iteration=self._iteration,
-            host_batches=self._host_batches,
-            hung_rows=self._hung_rows,
+            host_batches=self._recovery.host_batches,
+            hung_rows=self._recovery.hung_rows,
             fields=spec.fields,
         )
 
     def _ways_in(self) -> frozenset[str]:
-        host = {"host"} if self._host_batches else set()
+        host = {"host"} if self._recovery.host_batches else set()
         return frozenset({way for way, _ in self._ways} | host)
 
     def _to_batch(self, tensors: dict[str, Tensor]) -> ClipBatch:
@@ -313,10 +301,3 @@ class ClipLoader:
             f"reading batch {self._order.first_batch + self._iteration} failed (prefetching: it may be a later one's "
             f"clip): {error}\npositions {positions}, files {files}"
         )
-
-
-def _reason_of(error: Exception) -> str:
-    """The line of DALI's message that says what happened."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    telling = [line for line in lines if line.startswith(("Error in ", "Error while", "Message:", "Failed to"))]
-    return next(iter(telling or lines), type(error).__name__)

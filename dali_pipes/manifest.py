@@ -89,6 +89,7 @@ class Manifest:
         dropped: (path, reason) of listed videos that give not one frame.
         parts: the files with packet indexes; they stay where the scan put them.
         storage: how the videos are stored.
+        folder: where it lies on disk, if it does.
     """
 
     root: Path
@@ -100,6 +101,7 @@ class Manifest:
     dropped: tuple[tuple[str, str], ...] = ()
     parts: tuple[Path, ...] = ()
     storage: Storage = VIDEO_FILES
+    folder: Path | None = None
 
     @staticmethod
     def from_facts(
@@ -254,6 +256,7 @@ class Manifest:
             tuple((path, reason) for path, reason in about["dropped"]),
             tuple(Path(part) for part in about["parts"]),
             Storage(**about["storage"]),
+            folder,
         )
 
 

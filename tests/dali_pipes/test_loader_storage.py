@@ -183,7 +183,7 @@ def test_frames_by_dali_and_by_the_host_are_alike_also_in_one_graph(make_data: C
     )
     host = make_config(config.root, storage={"kind": "frames"}, train="folders", sampling=sampling, way_in="host")
     both = ClipLoader(manifest, auto, **options)
-    both._host_batches = frozenset({1})  # as after a failure of DALI
+    both._recovery.host_batches = frozenset({1})  # as after a failure of DALI
     assert both.describe_ways_in() == "way in: 6 jpeg files DALI cpu"
     by_dali, mixed, by_host = (
         take(one, 2) for one in (ClipLoader(manifest, auto, **options), both, ClipLoader(manifest, host, **options))
