@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 from dali_pipes.nal_units import Split, annex_b, header_settings, is_444, is_b_slice, sei_problem, splitter
 
@@ -30,6 +30,12 @@ class PictureKind:
     layer: int = 0
     settings: tuple[bytes, ...] = ()
     problem: str = ""
+
+
+@lru_cache(maxsize=64)
+def _plain(flags: int) -> PictureKind:
+    """Made once: a quarter of an index-only scan would go into making them."""
+    return PictureKind(flags)
 
 
 _PLAIN = PictureKind()
@@ -72,7 +78,9 @@ def _h264(split: Split, profile_444: bool, packet: bytes) -> PictureKind:
             profile_444 = profile_444 or is_444(settings[-1])
         elif kind == 6:
             problem = problem or sei_problem(packet[start + 1 : end], profile_444=profile_444)
-    return _UNREADABLE if flags is None else PictureKind(flags, 0, settings, problem)
+    if flags is None:
+        return _UNREADABLE
+    return PictureKind(flags, 0, settings, problem) if settings or problem else _plain(flags)
 
 
 def _hevc(split: Split, packet: bytes) -> PictureKind:

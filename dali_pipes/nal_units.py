@@ -6,7 +6,7 @@ Sources: H.264 7.3.1, 7.3.3 and annexes B and D, H.265 annex D, ISO/IEC 14496-15
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 
 _FILM_GRAIN, _USER_DATA = 19, 5  # SEI messages
 _X264 = bytes.fromhex("dc45e9bde6d948b7962cd820d923eeef") + b"x264 - core "
@@ -80,6 +80,19 @@ def is_444(unit: bytes) -> bool:
 
 def is_b_slice(slice_header: bytes) -> bool:
     """For H.264, from its second byte on: first_mb_in_slice and slice_type are Exp-Golomb codes; 1 and 6 are B."""
+    known = _told_by_first_byte(slice_header[:1])
+    return _read_slice_type(slice_header)[0] if known is None else known
+
+
+@lru_cache(maxsize=257)
+def _told_by_first_byte(first: bytes) -> bool | None:
+    """Nearly all slices begin at macroblock 0, one bit, and their type fits behind it."""
+    is_b, num_bits = _read_slice_type(first)
+    return is_b if num_bits <= 8 * len(first) else None
+
+
+def _read_slice_type(slice_header: bytes) -> tuple[bool, int]:
+    """Whether it is B, and how many bits tell."""
     bits = int.from_bytes(slice_header[:8].ljust(8, b"\0"), "big")
     place, values = 63, list[int]()
     while len(values) < 2:
@@ -87,10 +100,10 @@ def is_b_slice(slice_header: bytes) -> bool:
         while place >= 0 and not bits >> place & 1:
             zeros, place = zeros + 1, place - 1
         if place < zeros:
-            return True  # longer than any real one
+            return True, 64  # longer than any real one
         values.append((bits >> place - zeros & (1 << zeros + 1) - 1) - 1)
         place -= zeros + 1
-    return values[1] % 5 == 1
+    return values[1] % 5 == 1, 63 - place
 
 
 def sei_problem(unit: bytes, *, profile_444: bool) -> str:

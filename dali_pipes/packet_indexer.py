@@ -65,13 +65,15 @@ class PacketIndexer:
             self._problem = f"packet {self.num_packets - 1} has no {'time stamp' if pts is None else 'position'}"
         elif packet.is_corrupt:
             self._problem = f"packet {self.num_packets - 1} is corrupt"
-        elif packet.has_sidedata("new_extradata"):
-            self._problem = f"the decoder's settings change at packet {self.num_packets - 1}"
         else:
             data = bytes(packet)
             self._rows.append((position, len(data), pts, checksum(data), HIDDEN if packet.is_discard else 0))
             self._kinds.append(kind := self._read_kind(data))
-            self._problem = f"packet {self.num_packets - 1}: {kind.problem}" if kind.problem else ""
+            if kind.problem:
+                self._problem = f"packet {self.num_packets - 1}: {kind.problem}"
+            # PyAV's has_sidedata takes as long as all the rest of this method.
+            if any(side.data_type == "new_extradata" for side in packet.iter_sidedata()):
+                self._problem = f"the decoder's settings change at packet {self.num_packets - 1}"
             if len(data) > len(self._largest):
                 self._largest, self._largest_position = data, position
 

@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -29,8 +30,8 @@ class Packet:
     is_corrupt: bool = False
     new_settings: bool = False
 
-    def has_sidedata(self, kind: str) -> bool:
-        return self.new_settings and kind == "new_extradata"
+    def iter_sidedata(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(data_type="new_extradata")] if self.new_settings else []
 
     def __bytes__(self) -> bytes:
         return self.data
