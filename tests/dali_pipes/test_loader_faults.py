@@ -163,3 +163,31 @@ def test_a_batch_that_fails_again_and_again_is_named(folder: Path, monkeypatch: 
         RuntimeError, match=r"reading batch 0 failed (.|\n)*no more memory\npositions \[0, 1, 2\], files"
     ):
         next(iter(loader))
+
+
+def test_steps_hold_the_same_clips_and_substitutes_with_two_processes_then_one_then_two(folder: Path) -> None:
+    """Four clips a step, two a batch: steps 0-1 by two ranks, 2-3 by one, 4-5 by two, against one rank all the way."""
+    config = make_config(folder)
+    manifest = make_manifest(config)
+    (folder / "h264" / "00.mp4").write_bytes(b"gone")
+    (folder / "vp9" / "01.webm").unlink()
+
+    def clips(world_size: int, first_step: int, num_steps: int) -> dict[int, tuple[int, bool, bytes]]:
+        passes = 2 // world_size
+        seen = {}
+        for rank in range(world_size):
+            loader = _loader(
+                manifest, config, batch_size=2, global_batch_size=4, rank=rank, world_size=world_size,
+                first_batch=first_step * passes,
+            )  # fmt: skip
+            for batch in take(loader, num_steps * passes):
+                pixels = batch.views["student"].data_NTHWC
+                for clip, position in enumerate(batch.positions_N.tolist()):
+                    is_substitute = bool(batch.substituted_N[clip])
+                    seen[position] = (int(batch.ids_N[clip]), is_substitute, pixels[clip].numpy().tobytes())
+        return seen
+
+    uninterrupted = clips(1, 0, 6)
+    assert uninterrupted == clips(2, 0, 2) | clips(1, 2, 2) | clips(2, 4, 2)
+    assert sorted(uninterrupted) == list(range(24))
+    assert 0 < sum(is_substitute for _, is_substitute, _ in uninterrupted.values()) < 24
