@@ -101,13 +101,14 @@ def check_ways_in(device: Literal["cpu", "cuda"], *, dali: bool) -> Finding:
 
     if not dali:
         return Finding("PROBLEM", "way in", "nvidia-dali-cuda120 is not installed: make install.")
-    names = {"dali": "DALI on NVDEC" if device == "cuda" else "DALI on the CPU", "host": "PyAV on the CPU"}
+    names = {"dali": "DALI on NVDEC", "host": "PyAV on the CPU"}
     ways: dict[str, list[str]] = {}
     for codec, (pix_fmt, colour_range) in CODECS.items():
         facts = FileFacts(250, 250, 340, 256, 0, codec, pix_fmt, "untagged", colour_range, 1, 1, "ok")
         ways.setdefault(names[way_in(facts, device, "auto")], []).append(codec)
     text = "; ".join(f"{way}: {', '.join(codecs)}" for way, codecs in ways.items())
-    return Finding("OK", "way in", f"{text} (cut, rotated or BT.709 files always PyAV).")
+    exception = " (cut, rotated or BT.709 files always PyAV)" if device == "cuda" else ""
+    return Finding("OK", "way in", f"{text}{exception}.")
 
 
 def check_shared_memory(total_bytes: int, free_bytes: int) -> Finding:
