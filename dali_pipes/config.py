@@ -179,7 +179,7 @@ class LoaderConfig(StrictConfig):
         True, description="read and decode only the packets that the wanted frames need, where that is exact"
     )
     hang_seconds: float = Field(
-        120, gt=0, description="a worker that is at one clip for longer is killed, and the file is left out"
+        300, gt=0, description="a worker that is at one clip for longer is killed, and the file is left out"
     )
 
 

@@ -132,8 +132,12 @@ class ClipLoader:
         return self._order.num_batches(self._chooser.num_positions)
 
     def describe_ways_in(self) -> str:
-        """Who decodes how many files, in one line for the log."""
-        return describe_ways_in(self._ways, self._device_kind)
+        """Who decodes how many files, and of how many only the packets that are needed, in one line for the log."""
+        ways = describe_ways_in(self._ways, self._device_kind)
+        if self._manifest.storage.kind == "frames":  # each frame is a file of its own
+            return ways
+        indexed = int((self._manifest.rows["part"] >= 0).sum()) if self._config.loader.sparse_decode else 0
+        return f"{ways}; {indexed} of {len(self._manifest)} files by the packets that are needed"
 
     def __iter__(self) -> Iterator[ClipBatch]:
         if self._order.mode == "train":

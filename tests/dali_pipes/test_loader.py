@@ -339,7 +339,9 @@ def test_settings_that_do_not_fit_are_refused(options: dict[str, Any], message: 
 def test_the_ways_in_are_said_in_one_line(mixed_folder: Path) -> None:
     config = make_config(mixed_folder)
     loader = ClipLoader(make_manifest(config), config, views=("student",), mode="train", batch_size=2)
-    assert sorted(loader.describe_ways_in().removeprefix("way in: ").split(", ")) == [
+    ways, _, by_packets = loader.describe_ways_in().partition("; ")
+    assert by_packets == "6 of 6 files by the packets that are needed"
+    assert sorted(ways.removeprefix("way in: ").split(", ")) == [
         "2 h264 host (PyAV)",
         "2 mjpeg DALI cpu",
         "2 vp9 DALI cpu",
