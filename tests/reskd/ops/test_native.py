@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import subprocess
 import sys
@@ -255,6 +256,7 @@ def test_autocast_and_gradient_scaler() -> None:
 
 
 def _ddp_rank(rank: int, store: str) -> None:
+    faulthandler.dump_traceback_later(200, exit=True)  # both ranks once spun for good; say where, and end
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
     torch.manual_seed(0)
     model = nn.Conv2d(3, 8, 3)
@@ -268,6 +270,7 @@ def _ddp_rank(rank: int, store: str) -> None:
     interpolate_mse_loss(alone(images), teacher, backend="reference").backward()
     torch.testing.assert_close(averaged, alone.weight.grad)
     dist.destroy_process_group()
+    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.mark.slow
