@@ -107,8 +107,7 @@ def check_ways_in(device: Literal["cpu", "cuda"], *, dali: bool) -> Finding:
         facts = FileFacts(250, 250, 340, 256, 0, codec, pix_fmt, "untagged", colour_range, 1, 1, "ok")
         ways.setdefault(names[way_in(facts, device, "auto")], []).append(codec)
     text = "; ".join(f"{way}: {', '.join(codecs)}" for way, codecs in ways.items())
-    exception = " (cut, rotated or BT.709 files always PyAV)" if device == "cuda" else ""
-    return Finding("OK", "way in", f"{text}{exception}.")
+    return Finding("OK", "way in", text + ("." if device == "cpu" else " (cut, rotated or BT.709 files always PyAV)."))
 
 
 def check_shared_memory(total_bytes: int, free_bytes: int) -> Finding:
