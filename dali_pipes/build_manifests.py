@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from dali_pipes.engines import make_engine
 from dali_pipes.manifest import Manifest
 from dali_pipes.manifest_cache import cache_key, keep_manifests, load_manifests
-from dali_pipes.places import places_of, storage_of
+from dali_pipes.places import places_of, storage_of, store_of
 from dali_pipes.progress import describe_progress
-from dali_pipes.scan import default_store, scan
+from dali_pipes.scan import scan
 from dali_pipes.splits import videos_of_splits
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def build_manifests(
     Raises:
         ValueError: a list, label, group or file that is not as expected, or "test" where the config has no test list.
     """
-    store = config.scan_cache or default_store(config.root)
+    store = store_of(config)
     key = cache_key(config, seed=seed, splits=splits, store=store)
     manifests = load_manifests(store, key, on_message) if key else None
     if manifests is not None:

@@ -93,9 +93,9 @@ class ClipLoader:
         self._device = torch.device(device)
         self._device_kind: Literal["cpu", "cuda"] = "cuda" if self._device.type == "cuda" else "cpu"
         self._manifest = manifest if isinstance(manifest, Manifest) else Manifest.open(manifest)
-        forced = config.loader.way_in
-        check_forced(self._manifest, self._device_kind, forced)
-        self._ways = count_ways_in(self._manifest, self._device_kind, forced)
+        choice = config.loader.way_in
+        check_forced(self._manifest, self._device_kind, choice)
+        self._ways = count_ways_in(self._manifest, self._device_kind, choice)
         self._order = ReadingOrder(
             mode, seed, batch_size, global_batch_size or world_size * batch_size, rank, world_size, first_batch
         )

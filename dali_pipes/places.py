@@ -21,6 +21,11 @@ def storage_of(config: DataConfig) -> Storage:
     return Storage(chosen.kind, getattr(chosen, "template", ""), getattr(chosen, "url", None) or "")
 
 
+def store_of(config: DataConfig) -> Path:
+    """The folder that keeps what scans find out."""
+    return config.scan_cache or default_store(config.root)
+
+
 def listed_videos(
     config: DataConfig, annotation: Path | str, on_message: Callable[[str], None] = lambda message: None
 ) -> list[ListedVideo]:
@@ -31,8 +36,7 @@ def listed_videos(
     """
     storage = storage_of(config)
     if storage.kind == "shards" and is_shard_pattern(annotation):
-        store = config.scan_cache or default_store(config.root)
-        return list_shards(config.root, storage, str(annotation), store, on_message)
+        return list_shards(config.root, storage, str(annotation), store_of(config), on_message)
     if storage.kind == "frames":
         if annotation == "folders":
             return list_frame_folders(config.root, storage.template)
@@ -48,7 +52,7 @@ def places_of(config: DataConfig, paths: Sequence[str]) -> Mapping[str, Place]:
     """
     root, storage = config.root, storage_of(config)
     if storage.kind == "shards":
-        return members_of(root, storage, paths, config.scan_cache or default_store(root))
+        return members_of(root, storage, paths, store_of(config))
     if storage.kind == "frames":
         return folders_of(root, storage.template, paths)
     return video_files(root, paths)

@@ -71,7 +71,7 @@ def _probe(video: str | BinaryIO, content: BinaryIO, stamp: Stamp, *, decode: bo
     try:
         return _read(video, content, stamp, decode=decode, strict=True)
     except (av.error.FFmpegError, ValueError) as error:
-        return Probed(bad_stamped(stamp, f"does not open: {_one_line(error)}"))
+        return Probed(bad_stamped(stamp, f"does not open: {one_line(error)}"))
 
 
 def _read(video: str | BinaryIO, content: BinaryIO, stamp: Stamp, *, decode: bool, strict: bool) -> Probed:
@@ -121,7 +121,7 @@ class _Reading:
                 if decoding:
                     decoding = self._decode(packet) and (decode or self._first is None)
         except av.error.FFmpegError as problem:
-            self.error = self.error or _one_line(problem)
+            self.error = self.error or one_line(problem)
 
     def _decode(self, packet: av.Packet) -> bool:
         try:
@@ -131,7 +131,7 @@ class _Reading:
                     self._concealed.append(len(self._frame_pts))
                 self._frame_pts.append(frame.pts)
         except av.error.FFmpegError as problem:
-            self.error = _one_line(problem)
+            self.error = one_line(problem)
             return False
         return True
 
@@ -144,7 +144,7 @@ class _Reading:
         try:
             to_rgb(first, width=first.width, height=first.height)
         except (av.error.FFmpegError, ValueError) as problem:
-            return Probed(bad_stamped(self._stamp, f"no RGB picture: {_one_line(problem)}"))
+            return Probed(bad_stamped(self._stamp, f"no RGB picture: {one_line(problem)}"))
         num_frames, damage = self._count(num_packets)
         if not num_frames:
             return Probed(bad_stamped(self._stamp, f"no whole frame: {'; '.join(damage)}"))
@@ -212,6 +212,7 @@ def bad_stamped(stamp: Stamp, reason: str) -> FileFacts:
     return FileFacts.bad(reason, size=stamp.size, mtime_ns=stamp.changed)
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """An error's message without line breaks; of FFmpeg's errors without the file name."""
     text = error.strerror if isinstance(error, av.error.FFmpegError) else str(error)
     return " ".join(str(text).split())

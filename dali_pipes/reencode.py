@@ -22,7 +22,7 @@ from av.video.stream import VideoStream
 
 from dali_pipes.facts import FileFacts
 from dali_pipes.host_decode import open_video_stream, output_frames
-from dali_pipes.probe import probe
+from dali_pipes.probe import one_line, probe
 from dali_pipes.render import BT601_TAG, output_size, render
 
 SUFFIX = ".mp4"  # also for MJPEG: unlike AVI it keeps timestamps, and DALI's CPU decoder and PyAV read it
@@ -100,7 +100,7 @@ def reencode(source: Path, target: Path, settings: OutputSettings, *, max_frames
             frames_in, size = _write(source, part, settings, damage, max_frames)
         except (av.error.FFmpegError, ValueError) as error:
             _raise_if_not_the_files_fault(error, target)
-            damage.append(_one_line(error))
+            damage.append(one_line(error))
             return Reencoded(0, 0, 0, f"failed: {'; '.join(damage)}")
         if frames_in == 0:
             return Reencoded(0, 0, 0, f"bad: {'; '.join(damage) or 'the stream is empty'}")
@@ -134,11 +134,6 @@ def _publish(part: Path, target: Path) -> None:
     with part.open("rb") as file:
         os.fsync(file.fileno())
     part.replace(target)
-
-
-def _one_line(error: Exception) -> str:
-    text = error.strerror if isinstance(error, av.error.FFmpegError) else str(error)
-    return " ".join(str(text).split())
 
 
 def _write(
@@ -195,8 +190,8 @@ def _pictures(source: Path, settings: OutputSettings, damage: list[str]) -> Iter
                 damage.append(f"{count} frames, but the header says {stream.frames}")
     except (av.error.FFmpegError, ValueError) as error:
         if isinstance(error, av.error.FFmpegError) and error.errno in _NOT_THE_FILES_FAULT:
-            raise ValueError(f"the source could not be read: {_one_line(error)}") from error
-        damage.append(f"{_one_line(error)} after {count} frames" if count else _one_line(error))
+            raise ValueError(f"the source could not be read: {one_line(error)}") from error
+        damage.append(f"{one_line(error)} after {count} frames" if count else one_line(error))
 
 
 def _whole_frames(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:

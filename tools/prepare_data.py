@@ -23,7 +23,7 @@ from dali_pipes.annotations.video_files import VideoFiles
 from dali_pipes.annotations.write_lists import config_lines, write_lists
 from dali_pipes.engines import Engine, make_engine, shard_of
 from dali_pipes.lists import read_list, videos_under
-from dali_pipes.places import places_of
+from dali_pipes.places import places_of, store_of
 from dali_pipes.progress import ProgressLine, gib
 from dali_pipes.reencode import DEFAULT_QUALITY, OutputSettings
 from dali_pipes.scan import default_store, describe_scan, scan
@@ -90,7 +90,7 @@ def _run_scan(chosen: argparse.Namespace) -> None:
     names = shard_of(list(dict.fromkeys(names)), chosen.shard)
     if not names:
         raise ValueError(f"expected videos under {root}, found none.")
-    store = chosen.scan_cache or (config.scan_cache if config else None) or default_store(root)
+    store = chosen.scan_cache or (store_of(config) if config else default_store(root))
     progress = ProgressLine("files")
     facts = scan(
         names,
