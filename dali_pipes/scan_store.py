@@ -130,7 +130,10 @@ class FactsWriter:
 
     def _open(self) -> tuple[TextIO, BinaryIO]:
         self._folder.mkdir(parents=True, exist_ok=True)
-        name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.getpid()}-{secrets.token_hex(3)}"
+        # To the nanosecond: files are read in the order of their names, and the later of two in a second has to win.
+        seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+        moment = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(seconds))}-{nanoseconds:09d}"
+        name = f"{moment}-{os.getpid()}-{secrets.token_hex(3)}"
         packets = (self._folder / f"{name}.packets").open("xb")
         rows = (self._folder / f"{name}.csv").open("x", newline="", encoding="utf-8", errors="surrogateescape")
         csv.writer(rows).writerow(_COLUMNS)

@@ -185,3 +185,10 @@ def test_a_reader_in_another_process_opens_the_files_itself(tmp_path: Path) -> N
     assert copy._files == {}
     del copy  # closes no file of the first
     assert_index(facts, make_index(0), reader)
+
+
+def test_of_many_scans_within_a_second_the_last_one_wins(tmp_path: Path) -> None:
+    for number in range(30):
+        with FactsWriter(tmp_path) as writer:
+            written = writer.add("a.mp4", FACTS, make_index(number))
+    assert read_facts(tmp_path) == {"a.mp4": written}
