@@ -256,7 +256,7 @@ def test_autocast_and_gradient_scaler() -> None:
 
 
 def _ddp_rank(rank: int, store: str) -> None:
-    faulthandler.dump_traceback_later(200, exit=True)  # both ranks once spun for good; say where, and end
+    faulthandler.dump_traceback_later(200, exit=True)  # rather than wait for good
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
     torch.manual_seed(0)
     model = nn.Conv2d(3, 8, 3)
