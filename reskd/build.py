@@ -22,8 +22,8 @@ from reskd.evaluation.evaluator import Validation
 from reskd.evaluation.metrics import Scores
 from reskd.losses.distillation import DistillationLoss
 from reskd.losses.pixel import check_compatible
-from reskd.models.config import RecognizerConfig
-from reskd.models.frame_recognizer import FrameRecognizer
+from reskd.models.config import RecognizerConfig, difference
+from reskd.models.recognizer import Recognizer
 from reskd.models.registry import build_recognizer
 from reskd.models.teacher import Teacher
 from reskd.models.weights import load_recognizer_state, state_hash
@@ -130,7 +130,7 @@ def build_data(config: ExperimentConfig, *, world: World, splits: tuple[str, ...
 
 def build_networks(
     config: ExperimentConfig, *, num_classes: int, device: torch.device
-) -> tuple[FrameRecognizer, Teacher | None, DistillationLoss]:
+) -> tuple[Recognizer, Teacher | None, DistillationLoss]:
     """Student, teacher and loss. The student's initialisation depends on the seed alone.
 
     Args:
@@ -155,7 +155,7 @@ def build_networks(
 
 def build_evaluated_model(
     config: ExperimentConfig, state: Mapping[str, Any], *, which: ViewName, source: str, device: torch.device
-) -> FrameRecognizer:
+) -> Recognizer:
     """The student of a checkpoint, or the teacher that the config names, with running statistics like any model.
 
     Raises:
@@ -174,13 +174,13 @@ def build_evaluated_model(
 
 def _check_same_student(config: ExperimentConfig, state: Mapping[str, Any], source: str) -> None:
     """Strides and pixel statistics leave no trace in the weights, but change every answer."""
-    mine, trained = config.student.model_dump(mode="json"), state["config"]["student"]
-    for key in ("backbone", "stage_strides", "pixel_mean", "pixel_std"):
-        if mine[key] != trained[key]:
-            raise ValueError(
-                f"{source} was trained with student.{key} = {trained[key]!r}, the config has {mine[key]!r}; "
-                "evaluate it under the config it was trained with (config.yaml in its folder)."
-            )
+    found = difference(config.student, state["config"]["student"])
+    if found:
+        key, mine, trained = found
+        raise ValueError(
+            f"{source} was trained with student.{key} = {trained!r}, the config has {mine!r}; "
+            "evaluate it under the config it was trained with (config.yaml in its folder)."
+        )
 
 
 def teacher_model(config: ExperimentConfig) -> RecognizerConfig:

@@ -117,6 +117,9 @@ def _apply(tree: dict[str, Any], override: str) -> None:
 
 def _explain(fault: Mapping[str, Any]) -> str:
     location = [str(part) for part in fault["loc"] if not str(part).startswith(("tuple", "function"))]
+    location = [
+        part for number, part in enumerate(location) if not _is_tag(location[: number + 1]) or part == location[-1]
+    ]
     key = ".".join(location)
     if fault["type"] == "extra_forbidden":
         known = _known_keys(location[:-1])
@@ -132,13 +135,22 @@ def _explain(fault: Mapping[str, Any]) -> str:
 
 
 def _known_keys(location: Iterable[str]) -> list[str]:
-    """The settings of the group at ``location``, found by walking the models' fields."""
+    """The settings of the group at ``location``."""
+    return sorted({name for model in _models_at(location) for name in model.model_fields})
+
+
+def _is_tag(location: Sequence[str]) -> bool:
+    """Whether the last part is no field but a choice's tag, as in student.tsn.backbone, which no file contains."""
+    return not any(location[-1] in model.model_fields for model in _models_at(location[:-1]))
+
+
+def _models_at(location: Iterable[str]) -> list[type[BaseModel]]:
+    """The models that the group at ``location`` may be, found by walking their fields; tags change nothing."""
     models: list[type[BaseModel]] = [ExperimentConfig]
     for key in location:
         fields = [model.model_fields[key].annotation for model in models if key in model.model_fields]
-        # The tag of a choice (data.sampling.crop.multi_scale) is part of a fault's location, but is no field.
         models = [found for field in fields for found in _models_in(field)] or models
-    return sorted({name for model in models for name in model.model_fields})
+    return models
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

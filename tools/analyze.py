@@ -19,7 +19,7 @@ from reskd.analysis.flops import MacCount, count_recognizer
 from reskd.build import teacher_model, view_shapes
 from reskd.cli import run_tool
 from reskd.config import load_config
-from reskd.models.config import BackboneName, RecognizerConfig
+from reskd.models.config import BackboneName, RecognizerConfig, parse_recognizer
 
 _LEGEND = (
     "GMACs: 1e9 multiply-accumulates per video, the GFLOPs of papers. The last line adds batch norm (2 an\n"
@@ -91,7 +91,7 @@ def _height_width(sizes: list[int]) -> tuple[int, int]:
 
 def _recognizer_config(backbone: str, stage_strides: list[int] | None) -> RecognizerConfig:
     try:
-        return RecognizerConfig.model_validate({"backbone": backbone, "stage_strides": stage_strides})
+        return parse_recognizer({"backbone": backbone, "stage_strides": stage_strides})
     except ValidationError as error:
         raise ValueError("; ".join(fault["msg"].removeprefix("Value error, ") for fault in error.errors())) from None
 

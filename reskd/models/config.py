@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError, field_validator, model_validator
 
 from dali_pipes.config import StrictConfig
 
-BackboneName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v2"]
+ResNetName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
+BackboneName = Literal[ResNetName, "mobilenet_v2"]
 _Stride = Literal[1, 2]
 StageStrides = tuple[_Stride, _Stride, _Stride, _Stride]
 _Rgb = tuple[float, float, float]
 _PositiveRgb = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 
 
-class RecognizerConfig(StrictConfig):
-    """A 2-D backbone over every frame, averaged over frames (TSN, arXiv:1608.00859)."""
+class _AnyRecognizerConfig(StrictConfig):
+    """What all families have."""
 
-    backbone: BackboneName = Field(description="a torchvision network without its pooling and classifier")
     weights: str = Field(
         "none",
         min_length=1,
         description="where to start: none; a torchvision name (IMAGENET1K_V1); or the path of a checkpoint of ours "
         "or of a torchvision state dict",
-    )
-    stage_strides: StageStrides | None = Field(
-        None,
-        description="strides of a ResNet's four stages; [1, 1, 2, 2] is R50-S of the paper; default: [1, 2, 2, 2]",
     )
     dropout: float = Field(0.5, ge=0, lt=1, description="before the linear head, in training")
     head_init_std: float = Field(0.001, gt=0, description="standard deviation of the new head's weights; biases are 0")
@@ -36,8 +33,29 @@ class RecognizerConfig(StrictConfig):
     )
     pixel_std: _PositiveRgb = Field((58.395, 57.12, 57.375), description="divides each colour channel, of 0..255")
 
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """The settings that change what given weights answer, as plain values: strides leave no trace in weights."""
+        return self.model_dump(mode="json", exclude={"weights", "dropout", "head_init_std"})
+
+
+class TsnConfig(_AnyRecognizerConfig):
+    """A 2-D backbone over every frame, averaged over frames (TSN, arXiv:1608.00859)."""
+
+    family: Literal["tsn"] = Field("tsn", description="every frame by itself, averaged")
+    backbone: BackboneName = Field(description="a torchvision network without its pooling and classifier")
+    stage_strides: StageStrides | None = Field(
+        None,
+        description="strides of a ResNet's four stages; [1, 1, 2, 2] is R50-S of the paper; default: torchvision's",
+    )
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """As above; a ResNet's usual strides are the same said or unsaid."""
+        return super().architecture | {"stage_strides": list(self.stage_strides or (1, 2, 2, 2))}
+
     @model_validator(mode="after")
-    def _strides_fit(self) -> RecognizerConfig:
+    def _strides_fit(self) -> TsnConfig:
         if self.stage_strides is None:
             return self
         if self.backbone == "mobilenet_v2":
@@ -49,6 +67,81 @@ class RecognizerConfig(StrictConfig):
                 "stride a later stage, or use a deeper ResNet"
             )
         return self
+
+
+class TsmConfig(_AnyRecognizerConfig):
+    """A 2-D ResNet whose blocks see some channels of the frames before and after (TSM, arXiv:1811.08383)."""
+
+    family: Literal["tsm"] = Field(description="channels shifted in time")
+    backbone: ResNetName = Field(description="a torchvision network without its pooling and classifier")
+    shift_divisor: int = Field(8, ge=2, description="1/8 of the channels come from the next frame, 1/8 from the last")
+
+
+class SlowOnlyConfig(_AnyRecognizerConfig):
+    """A ResNet inflated in its last two stages, without stride in time (the slow path of arXiv:1812.03982)."""
+
+    family: Literal["slow_only"] = Field(description="a ResNet with convolutions over time in its last two stages")
+    backbone: Literal["resnet50", "resnet101", "resnet152"] = Field(description="the torchvision network inflated")
+
+
+class SwinConfig(_AnyRecognizerConfig):
+    """Video Swin (arXiv:2106.13230), torchvision's."""
+
+    family: Literal["swin"] = Field(description="attention in shifted windows of space and time")
+    backbone: Literal["swin3d_t", "swin3d_s", "swin3d_b"] = Field(description="torchvision's network")
+    window: Literal["published", "masked"] = Field(
+        "published",
+        description="windows on maps smaller than they are: shrunk to the map, with a corner of the position table, as "
+        "the published code does; or kept, with what lies outside of the map masked",
+    )
+    activation_checkpointing: bool = Field(
+        False, description="compute activations again in the backward pass in place of keeping them"
+    )
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        return {key: value for key, value in super().architecture.items() if key != "activation_checkpointing"}
+
+
+def _family(settings: Any) -> str:
+    """The choice's tag; a config that names no family is a TSN."""
+    found = settings.get("family", "tsn") if isinstance(settings, Mapping) else getattr(settings, "family", "tsn")
+    return str(found)
+
+
+RecognizerConfig = Annotated[
+    Annotated[TsnConfig, Tag("tsn")]
+    | Annotated[TsmConfig, Tag("tsm")]
+    | Annotated[SlowOnlyConfig, Tag("slow_only")]
+    | Annotated[SwinConfig, Tag("swin")],
+    Discriminator(
+        _family,
+        custom_error_type="unknown_family",
+        custom_error_message="family: expected one of tsn, tsm, slow_only and swin",
+    ),
+]
+
+
+def parse_recognizer(settings: Mapping[str, Any]) -> RecognizerConfig:
+    """A recogniser's config from plain values; raises pydantic.ValidationError."""
+    config: RecognizerConfig = TypeAdapter(RecognizerConfig).validate_python(settings)
+    return config
+
+
+def difference(mine: RecognizerConfig, trained: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
+    """(setting, mine, theirs) where weights trained with the settings ``trained`` would answer otherwise under mine.
+
+    Raises:
+        ValueError: ``trained`` are no settings of a recogniser.
+    """
+    try:
+        theirs = parse_recognizer(trained).architecture
+    except ValidationError as error:
+        raise ValueError(f"expected a recogniser's settings, found {' '.join(str(error).split())}") from None
+    for key, value in mine.architecture.items():
+        if theirs.get(key) != value:
+            return key, value, theirs.get(key)
+    return None
 
 
 class TeacherConfig(StrictConfig):

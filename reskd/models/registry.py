@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from reskd.models.config import RecognizerConfig
+from reskd.models.config import RecognizerConfig, TsnConfig
 from reskd.models.frame_recognizer import FrameRecognizer
+from reskd.models.recognizer import Recognizer
 from reskd.models.weights import load_weights
 
 
-def build_recognizer(config: RecognizerConfig, num_classes: int) -> FrameRecognizer:
+def build_recognizer(config: RecognizerConfig, num_classes: int) -> Recognizer:
     """A recogniser in channels-last memory format, in training mode, holding ``config.weights``.
 
     Under ``torch.device("meta")`` nothing is read or downloaded: a meta tensor holds no weights.
@@ -15,7 +16,13 @@ def build_recognizer(config: RecognizerConfig, num_classes: int) -> FrameRecogni
     Raises:
         OSError, ValueError: the weights cannot be found, read or downloaded; they are of another architecture.
     """
-    model = FrameRecognizer(config, num_classes)
+    model = _build(config, num_classes)
     if not model.head.weight.is_meta:
         load_weights(model, config.weights)
     return model
+
+
+def _build(config: RecognizerConfig, num_classes: int) -> Recognizer:
+    if isinstance(config, TsnConfig):
+        return FrameRecognizer(config, num_classes)
+    raise NotImplementedError(config.family)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from reskd.models.config import TeacherConfig
-from reskd.models.frame_recognizer import FrameRecognizer
+from reskd.models.recognizer import Recognizer
 from reskd.outputs import RecognizerOutput
 
 
@@ -28,7 +28,7 @@ class Teacher(nn.Module):
         config: how batch norm normalises.
     """
 
-    def __init__(self, recognizer: FrameRecognizer, config: TeacherConfig) -> None:
+    def __init__(self, recognizer: Recognizer, config: TeacherConfig) -> None:
         super().__init__()
         self.model = recognizer.requires_grad_(False).eval()
         self.config = config
@@ -50,7 +50,7 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, frames_NTHWC: Tensor) -> RecognizerOutput:
-        """As FrameRecognizer, outside the graph."""
+        """As Recognizer, outside the graph."""
         return self.model(frames_NTHWC)
 
 

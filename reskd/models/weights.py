@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torchvision.models import get_model_weights
 
 from reskd.models.backbones import CLASSIFIER_PREFIXES
-from reskd.models.frame_recognizer import FrameRecognizer
+from reskd.models.config import difference
+from reskd.models.recognizer import Recognizer
 
 State = Mapping[str, Tensor]
 
@@ -26,7 +27,7 @@ _RESNETS: dict[tuple[tuple[int, ...], bool], str] = {
 }
 
 
-def load_weights(model: FrameRecognizer, weights: str) -> None:
+def load_weights(model: Recognizer, weights: str) -> None:
     """Fill ``model`` in place.
 
     Args:
@@ -52,7 +53,7 @@ def load_weights(model: FrameRecognizer, weights: str) -> None:
         )
 
 
-def load_recognizer_state(model: FrameRecognizer, state: State, *, source: str) -> None:
+def load_recognizer_state(model: Recognizer, state: State, *, source: str) -> None:
     """Fill the whole of ``model``, backbone and head, with the "student" of a checkpoint.
 
     Args:
@@ -88,7 +89,7 @@ def _download(backbone: str, name: str) -> State:
         ) from error
 
 
-def _load_file(model: FrameRecognizer, path: Path) -> None:
+def _load_file(model: Recognizer, path: Path) -> None:
     content = _read(path)
     if isinstance(content.get("student"), Mapping):
         _check_same_settings(model, content, path)
@@ -118,22 +119,17 @@ def _read(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _check_same_settings(model: FrameRecognizer, checkpoint: Mapping[str, Any], path: Path) -> None:
+def _check_same_settings(model: Recognizer, checkpoint: Mapping[str, Any], path: Path) -> None:
     """Strides and pixel statistics leave no trace in the weights, and change every answer."""
     config = checkpoint.get("config")
     theirs = config.get("student") if isinstance(config, Mapping) else None
-    if not isinstance(theirs, Mapping):
-        return
-    for key in ("stage_strides", "pixel_mean", "pixel_std"):
-        mine = getattr(model.config, key)
-        found = theirs.get(key, mine)
-        if key == "stage_strides":
-            mine, found = mine or (1, 2, 2, 2), found or (1, 2, 2, 2)
-        if list(found) != list(mine):
-            raise ValueError(
-                f"{path}: expected weights trained with {key} {list(mine)}, found {list(found)}; "
-                f"set {key} as the checkpoint has it, or give another file."
-            )
+    found_difference = difference(model.config, theirs) if isinstance(theirs, Mapping) else None
+    if found_difference:
+        key, mine, found = found_difference
+        raise ValueError(
+            f"{path}: expected weights trained with {key} {mine}, found {found}; "
+            f"set {key} as the checkpoint has it, or give another file."
+        )
 
 
 def _without_classifier(state: State) -> State:

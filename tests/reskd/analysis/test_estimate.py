@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from reskd.analysis.estimate import checkpoint_bytes, estimate_memory, measure_seconds_per_clip, saved_bytes
-from reskd.models.config import RecognizerConfig
+from reskd.models.config import TsnConfig
 from reskd.models.registry import build_recognizer
 from reskd.outputs import RecognizerOutput
 from reskd.training.precision import Precision
@@ -30,7 +30,7 @@ def test_what_autograd_keeps_is_counted_once_and_without_parameters() -> None:
 
 def test_the_count_matches_what_a_real_pass_keeps() -> None:
     torch.manual_seed(0)
-    model = build_recognizer(RecognizerConfig(backbone="resnet18"), 10)
+    model = build_recognizer(TsnConfig(backbone="resnet18"), 10)
     own = {tensor.data_ptr() for tensor in (*model.parameters(), *model.buffers())}
     kept: dict[int, Tensor] = {}
 
@@ -47,7 +47,7 @@ def test_the_count_matches_what_a_real_pass_keeps() -> None:
 
 def test_memory_grows_with_clips_and_shrinks_in_half_precision() -> None:
     with torch.device("meta"):
-        student = build_recognizer(RecognizerConfig(backbone="resnet18"), 10)
+        student = build_recognizer(TsnConfig(backbone="resnet18"), 10)
     shapes = {"student": (2, 64, 64)}
     full, half = (estimate_memory(student, None, shapes, precision) for precision in ("fp32", "fp16"))
     assert full.total_bytes(3) - full.total_bytes(2) == full.bytes_per_clip

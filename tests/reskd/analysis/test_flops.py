@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from reskd.analysis.flops import count_macs, count_recognizer
-from reskd.models.config import BackboneName, RecognizerConfig
+from reskd.models.config import BackboneName, TsnConfig
 from reskd.models.frame_recognizer import FrameRecognizer
 from reskd.models.registry import build_recognizer
 
@@ -27,7 +27,7 @@ PAPER_RESNET50 = [
 @cache
 def _resnet50() -> FrameRecognizer:
     with torch.device("meta"):
-        return build_recognizer(RecognizerConfig(backbone="resnet50"), 200)
+        return build_recognizer(TsnConfig(backbone="resnet50"), 200)
 
 
 class _OneConvolution(nn.Module):
@@ -68,14 +68,14 @@ def test_resnet50_is_the_papers(num_frames: int, side: int, paper: float) -> Non
 
 @pytest.mark.parametrize(("backbone", "gmacs"), [("resnet18", 1.814), ("mobilenet_v2", 0.301)])
 def test_one_image_is_what_torchvision_documents(backbone: BackboneName, gmacs: float) -> None:
-    count = count_recognizer(RecognizerConfig(backbone=backbone), (1, 224, 224), num_classes=1000)
+    count = count_recognizer(TsnConfig(backbone=backbone), (1, 224, 224), num_classes=1000)
     assert count.total / 1e9 == pytest.approx(gmacs, abs=0.0006)
 
 
 def test_parts_sum_to_the_total_and_strides_cost() -> None:
     plain = count_macs(_resnet50(), (8, 112, 112))
     strided = count_recognizer(
-        RecognizerConfig(backbone="resnet50", stage_strides=(1, 1, 2, 2)), (8, 112, 112), num_classes=200
+        TsnConfig(backbone="resnet50", stage_strides=(1, 1, 2, 2)), (8, 112, 112), num_classes=200
     )
     assert sum(plain.parts.values()) == plain.total
     assert list(plain.parts) == [f"backbone.{name}" for name in ("conv1", "layer1", "layer2", "layer3", "layer4")] + [
@@ -86,7 +86,7 @@ def test_parts_sum_to_the_total_and_strides_cost() -> None:
 
 
 def test_a_real_model_is_counted_without_being_moved() -> None:
-    model = build_recognizer(RecognizerConfig(backbone="resnet18"), 5)
+    model = build_recognizer(TsnConfig(backbone="resnet18"), 5)
     total = count_macs(model, (2, 64, 48)).total
     assert model.head.weight.device == torch.device("cpu")
     assert total == count_recognizer(model.config, (2, 64, 48), num_classes=5).total

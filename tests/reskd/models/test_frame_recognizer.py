@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from reskd.losses.distillation import DistillationLoss, LossConfig, PixelLossConfig
-from reskd.models.config import RecognizerConfig
+from reskd.models.config import TsnConfig, parse_recognizer
 from reskd.models.frame_recognizer import FrameRecognizer
 from reskd.models.registry import build_recognizer
 
@@ -25,7 +25,7 @@ SMALL = ["resnet18", "mobilenet_v2"]
 def _shared_model(backbone: str) -> FrameRecognizer:
     """Built once, in eval mode; a test that trains or fills a model builds its own."""
     torch.manual_seed(0)
-    return build_recognizer(RecognizerConfig(backbone=backbone, head_init_std=0.1), 5).eval()
+    return build_recognizer(TsnConfig(backbone=backbone, head_init_std=0.1), 5).eval()
 
 
 def _frames(num_clips: int, num_frames: int, height: int, width: int) -> Tensor:
@@ -81,7 +81,7 @@ def test_answers_equal_torchvisions_own_network_averaged_over_frames(backbone: s
 )
 def test_every_backbone_builds_on_the_meta_device_without_reading_weights(backbone: str, feature_dim: int) -> None:
     with torch.device("meta"):
-        model = build_recognizer(RecognizerConfig(backbone=backbone, weights="IMAGENET1K_V1"), 7)
+        model = build_recognizer(TsnConfig(backbone=backbone, weights="IMAGENET1K_V1"), 7)
         output = model(torch.empty(2, 3, 96, 64, 3, dtype=torch.uint8))
     assert model.feature_dim == feature_dim
     assert output.logits_NK.shape == (2, 7)
@@ -100,7 +100,7 @@ def test_any_size_from_32_pixels(backbone: str, height: int, width: int, grid: t
 
 @pytest.mark.parametrize("backbone", SMALL)
 def test_frames_to_features_stay_channels_last_without_a_copy(backbone: str) -> None:
-    model = build_recognizer(RecognizerConfig(backbone=backbone), 5)
+    model = build_recognizer(TsnConfig(backbone=backbone), 5)
     inputs: dict[str, Tensor] = {}
     convolutions = {name: module for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
     for name, module in convolutions.items():
@@ -146,14 +146,14 @@ def test_clips_do_not_mix_and_frame_order_does_not_matter() -> None:
 
 def test_head_starts_small_without_bias_and_the_statistics_are_not_saved() -> None:
     torch.manual_seed(0)
-    model = build_recognizer(RecognizerConfig(backbone="resnet18"), 50)
+    model = build_recognizer(TsnConfig(backbone="resnet18"), 50)
     assert model.head.weight.std().item() == pytest.approx(0.001, rel=0.05)
     assert not model.head.bias.any()
     assert not any("pixel" in name for name in model.state_dict())
 
 
 def test_dropout_acts_in_training_only() -> None:
-    model = build_recognizer(RecognizerConfig(backbone="resnet18", head_init_std=1.0), 5).eval()
+    model = build_recognizer(TsnConfig(backbone="resnet18", head_init_std=1.0), 5).eval()
     frames_NTHWC = _frames(2, 2, 32, 32)
     assert torch.equal(model(frames_NTHWC).logits_NK, model(frames_NTHWC).logits_NK)
     model.dropout.train()
@@ -163,8 +163,8 @@ def test_dropout_acts_in_training_only() -> None:
 @pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
 def test_stage_strides_enlarge_the_feature_map_and_change_no_parameter(backbone: str) -> None:
     with torch.device("meta"):
-        plain = build_recognizer(RecognizerConfig(backbone=backbone), 5)
-        strided = build_recognizer(RecognizerConfig(backbone=backbone, stage_strides=(1, 1, 2, 2)), 5)
+        plain = build_recognizer(TsnConfig(backbone=backbone), 5)
+        strided = build_recognizer(TsnConfig(backbone=backbone, stage_strides=(1, 1, 2, 2)), 5)
         frames_NTHWC = torch.empty(1, 2, 112, 112, 3, dtype=torch.uint8)
         assert plain(frames_NTHWC).features_NTDHW.shape[-2:] == (4, 4)
         assert strided(frames_NTHWC).features_NTDHW.shape[-2:] == (7, 7)
@@ -175,7 +175,7 @@ def test_stage_strides_enlarge_the_feature_map_and_change_no_parameter(backbone:
 @torch.no_grad()
 def test_torchvisions_own_strides_written_out_change_nothing() -> None:
     torch.manual_seed(0)
-    model = build_recognizer(RecognizerConfig(backbone="resnet18", stage_strides=(1, 2, 2, 2), head_init_std=0.1), 5)
+    model = build_recognizer(TsnConfig(backbone="resnet18", stage_strides=(1, 2, 2, 2), head_init_std=0.1), 5)
     frames_NTHWC = _frames(1, 2, 64, 64)
     assert torch.equal(model.eval()(frames_NTHWC).logits_NK, _shared_model("resnet18")(frames_NTHWC).logits_NK)
 
@@ -184,7 +184,7 @@ def test_torchvisions_own_strides_written_out_change_nothing() -> None:
 def test_channels_last_learns_what_the_contiguous_format_learns(backbone: str) -> None:
     """Total loss and every parameter's gradient, with both terms, in fp64 so that only a fault can differ."""
     torch.manual_seed(0)
-    model = build_recognizer(RecognizerConfig(backbone=backbone, dropout=0, head_init_std=0.1), 5).double()
+    model = build_recognizer(TsnConfig(backbone=backbone, dropout=0, head_init_std=0.1), 5).double()
     frames_NTHWC, labels_N = _frames(2, 2, 64, 64).double(), torch.tensor([3, 1])
     with torch.no_grad():
         taught = _shared_model(backbone)(_frames(2, 2, 96, 96))
@@ -201,7 +201,7 @@ def test_channels_last_learns_what_the_contiguous_format_learns(backbone: str) -
 
 
 def test_bf16_autocast_trains_every_parameter() -> None:
-    model = build_recognizer(RecognizerConfig(backbone="resnet18"), 5)
+    model = build_recognizer(TsnConfig(backbone="resnet18"), 5)
     with torch.autocast("cpu", torch.bfloat16):
         output = model(_frames(2, 2, 64, 64))
         terms = DistillationLoss(LossConfig())(output, torch.tensor([0, 1]), None)
@@ -226,7 +226,7 @@ def test_wrong_frames_are_named(shape: tuple[int, ...], message: str) -> None:
 
 def test_no_classes_are_refused() -> None:
     with pytest.raises(ValueError, match="num_classes: expected 1 or more, found 0"):
-        build_recognizer(RecognizerConfig(backbone="resnet18"), 0)
+        build_recognizer(TsnConfig(backbone="resnet18"), 0)
 
 
 @pytest.mark.parametrize(
@@ -244,4 +244,4 @@ def test_no_classes_are_refused() -> None:
 )
 def test_wrong_settings_are_named(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        RecognizerConfig.model_validate(settings)
+        parse_recognizer(settings)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from reskd.losses.pixel import pixel_loss
-from reskd.models.config import RecognizerConfig, TeacherConfig
+from reskd.models.config import TeacherConfig, TsnConfig
 from reskd.models.registry import build_recognizer
 from reskd.models.teacher import Teacher
 
@@ -21,7 +21,7 @@ MODES: list[BatchNorm] = ["batch_stats", "running_stats"]
 
 def _teacher(batch_norm: BatchNorm, backbone: Literal["resnet18", "mobilenet_v2"] = "resnet18") -> Teacher:
     torch.manual_seed(0)
-    model = build_recognizer(RecognizerConfig(backbone=backbone, head_init_std=0.1), 5)
+    model = build_recognizer(TsnConfig(backbone=backbone, head_init_std=0.1), 5)
     return Teacher(model, TeacherConfig(batch_norm=batch_norm))
 
 
@@ -52,7 +52,7 @@ def test_no_parameter_and_no_buffer_moves(batch_norm: BatchNorm, backbone: Liter
 
 
 def test_the_inf_batch_would_move_an_ordinary_recogniser() -> None:
-    model = build_recognizer(RecognizerConfig(backbone="resnet18"), 5).train()
+    model = build_recognizer(TsnConfig(backbone="resnet18"), 5).train()
     before = _bytes(model)
     model(_frames() + float("inf"))
     assert _bytes(model) != before
@@ -73,14 +73,14 @@ def test_train_and_eval_change_no_answer_and_wake_no_dropout(batch_norm: BatchNo
 def test_batch_stats_answers_as_training_mode_does() -> None:
     teacher, frames_NTHWC = _teacher("batch_stats"), _frames()
     torch.manual_seed(0)
-    model = build_recognizer(RecognizerConfig(backbone="resnet18", head_init_std=0.1, dropout=0), 5).train()
+    model = build_recognizer(TsnConfig(backbone="resnet18", head_init_std=0.1, dropout=0), 5).train()
     torch.testing.assert_close(teacher(frames_NTHWC).logits_NK, model(frames_NTHWC).logits_NK)
 
 
 def test_running_stats_answers_as_eval_mode_does() -> None:
     teacher, frames_NTHWC = _teacher("running_stats"), _frames()
     torch.manual_seed(0)
-    model = build_recognizer(RecognizerConfig(backbone="resnet18", head_init_std=0.1), 5).eval()
+    model = build_recognizer(TsnConfig(backbone="resnet18", head_init_std=0.1), 5).eval()
     torch.testing.assert_close(teacher(frames_NTHWC).logits_NK, model(frames_NTHWC).logits_NK)
 
 
