@@ -40,14 +40,14 @@ class FaultLog:
         self.num_substituted = 0
         self.num_fallen_back = 0  # clips whose packets were not enough, so that the whole file was decoded
         self.files: Counter[str] = Counter()
-        self._reasons: dict[str, str] = {}
+        self.reasons: dict[str, str] = {}  # of each file the last
 
     def add(self, file: str, reason: str, *, position: int, attempt: int) -> None:
         """Note that ``file`` could not be shown at a position."""
         if file not in self.files:
             self._on_message(f"{file} cannot be used: {reason}")
         self.files[file] += 1
-        self._reasons[file] = reason
+        self.reasons[file] = reason
         if self._quarantine is not None:
             self._append(self._quarantine, (file, reason, position, attempt))
 
@@ -60,7 +60,7 @@ class FaultLog:
         if self.num_substituted <= self._max_bad_fraction * max(self.num_clips, _FEWEST_CLIPS):
             return
         named = [
-            f"{file} ({count} times): {self._reasons[file]}" for file, count in self.files.most_common(_MOST_NAMED)
+            f"{file} ({count} times): {self.reasons[file]}" for file, count in self.files.most_common(_MOST_NAMED)
         ]
         rest = f"\n... and {len(self.files) - len(named)} more files" if len(self.files) > len(named) else ""
         raise TooManyBadClipsError(
