@@ -59,9 +59,7 @@ class FaultLog:
         """
         if self.num_substituted <= self._max_bad_fraction * max(self.num_clips, _FEWEST_CLIPS):
             return
-        named = [
-            f"{file} ({count} times): {self.reasons[file]}" for file, count in self.files.most_common(_MOST_NAMED)
-        ]
+        named = [f"{file} ({count} times): {self.reasons[file]}" for file, count in self.files.most_common(_MOST_NAMED)]
         rest = f"\n... and {len(self.files) - len(named)} more files" if len(self.files) > len(named) else ""
         raise TooManyBadClipsError(
             f"{self.num_substituted} of {self.num_clips} clips had to be replaced, more than "

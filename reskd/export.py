@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import io
 import json
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
@@ -35,6 +36,7 @@ FILE_NAMES: Mapping[Format, str] = {
     "safetensors": "student.safetensors",
 }
 CONFIG_NAME = "config.json"
+METADATA_KEY = "reskd"  # under which the .onnx and the .pt2 carry what config.json says
 MAX_DIFFERENCE = 1e-4  # of logits, between a file and the student
 CHECKED_BATCH_SIZES = (1, 7)
 _MOST_CLIPS = 65536  # torch 2.6 asks for an end of the range
@@ -106,7 +108,7 @@ def export_student(
         try:
             if program is None and name != "safetensors":
                 program = _trace(model, shape, name)
-            _write(name, model, program, unchecked)
+            _write(name, model, program, unchecked, about)
             difference = _largest_difference(ShippedStudent(model), _open(name, unchecked, about), clips)
             unchecked.replace(path)
         except ValueError as reason:
@@ -152,27 +154,31 @@ def _trace(model: Recognizer, shape: tuple[int, int, int], name: Format) -> Expo
         return torch.export.export(ShippedStudent(model).eval(), (frames_NTHWC,), dynamic_shapes=free, strict=False)
 
 
-def _write(name: Format, model: Recognizer, program: ExportedProgram | None, path: Path) -> None:
+def _write(
+    name: Format, model: Recognizer, program: ExportedProgram | None, path: Path, about: Mapping[str, Any]
+) -> None:
     if name == "safetensors":
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
-        save_file({key: value.contiguous() for key, value in model.state_dict().items()}, path)
+        # Its save_file makes a file that nobody else may read.
+        path.write_bytes(save({key: value.contiguous() for key, value in model.state_dict().items()}))
         return
     assert program is not None
     with _one_sentence(name, model):
         if name == "torch_export":
-            torch.export.save(program, path)
+            torch.export.save(program, path, extra_files={METADATA_KEY: json.dumps(dict(about))})
         else:
-            torch.onnx.export(
-                program,
-                (),
-                path,
-                input_names=["frames"],
-                output_names=["logits"],
-                dynamo=True,
-                external_data=False,
-                verbose=False,
-            )
+            _write_onnx(program, path, about)
+
+
+def _write_onnx(program: ExportedProgram, path: Path, about: Mapping[str, Any]) -> None:
+    import onnx
+
+    names: dict[str, Any] = {"input_names": ["frames"], "output_names": ["logits"]}
+    torch.onnx.export(program, (), path, **names, dynamo=True, external_data=False, verbose=False)
+    graph = onnx.load(path)
+    onnx.helper.set_model_props(graph, {METADATA_KEY: json.dumps(dict(about))})
+    onnx.save(graph, path)
 
 
 def _open(name: Format, path: Path, about: Mapping[str, Any]) -> Answer:
@@ -234,7 +240,8 @@ def _largest_difference(student: nn.Module, answer: Answer, clips: Mapping[str, 
 
 @contextlib.contextmanager
 def _one_sentence(name: Format, model: Recognizer) -> Iterator[None]:
-    """Exporters print as they go, and fail in pages."""
+    """Exporters print and log as they go, and fail in pages."""
+    logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
@@ -249,6 +256,8 @@ def _one_sentence(name: Format, model: Recognizer) -> Iterator[None]:
             f"({model.config.backbone}): {type(error).__name__}: {cause}; choose other formats with --format, or the "
             "versions in docs/deploy.md."
         ) from error
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -85,13 +85,14 @@ def answer_videos(
     given = GivenVideos.of(paths)
     yield from (NoAnswer(file, reason) for file, reason in given.missing)
     yield from (NoAnswer(file, reason, skipped=True) for file, reason in given.skipped)
+    on_progress("files", 0, len(given.files))
     with TemporaryDirectory(prefix="reskd_predict_") as store:
         facts = scan(
             given.files,
             root=Path.cwd(),
             store=Path(store),
             decode=look == "decode",
-            on_progress=lambda done, total, _: on_progress("files looked into", done, total),
+            on_progress=lambda done, total, _: on_progress("files", done, total),
         )
         good = []
         for file in given.files:
@@ -160,6 +161,7 @@ class _Reader:
         num_views, number = self._grid.num_views, 0
         logits: list[Tensor | None] = []
         frames_THWC = torch.empty(0)
+        on_progress("videos", 0, len(self._files))
         try:
             for logits_K, view_THWC in self._views():
                 if len(logits) == num_views // 2:
@@ -168,9 +170,11 @@ class _Reader:
                 if len(logits) == num_views:
                     yield self._answer(self._files[number], logits, frames_THWC)
                     number, logits = number + 1, []
-                    on_progress("videos answered", number, len(self._files))
+                    on_progress("videos", number, len(self._files))
         except _ReadingError as error:
-            yield from (NoAnswer(file, self._loader.faults.reasons.get(file, str(error))) for file in self._files[number:])
+            yield from (
+                NoAnswer(file, self._loader.faults.reasons.get(file, str(error))) for file in self._files[number:]
+            )
         finally:
             self._loader.close()
 

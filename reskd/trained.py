@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from dali_pipes.views import student_frames
+from dali_pipes.config import DataConfig
+from dali_pipes.views import first_view_size, student_frames
 from reskd.build import build_evaluated_model, scores_of, view_shapes
 from reskd.config import ExperimentConfig, parse_config
 from reskd.evaluation.metrics import Scores
@@ -89,6 +90,7 @@ def describe_student(student: TrainedStudent) -> dict[str, Any]:
     """All that a program without this package needs to show the student a video, as plain values (docs/deploy.md)."""
     data = student.config.data
     num_frames, height, width = student.shape
+    first_height, first_width = first_view_size(data)
     sizes = [data.views.teacher.size] if data.views.teacher and data.views.student.source == "teacher_view" else []
     sizes.append(data.views.student.size)
     if data.views.student.upsample_to_teacher:
@@ -101,12 +103,22 @@ def describe_student(student: TrainedStudent) -> dict[str, Any]:
         "scores": student.scores,
         "input": {"name": "frames", "dtype": "uint8", "shape": ["N", num_frames, height, width, 3], "colour": "RGB"},
         "output": {"name": "logits", "dtype": "float32", "shape": ["N", len(student.class_names)]},
-        "frames": {
-            **data.sampling.frames.model_dump(mode="json", exclude={"train"}),
-            "num_frames": data.sampling.num_frames,
-            "chosen": student_frames(data.views.student.num_frames, data.sampling.num_frames),
+        "frames": _describe_frames(data),
+        "crop": {
+            "kind": "center",
+            "ratio": data.sampling.test_crop_ratio,
+            "aspects": [first_height / first_width, first_width / first_height],
         },
-        "crop": {"kind": "center", "ratio": data.sampling.test_crop_ratio},
         "resize": {"sizes": [list(size) for size in sizes], "antialias": data.views.student.antialias},
         "test": data.sampling.model_dump(mode="json", include={"test_clips", "test_crops", "average_views"}),
     }
+
+
+def _describe_frames(data: DataConfig) -> dict[str, Any]:
+    """Which frames one view shows: of a video of n, k * n // of for each k in ``at``, unless ``kind`` is dense."""
+    total = data.sampling.num_frames
+    chosen = student_frames(data.views.student.num_frames, total)
+    settings = data.sampling.frames.model_dump(mode="json", exclude={"train"})
+    if data.sampling.frames.kind == "dense":
+        return settings | {"num_frames": total, "chosen": chosen}
+    return settings | {"at": [2 * place + 1 for place in chosen], "of": 2 * total}
