@@ -28,8 +28,8 @@ class _AnyRecognizerConfig(StrictConfig):
     )
     weights_head: Literal["auto", "keep", "new"] = Field(
         "auto",
-        description="the linear layer: keep the weights' own, trained on the same classes; or new, and then the weights "
-        "are only a start; auto keeps that of a video checkpoint and not that of torchvision's weights",
+        description="the linear layer: keep the weights' own, trained on the same classes; or new, and the weights "
+        "are only a start; auto keeps that of a video checkpoint, and not that of torchvision's weights",
     )
     dropout: float = Field(0.5, ge=0, lt=1, description="before the linear head, in training")
     head_init_std: float = Field(0.001, gt=0, description="standard deviation of the new head's weights; biases are 0")

@@ -77,7 +77,8 @@ def read_weight_file(path: Path) -> WeightFile:
     config = content.get("config")
     settings = config.get("student") if isinstance(config, Mapping) else None
     names = content.get("class_names")
-    tensors = next((content[key] for key in ("student", "state_dict") if isinstance(content.get(key), Mapping)), content)
+    places = (content.get("student"), content.get("state_dict"), content)
+    tensors = next(place for place in places if isinstance(place, Mapping) and (place or place is content))
     if not tensors or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in tensors.items()):
         raise ValueError(
             f"{path}: expected a checkpoint of ours (with a student in it), one of mmaction2 (with a state_dict) or a "

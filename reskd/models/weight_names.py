@@ -127,4 +127,3 @@ def _translate(name: str, layout: Layout) -> str:
     for pattern, replacement in _TORCHVISION if layout == "torchvision" else _MMACTION:
         name = re.sub(pattern, replacement, name)
     return name
-

@@ -16,13 +16,17 @@ _RESNETS: dict[tuple[tuple[int, ...], bool], str] = {
     ((3, 8, 36, 3), True): "resnet152",
 }
 # (blocks of the four stages, channels of the first) -> the letter in torchvision's name.
-_SWINS = {((2, 2, 6, 2), 96): "t", ((2, 2, 18, 2), 96): "s", ((2, 2, 18, 2), 128): "b"}
+_SWINS: dict[tuple[tuple[int, ...], int], str] = {
+    ((2, 2, 6, 2), 96): "t",
+    ((2, 2, 18, 2), 96): "s",
+    ((2, 2, 18, 2), 128): "b",
+}
 
 Kind = Literal["2-D", "2-D and shifted in time", "3-D"]
 
 
 class Network(NamedTuple):
-    """A network's torchvision name, what its convolutions go over, and how many classes its head knows, if it has one."""
+    """A network's torchvision name, what its convolutions go over, and how many classes its head knows."""
 
     backbone: str
     kind: Kind
@@ -55,12 +59,16 @@ def recognise(tensors: Mapping[str, Tensor], *, is_shifted: bool = False) -> Net
     return Network(f"swin{'3d' * is_3d}_{letter}", "3-D" if is_3d else "2-D", num_classes) if letter else None
 
 
-def describe(tensors: Mapping[str, Tensor], *, is_shifted: bool = False) -> str:
-    """As words: 'resnet18 with 10 classes'."""
+def describe(tensors: Mapping[str, Tensor], *, is_shifted: bool = False, first: str | None = None) -> str:
+    """As words: 'resnet18 with 10 classes'.
+
+    Args:
+        first: the name in the file of the first tensor, where it is another than here.
+    """
     network = recognise(tensors, is_shifted=is_shifted)
     if network:
         return str(network)
-    first = next(iter(tensors), "none")
+    first = first or next(iter(tensors), "none")
     return f"{len(tensors)} tensors of a network that is not known here (the first is {first})"
 
 

@@ -1,37 +1,25 @@
-"""Where a recogniser's weights come from, and the strict filling of a recogniser with them.
+"""Where a recogniser's weights come from: a name of torchvision's, or a file of ours or of others.
 
-A file's names become ours (weight_names.py), then every tensor of the model must find one of its shape, and every tensor
-of the file must find its place or be on a list of ignored ones with the reason. The report says what became of each.
+weight_files.py reads, weight_names.py translates, weight_filling.py fills and says what became of every tensor.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torchvision.models import WeightsEnum, get_model_weights
 
-from reskd.models.config import difference
 from reskd.models.recognizer import Recognizer
-from reskd.models.temporal_shift import ShiftedConv2d
 from reskd.models.weight_files import State, WeightFile, read_weight_file
-from reskd.models.weight_inflation import inflate_swin
-from reskd.models.weight_names import Renamed, rename
-from reskd.models.weight_networks import describe, recognise
-from reskd.models.weight_report import TensorFate, WeightReport
+from reskd.models.weight_filling import fill, fit
+from reskd.models.weight_networks import describe
+from reskd.models.weight_report import WeightReport
 
 log = logging.getLogger(__name__)
-
-# The model makes these itself; files of other versions lack them.
-_MADE_BY_THE_MODEL = {
-    "num_batches_tracked": "the file is from before torch counted batches",
-    "relative_position_index": "a constant",
-}
 
 
 def load_weights(model: Recognizer, weights: str) -> WeightReport | None:
@@ -59,7 +47,7 @@ def load_weights(model: Recognizer, weights: str) -> WeightReport | None:
             f"weights: expected 'none', one of torchvision's names for {model.config.backbone} ({', '.join(entries)}), "
             f"or the path of a file, found {weights!r}, which is no such name and no such file; check the spelling."
         )
-    report = _load(model, file)
+    report = fit(model, file)
     log.info("%s", report)
     return report
 
@@ -73,7 +61,7 @@ def load_recognizer_state(model: Recognizer, state: State, *, source: str) -> No
     Raises:
         ValueError: another architecture or number of classes. The model is then unchanged.
     """
-    _fill(model, state, source=source, found=describe(state))
+    fill(model, state, source=source, found=describe(state))
 
 
 def state_hash(state: nn.Module | State) -> str:
@@ -108,40 +96,10 @@ def _check_pixel_statistics(model: Recognizer, entry: WeightsEnum) -> None:
 
 def _download(backbone: str, entry: WeightsEnum) -> State:
     try:
-        return entry.get_state_dict(progress=False, check_hash=True)  # type: ignore[no-any-return]
+        return entry.get_state_dict(progress=False, check_hash=True)
     except (OSError, RuntimeError) as error:
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise OSError(
             f"weights: expected to download {entry.name} of {backbone} from {entry.url}, found: {error}; check the "
             f"network, or put that file into {folder}, or set weights to the path of a file."
         ) from error
-
-
-def _load(model: Recognizer, file: WeightFile) -> WeightReport:
-    renamed = rename(file.tensors, where=file.source)
-    found = describe(renamed.tensors, is_shifted=bool(renamed.shifted))
-    keeps_head = _keeps_head(model, renamed, file)
-    remarks = _what_leaves_no_trace(model, file, renamed, found, is_start=not keeps_head)
-    kept = renamed if keeps_head else _without_head(renamed)
-    inflated = _inflated(model, kept)
-    if inflated is not kept and keeps_head:
-        raise ValueError(
-            f"{file.source}: expected weights of a video network, found {found}, from which {model.config.backbone} can "
-            "only start; set weights_head to new."
-        )
-    _fill(model, inflated.tensors, source=file.source, found=found, needs_head=keeps_head)
-    return WeightReport(file.source, renamed.layout, found, tuple(_rows(model, kept, inflated)), remarks)
-
-
-def _keeps_head(model: Recognizer, renamed: Renamed, file: WeightFile) -> bool:
-    choice = model.config.weights_head
-    if choice == "new" or (choice == "auto" and renamed.layout == "torchvision"):
-        return False
-    head = renamed.tensors.get("head.weight")
-    if head is not None and head.ndim == 2 and len(head) != model.num_classes:
-        found = describe(renamed.tensors, is_shifted=bool(renamed.shifted))
-        raise ValueError(
-            f"{file.source}: expected weights of {_wanted(model)}, found {found}, first difference at head.weight; "
-            "give weights of the same classes, or set weights_head to new, and they are a start for other classes."
-        )
-    return True
