@@ -17,7 +17,7 @@ from reskd.models.temporal_shift import ShiftedConv2d
 from reskd.models.weight_files import State, WeightFile
 from reskd.models.weight_inflation import inflate
 from reskd.models.weight_names import Renamed, rename
-from reskd.models.weight_networks import Network, describe, recognise
+from reskd.models.weight_networks import Kind, Network, describe, recognise
 from reskd.models.weight_report import TensorFate, WeightReport
 
 # The model makes these itself; files of other versions or of 2-D networks lack them.
@@ -80,7 +80,8 @@ def fill(
     mismatch = _first_mismatch(expected, state, names_in_file or {})
     if mismatch:
         raise ValueError(
-            f"{source}: expected weights of {_wanted(model)}, found {found}, first difference at {mismatch}; "
+            f"{source}: expected weights of {_wanted(model, with_head=needs_head)}, found {found}, first difference at "
+            f"{mismatch}; "
             "set the backbone and the classes to what the file holds, or give another file."
         )
     model.load_state_dict(state, strict=False)
@@ -100,7 +101,7 @@ def _refuse_other_classes(model: Recognizer, renamed: Renamed, *, source: str, f
         )
     if network and network.num_classes != model.num_classes:
         raise ValueError(
-            f"{source}: expected weights of {_wanted(model)}, found {found}, first difference at head.weight; "
+            f"{source}: expected weights of {_wanted(model, with_head=True)}, found {found}, first difference at head.weight; "
             "give weights trained on the same classes, or set weights_head to new to start from these."
         )
 
@@ -183,6 +184,7 @@ def _made_by_the_model(name: str) -> str | None:
     return next((why for ending, why in _MADE_BY_THE_MODEL.items() if name.endswith(ending)), None)
 
 
-def _wanted(model: Recognizer) -> str:
-    kinds = {"tsm": "2-D and shifted in time", "slow_only": "3-D"}
-    return str(Network(model.config.backbone, kinds.get(model.config.family, "2-D"), model.num_classes))  # type: ignore[arg-type]
+def _wanted(model: Recognizer, *, with_head: bool) -> str:
+    kinds: dict[str, Kind] = {"tsm": "2-D and shifted in time", "slow_only": "3-D"}
+    kind = kinds.get(model.config.family, "2-D")
+    return str(Network(model.config.backbone, kind, model.num_classes if with_head else None))
