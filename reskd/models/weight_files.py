@@ -163,6 +163,8 @@ def _fault(error: Exception) -> str:
         return f"asks for {refused[1]}, which is code and was not run"
     if isinstance(error, EOFError) or re.search(r"zip archive|PytorchStreamReader|unexpected EOF|truncated", text):
         return f"is cut short or damaged ({_first_line(error)})"
+    if "weights_only" in text:  # torch goes on to advise reading it with code and all
+        return "holds what is neither a tensor nor a plain value; it was not read"
     return f"cannot be read ({_first_line(error)})"
 
 

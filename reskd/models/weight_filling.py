@@ -101,8 +101,8 @@ def _refuse_other_classes(model: Recognizer, renamed: Renamed, *, source: str, f
         )
     if network and network.num_classes != model.num_classes:
         raise ValueError(
-            f"{source}: expected weights of {_wanted(model, with_head=True)}, found {found}, first difference at head.weight; "
-            "give weights trained on the same classes, or set weights_head to new to start from these."
+            f"{source}: expected weights of {_wanted(model, with_head=True)}, found {found}, first difference at "
+            "head.weight; give weights trained on the same classes, or set weights_head to new to start from these."
         )
 
 
