@@ -142,7 +142,7 @@ class _Reading:
                 bad_stamped(self._stamp, f"no frame of codec {self._codec}: {self.error or 'the stream is empty'}")
             )
         try:
-            to_rgb(first, width=first.width, height=first.height)
+            _check_converts(first)
         except (av.error.FFmpegError, ValueError) as problem:
             return Probed(bad_stamped(self._stamp, f"no RGB picture: {one_line(problem)}"))
         num_frames, damage = self._count(num_packets)
@@ -194,6 +194,18 @@ class _Reading:
             damage.append(f"the decoder made up parts of {len(self._concealed)} frames, first of {self._concealed[0]}")
             num_frames = self._concealed[0]
         return num_frames, damage
+
+
+# Kinds of pictures of which one was converted: making a converter takes a quarter of an index-only scan.
+_CONVERTED: set[tuple[str, int, int, int, int]] = set()
+
+
+def _check_converts(frame: VideoFrame) -> None:
+    """Raises FFmpegError or ValueError where frames like this one cannot be made RGB."""
+    kind = (frame.format.name, int(frame.colorspace), int(frame.color_range), frame.width, frame.height)
+    if kind not in _CONVERTED:
+        to_rgb(frame, width=frame.width, height=frame.height)
+        _CONVERTED.add(kind)
 
 
 def _is_variable(time_stamps: Sequence[int | None]) -> bool:
