@@ -120,7 +120,7 @@ def evaluate_checkpoint(
     shape = view_shapes(config)[which]
     sampling = config.data.sampling
     grid = ViewGrid(sampling.test_clips, sampling.test_crops)
-    loader = build_eval_loader(config, manifest, view=which, batch_size=batch_size, world=world, grid=grid)
+    loader = build_eval_loader(config, manifest, split=split, view=which, batch_size=batch_size, world=world, grid=grid)
     precision = Precision(config.training.precision, world.device)
     try:
         log.info(loader.describe_ways_in())
