@@ -141,6 +141,21 @@ def test_faults_are_flagged_counted_and_listed_the_same_way_after_a_resume(
     assert loader.faults.num_substituted == len(flagged)
 
 
+def test_an_evaluation_counts_and_lists_its_last_pass_alone(folder: Path, tmp_path: Path) -> None:
+    config = make_config(folder)
+    manifest = make_manifest(config)
+    (folder / "vp9" / "00.webm").unlink()
+    quarantine, messages = tmp_path / "quarantine.csv", list[str]()
+    loader = _loader(manifest, config, mode="eval", batch_size=6, quarantine=quarantine, on_message=messages.append)
+    listed = []
+    for _ in range(2):
+        list(loader)
+        listed.append(quarantine.read_text())
+    loader.close()
+    assert listed[0] == listed[1] and listed[0].count("\n") == 2 and len(messages) == 1
+    assert (loader.faults.num_clips, loader.faults.num_substituted) == (6, 1)
+
+
 def test_more_bad_clips_than_allowed_end_the_run_with_the_list(folder: Path) -> None:
     config = make_config(folder, max_bad_fraction=0.0)
     manifest = make_manifest(config)
