@@ -113,7 +113,7 @@ class _Reading:
         self._first: VideoFrame | None = None
         self._frame_pts: list[int | None] = []
         self._concealed: list[int] = []
-        self._positions: set[int | None] = set()  # an edit list may show packets twice
+        self._positions: set[int | None] = set()  # of whole packets; an edit list may show them twice
         self.error = ""
         self._decoded_all = decode
         decoding = True
@@ -121,7 +121,8 @@ class _Reading:
             for packet in container.demux(stream):
                 if packet.size:
                     self._indexer.add(packet)
-                    self._positions.add(packet.pos)
+                    if not packet.is_corrupt:
+                        self._positions.add(packet.pos)
                 if decoding:
                     decoding = self._decode(packet) and (decode or self._first is None)
         except av.error.FFmpegError as problem:

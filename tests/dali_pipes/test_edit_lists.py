@@ -98,6 +98,13 @@ def test_a_cut_file_is_never_sound_whatever_its_edit_list_leaves_out(edits: str 
         assert probe(path).facts.health.startswith(("cut: ", "bad: ")), end
 
 
+def test_a_last_packet_that_is_cut_is_noticed_though_it_decodes_and_is_not_shown(tmp_path: Path) -> None:
+    path = with_edits(make(RECIPES["mpeg4 mp4 b"], tmp_path), [(27, 6)])
+    assert probe(path).facts.health == "ok"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert probe(path).facts.health.startswith("cut: ")
+
+
 def test_damage_in_what_is_shown_is_found_in_spite_of_an_edit_list(tmp_path: Path) -> None:
     path = with_edits(make(RECIPES["h264 mp4 no b"], tmp_path), EDITS["middle"])
     data, places = bytearray(path.read_bytes()), places_of_packets(path)
