@@ -87,7 +87,7 @@ def build_trainer(config: ExperimentConfig, *, run: RunDirectory, world: World) 
             seed=config.seed,
             first_batch=first_batch,
             device=world.device,
-            quarantine=run.quarantine(world.rank),
+            quarantine=run.quarantine("train", world.rank),
             on_message=log.warning,
         )
         log.info(loader.describe_ways_in())
@@ -246,7 +246,14 @@ def view_shapes(config: ExperimentConfig) -> dict[str, tuple[int, int, int]]:
 
 
 def build_eval_loader(
-    config: ExperimentConfig, manifest: Manifest, *, view: str, batch_size: int, world: World, grid: ViewGrid
+    config: ExperimentConfig,
+    manifest: Manifest,
+    *,
+    split: Literal["val", "test"],
+    view: str,
+    batch_size: int,
+    world: World,
+    grid: ViewGrid,
 ) -> ClipLoader:
     return ClipLoader(
         manifest,
@@ -260,7 +267,7 @@ def build_eval_loader(
         seed=config.seed,
         device=world.device,
         grid=grid,
-        quarantine=RunDirectory(config.folder).quarantine(world.rank),
+        quarantine=RunDirectory(config.folder).quarantine(split, world.rank),
         on_message=log.warning,
     )
 
@@ -273,7 +280,7 @@ def _validation(
     sampling = config.data.sampling
     grid = ViewGrid(sampling.val_clips, sampling.val_crops)
     return Validation(
-        build_eval_loader(config, manifest, view="student", batch_size=batch_size, world=world, grid=grid),
+        build_eval_loader(config, manifest, split="val", view="student", batch_size=batch_size, world=world, grid=grid),
         view="student",
         world=world,
         precision=Precision(config.training.precision, world.device),

@@ -120,7 +120,7 @@ def evaluate_checkpoint(
     shape = view_shapes(config)[which]
     sampling = config.data.sampling
     grid = ViewGrid(sampling.test_clips, sampling.test_crops)
-    loader = build_eval_loader(config, manifest, view=which, batch_size=batch_size, world=world, grid=grid)
+    loader = build_eval_loader(config, manifest, split=split, view=which, batch_size=batch_size, world=world, grid=grid)
     precision = Precision(config.training.precision, world.device)
     try:
         log.info(loader.describe_ways_in())
@@ -175,10 +175,17 @@ def describe_protocol(config: ExperimentConfig, which: ViewName) -> str:
 
 
 def write_evaluation(result: Mapping[str, Any], folder: Path) -> Path:
-    """Write the result as ``evaluation_<split>_<which>_<checkpoint>.json``; returns the path."""
-    stem = Path(result["checkpoint"]).stem
-    path = folder / f"evaluation_{result['split']}_{result['which']}_{stem}.json"
+    """Write the result as ``evaluation_<split>_<which>_<checkpoint>[_<views>].json``; returns the path."""
+    parts = ("evaluation", result["split"], result["which"], Path(result["checkpoint"]).stem)
+    path = folder / f"{'_'.join(parts)}{_views_suffix(result['views'])}.json"
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(result, indent=2) + "\n")
     temporary.replace(path)
     return path
+
+
+def _views_suffix(views: Mapping[str, Any]) -> str:
+    """Such as ``_10x3`` or ``_10x3_logits``: results of one checkpoint by several protocols lie side by side."""
+    if views["clips"] * views["crops"] == 1:
+        return ""
+    return f"_{views['clips']}x{views['crops']}" + ("_logits" if views["average"] == "logits" else "")
