@@ -138,14 +138,16 @@ def build_networks(
         device: where they end up; on the meta device no weights are read.
 
     Raises:
-        ValueError: the loss cannot compare the two networks; weights that do not fit.
+        ValueError: a view that a network cannot take; a loss that cannot compare the two; weights that do not fit.
     """
     torch.manual_seed(config.seed)
     with device if device.type == "meta" else nullcontext():
         student = build_recognizer(config.student, num_classes).to(device)
+        _check_view(config, "student", student)
         if not config.teacher:
             return student, None, DistillationLoss(config.loss)
         teacher = Teacher(build_recognizer(teacher_model(config), num_classes).to(device), config.teacher)
+        _check_view(config, "teacher", teacher.model)
         loss = DistillationLoss(config.loss, _feature_pair(config, student, teacher)).to(device)
     if config.loss.logit_map:
         _check_scores(config, teacher)
@@ -160,6 +162,13 @@ def check_networks(config: ExperimentConfig) -> None:
         ValueError: as build_networks.
     """
     build_networks(config, num_classes=2, device=torch.device("meta"))
+
+
+def _check_view(config: ExperimentConfig, name: ViewName, model: Recognizer) -> None:
+    try:
+        model.check_frames(torch.empty(1, *view_shapes(config)[name], 3, dtype=torch.uint8, device="meta"))
+    except ValueError as error:
+        raise ValueError(f"the {name}'s view does not suit its network: {error}") from None
 
 
 def _feature_pair(config: ExperimentConfig, student: Recognizer, teacher: Teacher) -> FeaturePair:

@@ -96,6 +96,25 @@ def test_a_student_that_sees_k_frames_is_compared_with_the_views_own_choice_of_f
     assert [frame for frame, _ in distillation.moments or ()] == student_frames(3, 8)
 
 
+SWIN = {"family": "swin", "backbone": "swin3d_t"}
+
+
+@pytest.mark.parametrize(("k", "shares"), [(None, None), (4, [(0, 0.25), (2, 0.25)])])
+def test_swin_is_matched_by_the_moments_of_its_patches(k: int | None, shares: list[tuple[int, float]] | None) -> None:
+    changed_tree = unequal_tree(loss={"logit_map": LOGIT_MAP, "time": "interpolate"}, k=k, student=SWIN)
+    changed_tree["teacher"]["model"] |= {"family": "swin", "backbone": "swin3d_b"}
+    student, teacher, distillation = build.build_networks(parse_config(changed_tree), num_classes=5, device=META)
+    assert teacher is not None
+    assert (student.feature_dim, teacher.feature_dim) == (768, 1024)
+    assert distillation.moments == (None if shares is None else tuple(shares))
+
+
+def test_a_view_that_a_network_cannot_take_is_named_before_any_video_is_looked_into() -> None:
+    config = parse_config(unequal_tree(loss={"logit_map": LOGIT_MAP, "time": "nearest"}, k=5, student=SWIN))
+    with pytest.raises(ValueError, match="the student's view does not suit its network: .*multiple of the 2 frames"):
+        build.check_networks(config)
+
+
 def test_the_logit_map_refuses_a_head_that_was_never_trained(tmp_path: Path) -> None:
     backbone = {name: value for name, value in resnet18().state_dict().items() if not name.startswith("fc.")}
     torch.save(backbone, tmp_path / "backbone.pt")
