@@ -12,20 +12,12 @@ from dali_pipes.sampling_rules import ViewGrid
 from reskd.analysis.flops import count_macs
 from reskd.analysis.report import write_run_report
 from reskd.analysis.throughput import measure_clips_per_second
-from reskd.build import (
-    ViewName,
-    build_data,
-    build_eval_loader,
-    build_evaluated_model,
-    build_trainer,
-    load_stage,
-    scores_of,
-    view_shapes,
-)
+from reskd.build import build_data, build_eval_loader, build_trainer
 from reskd.config import ExperimentConfig
 from reskd.distributed import World, barrier
 from reskd.environment import describe_environment
 from reskd.evaluation.evaluator import evaluate
+from reskd.networks import ViewName, build_evaluated_model, check_networks, load_stage, scores_of, view_shapes
 from reskd.training.checkpoint import load_checkpoint
 from reskd.training.precision import Precision
 from reskd.training.run_directory import (
@@ -59,6 +51,7 @@ def train_experiment(
     Raises:
         ValueError, FileNotFoundError: anything wrong with config, data or weights; nothing was written then.
     """
+    check_networks(config)
     run, checkpoint = open_run_directory(config.folder, config.resolved(), resume=resume, overwrite=overwrite)
     if config.teacher and config.teacher.stage:
         stage = load_stage(config)
