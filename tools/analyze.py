@@ -16,10 +16,10 @@ from typing import get_args
 from pydantic import ValidationError
 
 from reskd.analysis.flops import MacCount, count_recognizer
-from reskd.build import teacher_model, view_shapes
 from reskd.cli import run_tool
 from reskd.config import load_config
 from reskd.models.config import BackboneName, RecognizerConfig, parse_recognizer
+from reskd.networks import teacher_model, view_shapes
 
 _LEGEND = (
     "GMACs: 1e9 multiply-accumulates per video, the GFLOPs of papers. The last line adds batch norm (2 an\n"

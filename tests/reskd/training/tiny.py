@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from dali_pipes.batch import ClipBatch, View
+from dali_pipes.faults import FaultLog
 from reskd.distributed import World
-from reskd.losses.distillation import DistillationLoss, LossConfig, PixelLossConfig
+from reskd.losses.distillation import DistillationLoss, FeaturePair, LossConfig, PixelLossConfig
 from reskd.outputs import RecognizerOutput
 from reskd.training.optimizer import OptimizerConfig
 from reskd.training.plan import Plan, TrainingConfig
@@ -21,6 +22,7 @@ from reskd.training.trainer import Trainer
 
 NUM_CLIPS, NUM_CLASSES, GLOBAL_BATCH = 24, 3, 8
 SHAPES = {"teacher": (2, 16, 16), "student": (2, 8, 8)}
+MOMENTS = (0.0, 1.0)
 
 
 class TinyRecognizer(nn.Module):
@@ -31,6 +33,7 @@ class TinyRecognizer(nn.Module):
         self.norm = nn.BatchNorm2d(width)
         self.dropout = nn.Dropout(0.5)
         self.head = nn.Linear(width, NUM_CLASSES)
+        self.gives_logit_map = False
         self.to(memory_format=torch.channels_last)
 
     def forward(self, frames_NTHWC: Tensor) -> RecognizerOutput:
@@ -39,7 +42,11 @@ class TinyRecognizer(nn.Module):
         for layer in self.middle:
             features_BDHW = features_BDHW + layer(features_BDHW)
         features_NTDHW = features_BDHW.unflatten(0, frames_NTHWC.shape[:2])
-        return RecognizerOutput(self.head(self.dropout(features_NTDHW.mean((1, 3, 4)))), features_NTDHW)
+        logits_NK = self.head(self.dropout(features_NTDHW.mean((1, 3, 4))))
+        if not self.gives_logit_map:
+            return RecognizerOutput(logits_NK, features_NTDHW)
+        scores_NTHWK = self.head(features_NTDHW.permute(0, 1, 3, 4, 2))
+        return RecognizerOutput(logits_NK, features_NTDHW, logit_map_NTKHW=scores_NTHWK.permute(0, 1, 4, 2, 3))
 
 
 class TinyTeacher(TinyRecognizer):
@@ -49,12 +56,16 @@ class TinyTeacher(TinyRecognizer):
 
 
 class NoiseLoader:
-    """Clips whose pixels and label are a function of the position; the position arithmetic of the real loader."""
+    """Clips whose pixels and label are a function of the position; the position arithmetic of the real loader.
+
+    Every fifth position counts as one whose clip had to be replaced.
+    """
 
     num_clips = NUM_CLIPS
 
-    def __init__(self, first_batch: int, *, plan: Plan, rank: int) -> None:
+    def __init__(self, first_batch: int, *, plan: Plan, rank: int, faults: FaultLog) -> None:
         self.first_batch, self.plan, self.rank, self.closed = first_batch, plan, rank, False
+        self.faults = faults
 
     def __iter__(self) -> Iterator[ClipBatch]:
         plan = self.plan
@@ -62,8 +73,16 @@ class NoiseLoader:
         while True:
             step, number = divmod(batch, plan.passes_per_step)
             start = step * plan.global_batch_size + (self.rank * plan.passes_per_step + number) * plan.clips_per_pass
+            self._account(range(start, start + plan.clips_per_pass))
             yield noise_clips(torch.arange(start, start + plan.clips_per_pass))
             batch += 1
+
+    def _account(self, positions: range) -> None:
+        self.faults.num_clips += len(positions)
+        for position in positions:
+            if position % 5 == 0:
+                self.faults.num_substituted += 1
+                self.faults.add(f"{position % NUM_CLIPS}.mp4", "gone", position=position, attempt=0)
 
     def close(self) -> None:
         self.closed = True
@@ -86,8 +105,16 @@ def noise_clips(positions_N: Tensor) -> ClipBatch:
 
 
 def make_trainer(
-    folder: Path, *, world: World | None = None, alpha: float | None = 1.0, evaluate: Any = None, **settings: Any
+    folder: Path,
+    *,
+    world: World | None = None,
+    alpha: float | None = 1.0,
+    loss: LossConfig | None = None,
+    teacher_width: int = 8,
+    evaluate: Any = None,
+    **settings: Any,
 ) -> Trainer:
+    """``alpha`` is the pixel term's; ``loss`` takes its place."""
     world = world or World(0, 1, torch.device("cpu"))
     folder.mkdir(parents=True, exist_ok=True)
     config = TrainingConfig.model_validate(
@@ -96,13 +123,21 @@ def make_trainer(
     clips_per_pass = config.max_clips_per_pass or GLOBAL_BATCH // world.size
     plan = Plan.make(config, num_clips=NUM_CLIPS, clips_per_pass=clips_per_pass, world_size=world.size)
     torch.manual_seed(0)
-    student, teacher = TinyRecognizer(), TinyTeacher().eval().requires_grad_(False)
-    pixel = PixelLossConfig(alpha=alpha) if alpha is not None else None
+    student, teacher = TinyRecognizer(), TinyTeacher(teacher_width).eval().requires_grad_(False)
+    loss = loss or LossConfig(pixel=PixelLossConfig(alpha=alpha) if alpha is not None else None)
+    student.gives_logit_map = teacher.gives_logit_map = loss.logit_map is not None
+    distils = bool(loss.distillation_terms)
+    run = RunDirectory(folder)
+
+    def make_loader(first_batch: int) -> NoiseLoader:
+        faults = FaultLog(run.quarantine("train", world.rank), max_bad_fraction=1.0)
+        return NoiseLoader(first_batch, plan=plan, rank=world.rank, faults=faults)
+
     return Trainer(
         student=student,
-        teacher=teacher if pixel else None,
-        loss=DistillationLoss(LossConfig(pixel=pixel)),
-        make_loader=lambda first: NoiseLoader(first, plan=plan, rank=world.rank),
+        teacher=teacher if distils else None,
+        loss=DistillationLoss(loss, FeaturePair(8, teacher_width, MOMENTS, MOMENTS) if distils else None),
+        make_loader=make_loader,
         evaluate=evaluate,
         plan=plan,
         config=config,
@@ -110,10 +145,16 @@ def make_trainer(
         schedule=ScheduleConfig(),
         seed=3,
         world=world,
-        run=RunDirectory(folder),
-        view_shapes=SHAPES if pixel else {"student": SHAPES["student"]},
+        run=run,
+        view_shapes=SHAPES if distils else {"student": SHAPES["student"]},
         description={"manifest_hash": "m", "teacher_hash": "t", "class_names": ["a", "b", "c"], "total_steps": 12},
     )
+
+
+def quarantined(folder: Path) -> list[int]:
+    """The positions in the quarantines of all ranks, in order."""
+    paths = RunDirectory(folder).training_quarantines()
+    return sorted(int(line.split(",")[2]) for path in paths for line in path.read_text().splitlines()[1:])
 
 
 def losses(lines: list[Mapping[str, float]]) -> list[tuple[float, ...]]:
