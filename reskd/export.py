@@ -25,15 +25,17 @@ from torch.export import Dim, ExportedProgram
 from reskd.models.config import parse_recognizer
 from reskd.models.recognizer import Recognizer
 from reskd.models.registry import build_recognizer
+from reskd.models.weight_files import read_weight_file, write_safetensors
 from reskd.models.weights import load_recognizer_state
 
 Format = Literal["onnx", "torch_export", "safetensors"]
 Answer = Callable[[Tensor], Tensor]
 
+# In the order of writing: in torch 2.6 the way to ONNX leaves a program that takes two clips and no other number.
 FILE_NAMES: Mapping[Format, str] = {
-    "onnx": "student.onnx",
-    "torch_export": "student.pt2",
     "safetensors": "student.safetensors",
+    "torch_export": "student.pt2",
+    "onnx": "student.onnx",
 }
 CONFIG_NAME = "config.json"
 METADATA_KEY = "reskd"  # under which the .onnx and the .pt2 carry what config.json says
@@ -65,6 +67,10 @@ class ExportedFile(NamedTuple):
     format: Format
     path: Path
     difference: float
+
+
+class _DiffersError(ValueError):
+    """A file answers otherwise than the student."""
 
 
 class Refusal(NamedTuple):
@@ -102,14 +108,15 @@ def export_student(
         (folder / left).unlink(missing_ok=True)
     _write_text(folder / CONFIG_NAME, json.dumps(dict(about), indent=2) + "\n")
     program: ExportedProgram | None = None
-    for name in formats:
+    for name in sorted(formats, key=list(FILE_NAMES).index):
         path = folder / FILE_NAMES[name]
         unchecked = folder / f"unchecked_{FILE_NAMES[name]}"
         try:
             if program is None and name != "safetensors":
                 program = _trace(model, shape, name)
             _write(name, model, program, unchecked, about)
-            difference = _largest_difference(ShippedStudent(model), _open(name, unchecked, about), clips)
+            with _one_sentence(name, model):
+                difference = _largest_difference(ShippedStudent(model), _open(name, unchecked), clips)
             unchecked.replace(path)
         except ValueError as reason:
             yield Refusal(name, f"{name}: {reason}")
@@ -131,20 +138,24 @@ def check_packages(name: Format) -> None:
             ) from None
 
 
-def load_exported_student(folder: Path) -> Recognizer:
-    """The student of ``student.safetensors`` and ``config.json`` in ``folder``, in eval mode.
+def load_exported_student(path: Path) -> Recognizer:
+    """The student of an exported ``student.safetensors``, in eval mode; no other file is needed.
 
     Raises:
-        FileNotFoundError, ValueError: a file is missing, cannot be read, or does not fit the other.
+        FileNotFoundError, ValueError: it is missing, cannot be read, or was not exported.
     """
-    path = folder / CONFIG_NAME
-    if not path.is_file():
-        raise FileNotFoundError(f"expected {CONFIG_NAME} of an exported student in {folder}, found none.")
+    file = read_weight_file(path)
+    if file.settings is None or file.class_names is None:
+        raise ValueError(f"{path}: expected an exported student, found weights without settings and classes.")
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: expected JSON as tools/export.py writes it, found {error}.") from None
-    return _rebuild(folder / FILE_NAMES["safetensors"], about)
+        config = parse_recognizer({**file.settings, "weights": "none"})
+    except ValidationError as error:
+        raise ValueError(
+            f"{path}: expected the settings of a recogniser in it, found {' '.join(str(error).split())[:200]}."
+        ) from None
+    model = build_recognizer(config, len(file.class_names))
+    load_recognizer_state(model, file.tensors, source=str(path))
+    return model.eval()
 
 
 def _trace(model: Recognizer, shape: tuple[int, int, int], name: Format) -> ExportedProgram:
@@ -158,10 +169,9 @@ def _write(
     name: Format, model: Recognizer, program: ExportedProgram | None, path: Path, about: Mapping[str, Any]
 ) -> None:
     if name == "safetensors":
-        from safetensors.torch import save
-
-        # Its save_file makes a file that nobody else may read.
-        path.write_bytes(save({key: value.contiguous() for key, value in model.state_dict().items()}))
+        write_safetensors(
+            path, model.state_dict(), settings=model.config.model_dump(mode="json"), class_names=about["class_names"]
+        )
         return
     assert program is not None
     with _one_sentence(name, model):
@@ -181,10 +191,10 @@ def _write_onnx(program: ExportedProgram, path: Path, about: Mapping[str, Any]) 
     onnx.save(graph, path)
 
 
-def _open(name: Format, path: Path, about: Mapping[str, Any]) -> Answer:
+def _open(name: Format, path: Path) -> Answer:
     """What the file answers, read as another program would read it."""
     if name == "safetensors":
-        return ShippedStudent(_rebuild(path, about))
+        return ShippedStudent(load_exported_student(path))
     if name == "torch_export":
         answer: Answer = torch.export.load(path).module()
         return answer
@@ -197,30 +207,12 @@ def _open(name: Format, path: Path, about: Mapping[str, Any]) -> Answer:
     return lambda frames_NTHWC: torch.from_numpy(session.run(["logits"], {"frames": frames_NTHWC.numpy()})[0])
 
 
-def _rebuild(path: Path, about: Mapping[str, Any]) -> Recognizer:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if not path.is_file():
-        raise FileNotFoundError(f"expected the weights of an exported student at {path}, found none.")
-    try:
-        model = build_recognizer(parse_recognizer(about["student"]), len(about["class_names"]))
-        state = load_file(path)
-    except (KeyError, TypeError, ValidationError, SafetensorError) as error:
-        raise ValueError(
-            f"{path.parent}: expected {path.name} and {CONFIG_NAME} of an exported student, found "
-            f"{type(error).__name__}: {' '.join(str(error).split())[:200]}; export it again."
-        ) from None
-    load_recognizer_state(model, state, source=str(path))
-    return model.eval()
-
-
 @torch.no_grad()
 def _largest_difference(student: nn.Module, answer: Answer, clips: Mapping[str, Tensor]) -> float:
     """Over the clips, one at a time and seven together.
 
     Raises:
-        ValueError: it is above ``MAX_DIFFERENCE``, or no number.
+        _DiffersError: it is above ``MAX_DIFFERENCE``, or no number.
     """
     largest = 0.0
     for kind, clips_NTHWC in clips.items():
@@ -229,7 +221,7 @@ def _largest_difference(student: nn.Module, answer: Answer, clips: Mapping[str, 
             expected_NK = student(frames_NTHWC)
             difference = (answer(frames_NTHWC) - expected_NK).abs().max().item()
             if not difference <= MAX_DIFFERENCE:  # NaN is not either
-                raise ValueError(
+                raise _DiffersError(
                     f"expected the student's logits to {MAX_DIFFERENCE:g}, found a difference of "
                     f"{difference:.2g} on {kind} clips, {batch_size} at once (logits up to "
                     f"{expected_NK.abs().max().item():.3g}); the file is deleted."
@@ -246,7 +238,7 @@ def _one_sentence(name: Format, model: Recognizer) -> Iterator[None]:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
-    except OSError:  # a full disk is no fault of the exporter
+    except (OSError, _DiffersError):  # a full disk is no fault of the exporter
         raise
     except Exception as error:
         versions = ", ".join(f"{package} {version(package)}" for package in ("torch", *_PACKAGES[name]))

@@ -11,10 +11,10 @@ import torch
 
 from dali_pipes.config import DataConfig
 from dali_pipes.views import first_view_size, student_frames
-from reskd.build import build_evaluated_model, scores_of, view_shapes
 from reskd.config import ExperimentConfig, parse_config
 from reskd.evaluation.metrics import Scores
 from reskd.models.recognizer import Recognizer
+from reskd.networks import build_evaluated_model, scores_of, view_shapes
 from reskd.training.checkpoint import load_checkpoint
 
 _NEEDED = {"config": Mapping, "class_names": list, "student": Mapping, "num_steps": int, "config_hash": str}
