@@ -69,7 +69,7 @@ class FaultLog:
 
     def add(self, file: str, reason: str, *, position: int, attempt: int) -> None:
         """Note that ``file`` could not be shown at a position."""
-        if file not in self._reasons:
+        if file not in self.reasons:
             self._on_message(f"{file} cannot be used: {reason}")
         self.files[file] += 1
         self.reasons[file] = reason
@@ -82,7 +82,7 @@ class FaultLog:
             num_substituted=self.num_substituted,
             num_fallen_back=self.num_fallen_back,
             files=dict(self.files),
-            reasons=dict(self._reasons),
+            reasons=dict(self.reasons),
         )
 
     def go_on(self, total: FaultCounts, *, rank: int, world_size: int) -> None:
@@ -96,7 +96,7 @@ class FaultLog:
         self.num_fallen_back = part(total["num_fallen_back"])
         parts = {file: part(count, turn) for turn, (file, count) in enumerate(sorted(total["files"].items()))}
         self.files = Counter({file: count for file, count in parts.items() if count})
-        self._reasons = dict(total["reasons"])
+        self.reasons = dict(total["reasons"])
 
     def start_pass(self) -> None:
         """Forget what was counted and listed: an evaluation shows the same clips again in each pass."""

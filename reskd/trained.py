@@ -60,6 +60,10 @@ def load_trained_student(checkpoint: Path, device: torch.device) -> TrainedStude
                 f"{checkpoint}: expected the checkpoint of a run of tools/train.py, found one without {name}; "
                 "give last.pt or best.pt of a run's folder."
             )
+    if not all(isinstance(value, torch.Tensor) for value in state["student"].values()):
+        raise ValueError(
+            f"{checkpoint}: expected tensors as the student's weights, found other values; train it again."
+        )
     try:
         config = parse_config(state["config"])
     except ValueError as error:
@@ -71,12 +75,6 @@ def load_trained_student(checkpoint: Path, device: torch.device) -> TrainedStude
     if not names or not all(isinstance(name, str) for name in names):
         raise ValueError(f"{checkpoint}: expected names of classes in it, found {names[:5]}; train it again.")
     model = build_evaluated_model(config, state, which="student", source=str(checkpoint), device=device).eval()
-    broken = [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
-    if broken:
-        raise ValueError(
-            f"{checkpoint}: expected finite weights, found NaN or infinity in {len(broken)} tensors, the first "
-            f"{broken[0]}; take an earlier checkpoint."
-        )
     origin = {
         "run": config.name,
         "checkpoint": checkpoint.name,

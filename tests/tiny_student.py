@@ -20,13 +20,13 @@ def write_checkpoint(
     *,
     student: dict[str, Any] | None = None,
     data: dict[str, Any] | None = None,
+    loss: dict[str, Any] | None = None,
     state: dict[str, Any] | None = None,
-    seed: int = 0,
 ) -> Path:
     """A student with random weights and answers that differ between clips.
 
     Args:
-        student, data: settings in place of those below.
+        student, data, loss: settings in place of those below.
         state: what else the file holds, in place of what it should.
     """
     tree = {
@@ -41,11 +41,12 @@ def write_checkpoint(
             **(data or {}),
         },
         "student": {"backbone": "resnet18", "head_init_std": 0.05, **(student or {})},
+        "loss": loss or {},
         "optimizer": {"lr": 0.01},
         "training": {"epochs": 1, "global_batch_size": 4},
     }
     config = parse_config(tree)
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     model = build_recognizer(config.student, len(CLASSES))
     save_checkpoint(
         path,
