@@ -74,7 +74,9 @@ class TsmConfig(_AnyRecognizerConfig):
 
     family: Literal["tsm"] = Field(description="channels shifted in time")
     backbone: ResNetName = Field(description="a torchvision network without its pooling and classifier")
-    shift_divisor: int = Field(8, ge=2, description="1/8 of the channels come from the next frame, 1/8 from the last")
+    shift_divisor: int = Field(
+        8, ge=2, le=64, description="one in so many channels comes from the next frame, one from the last"
+    )
 
 
 class SlowOnlyConfig(_AnyRecognizerConfig):

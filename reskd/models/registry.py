@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reskd.models.config import RecognizerConfig, TsnConfig
+from reskd.models.config import RecognizerConfig, TsmConfig, TsnConfig
 from reskd.models.frame_recognizer import FrameRecognizer
 from reskd.models.recognizer import Recognizer
 from reskd.models.weights import load_weights
@@ -23,6 +23,6 @@ def build_recognizer(config: RecognizerConfig, num_classes: int) -> Recognizer:
 
 
 def _build(config: RecognizerConfig, num_classes: int) -> Recognizer:
-    if isinstance(config, TsnConfig):
+    if isinstance(config, (TsnConfig, TsmConfig)):
         return FrameRecognizer(config, num_classes)
     raise NotImplementedError(config.family)
