@@ -16,12 +16,13 @@ from dali_pipes.loader import ClipLoader
 from dali_pipes.manifest import Manifest
 from dali_pipes.sampling_rules import ViewGrid
 from dali_pipes.splits import videos_of_splits
+from dali_pipes.views import student_frames
 from reskd.config import ExperimentConfig, load_config
 from reskd.distributed import World, barrier
 from reskd.evaluation.evaluator import Validation
 from reskd.evaluation.metrics import Scores
-from reskd.losses.distillation import DistillationLoss
-from reskd.losses.pixel import check_compatible
+from reskd.losses.distillation import DistillationLoss, FeaturePair
+from reskd.losses.time_match import moments_of
 from reskd.models.config import RecognizerConfig, difference
 from reskd.models.recognizer import Recognizer
 from reskd.models.registry import build_recognizer
@@ -135,6 +136,9 @@ def build_networks(
 
     Args:
         device: where they end up; on the meta device no weights are read.
+
+    Raises:
+        ValueError: the loss cannot compare the two networks; weights that do not fit.
     """
     torch.manual_seed(config.seed)
     with device if device.type == "meta" else nullcontext():
@@ -142,15 +146,47 @@ def build_networks(
         if not config.teacher:
             return student, None, DistillationLoss(config.loss)
         teacher = Teacher(build_recognizer(teacher_model(config), num_classes).to(device), config.teacher)
-    if config.loss.pixel:
-        num_frames = config.data.sampling.num_frames
-        check_compatible(
-            student_dim=student.feature_dim,
-            teacher_dim=teacher.feature_dim,
-            student_frames=config.data.views.student.num_frames or num_frames,
-            teacher_frames=num_frames,
+        loss = DistillationLoss(config.loss, _feature_pair(config, student, teacher)).to(device)
+    if config.loss.logit_map:
+        _check_scores(config, teacher)
+        student.gives_logit_map = teacher.model.gives_logit_map = True
+    return student, teacher, loss
+
+
+def check_networks(config: ExperimentConfig) -> None:
+    """Build both networks and the loss without memory or weights, so that what cannot be is told before any work.
+
+    Raises:
+        ValueError: as build_networks.
+    """
+    build_networks(config, num_classes=2, device=torch.device("meta"))
+
+
+def _feature_pair(config: ExperimentConfig, student: Recognizer, teacher: Teacher) -> FeaturePair:
+    num_frames = config.data.sampling.num_frames
+    seen = student_frames(config.data.views.student.num_frames, num_frames)
+    return FeaturePair(
+        student_dim=student.feature_dim,
+        teacher_dim=teacher.feature_dim,
+        student_moments=moments_of(seen, student.num_feature_frames(len(seen))),
+        teacher_moments=moments_of(range(num_frames), teacher.model.num_feature_frames(num_frames)),
+    )
+
+
+def _check_scores(config: ExperimentConfig, teacher: Teacher) -> None:
+    """Refuse a teacher whose scores mean nothing to a softmax, or nothing at all."""
+    if scores_of(config, "teacher") == "sigmoid":
+        raise ValueError(
+            "loss.logit_map compares softmax scores, and the teacher's stage was trained with loss.task = sigmoid_bce; "
+            "expected a teacher trained with softmax_ce or random_label_ce, or loss.pixel in place of loss.logit_map."
         )
-    return student, teacher, DistillationLoss(config.loss)
+    bias_K = teacher.model.head.bias
+    # New heads have biases of 0 to the last bit, trained ones never.
+    if not bias_K.is_meta and not bias_K.any():
+        raise ValueError(
+            "loss.logit_map asks the teacher's head for scores, and this one was never trained (its biases are all 0); "
+            "expected the checkpoint of a teacher trained on these classes, not of a backbone."
+        )
 
 
 def build_evaluated_model(
@@ -289,7 +325,7 @@ def _trial(
     shapes, precision = view_shapes(config), Precision(config.training.precision, world.device)
 
     def run(num_clips: int) -> None:
-        with leaving_no_trace(student):
+        with leaving_no_trace(nn.ModuleList([student, loss])):
             batch = noise_batch(shapes, num_clips).to(world.device)
             with precision.autocast():
                 taught = teacher(batch.views["teacher"].data_NTHWC) if teacher is not None else None

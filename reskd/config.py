@@ -53,12 +53,22 @@ class ExperimentConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _distillation_is_whole(self) -> ExperimentConfig:
-        if self.teacher is None and self.loss.pixel is not None:
-            raise ValueError("loss.pixel needs a teacher; add teacher.stage or teacher.model, or remove loss.pixel")
-        if self.teacher is not None and self.loss.pixel is None:
-            raise ValueError("a teacher is named, but no loss term uses it; add loss.pixel.alpha (100 in the paper)")
+        terms = self.loss.distillation_terms
+        if self.teacher is None and terms:
+            name = f"loss.{terms[0]}"
+            raise ValueError(f"{name} needs a teacher; add teacher.stage or teacher.model, or remove {name}")
+        if self.teacher is not None and not terms:
+            raise ValueError(
+                "a teacher is named, but no loss term uses it; add loss.pixel.alpha (100 in the paper) or "
+                "loss.logit_map.alpha (200 in the paper)"
+            )
         if self.teacher is not None and self.data.views.teacher is None:
             raise ValueError("a teacher is named, but it has no view; add data.views.teacher.size")
+        if self.loss.logit_map and self.teacher and self.teacher.model and self.teacher.model.weights == "none":
+            raise ValueError(
+                "loss.logit_map asks the teacher's head for scores, and teacher.model.weights is none; expected the "
+                "checkpoint of a teacher trained on these classes"
+            )
         return self
 
     @property

@@ -19,9 +19,12 @@ class RecognizerOutput(NamedTuple):
         features_NTDHW: last feature map before pooling, frame by frame; ``flatten(0, 1)`` is channels-last.
         frame_logits_NTK: class scores of each frame, where the model has them.
         code_NE: one vector a clip, where the model has it (fewer-frames models).
+        logit_map_NTKHW: class scores of each place of the features by the model's own head, where it was asked for
+            them; channels-last within a frame.
     """
 
     logits_NK: Tensor
     features_NTDHW: Tensor
     frame_logits_NTK: Tensor | None = None
     code_NE: Tensor | None = None
+    logit_map_NTKHW: Tensor | None = None

@@ -18,6 +18,7 @@ from reskd.build import (
     build_eval_loader,
     build_evaluated_model,
     build_trainer,
+    check_networks,
     load_stage,
     scores_of,
     view_shapes,
@@ -59,6 +60,7 @@ def train_experiment(
     Raises:
         ValueError, FileNotFoundError: anything wrong with config, data or weights; nothing was written then.
     """
+    check_networks(config)
     run, checkpoint = open_run_directory(config.folder, config.resolved(), resume=resume, overwrite=overwrite)
     if config.teacher and config.teacher.stage:
         stage = load_stage(config)

@@ -16,6 +16,7 @@ Lines = Sequence[Mapping[str, float]]  # of a metrics.jsonl
 _PANELS: tuple[tuple[str, dict[str, str]], ...] = (
     ("task loss", {"loss/task": "-"}),
     ("pixel term, unweighted", {"loss/pixel": "-"}),
+    ("logit map term, unweighted", {"loss/logit_map": "-"}),
     ("top-1: training solid, validation dashed", {"train/top1": "-", "val/top1": "--"}),
     ("share of the time spent waiting for data", {"speed/data_wait_share": "-"}),
 )

@@ -18,33 +18,24 @@ def pixel_loss(student_NTDhw: Tensor, teacher_NTDHW: Tensor, *, backend: Backend
         backend: see ``interpolate_mse_loss``.
 
     Raises:
-        ValueError: the widths D or the numbers of frames T differ (see check_compatible), or the backend cannot serve.
+        ValueError: the widths D or the numbers of frames T differ, or the backend cannot serve.
     """
-    check_compatible(
-        student_dim=student_NTDhw.shape[2],
-        teacher_dim=teacher_NTDHW.shape[2],
-        student_frames=student_NTDhw.shape[1],
-        teacher_frames=teacher_NTDHW.shape[1],
-    )
+    check_widths(student_dim=student_NTDhw.shape[2], teacher_dim=teacher_NTDHW.shape[2])
+    if student_NTDhw.shape[1] != teacher_NTDHW.shape[1]:
+        raise ValueError(
+            "the pixel term compares features frame by frame: expected equal numbers of frames, found "
+            f"{student_NTDhw.shape[1]} (student) and {teacher_NTDHW.shape[1]} (teacher); loss.time says how they are "
+            "matched."
+        )
     return interpolate_mse_loss(student_NTDhw.flatten(0, 1), teacher_NTDHW.flatten(0, 1), backend=backend)
 
 
-def check_compatible(*, student_dim: int, teacher_dim: int, student_frames: int, teacher_frames: int) -> None:
-    """Refuse, before anything is decoded, two networks that the pixel term cannot compare.
-
-    Raises:
-        ValueError: the feature widths or the numbers of frames differ.
-    """
+def check_widths(*, student_dim: int, teacher_dim: int) -> None:
+    """Raises ValueError where the features have other numbers of channels."""
     if student_dim != teacher_dim:
         raise ValueError(
             "the pixel term compares features channel by channel: expected equal widths, found "
-            f"{student_dim} channels (student) and {teacher_dim} (teacher); choose backbones of equal width "
-            "(resnet18 and resnet34 have 512, resnet50, resnet101 and resnet152 have 2048, mobilenet_v2 has 1280), "
-            "or leave out loss.pixel."
-        )
-    if student_frames != teacher_frames:
-        raise ValueError(
-            "the pixel term compares features frame by frame: expected equal numbers of frames, found "
-            f"{student_frames} (student) and {teacher_frames} (teacher); let the student see all frames, "
-            "or leave out loss.pixel."
+            f"{student_dim} channels (student) and {teacher_dim} (teacher); set loss.pixel.projection to linear (a "
+            "learned projection), or use loss.logit_map in place of loss.pixel (the paper's way for Swin), or choose "
+            "backbones of equal width."
         )

@@ -25,6 +25,10 @@ class Recognizer(nn.Module):
         backbone: up to the last feature map.
         feature_dim: D, channels of that map.
         memory_format: of the parameters.
+
+    Attributes:
+        gives_logit_map: whether the output has a logit map: the head at every place, without dropout. Off unless a loss
+            needs it; the head so stays here, and its gradient inside of DDP's forward pass.
     """
 
     pixel_mean_C: Tensor
@@ -50,6 +54,7 @@ class Recognizer(nn.Module):
         self.head = nn.Linear(feature_dim, num_classes)
         nn.init.normal_(self.head.weight, std=config.head_init_std)
         nn.init.zeros_(self.head.bias)
+        self.gives_logit_map = False
         self.register_buffer("pixel_mean_C", torch.tensor(config.pixel_mean), persistent=False)
         self.register_buffer("pixel_std_C", torch.tensor(config.pixel_std), persistent=False)
         self.to(memory_format=memory_format)
@@ -77,7 +82,13 @@ class Recognizer(nn.Module):
         features_NTDHW = self.features(normalised_NTHWC)
         # All maps are of one size: the mean over frames of the means over space is one mean.
         pooled_ND = features_NTDHW.mean((1, 3, 4))
-        return RecognizerOutput(self.head(self.dropout(pooled_ND)), features_NTDHW)
+        logits_NK = self.head(self.dropout(pooled_ND))
+        logit_map_NTKHW = self._logit_map(features_NTDHW) if self.gives_logit_map else None
+        return RecognizerOutput(logits_NK, features_NTDHW, logit_map_NTKHW=logit_map_NTKHW)
+
+    def _logit_map(self, features_NTDHW: Tensor) -> Tensor:
+        scores_NTHWK: Tensor = self.head(features_NTDHW.permute(0, 1, 3, 4, 2))
+        return scores_NTHWK.permute(0, 1, 4, 2, 3)
 
     def _check_frames(self, frames_NTHWC: Tensor) -> None:
         shape = tuple(frames_NTHWC.shape)

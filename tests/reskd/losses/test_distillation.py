@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from reskd.losses.distillation import DistillationLoss, LossConfig, PixelLossConfig
-from reskd.losses.pixel import check_compatible, pixel_loss
+from reskd.losses.distillation import DistillationLoss, FeaturePair, LogitMapLossConfig, LossConfig, PixelLossConfig
+from reskd.losses.logit_map import logit_map_loss
+from reskd.losses.pixel import check_widths, pixel_loss
 from reskd.losses.task import TASK_LOSSES, TaskName, random_label_ce, sigmoid_bce, softmax_ce
 from reskd.outputs import RecognizerOutput
 
@@ -23,11 +25,21 @@ def _output(
     generator = torch.Generator().manual_seed(grid[0])
     logits_NK = torch.randn((2, 4), generator=generator).to(dtype)
     features_NTDHW = torch.randn((2, num_frames, dim, *grid), generator=generator).to(dtype)
-    return RecognizerOutput(logits_NK, features_NTDHW)
+    logit_map_NTKHW = torch.randn((2, num_frames, 4, *grid), generator=generator).to(dtype)
+    return RecognizerOutput(logits_NK, features_NTDHW, logit_map_NTKHW=logit_map_NTKHW)
 
 
 def _with_graph(output: RecognizerOutput) -> RecognizerOutput:
-    return RecognizerOutput(output.logits_NK.requires_grad_(), output.features_NTDHW.requires_grad_())
+    return RecognizerOutput(*(None if value is None else value.requires_grad_() for value in output))
+
+
+def _pair(student_dim: int = 6, teacher_dim: int = 6, *, k: int = 3, num_frames: int = 3) -> FeaturePair:
+    """Of networks with a feature frame for every frame; the student sees the first k."""
+    moments = tuple(map(float, range(num_frames)))
+    return FeaturePair(student_dim, teacher_dim, moments[:k], moments)
+
+
+PIXEL_LINEAR = PixelLossConfig(alpha=7, projection="linear")
 
 
 def _gradients(total: Tensor, output: RecognizerOutput) -> tuple[Tensor, Tensor]:
@@ -142,23 +154,104 @@ def test_without_a_pixel_term_no_teacher_is_needed_and_features_get_no_gradient(
     assert torch.autograd.grad(terms.total, student.features_NTDHW, allow_unused=True)[0] is None
 
 
-def test_loss_has_no_parameters_yet() -> None:
-    assert not list(DistillationLoss(LossConfig(pixel=PixelLossConfig(alpha=1))).parameters())
+def test_only_a_projection_has_parameters() -> None:
+    both = LossConfig(pixel=PixelLossConfig(alpha=1), logit_map=LogitMapLossConfig(alpha=1))
+    assert not list(DistillationLoss(both, _pair()).parameters())
+    projecting = DistillationLoss(both.model_copy(update={"pixel": PIXEL_LINEAR}), _pair(6, 9))
+    assert list(projecting.state_dict()) == ["projection.linear.weight", "projection.linear.bias"]
 
 
-def test_pixel_term_without_a_teacher_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected a teacher, found none"):
-        DistillationLoss(LossConfig(pixel=PixelLossConfig(alpha=1)))(_output((2, 2)), LABELS_N, None)
+def test_both_terms_add_up_and_are_named() -> None:
+    student, teacher = _output((2, 2)), _output((4, 4))
+    config = LossConfig(pixel=PixelLossConfig(alpha=3), logit_map=LogitMapLossConfig(alpha=50, temperature=4))
+    total, unweighted = DistillationLoss(config, _pair())(student, LABELS_N, teacher)
+    assert list(unweighted) == ["task", "pixel", "logit_map"]
+    assert student.logit_map_NTKHW is not None and teacher.logit_map_NTKHW is not None
+    expected = logit_map_loss(student.logit_map_NTKHW, teacher.logit_map_NTKHW, temperature=4)
+    assert unweighted["logit_map"] == expected
+    assert total == unweighted["task"] + 3 * unweighted["pixel"] + 50 * expected
+
+
+def test_the_pixel_term_sees_the_projected_student() -> None:
+    student, teacher = _with_graph(_output((2, 2), dim=5)), _output((4, 4))
+    loss = DistillationLoss(LossConfig(pixel=PIXEL_LINEAR), _pair(5, 6))
+    assert loss.projection is not None
+    total, unweighted = loss(student, LABELS_N, teacher)
+    weight, bias = loss.projection.linear.weight, loss.projection.linear.bias
+    projected = torch.einsum("Dd,ntdhw->ntDhw", weight, student.features_NTDHW) + bias[:, None, None]
+    torch.testing.assert_close(unweighted["pixel"], pixel_loss(projected, teacher.features_NTDHW).detach())
+    total.backward()
+    for value in (student.features_NTDHW, weight, bias):
+        assert value.grad is not None and value.grad.abs().sum() > 0
+
+
+def test_both_terms_compare_the_frames_that_the_student_sees() -> None:
+    student, teacher = _output((2, 2), num_frames=2), _output((4, 4), num_frames=5)
+    assert student.logit_map_NTKHW is not None and teacher.logit_map_NTKHW is not None
+    config = LossConfig(pixel=PixelLossConfig(alpha=1), logit_map=LogitMapLossConfig(alpha=1), time="nearest")
+    pair = FeaturePair(6, 6, (0.0, 2.0), (0.0, 1.0, 2.0, 3.0, 4.0))
+    unweighted = DistillationLoss(config, pair)(student, LABELS_N, teacher).unweighted
+    assert unweighted["pixel"] == pixel_loss(student.features_NTDHW, teacher.features_NTDHW[:, [0, 2]])
+    expected = logit_map_loss(student.logit_map_NTKHW, teacher.logit_map_NTKHW[:, [0, 2]], temperature=2)
+    assert unweighted["logit_map"] == expected
+
+
+@pytest.mark.parametrize("config", [{"pixel": {"alpha": 1}}, {"logit_map": {"alpha": 1}}])
+def test_a_term_without_a_teacher_is_refused(config: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=rf"loss\.{next(iter(config))} .*expected a teacher, found none"):
+        DistillationLoss(LossConfig.model_validate(config))(_output((2, 2)), LABELS_N, None)
+
+
+def test_a_recognizer_without_a_logit_map_is_named() -> None:
+    loss = DistillationLoss(LossConfig(logit_map=LogitMapLossConfig(alpha=1)))
+    with pytest.raises(ValueError, match="expected recognisers with gives_logit_map = True"):
+        loss(_output((2, 2))._replace(logit_map_NTKHW=None), LABELS_N, _output((2, 2)))
 
 
 def test_unequal_widths_are_named_with_what_to_do() -> None:
-    with pytest.raises(ValueError, match=r"1280 channels \(student\) and 2048 \(teacher\); choose backbones of equal"):
-        check_compatible(student_dim=1280, teacher_dim=2048, student_frames=8, teacher_frames=8)
+    message = (
+        r"1280 channels \(student\) and 2048 \(teacher\); set loss.pixel.projection to linear .*or use loss.logit_map"
+    )
+    with pytest.raises(ValueError, match=message):
+        check_widths(student_dim=1280, teacher_dim=2048)
+    with pytest.raises(ValueError, match=message):
+        DistillationLoss(LossConfig(pixel=PixelLossConfig(alpha=1)), _pair(1280, 2048))
 
 
-def test_unequal_frames_are_named_with_what_to_do() -> None:
-    with pytest.raises(ValueError, match=r"4 \(student\) and 8 \(teacher\); let the student see all frames"):
-        check_compatible(student_dim=512, teacher_dim=512, student_frames=4, teacher_frames=8)
+def test_the_logit_map_takes_any_widths() -> None:
+    DistillationLoss(LossConfig(logit_map=LogitMapLossConfig(alpha=1)), _pair(768, 1024))
+
+
+def test_unequal_moments_are_refused_unless_a_matching_is_chosen() -> None:
+    pair = _pair(k=2, num_frames=3)
+    with pytest.raises(ValueError, match=r"2 feature frames of the student \(0, 1\) and 3 .*choose loss.time: nearest"):
+        DistillationLoss(LossConfig(pixel=PixelLossConfig(alpha=1)), pair)
+    assert DistillationLoss(LossConfig(pixel=PixelLossConfig(alpha=1), time="nearest"), pair).moments is not None
+
+
+@pytest.mark.parametrize(
+    "config", [{"pixel": {"alpha": 1, "projection": "linear"}}, {"pixel": {"alpha": 1}, "time": "nearest"}]
+)
+def test_what_depends_on_both_networks_needs_to_know_them(config: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="expected a FeaturePair, found none"):
+        DistillationLoss(LossConfig.model_validate(config))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"time": "nearest"}, "time = nearest matches features with a teacher's; add pixel or logit_map"),
+        ({"task": "sigmoid_bce", "logit_map": {"alpha": 1}}, "task = sigmoid_bce trains every class by itself"),
+        ({"logit_map": {}}, "alpha"),
+        ({"logit_map": {"alpha": -1}}, "alpha"),
+        ({"logit_map": {"alpha": 1, "temperature": 0}}, "temperature"),
+        ({"pixel": {"alpha": 1, "projection": "conv"}}, "projection"),
+        ({"pixel": {"alpha": 1}, "time": "accident"}, "time"),
+    ],
+)
+def test_wrong_settings_are_named(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        LossConfig.model_validate(config)
 
 
 @pytest.mark.parametrize(("dim", "num_frames", "found"), [(5, 3, "5 channels"), (6, 2, r"2 \(student\)")])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dali_pipes.batch import ClipBatch, View
 from reskd.distributed import World
-from reskd.losses.distillation import DistillationLoss, LossConfig, PixelLossConfig
+from reskd.losses.distillation import DistillationLoss, FeaturePair, LossConfig, PixelLossConfig
 from reskd.outputs import RecognizerOutput
 from reskd.training.optimizer import OptimizerConfig
 from reskd.training.plan import Plan, TrainingConfig
@@ -21,6 +21,7 @@ from reskd.training.trainer import Trainer
 
 NUM_CLIPS, NUM_CLASSES, GLOBAL_BATCH = 24, 3, 8
 SHAPES = {"teacher": (2, 16, 16), "student": (2, 8, 8)}
+MOMENTS = (0.0, 1.0)
 
 
 class TinyRecognizer(nn.Module):
@@ -31,6 +32,7 @@ class TinyRecognizer(nn.Module):
         self.norm = nn.BatchNorm2d(width)
         self.dropout = nn.Dropout(0.5)
         self.head = nn.Linear(width, NUM_CLASSES)
+        self.gives_logit_map = False
         self.to(memory_format=torch.channels_last)
 
     def forward(self, frames_NTHWC: Tensor) -> RecognizerOutput:
@@ -39,7 +41,11 @@ class TinyRecognizer(nn.Module):
         for layer in self.middle:
             features_BDHW = features_BDHW + layer(features_BDHW)
         features_NTDHW = features_BDHW.unflatten(0, frames_NTHWC.shape[:2])
-        return RecognizerOutput(self.head(self.dropout(features_NTDHW.mean((1, 3, 4)))), features_NTDHW)
+        logits_NK = self.head(self.dropout(features_NTDHW.mean((1, 3, 4))))
+        if not self.gives_logit_map:
+            return RecognizerOutput(logits_NK, features_NTDHW)
+        scores_NTHWK = self.head(features_NTDHW.permute(0, 1, 3, 4, 2))
+        return RecognizerOutput(logits_NK, features_NTDHW, logit_map_NTKHW=scores_NTHWK.permute(0, 1, 4, 2, 3))
 
 
 class TinyTeacher(TinyRecognizer):
@@ -86,8 +92,16 @@ def noise_clips(positions_N: Tensor) -> ClipBatch:
 
 
 def make_trainer(
-    folder: Path, *, world: World | None = None, alpha: float | None = 1.0, evaluate: Any = None, **settings: Any
+    folder: Path,
+    *,
+    world: World | None = None,
+    alpha: float | None = 1.0,
+    loss: LossConfig | None = None,
+    teacher_width: int = 8,
+    evaluate: Any = None,
+    **settings: Any,
 ) -> Trainer:
+    """``alpha`` is the pixel term's; ``loss`` takes its place."""
     world = world or World(0, 1, torch.device("cpu"))
     folder.mkdir(parents=True, exist_ok=True)
     config = TrainingConfig.model_validate(
@@ -96,12 +110,14 @@ def make_trainer(
     clips_per_pass = config.max_clips_per_pass or GLOBAL_BATCH // world.size
     plan = Plan.make(config, num_clips=NUM_CLIPS, clips_per_pass=clips_per_pass, world_size=world.size)
     torch.manual_seed(0)
-    student, teacher = TinyRecognizer(), TinyTeacher().eval().requires_grad_(False)
-    pixel = PixelLossConfig(alpha=alpha) if alpha is not None else None
+    student, teacher = TinyRecognizer(), TinyTeacher(teacher_width).eval().requires_grad_(False)
+    loss = loss or LossConfig(pixel=PixelLossConfig(alpha=alpha) if alpha is not None else None)
+    student.gives_logit_map = teacher.gives_logit_map = loss.logit_map is not None
+    distils = bool(loss.distillation_terms)
     return Trainer(
         student=student,
-        teacher=teacher if pixel else None,
-        loss=DistillationLoss(LossConfig(pixel=pixel)),
+        teacher=teacher if distils else None,
+        loss=DistillationLoss(loss, FeaturePair(8, teacher_width, MOMENTS, MOMENTS) if distils else None),
         make_loader=lambda first: NoiseLoader(first, plan=plan, rank=world.rank),
         evaluate=evaluate,
         plan=plan,
@@ -111,7 +127,7 @@ def make_trainer(
         seed=3,
         world=world,
         run=RunDirectory(folder),
-        view_shapes=SHAPES if pixel else {"student": SHAPES["student"]},
+        view_shapes=SHAPES if distils else {"student": SHAPES["student"]},
         description={"manifest_hash": "m", "teacher_hash": "t", "class_names": ["a", "b", "c"], "total_steps": 12},
     )
 

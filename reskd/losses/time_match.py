@@ -1,0 +1,95 @@
+"""Which of the teacher's feature frames belong to each of the student's.
+
+A feature frame stands for one frame of the clip, or for several: then its moment is their mean. Moments are counted in
+frames of the clip, so they are known before a clip is seen.
+
+    clip of T = 8 frames            0  1  2  3  4  5  6  7
+    TSN, TSM, SlowOnly              0  1  2  3  4  5  6  7      one feature frame a frame
+    the same, seeing k = 4          0     2     4     6         nearest: frames 0, 2, 4, 6 of the teacher, exactly
+    Swin, two frames a patch         0.5   2.5   4.5   6.5
+    the same, seeing k = 4            1           5             between two of the teacher's: interpolate
+
+It is the teacher who is brought to the student's moments. In space the student is enlarged to the teacher's grid, as in
+equation (1); in time it would have to answer for frames it has not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+TimeMatching = Literal["equal", "nearest", "interpolate"]
+Moments = tuple[float, ...]
+
+
+class Moment(NamedTuple):
+    """A point on the teacher's time axis: feature frame ``before``, and the share that the next one has in it."""
+
+    before: int
+    share_of_next: float
+
+
+def moments_of(frames: Sequence[int], num_feature_frames: int) -> Moments:
+    """The mean of the frames behind each feature frame: groups of one size, the last one perhaps smaller.
+
+    Args:
+        frames: numbers of the frames that the network sees.
+        num_feature_frames: of the features that come out, ``Recognizer.num_feature_frames(len(frames))``.
+    """
+    size = -(-len(frames) // num_feature_frames)
+    groups = [frames[start : start + size] for start in range(0, len(frames), size)]
+    assert len(groups) == num_feature_frames, f"{len(frames)} frames do not make {num_feature_frames} groups"
+    return tuple(sum(group) / len(group) for group in groups)
+
+
+def match_moments(matching: TimeMatching, *, student: Moments, teacher: Moments) -> tuple[Moment, ...] | None:
+    """Where on the teacher's time axis each of the student's feature frames lies; None where the axes are the same.
+
+    Raises:
+        ValueError: they differ, and ``matching`` is "equal".
+    """
+    if student == teacher:
+        return None
+    if matching == "equal":
+        raise ValueError(
+            "distillation compares features moment by moment: expected the same moments, found "
+            f"{len(student)} feature frames of the student ({_shown(student)}) and {len(teacher)} of the teacher "
+            f"({_shown(teacher)}), counted in frames of the clip; choose loss.time: nearest (exact where the student "
+            "sees some of the teacher's frames) or interpolate, or let both see the same frames."
+        )
+    if matching == "nearest":
+        return tuple(Moment(min(range(len(teacher)), key=lambda i: abs(teacher[i] - time)), 0.0) for time in student)
+    return tuple(_between(teacher, time) for time in student)
+
+
+def at_moments(teacher_NTDHW: Tensor, moments: Sequence[Moment] | None) -> Tensor:
+    """The teacher's maps at ``moments`` (see match_moments), in their order; unchanged for None.
+
+    Channels-last within a frame stays so; what is picked is copied, and nothing else.
+    """
+    if moments is None:
+        return teacher_NTDHW
+    frames_NTHWD = teacher_NTDHW.permute(0, 1, 3, 4, 2)
+    picked = [
+        frames_NTHWD[:, before].lerp(frames_NTHWD[:, before + 1], share) if share else frames_NTHWD[:, before]
+        for before, share in moments
+    ]
+    return torch.stack(picked, 1).permute(0, 1, 4, 2, 3)
+
+
+def _between(teacher: Moments, time: float) -> Moment:
+    """Outside of the teacher's first and last moment it is the first or the last."""
+    if time <= teacher[0]:
+        return Moment(0, 0.0)
+    for before, (start, end) in enumerate(pairwise(teacher)):
+        if time < end:
+            return Moment(before, (time - start) / (end - start))
+    return Moment(len(teacher) - 1, 0.0)
+
+
+def _shown(moments: Moments) -> str:
+    return ", ".join(f"{time:g}" for time in moments[:4]) + (", ..." if len(moments) > 4 else "")
