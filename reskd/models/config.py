@@ -93,8 +93,14 @@ class SwinConfig(_AnyRecognizerConfig):
     backbone: Literal["swin3d_t", "swin3d_s", "swin3d_b"] = Field(description="torchvision's network")
     window: Literal["published", "masked"] = Field(
         "published",
-        description="windows on maps smaller than they are: shrunk to the map, with a corner of the position table, as "
-        "the published code does; or kept, with what lies outside of the map masked",
+        description="windows on maps that they do not fit: with biases of other offsets and attention to padding, as "
+        "in the published code; or with each offset's own bias, and what lies outside of the map masked",
+    )
+    stochastic_depth: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="how often training leaves out the last block; earlier ones less often, the first never",
     )
     activation_checkpointing: bool = Field(
         False, description="compute activations again in the backward pass in place of keeping them"
@@ -102,7 +108,8 @@ class SwinConfig(_AnyRecognizerConfig):
 
     @property
     def architecture(self) -> dict[str, Any]:
-        return {key: value for key, value in super().architecture.items() if key != "activation_checkpointing"}
+        training_only = ("stochastic_depth", "activation_checkpointing")
+        return {key: value for key, value in super().architecture.items() if key not in training_only}
 
 
 def _family(settings: Any) -> str:

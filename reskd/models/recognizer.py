@@ -76,12 +76,13 @@ class Recognizer(nn.Module):
         Raises:
             ValueError: the frames have another shape.
         """
-        self._check_frames(frames_NTHWC)
+        self.check_frames(frames_NTHWC)
         # The subtraction also converts uint8, without a pass of its own.
         normalised_NTHWC = torch.sub(frames_NTHWC, self.pixel_mean_C).div_(self.pixel_std_C)
         features_NTDHW = self.features(normalised_NTHWC)
-        # All maps are of one size: the mean over frames of the means over space is one mean.
-        pooled_ND = features_NTDHW.mean((1, 3, 4))
+        # All maps are of one size: the mean over frames of the means over space is one mean. Over one flat axis, as the
+        # gradient of a mean over three is written in the order of the axes' names and not in channels-last.
+        pooled_ND = features_NTDHW.permute(0, 1, 3, 4, 2).flatten(1, 3).mean(1)
         logits_NK = self.head(self.dropout(pooled_ND))
         logit_map_NTKHW = self._logit_map(features_NTDHW) if self.gives_logit_map else None
         return RecognizerOutput(logits_NK, features_NTDHW, logit_map_NTKHW=logit_map_NTKHW)
@@ -90,7 +91,8 @@ class Recognizer(nn.Module):
         scores_NTHWK: Tensor = self.head(features_NTDHW.permute(0, 1, 3, 4, 2))
         return scores_NTHWK.permute(0, 1, 4, 2, 3)
 
-    def _check_frames(self, frames_NTHWC: Tensor) -> None:
+    def check_frames(self, frames_NTHWC: Tensor) -> None:
+        """Raises ValueError where this network cannot take clips of that shape."""
         shape = tuple(frames_NTHWC.shape)
         if len(shape) != 5 or shape[-1] != 3 or 0 in shape:
             raise ValueError(f"frames: expected (N, T, H, W, 3), none of them 0, found {shape}; give whole clips.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reskd.models.clip_recognizer import ClipRecognizer
 from reskd.models.config import RecognizerConfig, TsmConfig, TsnConfig
 from reskd.models.frame_recognizer import FrameRecognizer
 from reskd.models.recognizer import Recognizer
@@ -25,4 +26,4 @@ def build_recognizer(config: RecognizerConfig, num_classes: int) -> Recognizer:
 def _build(config: RecognizerConfig, num_classes: int) -> Recognizer:
     if isinstance(config, (TsnConfig, TsmConfig)):
         return FrameRecognizer(config, num_classes)
-    raise NotImplementedError(config.family)
+    return ClipRecognizer(config, num_classes)
