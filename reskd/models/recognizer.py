@@ -82,14 +82,10 @@ class Recognizer(nn.Module):
         features_NTDHW = self.features(normalised_NTHWC)
         # All maps are of one size: the mean over frames of the means over space is one mean. Over one flat axis, as the
         # gradient of a mean over three is written in the order of the axes' names and not in channels-last.
-        pooled_ND = features_NTDHW.permute(0, 1, 3, 4, 2).flatten(1, 3).mean(1)
-        logits_NK = self.head(self.dropout(pooled_ND))
-        logit_map_NTKHW = self._logit_map(features_NTDHW) if self.gives_logit_map else None
+        features_NTHWD = features_NTDHW.permute(0, 1, 3, 4, 2)
+        logits_NK = self.head(self.dropout(features_NTHWD.flatten(1, 3).mean(1)))
+        logit_map_NTKHW = self.head(features_NTHWD).permute(0, 1, 4, 2, 3) if self.gives_logit_map else None
         return RecognizerOutput(logits_NK, features_NTDHW, logit_map_NTKHW=logit_map_NTKHW)
-
-    def _logit_map(self, features_NTDHW: Tensor) -> Tensor:
-        scores_NTHWK: Tensor = self.head(features_NTDHW.permute(0, 1, 3, 4, 2))
-        return scores_NTHWK.permute(0, 1, 4, 2, 3)
 
     def check_frames(self, frames_NTHWC: Tensor) -> None:
         """Raises ValueError where this network cannot take clips of that shape."""

@@ -47,7 +47,8 @@ def test_every_shipped_config_builds_on_the_meta_device(path: Path) -> None:
         assert output.logits_NK.shape == (1, 200)
         if teacher is not None:
             features = teacher(torch.empty(2, *shapes["teacher"], 3, dtype=torch.uint8)).features_NTDHW
-            assert features.shape[2] == output.features_NTDHW.shape[2]
+            if config.loss.pixel and config.loss.pixel.projection == "none":
+                assert features.shape[2] == output.features_NTDHW.shape[2]
     assert config.name == path.stem, "the name says family, teacher, student and data set, and so does the file"
 
 
@@ -80,6 +81,20 @@ def test_the_headline_recipe_is_the_papers() -> None:
         ({"optimizer": {}}, "optimizer.lr: expected a value, found none; it has no default"),
         ({"teacher": None}, "loss.pixel needs a teacher; add teacher.stage or teacher.model, or remove loss.pixel"),
         ({"loss": {}}, "a teacher is named, but no loss term uses it"),
+        (
+            {"teacher": None, "loss": {"logit_map": {"alpha": 1}}},
+            "loss.logit_map needs a teacher; .*remove loss.log",
+        ),
+        (
+            {"loss": {"logit_map": {"alpha": 1}}},
+            "loss.logit_map asks .*teacher.model.weights is none",
+        ),
+        ({"loss": {"pixel": {"alpha": 1, "projecton": "linear"}}}, "loss.pixel.projecton; did you mean projection"),
+        (
+            {"loss": {"pixel": {"alpha": 1}, "time": "equel"}},
+            "loss.time: should be 'equal', 'nearest' or",
+        ),
+        ({"teacher": None, "loss": {"time": "nearest"}}, "loss: time = nearest matches features with a teacher's"),
         ({"teacher": {"batch_norm": "batch_stats"}}, "expected exactly one of stage and model"),
         ({"teacher": {"model": {"backbone": "resnet18"}}}, "teacher.batch_norm: expected a value, found none"),
         ({"student": {"backbone": "resnet17"}}, "student.backbone: should be 'resnet18'.*found 'resnet17'"),

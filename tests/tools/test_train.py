@@ -20,7 +20,7 @@ import torch
 import yaml
 
 from reskd.cli import run_tool
-from reskd.training.checkpoint import load_checkpoint
+from reskd.training.checkpoint import load_checkpoint, save_checkpoint
 from tests.conftest import numbered_clip
 from tests.reskd.training.tiny import losses
 from tools import evaluate, report, train
@@ -122,6 +122,35 @@ def test_one_command_from_videos_to_a_student_that_is_evaluated_and_reported(
     assert run_tool(report.main, [str(runs / "both"), str(runs / "teacher"), str(runs / "student")]) == 0
     assert "student minus teacher" in capsys.readouterr().out
     assert (runs / "both" / "curves.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_a_student_of_another_width_that_sees_fewer_frames_is_taught_and_then_evaluated_alone(
+    tmp_path: Path, videos: Path
+) -> None:
+    data = yaml.safe_load(write_config(tmp_path, "teacher", videos).read_text())["data"]
+    config = write_student_config(
+        tmp_path,
+        videos,
+        data={
+            **data,
+            "sampling": {"num_frames": 4},
+            "views": {"teacher": {"size": 40}, "student": {"size": 32, "num_frames": 2}},
+        },
+        student={"backbone": "mobilenet_v2"},
+        loss={"pixel": {"alpha": 10, "projection": "linear"}, "logit_map": {"alpha": 1}, "time": "nearest"},
+    )
+    assert run_tool(train.main, [str(config)]) == 0
+    run = tmp_path / "runs" / "student"
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert all({"loss/task", "loss/pixel", "loss/logit_map"} <= line.keys() for line in lines)
+    state = load_checkpoint(run / "last.pt")
+    assert state["loss"]["projection.linear.weight"].shape == (512, 1280)
+    assert not any("projection" in name for name in state["student"])
+    save_checkpoint(run / "alone.pt", {key: value for key, value in state.items() if key != "loss"})
+    assert run_tool(evaluate.main, [str(config), str(run / "alone.pt")]) == 0
+    result = json.loads((run / "evaluation_test_student_alone.json").read_text())
+    assert "2 of 4 frames" in result["protocol"]
 
 
 @pytest.mark.slow
