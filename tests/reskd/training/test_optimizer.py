@@ -37,7 +37,9 @@ def test_every_trainable_parameter_is_in_one_group_and_frozen_ones_in_none() -> 
 def test_a_backbone_may_learn_slower_than_the_head() -> None:
     model = nn.ModuleDict({"student": nn.ModuleDict({"backbone": network(), "head": nn.Linear(2, 3)})})
     config = OptimizerConfig(lr=0.1, weight_decay=0.05, bias_lr_factor=2, backbone_lr_factor=0.1)
-    groups = {group["name"]: (group["lr"], group["weight_decay"]) for group in build_optimizer(model, config).param_groups}
+    groups = {
+        group["name"]: (group["lr"], group["weight_decay"]) for group in build_optimizer(model, config).param_groups
+    }
     assert {name: (pytest.approx(lr), decay) for name, (lr, decay) in groups.items()} == {
         "weights": (0.1, 0.05),
         "biases": (0.2, 0.0),
