@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from dali_pipes.faults import FaultLog
 from dali_pipes.manifest import Manifest
 
 PADDING_POSITION = -1
@@ -149,7 +150,12 @@ class Loader(Protocol):
 
     A training loader iterates without end, from the batch it was built for. An evaluation loader yields one pass
     over its list, all views of each video, the same number of batches on every rank, each time it is iterated.
+
+    Attributes:
+        faults: the account of the clips that this rank's batches held.
     """
+
+    faults: FaultLog
 
     @property
     def num_clips(self) -> int:

@@ -11,7 +11,9 @@ from typing import NamedTuple
 import av
 import numpy as np
 
+from dali_pipes.bitstream import START
 from dali_pipes.host_decode import open_video_stream
+from dali_pipes.packets import PACKET, select
 
 
 @dataclass(frozen=True)
@@ -71,17 +73,10 @@ def count_decoded(keyframes: Keyframes, num_wanted: int, *, num_draws: int = 64)
     """
     draws = np.random.default_rng(0).random((num_draws, num_wanted))
     wanted = ((np.arange(num_wanted) + draws) * keyframes.num_packets / num_wanted).astype(int)
-    places = np.asarray(keyframes.places)
-    return DecodedFrames(
-        float((wanted.max(1) + 1).mean()), float(np.mean([_from_keyframes(frames, places) for frames in wanted]))
-    )
-
-
-def _from_keyframes(wanted: np.ndarray, places: np.ndarray) -> int:
-    last_of_gop: dict[int, int] = {}
-    for frame, gop in zip(wanted.tolist(), (np.searchsorted(places, wanted, side="right") - 1).tolist(), strict=True):
-        last_of_gop[gop] = max(frame, last_of_gop.get(gop, 0))
-    return sum(frame - int(places[gop]) + 1 for gop, frame in last_of_gop.items())
+    packets_P = np.zeros(keyframes.num_packets, PACKET)
+    packets_P["flags"][list(keyframes.places)] = START
+    from_keyframes = [len(select(packets_P, frames, may_flush=False).number_K) for frames in wanted]
+    return DecodedFrames(float((wanted.max(1) + 1).mean()), float(np.mean(from_keyframes)))
 
 
 def spread_sample(paths: Sequence[Path], count: int) -> list[Path]:

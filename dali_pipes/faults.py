@@ -4,14 +4,39 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypedDict
 
 _COLUMNS = ("file", "reason", "position", "attempt")
 # A run is not stopped by the first bad clips of a few: the share is taken of at least so many clips.
 _FEWEST_CLIPS = 200
 _MOST_NAMED = 20
+
+
+class FaultCounts(TypedDict):
+    """What was served and what had to be replaced, in plain values, for a checkpoint."""
+
+    num_clips: int
+    num_substituted: int
+    num_fallen_back: int
+    files: dict[str, int]  # how often each failed
+    reasons: dict[str, str]  # the last one of each file
+
+
+def sum_counts(parts: Iterable[FaultCounts]) -> FaultCounts:
+    """The counts of all ranks together; of none: zeros."""
+    total = FaultCounts(num_clips=0, num_substituted=0, num_fallen_back=0, files={}, reasons={})
+    for part in parts:
+        total["num_clips"] += part["num_clips"]
+        total["num_substituted"] += part["num_substituted"]
+        total["num_fallen_back"] += part["num_fallen_back"]
+        for file, count in part["files"].items():
+            total["files"][file] = total["files"].get(file, 0) + count
+        total["reasons"] |= part["reasons"]
+    return total
 
 
 class TooManyBadClipsError(RuntimeError):
@@ -44,12 +69,41 @@ class FaultLog:
 
     def add(self, file: str, reason: str, *, position: int, attempt: int) -> None:
         """Note that ``file`` could not be shown at a position."""
-        if file not in self.files:
+        if file not in self._reasons:
             self._on_message(f"{file} cannot be used: {reason}")
         self.files[file] += 1
         self._reasons[file] = reason
         if self._quarantine is not None:
             self._append(self._quarantine, (file, reason, position, attempt))
+
+    def counts(self) -> FaultCounts:
+        return FaultCounts(
+            num_clips=self.num_clips,
+            num_substituted=self.num_substituted,
+            num_fallen_back=self.num_fallen_back,
+            files=dict(self.files),
+            reasons=dict(self._reasons),
+        )
+
+    def go_on(self, total: FaultCounts, *, rank: int, world_size: int) -> None:
+        """Take this rank's part of what all ranks counted before: an equal one, so that the parts' sum is ``total`` and
+        the share weighs what came before like what this rank sees from now on."""
+
+        def part(count: int, turn: int = 0) -> int:
+            return (count + (rank + turn) % world_size) // world_size  # over all ranks these sum to count (Hermite)
+
+        self.num_clips, self.num_substituted = part(total["num_clips"]), part(total["num_substituted"])
+        self.num_fallen_back = part(total["num_fallen_back"])
+        parts = {file: part(count, turn) for turn, (file, count) in enumerate(sorted(total["files"].items()))}
+        self.files = Counter({file: count for file, count in parts.items() if count})
+        self._reasons = dict(total["reasons"])
+
+    def start_pass(self) -> None:
+        """Forget what was counted and listed: an evaluation shows the same clips again in each pass."""
+        self.num_clips = self.num_substituted = self.num_fallen_back = 0
+        self.files.clear()
+        if self._quarantine is not None:
+            self._quarantine.unlink(missing_ok=True)
 
     def check(self) -> None:
         """Stop where too many were replaced.
@@ -80,3 +134,22 @@ class FaultLog:
         writer.writerow(row)
         with path.open("ab", buffering=0) as file:
             file.write(text.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def drop_lines_from(quarantine: Path, first_position: int) -> None:
+    """Keep the lines of positions before ``first_position``: a resumed run will see the others again, and write them.
+
+    A hang belongs to no position and stays.
+    """
+    if not quarantine.exists():
+        return
+    with quarantine.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        rows = list(csv.DictReader(file))
+    temporary = quarantine.with_suffix(".tmp")
+    with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.DictWriter(file, _COLUMNS)
+        writer.writeheader()
+        writer.writerows(row for row in rows if row["attempt"] and int(row["position"]) < first_position)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(quarantine)

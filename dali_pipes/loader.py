@@ -61,7 +61,7 @@ class ClipLoader:
         seed: of order, frames, crop and flip.
         first_batch: number of this rank's first training batch, for a resumed run.
         device: "cpu", or "cuda" with an optional index: views are rendered there and all tensors lie there.
-        quarantine: CSV to which every clip that could not be shown is appended.
+        quarantine: CSV to which every clip that could not be shown is appended; in evaluation, of the last pass alone.
         on_message: called with a sentence when a file fails for the first time, or the pipeline is started again.
         grid: clips and crops that "eval" shows of each video.
 
@@ -145,6 +145,7 @@ class ClipLoader:
                 yield self._next_batch()
         while self._iteration % self.num_batches:  # the rest of a pass that was broken off
             self._next_batch()
+        self.faults.start_pass()
         for _ in range(self.num_batches):
             yield self._next_batch()
 

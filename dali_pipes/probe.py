@@ -17,6 +17,7 @@ from typing import BinaryIO, NamedTuple
 import av
 import numpy as np
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from dali_pipes.facts import UNTAGGED, FileFacts
 from dali_pipes.host_decode import (
@@ -32,6 +33,7 @@ from dali_pipes.stretch import Stamp
 
 # Opening a file, FFmpeg decodes some frames to learn what the first one says: half of the time of an index-only scan.
 _NO_PROBING = {"probesize": "32", "analyzeduration": "0"}
+_EDITED = "mov,"  # FFmpeg's name of mp4 and its kin begins so; only these have an edit list
 
 
 class Probed(NamedTuple):
@@ -111,6 +113,7 @@ class _Reading:
         self._first: VideoFrame | None = None
         self._frame_pts: list[int | None] = []
         self._concealed: list[int] = []
+        self._positions: set[int | None] = set()  # of whole packets; an edit list may show them twice
         self.error = ""
         self._decoded_all = decode
         decoding = True
@@ -118,6 +121,8 @@ class _Reading:
             for packet in container.demux(stream):
                 if packet.size:
                     self._indexer.add(packet)
+                    if not packet.is_corrupt:
+                        self._positions.add(packet.pos)
                 if decoding:
                     decoding = self._decode(packet) and (decode or self._first is None)
         except av.error.FFmpegError as problem:
@@ -142,10 +147,10 @@ class _Reading:
                 bad_stamped(self._stamp, f"no frame of codec {self._codec}: {self.error or 'the stream is empty'}")
             )
         try:
-            to_rgb(first, width=first.width, height=first.height)
+            _check_converts(first)
         except (av.error.FFmpegError, ValueError) as problem:
             return Probed(bad_stamped(self._stamp, f"no RGB picture: {one_line(problem)}"))
-        num_frames, damage = self._count(num_packets)
+        num_frames, damage = self._count(num_packets, content)
         if not num_frames:
             return Probed(bad_stamped(self._stamp, f"no whole frame: {'; '.join(damage)}"))
         index, whole_file = None, ""
@@ -179,7 +184,7 @@ class _Reading:
             index,
         )
 
-    def _count(self, num_packets: int) -> tuple[int, list[str]]:
+    def _count(self, num_packets: int, content: BinaryIO) -> tuple[int, list[str]]:
         """How many frames can be used, and what is wrong."""
         if not self._decoded_all:
             return num_packets - self._indexer.num_hidden, [self.error] if self.error else []
@@ -187,13 +192,42 @@ class _Reading:
         damage = [f"{self.error} after {num_frames} frames"] if self.error else []
         if num_frames < num_packets - self._indexer.num_hidden:
             damage.append(f"{num_frames} frames out of {num_packets} packets")
-        if num_frames + self._indexer.num_hidden < self._stream.frames:
-            damage.append(f"{num_frames} frames, but the header says {self._stream.frames}")
+        promised = self._stream.frames
+        is_edited = self._stream.container.format.name.startswith(_EDITED)
+        num_seen = min(num_frames + self._indexer.num_hidden, len(self._positions) if is_edited else promised)
+        if num_seen < promised and (damage or not is_edited or _count_whole_samples(content, self._stream) < promised):
+            damage.append(f"{num_frames} frames, but the header says {promised}")
         # FFmpeg's MPEG-4 decoder calls the last frame of packed streams concealed, and it is good.
         if self._concealed and self._concealed[0] < num_frames - 1:
             damage.append(f"the decoder made up parts of {len(self._concealed)} frames, first of {self._concealed[0]}")
             num_frames = self._concealed[0]
         return num_frames, damage
+
+
+# Kinds of pictures of which one was converted: making a converter takes a quarter of an index-only scan.
+_CONVERTED: set[tuple[str, int, int, int, int]] = set()
+
+
+def _check_converts(frame: VideoFrame) -> None:
+    """Raises FFmpegError or ValueError where frames like this one cannot be made RGB."""
+    kind = (frame.format.name, int(frame.colorspace), int(frame.color_range), frame.width, frame.height)
+    if kind not in _CONVERTED:
+        to_rgb(frame, width=frame.width, height=frame.height)
+        _CONVERTED.add(kind)
+
+
+def _count_whole_samples(content: BinaryIO, stream: VideoStream) -> int:
+    """Packets of an mp4's stream that lie in the file, those included that its edit list leaves out.
+
+    FFmpeg does not show the packets that no edit needs; only so can they be told from those of a file that was cut.
+    """
+    content.seek(0)
+    try:
+        with av.open(content, "r", options={**_NO_PROBING, "ignore_editlist": "1"}) as container:
+            packets = container.demux(container.streams[stream.index])
+            return sum(packet.size > 0 and not packet.is_corrupt for packet in packets)
+    except av.error.FFmpegError:
+        return 0
 
 
 def _is_variable(time_stamps: Sequence[int | None]) -> bool:

@@ -12,6 +12,7 @@ import torch
 from dali_pipes.batch import PADDING_POSITION, ClipBatch, View, label_sets_of
 from dali_pipes.config import DataConfig
 from dali_pipes.facts import FileFacts
+from dali_pipes.faults import FaultLog
 from dali_pipes.hashing import uniform
 from dali_pipes.lists import LabelledVideo
 from dali_pipes.manifest import Manifest
@@ -70,6 +71,7 @@ class SyntheticLoader:
         self._rules = rules_from_config(config.sampling, view_size=first_view_size(config), mode=mode, grid=grid)
         self._chooser = ClipChooser(_manifest(num_clips, num_classes, labels_per_clip), self._rules, self._order)
         self._iteration = 0
+        self.faults = FaultLog(None, config.loader.max_bad_fraction)
 
     @property
     def num_clips(self) -> int:

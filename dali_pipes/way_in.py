@@ -18,7 +18,7 @@ WayIn = Literal["dali", "host"]
 WayChoice = Literal["auto", "prefer_dali", "dali", "host"]
 DeviceKind = Literal["cpu", "cuda"]
 
-# Tested against PyAV (tests/dali_pipes/test_two_ways_in.py). On cuda: what NVDEC takes on every generation from Volta
+# Tested against PyAV (tests/dali_pipes/test_loader.py). On cuda: what NVDEC takes on every generation from Volta
 # on; AV1 from Ampere on, but an older GPU fails at the first batch with DALI's own message.
 _DALI_CODECS: dict[DeviceKind, frozenset[str]] = {
     "cpu": frozenset({"vp8", "vp9", "mjpeg"}),

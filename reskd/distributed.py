@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+T = TypeVar("T")
 DeviceChoice = Literal["auto", "cpu", "cuda"]
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -108,6 +109,15 @@ def gather_rows(rows: Tensor, world: World) -> Tensor:
     parts = [torch.empty_like(rows) for _ in range(world.size)]
     dist.all_gather(parts, rows.contiguous())
     return torch.cat(parts)
+
+
+def gather_objects(value: T, world: World) -> list[T]:
+    """All ranks' values, rank after rank, on every rank; anything that pickles. For what is small and seldom."""
+    if world.size == 1:
+        return [value]
+    values: list[Any] = [None] * world.size
+    dist.all_gather_object(values, value)
+    return values
 
 
 def broadcast_buffers(module: torch.nn.Module, world: World) -> None:

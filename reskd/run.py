@@ -12,21 +12,12 @@ from dali_pipes.sampling_rules import ViewGrid
 from reskd.analysis.flops import count_macs
 from reskd.analysis.report import write_run_report
 from reskd.analysis.throughput import measure_clips_per_second
-from reskd.build import (
-    ViewName,
-    build_data,
-    build_eval_loader,
-    build_evaluated_model,
-    build_trainer,
-    check_networks,
-    load_stage,
-    scores_of,
-    view_shapes,
-)
+from reskd.build import build_data, build_eval_loader, build_trainer
 from reskd.config import ExperimentConfig
 from reskd.distributed import World, barrier
 from reskd.environment import describe_environment
 from reskd.evaluation.evaluator import evaluate
+from reskd.networks import ViewName, build_evaluated_model, check_networks, load_stage, scores_of, view_shapes
 from reskd.training.checkpoint import load_checkpoint
 from reskd.training.precision import Precision
 from reskd.training.run_directory import (
@@ -122,7 +113,7 @@ def evaluate_checkpoint(
     shape = view_shapes(config)[which]
     sampling = config.data.sampling
     grid = ViewGrid(sampling.test_clips, sampling.test_crops)
-    loader = build_eval_loader(config, manifest, view=which, batch_size=batch_size, world=world, grid=grid)
+    loader = build_eval_loader(config, manifest, split=split, view=which, batch_size=batch_size, world=world, grid=grid)
     precision = Precision(config.training.precision, world.device)
     try:
         log.info(loader.describe_ways_in())
@@ -177,10 +168,17 @@ def describe_protocol(config: ExperimentConfig, which: ViewName) -> str:
 
 
 def write_evaluation(result: Mapping[str, Any], folder: Path) -> Path:
-    """Write the result as ``evaluation_<split>_<which>_<checkpoint>.json``; returns the path."""
-    stem = Path(result["checkpoint"]).stem
-    path = folder / f"evaluation_{result['split']}_{result['which']}_{stem}.json"
+    """Write the result as ``evaluation_<split>_<which>_<checkpoint>[_<views>].json``; returns the path."""
+    parts = ("evaluation", result["split"], result["which"], Path(result["checkpoint"]).stem)
+    path = folder / f"{'_'.join(parts)}{_views_suffix(result['views'])}.json"
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(result, indent=2) + "\n")
     temporary.replace(path)
     return path
+
+
+def _views_suffix(views: Mapping[str, Any]) -> str:
+    """Such as ``_10x3`` or ``_10x3_logits``: results of one checkpoint by several protocols lie side by side."""
+    if views["clips"] * views["crops"] == 1:
+        return ""
+    return f"_{views['clips']}x{views['crops']}" + ("_logits" if views["average"] == "logits" else "")

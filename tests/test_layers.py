@@ -20,6 +20,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("reskd.training",),
     ("reskd.evaluation", "reskd.analysis", "reskd.export"),
     ("reskd.config",),
+    ("reskd.networks",),
     ("reskd.build", "reskd.cli"),
     ("reskd.run",),
     ("tools",),

@@ -26,11 +26,11 @@ from pydantic import ValidationError
 from reskd.analysis.benchmark_rows import aligned, append_rows, describe_run
 from reskd.analysis.flops import MacCount, Shape, count_recognizer
 from reskd.analysis.throughput import Mode, Row, measure_sizes
-from reskd.build import teacher_model, view_shapes
 from reskd.cli import run_tool
 from reskd.config import load_config
 from reskd.models.config import RecognizerConfig, parse_recognizer
 from reskd.models.registry import build_recognizer
+from reskd.networks import teacher_model, view_shapes
 from reskd.training.precision import Precision, PrecisionChoice
 
 CSV = Path("docs/results/throughput.csv")

@@ -252,8 +252,8 @@ def check_config(config: ExperimentConfig) -> list[Finding]:
 
     from dali_pipes.splits import videos_of_splits
     from reskd.analysis.estimate import checkpoint_bytes, estimate_memory, measure_seconds_per_clip
-    from reskd.build import build_networks, view_shapes
     from reskd.distributed import choose_device
+    from reskd.networks import build_networks, view_shapes
     from reskd.training.precision import Precision
 
     device = choose_device(config.device)

@@ -2,6 +2,7 @@
 
 The result is printed and written as JSON beside the checkpoint, with its protocol and coverage. How often a video is
 shown is a setting too: data.sampling.test_clips=10 data.sampling.test_crops=3 data.sampling.average_views=logits
+writes evaluation_test_student_last_10x3_logits.json beside evaluation_test_student_last.json of one clip and one crop.
 """
 
 from __future__ import annotations

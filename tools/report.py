@@ -1,7 +1,8 @@
 """Put finished runs beside each other: python tools/report.py OUT RUN RUN ... [--title TEXT]
 
 Writes OUT/report.md with a table of the runs' evaluations on the test list and OUT/curves.png. The last run is
-compared with each of the others.
+compared with each of the others. A run that was evaluated by several protocols shows that of one clip and one crop,
+unless --views says which.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("out", type=Path, help="folder of the report; made when absent")
     parser.add_argument("runs", type=Path, nargs="+", help="folders of trained and evaluated runs")
     parser.add_argument("--title", help="default: the folder's name")
+    parser.add_argument("--views", help="protocol, by the end of its file's name, such as 10x3 or 10x3_logits")
     chosen = parser.parse_args(arguments)
-    results = [read_result(folder) for folder in chosen.runs]
+    results = [read_result(folder, chosen.views) for folder in chosen.runs]
     chosen.out.mkdir(parents=True, exist_ok=True)
     draw_curves(
         {folder.name: read_metrics(RunDirectory(folder).metrics) for folder in chosen.runs}, chosen.out / "curves.png"
@@ -35,12 +37,25 @@ def main(arguments: Sequence[str]) -> None:
     print(f"written to {path}")
 
 
-def read_result(folder: Path) -> dict[str, Any]:
-    """The evaluation of the run's own model on the test list, after its last step."""
-    path = folder / "evaluation_test_student_last.json"
+def read_result(folder: Path, views: str | None) -> dict[str, Any]:
+    """The evaluation of the run's own model on the test list, after its last step.
+
+    Args:
+        views: such as ``10x3``; None: of one clip and one crop, or the only one there is.
+
+    Raises:
+        FileNotFoundError: there is none, or there are several and it is not clear which is meant.
+    """
+    plain = folder / "evaluation_test_student_last.json"
+    path = plain.with_stem(f"{plain.stem}_{views}") if views else plain
+    others = sorted(folder.glob(f"{plain.stem}_*.json"))
+    if not views and not plain.is_file() and len(others) == 1:
+        path = others[0]
     if not path.is_file():
+        names = ", ".join(other.name for other in others) or "none"
         raise FileNotFoundError(
-            f"expected {path}, found none; run tools/evaluate.py with the run's config and {folder}/last.pt first."
+            f"expected {path}, found {names}; choose one by --views, or run tools/evaluate.py with the run's config "
+            f"and {folder}/last.pt first."
         )
     return dict(json.loads(path.read_text()))
 

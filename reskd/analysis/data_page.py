@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from dali_pipes.clip_reader import ClipReader
-from dali_pipes.crops import Crop
+from dali_pipes.config import SamplingConfig
 from dali_pipes.decode_cost import Keyframes, count_decoded, find_keyframes, spread_sample
 from dali_pipes.facts import FileFacts
 from dali_pipes.manifest import ManifestRow
 from dali_pipes.packets import start_distances
 from dali_pipes.progress import gib
-from dali_pipes.sampling import ClipPlan
+from dali_pipes.sampling import plan_clip
+from dali_pipes.sampling_rules import rules_from_config
 from dali_pipes.scan_store import IndexReader
 from reskd.analysis.data_charts import draw_data_charts
 
@@ -56,22 +57,18 @@ def measure_decode(facts: Mapping[Path, FileFacts], *, num_frames: int) -> Decod
     usable = [path for path, found in facts.items() if found.usable]
     chosen = spread_sample(usable, NUM_DECODED)
     reader = ClipReader("cpu", "host")
+    rules = rules_from_config(SamplingConfig(num_frames=num_frames, test_crop_ratio=1), view_size=(1, 1), mode="eval")
     times_ms = []
     for path in [*chosen[:1], *chosen]:  # the first once more, as a warm-up
         row = ManifestRow(path, 0, facts[path])
-        plan = _middle_clip(row, num_frames)
+        height, width = row.upright_size
+        plan = plan_clip(
+            rules, seed=0, position=0, attempt=0, row=0, num_frames=row.facts.num_frames, height=height, width=width
+        )
         start_s = time.process_time()
         reader.read(plan, row)
         times_ms.append(1000 * (time.process_time() - start_s))
     return DecodeTime(num_frames, tuple(times_ms[1:]))
-
-
-def _middle_clip(row: ManifestRow, num_frames: int) -> ClipPlan:
-    height, width = row.upright_size
-    side = min(height, width)
-    frame_index_T = ((np.arange(num_frames) + 0.5) * row.facts.num_frames / num_frames).astype(np.int32)
-    crop = Crop((height - side) // 2, (width - side) // 2, side, side)
-    return ClipPlan(0, 0, 0, frame_index_T, np.ones(num_frames, bool), crop, flip=False)
 
 
 def write_data_page(

@@ -34,16 +34,15 @@ class Moment(NamedTuple):
 
 
 def moments_of(frames: Sequence[int], num_feature_frames: int) -> Moments:
-    """The mean of the frames behind each feature frame: groups of one size, the last one perhaps smaller.
+    """The mean of the frames behind each feature frame, groups of one size.
 
     Args:
         frames: numbers of the frames that the network sees.
         num_feature_frames: of the features that come out, ``Recognizer.num_feature_frames(len(frames))``.
     """
-    size = -(-len(frames) // num_feature_frames)
-    groups = [frames[start : start + size] for start in range(0, len(frames), size)]
-    assert len(groups) == num_feature_frames, f"{len(frames)} frames do not make {num_feature_frames} groups"
-    return tuple(sum(group) / len(group) for group in groups)
+    size = len(frames) // num_feature_frames
+    assert size * num_feature_frames == len(frames), f"{len(frames)} frames do not make {num_feature_frames} groups"
+    return tuple(sum(frames[start : start + size]) / size for start in range(0, len(frames), size))
 
 
 def match_moments(matching: TimeMatching, *, student: Moments, teacher: Moments) -> tuple[Moment, ...] | None:

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -57,9 +57,14 @@ class RunDirectory:
     def metrics(self) -> Path:
         return self.path / "metrics.jsonl"
 
-    def quarantine(self, rank: int) -> Path:
+    def quarantine(self, split: Literal["train", "val", "test"], rank: int) -> Path:
         """Where a rank lists the clips that could not be shown; a file each, so that lines do not mix."""
-        return self.path / ("quarantine.csv" if rank == 0 else f"quarantine-rank{rank}.csv")
+        stem = "quarantine" if split == "train" else f"quarantine_{split}"
+        return self.path / (f"{stem}.csv" if rank == 0 else f"{stem}-rank{rank}.csv")
+
+    def training_quarantines(self) -> list[Path]:
+        """Those of all ranks that the run ever had, as far as they wrote one."""
+        return [*self.path.glob("quarantine.csv"), *self.path.glob("quarantine-rank*.csv")]
 
     @property
     def tensorboard(self) -> Path:

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from dali_pipes.batch import ClipBatch, Loader
-from reskd.distributed import World, barrier, broadcast_buffers
+from dali_pipes.faults import FaultCounts, drop_lines_from, sum_counts
+from reskd.distributed import World, barrier, broadcast_buffers, gather_objects
 from reskd.outputs import RecognizerOutput
 from reskd.training.checkpoint import save_checkpoint
 from reskd.training.meters import MetricsWriter, RunningMeans, WaitClock
@@ -98,6 +99,7 @@ class Trainer:
         self.optimizer = build_optimizer(self.trainable, optimizer)
         self.num_steps = 0
         self.best: dict[str, float] = {}
+        self.faults: FaultCounts = sum_counts(())  # of all ranks, up to the last checkpoint
         self.parallel: nn.Module = self.trainable
         if world.size > 1:
             device_ids = [world.device] if world.device.type == "cuda" else None
@@ -113,7 +115,7 @@ class Trainer:
         latest: dict[str, float] = {}
         clock, means = WaitClock(), RunningMeans()
         with ExitStack() as stack:
-            loader = self.make_loader(self.num_steps * self.plan.passes_per_step)
+            loader = self._open_loader()
             stack.callback(loader.close)
             if self.evaluate:
                 stack.callback(self.evaluate.close)
@@ -132,11 +134,22 @@ class Trainer:
                     writer.scalars(self.num_steps, values)
                 latest |= values
                 if self._saves_now():
+                    self.faults = sum_counts(gather_objects(loader.faults.counts(), self.world))
                     self._save(latest)
                     clock.restart()
                 if on_log:
                     on_log(self.num_steps, values)
         return latest
+
+    def _open_loader(self) -> Loader:
+        """Clips from this step on, and the account of bad ones as it was there."""
+        if self.world.is_main:
+            for quarantine in self.run.training_quarantines():
+                drop_lines_from(quarantine, self.num_steps * self.plan.global_batch_size)
+        barrier(self.world)  # the next line of a rank goes into the new file
+        loader = self.make_loader(self.num_steps * self.plan.passes_per_step)
+        loader.faults.go_on(self.faults, rank=self.world.rank, world_size=self.world.size)
+        return loader
 
     def train_step(self, batches: Iterator[ClipBatch], means: RunningMeans) -> ClipBatch:
         """One global batch through equation (1) of the paper, then one update of the student."""
@@ -263,6 +276,7 @@ class Trainer:
             "global_batch_size": self.plan.global_batch_size,
             "world_size": self.world.size,
             "best": self.best,
+            "faults": self.faults,
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -285,6 +299,7 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.precision.scaler.load_state_dict(state["scaler"])
         self.num_steps, self.best = state["num_steps"], dict(state["best"])
+        self.faults = sum_counts([state["faults"]] if "faults" in state else [])  # the first checkpoints had none
 
     def _open_writer(self) -> MetricsWriter:
         return MetricsWriter(self.run.metrics, self.run.tensorboard, first_step=self.num_steps)

@@ -12,17 +12,9 @@ from torchvision.transforms import RandomResizedCrop
 
 from dali_pipes.config import CenterCropConfig, MultiScaleCropConfig, RandomResizedCropConfig, SamplingConfig
 from dali_pipes.crops import Crop, center_crop, choose_crop, multi_scale_crop, random_resized_crop, three_crop
-from dali_pipes.sampling_rules import SamplingRules, ViewGrid, rules_from_config
+from dali_pipes.sampling_rules import ViewGrid, rules_from_config
 
-RULES = SamplingRules(
-    num_frames=8,
-    frame_kind="segments",
-    random_frames=True,
-    crop_kind="center",
-    view_aspect=1.0,
-    center_ratio=0.875,
-    flip_probability=0.5,
-)
+RULES = rules_from_config(SamplingConfig(test_crop_ratio=0.875), view_size=(8, 8), mode="eval")
 
 
 @pytest.mark.parametrize(

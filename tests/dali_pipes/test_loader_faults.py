@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from dali_pipes.batch import ClipBatch
-from dali_pipes.faults import TooManyBadClipsError
+from dali_pipes.faults import FaultCounts, TooManyBadClipsError, sum_counts
 from dali_pipes.loader import ClipLoader
 from dali_pipes.manifest import Manifest
 from tests.conftest import HEIGHT, WIDTH, numbered_clip, write_clip
@@ -141,6 +141,21 @@ def test_faults_are_flagged_counted_and_listed_the_same_way_after_a_resume(
     assert loader.faults.num_substituted == len(flagged)
 
 
+def test_an_evaluation_counts_and_lists_its_last_pass_alone(folder: Path, tmp_path: Path) -> None:
+    config = make_config(folder)
+    manifest = make_manifest(config)
+    (folder / "vp9" / "00.webm").unlink()
+    quarantine, messages = tmp_path / "quarantine.csv", list[str]()
+    loader = _loader(manifest, config, mode="eval", batch_size=6, quarantine=quarantine, on_message=messages.append)
+    listed = []
+    for _ in range(2):
+        list(loader)
+        listed.append(quarantine.read_text())
+    loader.close()
+    assert listed[0] == listed[1] and listed[0].count("\n") == 2 and len(messages) == 1
+    assert (loader.faults.num_clips, loader.faults.num_substituted) == (6, 1)
+
+
 def test_more_bad_clips_than_allowed_end_the_run_with_the_list(folder: Path) -> None:
     config = make_config(folder, max_bad_fraction=0.0)
     manifest = make_manifest(config)
@@ -165,29 +180,41 @@ def test_a_batch_that_fails_again_and_again_is_named(folder: Path, monkeypatch: 
         next(iter(loader))
 
 
-def test_steps_hold_the_same_clips_and_substitutes_with_two_processes_then_one_then_two(folder: Path) -> None:
+def test_steps_hold_the_same_clips_and_substitutes_with_two_processes_then_one_then_two(
+    folder: Path, tmp_path: Path
+) -> None:
     """Four clips a step, two a batch: steps 0-1 by two ranks, 2-3 by one, 4-5 by two, against one rank all the way."""
     config = make_config(folder)
     manifest = make_manifest(config)
     (folder / "h264" / "00.mp4").write_bytes(b"gone")
     (folder / "vp9" / "01.webm").unlink()
 
-    def clips(world_size: int, first_step: int, num_steps: int) -> dict[int, tuple[int, bool, bytes]]:
+    def clips(name: str, world_size: int, first_step: int, num_steps: int) -> dict[int, tuple[int, bool, bytes]]:
         passes = 2 // world_size
-        seen = {}
+        seen, counted = {}, []
         for rank in range(world_size):
             loader = _loader(
                 manifest, config, batch_size=2, global_batch_size=4, rank=rank, world_size=world_size,
-                first_batch=first_step * passes,
+                first_batch=first_step * passes, quarantine=tmp_path / f"{name}{rank}.csv",
             )  # fmt: skip
+            loader.faults.go_on(counts.get(name, sum_counts(())), rank=rank, world_size=world_size)
             for batch in take(loader, num_steps * passes):
                 pixels = batch.views["student"].data_NTHWC
                 for clip, position in enumerate(batch.positions_N.tolist()):
                     is_substitute = bool(batch.substituted_N[clip])
                     seen[position] = (int(batch.ids_N[clip]), is_substitute, pixels[clip].numpy().tobytes())
+            counted.append(loader.faults.counts())
+        counts[name] = sum_counts(counted)
         return seen
 
-    uninterrupted = clips(1, 0, 6)
-    assert uninterrupted == clips(2, 0, 2) | clips(1, 2, 2) | clips(2, 4, 2)
+    def listed(name: str) -> list[tuple[int, str, str]]:
+        lines = [line for path in tmp_path.glob(f"{name}?.csv") for line in csv.DictReader(path.open())]
+        return sorted((int(line["position"]), line["attempt"], line["file"]) for line in lines)
+
+    counts: dict[str, FaultCounts] = {}
+    uninterrupted = clips("whole", 1, 0, 6)
+    assert uninterrupted == clips("parts", 2, 0, 2) | clips("parts", 1, 2, 2) | clips("parts", 2, 4, 2)
+    assert counts["parts"] == counts["whole"] and counts["whole"]["num_clips"] == 24
+    assert listed("parts") == listed("whole") and len(listed("whole")) == sum(counts["whole"]["files"].values())
     assert sorted(uninterrupted) == list(range(24))
     assert 0 < sum(is_substitute for _, is_substitute, _ in uninterrupted.values()) < 24

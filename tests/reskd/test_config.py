@@ -8,8 +8,8 @@ import torch
 import yaml
 
 from dali_pipes.sampling_rules import ONE_VIEW, rules_from_config
-from reskd.build import build_networks, view_shapes
 from reskd.config import ExperimentConfig, load_config, parse_config
+from reskd.networks import build_networks, view_shapes
 from reskd.run import describe_protocol
 
 CONFIGS = sorted(Path("configs").glob("*.yaml"))

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from reskd.analysis.flops import MacCount, count_recognizer
-from reskd.build import view_shapes
 from reskd.config import ExperimentConfig, load_config
 from reskd.models.config import RecognizerConfig
+from reskd.networks import view_shapes
 
 CONFIGS = {path.stem: path for path in sorted(Path("configs").glob("*.yaml"))}
 HEADS = {

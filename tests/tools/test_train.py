@@ -110,9 +110,9 @@ def test_one_command_from_videos_to_a_student_that_is_evaluated_and_reported(
     assert result["views"] == {"clips": 1, "crops": 1, "average": "probabilities"}
 
     several = ["data.sampling.test_clips=2", "data.sampling.test_crops=3", "data.sampling.average_views=logits"]
-    arguments = [str(tmp_path / "student.yaml"), str(runs / "student" / "last.pt"), *several, "--out", str(tmp_path)]
+    arguments = [str(tmp_path / "student.yaml"), str(runs / "student" / "last.pt"), *several]
     assert run_tool(evaluate.main, arguments) == 0
-    more = json.loads((tmp_path / "evaluation_test_student_last.json").read_text())
+    more = json.loads((runs / "student" / "evaluation_test_student_last_2x3_logits.json").read_text())
     assert more["views"] == {"clips": 2, "crops": 3, "average": "logits"}
     assert "2 clip(s) a video, 2 frames at equal distances, 3 crops along the longer side" in more["protocol"]
     assert "logits averaged" in more["protocol"]

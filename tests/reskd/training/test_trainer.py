@@ -17,7 +17,7 @@ from reskd.training.checkpoint import load_checkpoint
 from reskd.training.meters import RunningMeans
 from reskd.training.plan import Plan, TrainingConfig
 from reskd.training.trainer import Trainer
-from tests.reskd.training.tiny import GLOBAL_BATCH, losses, make_trainer
+from tests.reskd.training.tiny import GLOBAL_BATCH, losses, make_trainer, quarantined
 
 
 def read_lines(folder: Path) -> list[dict[str, float]]:
@@ -57,12 +57,40 @@ def test_a_resumed_run_equals_the_run_never_stopped_to_the_bit(tmp_path: Path) -
         assert torch.equal(value, second.trainable.state_dict()[name]), name
 
 
+def test_after_a_resume_the_account_of_bad_clips_is_that_of_the_run_never_stopped(tmp_path: Path) -> None:
+    make_trainer(tmp_path / "whole").fit()
+    stop_after(make_trainer(tmp_path / "halves", checkpoint_every_steps=5), 8)
+    assert quarantined(tmp_path / "halves") == list(range(0, 64, 5))  # two steps past the checkpoint
+    second = make_trainer(tmp_path / "halves", checkpoint_every_steps=5)
+    second.load_state(load_checkpoint(tmp_path / "halves" / "last.pt"))
+    assert second.faults["num_clips"] == 48 and second.faults["num_substituted"] == 10
+    second.fit()
+    assert quarantined(tmp_path / "halves") == quarantined(tmp_path / "whole") == list(range(0, 96, 5))
+    whole, halves = (load_checkpoint(tmp_path / name / "last.pt")["faults"] for name in ("whole", "halves"))
+    assert whole == halves and whole["num_clips"] == 96 and sum(whole["files"].values()) == 20
+
+
+def test_a_run_killed_before_its_first_checkpoint_lists_bad_clips_anew(tmp_path: Path) -> None:
+    for _ in range(2):
+        stop_after(make_trainer(tmp_path, checkpoint_every_steps=50), 2)
+    assert quarantined(tmp_path) == [0, 5, 10, 15]
+
+
+def test_a_checkpoint_without_an_account_of_bad_clips_begins_one(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path)
+    state = trainer.state()
+    del state["faults"]
+    trainer.load_state(state)
+    assert trainer.faults["num_clips"] == 0
+
+
 def with_several_labels(trainer: Trainer, task: TaskName) -> Trainer:
     """The same trainer; each clip's next class is a label too."""
 
     class SeveralLabels:
         def __init__(self, loader: Loader) -> None:
             self.loader, self.num_clips, self.close = loader, loader.num_clips, loader.close
+            self.faults = loader.faults
 
         def __iter__(self) -> Iterator[ClipBatch]:
             for batch in self.loader:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dali_pipes.batch import ClipBatch, View
+from dali_pipes.faults import FaultLog
 from reskd.distributed import World
 from reskd.losses.distillation import DistillationLoss, FeaturePair, LossConfig, PixelLossConfig
 from reskd.outputs import RecognizerOutput
@@ -55,12 +56,16 @@ class TinyTeacher(TinyRecognizer):
 
 
 class NoiseLoader:
-    """Clips whose pixels and label are a function of the position; the position arithmetic of the real loader."""
+    """Clips whose pixels and label are a function of the position; the position arithmetic of the real loader.
+
+    Every fifth position counts as one whose clip had to be replaced.
+    """
 
     num_clips = NUM_CLIPS
 
-    def __init__(self, first_batch: int, *, plan: Plan, rank: int) -> None:
+    def __init__(self, first_batch: int, *, plan: Plan, rank: int, faults: FaultLog) -> None:
         self.first_batch, self.plan, self.rank, self.closed = first_batch, plan, rank, False
+        self.faults = faults
 
     def __iter__(self) -> Iterator[ClipBatch]:
         plan = self.plan
@@ -68,8 +73,16 @@ class NoiseLoader:
         while True:
             step, number = divmod(batch, plan.passes_per_step)
             start = step * plan.global_batch_size + (self.rank * plan.passes_per_step + number) * plan.clips_per_pass
+            self._account(range(start, start + plan.clips_per_pass))
             yield noise_clips(torch.arange(start, start + plan.clips_per_pass))
             batch += 1
+
+    def _account(self, positions: range) -> None:
+        self.faults.num_clips += len(positions)
+        for position in positions:
+            if position % 5 == 0:
+                self.faults.num_substituted += 1
+                self.faults.add(f"{position % NUM_CLIPS}.mp4", "gone", position=position, attempt=0)
 
     def close(self) -> None:
         self.closed = True
@@ -114,11 +127,17 @@ def make_trainer(
     loss = loss or LossConfig(pixel=PixelLossConfig(alpha=alpha) if alpha is not None else None)
     student.gives_logit_map = teacher.gives_logit_map = loss.logit_map is not None
     distils = bool(loss.distillation_terms)
+    run = RunDirectory(folder)
+
+    def make_loader(first_batch: int) -> NoiseLoader:
+        faults = FaultLog(run.quarantine("train", world.rank), max_bad_fraction=1.0)
+        return NoiseLoader(first_batch, plan=plan, rank=world.rank, faults=faults)
+
     return Trainer(
         student=student,
         teacher=teacher if distils else None,
         loss=DistillationLoss(loss, FeaturePair(8, teacher_width, MOMENTS, MOMENTS) if distils else None),
-        make_loader=lambda first: NoiseLoader(first, plan=plan, rank=world.rank),
+        make_loader=make_loader,
         evaluate=evaluate,
         plan=plan,
         config=config,
@@ -126,10 +145,16 @@ def make_trainer(
         schedule=ScheduleConfig(),
         seed=3,
         world=world,
-        run=RunDirectory(folder),
+        run=run,
         view_shapes=SHAPES if distils else {"student": SHAPES["student"]},
         description={"manifest_hash": "m", "teacher_hash": "t", "class_names": ["a", "b", "c"], "total_steps": 12},
     )
+
+
+def quarantined(folder: Path) -> list[int]:
+    """The positions in the quarantines of all ranks, in order."""
+    paths = RunDirectory(folder).training_quarantines()
+    return sorted(int(line.split(",")[2]) for path in paths for line in path.read_text().splitlines()[1:])
 
 
 def losses(lines: list[Mapping[str, float]]) -> list[tuple[float, ...]]:
