@@ -23,8 +23,13 @@ class _AnyRecognizerConfig(StrictConfig):
     weights: str = Field(
         "none",
         min_length=1,
-        description="where to start: none; a torchvision name (IMAGENET1K_V1); or the path of a checkpoint of ours "
-        "or of a torchvision state dict",
+        description="where to start: none; a torchvision name (IMAGENET1K_V1); or the path of a checkpoint of ours, of "
+        "mmaction2, of the paper's code, or of a torchvision state dict",
+    )
+    weights_head: Literal["auto", "keep", "new"] = Field(
+        "auto",
+        description="the linear layer: keep the weights' own, trained on the same classes; or new, and the weights "
+        "are only a start; auto keeps that of a video checkpoint, and not that of torchvision's weights",
     )
     dropout: float = Field(0.5, ge=0, lt=1, description="before the linear head, in training")
     head_init_std: float = Field(0.001, gt=0, description="standard deviation of the new head's weights; biases are 0")
@@ -36,7 +41,7 @@ class _AnyRecognizerConfig(StrictConfig):
     @property
     def architecture(self) -> dict[str, Any]:
         """The settings that change what given weights answer, as plain values: strides leave no trace in weights."""
-        return self.model_dump(mode="json", exclude={"weights", "dropout", "head_init_std"})
+        return self.model_dump(mode="json", exclude={"weights", "weights_head", "dropout", "head_init_std"})
 
 
 class TsnConfig(_AnyRecognizerConfig):

@@ -1,56 +1,55 @@
-"""Where a recogniser's weights come from: torchvision's, a file of ours, or a bare torchvision state dict."""
+"""Where a recogniser's weights come from: a name of torchvision's, or a file of ours or of others.
+
+weight_files.py reads, weight_names.py translates, weight_filling.py fills and says what became of every tensor.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import logging
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torchvision.models import get_model_weights
+from torch import nn
+from torchvision.models import WeightsEnum, get_model_weights
 
-from reskd.models.backbones import CLASSIFIER_PREFIXES
-from reskd.models.config import difference
 from reskd.models.recognizer import Recognizer
+from reskd.models.weight_files import State, WeightFile, read_weight_file
+from reskd.models.weight_filling import fill, fit
+from reskd.models.weight_networks import describe
+from reskd.models.weight_report import WeightReport
 
-State = Mapping[str, Tensor]
-
-# (blocks of the four stages, has bottlenecks) -> name.
-_RESNETS: dict[tuple[tuple[int, ...], bool], str] = {
-    ((2, 2, 2, 2), False): "resnet18",
-    ((3, 4, 6, 3), False): "resnet34",
-    ((3, 4, 6, 3), True): "resnet50",
-    ((3, 4, 23, 3), True): "resnet101",
-    ((3, 8, 36, 3), True): "resnet152",
-}
+log = logging.getLogger(__name__)
 
 
-def load_weights(model: Recognizer, weights: str) -> None:
-    """Fill ``model`` in place.
+def load_weights(model: Recognizer, weights: str) -> WeightReport | None:
+    """Fill ``model`` in place, log one line about it, and return what became of every tensor; None for "none".
 
     Args:
-        weights: "none" changes nothing; a torchvision name ("IMAGENET1K_V1") fills the backbone; a path fills the
-            whole model from a checkpoint of ours (its student), or the backbone from a torchvision state dict.
+        model: its ``config.weights_head`` says whether the head comes from the weights too.
+        weights: "none" changes nothing; a torchvision name ("IMAGENET1K_V1"), also of the 2-D kin of a 3-D network; or
+            the path of a checkpoint of ours, of mmaction2 or of the paper's code, or of a torchvision state dict.
 
     Raises:
         FileNotFoundError, OSError: no such name or file; the download failed.
-        ValueError: the file cannot be read, or holds another architecture. The model is then unchanged.
+        ValueError: the file cannot be read, or does not fit. The model is then unchanged.
     """
     if weights == "none":
-        return
-    backbone = model.config.backbone
-    names = [entry.name for entry in get_model_weights(backbone)]
-    if weights in names:
-        _fill(model.backbone, _without_classifier(_download(backbone, weights)), f"torchvision's {weights}", backbone)
+        return None
+    entries = _torchvision_weights(model.config.backbone)
+    if weights in entries:
+        _check_pixel_statistics(model, entries[weights])
+        file = WeightFile(f"torchvision's {weights}", _download(model.config.backbone, entries[weights]))
     elif Path(weights).is_file():
-        _load_file(model, Path(weights))
+        file = read_weight_file(Path(weights))
     else:
         raise FileNotFoundError(
-            f"weights: expected 'none', one of torchvision's names for {backbone} ({', '.join(names)}), or the path of "
-            f"a file, found {weights!r}, which is no such name and no such file; check the spelling."
+            f"weights: expected 'none', one of torchvision's names for {model.config.backbone} ({', '.join(entries)}), "
+            f"or the path of a file, found {weights!r}, which is no such name and no such file; check the spelling."
         )
+    report = fit(model, file)
+    log.info("%s", report)
+    return report
 
 
 def load_recognizer_state(model: Recognizer, state: State, *, source: str) -> None:
@@ -62,7 +61,7 @@ def load_recognizer_state(model: Recognizer, state: State, *, source: str) -> No
     Raises:
         ValueError: another architecture or number of classes. The model is then unchanged.
     """
-    _fill(model, state, source, f"{model.config.backbone} with {model.num_classes} classes")
+    fill(model, state, source=source, found=describe(state))
 
 
 def state_hash(state: nn.Module | State) -> str:
@@ -77,96 +76,30 @@ def state_hash(state: nn.Module | State) -> str:
     return digest.hexdigest()
 
 
-def _download(backbone: str, name: str) -> State:
-    entry = get_model_weights(backbone)[name]
+def _torchvision_weights(backbone: str) -> dict[str, WeightsEnum]:
+    """Name -> weights of ``backbone`` and, where it is 3-D, of its 2-D kin, from which it can be inflated."""
+    kin = [backbone.replace("swin3d", "swin")] if backbone.startswith("swin3d") else []
+    return {entry.name: entry for name in [*kin, backbone] for entry in get_model_weights(name)}
+
+
+def _check_pixel_statistics(model: Recognizer, entry: WeightsEnum) -> None:
+    preset = entry.transforms()
+    for key, fractions in (("pixel_mean", preset.mean), ("pixel_std", preset.std)):
+        theirs = [round(255 * value, 3) for value in fractions]
+        mine = getattr(model.config, key)
+        if any(abs(a - b) > 0.01 for a, b in zip(theirs, mine, strict=True)):
+            raise ValueError(
+                f"weights: expected {key} {theirs}, as torchvision's {entry.name} was trained with, found "
+                f"{list(mine)}; set {key} so."
+            )
+
+
+def _download(backbone: str, entry: WeightsEnum) -> State:
     try:
         return entry.get_state_dict(progress=False, check_hash=True)
     except (OSError, RuntimeError) as error:
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise OSError(
-            f"weights: expected to download {name} of {backbone} from {entry.url}, found: {error}; check the network, "
-            f"or put that file into {folder}, or set weights to the path of a file."
+            f"weights: expected to download {entry.name} of {backbone} from {entry.url}, found: {error}; check the "
+            f"network, or put that file into {folder}, or set weights to the path of a file."
         ) from error
-
-
-def _load_file(model: Recognizer, path: Path) -> None:
-    content = _read(path)
-    if isinstance(content.get("student"), Mapping):
-        _check_same_settings(model, content, path)
-        load_recognizer_state(model, content["student"], source=str(path))
-    elif content and all(isinstance(value, Tensor) for value in content.values()):
-        _fill(model.backbone, _without_classifier(content), str(path), model.config.backbone)
-    else:
-        raise ValueError(
-            f"{path}: expected a checkpoint of ours (with a student in it) or a torchvision state dict, found a file "
-            f"with {sorted(map(str, content))[:5]}; give another file."
-        )
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise ValueError(
-            f"{path}: expected a file of tensors and plain values written by torch.save, found one that cannot be read "
-            f"({reason}); give another file, or write it again as a state dict."
-        ) from error
-    if not isinstance(content, Mapping):
-        raise ValueError(
-            f"{path}: expected a dictionary of tensors, found {type(content).__name__}; give a state dict."
-        )
-    return content
-
-
-def _check_same_settings(model: Recognizer, checkpoint: Mapping[str, Any], path: Path) -> None:
-    """Strides and pixel statistics leave no trace in the weights, and change every answer."""
-    config = checkpoint.get("config")
-    theirs = config.get("student") if isinstance(config, Mapping) else None
-    found_difference = difference(model.config, theirs) if isinstance(theirs, Mapping) else None
-    if found_difference:
-        key, mine, found = found_difference
-        raise ValueError(
-            f"{path}: expected weights trained with {key} {mine}, found {found}; "
-            f"set {key} as the checkpoint has it, or give another file."
-        )
-
-
-def _without_classifier(state: State) -> State:
-    return {name: value for name, value in state.items() if not name.startswith(CLASSIFIER_PREFIXES)}
-
-
-def _fill(module: nn.Module, state: State, source: str, expected: str) -> None:
-    mismatch = _first_mismatch(module.state_dict(), state)
-    if mismatch:
-        raise ValueError(
-            f"{source}: expected weights of {expected}, found {_describe(state)}, first difference at {mismatch}; "
-            "set the backbone and the classes to what the file holds, or give another file."
-        )
-    # Not strict: files from before torch 0.4.1 count no batches.
-    module.load_state_dict(state, strict=False)
-
-
-def _first_mismatch(expected: State, found: State) -> str | None:
-    for name, tensor in expected.items():
-        if name not in found:
-            if name.endswith("num_batches_tracked"):
-                continue
-            return f"{name} (not in the file)"
-        if found[name].shape != tensor.shape:
-            return f"{name} ({tuple(found[name].shape)} in the file, {tuple(tensor.shape)} in the model)"
-    extra = next((name for name in found if name not in expected), None)
-    return f"{extra} (not in the model)" if extra else None
-
-
-def _describe(state: State) -> str:
-    """Which network a state dict is of, judged by its names: 'resnet18 with 10 classes'."""
-    names = {name.removeprefix("backbone.") for name in state}
-    blocks = tuple(len({name.split(".")[1] for name in names if name.startswith(f"layer{n}.")}) for n in range(1, 5))
-    network = _RESNETS.get((blocks, "layer1.0.conv3.weight" in names))
-    if network is None and "features.18.0.weight" in names:
-        network = "mobilenet_v2"
-    if network is None:
-        return f"{len(state)} tensors of a network that is not known here (the first is {next(iter(state), 'none')})"
-    head = state.get("head.weight")
-    return network if head is None else f"{network} with {len(head)} classes"

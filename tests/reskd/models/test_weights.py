@@ -36,7 +36,7 @@ def _hollow(backbone: BackboneName, *, num_classes: int = 5, **settings: Any) ->
 
 def _zeros(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The same names and shapes in a file of a few bytes: every tensor repeats one zero."""
-    return {name: torch.zeros((), dtype=value.dtype).expand(value.shape) for name, value in state.items()}
+    return {name: torch.zeros((), dtype=value.dtype, device="cpu").expand(value.shape) for name, value in state.items()}
 
 
 def _checkpoint(path: Path, model: FrameRecognizer) -> str:
@@ -199,7 +199,7 @@ def test_load_recognizer_state_names_its_source() -> None:
 
 
 def test_none_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights_module, "_read", lambda path: pytest.fail("read a file"))
+    monkeypatch.setattr(weights_module, "read_weight_file", lambda path: pytest.fail("read a file"))
     load_weights(_hollow("resnet18"), "none")
 
 

@@ -1,0 +1,170 @@
+"""Files of weights: torch's and safetensors, read without running anything that is in them.
+
+Note [Nothing is run]
+torch.load(weights_only=True) builds tensors and plain values and refuses all else. Checkpoints that mmengine writes
+while training also hold its log: HistoryBuffer objects, NumPy scalars and, through getattr, methods. While a file is
+read, these few names stand for ``_Skipped``, which takes any arguments and keeps nothing: the file is read, its log is
+not, and even "getattr" calls nothing. Every other name is refused as before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+State = Mapping[str, Tensor]
+
+_SAFETENSORS = ".safetensors"
+_NAMES_IN_LOGS = (
+    "mmengine.logging.history_buffer.HistoryBuffer",
+    "builtins.getattr",
+    "numpy.dtype",
+    "numpy.ndarray",
+    "numpy.core.multiarray.scalar",
+    "numpy.core.multiarray._reconstruct",
+    "numpy._core.multiarray.scalar",
+    "numpy._core.multiarray._reconstruct",
+)
+
+
+class _Skipped:
+    """See Note [Nothing is run]."""
+
+    def __init__(self, *arguments: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """What a file of weights says.
+
+    Attributes:
+        source: the file, for messages.
+        tensors: under the file's own names.
+        settings: of the recogniser, where the file is a checkpoint of ours or was exported from one.
+        class_names: likewise.
+    """
+
+    source: str
+    tensors: State
+    settings: Mapping[str, Any] | None = None
+    class_names: tuple[str, ...] | None = None
+
+
+def read_weight_file(path: Path) -> WeightFile:
+    """The weights in a .safetensors file, or in one of torch.save: a checkpoint of ours, of mmaction2, or bare tensors.
+
+    Raises:
+        FileNotFoundError, OSError: there is no such file; it may not be read.
+        ValueError: it is damaged, would run code, or holds something else.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a file of weights at {path}, found none; check the path.")
+    if path.suffix == _SAFETENSORS:
+        return _read_safetensors(path)
+    content = _read_torch(path)
+    config = content.get("config")
+    settings = config.get("student") if isinstance(config, Mapping) else None
+    names = content.get("class_names")
+    places = (content.get("student"), content.get("state_dict"), content)
+    tensors = next(place for place in places if isinstance(place, Mapping) and (place or place is content))
+    if not tensors or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in tensors.items()):
+        raise ValueError(
+            f"{path}: expected a checkpoint of ours (with a student in it), one of mmaction2 (with a state_dict) or a "
+            f"state dict, found a file with {sorted(map(str, tensors))[:5]}; give another file."
+        )
+    return WeightFile(
+        str(path),
+        tensors,
+        settings if isinstance(settings, Mapping) else None,
+        tuple(map(str, names)) if isinstance(names, Sequence) else None,
+    )
+
+
+def write_safetensors(
+    path: Path, tensors: State, *, settings: Mapping[str, Any], class_names: Sequence[str] | None
+) -> None:
+    """Write a recogniser so that ``path`` is whole or not there, and can be read by ``read_weight_file``.
+
+    Args:
+        tensors: the recogniser's state dict, on any device, in any memory format.
+        settings: the recogniser's config as plain values.
+    """
+    from safetensors.torch import save_file
+
+    metadata = {"format": "pt", "settings": json.dumps(settings)}
+    if class_names is not None:
+        metadata["class_names"] = json.dumps(list(class_names))
+    # The format knows neither memory formats nor tensors that share memory.
+    plain = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        save_file(plain, temporary, metadata)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read_torch(path: Path) -> Mapping[str, Any]:
+    try:
+        with torch.serialization.safe_globals([(_Skipped, name) for name in _NAMES_IN_LOGS]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except PermissionError:
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"{path}: expected a file of tensors and plain values written by torch.save, found one that "
+            f"{_fault(error)}; give another file, or write it again as a state dict."
+        ) from error
+    if not isinstance(content, Mapping):
+        raise ValueError(
+            f"{path}: expected a dictionary of tensors, found {type(content).__name__}; give a state dict."
+        )
+    return content
+
+
+def _read_safetensors(path: Path) -> WeightFile:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt", device="cpu") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it has no iterator
+            metadata = file.metadata() or {}
+        settings, class_names = (json.loads(metadata.get(key, "null")) for key in ("settings", "class_names"))
+    except PermissionError:
+        raise
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(
+            f"{path}: expected a safetensors file, found one that cannot be read ({_first_line(error)}); copy it again."
+        ) from error
+    if not tensors:
+        raise ValueError(f"{path}: expected tensors, found none; give another file.")
+    return WeightFile(str(path), tensors, settings, tuple(class_names) if class_names else None)
+
+
+def _fault(error: Exception) -> str:
+    text = str(error)
+    refused = re.search(r"GLOBAL (\S+)", text)
+    if refused:
+        return f"asks for {refused[1]}, which is code and was not run"
+    if isinstance(error, EOFError) or re.search(r"zip archive|PytorchStreamReader|unexpected EOF|truncated", text):
+        return f"is cut short or damaged ({_first_line(error)})"
+    return f"cannot be read ({_first_line(error)})"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
