@@ -169,9 +169,10 @@ def test_safetensors_of_others_have_no_settings(tmp_path: Path) -> None:
     assert (file.settings, file.class_names) == (None, None)
 
 
-def test_safetensors_with_strange_notes_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("notes", [{"settings": "{"}, {"settings": "3"}, {"class_names": "{}"}])
+def test_safetensors_with_strange_notes_are_refused(notes: dict[str, str], tmp_path: Path) -> None:
     save_file = pytest.importorskip("safetensors.torch").save_file
-    save_file(STATE, tmp_path / "w.safetensors", {"settings": "{"})
+    save_file(STATE, tmp_path / "w.safetensors", notes)
     assert "found one that cannot be read" in _message(tmp_path / "w.safetensors")
 
 
