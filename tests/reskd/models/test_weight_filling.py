@@ -74,6 +74,11 @@ def _fit(model: Recognizer, state: Mapping[str, Tensor]) -> Any:
     return fit(model, WeightFile("the file", state))
 
 
+@pytest.fixture(scope="module")
+def resnet18() -> Recognizer:
+    return _built("tsn", backbone="resnet18")
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_tensor_of_file_and_model_is_in_the_account_once(family: Family) -> None:
     model, state = _hollow(family), _theirs(family)
@@ -104,21 +109,22 @@ def test_names_under_ddp_are_taken() -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_missing_tensor_and_one_too_many_are_named(family: Family) -> None:
     names = [name for name in _theirs(family) if "num_batches_tracked" not in name]
-    state = _theirs(family)
+    state, model = _theirs(family), _hollow(family)
     del state[names[20]]
     with pytest.raises(ValueError, match=r"^the file: expected weights of .*first difference at .*\(not in the file\)"):
-        _fit(_hollow(family), state)
+        _fit(model, state)
     extra = _theirs(family) | {"backbone.layer1.0.non_local.weight": torch.zeros(1)}
     with pytest.raises(ValueError, match=r"backbone.layer1.0.non_local.weight \(not in the model\)"):
-        _fit(_hollow(family), extra)
+        _fit(model, extra)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_another_familys_file_is_refused(family: Family) -> None:
+    model = _hollow(family)
     for other in FAMILIES:
         if other != family:
             with pytest.raises(ValueError, match=r"^the file: expected weights [^\n]*$"):
-                _fit(_hollow(family), _theirs(other))
+                _fit(model, _theirs(other))
 
 
 def test_a_tsm_is_no_tsn_though_its_tensors_fit() -> None:
@@ -171,12 +177,13 @@ def test_a_head_that_is_not_there_cannot_be_kept() -> None:
         (torch.ones(64, dtype=torch.complex64), "torch.complex64 in the file"),
     ],
 )
-def test_tensors_of_another_kind_are_refused_and_the_model_unchanged(value: Tensor, message: str) -> None:
-    model = _built("tsn", backbone="resnet18", num_classes=1000)
-    before = state_hash(model)
+def test_tensors_of_another_kind_are_refused_and_the_model_unchanged(
+    value: Tensor, message: str, resnet18: Recognizer
+) -> None:
+    before = state_hash(resnet18)
     with pytest.raises(ValueError, match=message):
-        _fit(model, _torchvision("resnet18") | {"layer1.0.bn1.weight": value})
-    assert state_hash(model) == before
+        _fit(resnet18, _torchvision("resnet18") | {"layer1.0.bn1.weight": value})
+    assert state_hash(resnet18) == before
 
 
 def test_half_precision_is_taken() -> None:
