@@ -1,80 +1,192 @@
-"""What a model costs, per part and per video.
+"""What a model costs: arithmetic and parameters per part, or videos a second, for one or many input sizes.
 
     python tools/analyze.py flops configs/demo_student.yaml
-    python tools/analyze.py flops --backbone resnet50 --frames 16 --size 112
+    python tools/analyze.py flops --model backbone=resnet50 --frames 16 --sizes 224 144 112 96 72 56
+    python tools/analyze.py flops --model family=swin backbone=swin3d_s --frames 32 --views 12 --sizes 224 112
+    python tools/analyze.py throughput --model backbone=resnet50 --frames 16 --sizes 224 112 --batch 64 --precision fp16
 
-Nothing is downloaded and no video is read.
+A config is an experiment: its student, and for flops its teacher, with the frames, sizes and views it has; settings
+can be changed as in train.py (key.sub=value). --model takes a recogniser's settings alone. Nothing is downloaded and
+no video is read. Rows of throughput are appended to docs/results/throughput.csv.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
-from collections.abc import Sequence
-from typing import get_args
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
 
+import torch
+import yaml
 from pydantic import ValidationError
 
-from reskd.analysis.flops import MacCount, count_recognizer
+from reskd.analysis.benchmark_rows import aligned, append_rows, describe_run
+from reskd.analysis.flops import MacCount, Shape, count_recognizer
+from reskd.analysis.throughput import Mode, Row, measure_sizes
 from reskd.cli import run_tool
 from reskd.config import load_config
-from reskd.models.config import BackboneName, RecognizerConfig, parse_recognizer
+from reskd.models.config import RecognizerConfig, parse_recognizer
+from reskd.models.registry import build_recognizer
 from reskd.networks import teacher_model, view_shapes
+from reskd.training.precision import Precision, PrecisionChoice
 
-_LEGEND = (
-    "GMACs: 1e9 multiply-accumulates per video, the GFLOPs of papers. The last line adds batch norm (2 an\n"
-    "element), activations and max pooling (1 each), as the counter behind the ResKD paper's table does."
-)
+CSV = Path("docs/results/throughput.csv")
+log = logging.getLogger(__name__)
+
+_LEGEND = """\
+GMACs: 1e9 multiply-accumulates for one video, all its views; papers call them GFLOPs. "between frames" are those that
+look at several frames at once (3-D kernels, attention), "one frame by itself" is the rest without the head, a frame.
+"as the paper counts": the ResKD paper's counter adds normalisation (2 an element), ReLU and max pooling (1 each), and
+leaves out attention's two products, which are no layer of their own."""
+
+
+class _Asked(NamedTuple):
+    """A model to be analysed, at one or more sizes."""
+
+    title: str
+    config: RecognizerConfig
+    shapes: list[Shape]
+    num_views: int
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    _add_flops_arguments(commands.add_parser("flops", help="multiply-accumulates per part and per video"))
-    chosen = parser.parse_args(arguments)
-    if (chosen.config is None) == (chosen.backbone is None):
-        raise ValueError("flops: expected either a config or --backbone, found both or neither.")
-    for title, config, shape, tested_views in _models(chosen):
-        num_views = chosen.views or tested_views
-        count = count_recognizer(config, shape, num_classes=chosen.num_classes, num_views=num_views)
-        num_frames, height, width = shape
-        print(f"{title}{config.backbone}, {num_frames} frames of {height} x {width}, {num_views} view(s) a video")
-        print(macs_table(count), end="\n\n")
+    chosen = _parser().parse_args(arguments)
+    chosen.run(chosen)
+
+
+def _flops(chosen: argparse.Namespace) -> None:
+    for asked in _asked(chosen):
+        counts = {
+            shape: count_recognizer(asked.config, shape, num_classes=chosen.num_classes, num_views=asked.num_views)
+            for shape in asked.shapes
+        }
+        print(f"{asked.title}{_describe(asked)}")
+        print(flops_table(counts, asked.num_views), end="\n\n")
     print(_LEGEND)
 
 
-def _models(chosen: argparse.Namespace) -> list[tuple[str, RecognizerConfig, tuple[int, int, int], int]]:
-    """(title, architecture, (T, H, W), views in the test) of each model asked for."""
+def _throughput(chosen: argparse.Namespace) -> None:
+    asked = _asked(chosen)[0]
+    device = torch.device(chosen.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if chosen.threads:
+        torch.set_num_threads(chosen.threads)
+    # The weights do not matter: no kernel's time depends on them.
+    without_weights = asked.config.model_copy(update={"weights": "none"})
+    model = build_recognizer(without_weights, chosen.num_classes).to(device)
+    rows = measure_sizes(
+        model,
+        sorted(asked.shapes, key=lambda shape: -shape[1] * shape[2]),
+        Precision(chosen.precision, device),
+        modes=chosen.modes,
+        batches=list(dict.fromkeys((chosen.batch, 1))),
+        views=asked.num_views,
+        rounds=chosen.rounds,
+        on_ready=lambda message: log.info("ready: %s", message),
+    )
+    print(f"{_describe(asked)}, {chosen.precision}, {describe_run(device)['device']}")
+    print(throughput_table(rows))
+    if not chosen.dry_run:
+        about = {**describe_run(device), "family": asked.config.family, "backbone": asked.config.backbone}
+        append_rows(chosen.csv, [{**about, **row.as_columns()} for row in rows])
+        print(f"rows appended to {chosen.csv}")
+
+
+def _asked(chosen: argparse.Namespace) -> list[_Asked]:
+    """The student, then the teacher; or the one model of --model."""
+    if (chosen.config is None) == (chosen.model is None):
+        raise ValueError("expected either a config or --model, found both or neither.")
     if chosen.config is None:
-        shape = (chosen.frames, *_height_width(chosen.size))
-        return [("", _recognizer_config(chosen.backbone, chosen.stage_strides), shape, 1)]
-    config = load_config(chosen.config)
-    shapes = view_shapes(config)
-    tested_views = config.data.sampling.test_clips * config.data.sampling.test_crops
-    models = [("student: ", config.student, shapes["student"], tested_views)]
+        frames = chosen.frames or 8
+        shapes = [(frames, *size) for size in chosen.sizes or [(224, 224)]]
+        return [_Asked("", _recognizer_config(chosen.model), shapes, chosen.views or 1)]
+    config = load_config(chosen.config, chosen.overrides)
+    shapes_of = view_shapes(config)
+    num_views = chosen.views or config.data.sampling.test_clips * config.data.sampling.test_crops
+    num_frames, *size = shapes_of["student"]
+    frames = chosen.frames or num_frames
+    asked = [
+        _Asked("student: ", config.student, [(frames, *size) for size in chosen.sizes or [tuple(size)]], num_views)
+    ]
     if config.teacher:
-        models.append(("teacher: ", teacher_model(config), shapes["teacher"], tested_views))
-    return models
+        asked.append(_Asked("teacher: ", teacher_model(config), [shapes_of["teacher"]], num_views))
+    return asked
 
 
-def macs_table(count: MacCount) -> str:
-    """One line a part, the total, and the total of those who count elementwise operations too; GMACs."""
-    width = max(map(len, (*count.parts, "with elementwise"))) + 2
-    lines = [f"{'part':<{width}}{'GMACs':>10}{'share':>8}"]
-    for name, macs in (*count.parts.items(), ("total", count.total)):
-        lines.append(f"{name:<{width}}{macs / 1e9:>10.3f}{macs / count.total:>8.1%}")
-    lines.append(f"{'with elementwise':<{width}}{(count.total + count.elementwise) / 1e9:>10.3f}")
-    return "\n".join(lines)
+def _describe(asked: _Asked) -> str:
+    return (
+        f"{asked.config.family} {asked.config.backbone}, {asked.shapes[0][0]} frames, {asked.num_views} view(s) a video"
+    )
 
 
-def _add_flops_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", nargs="?", help="an experiment: its student and its teacher are counted")
-    parser.add_argument("--backbone", choices=get_args(BackboneName), help="in place of a config")
-    parser.add_argument("--frames", type=_positive, default=8, help="frames a view; default 8")
-    parser.add_argument("--size", type=_positive, nargs="+", default=[224], help="a square's side, or height width")
-    parser.add_argument("--stage-strides", type=int, nargs=4, metavar="S", help="of a ResNet; 1 1 2 2 is R50-S")
+def flops_table(counts: dict[Shape, MacCount], num_views: int) -> str:
+    """One column a size; one line a part, then the sums of Note [What is counted] in GMACs."""
+    first = next(iter(counts.values()))
+    lines = [["part", "parameters, M", *(f"{height}x{width}" for _, height, width in counts)]]
+
+    def add(name: str, parameters: int | None, values: Sequence[float]) -> None:
+        lines.append([name, "" if parameters is None else f"{parameters / 1e6:.3f}", *(f"{v:.3f}" for v in values)])
+
+    for name, part in first.parts.items():
+        add(name, part.parameters, [count.parts[name].macs / 1e9 for count in counts.values()])
+    add("total, GMACs", first.parameters, [count.total / 1e9 for count in counts.values()])
+    add("one frame by itself", None, [c.within_frames / 1e9 / shape[0] / num_views for shape, c in counts.items()])
+    add("between frames", None, [count.between_frames / 1e9 for count in counts.values()])
+    add("head, once a view", None, [count.head / 1e9 for count in counts.values()])
+    add("+ elementwise", None, [count.elementwise / 1e9 for count in counts.values()])
+    add("- attention products", None, [count.attention_products / 1e9 for count in counts.values()])
+    add("= as the paper counts", None, [count.published / 1e9 for count in counts.values()])
+    if len(counts) > 1:
+        add("times less than first", None, [first.total / count.total for count in counts.values()])
+    width = max(len(line[0]) for line in lines)
+    return aligned([[line[0].ljust(width), *line[1:]] for line in lines])
+
+
+def throughput_table(rows: Sequence[Row]) -> str:
+    """One line a size, mode and batch; the median of a batch with its 20th and 80th percentile."""
+    lines = [["mode", "batch", "size", "videos/s", "x largest", "ms a batch", "20 %", "80 %", "cpu ms", "x largest"]]
+    for row in rows:
+        times = (f"{value:.2f}" for value in (row.median_ms, row.p20_ms, row.p80_ms, row.cpu_ms))
+        speed = (f"{row.videos_per_second:.3f}", f"{row.times_largest:.2f}")
+        size = f"{row.height}x{row.width}"
+        lines.append([row.mode, str(row.batch), size, *speed, *times, f"{row.cpu_times_largest:.2f}"])
+    return aligned(lines)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    flops = commands.add_parser("flops", help="multiply-accumulates and parameters per part and per video")
+    flops.set_defaults(run=_flops)
+    _add_model_arguments(flops)
+    throughput = commands.add_parser("throughput", help="videos a second and the time of one video, against the size")
+    throughput.set_defaults(run=_throughput)
+    _add_model_arguments(throughput)
+    _add_throughput_arguments(throughput)
+    return parser
+
+
+def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", nargs="?", help="an experiment")
+    parser.add_argument("overrides", nargs="*", help="key.sub=value changes of the config")
+    parser.add_argument("--model", nargs="+", metavar="KEY=VALUE", help="a recogniser's settings in place of a config")
+    parser.add_argument("--frames", type=_positive, help="frames a view; default: the config's, or 8")
+    parser.add_argument("--sizes", type=_size, nargs="+", metavar="S", help="sides of squares, or HEIGHTxWIDTH")
     parser.add_argument("--num-classes", type=_positive, default=200)
     parser.add_argument("--views", type=_positive, help="clips times crops a video; default: the config's test, or 1")
+
+
+def _add_throughput_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--batch", type=_positive, default=64, help="clips at once; 1 is measured besides")
+    parser.add_argument("--modes", nargs="+", choices=get_args(Mode), default=["eager"])
+    parser.add_argument("--precision", choices=get_args(PrecisionChoice), default="fp32")
+    parser.add_argument("--device", choices=("cpu", "cuda"))
+    parser.add_argument("--threads", type=_positive, help="of a CPU; default: torch's")
+    parser.add_argument("--rounds", type=_positive, default=15, help="timed batches of each size")
+    parser.add_argument("--csv", type=Path, default=CSV)
+    parser.add_argument("--dry-run", action="store_true", help="append nothing")
 
 
 def _positive(text: str) -> int:
@@ -83,17 +195,27 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _height_width(sizes: list[int]) -> tuple[int, int]:
-    if len(sizes) > 2:
-        raise ValueError(f"--size: expected one side, or height and width, found {len(sizes)} numbers: {sizes}.")
-    return sizes[0], sizes[-1]
+def _size(text: str) -> tuple[int, int]:
+    sides = [_positive(side) for side in text.split("x")]
+    if len(sides) > 2:
+        raise argparse.ArgumentTypeError(f"expected one side, or HEIGHTxWIDTH, found {text!r}")
+    return sides[0], sides[-1]
 
 
-def _recognizer_config(backbone: str, stage_strides: list[int] | None) -> RecognizerConfig:
+def _recognizer_config(settings: Sequence[str]) -> RecognizerConfig:
+    pairs = [setting.partition("=") for setting in settings]
+    if not all(equals for _, equals, _ in pairs):
+        raise ValueError(f"--model: expected settings such as backbone=resnet50, found {' '.join(settings)!r}.")
     try:
-        return parse_recognizer({"backbone": backbone, "stage_strides": stage_strides})
+        return parse_recognizer({key: yaml.safe_load(value) for key, _, value in pairs})
     except ValidationError as error:
-        raise ValueError("; ".join(fault["msg"].removeprefix("Value error, ") for fault in error.errors())) from None
+        raise ValueError("--model: " + "; ".join(map(_explain, error.errors()))) from None
+
+
+def _explain(fault: Mapping[str, Any]) -> str:
+    """Messages of our own validators name the setting already."""
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    return message if message != fault["msg"] or not fault["loc"] else f"{fault['loc'][-1]}: {message}"
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ class _CheckpointedBlock(SwinTransformerBlock):
     """Keeps its input alone for the backward pass, and computes the rest again there."""
 
     def forward(self, map_NTHWC: Tensor) -> Tensor:
-        if not torch.is_grad_enabled():
+        if not (self.training and torch.is_grad_enabled()):
             return super().forward(map_NTHWC)
         result_NTHWC: Tensor = checkpoint(super().forward, map_NTHWC, use_reentrant=False)
         return result_NTHWC

@@ -26,28 +26,43 @@ class OptimizerConfig(StrictConfig):
     betas: tuple[float, float] = Field((0.9, 0.999), description="of adamw")
     weight_decay: float = Field(1e-4, ge=0, description="of convolution and linear weights")
     bias_lr_factor: float = Field(2.0, gt=0, description="learning rate of biases over that of weights")
+    backbone_lr_factor: float = Field(
+        1.0, gt=0, description="learning rate of backbones over that of the head; 0.1 in Video Swin's recipe"
+    )
     implementation: Literal["auto", "torch", "apex"] = Field(
         "auto", description="auto is torch; apex needs NVIDIA's apex (not the package of that name on the index)"
     )
 
 
 def parameter_groups(module: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
-    """Weights, biases and normalisation parameters, each with its ``lr_factor``; frozen parameters are left out."""
-    weights: list[nn.Parameter] = []
-    biases: list[nn.Parameter] = []
-    norms: list[nn.Parameter] = []
-    for owner in module.modules():
+    """Weights, biases and what normalises, each with its ``lr_factor``; frozen parameters are left out.
+
+    Attention's tables of relative positions go with what normalises: like Swin's own recipe we do not decay them.
+    """
+    found: dict[tuple[str, bool], list[nn.Parameter]] = {}
+    for path, owner in module.named_modules():
+        in_backbone = config.backbone_lr_factor != 1 and "backbone" in path.split(".")
         for name, parameter in owner.named_parameters(recurse=False):
-            if not parameter.requires_grad:
-                continue
-            group = norms if isinstance(owner, _NORMS) else biases if name == "bias" else weights
-            group.append(parameter)
-    groups: list[dict[str, Any]] = [
-        {"name": "weights", "params": weights, "lr_factor": 1.0, "weight_decay": config.weight_decay},
-        {"name": "biases", "params": biases, "lr_factor": config.bias_lr_factor, "weight_decay": 0.0},
-        {"name": "norms", "params": norms, "lr_factor": 1.0, "weight_decay": 0.0},
+            if parameter.requires_grad:
+                found.setdefault((_kind(owner, name), in_backbone), []).append(parameter)
+    return [
+        {
+            "name": f"backbone_{kind}" if in_backbone else kind,
+            "params": found[kind, in_backbone],
+            "lr_factor": (config.bias_lr_factor if kind == "biases" else 1.0)
+            * (config.backbone_lr_factor if in_backbone else 1.0),
+            "weight_decay": config.weight_decay if kind == "weights" else 0.0,
+        }
+        for in_backbone in (False, True)
+        for kind in ("weights", "biases", "norms")
+        if (kind, in_backbone) in found
     ]
-    return [group for group in groups if group["params"]]
+
+
+def _kind(owner: nn.Module, name: str) -> str:
+    if isinstance(owner, _NORMS) or name == "relative_position_bias_table":
+        return "norms"
+    return "biases" if name == "bias" else "weights"
 
 
 def build_optimizer(module: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:

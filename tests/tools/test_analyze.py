@@ -1,4 +1,4 @@
-"""tools/analyze.py: the table, and a sentence for what does not fit."""
+"""tools/analyze.py: the tables, the rows, and a sentence for what does not fit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from types import ModuleType
 
 import pytest
 
-from reskd.analysis.flops import MacCount
+from reskd.analysis.benchmark_rows import read_rows
+from reskd.analysis.flops import MacCount, PartCount
 from reskd.cli import run_tool
 
 
@@ -21,31 +22,89 @@ def _load() -> ModuleType:
 
 
 analyze = _load()
-FLOPS = ["flops", "--backbone", "resnet18", "--frames", "2"]
+MODEL = ["--model", "backbone=resnet18", "--frames", "2"]
 
 
-def test_table_has_every_part_and_the_total() -> None:
-    table = analyze.macs_table(MacCount(4_000_000_000, {"backbone": 3_000_000_000, "head": 1_000_000_000}, 500_000_000))
+def test_table_has_every_part_every_size_and_both_counts() -> None:
+    parts = {"backbone": PartCount(3_000_000_000, 2_000_000), "head": PartCount(1_000_000_000, 500_000)}
+    large = MacCount(4_000_000_000, 1_000_000_000, 400_000_000, 100_000_000, 2_500_000, parts)
+    small = MacCount(
+        2_000_000_000,
+        0,
+        0,
+        0,
+        2_500_000,
+        {name: PartCount(part.macs // 2, part.parameters) for name, part in parts.items()},
+    )
+    table = analyze.flops_table({(4, 224, 224): large, (4, 112, 56): small}, 2)
     rows = {tuple(line.split()) for line in table.splitlines()}
-    assert {("backbone", "3.000", "75.0%"), ("head", "1.000", "25.0%"), ("total", "4.000", "100.0%")} <= rows
-    assert ("with", "elementwise", "4.500") in rows
+    assert {
+        ("part", "parameters,", "M", "224x224", "112x56"),
+        ("backbone", "2.000", "3.000", "1.500"),
+        ("head", "0.500", "1.000", "0.500"),
+        ("total,", "GMACs", "2.500", "4.000", "2.000"),
+        ("one", "frame", "by", "itself", "0.250", "0.188"),
+        ("between", "frames", "1.000", "0.000"),
+        ("=", "as", "the", "paper", "counts", "3.700", "2.000"),
+        ("times", "less", "than", "first", "1.000", "2.000"),
+    } <= rows
 
 
-def test_size_may_be_height_and_width(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_tool(analyze.main, [*FLOPS, "--size", "64", "96", "--views", "3"]) == 0
-    assert "resnet18, 2 frames of 64 x 96, 3 view(s) a video" in capsys.readouterr().out
+def test_many_sizes_in_one_call_square_or_not(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_tool(analyze.main, ["flops", *MODEL, "--sizes", "64x96", "48", "--views", "3"]) == 0
+    printed = capsys.readouterr().out
+    assert "tsn resnet18, 2 frames, 3 view(s) a video" in printed
+    assert "64x96  48x48" in printed
+
+
+def test_a_config_gives_its_student_and_its_teacher(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["flops", "configs/demo_student.yaml", "data.views.student.size=40"]
+    assert run_tool(analyze.main, arguments) == 0
+    printed = capsys.readouterr().out
+    assert "student: tsn resnet18, 4 frames, 1 view(s) a video" in printed
+    assert "40x40" in printed
+    assert "teacher: tsn resnet18" in printed
+
+
+def test_throughput_appends_a_row_a_size_and_batch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "rows.csv"
+    command = ["throughput", *MODEL, "--sizes", "32", "40x48", "--batch", "2", "--rounds", "2", "--device", "cpu"]
+    assert run_tool(analyze.main, [*command, "--dry-run", "--csv", str(path)]) == 0
+    assert not path.exists()
+    assert run_tool(analyze.main, [*command, "--csv", str(path)]) == 0
+    rows = read_rows(path)
+    assert [(row["height"], row["width"], row["batch"]) for row in rows] == [
+        ("40", "48", "2"),
+        ("32", "32", "2"),
+        ("40", "48", "1"),
+        ("32", "32", "1"),
+    ]
+    assert {(row["backbone"], row["mode"], row["num_frames"]) for row in rows} == {("resnet18", "eager", "2")}
+    assert float(rows[1]["times_largest"]) > 0
+    assert "rows appended to" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--size", "1", "2", "3"], "--size: expected one side, or height and width, found 3 numbers"),
-        (["--size", "16"], "expected 32 x 32 pixels or more, found 16 x 16"),
-        (["--stage-strides", "2", "2", "2", "2"], "error: stage_strides: expected 1 for the first stage of resnet18"),
+        ([], "expected either a config or --model, found both or neither"),
+        (["--model", "resnet50"], "--model: expected settings such as backbone=resnet50, found 'resnet50'"),
+        (["--model", "backbone=resnet17"], "--model: backbone: Input should be 'resnet18'"),
+        (["--model", "family=tsl", "backbone=resnet50"], "--model: family: expected one of tsn, tsm, slow_only"),
+        (["--model", "family=swin"], "--model: backbone: Field required"),
+        (["--model", "backbone=resnet18", "stage_strides=[2,2,2,2]"], "--model: stage_strides: expected 1 for the"),
+        ([*MODEL, "--sizes", "16"], "expected 32 x 32 pixels or more, found 16 x 16"),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_tool(analyze.main, [*FLOPS, *arguments]) == 1
+    assert run_tool(analyze.main, ["flops", *arguments]) == 1
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", ["2x2x2", "big", "0"])
+def test_a_size_that_is_none_is_refused(size: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        analyze.main(["flops", *MODEL, "--sizes", size])
+    assert f"found '{size.split('x')[0] if size == '0' else size}'" in capsys.readouterr().err

@@ -34,6 +34,28 @@ def test_every_trainable_parameter_is_in_one_group_and_frozen_ones_in_none() -> 
     assert sorted(grouped) == sorted(id(p) for p in model.parameters() if p.requires_grad)
 
 
+def test_a_backbone_may_learn_slower_than_the_head() -> None:
+    model = nn.ModuleDict({"student": nn.ModuleDict({"backbone": network(), "head": nn.Linear(2, 3)})})
+    config = OptimizerConfig(lr=0.1, weight_decay=0.05, bias_lr_factor=2, backbone_lr_factor=0.1)
+    groups = {
+        group["name"]: (group["lr"], group["weight_decay"]) for group in build_optimizer(model, config).param_groups
+    }
+    assert {name: (pytest.approx(lr), decay) for name, (lr, decay) in groups.items()} == {
+        "weights": (0.1, 0.05),
+        "biases": (0.2, 0.0),
+        "backbone_weights": (0.01, 0.05),
+        "backbone_biases": (0.02, 0.0),
+        "backbone_norms": (0.01, 0.0),
+    }
+
+
+def test_tables_of_relative_positions_are_not_decayed() -> None:
+    attention = nn.Module()
+    attention.relative_position_bias_table = nn.Parameter(torch.zeros(3, 2))
+    (group,) = parameter_groups(attention, OptimizerConfig(lr=0.1))
+    assert (group["name"], group["weight_decay"], group["lr_factor"]) == ("norms", 0.0, 1.0)
+
+
 def test_set_lr_keeps_the_ratio_of_the_groups() -> None:
     optimizer = build_optimizer(network(), OptimizerConfig(lr=0.1))
     set_lr(optimizer, 0.01)
