@@ -17,7 +17,7 @@ from reskd.models.temporal_shift import ShiftedConv2d
 from reskd.models.weight_files import State, WeightFile
 from reskd.models.weight_inflation import inflate
 from reskd.models.weight_names import Renamed, rename
-from reskd.models.weight_networks import Network, describe, recognise
+from reskd.models.weight_networks import Kind, Network, describe, recognise
 from reskd.models.weight_report import TensorFate, WeightReport
 
 # The model makes these itself; files of other versions or of 2-D networks lack them.
@@ -40,7 +40,8 @@ def fit(model: Recognizer, file: WeightFile) -> WeightReport:
     differences = list(_traceless_differences(model, file, renamed))
     if keeps_head:
         _refuse_other_classes(model, renamed, source=file.source, found=found)
-        for expected, other, advice in differences:
+        if differences:
+            expected, other, advice = differences[0]
             raise ValueError(f"{file.source}: expected weights trained with {expected}, found {other}; {advice}.")
     else:
         renamed = _without_head(renamed)
@@ -51,6 +52,7 @@ def fit(model: Recognizer, file: WeightFile) -> WeightReport:
             f"{file.source}: expected weights of a network over space and time, found {found}, which is only a start "
             f"for {model.config.backbone}; set weights_head to new."
         )
+    _refuse_what_is_not_finite(adapted, source=file.source)
     fill(model, adapted.tensors, source=file.source, found=found, needs_head=keeps_head, names_in_file=adapted.sources)
     remarks = tuple(f"trained with {other}, used with {expected}" for expected, other, _ in differences)
     return WeightReport(file.source, renamed.layout, found, tuple(_fates(model, file, renamed, adapted)), remarks)
@@ -80,7 +82,8 @@ def fill(
     mismatch = _first_mismatch(expected, state, names_in_file or {})
     if mismatch:
         raise ValueError(
-            f"{source}: expected weights of {_wanted(model)}, found {found}, first difference at {mismatch}; "
+            f"{source}: expected weights of {_wanted(model, with_head=needs_head)}, found {found}, first difference at "
+            f"{mismatch}; "
             "set the backbone and the classes to what the file holds, or give another file."
         )
     model.load_state_dict(state, strict=False)
@@ -100,8 +103,8 @@ def _refuse_other_classes(model: Recognizer, renamed: Renamed, *, source: str, f
         )
     if network and network.num_classes != model.num_classes:
         raise ValueError(
-            f"{source}: expected weights of {_wanted(model)}, found {found}, first difference at head.weight; "
-            "give weights trained on the same classes, or set weights_head to new to start from these."
+            f"{source}: expected weights of {_wanted(model, with_head=True)}, found {found}, first difference at "
+            "head.weight; give weights trained on the same classes, or set weights_head to new to start from these."
         )
 
 
@@ -134,6 +137,18 @@ def _without_head(renamed: Renamed) -> Renamed:
     ignored = {renamed.sources[name]: why for name in _HEAD if name in renamed.tensors}
     tensors = {name: tensor for name, tensor in renamed.tensors.items() if name not in _HEAD}
     return Renamed(renamed.layout, tensors, renamed.sources, renamed.ignored | ignored, renamed.shifted)
+
+
+def _refuse_what_is_not_finite(renamed: Renamed, *, source: str) -> None:
+    """A damaged file, or a run that diverged: no start, and a teacher of nothing."""
+    for name, tensor in renamed.tensors.items():
+        has_values = tensor.is_floating_point() and tensor.layout == torch.strided and not tensor.is_meta
+        # One pass without a copy: an infinity or a NaN makes the sum one, and a sum in fp64 does not overflow.
+        if has_values and not torch.isfinite(tensor.sum(dtype=torch.float64)):
+            raise ValueError(
+                f"{source}: expected finite weights, found NaN or infinity in {renamed.sources[name]}; "
+                "give another file."
+            )
 
 
 def _fates(model: Recognizer, file: WeightFile, renamed: Renamed, adapted: Renamed) -> Iterator[TensorFate]:
@@ -172,8 +187,6 @@ def _fault(expected: Tensor, found: Tensor, name: str) -> str | None:
         return "without values in the file"
     if found.layout != torch.strided or found.is_floating_point() != expected.is_floating_point():
         return f"{found.dtype} in the file, {expected.dtype} in the model"
-    if found.is_floating_point() and not torch.isfinite(found).all():
-        return "not finite in the file"
     if name.endswith("relative_position_index") and not expected.is_meta and not torch.equal(found, expected):
         return "another order of positions"
     return None
@@ -183,6 +196,7 @@ def _made_by_the_model(name: str) -> str | None:
     return next((why for ending, why in _MADE_BY_THE_MODEL.items() if name.endswith(ending)), None)
 
 
-def _wanted(model: Recognizer) -> str:
-    kinds = {"tsm": "2-D and shifted in time", "slow_only": "3-D"}
-    return str(Network(model.config.backbone, kinds.get(model.config.family, "2-D"), model.num_classes))  # type: ignore[arg-type]
+def _wanted(model: Recognizer, *, with_head: bool) -> str:
+    kinds: dict[str, Kind] = {"tsm": "2-D and shifted in time", "slow_only": "3-D"}
+    kind = kinds.get(model.config.family, "2-D")
+    return str(Network(model.config.backbone, kind, model.num_classes if with_head else None))

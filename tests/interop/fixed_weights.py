@@ -8,6 +8,7 @@ IEEE 754 rounds alike everywhere.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -55,8 +56,8 @@ def _fixed_tensor(name: str, shape: tuple[int, ...]) -> Tensor:
     if name.endswith("relative_position_bias_table"):
         return values
     if len(shape) == 1:
-        # Of a norm. The last one of a bottleneck is small, or residual sums would grow from block to block.
-        return values.mul_(0.1).add_(0.4 if ".conv3.bn." in name else 1)
+        # Of a norm. Those whose results are summed are small, or the sums would grow from block to block.
+        return values.mul_(0.1).add_(0.3 if re.search(r"(conv3|downsample)\.bn", name) else 1)
     fan_in = int(np.prod(shape[1:], dtype=np.int64))
     gain = 6 if ".bn" not in name and "conv" in name else 3
     return values.mul_((gain / fan_in) ** 0.5)
