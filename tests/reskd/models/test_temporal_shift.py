@@ -46,7 +46,7 @@ def test_a_worked_example() -> None:
 
 
 @pytest.mark.parametrize("num_frames", [1, 2, 3, 8])
-@pytest.mark.parametrize("num_shifted", [0, 1, 2, 4])
+@pytest.mark.parametrize("num_shifted", [1, 2, 4])
 @pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
 def test_values_and_gradients_equal_looking_up_each_frame(
     num_frames: int, num_shifted: int, memory_format: torch.memory_format
