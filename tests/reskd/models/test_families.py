@@ -17,7 +17,7 @@ from reskd.models.config import TeacherConfig, parse_recognizer
 from reskd.models.recognizer import Recognizer
 from reskd.models.registry import build_recognizer
 from reskd.models.teacher import Teacher
-from tests.reskd.models.families import FAMILIES, NUM_CLASSES, make, make_clips
+from tests.reskd.models.families import FAMILIES, NUM_CLASSES, assert_alike, make, make_clips
 from tests.reskd.training import tiny
 
 torch.set_num_threads(1)
@@ -49,7 +49,7 @@ def test_clips_do_not_mix_and_each_may_have_any_length_that_patches_fit(family: 
         frames_NTHWC = make_clips(2, num_frames, 32, 48)
         together, alone = model(frames_NTHWC), model(frames_NTHWC[1:])
         assert together.features_NTDHW.shape[1] == model.num_feature_frames(num_frames)
-        torch.testing.assert_close(together.logits_NK[1:], alone.logits_NK, rtol=1e-3, atol=1e-4)
+        assert_alike(together.logits_NK[1:], alone.logits_NK)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -58,7 +58,7 @@ def test_scores_are_the_heads_of_the_mean_feature(family: str) -> None:
     model = _shared(family)
     output = model(make_clips(2, 4, 64, 48))
     expected_NK = model.head(output.features_NTDHW.mean((1, 3, 4)))
-    torch.testing.assert_close(output.logits_NK, expected_NK, rtol=1e-4, atol=1e-4)
+    assert_alike(output.logits_NK, expected_NK)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -95,7 +95,7 @@ def test_a_teacher_answers_alike_in_every_mode_and_nothing_in_it_moves(family: s
     frames_NTHWC = make_clips(2, 2, 64, 64)
     expected = teacher(frames_NTHWC)
     nn.ModuleList([teacher]).train()
-    assert torch.equal(teacher(frames_NTHWC).logits_NK, expected.logits_NK)
+    assert_alike(teacher(frames_NTHWC).logits_NK, expected.logits_NK)
     assert not expected.features_NTDHW.requires_grad
     assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
     has_batch_norm = family != "swin"
@@ -108,11 +108,12 @@ def test_a_teacher_answers_alike_in_every_mode_and_nothing_in_it_moves(family: s
 @torch.no_grad()
 def test_an_exported_network_takes_any_batch(family: str) -> None:
     model = _shared(family)
-    batch = {"frames_NTHWC": {0: torch.export.Dim("N")}}
+    # Without a largest batch, torch 2.6 finds a guard against 2**63 - 1 clips.
+    batch = {"frames_NTHWC": {0: torch.export.Dim("N", max=1024)}}
     exported = torch.export.export(model, (make_clips(2, 2, 32, 32),), dynamic_shapes=batch, strict=False).module()
     for num_clips in (1, 3):
         frames_NTHWC = make_clips(num_clips, 2, 32, 32)
-        torch.testing.assert_close(exported(frames_NTHWC).logits_NK, model(frames_NTHWC).logits_NK)
+        assert_alike(exported(frames_NTHWC).logits_NK, model(frames_NTHWC).logits_NK)
 
 
 @pytest.mark.parametrize("family", ["tsm", "slow_only", "swin"])
