@@ -160,6 +160,8 @@ def build_command(torch, cpp_extension, *, no_cuda, strict):
     return BuildNative
 
 
+EXPORT = ENVIRONMENT["requirements"](ENVIRONMENT["TESTED_FOR_EXPORT"])
+
 setup(
     name="reskd",
     version=VERSION.group(1),
@@ -170,7 +172,9 @@ setup(
     install_requires=ENVIRONMENT["requirements"](),
     extras_require={
         "remote": ["fsspec>=2024.2"],  # tar shards at a URL; s3fs, gcsfs or aiohttp for the kind of URL
+        "export": EXPORT,  # ONNX and safetensors: tools/export.py
         "dev": [
+            *EXPORT,
             "pytest>=8",
             "hypothesis>=6",
             "clang-format>=23,<24",

@@ -65,14 +65,14 @@ class FaultLog:
         self.num_substituted = 0
         self.num_fallen_back = 0  # clips whose packets were not enough, so that the whole file was decoded
         self.files: Counter[str] = Counter()
-        self._reasons: dict[str, str] = {}
+        self.reasons: dict[str, str] = {}  # of each file the last
 
     def add(self, file: str, reason: str, *, position: int, attempt: int) -> None:
         """Note that ``file`` could not be shown at a position."""
-        if file not in self._reasons:
+        if file not in self.reasons:
             self._on_message(f"{file} cannot be used: {reason}")
         self.files[file] += 1
-        self._reasons[file] = reason
+        self.reasons[file] = reason
         if self._quarantine is not None:
             self._append(self._quarantine, (file, reason, position, attempt))
 
@@ -82,7 +82,7 @@ class FaultLog:
             num_substituted=self.num_substituted,
             num_fallen_back=self.num_fallen_back,
             files=dict(self.files),
-            reasons=dict(self._reasons),
+            reasons=dict(self.reasons),
         )
 
     def go_on(self, total: FaultCounts, *, rank: int, world_size: int) -> None:
@@ -96,7 +96,7 @@ class FaultLog:
         self.num_fallen_back = part(total["num_fallen_back"])
         parts = {file: part(count, turn) for turn, (file, count) in enumerate(sorted(total["files"].items()))}
         self.files = Counter({file: count for file, count in parts.items() if count})
-        self._reasons = dict(total["reasons"])
+        self.reasons = dict(total["reasons"])
 
     def start_pass(self) -> None:
         """Forget what was counted and listed: an evaluation shows the same clips again in each pass."""
@@ -113,9 +113,7 @@ class FaultLog:
         """
         if self.num_substituted <= self._max_bad_fraction * max(self.num_clips, _FEWEST_CLIPS):
             return
-        named = [
-            f"{file} ({count} times): {self._reasons[file]}" for file, count in self.files.most_common(_MOST_NAMED)
-        ]
+        named = [f"{file} ({count} times): {self.reasons[file]}" for file, count in self.files.most_common(_MOST_NAMED)]
         rest = f"\n... and {len(self.files) - len(named)} more files" if len(self.files) > len(named) else ""
         raise TooManyBadClipsError(
             f"{self.num_substituted} of {self.num_clips} clips had to be replaced, more than "

@@ -29,6 +29,12 @@ class ProgressLine:
         self._stream.write(f"\r{line:<78}{last}" if is_terminal else f"{line}{last}")
         self._stream.flush()
 
+    def clear(self) -> None:
+        """Take the line off a terminal, for something else to be printed there."""
+        if self._stream.isatty():
+            self._stream.write(f"\r{'':<78}\r")
+            self._stream.flush()
+
 
 def describe_progress(done: int, total: int, noun: str, elapsed_s: float) -> str:
     """Such as "12 of 400 files, 3.1 files/s, 0:02:05 left"."""

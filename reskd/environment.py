@@ -11,7 +11,7 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 # Distribution -> oldest and newest release series that the tests ran with, both inclusive.
@@ -33,11 +33,19 @@ TESTED: dict[str, tuple[str, str]] = {
     "matplotlib": ("3.9", "3"),
 }
 
+# What tools/export.py needs besides, and nothing else does: the extra "export". torch 2.6 wants the oldest onnxscript.
+TESTED_FOR_EXPORT: dict[str, tuple[str, str]] = {
+    "onnx": ("1.19", "1.23"),
+    "onnxscript": ("0.3", "0.7"),
+    "onnxruntime": ("1.22", "1.31"),
+    "safetensors": ("0.5", "0.8"),
+}
 
-def requirements(*, without: Collection[str] = ()) -> list[str]:
+
+def requirements(table: Mapping[str, tuple[str, str]] = TESTED, *, without: Collection[str] = ()) -> list[str]:
     """The tested ranges as pip reads them, e.g. ``torch>=2.6,<2.16``, but for the names in ``without``."""
     lines = []
-    for name, (oldest, newest) in TESTED.items():
+    for name, (oldest, newest) in table.items():
         *head, last = newest.split(".")
         if name not in without:
             lines.append(f"{name}>={oldest},<{'.'.join([*head, str(int(last) + 1)])}")
@@ -51,7 +59,7 @@ def in_tested_range(name: str, version: str) -> bool:
         ValueError: the version does not start with a number.
     """
     release = _release(version)
-    oldest, newest = (_release(end) for end in TESTED[name])
+    oldest, newest = (_release(end) for end in (TESTED | TESTED_FOR_EXPORT)[name])
     return release >= oldest and release[: len(newest)] <= newest
 
 

@@ -21,8 +21,8 @@ LAYERS: list[tuple[str, ...]] = [
     ("reskd.evaluation", "reskd.analysis", "reskd.export"),
     ("reskd.config",),
     ("reskd.networks",),
-    ("reskd.build", "reskd.cli"),
-    ("reskd.run",),
+    ("reskd.build", "reskd.cli", "reskd.trained"),
+    ("reskd.run", "reskd.predict"),
     ("tools",),
 ]
 # Models and losses know each other's results, not each other, and nothing of the pipeline but the base of its configs.

@@ -13,7 +13,7 @@ import pytest
 import setuptools
 
 import reskd
-from reskd.environment import TESTED, in_tested_range, installed_versions, requirements
+from reskd.environment import TESTED, TESTED_FOR_EXPORT, in_tested_range, installed_versions, requirements
 
 ROOT = Path(__file__).parents[1]
 MAX_LINES = 320
@@ -49,6 +49,7 @@ def _setup_arguments(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def test_setup_asks_for_exactly_the_tested_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = _setup_arguments(monkeypatch)
     assert arguments["install_requires"] == requirements()
+    assert arguments["extras_require"]["export"] == requirements(TESTED_FOR_EXPORT)
     assert arguments["version"] == reskd.__version__
     assert {"reskd", "reskd.ops", "dali_pipes"} <= set(arguments["packages"])
 
@@ -72,9 +73,10 @@ def test_min_requirements_pin_the_oldest_tested_release_of_everything() -> None:
     for name, version in pins:
         first_pins.setdefault(name, version)
         assert in_tested_range(name, version)
-    assert list(first_pins) == list(TESTED)
+    tested = TESTED | TESTED_FOR_EXPORT
+    assert list(first_pins) == list(tested)
     for name, version in first_pins.items():
-        assert f"{version}.".startswith(f"{TESTED[name][0]}."), f"{name}: {version} is not of {TESTED[name][0]}"
+        assert f"{version}.".startswith(f"{tested[name][0]}."), f"{name}: {version} is not of {tested[name][0]}"
 
 
 def test_this_environment_lies_in_the_tested_ranges() -> None:

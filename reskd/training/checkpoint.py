@@ -8,6 +8,8 @@ step, rank). So a checkpoint holds no random state, and a run may be resumed by 
 from __future__ import annotations
 
 import os
+import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +52,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ValueError(
-            f"expected a checkpoint at {path}, found a file that torch cannot read: {_first_line(error)}"
-        ) from None
+        raise ValueError(f"expected a checkpoint at {path}, found a file {_why_refused(path, error)}") from None
     found = state.get("schema_version") if isinstance(state, dict) else None
     if found != SCHEMA_VERSION:
         raise ValueError(
@@ -62,5 +62,15 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+def _why_refused(path: Path, error: Exception) -> str:
+    """In our words: torch's advise how to run code in a file, or are bare numbers."""
+    advice = "use a checkpoint written by tools/train.py."
+    code = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if code:
+        return f"that holds code ({code[1]}), which is never run; {advice}"
+    if "Weights only load failed" in str(error):
+        return f"that holds more than tensors and plain values; {advice}"
+    if not zipfile.is_zipfile(path):
+        return f"that torch cannot read: it is cut short, or was never a checkpoint; {advice}"
+    first_line = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return f"that torch cannot read: {first_line}"

@@ -1,0 +1,63 @@
+"""Checkpoints of students that were never trained, with everything in them that tools/train.py writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from reskd.config import parse_config
+from reskd.models.registry import build_recognizer
+from reskd.training.checkpoint import save_checkpoint
+from reskd.training.run_directory import config_hash
+
+CLASSES = ("left", "right", "up")
+
+
+def write_checkpoint(
+    path: Path,
+    *,
+    student: dict[str, Any] | None = None,
+    data: dict[str, Any] | None = None,
+    loss: dict[str, Any] | None = None,
+    state: dict[str, Any] | None = None,
+) -> Path:
+    """A student with random weights and answers that differ between clips.
+
+    Args:
+        student, data, loss: settings in place of those below.
+        state: what else the file holds, in place of what it should.
+    """
+    tree = {
+        "name": "tiny",
+        "device": "cpu",
+        "data": {
+            "root": "nowhere",
+            "train": "train.csv",
+            "sampling": {"num_frames": 2},
+            "views": {"student": {"size": 40, "source": "decoded"}},
+            "loader": {"num_workers": 1, "num_threads": 1},
+            **(data or {}),
+        },
+        "student": {"backbone": "resnet18", "head_init_std": 0.05, **(student or {})},
+        "loss": loss or {},
+        "optimizer": {"lr": 0.01},
+        "training": {"epochs": 1, "global_batch_size": 4},
+    }
+    config = parse_config(tree)
+    torch.manual_seed(0)
+    model = build_recognizer(config.student, len(CLASSES))
+    save_checkpoint(
+        path,
+        {
+            "student": model.state_dict(),
+            "loss": {},
+            "config": config.resolved(),
+            "config_hash": config_hash(config.resolved()),
+            "class_names": list(CLASSES),
+            "num_steps": 1,
+            **(state or {}),
+        },
+    )
+    return path

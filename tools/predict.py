@@ -1,0 +1,141 @@
+"""What a trained student says about videos: python tools/predict.py CHECKPOINT VIDEO... [--top K] [--json]
+
+    python tools/predict.py runs/demo_student/last.pt clip.mp4 holiday/ --top 3
+    python tools/predict.py runs/demo_student/best.pt clip.mp4 --clips 10 --crops 3 --sheet answers.png
+
+Videos are files of any kind that FFmpeg reads, or folders, which are searched. The checkpoint is all that is needed.
+With --json each line is an object: {"file", "answers": [{"class", "score", "logit"}]}, {"file", "error"} or
+{"file", "skipped"}. The exit code is 0 if every video was answered; files in a folder that hold no video do not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dali_pipes.progress import ProgressLine
+from dali_pipes.sampling_rules import ViewGrid
+from reskd.analysis.contact_sheet import MAX_ROWS, SheetRow, draw_contact_sheet
+from reskd.cli import run_tool
+from reskd.distributed import choose_device
+from reskd.predict import Answer, NoAnswer, answer_videos
+from reskd.trained import TrainedStudent, load_trained_student
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str]) -> None:
+    chosen = _parse(arguments)
+    if chosen.sheet and not chosen.sheet.parent.is_dir():
+        raise ValueError(f"--sheet: expected a folder at {chosen.sheet.parent}, found none; make it first.")
+    device = choose_device(chosen.device)
+    student = load_trained_student(chosen.checkpoint, device)
+    sampling = student.config.data.sampling
+    grid = ViewGrid(chosen.clips or sampling.test_clips, chosen.crops or sampling.test_crops)
+    bars = _Bars()
+    num_answered, num_failed = 0, 0
+    rows: list[SheetRow] = []
+    for found in answer_videos(
+        student,
+        chosen.videos,
+        device=device,
+        grid=grid,
+        batch_size=chosen.batch_size,
+        look=chosen.scan or student.config.data.scan,
+        on_message=log.warning,
+        on_progress=bars.show,
+    ):
+        bars.clear()
+        print(_as_json(student, found, chosen.top) if chosen.json else _as_text(student, found, chosen.top), flush=True)
+        if isinstance(found, Answer):
+            num_answered += 1
+            if chosen.sheet and len(rows) < MAX_ROWS:
+                top = _top(student, found, chosen.top)
+                rows.append(SheetRow(_printable(found.file), top, found.frames_THWC.numpy()))
+        else:
+            num_failed += not found.skipped
+    if rows:
+        draw_contact_sheet(rows, chosen.sheet)
+        log.info("%s: the first %d of %d videos", chosen.sheet, len(rows), num_answered)
+    if num_failed or not num_answered:
+        raise ValueError(f"expected to answer every video, found {num_answered} answered, {num_failed} not; see above.")
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path, help="last.pt or best.pt of a run")
+    parser.add_argument("videos", nargs="+", metavar="VIDEO", help="file, or folder to be searched")
+    parser.add_argument("--top", type=_positive, default=5, metavar="K", help="answers a video; default 5")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--clips", type=_positive, help="stretches of time shown; default: the config's test_clips")
+    parser.add_argument("--crops", type=int, choices=(1, 3), help="crops shown of each; default: its test_crops")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--batch-size", type=_positive, default=16, help="clips at once; default 16")
+    parser.add_argument(
+        "--scan",
+        choices=("decode", "index_only"),
+        help="count a video's frames by decoding it once, or its packets; default: as in training",
+    )
+    parser.add_argument("--sheet", type=Path, metavar="FILE.png", help="picture of what the student saw and answered")
+    return parser.parse_args(arguments)
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, found {text!r}")
+    return int(text)
+
+
+def _top(student: TrainedStudent, answer: Answer, count: int) -> list[tuple[str, float]]:
+    scores, classes = answer.scores_K.topk(min(count, len(student.class_names)))
+    return [
+        (student.class_names[number], score) for number, score in zip(classes.tolist(), scores.tolist(), strict=True)
+    ]
+
+
+def _as_text(student: TrainedStudent, found: Answer | NoAnswer, count: int) -> str:
+    if isinstance(found, NoAnswer):
+        return f"{_printable(found.file)}: {'skipped' if found.skipped else 'no answer'}: {found.reason}"
+    answers = ", ".join(f"{name} {score:.1%}" for name, score in _top(student, found, count))
+    return _printable(f"{found.file}: {answers}")
+
+
+def _as_json(student: TrainedStudent, found: Answer | NoAnswer, count: int) -> str:
+    if isinstance(found, NoAnswer):
+        return json.dumps({"file": found.file, "skipped" if found.skipped else "error": found.reason})
+    logits = dict(zip(student.class_names, found.logits_K.tolist(), strict=True))
+    answers: list[dict[str, Any]] = [
+        {"class": name, "score": score, "logit": logits[name]} for name, score in _top(student, found, count)
+    ]
+    return json.dumps({"file": found.file, "answers": answers})
+
+
+def _printable(name: str) -> str:
+    """File names are bytes, and need not be text."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+class _Bars:
+    """A progress line a phase, for more than one file."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, ProgressLine] = {}
+        self._last: ProgressLine | None = None
+
+    def show(self, noun: str, done: int, total: int) -> None:
+        if total > 1:
+            self._last = self._lines.setdefault(noun, ProgressLine(noun))
+            self._last(done, total)
+
+    def clear(self) -> None:
+        if self._last:
+            self._last.clear()
+
+
+if __name__ == "__main__":
+    sys.exit(run_tool(main))
