@@ -38,7 +38,6 @@ TESTED_FOR_EXPORT: dict[str, tuple[str, str]] = {
     "onnx": ("1.19", "1.23"),
     "onnxscript": ("0.3", "0.7"),
     "onnxruntime": ("1.22", "1.31"),
-    "safetensors": ("0.5", "0.8"),
 }
 
 

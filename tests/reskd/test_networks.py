@@ -97,7 +97,7 @@ def test_swin_is_matched_by_the_moments_of_its_patches(k: int | None, shares: li
 
 def test_a_view_that_a_network_cannot_take_is_named_before_any_video_is_looked_into() -> None:
     config = parse_config(unequal_tree(loss={"logit_map": LOGIT_MAP, "time": "nearest"}, k=5, student=SWIN))
-    with pytest.raises(ValueError, match="the student's view does not suit its network: .*multiple of the 2 frames"):
+    with pytest.raises(ValueError, match="the student's view does not suit its network: .*multiple of 2 frames"):
         check_networks(config)
 
 

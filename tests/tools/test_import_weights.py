@@ -34,7 +34,6 @@ def test_every_tensor_has_its_row(theirs: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_what_is_written_is_the_same_recogniser(theirs: Path, tmp_path: Path) -> None:
-    pytest.importorskip("safetensors")
     written = tmp_path / "tsn.safetensors"
     main([str(theirs), "stage_strides=[1,1,2,2]", "--output", str(written)])
     settings = {"backbone": "resnet18", "stage_strides": (1, 1, 2, 2)}
