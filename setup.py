@@ -172,7 +172,7 @@ setup(
     install_requires=ENVIRONMENT["requirements"](),
     extras_require={
         "remote": ["fsspec>=2024.2"],  # tar shards at a URL; s3fs, gcsfs or aiohttp for the kind of URL
-        "export": EXPORT,  # ONNX and safetensors: tools/export.py
+        "export": EXPORT,  # ONNX: tools/export.py
         "dev": [
             *EXPORT,
             "pytest>=8",

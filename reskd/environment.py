@@ -24,6 +24,7 @@ TESTED: dict[str, tuple[str, str]] = {
     "av": ("17", "18"),
     "numpy": ("1.26", "2.4"),
     "opencv-python-headless": ("4.11", "5.0"),
+    "safetensors": ("0.4", "0.8"),
     "pydantic": ("2.10", "2"),
     "pyyaml": ("6.0", "6"),
     "tensorboard": ("2.19", "2"),
@@ -37,7 +38,6 @@ TESTED_FOR_EXPORT: dict[str, tuple[str, str]] = {
     "onnx": ("1.19", "1.23"),
     "onnxscript": ("0.3", "0.7"),
     "onnxruntime": ("1.22", "1.31"),
-    "safetensors": ("0.5", "0.8"),
 }
 
 

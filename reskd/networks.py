@@ -18,6 +18,7 @@ from reskd.models.config import RecognizerConfig, difference
 from reskd.models.recognizer import Recognizer
 from reskd.models.registry import build_recognizer
 from reskd.models.teacher import Teacher
+from reskd.models.weight_files import read_weight_file
 from reskd.models.weights import load_recognizer_state
 
 ViewName = Literal["student", "teacher"]
@@ -98,7 +99,7 @@ def teacher_model(config: ExperimentConfig) -> RecognizerConfig:
     if config.teacher.model:
         return config.teacher.model
     stage = load_stage(config)
-    return stage.student.model_copy(update={"weights": str(stage.folder / "last.pt")})
+    return stage.student.model_copy(update={"weights": str(stage.folder / "last.pt"), "weights_head": "keep"})
 
 
 def load_stage(config: ExperimentConfig) -> ExperimentConfig:
@@ -123,7 +124,7 @@ def check_teacher_classes(config: ExperimentConfig, class_names: tuple[str, ...]
     weights = teacher_model(config).weights
     if not Path(weights).is_file():
         return
-    names = torch.load(weights, map_location="cpu", weights_only=True, mmap=True).get("class_names")
+    names = read_weight_file(Path(weights)).class_names
     if names is not None and list(names) != list(class_names):
         raise ValueError(
             f"the teacher in {weights} knows {len(names)} classes ({', '.join(names[:3])}, ...), the training list has "

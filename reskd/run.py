@@ -109,7 +109,7 @@ def evaluate_checkpoint(
             f"{checkpoint} knows the classes {state['class_names'][:3]}..., the lists have "
             f"{list(manifest.class_names)[:3]}...; expected the same, in the same order."
         )
-    model = build_evaluated_model(config, state, which=which, source=str(checkpoint), device=world.device)
+    model = build_evaluated_model(config, state, which=which, source=str(checkpoint), device=world.device).eval()
     shape = view_shapes(config)[which]
     sampling = config.data.sampling
     grid = ViewGrid(sampling.test_clips, sampling.test_crops)

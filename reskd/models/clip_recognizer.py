@@ -40,6 +40,6 @@ class ClipRecognizer(Recognizer):
         if num_frames % self.frames_per_feature:
             # torchvision would append a blank frame, which no published network has seen.
             raise ValueError(
-                f"frames: expected a multiple of {self.frames_per_feature} frames a clip, as many as a patch has, found "
-                f"{num_frames}; show this network {num_frames + 1}."
+                f"frames: expected a multiple of {self.frames_per_feature} frames a clip, as many as a patch has, "
+                f"found {num_frames}; show this network {num_frames + 1}."
             )

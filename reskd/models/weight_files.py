@@ -101,7 +101,7 @@ def write_safetensors(
         tensors: the recogniser's state dict, on any device, in any memory format.
         settings: the recogniser's config as plain values.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     metadata = {"format": "pt", "settings": json.dumps(settings)}
     if class_names is not None:
@@ -111,8 +111,9 @@ def write_safetensors(
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        save_file(plain, temporary, metadata)
-        with temporary.open("rb+") as file:
+        with temporary.open("wb") as file:  # safetensors' own save_file makes files that nobody else may read
+            file.write(save(plain, metadata))
+            file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
@@ -145,6 +146,8 @@ def _read_safetensors(path: Path) -> WeightFile:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it has no iterator
             metadata = file.metadata() or {}
         settings, class_names = (json.loads(metadata.get(key, "null")) for key in ("settings", "class_names"))
+        if not isinstance(settings, dict | None) or not isinstance(class_names, list | None):
+            raise ValueError("its notes on settings and class names are of another kind")
     except PermissionError:
         raise
     except (SafetensorError, OSError, ValueError) as error:
@@ -153,7 +156,7 @@ def _read_safetensors(path: Path) -> WeightFile:
         ) from error
     if not tensors:
         raise ValueError(f"{path}: expected tensors, found none; give another file.")
-    return WeightFile(str(path), tensors, settings, tuple(class_names) if class_names else None)
+    return WeightFile(str(path), tensors, settings, tuple(map(str, class_names)) if class_names else None)
 
 
 def _fault(error: Exception) -> str:

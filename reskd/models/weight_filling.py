@@ -40,7 +40,8 @@ def fit(model: Recognizer, file: WeightFile) -> WeightReport:
     differences = list(_traceless_differences(model, file, renamed))
     if keeps_head:
         _refuse_other_classes(model, renamed, source=file.source, found=found)
-        for expected, other, advice in differences:
+        if differences:
+            expected, other, advice = differences[0]
             raise ValueError(f"{file.source}: expected weights trained with {expected}, found {other}; {advice}.")
     else:
         renamed = _without_head(renamed)
@@ -51,6 +52,7 @@ def fit(model: Recognizer, file: WeightFile) -> WeightReport:
             f"{file.source}: expected weights of a network over space and time, found {found}, which is only a start "
             f"for {model.config.backbone}; set weights_head to new."
         )
+    _refuse_what_is_not_finite(adapted, source=file.source)
     fill(model, adapted.tensors, source=file.source, found=found, needs_head=keeps_head, names_in_file=adapted.sources)
     remarks = tuple(f"trained with {other}, used with {expected}" for expected, other, _ in differences)
     return WeightReport(file.source, renamed.layout, found, tuple(_fates(model, file, renamed, adapted)), remarks)
@@ -137,6 +139,18 @@ def _without_head(renamed: Renamed) -> Renamed:
     return Renamed(renamed.layout, tensors, renamed.sources, renamed.ignored | ignored, renamed.shifted)
 
 
+def _refuse_what_is_not_finite(renamed: Renamed, *, source: str) -> None:
+    """A damaged file, or a run that diverged: no start, and a teacher of nothing."""
+    for name, tensor in renamed.tensors.items():
+        has_values = tensor.is_floating_point() and tensor.layout == torch.strided and not tensor.is_meta
+        # One pass without a copy: an infinity or a NaN makes the sum one, and a sum in fp64 does not overflow.
+        if has_values and not torch.isfinite(tensor.sum(dtype=torch.float64)):
+            raise ValueError(
+                f"{source}: expected finite weights, found NaN or infinity in {renamed.sources[name]}; "
+                "give another file."
+            )
+
+
 def _fates(model: Recognizer, file: WeightFile, renamed: Renamed, adapted: Renamed) -> Iterator[TensorFate]:
     targets = {adapted.sources[target]: target for target in adapted.tensors}
     for source in file.tensors:
@@ -173,8 +187,6 @@ def _fault(expected: Tensor, found: Tensor, name: str) -> str | None:
         return "without values in the file"
     if found.layout != torch.strided or found.is_floating_point() != expected.is_floating_point():
         return f"{found.dtype} in the file, {expected.dtype} in the model"
-    if found.is_floating_point() and not torch.isfinite(found).all():
-        return "not finite in the file"
     if name.endswith("relative_position_index") and not expected.is_meta and not torch.equal(found, expected):
         return "another order of positions"
     return None

@@ -32,6 +32,13 @@ class Network(NamedTuple):
     kind: Kind
     num_classes: int | None
 
+    @property
+    def family(self) -> str:
+        """Of our recogniser that holds these weights."""
+        if self.backbone.startswith("swin3d"):
+            return "swin"
+        return {"2-D": "tsn", "2-D and shifted in time": "tsm", "3-D": "slow_only"}[self.kind]
+
     def __str__(self) -> str:
         # torchvision has a name of its own for a 3-D Swin.
         kind = "" if self.kind == "2-D" or self.backbone.startswith("swin") else f", {self.kind},"

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from reskd import export
@@ -101,7 +103,6 @@ def test_an_exported_program_takes_any_number_of_clips(family: str, tmp_path: Pa
 
 
 def test_safetensors_hold_the_student_alone_and_rebuild_it(tmp_path: Path) -> None:
-    safetensors = pytest.importorskip("safetensors", reason="needs the extra [export]")
     model = make_student(backbone="mobilenet_v2", pixel_mean=(1.0, 2.0, 3.0))
     (found,) = exported(model, tmp_path, "safetensors")
     assert isinstance(found, ExportedFile) and found.difference == 0
@@ -135,7 +136,6 @@ def test_what_cannot_be_exported_is_refused_in_a_sentence_and_the_rest_is_writte
             output = super().forward(frames_NTHWC)
             return super().forward(frames_NTHWC) if output.logits_NK.max() > 1e9 else output
 
-    pytest.importorskip("safetensors", reason="needs the extra [export]")
     model = make_student(backbone="resnet18")
     model.__class__ = type("ChoosyFrames", (Choosy, type(model)), {})
     written, refused = exported(model, tmp_path, "torch_export", "safetensors")
@@ -166,7 +166,6 @@ def test_a_missing_package_is_named_before_anything_is_touched(tmp_path: Path, m
 
 
 def test_weights_that_were_not_exported_are_refused(tmp_path: Path) -> None:
-    save_file = pytest.importorskip("safetensors.torch", reason="needs the extra [export]").save_file
     save_file({"head.weight": torch.zeros(2, 2)}, tmp_path / "bare.safetensors")
     with pytest.raises(ValueError, match="expected an exported student, found weights without settings"):
         load_exported_student(tmp_path / "bare.safetensors")

@@ -12,7 +12,14 @@ from torchvision.models import resnet18
 
 from dali_pipes.views import student_frames
 from reskd.distributed import World
-from reskd.networks import build_evaluated_model, build_networks, check_networks, view_shapes
+from reskd.networks import (
+    build_evaluated_model,
+    build_networks,
+    check_networks,
+    check_teacher_classes,
+    teacher_model,
+    view_shapes,
+)
 from reskd.run import train_experiment
 from tests.reskd.test_config import parse_config, tree
 
@@ -90,7 +97,7 @@ def test_swin_is_matched_by_the_moments_of_its_patches(k: int | None, shares: li
 
 def test_a_view_that_a_network_cannot_take_is_named_before_any_video_is_looked_into() -> None:
     config = parse_config(unequal_tree(loss={"logit_map": LOGIT_MAP, "time": "nearest"}, k=5, student=SWIN))
-    with pytest.raises(ValueError, match="the student's view does not suit its network: .*multiple of the 2 frames"):
+    with pytest.raises(ValueError, match="the student's view does not suit its network: .*multiple of 2 frames"):
         check_networks(config)
 
 
@@ -129,3 +136,28 @@ def test_a_checkpoint_with_a_projection_evaluates_without_it() -> None:
     assert not any("projection" in name for name in model.state_dict())
     assert torch.equal(model.head.weight, student.head.weight)
     assert not model.gives_logit_map
+
+
+def test_the_head_of_a_stage_is_kept_though_the_stage_itself_began_with_a_new_one(tmp_path: Path) -> None:
+    stage = tree(runs=str(tmp_path), student={"backbone": "resnet18", "weights_head": "new"})
+    stage["data"]["views"] = {"student": {"size": tree()["data"]["views"]["teacher"]["size"], "source": "decoded"}}
+    stage = {key: value for key, value in stage.items() if key not in ("teacher", "loss")}
+    (tmp_path / "stage.yaml").write_text(yaml.safe_dump(stage))
+    changed = tree(runs=str(tmp_path), loss={"pixel": PIXEL})
+    changed["teacher"] = {"stage": str(tmp_path / "stage.yaml"), "batch_norm": "running_stats"}
+    assert teacher_model(parse_config(changed)).weights_head == "keep"
+
+
+def test_a_teacher_of_mmaction2_carries_no_class_names_and_is_trusted(tmp_path: Path) -> None:
+    torch.save({"meta": {}, "state_dict": {"cls_head.fc_cls.bias": torch.zeros(2)}}, tmp_path / "theirs.pth")
+    changed = unequal_tree(loss={"pixel": LINEAR})
+    changed["teacher"]["model"]["weights"] = str(tmp_path / "theirs.pth")
+    check_teacher_classes(parse_config(changed), ("a", "b"))
+
+
+def test_a_teachers_file_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "broken.pth").write_bytes(b"PK")
+    changed = unequal_tree(loss={"pixel": LINEAR})
+    changed["teacher"]["model"]["weights"] = str(tmp_path / "broken.pth")
+    with pytest.raises(ValueError, match=r"broken.pth: expected a file of tensors[^\n]*$"):
+        check_teacher_classes(parse_config(changed), ("a", "b"))

@@ -40,7 +40,6 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_checkpoint_becomes_files_that_were_compared_with_it(
     checkpoint: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("safetensors", reason="needs the extra [export]")
     arguments = [str(checkpoint), "--out", str(tmp_path / "out"), "--format", "safetensors", "torch_export"]
     assert run_tool(export.main, [*arguments, "--clips", str(clip)]) == 0
     out, err = capsys.readouterr()

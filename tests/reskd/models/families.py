@@ -36,3 +36,9 @@ def make_clips(num_clips: int, num_frames: int, height: int, width: int) -> Tens
         generator = torch.Generator().manual_seed(number)
         clips.append(torch.randint(0, 256, (num_frames, height, width, 3), dtype=torch.uint8, generator=generator))
     return torch.stack(clips)
+
+
+def assert_alike(found: Tensor, expected: Tensor) -> None:
+    """To 1e-5 of the largest value: a fresh network's scores may be hundreds, and kernels round as memory lies."""
+    largest = expected.abs().max().item()
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * largest)

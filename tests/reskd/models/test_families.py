@@ -17,7 +17,7 @@ from reskd.models.config import TeacherConfig, parse_recognizer
 from reskd.models.recognizer import Recognizer
 from reskd.models.registry import build_recognizer
 from reskd.models.teacher import Teacher
-from tests.reskd.models.families import FAMILIES, NUM_CLASSES, make, make_clips
+from tests.reskd.models.families import FAMILIES, NUM_CLASSES, assert_alike, make, make_clips
 from tests.reskd.training import tiny
 
 torch.set_num_threads(1)
@@ -49,7 +49,7 @@ def test_clips_do_not_mix_and_each_may_have_any_length_that_patches_fit(family: 
         frames_NTHWC = make_clips(2, num_frames, 32, 48)
         together, alone = model(frames_NTHWC), model(frames_NTHWC[1:])
         assert together.features_NTDHW.shape[1] == model.num_feature_frames(num_frames)
-        torch.testing.assert_close(together.logits_NK[1:], alone.logits_NK, rtol=1e-3, atol=1e-4)
+        assert_alike(together.logits_NK[1:], alone.logits_NK)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -58,7 +58,7 @@ def test_scores_are_the_heads_of_the_mean_feature(family: str) -> None:
     model = _shared(family)
     output = model(make_clips(2, 4, 64, 48))
     expected_NK = model.head(output.features_NTDHW.mean((1, 3, 4)))
-    torch.testing.assert_close(output.logits_NK, expected_NK, rtol=1e-4, atol=1e-4)
+    assert_alike(output.logits_NK, expected_NK)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -70,8 +70,8 @@ def test_the_meta_device_builds_it_and_memory_and_operations_are_counted_there(f
     macs = count_macs(model.eval(), (4, 64, 64))
     assert need.bytes_per_clip > 10**6
     assert macs.total > 10**7
-    assert macs.total == sum(macs.parts.values())
-    assert macs.parts["head"] == model.feature_dim * NUM_CLASSES
+    assert macs.total == sum(part.macs for part in macs.parts.values())
+    assert macs.head == model.feature_dim * NUM_CLASSES
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -95,7 +95,7 @@ def test_a_teacher_answers_alike_in_every_mode_and_nothing_in_it_moves(family: s
     frames_NTHWC = make_clips(2, 2, 64, 64)
     expected = teacher(frames_NTHWC)
     nn.ModuleList([teacher]).train()
-    assert torch.equal(teacher(frames_NTHWC).logits_NK, expected.logits_NK)
+    assert_alike(teacher(frames_NTHWC).logits_NK, expected.logits_NK)
     assert not expected.features_NTDHW.requires_grad
     assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
     has_batch_norm = family != "swin"
@@ -108,11 +108,12 @@ def test_a_teacher_answers_alike_in_every_mode_and_nothing_in_it_moves(family: s
 @torch.no_grad()
 def test_an_exported_network_takes_any_batch(family: str) -> None:
     model = _shared(family)
-    batch = {"frames_NTHWC": {0: torch.export.Dim("N")}}
+    # Without a largest batch, torch 2.6 finds a guard against 2**63 - 1 clips.
+    batch = {"frames_NTHWC": {0: torch.export.Dim("N", max=1024)}}
     exported = torch.export.export(model, (make_clips(2, 2, 32, 32),), dynamic_shapes=batch, strict=False).module()
     for num_clips in (1, 3):
         frames_NTHWC = make_clips(num_clips, 2, 32, 32)
-        torch.testing.assert_close(exported(frames_NTHWC).logits_NK, model(frames_NTHWC).logits_NK)
+        assert_alike(exported(frames_NTHWC).logits_NK, model(frames_NTHWC).logits_NK)
 
 
 @pytest.mark.parametrize("family", ["tsm", "slow_only", "swin"])
@@ -120,7 +121,7 @@ def test_the_trainer_rehearses_and_trains_it(family: str, tmp_path: Path, monkey
     """One step of two clips, against a teacher of its kind at a larger view."""
     monkeypatch.setattr(tiny, "SHAPES", {"teacher": (2, 64, 64), "student": (2, 32, 48)})
     monkeypatch.setattr(tiny, "TinyRecognizer", lambda: make(family))
-    monkeypatch.setattr(tiny, "TinyTeacher", lambda: Teacher(make(family), TeacherConfig(batch_norm="batch_stats")))
+    monkeypatch.setattr(tiny, "TinyTeacher", lambda _: Teacher(make(family), TeacherConfig(batch_norm="batch_stats")))
     trainer = tiny.make_trainer(tmp_path / "run", epochs=1 / 12, global_batch_size=2, max_clips_per_pass=2)
     assert trainer.plan.total_steps == 1
     before = trainer.trainable.student.head.weight.detach().clone()

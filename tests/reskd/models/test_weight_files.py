@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from reskd.models.weight_files import read_weight_file, write_safetensors
 
@@ -145,7 +146,6 @@ def test_a_checkpoint_of_ours_says_settings_and_classes(tmp_path: Path) -> None:
 
 
 def test_safetensors_give_back_what_was_written(tmp_path: Path) -> None:
-    pytest.importorskip("safetensors")
     shared = torch.ones(4)
     state = {
         "a": torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last),
@@ -163,20 +163,18 @@ def test_safetensors_give_back_what_was_written(tmp_path: Path) -> None:
 
 
 def test_safetensors_of_others_have_no_settings(tmp_path: Path) -> None:
-    save_file = pytest.importorskip("safetensors.torch").save_file
     save_file(STATE, tmp_path / "w.safetensors")
     file = read_weight_file(tmp_path / "w.safetensors")
     assert (file.settings, file.class_names) == (None, None)
 
 
-def test_safetensors_with_strange_notes_are_refused(tmp_path: Path) -> None:
-    save_file = pytest.importorskip("safetensors.torch").save_file
-    save_file(STATE, tmp_path / "w.safetensors", {"settings": "{"})
+@pytest.mark.parametrize("notes", [{"settings": "{"}, {"settings": "3"}, {"class_names": "{}"}])
+def test_safetensors_with_strange_notes_are_refused(notes: dict[str, str], tmp_path: Path) -> None:
+    save_file(STATE, tmp_path / "w.safetensors", notes)
     assert "found one that cannot be read" in _message(tmp_path / "w.safetensors")
 
 
 def test_safetensors_without_tensors_are_refused(tmp_path: Path) -> None:
-    save_file = pytest.importorskip("safetensors.torch").save_file
     save_file({}, tmp_path / "w.safetensors")
     assert "expected tensors, found none" in _message(tmp_path / "w.safetensors")
 
@@ -185,5 +183,4 @@ def _write(path: Path) -> None:
     if path.suffix == ".pth":
         torch.save(STATE, path)
     else:
-        pytest.importorskip("safetensors")
         write_safetensors(path, STATE, settings={}, class_names=None)

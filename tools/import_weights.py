@@ -1,0 +1,79 @@
+"""What is in a file of weights, and where each tensor goes: python tools/import_weights.py FILE [family=tsm ...]
+
+Reads a checkpoint of ours, of mmaction2 or of the paper's code, a torchvision state dict, or safetensors; runs nothing
+that is in it. Prints a row for every tensor of the file and of the recogniser, and what the settings of a config would
+be. Settings that the file does not tell are given as key=value: backbone=resnet50 stage_strides=[1,1,2,2].
+With --output it writes the recogniser as safetensors, with its settings in the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from reskd.cli import run_tool
+from reskd.models.config import RecognizerConfig, parse_recognizer
+from reskd.models.registry import build_recognizer
+from reskd.models.weight_files import WeightFile, read_weight_file, write_safetensors
+from reskd.models.weight_filling import fit
+from reskd.models.weight_names import rename
+from reskd.models.weight_networks import describe, recognise
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path, help=".pth, .pt or .safetensors")
+    parser.add_argument("settings", nargs="*", help="of the recogniser, as key=value; default: what the file tells")
+    parser.add_argument("--classes", type=int, help="number of classes; default: the file's")
+    parser.add_argument("--output", type=Path, help="a .safetensors file to write")
+    chosen = parser.parse_args(arguments)
+    if chosen.output and chosen.output.suffix != ".safetensors":
+        raise ValueError(f"--output: expected a name that ends in .safetensors, found {chosen.output}.")
+    file = read_weight_file(chosen.file)
+    config, num_classes = choose(file, chosen.settings, chosen.classes)
+    model = build_recognizer(config, num_classes)
+    report = fit(model, file)
+    print(report.table())
+    settings = config.model_dump(mode="json", exclude_unset=True, exclude={"weights"})
+    print(f"settings: {settings}, {num_classes} classes")
+    if chosen.output:
+        write_safetensors(
+            chosen.output, model.state_dict(), settings=config.model_dump(mode="json"), class_names=file.class_names
+        )
+        print(f"written to {chosen.output}")
+
+
+def choose(file: WeightFile, settings: Sequence[str], num_classes: int | None) -> tuple[RecognizerConfig, int]:
+    """The recogniser that the file is of, as far as it tells, with ``settings`` over that, and its classes."""
+    renamed = rename(file.tensors, where=file.source)
+    network = recognise(renamed.tensors, is_shifted=bool(renamed.shifted))
+    told: dict[str, Any] = dict(file.settings or {})
+    if not told and network is not None:
+        told = {"family": network.family, "backbone": network.backbone}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise ValueError(f"expected a setting of the form key=value, found {setting!r}.")
+        told[key] = yaml.safe_load(value)
+    if "backbone" not in told:
+        first = next(iter(file.tensors))
+        raise ValueError(
+            f"{file.source}: expected weights of a network known here, found "
+            f"{describe(renamed.tensors, first=first)}; give the network as backbone=NAME."
+        )
+    try:
+        config = parse_recognizer(told | {"weights": "none"})
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise ValueError(f"expected the settings of a recogniser, found {told}: {faults}.") from None
+    return config, num_classes or (network.num_classes if network else None) or 1
+
+
+if __name__ == "__main__":
+    sys.exit(run_tool(main))
