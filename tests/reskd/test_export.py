@@ -64,9 +64,12 @@ def exported(model: Recognizer, folder: Path, *formats: Format, size: int = 40) 
     return list(export_student(model, shape, folder, formats=formats, about=about, clips=clips))
 
 
+# Masked windows at one size alone, as a Swin's way to ONNX takes 20 s; both sizes shrink windows.
+CASES = [(family, size) for family in FAMILIES for size in (112, 56) if (family, size) != ("swin, masked", 112)]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [112, 56])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "size"), CASES)
 def test_onnx_runtime_answers_as_eager_does(family: str, size: int, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra [export]")
     pytest.importorskip("onnxscript", reason="needs the extra [export]")
