@@ -129,7 +129,7 @@ def _read_torch(path: Path) -> Mapping[str, Any]:
     except Exception as error:
         raise ValueError(
             f"{path}: expected a file of tensors and plain values written by torch.save, found one that "
-            f"{_fault(error)}; give another file, or write it again as a state dict."
+            f"{why_unread(error)}; give another file, or write it again as a state dict."
         ) from error
     if not isinstance(content, Mapping):
         raise ValueError(
@@ -159,7 +159,8 @@ def _read_safetensors(path: Path) -> WeightFile:
     return WeightFile(str(path), tensors, settings, tuple(map(str, class_names)) if class_names else None)
 
 
-def _fault(error: Exception) -> str:
+def why_unread(error: Exception) -> str:
+    """What is wrong with a file that torch did not read, in our words: its own advise to run the code in it."""
     text = str(error)
     refused = re.search(r"GLOBAL (\S+)", text)
     if refused:

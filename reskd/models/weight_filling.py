@@ -52,7 +52,6 @@ def fit(model: Recognizer, file: WeightFile) -> WeightReport:
             f"{file.source}: expected weights of a network over space and time, found {found}, which is only a start "
             f"for {model.config.backbone}; set weights_head to new."
         )
-    _refuse_what_is_not_finite(adapted, source=file.source)
     fill(model, adapted.tensors, source=file.source, found=found, needs_head=keeps_head, names_in_file=adapted.sources)
     remarks = tuple(f"trained with {other}, used with {expected}" for expected, other, _ in differences)
     return WeightReport(file.source, renamed.layout, found, tuple(_fates(model, file, renamed, adapted)), remarks)
@@ -76,7 +75,7 @@ def fill(
         names_in_file: our name -> the file's, for the message.
 
     Raises:
-        ValueError: a tensor is missing, left over, or of another shape or kind. The model is then unchanged.
+        ValueError: a tensor is missing, left over, not finite, or of another shape or kind. The model is then as it was.
     """
     expected = {name: tensor for name, tensor in model.state_dict().items() if needs_head or name not in _HEAD}
     mismatch = _first_mismatch(expected, state, names_in_file or {})
@@ -86,6 +85,7 @@ def fill(
             f"{mismatch}; "
             "set the backbone and the classes to what the file holds, or give another file."
         )
+    _refuse_what_is_not_finite(state, names_in_file or {}, source=source)
     model.load_state_dict(state, strict=False)
 
 
@@ -139,14 +139,14 @@ def _without_head(renamed: Renamed) -> Renamed:
     return Renamed(renamed.layout, tensors, renamed.sources, renamed.ignored | ignored, renamed.shifted)
 
 
-def _refuse_what_is_not_finite(renamed: Renamed, *, source: str) -> None:
+def _refuse_what_is_not_finite(state: State, names_in_file: Mapping[str, str], *, source: str) -> None:
     """A damaged file, or a run that diverged: no start, and a teacher of nothing."""
-    for name, tensor in renamed.tensors.items():
+    for name, tensor in state.items():
         has_values = tensor.is_floating_point() and tensor.layout == torch.strided and not tensor.is_meta
         # One pass without a copy: an infinity or a NaN makes the sum one, and a sum in fp64 does not overflow.
         if has_values and not torch.isfinite(tensor.sum(dtype=torch.float64)):
             raise ValueError(
-                f"{source}: expected finite weights, found NaN or infinity in {renamed.sources[name]}; "
+                f"{source}: expected finite weights, found NaN or infinity in {names_in_file.get(name, name)}; "
                 "give another file."
             )
 

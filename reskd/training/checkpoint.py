@@ -8,12 +8,12 @@ step, rank). So a checkpoint holds no random state, and a run may be resumed by 
 from __future__ import annotations
 
 import os
-import re
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from reskd.models.weight_files import why_unread
 
 SCHEMA_VERSION = 1
 
@@ -52,7 +52,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ValueError(f"expected a checkpoint at {path}, found a file {_why_refused(path, error)}") from None
+        raise ValueError(
+            f"expected a checkpoint at {path}, found a file that {why_unread(error)}; "
+            "use a checkpoint written by tools/train.py."
+        ) from None
     found = state.get("schema_version") if isinstance(state, dict) else None
     if found != SCHEMA_VERSION:
         raise ValueError(
@@ -60,17 +63,3 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             "use a checkpoint written by tools/train.py of this version."
         )
     return state
-
-
-def _why_refused(path: Path, error: Exception) -> str:
-    """In our words: torch's advise how to run code in a file, or are bare numbers."""
-    advice = "use a checkpoint written by tools/train.py."
-    code = re.search(r"GLOBAL ([\w.]+)", str(error))
-    if code:
-        return f"that holds code ({code[1]}), which is never run; {advice}"
-    if "Weights only load failed" in str(error):
-        return f"that holds more than tensors and plain values; {advice}"
-    if not zipfile.is_zipfile(path):
-        return f"that torch cannot read: it is cut short, or was never a checkpoint; {advice}"
-    first_line = (str(error).splitlines() or [type(error).__name__])[0][:200]
-    return f"that torch cannot read: {first_line}"

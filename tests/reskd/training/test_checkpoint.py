@@ -39,7 +39,7 @@ def test_what_is_no_checkpoint_of_ours_is_refused_in_a_sentence(tmp_path: Path) 
     with pytest.raises(FileNotFoundError, match="expected a checkpoint at .*, found no such file"):
         load_checkpoint(tmp_path / "none.pt")
     (tmp_path / "text.pt").write_text("hello")
-    with pytest.raises(ValueError, match="found a file that torch cannot read"):
+    with pytest.raises(ValueError, match="found a file that .*use a checkpoint written by"):
         load_checkpoint(tmp_path / "text.pt")
     torch.save({"weights": torch.zeros(1)}, tmp_path / "other.pt")
     with pytest.raises(ValueError, match="expected a checkpoint of schema version 1 .*found None"):
