@@ -75,7 +75,7 @@ def fill(
         names_in_file: our name -> the file's, for the message.
 
     Raises:
-        ValueError: a tensor is missing, left over, not finite, or of another shape or kind. The model is then as it was.
+        ValueError: a tensor is missing, left over, not finite, or of another shape or kind. The model is unchanged.
     """
     expected = {name: tensor for name, tensor in model.state_dict().items() if needs_head or name not in _HEAD}
     mismatch = _first_mismatch(expected, state, names_in_file or {})
