@@ -45,7 +45,7 @@ _MOST_CLIPS = 65536  # torch 2.6 asks for an end of the range
 _PACKAGES: Mapping[Format, tuple[str, ...]] = {
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "torch_export": (),
-    "safetensors": ("safetensors",),
+    "safetensors": (),
 }
 
 
