@@ -113,7 +113,8 @@ class _Reading:
         self._first: VideoFrame | None = None
         self._frame_pts: list[int | None] = []
         self._concealed: list[int] = []
-        self._positions: set[int | None] = set()  # of whole packets; an edit list may show them twice
+        self._is_edited = container.format.name.startswith(_EDITED)
+        self._positions: set[int | None] = set()  # of an edited file's whole packets, which it may show twice
         self.error = ""
         self._decoded_all = decode
         decoding = True
@@ -121,7 +122,7 @@ class _Reading:
             for packet in container.demux(stream):
                 if packet.size:
                     self._indexer.add(packet)
-                    if not packet.is_corrupt:
+                    if decode and self._is_edited and not packet.is_corrupt:
                         self._positions.add(packet.pos)
                 if decoding:
                     decoding = self._decode(packet) and (decode or self._first is None)
@@ -193,9 +194,10 @@ class _Reading:
         if num_frames < num_packets - self._indexer.num_hidden:
             damage.append(f"{num_frames} frames out of {num_packets} packets")
         promised = self._stream.frames
-        is_edited = self._stream.container.format.name.startswith(_EDITED)
-        num_seen = min(num_frames + self._indexer.num_hidden, len(self._positions) if is_edited else promised)
-        if num_seen < promised and (damage or not is_edited or _count_whole_samples(content, self._stream) < promised):
+        num_seen = min(num_frames + self._indexer.num_hidden, len(self._positions) if self._is_edited else promised)
+        if num_seen < promised and (
+            damage or not self._is_edited or _count_whole_samples(content, self._stream) < promised
+        ):
             damage.append(f"{num_frames} frames, but the header says {promised}")
         # FFmpeg's MPEG-4 decoder calls the last frame of packed streams concealed, and it is good.
         if self._concealed and self._concealed[0] < num_frames - 1:
