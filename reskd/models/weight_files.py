@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,8 +123,9 @@ def write_safetensors(
 
 def _read_torch(path: Path) -> Mapping[str, Any]:
     try:
+        # Mapped: of a checkpoint only the weights are looked at, and only its class names to check a teacher's.
         with torch.serialization.safe_globals([(_Skipped, name) for name in _NAMES_IN_LOGS]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except PermissionError:
         raise
     except Exception as error:
