@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import sys
@@ -33,6 +34,13 @@ def run_tool(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | N
         sys.stderr.write("interrupted; run the same command again to go on from the last checkpoint.\n")
         return 130
     return 0
+
+
+def positive(text: str) -> int:
+    """An argparse type: a whole number of 1 or more."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, found {text!r}")
+    return int(text)
 
 
 def set_up_log() -> None:

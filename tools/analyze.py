@@ -26,7 +26,7 @@ from pydantic import ValidationError
 from reskd.analysis.benchmark_rows import aligned, append_rows, describe_run
 from reskd.analysis.flops import MacCount, Shape, count_recognizer
 from reskd.analysis.throughput import Mode, Row, measure_sizes
-from reskd.cli import run_tool
+from reskd.cli import positive, run_tool
 from reskd.config import load_config
 from reskd.models.config import RecognizerConfig, parse_recognizer
 from reskd.models.registry import build_recognizer
@@ -172,31 +172,25 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", nargs="?", help="an experiment")
     parser.add_argument("overrides", nargs="*", help="key.sub=value changes of the config")
     parser.add_argument("--model", nargs="+", metavar="KEY=VALUE", help="a recogniser's settings in place of a config")
-    parser.add_argument("--frames", type=_positive, help="frames a view; default: the config's, or 8")
+    parser.add_argument("--frames", type=positive, help="frames a view; default: the config's, or 8")
     parser.add_argument("--sizes", type=_size, nargs="+", metavar="S", help="sides of squares, or HEIGHTxWIDTH")
-    parser.add_argument("--num-classes", type=_positive, default=200)
-    parser.add_argument("--views", type=_positive, help="clips times crops a video; default: the config's test, or 1")
+    parser.add_argument("--num-classes", type=positive, default=200)
+    parser.add_argument("--views", type=positive, help="clips times crops a video; default: the config's test, or 1")
 
 
 def _add_throughput_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--batch", type=_positive, default=64, help="clips at once; 1 is measured besides")
+    parser.add_argument("--batch", type=positive, default=64, help="clips at once; 1 is measured besides")
     parser.add_argument("--modes", nargs="+", choices=get_args(Mode), default=["eager"])
     parser.add_argument("--precision", choices=get_args(PrecisionChoice), default="fp32")
     parser.add_argument("--device", choices=("cpu", "cuda"))
-    parser.add_argument("--threads", type=_positive, help="of a CPU; default: torch's")
-    parser.add_argument("--rounds", type=_positive, default=15, help="timed batches of each size")
+    parser.add_argument("--threads", type=positive, help="of a CPU; default: torch's")
+    parser.add_argument("--rounds", type=positive, default=15, help="timed batches of each size")
     parser.add_argument("--csv", type=Path, default=CSV)
     parser.add_argument("--dry-run", action="store_true", help="append nothing")
 
 
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, found {text!r}")
-    return int(text)
-
-
 def _size(text: str) -> tuple[int, int]:
-    sides = [_positive(side) for side in text.split("x")]
+    sides = [positive(side) for side in text.split("x")]
     if len(sides) > 2:
         raise argparse.ArgumentTypeError(f"expected one side, or HEIGHTxWIDTH, found {text!r}")
     return sides[0], sides[-1]

@@ -21,7 +21,7 @@ from typing import Any
 from dali_pipes.progress import ProgressLine
 from dali_pipes.sampling_rules import ViewGrid
 from reskd.analysis.contact_sheet import MAX_ROWS, SheetRow, draw_contact_sheet
-from reskd.cli import run_tool
+from reskd.cli import positive, run_tool
 from reskd.distributed import choose_device
 from reskd.predict import Answer, NoAnswer, answer_videos
 from reskd.trained import TrainedStudent, load_trained_student
@@ -70,12 +70,12 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path, help="last.pt or best.pt of a run")
     parser.add_argument("videos", nargs="+", metavar="VIDEO", help="file, or folder to be searched")
-    parser.add_argument("--top", type=_positive, default=5, metavar="K", help="answers a video; default 5")
+    parser.add_argument("--top", type=positive, default=5, metavar="K", help="answers a video; default 5")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    parser.add_argument("--clips", type=_positive, help="stretches of time shown; default: the config's test_clips")
+    parser.add_argument("--clips", type=positive, help="stretches of time shown; default: the config's test_clips")
     parser.add_argument("--crops", type=int, choices=(1, 3), help="crops shown of each; default: its test_crops")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--batch-size", type=_positive, default=16, help="clips at once; default 16")
+    parser.add_argument("--batch-size", type=positive, default=16, help="clips at once; default 16")
     parser.add_argument(
         "--scan",
         choices=("decode", "index_only"),
@@ -83,12 +83,6 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--sheet", type=Path, metavar="FILE.png", help="picture of what the student saw and answered")
     return parser.parse_args(arguments)
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, found {text!r}")
-    return int(text)
 
 
 def _top(student: TrainedStudent, answer: Answer, count: int) -> list[tuple[str, float]]:

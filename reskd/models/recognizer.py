@@ -5,6 +5,8 @@ Shape letters: N clips, T frames, C = 3 colours, D feature channels, H W heights
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +16,7 @@ from reskd.outputs import RecognizerOutput
 MIN_SIDE = 32
 
 
-class Recognizer(nn.Module):
+class Recognizer(nn.Module, ABC):
     """Normalise, backbone, mean over space and time, dropout, linear. Channels-last, never copied to be so.
 
     A family says in ``features`` how its backbone goes over a clip.
@@ -59,9 +61,9 @@ class Recognizer(nn.Module):
         self.register_buffer("pixel_std_C", torch.tensor(config.pixel_std), persistent=False)
         self.to(memory_format=memory_format)
 
+    @abstractmethod
     def features(self, normalised_NTHWC: Tensor) -> Tensor:
         """features_NTDHW before pooling, whose ``flatten(0, 1)`` is channels-last and no copy; its T may be smaller."""
-        raise NotImplementedError
 
     def num_feature_frames(self, num_frames: int) -> int:
         """T of the features of a clip of ``num_frames``."""
