@@ -123,7 +123,9 @@ def test_the_logit_map_refuses_a_teacher_whose_classes_were_trained_one_by_one(t
 def test_a_checkpoint_with_a_projection_evaluates_without_it() -> None:
     config = parse_config(unequal_tree(loss={"pixel": LINEAR}))
     student, _, distillation = build_networks(config, num_classes=2, device=META)
-    student = student.to_empty(device="cpu")
+    student = student.to_empty(device="cpu")  # whatever lay in memory, NaN too
+    for tensor in (*student.parameters(), *student.buffers()):
+        tensor.detach().zero_()
     torch.nn.init.normal_(student.head.weight)
     state = {
         "student": student.state_dict(),
