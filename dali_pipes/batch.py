@@ -1,6 +1,8 @@
 """What leaves the input pipeline: a batch of clips, each rendered as one or more views.
 
-Shape letters: N clips, T frames, H height, W width, C = 3 colour channels, B = N * T.
+A clip is pixels (``View``) or features that were extracted before, a vector a frame (``FeatureView``).
+
+Shape letters: N clips, T frames, H height, W width, C = 3 colour channels, B = N * T, D features of a frame.
 """
 
 from __future__ import annotations
@@ -56,6 +58,11 @@ class View:
             )
 
     @property
+    def data(self) -> Tensor:
+        """What a network is shown."""
+        return self.data_NTHWC
+
+    @property
     def num_frames(self) -> int:
         return self.data_NTHWC.shape[1]
 
@@ -73,11 +80,57 @@ class View:
 
 
 @dataclass(frozen=True)
+class FeatureView:
+    """Some or all frames of every video in a batch, as features.
+
+    Args:
+        data_NTD: uint8, quantised as in YouTube-8M: value * 4 / 255 + 4 / 512 - 2. Groups of features (rgb, audio) lie
+            one after another. 0 where there is no frame.
+        frame_index_NT: int64, the number of each frame among the video's; 0 where there is none.
+        valid_NT: bool, False where there is no frame, as in a video shorter than the view. May be all False.
+
+    Raises:
+        TypeError, ValueError: a tensor has another dtype or shape than stated here.
+    """
+
+    data_NTD: Tensor
+    frame_index_NT: Tensor
+    valid_NT: Tensor
+
+    def __post_init__(self) -> None:
+        _expect("data_NTD", self.data_NTD, torch.uint8, 3)
+        _expect("frame_index_NT", self.frame_index_NT, torch.int64, 2)
+        _expect("valid_NT", self.valid_NT, torch.bool, 2)
+        videos_frames = tuple(self.data_NTD.shape[:2])
+        for name, tensor in (("frame_index_NT", self.frame_index_NT), ("valid_NT", self.valid_NT)):
+            if tuple(tensor.shape) != videos_frames:
+                raise ValueError(
+                    f"{name}: expected (N, T) = {videos_frames} as in data_NTD, found {tuple(tensor.shape)}."
+                )
+
+    @property
+    def data(self) -> Tensor:
+        """What a network is shown."""
+        return self.data_NTD
+
+    @property
+    def num_frames(self) -> int:
+        return self.data_NTD.shape[1]
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> FeatureView:
+        return FeatureView(
+            self.data_NTD.to(device, non_blocking=non_blocking),
+            self.frame_index_NT.to(device, non_blocking=non_blocking),
+            self.valid_NT.to(device, non_blocking=non_blocking),
+        )
+
+
+@dataclass(frozen=True)
 class ClipBatch:
     """N clips with their labels and where they came from.
 
     Args:
-        views: name ("teacher", "student") -> View. All views hold the same clips, the same crop and flip.
+        views: name ("teacher", "student") -> View or FeatureView. All hold the same clips, the same crop and flip.
         labels_N: int64 class numbers; of several labels the first.
         ids_N: int64 row of each clip in the manifest (the clip that is shown, after a substitution).
         positions_N: int64 place in the endless order of training; in evaluation the video's place in the list times
@@ -87,7 +140,7 @@ class ClipBatch:
         label_sets_NK: bool, True at each of a clip's labels; None where every video of the list has one label.
     """
 
-    views: Mapping[str, View]
+    views: Mapping[str, View | FeatureView]
     labels_N: Tensor
     ids_N: Tensor
     positions_N: Tensor
@@ -106,7 +159,7 @@ class ClipBatch:
             "ids_N": len(self.ids_N),
             "positions_N": len(self.positions_N),
             "substituted_N": len(self.substituted_N),
-            **{f"views[{name!r}]": view.data_NTHWC.shape[0] for name, view in self.views.items()},
+            **{f"views[{name!r}]": view.data.shape[0] for name, view in self.views.items()},
         }
         if self.label_sets_NK is not None:
             _expect("label_sets_NK", self.label_sets_NK, torch.bool, 2)

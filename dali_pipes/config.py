@@ -35,8 +35,11 @@ class StudentViewConfig(ViewConfig):
         "teacher_view",
         description="shrink the teacher's view (the paper) or render from the decoded frame",
     )
-    num_frames: int | None = Field(
-        None, ge=1, description="k, how many of the T frames the student sees, evenly spread; default: all"
+    num_frames: int | None = Field(None, ge=1, description="k, how many of the T frames the student sees; default: all")
+    selection: Literal["uniform", "random", "first", "middle", "last", "first_middle_last"] = Field(
+        "uniform",
+        description="which k of the T frames: evenly spread, random (anew each epoch), from the start, the middle or "
+        "the end, or k/3 from each",
     )
     upsample_to_teacher: bool = Field(
         False, description="after shrinking, enlarge to the teacher's size again (section 3 of the paper)"
@@ -210,6 +213,7 @@ class ShardsConfig(StrictConfig):
 
 
 class DataConfig(StrictConfig):
+    kind: Literal["clips"] = Field("clips", description="videos that are decoded")
     root: Path = Field(description="folder that the paths in the lists start from")
     storage: Annotated[VideoFilesConfig | FrameFoldersConfig | ShardsConfig, Field(discriminator="kind")] = Field(
         VideoFilesConfig(), description="how the videos are stored: as files, folders of JPEG frames, or tar shards"

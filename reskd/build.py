@@ -52,7 +52,7 @@ def build_trainer(config: ExperimentConfig, *, run: RunDirectory, world: World) 
     def make_loader(first_batch: int) -> ClipLoader:
         loader = ClipLoader(
             train,
-            config.data,
+            config.clips,
             views=tuple(shapes),
             mode="train",
             batch_size=clips_per_pass,
@@ -98,14 +98,14 @@ def build_data(config: ExperimentConfig, *, world: World, splits: tuple[str, ...
     found: dict[str, Manifest] = {}
     for turn_of_main in (True, False):
         if world.is_main == turn_of_main:
-            found = build_manifests(config.data, seed=config.seed, splits=splits, on_message=log.info)
+            found = build_manifests(config.clips, seed=config.seed, splits=splits, on_message=log.info)
         barrier(world)
     return found
 
 
 def check_labels(config: ExperimentConfig) -> None:
     """Refuse a loss or a selection metric for one label a video where some have several; no video is opened."""
-    _, videos = videos_of_splits(config.data, config.seed, ("train", "val"), lambda message: None)
+    _, videos = videos_of_splits(config.clips, config.seed, ("train", "val"), lambda message: None)
     counts = [len(video.labels) for name in ("train", "val") for video in videos[name]]
     if max(counts, default=1) == 1:
         return
@@ -133,7 +133,7 @@ def build_eval_loader(
 ) -> ClipLoader:
     return ClipLoader(
         manifest,
-        config.data,
+        config.clips,
         views=(view,),
         mode="eval",
         batch_size=batch_size,
@@ -153,7 +153,7 @@ def _validation(
 ) -> Validation | None:
     if manifest is None or len(manifest) == 0:
         return None
-    sampling = config.data.sampling
+    sampling = config.clips.sampling
     grid = ViewGrid(sampling.val_clips, sampling.val_crops)
     return Validation(
         build_eval_loader(config, manifest, split="val", view="student", batch_size=batch_size, world=world, grid=grid),
@@ -175,8 +175,9 @@ def _trial(
         with leaving_no_trace(nn.ModuleList([student, loss])):
             batch = noise_batch(shapes, num_clips).to(world.device)
             with precision.autocast():
-                taught = teacher(batch.views["teacher"].data_NTHWC) if teacher is not None else None
-                terms = loss(student(batch.views["student"].data_NTHWC), batch.labels_N, taught)
+                seen = {name: (view.data, view.valid_NT) for name, view in batch.views.items()}
+                taught = teacher(*seen["teacher"]) if teacher is not None else None
+                terms = loss(student(*seen["student"]), batch.labels_N, taught)
             terms.total.backward()
 
     return run

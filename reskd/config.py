@@ -9,12 +9,13 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError, model_validator
 
 from dali_pipes.config import DataConfig, StrictConfig
+from dali_pipes.feature_config import FeatureDataConfig
 from reskd.distributed import DeviceChoice
 from reskd.losses.distillation import LossConfig
 from reskd.models.config import RecognizerConfig, TeacherConfig
@@ -38,12 +39,28 @@ class TeacherSourceConfig(TeacherConfig):
         return self
 
 
+def _kind_of_data(settings: Any) -> str:
+    """The choice's tag; data that names no kind is clips."""
+    found = settings.get("kind", "clips") if isinstance(settings, Mapping) else getattr(settings, "kind", "clips")
+    return str(found)
+
+
+AnyDataConfig = Annotated[
+    Annotated[DataConfig, Tag("clips")] | Annotated[FeatureDataConfig, Tag("features")],
+    Discriminator(
+        _kind_of_data,
+        custom_error_type="unknown_kind",
+        custom_error_message="kind: expected one of clips and features",
+    ),
+]
+
+
 class ExperimentConfig(StrictConfig):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="of the run's folder under runs")
     runs: Path = Field(Path("runs"), description="folder of all runs")
     seed: int = Field(1, ge=0, description="of the initialisation, the clips' order, crops, flips and dropout")
     device: DeviceChoice = Field("auto", description="auto is the GPU where there is one")
-    data: DataConfig
+    data: AnyDataConfig
     student: RecognizerConfig
     teacher: TeacherSourceConfig | None = Field(None, description="none trains a plain model")
     loss: LossConfig = Field(LossConfig(), description="task and distillation terms")
@@ -63,7 +80,10 @@ class ExperimentConfig(StrictConfig):
                 "loss.logit_map.alpha (200 in the paper)"
             )
         if self.teacher is not None and self.data.views.teacher is None:
-            raise ValueError("a teacher is named, but it has no view; add data.views.teacher.size")
+            raise ValueError(
+                "a teacher is named, but it has no view; add data.views.teacher.size, or data.views.teacher={} where "
+                "the data are features"
+            )
         if self.loss.logit_map and self.teacher and self.teacher.model and self.teacher.model.weights == "none":
             raise ValueError(
                 "loss.logit_map asks the teacher's head for scores, and teacher.model.weights is none; expected the "
@@ -74,6 +94,17 @@ class ExperimentConfig(StrictConfig):
     @property
     def folder(self) -> Path:
         return self.runs / self.name
+
+    @property
+    def clips(self) -> DataConfig:
+        """``data`` of an experiment on videos.
+
+        Raises:
+            ValueError: the data are features.
+        """
+        if isinstance(self.data, FeatureDataConfig):
+            raise ValueError(f"{self.name} is trained on features (data.kind = features); expected videos.")
+        return self.data
 
     def resolved(self) -> dict[str, Any]:
         """All settings as plain values, defaults included."""

@@ -82,7 +82,7 @@ class Refusal(NamedTuple):
 
 def export_student(
     model: Recognizer,
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     folder: Path,
     *,
     formats: Sequence[Format],
@@ -158,7 +158,7 @@ def load_exported_student(path: Path) -> Recognizer:
     return model.eval()
 
 
-def _trace(model: Recognizer, shape: tuple[int, int, int], name: Format) -> ExportedProgram:
+def _trace(model: Recognizer, shape: tuple[int, ...], name: Format) -> ExportedProgram:
     frames_NTHWC = torch.zeros((2, *shape, 3), dtype=torch.uint8)
     free = {"frames_NTHWC": {0: Dim("N", min=1, max=_MOST_CLIPS)}}
     with _one_sentence(name, model), torch.no_grad():

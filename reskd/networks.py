@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 
+from dali_pipes.feature_config import FeatureDataConfig
 from dali_pipes.views import student_frames
 from reskd.config import ExperimentConfig, load_config
 from reskd.evaluation.metrics import Scores
@@ -67,8 +68,8 @@ def _check_view(config: ExperimentConfig, name: ViewName, model: Recognizer) -> 
 
 
 def _feature_pair(config: ExperimentConfig, student: Recognizer, teacher: Teacher) -> FeaturePair:
-    num_frames = config.data.sampling.num_frames
-    seen = student_frames(config.data.views.student.num_frames, num_frames)
+    num_frames = config.clips.sampling.num_frames
+    seen = student_frames(config.clips.views.student.num_frames, num_frames)
     return FeaturePair(
         student_dim=student.feature_dim,
         teacher_dim=teacher.feature_dim,
@@ -107,7 +108,9 @@ def load_stage(config: ExperimentConfig) -> ExperimentConfig:
     assert config.teacher is not None
     assert config.teacher.stage is not None
     stage = load_config(config.teacher.stage, [f"runs={config.runs}", f"device={config.device}"])
-    view, seen = stage.data.views.student, config.data.views.teacher
+    if isinstance(config.data, FeatureDataConfig):
+        return stage
+    view, seen = stage.clips.views.student, config.data.views.teacher
     assert seen is not None
     if view.size != seen.size:
         raise ValueError(
@@ -169,14 +172,18 @@ def scores_of(config: ExperimentConfig, which: ViewName = "student") -> Scores:
     return "sigmoid" if config.loss.task == "sigmoid_bce" else "softmax"
 
 
-def view_shapes(config: ExperimentConfig) -> dict[str, tuple[int, int, int]]:
-    """The views that the networks of this experiment see: name -> (T, H, W)."""
+def view_shapes(config: ExperimentConfig) -> dict[str, tuple[int, ...]]:
+    """The views that the networks of this experiment see: name -> (T, H, W), or (T, D) of features."""
+    if isinstance(config.data, FeatureDataConfig):
+        of_frame, num_frames = (config.data.feature_dim,), config.data.max_frames
+        seen: dict[str, tuple[int, ...]] = {"student": (config.data.views.student.num_frames or num_frames, *of_frame)}
+        return seen | ({"teacher": (num_frames, *of_frame)} if config.teacher else {})
     views, num_frames = config.data.views, config.data.sampling.num_frames
     size = views.student.size
     if views.student.upsample_to_teacher:
         assert views.teacher is not None
         size = views.teacher.size
-    shapes = {"student": (views.student.num_frames or num_frames, *size)}
+    shapes: dict[str, tuple[int, ...]] = {"student": (views.student.num_frames or num_frames, *size)}
     if config.teacher and views.teacher:
         shapes["teacher"] = (num_frames, *views.teacher.size)
     return shapes

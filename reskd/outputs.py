@@ -16,15 +16,17 @@ class RecognizerOutput(NamedTuple):
 
     Attributes:
         logits_NK: class scores of each clip, before softmax.
-        features_NTDHW: last feature map before pooling, frame by frame; ``flatten(0, 1)`` is channels-last.
+        features_NTDHW: last feature map before pooling, frame by frame; ``flatten(0, 1)`` is channels-last. None where
+            the frames came as features and there is no map.
         frame_logits_NTK: class scores of each frame, where the model has them.
-        code_NE: one vector a clip, where the model has it (fewer-frames models).
+        code_NE: one vector a clip, E of "Efficient Video Classification Using Fewer Frames": what an aggregator makes
+            of all frames, before the head; where the model has one.
         logit_map_NTKHW: class scores of each place of the features by the model's own head, where it was asked for
             them; channels-last within a frame.
     """
 
     logits_NK: Tensor
-    features_NTDHW: Tensor
+    features_NTDHW: Tensor | None
     frame_logits_NTK: Tensor | None = None
     code_NE: Tensor | None = None
     logit_map_NTKHW: Tensor | None = None

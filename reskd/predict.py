@@ -110,7 +110,7 @@ def answer_videos(
 
 def test_grid(student: TrainedStudent) -> ViewGrid:
     """The clips and crops that the student's config tests with."""
-    sampling = student.config.data.sampling
+    sampling = student.config.clips.sampling
     return ViewGrid(sampling.test_clips, sampling.test_crops)
 
 
@@ -148,7 +148,7 @@ class _Reader:
         videos = [LabelledVideo(file, (0,), file) for file in files]
         self._loader = ClipLoader(
             Manifest.from_facts(Path.cwd(), student.class_names, videos, facts),
-            _data_config(student.config.data, len(files)),
+            _data_config(student.config.clips, len(files)),
             views=("student",),
             mode="eval",
             batch_size=min(batch_size, len(files) * grid.num_views),
@@ -189,7 +189,7 @@ class _Reader:
                 return
             except RuntimeError as error:
                 raise _ReadingError(reason_of(error)) from error
-            frames_NTHWC = batch.views["student"].data_NTHWC
+            frames_NTHWC = batch.views["student"].data
             with self._precision.autocast():
                 logits_NK = self._student.model(frames_NTHWC).logits_NK.float().cpu()
             shown_N = (~batch.substituted_N).tolist()
@@ -201,7 +201,7 @@ class _Reader:
         known = [logits_K for logits_K in logits if logits_K is not None]
         if len(known) < len(logits):  # the mean of fewer views is another protocol
             return NoAnswer(file, self._loader.faults.reasons.get(file, "it could not be read"))
-        average, scores = self._student.config.data.sampling.average_views, self._student.scores
+        average, scores = self._student.config.clips.sampling.average_views, self._student.scores
         logits_K = average_views(torch.stack(known)[None], average, scores)[0]
         return Answer(file, logits_K, logits_K.softmax(0) if scores == "softmax" else logits_K.sigmoid(), frames_THWC)
 

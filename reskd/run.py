@@ -111,7 +111,7 @@ def evaluate_checkpoint(
         )
     model = build_evaluated_model(config, state, which=which, source=str(checkpoint), device=world.device).eval()
     shape = view_shapes(config)[which]
-    sampling = config.data.sampling
+    sampling = config.clips.sampling
     grid = ViewGrid(sampling.test_clips, sampling.test_crops)
     loader = build_eval_loader(config, manifest, split=split, view=which, batch_size=batch_size, world=world, grid=grid)
     precision = Precision(config.training.precision, world.device)
@@ -151,7 +151,7 @@ def evaluate_checkpoint(
 def describe_protocol(config: ExperimentConfig, which: ViewName) -> str:
     """How evaluate.py shows a video, in one sentence."""
     num_frames, height, width = view_shapes(config)[which]
-    views, sampling = config.data.views, config.data.sampling
+    views, sampling = config.clips.views, config.clips.sampling
     frames = f"{num_frames} frames"
     if num_frames < sampling.num_frames:
         frames = f"{num_frames} of {sampling.num_frames} frames"

@@ -37,8 +37,8 @@ class TrainedStudent:
     origin: Mapping[str, Any]
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """(T, H, W) of the clips that it sees."""
+    def shape(self) -> tuple[int, ...]:
+        """(T, H, W) of the clips that it sees, or (T, D)."""
         return view_shapes(self.config)["student"]
 
     @property
@@ -86,7 +86,7 @@ def load_trained_student(checkpoint: Path, device: torch.device) -> TrainedStude
 
 def describe_student(student: TrainedStudent) -> dict[str, Any]:
     """All that a program without this package needs to show the student a video, as plain values (docs/deploy.md)."""
-    data = student.config.data
+    data = student.config.clips
     num_frames, height, width = student.shape
     first_height, first_width = first_view_size(data)
     sizes = [data.views.teacher.size] if data.views.teacher and data.views.student.source == "teacher_view" else []

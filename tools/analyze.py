@@ -104,7 +104,7 @@ def _asked(chosen: argparse.Namespace) -> list[_Asked]:
         return [_Asked("", _recognizer_config(chosen.model), shapes, chosen.views or 1)]
     config = load_config(chosen.config, chosen.overrides)
     shapes_of = view_shapes(config)
-    num_views = chosen.views or config.data.sampling.test_clips * config.data.sampling.test_crops
+    num_views = chosen.views or config.clips.sampling.test_clips * config.clips.sampling.test_crops
     num_frames, *size = shapes_of["student"]
     frames = chosen.frames or num_frames
     asked = [

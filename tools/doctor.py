@@ -259,7 +259,7 @@ def check_config(config: ExperimentConfig) -> list[Finding]:
     device = choose_device(config.device)
     num_clips, num_classes = None, 400
     try:
-        class_names, videos = videos_of_splits(config.data, config.seed, ("train", "val"), lambda message: None)
+        class_names, videos = videos_of_splits(config.clips, config.seed, ("train", "val"), lambda message: None)
         num_clips, num_classes = len(videos["train"]), len(class_names)
     except (ValueError, OSError) as error:
         data = Finding("NOTE", "data", f"{error} (a guess of {num_classes} classes is used below.)")

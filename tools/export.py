@@ -89,14 +89,14 @@ def _real_clips(student: TrainedStudent, given: Sequence[str] | None) -> dict[st
 
 def _own_videos(student: TrainedStudent) -> Iterator[str]:
     """Some videos of the data that the student was trained on, if they are files and here."""
-    data = student.config.data
+    data = student.config.clips
     if data.storage.kind != "videos" or not data.root.is_dir():
         return iter(())
     videos = (str(path) for path in data.root.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
     return itertools.islice(videos, _MOST_FILES)
 
 
-def _made_clip(shape: tuple[int, int, int]) -> Tensor:
+def _made_clip(shape: tuple[int, ...]) -> Tensor:
     """uint8 frames_THWC: a ramp of each colour, moving with time."""
     num_frames, height, width = shape
     time_T11 = torch.arange(num_frames).view(-1, 1, 1) / num_frames

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> None:
         raise ValueError(f"--sheet: expected a folder at {chosen.sheet.parent}, found none; make it first.")
     device = choose_device(chosen.device)
     student = load_trained_student(chosen.checkpoint, device)
-    sampling = student.config.data.sampling
+    sampling = student.config.clips.sampling
     grid = ViewGrid(chosen.clips or sampling.test_clips, chosen.crops or sampling.test_crops)
     bars = _Bars()
     num_answered, num_failed = 0, 0
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> None:
         device=device,
         grid=grid,
         batch_size=chosen.batch_size,
-        look=chosen.scan or student.config.data.scan,
+        look=chosen.scan or student.config.clips.scan,
         on_message=log.warning,
         on_progress=bars.show,
     ):

@@ -79,7 +79,7 @@ def _engine(chosen: argparse.Namespace) -> Engine:
 
 
 def _run_scan(chosen: argparse.Namespace) -> None:
-    config = load_config(chosen.config).data if chosen.config else None
+    config = load_config(chosen.config).clips if chosen.config else None
     root = config.root if config else chosen.root
     if config:
         splits = ("train", "val", *(("test",) if config.test or config.test_fraction else ()))

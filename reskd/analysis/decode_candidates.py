@@ -75,7 +75,7 @@ def open_reskd(workload: Workload) -> Generator[Batch, None, None]:
     with contextlib.closing(loader):
         for batch in loader:
             teacher, student = batch.views["teacher"], batch.views["student"]
-            yield Batch(teacher.data_NTHWC, student.data_NTHWC, teacher.frame_index_NT.cpu())
+            yield Batch(teacher.data, student.data, teacher.frame_index_NT.cpu())
 
 
 def frames_decoded_by_reskd(row: ManifestRow, plan: ClipPlan, device: DeviceName) -> int | None:

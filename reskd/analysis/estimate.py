@@ -30,7 +30,7 @@ class MemoryNeed:
 
 
 def estimate_memory(
-    student: nn.Module, teacher: nn.Module | None, view_shapes: dict[str, tuple[int, int, int]], precision: str
+    student: nn.Module, teacher: nn.Module | None, view_shapes: dict[str, tuple[int, ...]], precision: str
 ) -> MemoryNeed:
     """Weights, gradients, momentum and what the student keeps for its backward pass; counted, nothing is computed.
 
@@ -51,7 +51,7 @@ def checkpoint_bytes(student: nn.Module) -> int:
     return _CHECKPOINT_BYTES_PER_PARAMETER * _num_parameters(student)
 
 
-def saved_bytes(model: nn.Module, shape: tuple[int, int, int]) -> int:
+def saved_bytes(model: nn.Module, shape: tuple[int, ...]) -> int:
     """fp32 bytes that autograd keeps for the backward pass of one clip of (T, H, W), parameters left out."""
     tensors = {name: value.to("meta") for name, value in (*model.named_parameters(), *model.named_buffers())}
     own = {value.untyped_storage()._cdata for value in tensors.values()}
@@ -71,7 +71,7 @@ def saved_bytes(model: nn.Module, shape: tuple[int, int, int]) -> int:
 def measure_seconds_per_clip(
     student: nn.Module,
     teacher: nn.Module | None,
-    view_shapes: dict[str, tuple[int, int, int]],
+    view_shapes: dict[str, tuple[int, ...]],
     precision: Precision,
     *,
     num_clips: int,

@@ -33,7 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from reskd.models.config import RecognizerConfig
 from reskd.models.registry import build_recognizer
 
-Shape = tuple[int, int, int]  # (T, H, W) of one view
+Shape = tuple[int, ...]  # (T, H, W) of one view, or (T, D) of features
 _OF_LAYERS = {"convolution", "_convolution", "mm", "addmm"}  # all other products are attention's
 _MAX_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 

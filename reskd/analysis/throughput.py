@@ -23,7 +23,7 @@ from reskd.analysis.benchmark_rows import quantiles
 from reskd.training.precision import Precision
 
 Mode = Literal["eager", "compile", "export"]
-Shape = tuple[int, int, int]  # (T, H, W)
+Shape = tuple[int, ...]  # (T, H, W), or (T, D) of features
 _WARMUP, _REPEATS = 2, 7
 
 
@@ -183,9 +183,12 @@ def _row(
     mine, theirs = samples[candidate], samples[_Candidate(candidate.mode, largest, candidate.batch)]
     low, median, high = quantiles(mine.wall_ms)
     cpu_ms = statistics.median(mine.cpu_ms)
+    num_frames, height, width = candidate.shape
     return Row(
         candidate.mode,
-        *candidate.shape,
+        num_frames,
+        height,
+        width,
         batch=candidate.batch,
         views=views,
         precision=precision.choice,

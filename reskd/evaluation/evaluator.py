@@ -54,7 +54,7 @@ def evaluate(
     """One pass of ``loader`` through ``model`` in eval mode; the model's mode is restored.
 
     Args:
-        model: frames_NTHWC -> RecognizerOutput.
+        model: (a view's data, valid_NT) -> RecognizerOutput.
         view: which of the batch's views, "student" or "teacher", the model sees.
         average: what is averaged over the loader's clips and crops of a video.
         scores: of the logits, for map.
@@ -67,7 +67,7 @@ def evaluate(
         for batch in loader:
             batch = batch.to(world.device, non_blocking=True)
             with precision.autocast():
-                output = model(batch.views[view].data_NTHWC)
+                output = model(batch.views[view].data, batch.views[view].valid_NT)
             logits.append(output.logits_NK.float())
             counts = ~(batch.padding_N | batch.substituted_N)
             facts.append(torch.stack([batch.positions_N, batch.labels_N, batch.ids_N, counts.long()], dim=1))

@@ -173,6 +173,11 @@ class DistillationLoss(nn.Module):
 
     def _pixel(self, config: PixelLossConfig, student: RecognizerOutput, teacher: RecognizerOutput) -> Tensor:
         features_NTDhw = student.features_NTDHW
+        if features_NTDhw is None or teacher.features_NTDHW is None:
+            raise ValueError(
+                "loss.pixel compares feature maps: expected networks that see pixels, found one that sees features; "
+                "use loss.code or loss.prediction in place of loss.pixel."
+            )
         if self.projection is not None:
             features_NTDhw = self.projection(features_NTDhw)
         teacher_NTDHW = at_moments(teacher.features_NTDHW, self.moments)

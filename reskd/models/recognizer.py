@@ -69,11 +69,12 @@ class Recognizer(nn.Module, ABC):
         """T of the features of a clip of ``num_frames``."""
         return num_frames
 
-    def forward(self, frames_NTHWC: Tensor) -> RecognizerOutput:
+    def forward(self, frames_NTHWC: Tensor, valid_NT: Tensor | None = None) -> RecognizerOutput:
         """Scores and features of N clips.
 
         Args:
             frames_NTHWC: uint8 or floating point RGB of 0..255; contiguous; height and width 32 or more.
+            valid_NT: bool, False for repetitions, as in View. Not used: the mean over a short clip counts them.
 
         Raises:
             ValueError: the frames have another shape.

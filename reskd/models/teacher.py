@@ -49,9 +49,9 @@ class Teacher(nn.Module):
         return self
 
     @torch.no_grad()
-    def forward(self, frames_NTHWC: Tensor) -> RecognizerOutput:
+    def forward(self, data: Tensor, valid_NT: Tensor | None = None) -> RecognizerOutput:
         """As Recognizer, outside the graph."""
-        return self.model(frames_NTHWC)
+        return self.model(data, valid_NT)
 
 
 def _normalise_with_the_batch(recognizer: nn.Module) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from dali_pipes.batch import ClipBatch, View
+from dali_pipes.batch import ClipBatch, FeatureView, View
 from reskd.distributed import World, minimum_over_ranks
 
 log = logging.getLogger(__name__)
@@ -18,13 +18,16 @@ log = logging.getLogger(__name__)
 _LARGEST_MEMORY_SHARE = 0.85
 
 
-def noise_batch(view_shapes: Mapping[str, tuple[int, int, int]], num_clips: int) -> ClipBatch:
-    """Clips of random pixels with label 0. ``view_shapes``: view name -> (T, H, W)."""
-    views = {}
-    for name, (num_frames, height, width) in view_shapes.items():
-        frames = torch.randint(0, 256, (num_clips, num_frames, height, width, 3), dtype=torch.uint8)
+def noise_batch(view_shapes: Mapping[str, tuple[int, ...]], num_clips: int) -> ClipBatch:
+    """Clips of random pixels or features with label 0. ``view_shapes``: view name -> (T, H, W), or (T, D)."""
+    views: dict[str, View | FeatureView] = {}
+    for name, (num_frames, *of_frame) in view_shapes.items():
         index = torch.arange(num_frames).expand(num_clips, -1).contiguous()
-        views[name] = View(frames, index, torch.ones_like(index, dtype=torch.bool))
+        valid = torch.ones_like(index, dtype=torch.bool)
+        is_pixels = len(of_frame) == 2
+        of_frame += [3] if is_pixels else []
+        data = torch.randint(0, 256, (num_clips, num_frames, *of_frame), dtype=torch.uint8)
+        views[name] = View(data, index, valid) if is_pixels else FeatureView(data, index, valid)
     numbers = torch.arange(num_clips)
     none = torch.zeros(num_clips, dtype=torch.bool)
     return ClipBatch(views, torch.zeros_like(numbers), numbers, numbers, none)

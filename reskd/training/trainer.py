@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from dali_pipes.batch import ClipBatch, Loader
+from dali_pipes.batch import ClipBatch, FeatureView, Loader, View
 from dali_pipes.faults import FaultCounts, drop_lines_from, sum_counts
 from reskd.distributed import World, barrier, broadcast_buffers, gather_objects
 from reskd.outputs import RecognizerOutput
@@ -50,10 +50,10 @@ class TrainableStudent(nn.Module):
         self.loss = loss
 
     def forward(
-        self, frames_NTHWC: Tensor, targets: Tensor, taught: RecognizerOutput | None
+        self, data: Tensor, valid_NT: Tensor, targets: Tensor, taught: RecognizerOutput | None
     ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        """(total loss, its terms without their weights, logits_NK)."""
-        output = self.student(frames_NTHWC)
+        """(total loss, its terms without their weights, logits_NK). ``data``, ``valid_NT``: of the student's view."""
+        output = self.student(data, valid_NT)
         terms = self.loss(output, targets, taught)
         return terms.total, terms.unweighted, output.logits_NK
 
@@ -62,12 +62,12 @@ class Trainer:
     """Trains ``student`` for ``plan.total_steps`` steps and leaves checkpoints and metrics in ``run``.
 
     Args:
-        student: frames_NTHWC -> RecognizerOutput; on ``world.device``.
+        student: (a view's data, valid_NT) -> RecognizerOutput; on ``world.device``.
         teacher: the same for the teacher's view, under no_grad; None trains on labels alone.
         loss: (student's output, batch.targets, teacher's output) -> LossTerms.
         make_loader: number of the first batch -> endless training batches of ``plan.clips_per_pass`` clips.
         evaluate: scores the student after an epoch; closed at the end of ``fit``; None without validation.
-        view_shapes: view name -> (T, H, W), for the rehearsal.
+        view_shapes: view name -> (T, H, W), or (T, D) of features, for the rehearsal.
         description: what a checkpoint says about its run besides the weights: plain values only.
     """
 
@@ -86,7 +86,7 @@ class Trainer:
         seed: int,
         world: World,
         run: RunDirectory,
-        view_shapes: Mapping[str, tuple[int, int, int]],
+        view_shapes: Mapping[str, tuple[int, ...]],
         description: Mapping[str, Any],
     ) -> None:
         self.trainable = TrainableStudent(student, loss).to(world.device)
@@ -172,8 +172,9 @@ class Trainer:
 
     def _forward_backward(self, batch: ClipBatch) -> dict[str, Tensor]:
         with self.precision.autocast():
-            taught = self.teacher(batch.views["teacher"].data_NTHWC) if self.teacher is not None else None
-            total, terms, logits_NK = self.parallel(batch.views["student"].data_NTHWC, batch.targets, taught)
+            taught = _shown(self.teacher, batch.views["teacher"]) if self.teacher is not None else None
+            seen = batch.views["student"]
+            total, terms, logits_NK = self.parallel(seen.data, seen.valid_NT, batch.targets, taught)
         self.precision.scaler.scale(total / self.plan.passes_per_step).backward()
         return {
             "loss/total": total,
@@ -314,6 +315,12 @@ def _accuracies(logits_NK: Tensor, batch: ClipBatch) -> dict[str, Tensor]:
     return {"train/top1": hits_NR[:, 0].mean(), "train/top5": hits_NR.sum(1).mean()}
 
 
+def _shown(model: nn.Module, view: View | FeatureView) -> RecognizerOutput:
+    output: RecognizerOutput = model(view.data, view.valid_NT)
+    return output
+
+
 def _show_views(writer: MetricsWriter, batch: ClipBatch) -> None:
     for name, view in batch.views.items():
-        writer.images(1, f"view/{name}", view.data_NTHWC[0])
+        if isinstance(view, View):
+            writer.images(1, f"view/{name}", view.data_NTHWC[0])
