@@ -3,6 +3,7 @@ import pytest
 from reskd.training.schedule import ScheduleConfig, lr_factor
 
 COSINE = ScheduleConfig(kind="cosine", warmup_epochs=1, warmup_start_factor=0.1, final_factor=0.0)
+EXPONENTIAL = ScheduleConfig(kind="exponential", gamma=0.95)
 STEP = ScheduleConfig(kind="step", milestones=(2, 4), gamma=0.1)
 
 
@@ -17,6 +18,8 @@ STEP = ScheduleConfig(kind="step", milestones=(2, 4), gamma=0.1)
         (STEP, 19, 1.0),
         (STEP, 20, 0.1),
         (STEP, 40, 0.01),
+        (EXPONENTIAL, 9, 1.0),
+        (EXPONENTIAL, 29, 0.9025),
         (ScheduleConfig(kind="constant"), 99, 1.0),
         (ScheduleConfig(kind="cosine", final_factor=0.2), 100, 0.2),
     ],
