@@ -17,7 +17,7 @@ from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError, mode
 from dali_pipes.config import DataConfig, StrictConfig
 from dali_pipes.feature_config import FeatureDataConfig
 from reskd.distributed import DeviceChoice
-from reskd.losses.distillation import LossConfig
+from reskd.losses.config import LossConfig
 from reskd.models.config import RecognizerConfig, TeacherConfig
 from reskd.training.optimizer import OptimizerConfig
 from reskd.training.plan import TrainingConfig
