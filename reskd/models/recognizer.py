@@ -33,6 +33,7 @@ class Recognizer(nn.Module, ABC):
             needs it; the head so stays here, and its gradient inside of DDP's forward pass.
     """
 
+    code_dim: int | None = None
     pixel_mean_C: Tensor
     pixel_std_C: Tensor
 
