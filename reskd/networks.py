@@ -15,7 +15,7 @@ from reskd.config import STAGE_PREFIX, ExperimentConfig, load_config
 from reskd.evaluation.metrics import Scores
 from reskd.losses.distillation import DistillationLoss, FeaturePair
 from reskd.losses.time_match import Moments, moments_of
-from reskd.models.config import RecognizerConfig, difference
+from reskd.models.config import FeaturesConfig, RecognizerConfig, difference
 from reskd.models.recognizer import Recognizer
 from reskd.models.registry import build_recognizer
 from reskd.models.teacher import Teacher
@@ -71,9 +71,18 @@ def check_networks(config: ExperimentConfig, *, stage: ExperimentConfig | None =
 
 def _check_view(config: ExperimentConfig, name: ViewName, model: Recognizer) -> None:
     try:
-        model.check_frames(torch.empty(1, *view_shapes(config)[name], 3, dtype=torch.uint8, device="meta"))
+        model.check_shape(view_shapes(config)[name])
+        _check_groups(config, model)
     except ValueError as error:
         raise ValueError(f"the {name}'s view does not suit its network: {error}") from None
+
+
+def _check_groups(config: ExperimentConfig, model: Recognizer) -> None:
+    """Groups of the same sizes in another order would pass for each other."""
+    if isinstance(config.data, FeatureDataConfig) and isinstance(model.config, FeaturesConfig):
+        mine, given = list(model.config.groups.items()), list(config.data.groups.items())
+        if mine != given:
+            raise ValueError(f"expected data.groups {given}, in that order, found groups {mine}; make them the same.")
 
 
 def _feature_pair(config: ExperimentConfig, student: Recognizer, teacher: Recognizer) -> FeaturePair:
@@ -172,7 +181,9 @@ def build_evaluated_model(
         architecture, trained = config.student, state["config"]["student"]
     else:
         if config.teacher is None:
-            raise ValueError("asked for the teacher, but the config names none; evaluate the teacher's own run instead.")
+            raise ValueError(
+                "asked for the teacher, but the config names none; evaluate the teacher's own run instead."
+            )
         architecture, trained = teacher_model(config), (state["config"].get("teacher") or {}).get("model")
         if "teacher" not in state:
             return build_recognizer(architecture, num_classes).to(device)
@@ -196,9 +207,7 @@ def _check_same_architecture(
         )
 
 
-def scores_of(
-    config: ExperimentConfig, which: ViewName = "student", stage: ExperimentConfig | None = None
-) -> Scores:
+def scores_of(config: ExperimentConfig, which: ViewName = "student", stage: ExperimentConfig | None = None) -> Scores:
     """What the model's logits were trained to be; a teacher without a stage is taken to be trained like the student.
 
     Args:

@@ -37,9 +37,7 @@ def main(arguments: Sequence[str]) -> None:
     chosen = parser.parse_args(arguments)
     configs = load_stages(chosen.config, chosen.overrides)
     with joined_world(configs[0].device) as world, Display(enabled=world.is_main) as display:
-        runs = train_stages(
-            configs, world=world, resume=chosen.resume, overwrite=chosen.overwrite, on_log=display.show
-        )
+        runs = train_stages(configs, world=world, resume=chosen.resume, overwrite=chosen.overwrite, on_log=display.show)
     if world.is_main:
         print("\n".join(f"done: {run.path / 'report.md'}" for run in runs))
 
