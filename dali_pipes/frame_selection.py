@@ -19,9 +19,9 @@ def select_frames(selection: FrameSelection, k: int, num_frames: int, *, key: Se
     """int64, rising numbers of min(k, n) frames of a video of n, none twice; all n where k is not less.
 
     ``uniform`` takes i * n // k, as pixels do. ``first_middle_last`` takes a third of k from each end and the rest
-    around the middle; of a remainder of two each end has one. Baselines of arXiv:1902.09442.
+    around the middle; of a remainder of two each end has one. The baselines of Bhardwaj et al., CVPR 2019.
     ``every_jth_of_300`` is the paper's released code, which strides over the 300 places that a video is padded to: a
-    short video keeps few frames, or, where it has none beyond the first stride, one alone.
+    short video keeps fewer frames than it has, the shortest one alone.
 
     Args:
         key: non-negative integers that ``random`` depends on, and on nothing else.

@@ -88,13 +88,14 @@ def check_stages(configs: Sequence[ExperimentConfig]) -> None:
     """
     for config in configs:
         check_networks(config, stage=teacher_stage(config, configs))
-        if start := _referred(config, config.student.weights, configs):
-            if found := difference(config.student, start.student.model_dump(mode="json")):
-                key, mine, theirs = found
-                raise ValueError(
-                    f"{config.name}: student.{key} is {mine!r}, and {start.name}, whose weights it starts from, has "
-                    f"{theirs!r}; expected the same."
-                )
+        start = _referred(config, config.student.weights, configs)
+        found = difference(config.student, start.student.model_dump(mode="json")) if start else None
+        if start and found:
+            key, mine, theirs = found
+            raise ValueError(
+                f"{config.name}: student.{key} is {mine!r}, and {start.name}, whose weights it starts from, has "
+                f"{theirs!r}; expected the same."
+            )
 
 
 def teacher_stage(config: ExperimentConfig, configs: Sequence[ExperimentConfig]) -> ExperimentConfig | None:

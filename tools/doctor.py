@@ -244,10 +244,7 @@ def check_run_hours(compute_seconds: float, decode_seconds: float, *, num_clips:
 
 
 def check_config(config: ExperimentConfig, stage: ExperimentConfig | None = None) -> list[Finding]:
-    """What this run will need on this machine, as one process. Times a training pass of one clip or a few.
-
-    ``stage``: of the teacher, where it is of the same file.
-    """
+    """What this run needs as one process, timing a pass of a clip or a few. ``stage``: the teacher's, if of one file."""
     import torch
 
     from dali_pipes.splits import videos_of_splits
