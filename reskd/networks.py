@@ -46,8 +46,8 @@ def build_networks(
         _check_view(config, "teacher", teacher.model)
         loss = DistillationLoss(config.loss, _feature_pair(config, student, teacher)).to(device)
     if config.loss.logit_map:
-        _check_scores(config, teacher)
         student.gives_logit_map = teacher.model.gives_logit_map = True
+        _check_scores(config, teacher)
     return student, teacher, loss
 
 
@@ -79,6 +79,7 @@ def _check_groups(config: ExperimentConfig, model: Recognizer) -> None:
 def _feature_pair(config: ExperimentConfig, student: Recognizer, teacher: Teacher) -> FeaturePair:
     num_frames = config.clips.sampling.num_frames
     seen = student_frames(config.clips.views.student.num_frames, num_frames)
+    assert student.feature_dim is not None and teacher.feature_dim is not None
     return FeaturePair(
         student_dim=student.feature_dim,
         teacher_dim=teacher.feature_dim,
@@ -95,6 +96,7 @@ def _check_scores(config: ExperimentConfig, teacher: Teacher) -> None:
             "expected a teacher trained with softmax_ce or random_label_ce, or loss.pixel in place of loss.logit_map."
         )
     bias_K = teacher.model.head.bias
+    assert isinstance(bias_K, torch.Tensor)
     # New heads have biases of 0 to the last bit, trained ones never.
     if not bias_K.is_meta and not bias_K.any():
         raise ValueError(
