@@ -75,8 +75,9 @@ class SkippingLstm(nn.Module):
             steps_BLD: floating point.
             valid_BL: bool.
         """
-        # False before True, and else in order.
-        order_BL = valid_BL.to(torch.uint8).argsort(dim=1, stable=True)
+        # False before True, and else in order. No key is there twice: ONNX has no stable sort.
+        num_steps = valid_BL.shape[1]
+        order_BL = (valid_BL * num_steps + torch.arange(num_steps, device=valid_BL.device)).argsort(dim=1)
         valid_BL = valid_BL.gather(1, order_BL)
         inputs_BLD = steps_BLD.gather(1, order_BL[..., None].expand_as(steps_BLD))
         inputs_BLD = without_invalid(inputs_BLD, valid_BL)
