@@ -69,7 +69,15 @@ def _check_view(config: ExperimentConfig, name: ViewName, model: Recognizer) -> 
 
 def _feature_pair(config: ExperimentConfig, student: Recognizer, teacher: Teacher) -> FeaturePair:
     num_frames = config.clips.sampling.num_frames
-    seen = student_frames(config.clips.views.student.num_frames, num_frames)
+    view = config.clips.views.student
+    if view.selection == "random" and (config.loss.pixel or config.loss.logit_map):
+        raise ValueError(
+            "views.student.selection = random draws other frames of each clip, which loss.pixel and loss.logit_map "
+            "cannot match with the teacher's; expected a fixed selection such as uniform, or only terms of whole clips."
+        )
+    # Of random frames the moments are not known, and no term is left that asks for them.
+    selection = "uniform" if view.selection == "random" else view.selection
+    seen = student_frames(view.num_frames, num_frames, selection)
     return FeaturePair(
         student_dim=student.feature_dim,
         teacher_dim=teacher.feature_dim,
