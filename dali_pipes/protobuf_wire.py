@@ -1,0 +1,103 @@
+"""The wire format of protocol buffers, as far as records need it: fields of a message as places in its bytes.
+
+Source: the encoding page of the protocol buffers' documentation. Groups, which have been obsolete since 2008, are
+refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+_MASK_64 = (1 << 64) - 1
+
+
+class MalformedMessageError(ValueError):
+    """Bytes that are no message, or end in the middle of one."""
+
+
+class Field(NamedTuple):
+    """One field of a message.
+
+    Args:
+        number, wire_type: as in the tag.
+        start, stop: of the value's bytes; of a field of type ``BYTES`` without its length.
+        value: of a varint, as an unsigned number; else 0.
+    """
+
+    number: int
+    wire_type: int
+    start: int
+    stop: int
+    value: int
+
+
+def fields_of(data: bytes, start: int, stop: int) -> Iterator[Field]:
+    """The fields of the message in ``data[start:stop]``, in their order.
+
+    Raises:
+        MalformedMessageError: a field reaches beyond the end, or is none.
+    """
+    at = start
+    while at < stop:
+        tag, at = read_varint(data, at, stop)
+        number, wire_type, value, begin = tag >> 3, tag & 7, 0, at
+        if wire_type == BYTES:
+            length, begin = read_varint(data, at, stop)
+            at = begin + length
+        elif wire_type == VARINT:
+            value, at = read_varint(data, at, stop)
+        elif wire_type in (FIXED64, FIXED32):
+            at += 8 if wire_type == FIXED64 else 4
+        else:
+            raise MalformedMessageError(f"expected a field of wire type 0, 1, 2 or 5, found {wire_type}")
+        if at > stop or number == 0:
+            raise MalformedMessageError("expected a whole field, found one that is none or reaches beyond the end")
+        yield Field(number, wire_type, begin, at, value)
+
+
+def read_varint(data: bytes, at: int, stop: int) -> tuple[int, int]:
+    """(unsigned number, where it ends) of the varint at ``at``.
+
+    Raises:
+        MalformedMessageError: it does not end before ``stop`` or within ten bytes.
+    """
+    value = shift = 0
+    while at < stop and shift < 70:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value & _MASK_64, at
+        shift += 7
+    raise MalformedMessageError("expected a number, found bytes that do not end")
+
+
+def merged(data: bytes, parts: list[tuple[int, int]]) -> tuple[bytes, int, int]:
+    """One embedded message out of its occurrences: (data, start, stop). A field that occurs again goes on (proto3)."""
+    if len(parts) == 1:
+        return data, *parts[0]
+    joined = b"".join(data[start:stop] for start, stop in parts)
+    return joined, 0, len(joined)
+
+
+def signed(value: int) -> int:
+    """The int64 that an unsigned varint stands for."""
+    return value - (1 << 64) if value >> 63 else value
+
+
+def write_varint(value: int) -> bytes:
+    """Of an int64; a negative one takes ten bytes."""
+    value &= _MASK_64
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def write_bytes(number: int, value: bytes) -> bytes:
+    """A field of bytes, or an embedded message."""
+    return write_varint(number << 3 | BYTES) + write_varint(len(value)) + value

@@ -1,0 +1,130 @@
+"""TFRecord files: records of bytes, each with its length and the checksums of both.
+
+A record is: uint64 length, uint32 masked CRC-32C of these 8 bytes, the bytes, uint32 masked CRC-32C of them; all
+little-endian (tensorflow/core/lib/io/record_writer.h).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+import google_crc32c
+import numpy as np
+
+HEADER_BYTES, FOOTER_BYTES = 12, 4
+_LENGTH, _HEADER, _FOOTER = struct.Struct("<Q"), struct.Struct("<QI"), struct.Struct("<I")
+_MASK_DELTA = 0xA282EAD8
+
+
+class DamagedRecordError(ValueError):
+    """A record that is not as it was written, or is cut off."""
+
+
+class RecordPlace(NamedTuple):
+    """Where the bytes of a record lie in its file, without header and footer."""
+
+    offset: int
+    length: int
+
+
+class RecordWriter:
+    """Writes one file: it gets its name when the ``with`` block ends without an error, and is not there before.
+
+    Args:
+        path: of the file; its folder is made, an older file is replaced.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._temporary.open("xb")
+        self.num_records = 0
+
+    def write(self, record: bytes) -> None:
+        length = _LENGTH.pack(len(record))
+        self._file.write(length + _FOOTER.pack(masked_crc(length)))
+        self._file.write(record)
+        self._file.write(_FOOTER.pack(masked_crc(record)))
+        self.num_records += 1
+
+    def __enter__(self) -> RecordWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+        finally:
+            self._file.close()
+            if kind is not None:
+                self._temporary.unlink()
+        if kind is None:
+            self._temporary.replace(self._path)
+
+
+def masked_crc(data: bytes | np.ndarray) -> int:
+    """CRC-32C, rotated and shifted so that a checksum of checksums still says something."""
+    crc: int = google_crc32c.value(data)
+    return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
+
+
+def record_places(file: int) -> Iterator[RecordPlace]:
+    """Where the records of an open file lie, by their lengths alone; their bytes are not read.
+
+    Args:
+        file: descriptor.
+
+    Raises:
+        DamagedRecordError: after the last whole record, where the file goes on otherwise.
+    """
+    size, at, number = os.fstat(file).st_size, 0, 0
+    while at < size:
+        header = os.pread(file, HEADER_BYTES, at)
+        if len(header) < HEADER_BYTES:
+            raise DamagedRecordError(f"the file ends in the middle of record {number}")
+        length = _checked_length(header, number)
+        stop = at + HEADER_BYTES + length + FOOTER_BYTES
+        if stop > size:
+            raise DamagedRecordError(f"the file ends in the middle of record {number}, {stop - size} bytes short")
+        yield RecordPlace(at + HEADER_BYTES, length)
+        at, number = stop, number + 1
+
+
+def read_record(file: int, place: RecordPlace) -> bytes:
+    """Header, bytes and footer of a record, its checksums compared; the bytes are ``[HEADER_BYTES:-FOOTER_BYTES]``.
+
+    The whole is returned, since cutting the ends off would copy a third of a megabyte.
+
+    Args:
+        file: descriptor; may be shared by threads.
+
+    Raises:
+        DamagedRecordError: the file ends before, or a checksum differs.
+    """
+    framed = os.pread(file, HEADER_BYTES + place.length + FOOTER_BYTES, place.offset - HEADER_BYTES)
+    if len(framed) < HEADER_BYTES + place.length + FOOTER_BYTES:
+        raise DamagedRecordError("the file ends in the middle of the record")
+    if _checked_length(framed, None) != place.length:
+        raise DamagedRecordError("the record's length is not what it was; the file was written anew")
+    (expected,) = _FOOTER.unpack_from(framed, HEADER_BYTES + place.length)
+    if masked_crc(np.frombuffer(framed, np.uint8, place.length, HEADER_BYTES)) != expected:
+        raise DamagedRecordError("the checksum of the record's bytes (CRC-32C) is wrong")
+    return framed
+
+
+def _checked_length(header: bytes, number: int | None) -> int:
+    length, expected = _HEADER.unpack_from(header)
+    if masked_crc(header[:8]) != expected:
+        which = "the record" if number is None else f"record {number}"
+        raise DamagedRecordError(f"the checksum of the length of {which} is wrong")
+    return int(length)
