@@ -21,7 +21,7 @@ import numpy as np
 
 from dali_pipes.host_decode import open_video_stream
 
-# A frame that begins so little after a wanted time is the one that is meant: containers round to ticks. In wanted times.
+# Containers round to ticks: a frame that begins so little after a wanted time, in steps of those, is the one meant.
 _ROUNDING_TIMES = 1e-3
 
 

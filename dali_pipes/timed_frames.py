@@ -50,7 +50,7 @@ class TimedReader:
             numbers_T = frames_at_rate(self._times(row), self.rate, most=self.max_frames)
             return TimedFrames(numbers_T, self._decode(row, numbers_T))
         except (ValueError, OSError, av.error.FFmpegError) as error:
-            return TimedFrames(np.empty(0, np.int32), _NO_FRAMES, " ".join(str(error).split()))
+            return TimedFrames.bad(" ".join(str(error).split()))
 
     def _times(self, row: ManifestRow) -> FrameTimes:
         facts = row.facts
@@ -88,5 +88,7 @@ class TimedFrames(NamedTuple):
     frames_THWC: np.ndarray
     error: str = ""
 
-
-_NO_FRAMES = np.empty((0, 1, 1, 3), np.uint8)
+    @staticmethod
+    def bad(reason: str) -> TimedFrames:
+        """A video that gave nothing."""
+        return TimedFrames(np.empty(0, np.int32), np.empty((0, 1, 1, 3), np.uint8), reason)

@@ -222,7 +222,8 @@ class _OpenFile:
             self._outcomes[place] = Outcome(video.path, 0, 0.0, 0.0, found.error)
             return
         data_TD, error_T = quantise(self._job.network.features(found.frames_THWC))
-        self._records[place] = encode_video(video.path, sorted(video.labels), {GROUP: data_TD})
+        name = video.path.encode("utf-8", "backslashreplace").decode()  # file names need not be text
+        self._records[place] = encode_video(video_id=name, labels=sorted(video.labels), groups={GROUP: data_TD})
         errors = round(float(error_T.mean()), 6), round(float(error_T.max()), 6)
         self._outcomes[place] = Outcome(video.path, len(data_TD), *errors)
 

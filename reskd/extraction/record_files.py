@@ -74,7 +74,9 @@ def read_outcomes(path: Path) -> list[Outcome]:
     """What ``write_outcomes`` wrote."""
     with path.open(newline="", encoding="utf-8") as file:
         return [
-            Outcome(row["path"], int(row["num_frames"]), float(row["mean_error"]), float(row["max_error"]), row["reason"])
+            Outcome(
+                row["path"], int(row["num_frames"]), float(row["mean_error"]), float(row["max_error"]), row["reason"]
+            )
             for row in csv.DictReader(file)
         ]
 
