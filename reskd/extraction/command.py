@@ -31,8 +31,8 @@ def add_extract_features(subparsers: Any) -> None:
         "extract-features",
         help="a vector a frame from any 2-D network, in files of YouTube-8M's form",
         description="Which videos: those of --config, of ROOT with --train, or the ones that --run was trained on. "
-        "Which network: --run, or --model as in analyze.py, whose weights must be named. A run that was stopped goes on with "
-        "the files that are not written yet.",
+        "Which network: --run, or --model as in analyze.py, whose weights must be named. A run that was stopped goes "
+        "on with the files that are not written yet.",
     )
     parser.set_defaults(run=_run)
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the records, which is made")
@@ -70,12 +70,12 @@ def _run(chosen: argparse.Namespace) -> None:
     sampling = Sampling(chosen.fps, chosen.max_frames, chosen.videos_per_file, chosen.folder_fps)
     job = plan(data, chosen.out, network, sampling, seed=seed, shard=chosen.shard, on_message=log.info)
     log.info("%d files of records, %d of them for this run, %d to do", len(job.files), len(job.own), len(job.todo))
-    lines = {noun: ProgressLine(noun) for noun in ("files looked into", "videos")}
+    lines: dict[str, ProgressLine] = {}
     run(
         job,
         engine=engine_of(chosen),
         decode=not chosen.index_only and data.scan == "decode",
-        on_progress=lambda noun, done, total: lines[noun](done, total),
+        on_progress=lambda noun, done, total: lines.setdefault(noun, ProgressLine(noun))(done, total),
     )
     for line in finish(job):
         print(line)
