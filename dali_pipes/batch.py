@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from dali_pipes.faults import FaultLog
+from dali_pipes.feature_manifest import FeatureManifest
 from dali_pipes.manifest import Manifest
 
 PADDING_POSITION = -1
@@ -193,13 +194,13 @@ class ClipBatch:
         )
 
 
-def label_sets_of(manifest: Manifest, ids_N: Tensor) -> Tensor | None:
+def label_sets_of(manifest: Manifest | FeatureManifest, ids_N: Tensor) -> Tensor | None:
     """``ClipBatch.label_sets_NK`` of these rows, on the CPU."""
     return torch.from_numpy(manifest.label_sets(ids_N.tolist())) if manifest.has_several_labels else None
 
 
 class Loader(Protocol):
-    """What the trainer and the evaluator need; ClipLoader and SyntheticLoader are of this form.
+    """What the trainer and the evaluator need; ClipLoader, FeatureLoader and SyntheticLoader are of this form.
 
     A training loader iterates without end, from the batch it was built for. An evaluation loader yields one pass
     over its list, all views of each video, the same number of batches on every rank, each time it is iterated.

@@ -70,7 +70,7 @@ def write_video(
         id_key: "video_id" is the name of 2017.
 
     Raises:
-        ValueError, TypeError: groups of other types or of unequal numbers of frames, or a name that is not ``id_key``'s.
+        ValueError, TypeError: groups of other types or of unequal numbers of frames, or an unknown ``id_key``.
     """
     writer.write(encode_video(video_id=video_id, labels=labels, groups=groups, id_key=id_key))
 
@@ -124,7 +124,8 @@ def parse_context(data: bytes, start: int, stop: int) -> Context:
     Raises:
         MalformedMessageError: the bytes are no SequenceExample.
     """
-    video_id, labels = "", ()
+    video_id = ""
+    labels: tuple[int, ...] = ()
     for key, (entry, begin, end) in _map_of(data, start, stop, number=1).items():
         if key in _ID_KEYS:
             strings = _values(entry, begin, end, _BYTES_LIST)
@@ -170,12 +171,18 @@ def frames_of(place: ListPlace, name: str, dim: int) -> np.ndarray:
     return _frames_one_by_one(place, name, dim)
 
 
-def length_of_first_frame(place: ListPlace) -> int | None:
-    """d, of the first frame of a list of bytes; None where there is no such frame."""
+def describe_list(place: ListPlace) -> int | str:
+    """Bytes of the first frame of a feature list; "no frames", "floats" or "integers" where there are none.
+
+    Raises:
+        MalformedMessageError: the bytes are no feature list.
+    """
     for field in _messages(place.data, place.start, place.stop, 1):
         kind, values = _feature(place.data, field.start, field.stop)
-        return values[0].stop - values[0].start if kind == _BYTES_LIST and values else None
-    return None
+        if kind == _BYTES_LIST and values:
+            return values[0].stop - values[0].start
+        return _KINDS.get(kind, "nothing")
+    return "no frames"
 
 
 def _frames_one_by_one(place: ListPlace, name: str, dim: int) -> np.ndarray:
@@ -186,7 +193,7 @@ def _frames_one_by_one(place: ListPlace, name: str, dim: int) -> np.ndarray:
         if kind != _BYTES_LIST or lengths != [dim]:
             holds = f"strings of {lengths} bytes" if kind == _BYTES_LIST else _KINDS.get(kind, "nothing")
             raise BadFeaturesError(
-                f"feature list {name}: expected one string of {dim} bytes for each frame, found {holds} in frame {number}"
+                f"feature list {name}: expected one string of {dim} bytes a frame, found {holds} in frame {number}"
             )
         frames.append(np.frombuffer(place.data, np.uint8, dim, values[0].start))
     return np.stack(frames) if frames else np.empty((0, dim), np.uint8)

@@ -26,6 +26,10 @@ class DamagedRecordError(ValueError):
     """A record that is not as it was written, or is cut off."""
 
 
+class BrokenFramingError(DamagedRecordError):
+    """Where a record's length is expected, there is none: what follows in the file cannot be found."""
+
+
 class RecordPlace(NamedTuple):
     """Where the bytes of a record lie in its file, without header and footer."""
 
@@ -126,5 +130,5 @@ def _checked_length(header: bytes, number: int | None) -> int:
     length, expected = _HEADER.unpack_from(header)
     if masked_crc(header[:8]) != expected:
         which = "the record" if number is None else f"record {number}"
-        raise DamagedRecordError(f"the checksum of the length of {which} is wrong")
+        raise BrokenFramingError(f"the checksum of the length of {which} is wrong")
     return int(length)

@@ -17,6 +17,7 @@ from dali_pipes.splits import videos_of_splits
 from reskd.config import ExperimentConfig
 from reskd.distributed import World, barrier
 from reskd.evaluation.evaluator import Validation
+from reskd.evaluation.metrics import ScoredList, check_selection_metric
 from reskd.models.weights import state_hash
 from reskd.networks import build_networks, check_teacher_classes, scores_of, view_shapes
 from reskd.ops.dispatch import describe_choice
@@ -105,20 +106,19 @@ def build_data(config: ExperimentConfig, *, world: World, splits: tuple[str, ...
 
 def check_labels(config: ExperimentConfig) -> None:
     """Refuse a loss or a selection metric for one label a video where some have several; no video is opened."""
-    _, videos = videos_of_splits(config.clips, config.seed, ("train", "val"), lambda message: None)
+    class_names, videos = videos_of_splits(config.clips, config.seed, ("train", "val"), lambda message: None)
     counts = [len(video.labels) for name in ("train", "val") for video in videos[name]]
-    if max(counts, default=1) == 1:
-        return
+    several_labels = max(counts, default=1) > 1
     where = f"{sum(count > 1 for count in counts)} of {len(counts)} videos in data.train have several labels"
-    if config.loss.task == "softmax_ce":
+    if several_labels and config.loss.task == "softmax_ce":
         raise ValueError(
             f"{where}, which loss.task = softmax_ce cannot learn; set loss.task to sigmoid_bce (all labels) or "
             "random_label_ce (one of them drawn each time, as the paper's code does), or list one label a video."
         )
-    if config.training.selection_metric != "map" and videos["val"]:
-        raise ValueError(
-            f"{where}, for which there is no {config.training.selection_metric}; set training.selection_metric to map."
-        )
+    if videos["val"]:
+        num_views = config.clips.sampling.val_clips * config.clips.sampling.val_crops
+        scored_list = ScoredList(len(videos["val"]), len(class_names), num_views, several_labels, scores_of(config))
+        check_selection_metric(config.training.selection_metric, scored_list)
 
 
 def build_eval_loader(

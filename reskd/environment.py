@@ -25,6 +25,7 @@ TESTED: dict[str, tuple[str, str]] = {
     "numpy": ("1.26", "2.4"),
     "opencv-python-headless": ("4.11", "5.0"),
     "safetensors": ("0.4", "0.8"),
+    "google-crc32c": ("1.7", "1"),
     "pydantic": ("2.10", "2"),
     "pyyaml": ("6.0", "6"),
     "tensorboard": ("2.19", "2"),

@@ -15,7 +15,7 @@ from reskd.config import ExperimentConfig, load_config
 from reskd.evaluation.metrics import Scores
 from reskd.losses.distillation import DistillationLoss, FeaturePair
 from reskd.losses.time_match import moments_of
-from reskd.models.config import RecognizerConfig, difference
+from reskd.models.config import FeaturesConfig, RecognizerConfig, difference
 from reskd.models.recognizer import Recognizer
 from reskd.models.registry import build_recognizer
 from reskd.models.teacher import Teacher
@@ -62,9 +62,18 @@ def check_networks(config: ExperimentConfig) -> None:
 
 def _check_view(config: ExperimentConfig, name: ViewName, model: Recognizer) -> None:
     try:
-        model.check_frames(torch.empty(1, *view_shapes(config)[name], 3, dtype=torch.uint8, device="meta"))
+        model.check_shape(view_shapes(config)[name])
+        _check_groups(config, model)
     except ValueError as error:
         raise ValueError(f"the {name}'s view does not suit its network: {error}") from None
+
+
+def _check_groups(config: ExperimentConfig, model: Recognizer) -> None:
+    """Groups of the same sizes in another order would pass for each other."""
+    if isinstance(config.data, FeatureDataConfig) and isinstance(model.config, FeaturesConfig):
+        mine, given = list(model.config.groups.items()), list(config.data.groups.items())
+        if mine != given:
+            raise ValueError(f"expected data.groups {given}, in that order, found groups {mine}; make them the same.")
 
 
 def _feature_pair(config: ExperimentConfig, student: Recognizer, teacher: Teacher) -> FeaturePair:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from dali_pipes.batch import Loader
 from dali_pipes.config import Averaging
-from reskd.distributed import World, gather_rows
-from reskd.evaluation.metrics import Scores, metrics_of
-from reskd.evaluation.multi_view import average_views, rows_of_whole_videos
+from reskd.distributed import World
+from reskd.evaluation.answers import AllScores, TopScores
+from reskd.evaluation.metrics import ScoredList, Scores
 from reskd.training.precision import Precision
 
 
@@ -28,14 +28,15 @@ class Evaluation:
         num_clips: videos in the loader's list.
         seconds: wall time of the pass, data included.
         logits_NK, labels_N, ids_N: the scored videos, in the order of the list; float32 and int64 on the CPU. The
-            softmax of a video's logits is its score, over all its views: see ``average_views``.
+            softmax of a video's logits is its score, over all its views: see ``average_views``. Logits are None where
+            the list is too long to keep them: Note [Which metrics, when] in metrics.py.
     """
 
     metrics: dict[str, float]
     num_scored: int
     num_clips: int
     seconds: float
-    logits_NK: Tensor
+    logits_NK: Tensor | None
     labels_N: Tensor
     ids_N: Tensor
 
@@ -62,36 +63,36 @@ def evaluate(
     was_training = model.training
     model.eval()
     started = time.perf_counter()
-    logits, facts, label_sets = [], [], []
+    answers: AllScores | TopScores | None = None
     try:
         for batch in loader:
             batch = batch.to(world.device, non_blocking=True)
             with precision.autocast():
                 output = model(batch.views[view].data, batch.views[view].valid_NT)
-            logits.append(output.logits_NK.float())
-            counts = ~(batch.padding_N | batch.substituted_N)
-            facts.append(torch.stack([batch.positions_N, batch.labels_N, batch.ids_N, counts.long()], dim=1))
-            if batch.label_sets_NK is not None:
-                label_sets.append(batch.label_sets_NK)
+            logits_NK = output.logits_NK.float()
+            answers = answers or _answers(loader, logits_NK.shape[1], batch.label_sets_NK is not None, average, scores)
+            answers.add(batch, logits_NK)
     finally:
         model.train(was_training)
-    logits_RK = gather_rows(torch.cat(logits), world).cpu()
-    facts_R4 = gather_rows(torch.cat(facts), world).cpu()
-    shown_R = facts_R4[:, 3].bool()
-    logits_RK, facts_R4 = logits_RK[shown_R], facts_R4[shown_R]
-    rows_NV = rows_of_whole_videos(facts_R4[:, 0], loader.num_views)
-    logits_NK = average_views(logits_RK[rows_NV], average, scores)
-    labels_N, ids_N = facts_R4[rows_NV[:, 0], 1], facts_R4[rows_NV[:, 0], 2]
-    sets_NK = gather_rows(torch.cat(label_sets), world).cpu()[shown_R][rows_NV[:, 0]] if label_sets else None
+    if answers is None:
+        raise ValueError("expected at least one video in the list, found none.")
+    scored = answers.joined(world)
     return Evaluation(
-        metrics=metrics_of(logits_NK, labels_N, sets_NK, scores=scores),
-        num_scored=len(labels_N),
+        metrics=scored.metrics,
+        num_scored=len(scored.labels_N),
         num_clips=loader.num_clips,
         seconds=time.perf_counter() - started,
-        logits_NK=logits_NK,
-        labels_N=labels_N,
-        ids_N=ids_N,
+        logits_NK=scored.logits_NK,
+        labels_N=scored.labels_N,
+        ids_N=scored.ids_N,
     )
+
+
+def _answers(
+    loader: Loader, num_classes: int, several_labels: bool, average: Averaging, scores: Scores
+) -> AllScores | TopScores:
+    scored_list = ScoredList(loader.num_clips, num_classes, loader.num_views, several_labels, scores)
+    return AllScores(loader.num_views, average, scores) if scored_list.keeps_all_scores else TopScores(scores)
 
 
 class Validation:

@@ -1,8 +1,18 @@
-"""Accuracies of a list of clips, from torchmetrics. Shape letters: N clips, K classes."""
+"""Accuracies of a list of clips, from torchmetrics; those of YouTube-8M are in video_level.py.
+
+Note [Which metrics, when]
+A list with one label a video has top1, top5, mean_class_accuracy and map. A list with several has map. Any list with
+several, or under sigmoid scores, also has the metrics of video_level.py, and these alone where it is long: all N * K
+scores are kept up to ``MOST_SCORES``, or where they are the answers to several views of a video, which have to be
+averaged; else only each video's top list.
+
+Shape letters: N clips, K classes.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -13,7 +23,63 @@ from torchmetrics.functional.classification import (
     multiclass_average_precision,
 )
 
+from reskd.evaluation.video_level import top_lists, video_level_metrics
+from reskd.training.plan import SelectionMetric
+
 Scores = Literal["softmax", "sigmoid"]
+# 256 MiB of fp32, and a GiB while map is computed: 14,000 videos of YouTube-8M's 4716 classes.
+MOST_SCORES = 2**26
+
+
+@dataclass(frozen=True)
+class ScoredList:
+    """What is known of a list before it is scored.
+
+    Attributes:
+        num_videos, num_classes: N, K.
+        num_views: clips and crops that are shown of each video.
+        several_labels: whether a video may have more than one label.
+        scores: of the logits.
+    """
+
+    num_videos: int
+    num_classes: int
+    num_views: int
+    several_labels: bool
+    scores: Scores
+
+    @property
+    def has_video_level(self) -> bool:
+        return self.several_labels or self.scores == "sigmoid"
+
+    @property
+    def keeps_all_scores(self) -> bool:
+        """N * K of them, not the videos' top lists alone."""
+        is_small = self.num_videos * self.num_classes <= MOST_SCORES
+        return is_small or self.num_views > 1 or not self.has_video_level
+
+    @property
+    def selection_metrics(self) -> tuple[str, ...]:
+        """Of the metrics that may choose best.pt, those that a pass over this list gives."""
+        names = {"gap", "hit1"} if self.has_video_level else set()
+        if self.keeps_all_scores:
+            names |= {"map"} if self.several_labels else {"top1", "mean_class_accuracy", "map"}
+        return tuple(name for name in get_args(SelectionMetric) if name in names)
+
+
+def check_selection_metric(metric: SelectionMetric, scored_list: ScoredList) -> None:
+    """Refuse a metric that the validation list does not give, so that best.pt would never be chosen.
+
+    Raises:
+        ValueError: names those that it does give.
+    """
+    given = scored_list.selection_metrics
+    if metric not in given:
+        labels = "several labels a video" if scored_list.several_labels else "one label a video"
+        raise ValueError(
+            f"the validation list ({scored_list.num_videos} videos, {labels}, {scored_list.num_classes} classes, "
+            f"{scored_list.scores} scores) gives no {metric}; set training.selection_metric to {' or '.join(given)}."
+        )
 
 
 def metrics_of(
@@ -58,22 +124,32 @@ def classification_metrics(logits_NK: Tensor, labels_N: Tensor) -> dict[str, flo
 
 
 def multi_label_metrics(logits_NK: Tensor, label_sets_NK: Tensor, *, scores: Scores) -> dict[str, float]:
-    """map, in [0, 1]: the mean over classes of the average precision of the scores against bool label sets.
+    """map and ``video_level_metrics``, each in [0, 1].
 
-    A class without a clip in the list does not count. There is no top-1: the field's code counts a hit only where the
-    first of a video's labels is the highest score (AR-Net, github.com/mengyuest/AR-Net), which says little.
+    ``map`` is the mean over classes of the average precision of the scores against bool label sets. A class without a
+    clip in the list does not count; where there is one, ``map_all_classes`` counts it as 0. There is no top-1: the
+    field's code counts a hit only where the first of a video's labels is the highest score (AR-Net,
+    github.com/mengyuest/AR-Net), which says little; hit1 counts any label.
 
     Args:
         scores: of the logits. Softmax is the paper's, for a model trained with softmax cross-entropy; sigmoid ranks the
             clips of a class by its logit alone, as binary cross-entropy trains it.
 
     Raises:
-        ValueError: no clips.
+        ValueError: no clips, no labels, or logits that are no numbers.
     """
-    if len(label_sets_NK) == 0:
-        raise ValueError("expected at least one scored clip, found none; see the messages about the files above.")
+    lists, num_classes = top_lists(rank_scores(logits_NK, scores), label_sets_NK), logits_NK.shape[1]
+    video_level = video_level_metrics(lists, label_sets_NK.sum(0))
     logits_NK = logits_NK.double()  # in fp32 sigmoids above 17 are all 1, and their order is lost
     scores_NK = logits_NK.softmax(dim=1) if scores == "softmax" else logits_NK.sigmoid()
     present = label_sets_NK.any(dim=0).nonzero().flatten().tolist()
-    precisions = [binary_average_precision(scores_NK[:, k], label_sets_NK[:, k].long()) for k in present]
-    return {"map": torch.stack(precisions).mean().item()}
+    precision_P = torch.stack([binary_average_precision(scores_NK[:, k], label_sets_NK[:, k].long()) for k in present])
+    metrics = {"map": precision_P.mean().item()}
+    if len(present) < num_classes:
+        metrics["map_all_classes"] = precision_P.sum().item() / num_classes
+    return metrics | video_level
+
+
+def rank_scores(logits_NK: Tensor, scores: Scores) -> Tensor:
+    """float32 (N, K) that rises with the scores over all videos, without their rounding near 1: logits, or log p."""
+    return logits_NK.float() if scores == "sigmoid" else logits_NK.double().log_softmax(1).float()

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from reskd.models.config import SlowOnlyConfig, SwinConfig
-from reskd.models.recognizer import Recognizer
+from reskd.models.pixel_recognizer import PooledRecognizer
+from reskd.models.recognizer import Shape
 from reskd.models.slow_only import build_slow_only
 from reskd.models.swin import PATCH_FRAMES, build_swin
 
 
-class ClipRecognizer(Recognizer):
+class ClipRecognizer(PooledRecognizer):
     """A whole clip at once through a backbone that has an axis for time."""
 
     def __init__(self, config: SlowOnlyConfig | SwinConfig, num_classes: int) -> None:
@@ -34,9 +35,9 @@ class ClipRecognizer(Recognizer):
     def num_feature_frames(self, num_frames: int) -> int:
         return num_frames // self.frames_per_feature
 
-    def check_frames(self, frames_NTHWC: Tensor) -> None:
-        super().check_frames(frames_NTHWC)
-        num_frames = frames_NTHWC.shape[1]
+    def check_shape(self, shape: Shape) -> None:
+        super().check_shape(shape)
+        num_frames = shape[0]
         if num_frames % self.frames_per_feature:
             # torchvision would append a blank frame, which no published network has seen.
             raise ValueError(

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError, field_validator, model_validator
 
 from dali_pipes.config import StrictConfig
+from reskd.models.aggregator_config import AggregatorConfig, ClassifierConfig, answering_settings
 
 ResNetName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 BackboneName = Literal[ResNetName, "mobilenet_v2"]
@@ -31,20 +32,34 @@ class _AnyRecognizerConfig(StrictConfig):
         description="the linear layer: keep the weights' own, trained on the same classes; or new, and the weights "
         "are only a start; auto keeps that of a video checkpoint, and not that of torchvision's weights",
     )
-    dropout: float = Field(0.5, ge=0, lt=1, description="before the linear head, in training")
-    head_init_std: float = Field(0.001, gt=0, description="standard deviation of the new head's weights; biases are 0")
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """The settings that change what given weights answer, as plain values: strides leave no trace in weights."""
+        return self.model_dump(mode="json", exclude={"weights", "weights_head"})
+
+
+class _AnyPixelConfig(_AnyRecognizerConfig):
+    """What all families have that see pixels."""
+
     pixel_mean: _Rgb = Field(
         (123.675, 116.28, 103.53), description="subtracted from each colour channel (R, G, B), of 0..255"
     )
     pixel_std: _PositiveRgb = Field((58.395, 57.12, 57.375), description="divides each colour channel, of 0..255")
 
+
+class _AnyPooledConfig(_AnyPixelConfig):
+    """What all families have whose head stands on the mean of a feature map."""
+
+    dropout: float = Field(0.5, ge=0, lt=1, description="before the linear head, in training")
+    head_init_std: float = Field(0.001, gt=0, description="standard deviation of the new head's weights; biases are 0")
+
     @property
     def architecture(self) -> dict[str, Any]:
-        """The settings that change what given weights answer, as plain values: strides leave no trace in weights."""
-        return self.model_dump(mode="json", exclude={"weights", "weights_head", "dropout", "head_init_std"})
+        return {key: value for key, value in super().architecture.items() if key not in ("dropout", "head_init_std")}
 
 
-class TsnConfig(_AnyRecognizerConfig):
+class TsnConfig(_AnyPooledConfig):
     """A 2-D backbone over every frame, averaged over frames (TSN, arXiv:1608.00859)."""
 
     family: Literal["tsn"] = Field("tsn", description="every frame by itself, averaged")
@@ -74,7 +89,7 @@ class TsnConfig(_AnyRecognizerConfig):
         return self
 
 
-class TsmConfig(_AnyRecognizerConfig):
+class TsmConfig(_AnyPooledConfig):
     """A 2-D ResNet whose blocks see some channels of the frames before and after (TSM, arXiv:1811.08383)."""
 
     family: Literal["tsm"] = Field(description="channels shifted in time")
@@ -84,14 +99,14 @@ class TsmConfig(_AnyRecognizerConfig):
     )
 
 
-class SlowOnlyConfig(_AnyRecognizerConfig):
+class SlowOnlyConfig(_AnyPooledConfig):
     """A ResNet inflated in its last two stages, without stride in time (the slow path of arXiv:1812.03982)."""
 
     family: Literal["slow_only"] = Field(description="a ResNet with convolutions over time in its last two stages")
     backbone: Literal["resnet50", "resnet101", "resnet152"] = Field(description="the torchvision network inflated")
 
 
-class SwinConfig(_AnyRecognizerConfig):
+class SwinConfig(_AnyPooledConfig):
     """Video Swin (arXiv:2106.13230), torchvision's."""
 
     family: Literal["swin"] = Field(description="attention in shifted windows of space and time")
@@ -117,21 +132,72 @@ class SwinConfig(_AnyRecognizerConfig):
         return {key: value for key, value in super().architecture.items() if key not in training_only}
 
 
+class AggregatedConfig(_AnyPixelConfig):
+    """A 2-D backbone over every frame, whose means over space an aggregator makes one code of."""
+
+    family: Literal["aggregated"] = Field(description="every frame by itself, then an aggregator")
+    backbone: BackboneName = Field(description="a torchvision network without its pooling and classifier")
+    normalise_frames: bool = Field(False, description="scale each frame's mean to unit length before the aggregator")
+    aggregator: AggregatorConfig = Field(description="from frames to one code")
+    classifier: ClassifierConfig = Field(description="from the code to class scores")
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        return _flat(super().architecture, self)
+
+
+class FeaturesConfig(_AnyRecognizerConfig):
+    """An aggregator on features of frames that were extracted before."""
+
+    family: Literal["features"] = Field(description="features of frames, then an aggregator")
+    groups: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        {"rgb": 1024, "audio": 128},
+        min_length=1,
+        description="the feature groups, in the order of data.groups, and the length of a frame's vector in each",
+    )
+    normalise_frames: bool = Field(True, description="scale each frame's whole vector to unit length")
+    aggregator: AggregatorConfig = Field(description="from frames to one code")
+    classifier: ClassifierConfig = Field(description="from the code to class scores")
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        # A list: equal groups in another order are other features.
+        groups = [list(group) for group in self.groups.items()]
+        return _flat(super().architecture, self) | {"groups": groups}
+
+    @field_validator("groups")
+    @classmethod
+    def _names_are_plain(cls, groups: dict[str, int]) -> dict[str, int]:
+        if bad := [name for name in groups if not name.isidentifier()]:
+            raise ValueError(f"expected names of letters, digits and _, found {bad[0]!r}; rename the feature group")
+        return groups
+
+
+def _flat(settings: dict[str, Any], config: AggregatedConfig | FeaturesConfig) -> dict[str, Any]:
+    rest = {key: value for key, value in settings.items() if key not in ("aggregator", "classifier")}
+    aggregator = answering_settings(config.aggregator, prefix="aggregator")
+    return rest | aggregator | answering_settings(config.classifier, prefix="classifier")
+
+
 def _family(settings: Any) -> str:
     """The choice's tag; a config that names no family is a TSN."""
     found = settings.get("family", "tsn") if isinstance(settings, Mapping) else getattr(settings, "family", "tsn")
     return str(found)
 
 
+PooledRecognizerConfig = TsnConfig | TsmConfig | SlowOnlyConfig | SwinConfig
+PixelRecognizerConfig = PooledRecognizerConfig | AggregatedConfig
 RecognizerConfig = Annotated[
     Annotated[TsnConfig, Tag("tsn")]
     | Annotated[TsmConfig, Tag("tsm")]
     | Annotated[SlowOnlyConfig, Tag("slow_only")]
-    | Annotated[SwinConfig, Tag("swin")],
+    | Annotated[SwinConfig, Tag("swin")]
+    | Annotated[AggregatedConfig, Tag("aggregated")]
+    | Annotated[FeaturesConfig, Tag("features")],
     Discriminator(
         _family,
         custom_error_type="unknown_family",
-        custom_error_message="family: expected one of tsn, tsm, slow_only and swin",
+        custom_error_message="family: expected one of tsn, tsm, slow_only, swin, aggregated and features",
     ),
 ]
 

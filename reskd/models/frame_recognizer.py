@@ -10,11 +10,11 @@ from torch import Tensor
 
 from reskd.models.backbones import build_backbone
 from reskd.models.config import TsmConfig, TsnConfig
-from reskd.models.recognizer import Recognizer
+from reskd.models.pixel_recognizer import PooledRecognizer
 from reskd.models.temporal_shift import ClipLength, shift_residual_blocks
 
 
-class FrameRecognizer(Recognizer):
+class FrameRecognizer(PooledRecognizer):
     """Every frame through a 2-D backbone, by itself or with some channels of the frames beside it."""
 
     def __init__(self, config: TsnConfig | TsmConfig, num_classes: int) -> None:

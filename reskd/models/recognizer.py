@@ -1,6 +1,6 @@
-"""What all recognisers have in common: frames in, scores and the last feature map out.
+"""What all recognisers have in common: clips in, class scores and what a teacher can teach from out.
 
-Shape letters: N clips, T frames, C = 3 colours, D feature channels, H W heights and widths, K classes.
+Shape letters: N clips, T frames, C = 3 colours, D feature channels, H W heights and widths, K classes, E code.
 """
 
 from __future__ import annotations
@@ -13,37 +13,26 @@ from torch import Tensor, nn
 from reskd.models.config import RecognizerConfig
 from reskd.outputs import RecognizerOutput
 
-MIN_SIDE = 32
+Shape = tuple[int, ...]  # of a view: (T, H, W) of pixels, or (T, D) of features
 
 
 class Recognizer(nn.Module, ABC):
-    """Normalise, backbone, mean over space and time, dropout, linear. Channels-last, never copied to be so.
-
-    A family says in ``features`` how its backbone goes over a clip.
+    """What the trainer, the losses and the tools know of a network.
 
     Args:
-        config: ``config.weights`` is for ``build_recognizer``, this starts at random.
+        config: ``config.weights`` is for ``build_recognizer``, a recogniser starts at random.
         num_classes: K.
-        backbone: up to the last feature map.
-        feature_dim: D, channels of that map.
-        memory_format: of the parameters.
+        feature_dim: D, channels of the last feature map; None where there is no map.
+        code_dim: E; None where there is no code.
 
     Attributes:
-        gives_logit_map: whether the output has a logit map: the head at every place, without dropout. Off unless a loss
-            needs it; the head so stays here, and its gradient inside of DDP's forward pass.
+        head: what comes last, to logits_NK.
     """
 
-    pixel_mean_C: Tensor
-    pixel_std_C: Tensor
+    head: nn.Module
 
     def __init__(
-        self,
-        config: RecognizerConfig,
-        num_classes: int,
-        *,
-        backbone: nn.Module,
-        feature_dim: int,
-        memory_format: torch.memory_format,
+        self, config: RecognizerConfig, num_classes: int, *, feature_dim: int | None, code_dim: int | None
     ) -> None:
         super().__init__()
         if num_classes < 1:
@@ -51,52 +40,64 @@ class Recognizer(nn.Module, ABC):
         self.config = config
         self.num_classes = num_classes
         self.feature_dim = feature_dim
-        self.backbone = backbone
-        self.dropout = nn.Dropout(config.dropout)
-        self.head = nn.Linear(feature_dim, num_classes)
-        nn.init.normal_(self.head.weight, std=config.head_init_std)
-        nn.init.zeros_(self.head.bias)
-        self.gives_logit_map = False
-        self.register_buffer("pixel_mean_C", torch.tensor(config.pixel_mean), persistent=False)
-        self.register_buffer("pixel_std_C", torch.tensor(config.pixel_std), persistent=False)
-        self.to(memory_format=memory_format)
+        self.code_dim = code_dim
+        self._gives_logit_map = False
 
-    @abstractmethod
-    def features(self, normalised_NTHWC: Tensor) -> Tensor:
-        """features_NTDHW before pooling, whose ``flatten(0, 1)`` is channels-last and no copy; its T may be smaller."""
+    @property
+    def gives_logit_map(self) -> bool:
+        """Whether the output has a logit map: the head at every place, without dropout. Off unless a loss needs it.
+
+        The head so stays here, and its gradient inside of DDP's forward pass.
+
+        Raises:
+            ValueError: set to True where the head answers for a whole clip alone.
+        """
+        return self._gives_logit_map
+
+    @gives_logit_map.setter
+    def gives_logit_map(self, value: bool) -> None:
+        if value and self.code_dim is not None:
+            raise ValueError(
+                f"the logit map asks the head for scores at every place: expected a network whose head stands on the "
+                f"mean of its feature map, found family {self.config.family}, whose head stands on a clip's code; "
+                "leave out loss.logit_map, or use family tsn."
+            )
+        self._gives_logit_map = value
 
     def num_feature_frames(self, num_frames: int) -> int:
         """T of the features of a clip of ``num_frames``."""
         return num_frames
 
-    def forward(self, frames_NTHWC: Tensor, valid_NT: Tensor | None = None) -> RecognizerOutput:
-        """Scores and features of N clips.
+    @abstractmethod
+    def check_shape(self, shape: Shape) -> None:
+        """Raises ValueError where this network cannot take a view of (T, H, W), or (T, D) of features."""
+
+    @abstractmethod
+    def forward(self, data: Tensor, valid_NT: Tensor | None = None) -> RecognizerOutput:
+        """What the network says about N clips.
 
         Args:
-            frames_NTHWC: uint8 or floating point RGB of 0..255; contiguous; height and width 32 or more.
-            valid_NT: bool, False for repetitions, as in View. Not used: the mean over a short clip counts them.
+            data: frames_NTHWC or features_NTD: uint8, or floating point of 0..255; contiguous.
+            valid_NT: bool, False for frames that are repetitions or not there, as in View and FeatureView; None: all
+                are there.
 
         Raises:
-            ValueError: the frames have another shape.
+            ValueError: the data have another shape.
         """
-        self.check_frames(frames_NTHWC)
-        # The subtraction also converts uint8, without a pass of its own.
-        normalised_NTHWC = torch.sub(frames_NTHWC, self.pixel_mean_C).div_(self.pixel_std_C)
-        features_NTDHW = self.features(normalised_NTHWC)
-        # All maps are of one size: the mean over frames of the means over space is one mean. Over one flat axis, as the
-        # gradient of a mean over three is written in the order of the axes' names and not in channels-last.
-        features_NTHWD = features_NTDHW.permute(0, 1, 3, 4, 2)
-        logits_NK = self.head(self.dropout(features_NTHWD.flatten(1, 3).mean(1)))
-        logit_map_NTKHW = self.head(features_NTHWD).permute(0, 1, 4, 2, 3) if self.gives_logit_map else None
-        return RecognizerOutput(logits_NK, features_NTDHW, logit_map_NTKHW=logit_map_NTKHW)
 
-    def check_frames(self, frames_NTHWC: Tensor) -> None:
-        """Raises ValueError where this network cannot take clips of that shape."""
-        shape = tuple(frames_NTHWC.shape)
-        if len(shape) != 5 or shape[-1] != 3 or 0 in shape:
-            raise ValueError(f"frames: expected (N, T, H, W, 3), none of them 0, found {shape}; give whole clips.")
-        if min(shape[2:4]) < MIN_SIDE:
-            raise ValueError(
-                f"frames: expected {MIN_SIDE} x {MIN_SIDE} pixels or more, found {shape[2]} x {shape[3]}; "
-                "choose a larger view."
-            )
+
+def data_shape(shape: Shape, num_clips: int) -> Shape:
+    """Of the data of so many clips whose view is ``shape``: (N, T, H, W, 3), or (N, T, D)."""
+    return (num_clips, *shape, 3) if len(shape) == 3 else (num_clips, *shape)
+
+
+def check_valid(valid_NT: Tensor | None, data: Tensor) -> None:
+    """Raises ValueError where ``valid_NT`` is not one bool a frame of ``data``."""
+    if valid_NT is None:
+        return
+    expected, found = tuple(data.shape[:2]), tuple(valid_NT.shape)
+    if found != expected or valid_NT.dtype != torch.bool:
+        raise ValueError(
+            f"valid_NT: expected bool of shape {expected}, one a frame, found {valid_NT.dtype} of shape {found}; give "
+            "the view's valid_NT."
+        )

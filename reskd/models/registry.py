@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from reskd.models.aggregated_recognizer import AggregatedRecognizer, FeatureRecognizer
 from reskd.models.clip_recognizer import ClipRecognizer
-from reskd.models.config import RecognizerConfig, TsmConfig, TsnConfig
+from reskd.models.config import AggregatedConfig, FeaturesConfig, RecognizerConfig, TsmConfig, TsnConfig
 from reskd.models.frame_recognizer import FrameRecognizer
 from reskd.models.recognizer import Recognizer
 from reskd.models.weights import load_weights
@@ -15,10 +16,11 @@ def build_recognizer(config: RecognizerConfig, num_classes: int) -> Recognizer:
     Under ``torch.device("meta")`` nothing is read or downloaded: a meta tensor holds no weights.
 
     Raises:
-        OSError, ValueError: the weights cannot be found, read or downloaded; they are of another architecture.
+        OSError, ValueError: the weights cannot be found, read or downloaded; they are of another architecture; sizes
+            that do not fit each other.
     """
     model = _build(config, num_classes)
-    if not model.head.weight.is_meta:
+    if not next(model.parameters()).is_meta:
         load_weights(model, config.weights)
     return model
 
@@ -26,4 +28,8 @@ def build_recognizer(config: RecognizerConfig, num_classes: int) -> Recognizer:
 def _build(config: RecognizerConfig, num_classes: int) -> Recognizer:
     if isinstance(config, (TsnConfig, TsmConfig)):
         return FrameRecognizer(config, num_classes)
+    if isinstance(config, AggregatedConfig):
+        return AggregatedRecognizer(config, num_classes)
+    if isinstance(config, FeaturesConfig):
+        return FeatureRecognizer(config, num_classes)
     return ClipRecognizer(config, num_classes)

@@ -37,8 +37,12 @@ class Teacher(nn.Module):
             _normalise_with_the_batch(recognizer)
 
     @property
-    def feature_dim(self) -> int:
+    def feature_dim(self) -> int | None:
         return self.model.feature_dim
+
+    @property
+    def code_dim(self) -> int | None:
+        return self.model.code_dim
 
     @property
     def num_classes(self) -> int:

@@ -10,6 +10,8 @@ from pydantic import Field
 from dali_pipes.config import StrictConfig
 from reskd.training.precision import PrecisionChoice
 
+SelectionMetric = Literal["top1", "mean_class_accuracy", "map", "gap", "hit1"]
+
 
 class TrainingConfig(StrictConfig):
     epochs: float = Field(
@@ -22,7 +24,9 @@ class TrainingConfig(StrictConfig):
     precision: PrecisionChoice = Field("fp32", description="dtype of the networks' arithmetic; parameters stay fp32")
     clip_norm: float | None = Field(None, gt=0, description="largest norm of the gradient of all parameters together")
     evaluate_every_epochs: int = Field(1, ge=1, description="validate and maybe write best.pt so often")
-    selection_metric: Literal["top1", "mean_class_accuracy", "map"] = Field("top1", description="chooses best.pt")
+    selection_metric: SelectionMetric = Field(
+        "top1", description="chooses best.pt; gap and hit1 for several labels a video or sigmoid_bce"
+    )
     checkpoint_every_steps: int = Field(500, ge=1, description="write last.pt so often, besides at each epoch's end")
     keep_every_epochs: int | None = Field(None, ge=1, description="also keep epoch_NNN.pt so often")
     log_every_steps: int = Field(10, ge=1, description="steps between lines of metrics")

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+from unittest import mock
 
 import pytest
 import torch
@@ -13,8 +14,16 @@ from torch import Tensor, nn
 from dali_pipes.batch import PADDING_POSITION, ClipBatch, View
 from reskd.distributed import World
 from reskd.evaluation.evaluator import Evaluation, evaluate
-from reskd.evaluation.metrics import Scores, classification_metrics, metrics_of, multi_label_metrics
+from reskd.evaluation.metrics import (
+    ScoredList,
+    Scores,
+    check_selection_metric,
+    classification_metrics,
+    metrics_of,
+    multi_label_metrics,
+)
 from reskd.outputs import RecognizerOutput
+from reskd.training.plan import SelectionMetric
 from reskd.training.precision import Precision
 
 NUM_CLIPS, NUM_CLASSES = 7, 3
@@ -23,7 +32,8 @@ NUM_CLIPS, NUM_CLASSES = 7, 3
 class PixelReader(nn.Module):
     """Answers with the class that the clip's first pixel names; in training mode it answers nonsense."""
 
-    def forward(self, frames_NTHWC: Tensor) -> RecognizerOutput:
+    def forward(self, frames_NTHWC: Tensor, valid_NT: Tensor) -> RecognizerOutput:
+        assert valid_NT.shape == frames_NTHWC.shape[:2]
         named_N = frames_NTHWC[:, 0, 0, 0, 0].long()
         logits_NK = nn.functional.one_hot(named_N, NUM_CLASSES).float() * (0 if self.training else 1)
         return RecognizerOutput(logits_NK, torch.zeros(len(named_N), 1, 1, 1, 1))
@@ -78,11 +88,18 @@ def run(
     return evaluate(PixelReader().train(), loader, view="student", world=world, precision=precision, **options)
 
 
+def run_with_lists(world: World, batch_size: int = 2, **options: Any) -> dict[str, float]:
+    with mock.patch("reskd.evaluation.metrics.MOST_SCORES", 0):
+        result = run(world, batch_size=batch_size, scores="sigmoid", **options)
+    assert result.logits_NK is None and (result.num_scored, result.ids_N.tolist()) == (6, [0, 1, 2, 3, 4, 6])
+    return result.metrics
+
+
 def run_rank(rank: int, size: int, folder: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/join", rank=rank, world_size=size)
     world = World(rank, size, torch.device("cpu"))
     results = [run(world, num_views) for num_views in (1, 3)]
-    several = run(world, several_labels=True).metrics
+    several = run(world, several_labels=True).metrics, run_with_lists(world, several_labels=True)
     torch.save(([(r.metrics, r.num_scored, r.logits_NK, r.ids_N) for r in results], several), folder / f"{rank}.pt")
     dist.destroy_process_group()
 
@@ -122,7 +139,7 @@ def test_two_and_three_processes_give_the_result_of_one(tmp_path: Path) -> None:
         mp.spawn(run_rank, args=(size, folder), nprocs=size)
         for rank in range(size):
             results, several = torch.load(folder / f"{rank}.pt")
-            assert several == run(ALONE, several_labels=True).metrics
+            assert several == (run(ALONE, several_labels=True).metrics, run_with_lists(ALONE, several_labels=True))
             for result, expected in zip(results, alone, strict=True):
                 metrics, num_scored, logits_NK, ids_N = result
                 assert metrics == expected.metrics
@@ -153,11 +170,52 @@ def test_no_clip_scored_is_an_error() -> None:
         classification_metrics(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64))
 
 
-def test_several_labels_a_clip_give_map_alone_without_padding_and_substitutes() -> None:
-    result = run(World(0, 1, torch.device("cpu")), several_labels=True)
+def test_several_labels_a_clip_are_scored_without_padding_and_substitutes() -> None:
+    result = run(ALONE, several_labels=True)
     # Scored: clips 0 1 2 3 4 6, answers 0 1 2 0 1 1. Each has label 0, and clips 1 4 and 2 theirs; clip 6 is no 1.
-    assert list(result.metrics) == ["map"]
+    assert list(result.metrics) == ["map", "gap", "map_top20", "hit1", "perr"]
     assert result.metrics["map"] == pytest.approx((1 + 2 / 3 + 1) / 3)
+    assert result.metrics["hit1"] == pytest.approx(5 / 6)
+    # Two labels of clips 1 2 4; beside the answer the other scores are equal, and class 0 comes first.
+    assert result.metrics["perr"] == pytest.approx(5 / 6)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+@pytest.mark.parametrize("several_labels", [True, False])
+def test_a_long_list_is_scored_from_the_videos_top_lists_alone(batch_size: int, several_labels: bool) -> None:
+    short = run(ALONE, scores="sigmoid", several_labels=several_labels)
+    found = run_with_lists(ALONE, batch_size, several_labels=several_labels)
+    assert list(found) == ["gap", "map_top20", "hit1", "perr"]
+    assert found == {name: short.metrics[name] for name in found}
+    assert several_labels or found["hit1"] == pytest.approx(short.metrics["top1"])
+
+
+def test_several_views_of_a_video_are_averaged_however_long_the_list_is() -> None:
+    with mock.patch("reskd.evaluation.metrics.MOST_SCORES", 0):
+        result = run(ALONE, num_views=3, several_labels=True)
+    assert result.logits_NK is not None and "map" in result.metrics
+
+
+@pytest.mark.parametrize(
+    ("num_videos", "several_labels", "scores", "given"),
+    [
+        (100, False, "softmax", "top1 mean_class_accuracy map"),
+        (100, False, "sigmoid", "top1 mean_class_accuracy map gap hit1"),
+        (100, True, "softmax", "map gap hit1"),
+        (10**6, True, "sigmoid", "gap hit1"),
+        (10**6, False, "softmax", "top1 mean_class_accuracy map"),
+    ],
+)
+def test_only_metrics_that_the_list_gives_may_choose_best_pt(
+    num_videos: int, several_labels: bool, scores: Scores, given: str
+) -> None:
+    scored_list = ScoredList(num_videos, 4716, 1, several_labels, scores)
+    for metric in get_args(SelectionMetric):
+        if metric in given.split():
+            check_selection_metric(metric, scored_list)
+            continue
+        with pytest.raises(ValueError, match=f"gives no {metric}; set training.selection_metric to"):
+            check_selection_metric(metric, scored_list)
 
 
 @pytest.mark.parametrize("scores", ["softmax", "sigmoid"])

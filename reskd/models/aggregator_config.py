@@ -1,0 +1,92 @@
+"""What a user may choose about how frames become one code, and a code class scores.
+
+Defaults are the sizes of "Efficient Video Classification Using Fewer Frames" (H-RNN) and of the public recipes that
+its other families come from. The first feature group is the large one (rgb); every further group (audio) gets half of
+what is said for the first, as in both recipes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from dali_pipes.config import StrictConfig
+
+_Dropout = Annotated[float, Field(ge=0, lt=1)]
+
+
+class MeanConfig(StrictConfig):
+    kind: Literal["mean"] = Field(description="the mean of the valid frames; E is the length of a frame's vector")
+
+
+class HRnnConfig(StrictConfig):
+    kind: Literal["h_rnn"] = Field(description="an LSTM over the frames of each block, a second one over the blocks")
+    block_length: int = Field(
+        15, ge=1, description="frames of a block: 15 of 300 in the paper's teacher, 6 of 30 in its student"
+    )
+    hidden_dim: int = Field(1024, ge=1, description="of every LSTM layer; E is 4 times that, with 2 layers")
+    num_layers: int = Field(2, ge=1, description="of each of the two LSTMs")
+
+
+class NetVladConfig(StrictConfig):
+    kind: Literal["netvlad"] = Field(description="NetVLAD of each feature group, a hidden layer and context gating")
+    num_clusters: int = Field(256, ge=1, description="of the first feature group; every further one has half of them")
+    hidden_dim: int = Field(1024, ge=1, description="E")
+
+
+class NextVladConfig(StrictConfig):
+    kind: Literal["nextvlad"] = Field(description="NeXtVLAD of each feature group, a hidden layer and gates")
+    num_clusters: int = Field(128, ge=1, description="of the first feature group; every further one has half of them")
+    expansion: int = Field(2, ge=1, description="a frame's vector becomes so many times longer")
+    num_splits: int = Field(
+        8,
+        ge=1,
+        description="parts that the longer vector is cut into, each assigned by itself (the recipe calls them groups); "
+        "of the first feature group, every further one has half as many",
+    )
+    hidden_dim: int = Field(2048, ge=1, description="E")
+    gating_reduction: int = Field(8, ge=1, description="E over the width inside of the gates")
+    dropout: _Dropout = Field(0.5, description="before the hidden layer, in training")
+
+
+AggregatorConfig = Annotated[
+    MeanConfig | HRnnConfig | NetVladConfig | NextVladConfig,
+    Field(discriminator="kind"),
+]
+
+
+class LinearHeadConfig(StrictConfig):
+    """A logistic head is a linear one whose scores are read through a sigmoid, which loss.task says."""
+
+    kind: Literal["linear", "logistic"] = Field(
+        description="one linear layer; two names for the same, as loss.task says how scores are read: sigmoid_bce "
+        "makes them logistic"
+    )
+    dropout: _Dropout = Field(0.0, description="before the layer, in training")
+    init_std: float = Field(0.001, gt=0, description="standard deviation of the new weights; biases are 0")
+
+
+class MixtureOfExpertsConfig(StrictConfig):
+    kind: Literal["mixture_of_experts"] = Field(
+        description="each class has its own logistic experts and gates that weigh them; trained by sigmoid_bce"
+    )
+    num_experts: int = Field(2, ge=1, description="of each class, beside the dummy that always says no")
+    gate_probabilities: bool = Field(
+        False, description="multiply the probabilities by gates made from all of them, as Willow's recipe can"
+    )
+    dropout: _Dropout = Field(0.0, description="before the layer, in training")
+
+
+ClassifierConfig = Annotated[
+    LinearHeadConfig | MixtureOfExpertsConfig,
+    Field(discriminator="kind"),
+]
+
+
+def answering_settings(config: AggregatorConfig | ClassifierConfig, *, prefix: str) -> dict[str, Any]:
+    """The settings that change what given weights answer, as ``prefix.name`` -> plain value."""
+    settings = config.model_dump(mode="json", exclude={"dropout", "init_std"})
+    if settings["kind"] == "logistic":
+        settings["kind"] = "linear"
+    return {f"{prefix}.{name}": value for name, value in settings.items()}

@@ -1,0 +1,30 @@
+"""What all aggregators have in common: the vectors of a video's frames in, one code out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+
+class Aggregator(nn.Module, ABC):
+    """Makes one vector of any number of valid frames, 0 included.
+
+    What lies in invalid frames changes nothing, to the bit; more invalid frames at the end nothing beyond rounding.
+
+    Attributes:
+        code_dim: E.
+        frame_layers: names of the layers inside that see each frame by itself; the rest looks at several.
+    """
+
+    code_dim: int
+    frame_layers: tuple[str, ...] = ()
+
+    @abstractmethod
+    def forward(self, features_NTD: Tensor, valid_NT: Tensor | None = None) -> Tensor:
+        """code_NE, floating point.
+
+        Args:
+            features_NTD: floating point; groups of features lie one after another in D. T is 1 or more.
+            valid_NT: bool, False where there is no frame; None means that all are there.
+        """

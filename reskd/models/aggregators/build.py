@@ -1,0 +1,30 @@
+"""From a config to an aggregator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from reskd.models.aggregator_config import AggregatorConfig, HRnnConfig, MeanConfig, NetVladConfig
+from reskd.models.aggregators.aggregator import Aggregator
+from reskd.models.aggregators.h_rnn import HRnn
+from reskd.models.aggregators.mean import Mean
+from reskd.models.aggregators.netvlad import NetVlad
+from reskd.models.aggregators.nextvlad import NextVlad
+
+
+def build_aggregator(config: AggregatorConfig, group_sizes: Mapping[str, int]) -> Aggregator:
+    """An aggregator with random weights.
+
+    Args:
+        group_sizes: name of a feature group -> how long a frame's vector is there, as they lie one after another.
+
+    Raises:
+        ValueError: sizes that do not fit each other.
+    """
+    if isinstance(config, MeanConfig):
+        return Mean(sum(group_sizes.values()))
+    if isinstance(config, HRnnConfig):
+        return HRnn(config, sum(group_sizes.values()))
+    if isinstance(config, NetVladConfig):
+        return NetVlad(config, group_sizes)
+    return NextVlad(config, group_sizes)

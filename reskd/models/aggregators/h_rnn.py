@@ -1,0 +1,94 @@
+"""H-RNN: an LSTM over the frames of each block, and one over the blocks (Bhardwaj et al., CVPR 2019).
+
+Shape letters: N videos, T frames, G blocks of L frames, B = N * G, D channels, S a block's state, E code.
+
+Note [Steps that are not there]
+nn.LSTM runs over all steps of all sequences, which a GPU does in one call; packed sequences would have to know the
+lengths on the host, and a step must not wait for the device. So the steps that are not there are moved to the front,
+and made to leave the state at zero to the bit: the bias is the weight of one more input, which is 1 at a step that is
+there and else 0. Where all inputs and the state are 0, every gate's sum is 0, so the new cell is
+sigmoid(0) * 0 + sigmoid(0) * tanh(0) = 0, and so is the hidden state. Gradients of such steps are products with these
+zeros: weights learn nothing from them.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reskd.models.aggregator_config import HRnnConfig
+from reskd.models.aggregators.aggregator import Aggregator
+from reskd.models.aggregators.masking import without_invalid
+
+
+class HRnn(Aggregator):
+    """E = 2 * layers * hidden size: cell and hidden state of each layer of the upper LSTM after the last block.
+
+    Blocks are stretches of L frames as they lie; a block without a valid frame is skipped. The code is 0 where no
+    frame is valid.
+    """
+
+    def __init__(self, config: HRnnConfig, feature_dim: int) -> None:
+        super().__init__()
+        self.block_length = config.block_length
+        self.code_dim = 2 * config.num_layers * config.hidden_dim
+        self.lower = SkippingLstm(feature_dim, config.hidden_dim, num_layers=config.num_layers)
+        self.upper = SkippingLstm(self.code_dim, config.hidden_dim, num_layers=config.num_layers)
+
+    def forward(self, features_NTD: Tensor, valid_NT: Tensor | None = None) -> Tensor:
+        if valid_NT is None:
+            valid_NT = torch.ones_like(features_NTD[..., 0], dtype=torch.bool)
+        missing = -features_NTD.shape[1] % self.block_length
+        features_NTD, valid_NT = F.pad(features_NTD, (0, 0, 0, missing)), F.pad(valid_NT, (0, missing))
+        features_NGLD = features_NTD.unflatten(1, (-1, self.block_length))
+        valid_NGL = valid_NT.unflatten(1, (-1, self.block_length))
+        states_BS = self.lower(features_NGLD.flatten(0, 1), valid_NGL.flatten(0, 1))
+        # unflatten: a batch of unknown size is exported, and G is known.
+        states_NGS = states_BS.unflatten(0, (-1, features_NGLD.shape[1]))
+        code_NE: Tensor = self.upper(states_NGS, valid_NGL.any(-1))
+        return code_NE
+
+
+class SkippingLstm(nn.Module):
+    """LSTM layers over the valid steps of each sequence, whose answer is their last state.
+
+    See Note [Steps that are not there].
+
+    Args:
+        input_dim: of a step.
+        hidden_dim: of each layer.
+    """
+
+    def __init__(self, input_dim: int, hidden_dim: int, *, num_layers: int) -> None:
+        super().__init__()
+        sizes = [input_dim] + [hidden_dim] * (num_layers - 1)
+        self.layers = nn.ModuleList(nn.LSTM(size + 1, hidden_dim, bias=False, batch_first=True) for size in sizes)
+        for layer in self.layers:
+            _set_biases(layer.weight_ih_l0, hidden_dim)
+
+    def forward(self, steps_BLD: Tensor, valid_BL: Tensor) -> Tensor:
+        """state_BS: c_1, h_1, c_2, h_2, ... of the layers after the last valid step; zeros where none is.
+
+        Args:
+            steps_BLD: floating point.
+            valid_BL: bool.
+        """
+        # False before True, and else in order.
+        order_BL = valid_BL.to(torch.uint8).argsort(dim=1, stable=True)
+        valid_BL = valid_BL.gather(1, order_BL)
+        inputs_BLD = steps_BLD.gather(1, order_BL[..., None].expand_as(steps_BLD))
+        inputs_BLD = without_invalid(inputs_BLD, valid_BL)
+        states: list[Tensor] = []
+        for layer in self.layers:
+            bias_BL1 = valid_BL[..., None].to(inputs_BLD.dtype)
+            inputs_BLD, (hidden_1BH, cell_1BH) = layer(torch.cat((inputs_BLD, bias_BL1), -1))
+            states += [cell_1BH[0], hidden_1BH[0]]
+        return torch.cat(states, -1)
+
+
+@torch.no_grad()
+def _set_biases(weight_ih: Tensor, hidden_dim: int) -> None:
+    """0, but 1 for the forget gate: at the start a layer remembers (Gers et al., 2000; TensorFlow's default)."""
+    weight_ih[:, -1] = 0
+    weight_ih[hidden_dim : 2 * hidden_dim, -1] = 1

@@ -1,0 +1,80 @@
+"""Frames that are not there, kept out of sums, norms and batch norm.
+
+Shape letters: N videos, T frames, D channels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+# Of a squared length, as TensorFlow's l2_normalize has it: a vector of zeros stays zero, its gradient finite.
+_SMALLEST_SQUARE = 1e-12
+
+
+def without_invalid(features_NTD: Tensor, valid_NT: Tensor | None) -> Tensor:
+    """``features_NTD`` with zeros where ``valid_NT`` (bool; None: all are) is False, whatever lay there, NaN too."""
+    return features_NTD if valid_NT is None else features_NTD.masked_fill(~valid_NT[..., None], 0)
+
+
+def unit_length(vectors: Tensor) -> Tensor:
+    """Each vector of the last axis over its length, in fp32 (fp64 for fp64); zeros stay zeros."""
+    vectors = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
+    return vectors * vectors.square().sum(-1, keepdim=True).clamp_min(_SMALLEST_SQUARE).rsqrt()
+
+
+class FrameBatchNorm(nn.BatchNorm1d):
+    """Batch norm whose statistics, of the batch and running, are those of the valid frames alone."""
+
+    def forward(self, features_NTD: Tensor, valid_NT: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        """features_NTD normalised; what it holds at invalid frames has no meaning.
+
+        Args:
+            valid_NT: bool; None means all.
+        """
+        if valid_NT is None or not (self.training or self.running_mean is None):
+            return super().forward(features_NTD.flatten(0, 1)).view_as(features_NTD)
+        wide_NTD = features_NTD.to(torch.promote_types(features_NTD.dtype, torch.float32))
+        count, mean_D, variance_D = _statistics(wide_NTD, valid_NT)
+        if self.track_running_stats:
+            self._run(count, mean_D.detach(), variance_D.detach())
+        # By hand: torch's own takes no gradient through statistics that are given to it.
+        normalised_NTD = (wide_NTD - mean_D) * (variance_D + self.eps).rsqrt()
+        return torch.addcmul(self.bias, normalised_NTD, self.weight)
+
+    @torch.no_grad()
+    def _run(self, count: Tensor, mean_D: Tensor, variance_D: Tensor) -> None:
+        """As nn.BatchNorm1d moves its statistics (the variance unbiased), but not where no frame is valid."""
+        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
+        momentum = self.momentum * (count > 0)
+        unbiased_D = variance_D * count / (count - 1).clamp_min(1)
+        self.running_mean.lerp_(mean_D.to(self.running_mean.dtype), momentum.to(self.running_mean.dtype))
+        self.running_var.lerp_(unbiased_D.to(self.running_var.dtype), momentum.to(self.running_var.dtype))
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+
+
+class CodeBatchNorm(nn.BatchNorm1d):
+    """Batch norm of one vector a video, which in training needs two videos to compare."""
+
+    def forward(self, codes_NE: Tensor) -> Tensor:
+        """As nn.BatchNorm1d.
+
+        Raises:
+            ValueError: a single video, in training.
+        """
+        if len(codes_NE) == 1 and (self.training or self.running_mean is None):
+            raise ValueError(
+                "batch norm of a video's code: expected 2 videos or more in a training pass, found 1; raise "
+                "training.max_clips_per_pass or training.global_batch_size."
+            )
+        return super().forward(codes_NE)
+
+
+def _statistics(features_NTD: Tensor, valid_NT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(number of valid frames, mean_D, biased variance_D) of the valid frames; zeros where there are none."""
+    features_NTD = without_invalid(features_NTD, valid_NT)
+    count = valid_NT.sum().to(features_NTD.dtype)
+    mean_D = features_NTD.sum((0, 1)) / count.clamp_min(1)
+    deviations_NTD = without_invalid(features_NTD - mean_D, valid_NT)
+    return count, mean_D, deviations_NTD.square().sum((0, 1)) / count.clamp_min(1)

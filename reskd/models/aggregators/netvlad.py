@@ -1,0 +1,60 @@
+"""NetVLAD with context gating, Willow's recipe for YouTube-8M (arXiv:1706.06905).
+
+Shape letters: N videos, T frames, D channels of one feature group, K clusters, E code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from reskd.models.aggregator_config import NetVladConfig
+from reskd.models.aggregators.aggregator import Aggregator
+from reskd.models.aggregators.masking import CodeBatchNorm, FrameBatchNorm, unit_length, without_invalid
+from reskd.models.aggregators.vlad import halved_after_first, vlad
+
+
+class NetVlad(Aggregator):
+    """One NetVLAD for each feature group, then a hidden layer over all, gated by itself.
+
+    Args:
+        group_sizes: name -> D, in the order in which the groups lie in the features.
+    """
+
+    def __init__(self, config: NetVladConfig, group_sizes: Mapping[str, int]) -> None:
+        super().__init__()
+        clusters = halved_after_first(config.num_clusters, group_sizes)
+        self.group_sizes = list(group_sizes.values())
+        self.code_dim = config.hidden_dim
+        self.groups = nn.ModuleDict(
+            {f"{name}_vlad": _NetVladOfGroup(size, clusters[name]) for name, size in group_sizes.items()}
+        )
+        self.frame_layers = tuple(f"groups.{name}_vlad.assign" for name in group_sizes)
+        self.hidden = nn.Linear(sum(size * clusters[name] for name, size in group_sizes.items()), config.hidden_dim)
+        self.gate = nn.Linear(config.hidden_dim, config.hidden_dim, bias=False)
+        self.gate_norm = CodeBatchNorm(config.hidden_dim)
+
+    def forward(self, features_NTD: Tensor, valid_NT: Tensor | None = None) -> Tensor:
+        features = without_invalid(features_NTD, valid_NT).split(self.group_sizes, dim=-1)
+        vectors = [group(part, valid_NT) for group, part in zip(self.groups.values(), features, strict=True)]
+        hidden_NE: Tensor = self.hidden(torch.cat(vectors, -1))
+        return hidden_NE * self.gate_norm(self.gate(hidden_NE)).sigmoid()
+
+
+class _NetVladOfGroup(nn.Module):
+    def __init__(self, feature_dim: int, num_clusters: int) -> None:
+        super().__init__()
+        self.assign = nn.Linear(feature_dim, num_clusters, bias=False)
+        self.assign_norm = FrameBatchNorm(num_clusters)
+        self.centres_KD = nn.Parameter(torch.empty(num_clusters, feature_dim))
+        # As the recipe draws them, and the assignments' weights too: frames are of unit length.
+        for weight in (self.assign.weight, self.centres_KD):
+            nn.init.normal_(weight, std=feature_dim**-0.5)
+
+    def forward(self, features_NTD: Tensor, valid_NT: Tensor | None) -> Tensor:
+        """vector_NX, X = K * D, of unit length; zeros where no frame is valid."""
+        scores_NTK = self.assign_norm(self.assign(features_NTD), valid_NT)
+        assignments_NTK = without_invalid(scores_NTK.softmax(-1), valid_NT)
+        return unit_length(vlad(assignments_NTK, features_NTD, self.centres_KD).flatten(1))

@@ -1,0 +1,112 @@
+"""Recognisers that see pixels: normalised frames through a backbone to feature maps, and from these to scores.
+
+Shape letters: N clips, T frames, C = 3 colours, D feature channels, H W heights and widths, K classes.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from reskd.models.config import PixelRecognizerConfig, PooledRecognizerConfig
+from reskd.models.heads import linear_head
+from reskd.models.recognizer import Recognizer, Shape, check_valid
+from reskd.outputs import RecognizerOutput
+
+MIN_SIDE = 32
+
+
+class PixelRecognizer(Recognizer):
+    """Normalises and asks the backbone. Channels-last, never copied to be so.
+
+    A family says in ``features`` how its backbone goes over a clip, and in ``answer`` what it makes of the maps.
+
+    Args:
+        backbone: up to the last feature map.
+        feature_dim: D, channels of that map.
+        code_dim: E; None where the head stands on the mean of the map.
+    """
+
+    pixel_mean_C: Tensor
+    pixel_std_C: Tensor
+    feature_dim: int
+
+    def __init__(
+        self,
+        config: PixelRecognizerConfig,
+        num_classes: int,
+        *,
+        backbone: nn.Module,
+        feature_dim: int,
+        code_dim: int | None,
+    ) -> None:
+        super().__init__(config, num_classes, feature_dim=feature_dim, code_dim=code_dim)
+        self.backbone = backbone
+        self.register_buffer("pixel_mean_C", torch.tensor(config.pixel_mean), persistent=False)
+        self.register_buffer("pixel_std_C", torch.tensor(config.pixel_std), persistent=False)
+
+    @abstractmethod
+    def features(self, normalised_NTHWC: Tensor) -> Tensor:
+        """features_NTDHW before pooling, whose ``flatten(0, 1)`` is channels-last and no copy; its T may be smaller."""
+
+    @abstractmethod
+    def answer(self, features_NTDHW: Tensor, valid_NT: Tensor | None) -> RecognizerOutput:
+        """Scores from the maps."""
+
+    def forward(self, data: Tensor, valid_NT: Tensor | None = None) -> RecognizerOutput:
+        """As Recognizer, of frames_NTHWC."""
+        shape = tuple(data.shape)
+        if len(shape) != 5 or shape[-1] != 3 or 0 in shape:
+            raise ValueError(f"frames: expected (N, T, H, W, 3), none of them 0, found {shape}; give whole clips.")
+        self.check_shape(shape[1:4])
+        check_valid(valid_NT, data)
+        # The subtraction also converts uint8, without a pass of its own.
+        normalised_NTHWC = torch.sub(data, self.pixel_mean_C).div_(self.pixel_std_C)
+        return self.answer(self.features(normalised_NTHWC), valid_NT)
+
+    def check_shape(self, shape: Shape) -> None:
+        if len(shape) != 3:
+            raise ValueError(
+                f"expected a view of pixels, (T, H, W), found {shape} of features; use family features, or videos."
+            )
+        if min(shape[1:]) < MIN_SIDE:
+            raise ValueError(
+                f"frames: expected {MIN_SIDE} x {MIN_SIDE} pixels or more, found {shape[1]} x {shape[2]}; "
+                "choose a larger view."
+            )
+
+
+class PooledRecognizer(PixelRecognizer):
+    """Mean over space and time, dropout, linear.
+
+    Args:
+        memory_format: of the parameters.
+    """
+
+    config: PooledRecognizerConfig
+    head: nn.Linear
+
+    def __init__(
+        self,
+        config: PooledRecognizerConfig,
+        num_classes: int,
+        *,
+        backbone: nn.Module,
+        feature_dim: int,
+        memory_format: torch.memory_format,
+    ) -> None:
+        super().__init__(config, num_classes, backbone=backbone, feature_dim=feature_dim, code_dim=None)
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = linear_head(feature_dim, num_classes, init_std=config.head_init_std)
+        self.to(memory_format=memory_format)
+
+    def answer(self, features_NTDHW: Tensor, valid_NT: Tensor | None) -> RecognizerOutput:
+        """As PixelRecognizer; ``valid_NT`` is not used: the mean over a short clip counts its repetitions."""
+        # All maps are of one size: the mean over frames of the means over space is one mean. Over one flat axis, as the
+        # gradient of a mean over three is written in the order of the axes' names and not in channels-last.
+        features_NTHWD = features_NTDHW.permute(0, 1, 3, 4, 2)
+        logits_NK = self.head(self.dropout(features_NTHWD.flatten(1, 3).mean(1)))
+        logit_map_NTKHW = self.head(features_NTHWD).permute(0, 1, 4, 2, 3) if self.gives_logit_map else None
+        return RecognizerOutput(logits_NK, features_NTDHW, logit_map_NTKHW=logit_map_NTKHW)
