@@ -18,6 +18,7 @@ from reskd.config import ExperimentConfig
 from reskd.distributed import World, barrier
 from reskd.evaluation.evaluator import Validation
 from reskd.evaluation.metrics import ScoredList, check_selection_metric
+from reskd.models.teacher import Teacher
 from reskd.models.weights import state_hash
 from reskd.networks import build_networks, check_teacher_classes, scores_of, view_shapes
 from reskd.ops.dispatch import describe_choice
@@ -25,6 +26,7 @@ from reskd.training.plan import Plan
 from reskd.training.precision import Precision
 from reskd.training.rehearsal import choose_clips_per_pass, leaving_no_trace, noise_batch
 from reskd.training.run_directory import RunDirectory, config_hash
+from reskd.training.trainable import Trainable, shown
 from reskd.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,7 @@ def build_trainer(config: ExperimentConfig, *, run: RunDirectory, world: World) 
     manifests = build_data(config, world=world, splits=("train", "val"))
     train = manifests["train"]
     student, teacher, loss = build_networks(config, num_classes=len(train.class_names), device=world.device)
+    learns = teacher is not None and not isinstance(teacher, Teacher)
     check_teacher_classes(config, train.class_names)
     if config.loss.pixel:
         log.info("pixel term: %s", describe_choice(config.loss.pixel.backend, world.device))
@@ -45,7 +48,7 @@ def build_trainer(config: ExperimentConfig, *, run: RunDirectory, world: World) 
         global_batch_size=config.training.global_batch_size,
         most=config.training.max_clips_per_pass,
         world=world,
-        try_pass=_trial(student, teacher, loss, config, world),
+        try_pass=_trial(Trainable(student, loss, teacher if learns else None), teacher, config, world),
     )
     plan = Plan.make(config.training, num_clips=len(train), clips_per_pass=clips_per_pass, world_size=world.size)
     log.info("%d clips, %d steps of %d clips", len(train), plan.total_steps, plan.global_batch_size)
@@ -88,9 +91,11 @@ def build_trainer(config: ExperimentConfig, *, run: RunDirectory, world: World) 
             "config_hash": config_hash(config.resolved()),
             "class_names": list(train.class_names),
             "manifest_hash": train.content_hash,
-            "teacher_hash": state_hash(teacher) if teacher is not None else None,
+            # A joint teacher moves: its weights are in the checkpoint.
+            "teacher_hash": state_hash(teacher) if isinstance(teacher, Teacher) else None,
             "total_steps": plan.total_steps,
         },
+        teacher_learns=learns,
     )
 
 
@@ -166,19 +171,20 @@ def _validation(
 
 
 def _trial(
-    student: nn.Module, teacher: nn.Module | None, loss: nn.Module, config: ExperimentConfig, world: World
+    trainable: Trainable, teacher: nn.Module | None, config: ExperimentConfig, world: World
 ) -> Callable[[int], None]:
     """A forward and backward of so many clips outside DDP, where running out of memory hangs nobody."""
     shapes, precision = view_shapes(config), Precision(config.training.precision, world.device)
 
     def run(num_clips: int) -> None:
-        with leaving_no_trace(nn.ModuleList([student, loss])):
-            batch = noise_batch(shapes, num_clips).to(world.device)
+        with leaving_no_trace(trainable):
+            views = {name: shown(view) for name, view in noise_batch(shapes, num_clips).to(world.device).views.items()}
+            labels_N = torch.zeros(num_clips, dtype=torch.int64, device=world.device)
             with precision.autocast():
-                seen = {name: (view.data, view.valid_NT) for name, view in batch.views.items()}
-                taught = teacher(*seen["teacher"]) if teacher is not None else None
-                terms = loss(student(*seen["student"]), batch.labels_N, taught)
-            terms.total.backward()
+                frozen = teacher if trainable.teacher is None else None
+                taught = frozen(*views["teacher"]) if frozen is not None else None
+                output = trainable(views["student"], labels_N, taught, views.get("teacher"))
+            output.total.backward()
 
     return run
 

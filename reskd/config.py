@@ -17,25 +17,35 @@ from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError, mode
 from dali_pipes.config import DataConfig, StrictConfig
 from dali_pipes.feature_config import FeatureDataConfig
 from reskd.distributed import DeviceChoice
-from reskd.losses.distillation import LossConfig
+from reskd.losses.config import LossConfig
 from reskd.models.config import RecognizerConfig, TeacherConfig
 from reskd.training.optimizer import OptimizerConfig
 from reskd.training.plan import TrainingConfig
 from reskd.training.schedule import ScheduleConfig
 
 
+# Before the name of a stage, where else a path stands.
+STAGE_PREFIX = "stage:"
+
+
 class TeacherSourceConfig(TeacherConfig):
     """Where the teacher comes from: a stage trained first, or a model with weights. Exactly one of the two."""
 
     stage: Path | None = Field(
-        None, description="config of the run that trains the teacher; run first when its last.pt is not there"
+        None,
+        description="config of the run that trains the teacher, run first when its last.pt is not there; or "
+        "stage:NAME, an earlier one of the file's stages",
     )
-    model: RecognizerConfig | None = Field(None, description="architecture and weights of a teacher that exists")
+    model: RecognizerConfig | None = Field(
+        None, description="architecture and weights of a teacher that exists, or that a joint teacher starts from"
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> TeacherSourceConfig:
         if (self.stage is None) == (self.model is None):
             raise ValueError("teacher: expected exactly one of stage and model")
+        if self.model is not None and self.model.weights.startswith(STAGE_PREFIX):
+            raise ValueError(f"teacher: set stage to {self.model.weights} in place of model, whose settings it brings")
         return self
 
 
@@ -76,24 +86,43 @@ class ExperimentConfig(StrictConfig):
             raise ValueError(f"{name} needs a teacher; add teacher.stage or teacher.model, or remove {name}")
         if self.teacher is not None and not terms:
             raise ValueError(
-                "a teacher is named, but no loss term uses it; add loss.pixel.alpha (100 in the paper) or "
-                "loss.logit_map.alpha (200 in the paper)"
+                "a teacher is named, but no loss term uses it; add loss.pixel.alpha (100 in the ResKD paper), "
+                "loss.logit_map.alpha (200), or loss.code.alpha and loss.prediction.alpha (1 in fewer-frames)"
             )
         if self.teacher is not None and self.data.views.teacher is None:
             raise ValueError(
                 "a teacher is named, but it has no view; add data.views.teacher.size, or data.views.teacher={} where "
                 "the data are features"
             )
-        if self.loss.logit_map and self.teacher and self.teacher.model and self.teacher.model.weights == "none":
+        selection = getattr(self.data.views.student, "selection", "uniform")
+        if self.loss.map_terms and selection == "random":
             raise ValueError(
-                "loss.logit_map asks the teacher's head for scores, and teacher.model.weights is none; expected the "
-                "checkpoint of a teacher trained on these classes"
+                f"loss.{self.loss.map_terms[0]} compares frames of the same moments, and data.views.student.selection "
+                "= random shows other frames each time; use loss.code or loss.prediction, or another selection"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _teacher_knows_something(self) -> ExperimentConfig:
+        if self.teacher is None or self.teacher.model is None or self.teacher.model.weights != "none":
+            return self
+        asked = [f"loss.{name}" for name in self.loss.distillation_terms if name != "pixel"]
+        asked += ["teacher.shares_head"] if self.teacher.shares_head else []
+        if asked and self.teacher.update == "frozen":
+            raise ValueError(
+                f"{asked[0]} takes what a trained teacher knows, and teacher.model.weights is none; expected the "
+                "checkpoint of a teacher trained on these classes, or teacher.update = joint, which trains it beside "
+                "the student"
             )
         return self
 
     @property
     def folder(self) -> Path:
         return self.runs / self.name
+
+    def stage_folder(self, reference: str) -> Path:
+        """The run that ``stage:NAME`` means: of the same file, whose runs are called <name>.<stage>."""
+        return self.runs / f"{self.name.rpartition('.')[0]}.{reference.removeprefix(STAGE_PREFIX)}"
 
     @property
     def clips(self) -> DataConfig:
@@ -118,6 +147,16 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> ExperimentCo
         FileNotFoundError, ValueError: no such file; not YAML; an unknown key, a missing or wrong value. The message
             names the key, what was expected and what was found.
     """
+    tree = read_tree(path)
+    if "stages" in tree:
+        raise ValueError(f"{path} describes several stages; expected one experiment. Give the config.yaml of one run.")
+    for override in overrides:
+        apply_override(tree, override)
+    return parse_config(tree, where=str(path))
+
+
+def read_tree(path: Path | str) -> dict[str, Any]:
+    """The plain values of a YAML file; raises as load_config."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"expected a config file at {path}, found none.{_nearest_file(path)}")
@@ -127,9 +166,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> ExperimentCo
         raise ValueError(f"{path}: expected YAML, found {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
         raise ValueError(f"{path}: expected keys and values, found {type(tree).__name__}.")
-    for override in overrides:
-        _apply(tree, override)
-    return parse_config(tree, where=str(path))
+    return tree
 
 
 def parse_config(tree: Mapping[str, Any], *, where: str = "config") -> ExperimentConfig:
@@ -141,11 +178,10 @@ def parse_config(tree: Mapping[str, Any], *, where: str = "config") -> Experimen
         raise ValueError("\n".join(f"{where}: {fault}" for fault in faults)) from None
 
 
-def _apply(tree: dict[str, Any], override: str) -> None:
-    match = re.fullmatch(r"([\w.]+)=(.*)", override, flags=re.DOTALL)
-    if not match:
-        raise ValueError(f"expected an override of the form key.sub=value, found {override!r}.")
-    *parents, last = match[1].split(".")
+def apply_override(tree: dict[str, Any], override: str) -> None:
+    """Set one key of ``tree`` from ``key.sub=value``; raises ValueError where it has another form."""
+    keys, value = split_override(override)
+    *parents, last = keys
     node = tree
     for key in parents:
         if node.get(key) is None:
@@ -153,7 +189,15 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         node = node[key]
         if not isinstance(node, dict):
             raise ValueError(f"override {override!r}: {key} is a value, not a group of settings.")
-    node[last] = yaml.safe_load(match[2]) if match[2] else None
+    node[last] = yaml.safe_load(value) if value else None
+
+
+def split_override(override: str) -> tuple[list[str], str]:
+    """``a.b=1`` -> (["a", "b"], "1")."""
+    match = re.fullmatch(r"([\w.-]+)=(.*)", override, flags=re.DOTALL)
+    if not match:
+        raise ValueError(f"expected an override of the form key.sub=value, found {override!r}.")
+    return match[1].split("."), match[2]
 
 
 def _explain(fault: Mapping[str, Any]) -> str:

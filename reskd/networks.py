@@ -10,54 +10,63 @@ from typing import Any, Literal
 import torch
 
 from dali_pipes.feature_config import FeatureDataConfig
-from dali_pipes.views import student_frames
-from reskd.config import ExperimentConfig, load_config
+from dali_pipes.frame_selection import select_frames
+from reskd.config import STAGE_PREFIX, ExperimentConfig, load_config
 from reskd.evaluation.metrics import Scores
 from reskd.losses.distillation import DistillationLoss, FeaturePair
-from reskd.losses.time_match import moments_of
+from reskd.losses.time_match import Moments, moments_of
 from reskd.models.config import FeaturesConfig, RecognizerConfig, difference
 from reskd.models.recognizer import Recognizer
 from reskd.models.registry import build_recognizer
 from reskd.models.teacher import Teacher
 from reskd.models.weight_files import read_weight_file
 from reskd.models.weights import load_recognizer_state
+from reskd.pairing import check_scores, share_head, take_head
 
 ViewName = Literal["student", "teacher"]
+AnyTeacher = Teacher | Recognizer  # frozen, or joint
 
 
 def build_networks(
-    config: ExperimentConfig, *, num_classes: int, device: torch.device
-) -> tuple[Recognizer, Teacher | None, DistillationLoss]:
+    config: ExperimentConfig, *, num_classes: int, device: torch.device, stage: ExperimentConfig | None = None
+) -> tuple[Recognizer, AnyTeacher | None, DistillationLoss]:
     """Student, teacher and loss. The student's initialisation depends on the seed alone.
 
     Args:
         device: where they end up; on the meta device no weights are read.
+        stage: of the teacher, where its file is not there yet; else it is read.
 
     Raises:
         ValueError: a view that a network cannot take; a loss that cannot compare the two; weights that do not fit.
     """
     torch.manual_seed(config.seed)
     with device if device.type == "meta" else nullcontext():
-        student = build_recognizer(config.student, num_classes).to(device)
+        student = build_recognizer(student_model(config), num_classes).to(device)
         _check_view(config, "student", student)
         if not config.teacher:
             return student, None, DistillationLoss(config.loss)
-        teacher = Teacher(build_recognizer(teacher_model(config), num_classes).to(device), config.teacher)
-        _check_view(config, "teacher", teacher.model)
+        teacher = build_recognizer(teacher_model(config, stage), num_classes).to(device)
+        _check_view(config, "teacher", teacher)
         loss = DistillationLoss(config.loss, _feature_pair(config, student, teacher)).to(device)
+    check_scores(config, teacher, scores=scores_of(config, "teacher", stage))
     if config.loss.logit_map:
-        _check_scores(config, teacher)
-        student.gives_logit_map = teacher.model.gives_logit_map = True
-    return student, teacher, loss
+        student.gives_logit_map = teacher.gives_logit_map = True
+    learns, shares = config.teacher.update == "joint", config.teacher.shares_head
+    if shares:
+        (share_head if learns else take_head)(student, teacher)
+    return student, teacher if learns else Teacher(teacher, config.teacher), loss
 
 
-def check_networks(config: ExperimentConfig) -> None:
+def check_networks(config: ExperimentConfig, *, stage: ExperimentConfig | None = None) -> None:
     """Build both networks and the loss without memory or weights, so that what cannot be is told before any work.
+
+    Args:
+        stage: as in build_networks.
 
     Raises:
         ValueError: as build_networks.
     """
-    build_networks(config, num_classes=2, device=torch.device("meta"))
+    build_networks(config, num_classes=2, device=torch.device("meta"), stage=stage)
 
 
 def _check_view(config: ExperimentConfig, name: ViewName, model: Recognizer) -> None:
@@ -76,39 +85,45 @@ def _check_groups(config: ExperimentConfig, model: Recognizer) -> None:
             raise ValueError(f"expected data.groups {given}, in that order, found groups {mine}; make them the same.")
 
 
-def _feature_pair(config: ExperimentConfig, student: Recognizer, teacher: Teacher) -> FeaturePair:
-    num_frames = config.clips.sampling.num_frames
-    seen = student_frames(config.clips.views.student.num_frames, num_frames)
+def _feature_pair(config: ExperimentConfig, student: Recognizer, teacher: Recognizer) -> FeaturePair:
+    num_frames = view_shapes(config)["teacher"][0]
+    student_moments: Moments = ()
+    teacher_moments: Moments = ()
+    if config.loss.map_terms and student.feature_dim is not None and teacher.feature_dim is not None:
+        seen = frames_seen(config, num_frames)
+        student_moments = moments_of(seen, student.num_feature_frames(len(seen)))
+        teacher_moments = moments_of(range(num_frames), teacher.num_feature_frames(num_frames))
     return FeaturePair(
         student_dim=student.feature_dim,
         teacher_dim=teacher.feature_dim,
-        student_moments=moments_of(seen, student.num_feature_frames(len(seen))),
-        teacher_moments=moments_of(range(num_frames), teacher.model.num_feature_frames(num_frames)),
+        student_moments=student_moments,
+        teacher_moments=teacher_moments,
+        student_code_dim=student.code_dim,
+        teacher_code_dim=teacher.code_dim,
     )
 
 
-def _check_scores(config: ExperimentConfig, teacher: Teacher) -> None:
-    """Refuse a teacher whose scores mean nothing to a softmax, or nothing at all."""
-    if scores_of(config, "teacher") == "sigmoid":
-        raise ValueError(
-            "loss.logit_map compares softmax scores, and the teacher's stage was trained with loss.task = sigmoid_bce; "
-            "expected a teacher trained with softmax_ce or random_label_ce, or loss.pixel in place of loss.logit_map."
-        )
-    bias_K = teacher.model.head.bias
-    # New heads have biases of 0 to the last bit, trained ones never.
-    if not bias_K.is_meta and not bias_K.any():
-        raise ValueError(
-            "loss.logit_map asks the teacher's head for scores, and this one was never trained (its biases are all 0); "
-            "expected the checkpoint of a teacher trained on these classes, not of a backbone."
-        )
+def frames_seen(config: ExperimentConfig, num_frames: int) -> list[int]:
+    """Which of a clip's frames the student sees; of a random selection, one that might be."""
+    view = config.data.views.student
+    return [int(frame) for frame in select_frames(view.selection, view.num_frames or num_frames, num_frames)]
 
 
-def teacher_model(config: ExperimentConfig) -> RecognizerConfig:
-    """The teacher's architecture with the weights it starts from."""
+def student_model(config: ExperimentConfig) -> RecognizerConfig:
+    """The student's architecture with the weights it starts from: of an earlier stage, those of its run."""
+    weights = config.student.weights
+    if not weights.startswith(STAGE_PREFIX):
+        return config.student
+    return config.student.model_copy(update={"weights": str(config.stage_folder(weights) / "last.pt")})
+
+
+def teacher_model(config: ExperimentConfig, stage: ExperimentConfig | None = None) -> RecognizerConfig:
+    """The teacher's architecture with the weights it starts from. ``stage``: as in build_networks."""
     assert config.teacher is not None
     if config.teacher.model:
         return config.teacher.model
-    stage = load_stage(config)
+    stage = stage or load_stage(config)
+    check_stage_view(config, stage)
     return stage.student.model_copy(update={"weights": str(stage.folder / "last.pt"), "weights_head": "keep"})
 
 
@@ -116,25 +131,32 @@ def load_stage(config: ExperimentConfig) -> ExperimentConfig:
     """The config of the teacher's stage, in the same folder of runs and on the same device."""
     assert config.teacher is not None
     assert config.teacher.stage is not None
-    stage = load_config(config.teacher.stage, [f"runs={config.runs}", f"device={config.device}"])
-    if isinstance(config.data, FeatureDataConfig):
-        return stage
-    view, seen = stage.clips.views.student, config.data.views.teacher
-    assert seen is not None
+    path = config.teacher.stage
+    if str(path).startswith(STAGE_PREFIX):
+        path = config.stage_folder(str(path)) / "config.yaml"
+    return load_config(path, [f"runs={config.runs}", f"device={config.device}"])
+
+
+def check_stage_view(config: ExperimentConfig, stage: ExperimentConfig) -> None:
+    """Raises ValueError where the teacher's stage trains on frames of another size than the teacher is shown."""
+    if isinstance(config.data, FeatureDataConfig) or isinstance(stage.data, FeatureDataConfig):
+        return
+    view, seen = stage.data.views.student, config.data.views.teacher
+    assert seen is not None and config.teacher is not None
     if view.size != seen.size:
         raise ValueError(
             f"{config.teacher.stage} trains a teacher on views of {view.size}, but data.views.teacher.size is "
             f"{seen.size}; expected the same."
         )
-    return stage
 
 
 def check_teacher_classes(config: ExperimentConfig, class_names: tuple[str, ...]) -> None:
     """A teacher of other classes would teach nonsense. Weights that carry no class names are trusted."""
     if not config.teacher:
         return
-    weights = teacher_model(config).weights
-    if not Path(weights).is_file():
+    model = teacher_model(config)
+    weights = model.weights
+    if not Path(weights).is_file() or model.weights_head == "new":
         return
     names = read_weight_file(Path(weights)).class_names
     if names is not None and list(names) != list(class_names):
@@ -147,38 +169,53 @@ def check_teacher_classes(config: ExperimentConfig, class_names: tuple[str, ...]
 def build_evaluated_model(
     config: ExperimentConfig, state: Mapping[str, Any], *, which: ViewName, source: str, device: torch.device
 ) -> Recognizer:
-    """The student of a checkpoint, or the teacher that the config names, with running statistics like any model.
+    """The student or the joint teacher of a checkpoint, or the frozen teacher that the config names.
+
+    All have running statistics like any model.
 
     Raises:
         ValueError: the checkpoint holds another architecture, or there is no teacher.
     """
     num_classes = len(state["class_names"])
     if which == "student":
-        _check_same_student(config, state, source)
-        model = build_recognizer(config.student.model_copy(update={"weights": "none"}), num_classes)
-        load_recognizer_state(model, state["student"], source=source)
-        return model.to(device)
-    if config.teacher is None:
-        raise ValueError("asked for the teacher, but the config names none; evaluate the teacher's own run instead.")
-    return build_recognizer(teacher_model(config), num_classes).to(device)
+        architecture, trained = config.student, state["config"]["student"]
+    else:
+        if config.teacher is None:
+            raise ValueError(
+                "asked for the teacher, but the config names none; evaluate the teacher's own run instead."
+            )
+        architecture, trained = teacher_model(config), (state["config"].get("teacher") or {}).get("model")
+        if "teacher" not in state:
+            return build_recognizer(architecture, num_classes).to(device)
+    if trained is not None:
+        _check_same_architecture(architecture, trained, which=which, source=source)
+    model = build_recognizer(architecture.model_copy(update={"weights": "none"}), num_classes)
+    load_recognizer_state(model, state[which], source=source)
+    return model.to(device)
 
 
-def _check_same_student(config: ExperimentConfig, state: Mapping[str, Any], source: str) -> None:
+def _check_same_architecture(
+    mine: RecognizerConfig, trained: Mapping[str, Any], *, which: ViewName, source: str
+) -> None:
     """Strides and pixel statistics leave no trace in the weights, but change every answer."""
-    found = difference(config.student, state["config"]["student"])
+    found = difference(mine, trained)
     if found:
-        key, mine, trained = found
+        key, value, other = found
         raise ValueError(
-            f"{source} was trained with student.{key} = {trained!r}, the config has {mine!r}; "
+            f"{source} was trained with {which}.{key} = {other!r}, the config has {value!r}; "
             "evaluate it under the config it was trained with (config.yaml in its folder)."
         )
 
 
-def scores_of(config: ExperimentConfig, which: ViewName = "student") -> Scores:
-    """What the model's logits were trained to be; a teacher without a stage is taken to be trained like the student."""
-    if which == "teacher" and config.teacher and config.teacher.stage:
-        config = load_stage(config)
-    return "sigmoid" if config.loss.task == "sigmoid_bce" else "softmax"
+def scores_of(config: ExperimentConfig, which: ViewName = "student", stage: ExperimentConfig | None = None) -> Scores:
+    """What the model's logits were trained to be; a teacher without a stage is taken to be trained like the student.
+
+    Args:
+        stage: as in build_networks.
+    """
+    if which == "teacher" and config.teacher and config.teacher.stage and config.teacher.update == "frozen":
+        config = stage or load_stage(config)
+    return config.loss.scores
 
 
 def view_shapes(config: ExperimentConfig) -> dict[str, tuple[int, ...]]:

@@ -20,10 +20,12 @@ LAYERS: list[tuple[str, ...]] = [
     ("reskd.training",),
     ("reskd.evaluation", "reskd.analysis", "reskd.export"),
     ("reskd.config",),
+    ("reskd.pairing",),
     ("reskd.networks",),
     ("reskd.build", "reskd.cli", "reskd.trained"),
     ("reskd.engine_arguments",),
     ("reskd.run", "reskd.predict", "reskd.extraction"),
+    ("reskd.stages",),
     ("tools",),
 ]
 # Models and losses know each other's results, not each other, and nothing of the pipeline but the base of its configs.

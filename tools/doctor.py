@@ -310,10 +310,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _look(config_path: str | None, overrides: Sequence[str]) -> list[Finding]:
     if config_path is None:
         return check_machine(Path("runs"))
-    from reskd.config import load_config
+    from reskd.stages import check_stages, load_stages
 
-    config = load_config(config_path, overrides)
-    return [*check_machine(config.runs), *check_config(config)]
+    configs = load_stages(config_path, overrides)
+    check_stages(configs)
+    return [*check_machine(configs[0].runs), *(found for config in configs for found in check_config(config))]
 
 
 if __name__ == "__main__":

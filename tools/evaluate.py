@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reskd.cli import run_tool
-from reskd.config import load_config
 from reskd.distributed import joined_world
 from reskd.run import evaluate_checkpoint, write_evaluation
+from reskd.stages import choose_stage, load_stages
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -23,12 +23,13 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("config", help="YAML file of the experiment")
     parser.add_argument("checkpoint", type=Path, help="last.pt or best.pt of its run")
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="settings in place of the file's")
+    parser.add_argument("--stage", metavar="NAME", help="which stage, where the file has several")
     parser.add_argument("--which", choices=("student", "teacher"), default="student", help="model and view")
     parser.add_argument("--split", choices=("test", "val"), default="test", help="list of clips")
     parser.add_argument("--batch-size", type=int, default=16, help="clips a process runs at once")
     parser.add_argument("--out", type=Path, help="folder of the JSON; default: the checkpoint's")
     chosen = parser.parse_args(arguments)
-    config = load_config(chosen.config, chosen.overrides)
+    config = choose_stage(load_stages(chosen.config, chosen.overrides), chosen.stage)
     with joined_world(config.device) as world:
         result = evaluate_checkpoint(
             config,

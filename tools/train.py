@@ -2,6 +2,9 @@
 
 python tools/train.py configs/demo_student.yaml
 torchrun --nproc-per-node 2 tools/train.py configs/ucf10_student.yaml training.epochs=5
+
+A file with stages is trained stage by stage, each in runs/<name>.<stage>; what is done is not done again.
+stages.NAME.key=value changes one stage.
 """
 
 from __future__ import annotations
@@ -21,9 +24,8 @@ from rich.progress import (
 )
 
 from reskd.cli import run_tool
-from reskd.config import load_config
 from reskd.distributed import joined_world
-from reskd.run import train_experiment
+from reskd.stages import load_stages, train_stages
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -33,13 +35,11 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--resume", default="auto", metavar="auto|PATH|none", help="go on from last.pt (default)")
     parser.add_argument("--overwrite", action="store_true", help="delete an earlier run of this name first")
     chosen = parser.parse_args(arguments)
-    config = load_config(chosen.config, chosen.overrides)
-    with joined_world(config.device) as world, Display(enabled=world.is_main) as display:
-        run = train_experiment(
-            config, world=world, resume=chosen.resume, overwrite=chosen.overwrite, on_log=display.show
-        )
+    configs = load_stages(chosen.config, chosen.overrides)
+    with joined_world(configs[0].device) as world, Display(enabled=world.is_main) as display:
+        runs = train_stages(configs, world=world, resume=chosen.resume, overwrite=chosen.overwrite, on_log=display.show)
     if world.is_main:
-        print(f"done: {run.path / 'report.md'}")
+        print("\n".join(f"done: {run.path / 'report.md'}" for run in runs))
 
 
 class Display:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from reskd.training import first_terms
 from reskd.training.run_directory import RunDirectory
 
 Lines = Sequence[Mapping[str, float]]  # of a metrics.jsonl
@@ -17,6 +18,9 @@ _PANELS: tuple[tuple[str, dict[str, str]], ...] = (
     ("task loss", {"loss/task": "-"}),
     ("pixel term, unweighted", {"loss/pixel": "-"}),
     ("logit map term, unweighted", {"loss/logit_map": "-"}),
+    ("code term, unweighted", {"loss/code": "-"}),
+    ("prediction term, unweighted", {"loss/prediction": "-"}),
+    ("joint teacher's task loss", {"loss/teacher_task": "-"}),
     ("top-1: training solid, validation dashed", {"train/top1": "-", "val/top1": "--"}),
     ("share of the time spent waiting for data", {"speed/data_wait_share": "-"}),
 )
@@ -32,10 +36,13 @@ def write_run_report(run: RunDirectory) -> Path:
     draw_curves({run.path.name: lines}, run.path / "curves.png")
     last = {name: value for line in lines for name, value in line.items()}
     rows = "\n".join(f"| {name} | {value:.5g} |" for name, value in sorted(last.items()))
+    terms = ""
+    if run.first_terms.exists():
+        terms = f"\n## The loss in the first step\n\n{first_terms.table(first_terms.read(run.first_terms))}\n"
     report = run.path / "report.md"
     report.write_text(
         f"# {run.path.name}\n\nThe last value of each metric; settings are in `config.yaml`, the machine and versions "
-        f"in `environment.json`.\n\n![curves](curves.png)\n\n| metric | last value |\n|---|---|\n{rows}\n"
+        f"in `environment.json`.\n\n![curves](curves.png)\n\n| metric | last value |\n|---|---|\n{rows}\n{terms}"
     )
     return report
 

@@ -1,4 +1,7 @@
-"""The loss of a student: equation (1) of the ResKD paper, L = L_cls + alpha * MSE(Phi(f_s), f_t), and its kin.
+"""The student's loss, a weighted sum: L_cls + alpha * MSE(Phi(f_s), f_t), equation (1) of the ResKD paper, and its kin.
+
+"Efficient Video Classification Using Fewer Frames" has L_CE + L_rep + L_pred: task, code and prediction here. Every
+gradient of a distillation term goes to the student alone.
 
 Shape letters: N clips, K classes.
 """
@@ -6,97 +9,37 @@ Shape letters: N clips, K classes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from dali_pipes.config import StrictConfig
+from reskd.losses.code import check_codes, code_loss
+from reskd.losses.config import LossConfig
 from reskd.losses.logit_map import logit_map_loss
 from reskd.losses.pixel import check_widths, pixel_loss
+from reskd.losses.prediction import prediction_loss
 from reskd.losses.projection import Projection
-from reskd.losses.task import TASK_LOSSES, TaskName
-from reskd.losses.time_match import Moments, TimeMatching, at_moments, match_moments
-from reskd.ops.interpolate_mse import Backend
+from reskd.losses.task import TASK_LOSSES
+from reskd.losses.time_match import Moments, at_moments, match_moments
 from reskd.outputs import RecognizerOutput
-
-
-class PixelLossConfig(StrictConfig):
-    alpha: float = Field(ge=0, allow_inf_nan=False, description="weight of the pixel term; the paper's code has 100")
-    projection: Literal["none", "linear"] = Field(
-        "none",
-        description="linear learns a 1x1 projection of the student's features to the teacher's channels, which may be "
-        "more or fewer; it is part of training only",
-    )
-    backend: Backend = Field("auto", description="who computes it: auto, cuda, cpu or reference (plain PyTorch)")
-
-
-class LogitMapLossConfig(StrictConfig):
-    alpha: float = Field(
-        ge=0,
-        allow_inf_nan=False,
-        description="weight of the term, a mean over places and classes; the paper's code has 200 for 400 classes, "
-        "half their number",
-    )
-    temperature: float = Field(
-        2.0, gt=0, allow_inf_nan=False, description="divides the scores before softmax; the term is times its square"
-    )
-
-
-class LossConfig(StrictConfig):
-    task: TaskName = Field(
-        "softmax_ce",
-        description="how the student learns from the labels; several labels a video: sigmoid_bce, or random_label_ce, "
-        "softmax cross-entropy with one of them drawn each time (the paper's code)",
-    )
-    pixel: PixelLossConfig | None = Field(
-        None, description="how the student learns from the teacher's feature maps; default: not at all"
-    )
-    logit_map: LogitMapLossConfig | None = Field(
-        None,
-        description="how the student learns from the teacher's class scores at every place of its feature map, for "
-        "networks of any two widths; default: not at all. It may stand beside pixel",
-    )
-    time: TimeMatching = Field(
-        "equal",
-        description="which of the teacher's feature frames are compared with the student's: equal refuses a teacher "
-        "with other moments than the student's; nearest takes the nearest in time (the same frames where the student "
-        "sees k of T); interpolate takes what lies between the two nearest",
-    )
-
-    @property
-    def distillation_terms(self) -> tuple[str, ...]:
-        """Names of the terms that need a teacher."""
-        terms = {"pixel": self.pixel, "logit_map": self.logit_map}
-        return tuple(name for name, settings in terms.items() if settings is not None)
-
-    @model_validator(mode="after")
-    def _terms_fit(self) -> LossConfig:
-        if self.time != "equal" and not self.distillation_terms:
-            raise ValueError(
-                f"time = {self.time} matches features with a teacher's; add pixel or logit_map, or remove it"
-            )
-        if self.logit_map is not None and self.task == "sigmoid_bce":
-            raise ValueError(
-                "logit_map compares softmax scores, and task = sigmoid_bce trains every class by itself; expected "
-                "softmax_ce or random_label_ce, or use pixel in place of logit_map"
-            )
-        return self
 
 
 @dataclass(frozen=True)
 class FeaturePair:
-    """What is known of two networks' last feature maps before a clip is seen.
+    """What is known of two networks' answers before a clip is seen.
 
     Attributes:
-        student_dim, teacher_dim: channels.
-        student_moments, teacher_moments: of each feature frame, see time_match.py.
+        student_dim, teacher_dim: channels of the last feature maps; None where a network has none.
+        student_moments, teacher_moments: of each feature frame, see time_match.py; empty without feature maps.
+        student_code_dim, teacher_code_dim: numbers in a clip's code; None where a network makes none.
     """
 
-    student_dim: int
-    teacher_dim: int
+    student_dim: int | None
+    teacher_dim: int | None
     student_moments: Moments
     teacher_moments: Moments
+    student_code_dim: int | None = None
+    teacher_code_dim: int | None = None
 
 
 class LossTerms(NamedTuple):
@@ -136,11 +79,16 @@ class DistillationLoss(nn.Module):
                     "give one, as build_networks does."
                 )
             return
+        if config.code is not None:
+            check_codes(student_dim=pair.student_code_dim, teacher_dim=pair.teacher_code_dim)
+        if not config.map_terms:
+            return
+        student_dim, teacher_dim = _map_widths(config, pair)
         self.moments = match_moments(config.time, student=pair.student_moments, teacher=pair.teacher_moments)
         if has_projection:
-            self.projection = Projection(pair.student_dim, pair.teacher_dim)
+            self.projection = Projection(student_dim, teacher_dim)
         elif config.pixel is not None:
-            check_widths(student_dim=pair.student_dim, teacher_dim=pair.teacher_dim)
+            check_widths(student_dim=student_dim, teacher_dim=teacher_dim)
 
     def forward(self, student: RecognizerOutput, targets: Tensor, teacher: RecognizerOutput | None) -> LossTerms:
         """Task loss of the student, plus the terms that the config has.
@@ -148,46 +96,77 @@ class DistillationLoss(nn.Module):
         Args:
             student: with a graph.
             targets: int64 (N,) class numbers, or bool (N, K) sets of labels; not the latter for softmax_ce.
-            teacher: without a graph; None where no term needs it.
+            teacher: None where no term needs it.
 
         Raises:
-            ValueError: a term needs a teacher and there is none, or the features cannot be compared.
+            ValueError: a term needs a teacher and there is none, or the answers cannot be compared.
         """
-        task = TASK_LOSSES[self.config.task](student.logits_NK, targets)
-        total, unweighted = task, {"task": task.detach()}
-        if not self.config.distillation_terms:
-            return LossTerms(total, unweighted)
-        if teacher is None:
-            name = self.config.distillation_terms[0]
-            raise ValueError(
-                f"loss.{name} compares the student with a teacher: expected a teacher, found none; "
-                f"add one to the config, or leave out loss.{name}."
-            )
-        if self.config.pixel is not None:
-            pixel = self._pixel(self.config.pixel, student, teacher)
-            total, unweighted["pixel"] = total + self.config.pixel.alpha * pixel, pixel.detach()
-        if self.config.logit_map is not None:
-            logit_map = self._logit_map(self.config.logit_map, student, teacher)
-            total, unweighted["logit_map"] = total + self.config.logit_map.alpha * logit_map, logit_map.detach()
-        return LossTerms(total, unweighted)
+        # In the graph with a weight of 0 too: DDP waits for a gradient of every parameter, and the head may have no
+        # other.
+        values = {"task": self.task(student.logits_NK, targets)}
+        for name in self.config.distillation_terms:
+            if teacher is None:
+                raise ValueError(
+                    f"loss.{name} compares the student with a teacher: expected a teacher, found none; "
+                    f"add one to the config, or leave out loss.{name}."
+                )
+            values[name] = getattr(self, f"_{name}")(student, teacher)
+        weights = self.config.weights
+        total = weights["task"] * values["task"]
+        for name in self.config.distillation_terms:
+            total = total + weights[name] * values[name]
+        return LossTerms(total, {name: value.detach() for name, value in values.items()})
 
-    def _pixel(self, config: PixelLossConfig, student: RecognizerOutput, teacher: RecognizerOutput) -> Tensor:
-        features_NTDhw = student.features_NTDHW
+    def task(self, logits_NK: Tensor, targets: Tensor) -> Tensor:
+        """What the labels say of any network's scores, without a weight."""
+        return TASK_LOSSES[self.config.task](logits_NK, targets)
+
+    def _pixel(self, student: RecognizerOutput, teacher: RecognizerOutput) -> Tensor:
+        config, features_NTDhw = self.config.pixel, student.features_NTDHW
+        assert config is not None
         if features_NTDhw is None or teacher.features_NTDHW is None:
-            raise ValueError(
-                "loss.pixel compares feature maps: expected networks that see pixels, found one that sees features; "
-                "use loss.code or loss.prediction in place of loss.pixel."
-            )
+            raise ValueError(_no_maps("pixel"))
         if self.projection is not None:
             features_NTDhw = self.projection(features_NTDhw)
-        teacher_NTDHW = at_moments(teacher.features_NTDHW, self.moments)
+        teacher_NTDHW = at_moments(teacher.features_NTDHW.detach(), self.moments)
         return pixel_loss(features_NTDhw, teacher_NTDHW, backend=config.backend)
 
-    def _logit_map(self, config: LogitMapLossConfig, student: RecognizerOutput, teacher: RecognizerOutput) -> Tensor:
+    def _logit_map(self, student: RecognizerOutput, teacher: RecognizerOutput) -> Tensor:
+        assert self.config.logit_map is not None
         if student.logit_map_NTKHW is None or teacher.logit_map_NTKHW is None:
             raise ValueError(
                 "loss.logit_map needs class scores at every place: expected recognisers with gives_logit_map = True, "
                 "found one without; build_networks sets it."
             )
-        teacher_NTKHW = at_moments(teacher.logit_map_NTKHW, self.moments)
-        return logit_map_loss(student.logit_map_NTKHW, teacher_NTKHW, temperature=config.temperature)
+        teacher_NTKHW = at_moments(teacher.logit_map_NTKHW.detach(), self.moments)
+        return logit_map_loss(student.logit_map_NTKHW, teacher_NTKHW, temperature=self.config.logit_map.temperature)
+
+    def _code(self, student: RecognizerOutput, teacher: RecognizerOutput) -> Tensor:
+        assert self.config.code is not None
+        if student.code_NE is None or teacher.code_NE is None:
+            check_codes(student_dim=_code_dim(student), teacher_dim=_code_dim(teacher))
+        assert student.code_NE is not None and teacher.code_NE is not None
+        return code_loss(student.code_NE, teacher.code_NE, reduction=self.config.code.reduction)
+
+    def _prediction(self, student: RecognizerOutput, teacher: RecognizerOutput) -> Tensor:
+        assert self.config.prediction is not None
+        distance = self.config.prediction.distance
+        return prediction_loss(student.logits_NK, teacher.logits_NK, distance=distance, scores=self.config.scores)
+
+
+def _map_widths(config: LossConfig, pair: FeaturePair) -> tuple[int, int]:
+    """(student's, teacher's) channels; raises ValueError where one of the two has no feature maps."""
+    if pair.student_dim is None or pair.teacher_dim is None:
+        raise ValueError(_no_maps(config.map_terms[0]))
+    return pair.student_dim, pair.teacher_dim
+
+
+def _no_maps(term: str) -> str:
+    return (
+        f"loss.{term} compares feature maps: expected networks that see pixels, found one that sees features; use "
+        f"loss.code or loss.prediction in place of loss.{term}."
+    )
+
+
+def _code_dim(output: RecognizerOutput) -> int | None:
+    return None if output.code_NE is None else output.code_NE.shape[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError, model_validator
 
 from dali_pipes.config import StrictConfig
 from reskd.models.aggregator_config import AggregatorConfig, ClassifierConfig, answering_settings
@@ -225,17 +225,25 @@ def difference(mine: RecognizerConfig, trained: Mapping[str, Any]) -> tuple[str,
 
 
 class TeacherConfig(StrictConfig):
-    update: Literal["frozen"] = Field("frozen", description="the teacher learns nothing while it teaches")
+    update: Literal["frozen", "joint"] = Field(
+        "frozen",
+        description="frozen: the teacher learns nothing while it teaches; joint: it is trained in the same step, by "
+        "its own task loss alone",
+    )
     batch_norm: Literal["batch_stats", "running_stats"] = Field(
         description="normalise with the batch, as the paper's code does on purpose, or with the stored statistics"
     )
+    shares_head: bool = Field(
+        False,
+        description="one classifier for both: the student takes a frozen teacher's trained head and leaves it as it "
+        "is; with a joint teacher one head learns from both",
+    )
 
-    @field_validator("update", mode="before")
-    @classmethod
-    def _not_joint_yet(cls, value: object) -> object:
-        if value == "joint":
+    @model_validator(mode="after")
+    def _joint_is_in_training(self) -> TeacherConfig:
+        if self.update == "joint" and self.batch_norm == "running_stats":
             raise ValueError(
-                "expected frozen, found joint; a teacher that learns in the same step is not offered yet: "
-                "train it first, in a stage of its own"
+                "batch_norm: expected batch_stats, found running_stats; a joint teacher is trained, and networks in "
+                "training normalise with the batch"
             )
-        return value
+        return self

@@ -36,18 +36,6 @@ class Teacher(nn.Module):
         if config.batch_norm == "batch_stats":
             _normalise_with_the_batch(recognizer)
 
-    @property
-    def feature_dim(self) -> int | None:
-        return self.model.feature_dim
-
-    @property
-    def code_dim(self) -> int | None:
-        return self.model.code_dim
-
-    @property
-    def num_classes(self) -> int:
-        return self.model.num_classes
-
     def train(self, mode: bool = True) -> Teacher:
         """Does nothing: a trainer that calls train() on all it holds must not wake dropout or the buffers."""
         return self

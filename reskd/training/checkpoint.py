@@ -7,13 +7,17 @@ step, rank). So a checkpoint holds no random state, and a run may be resumed by 
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from reskd.models.weight_files import why_unread
+
+log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 
@@ -63,3 +67,19 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             "use a checkpoint written by tools/train.py of this version."
         )
     return state
+
+
+def check_resumable(state: Mapping[str, Any], mine: Mapping[str, Any], *, world_size: int) -> None:
+    """Raises ValueError when ``state`` belongs to other clips or another teacher than ``mine``."""
+    for key in ("manifest_hash", "teacher_hash", "class_names", "global_batch_size"):
+        if state.get(key) != mine.get(key):
+            raise ValueError(
+                f"the checkpoint's {key} is {state.get(key)!r}, this run's is {mine.get(key)!r}; expected the same. "
+                "The data or the teacher has changed since: start anew with --overwrite, or under another name=...."
+            )
+    if state["world_size"] != world_size:
+        log.info(
+            "resuming with %d processes what ran with %d: the same clips in each step, but not the same bits",
+            world_size,
+            state["world_size"],
+        )

@@ -12,13 +12,14 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from dali_pipes.batch import ClipBatch, View
 from reskd.distributed import World, mean_over_ranks
 
 T = TypeVar("T")
 
 
 class RunningMeans:
-    """Sums of 0-d tensors by name, on their device; ``pop`` is the only place that waits for the device."""
+    """Sums of 0-d tensors by name, on their device; ``peek`` and ``pop`` alone wait for the device."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
@@ -30,12 +31,26 @@ class RunningMeans:
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._count += 1
 
-    def pop(self, world: World) -> tuple[dict[str, float], int]:
-        """The means since the last call, over updates and ranks, and the number of updates of one rank."""
+    def peek(self, world: World) -> dict[str, float]:
+        """The means since the last ``pop``, over updates and ranks."""
         names = sorted(self._sums)
         means = mean_over_ranks(torch.stack([self._sums[name] for name in names]), world) / self._count
+        return dict(zip(names, means.tolist(), strict=True))
+
+    def pop(self, world: World) -> tuple[dict[str, float], int]:
+        """``peek``, and the number of updates of one rank; then begins anew."""
+        means = self.peek(world)
         count, self._sums, self._count = self._count, {}, 0
-        return dict(zip(names, means.tolist(), strict=True)), count
+        return means, count
+
+
+def accuracies(logits_NK: Tensor, batch: ClipBatch) -> dict[str, Tensor]:
+    """Top-1 and top-5; none for several labels a video, as in ``classification_metrics``."""
+    if batch.label_sets_NK is not None:
+        return {}
+    top5_NR = logits_NK.topk(min(5, logits_NK.shape[1])).indices
+    hits_NR = (top5_NR == batch.labels_N[:, None]).float()
+    return {"train/top1": hits_NR[:, 0].mean(), "train/top5": hits_NR.sum(1).mean()}
 
 
 class WaitClock:
@@ -88,9 +103,11 @@ class MetricsWriter:
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
 
-    def images(self, step: int, name: str, frames_NHWC: Tensor) -> None:
-        """uint8 frames of shape (N, H, W, 3), side by side."""
-        self._board.add_images(name, frames_NHWC.cpu(), step, dataformats="NHWC")
+    def views(self, step: int, batch: ClipBatch) -> None:
+        """The first clip's views, frame beside frame; features are no pictures."""
+        for name, view in batch.views.items():
+            if isinstance(view, View):
+                self._board.add_images(f"view/{name}", view.data_NTHWC[0].cpu(), step, dataformats="NHWC")
 
     def __enter__(self) -> MetricsWriter:
         return self

@@ -7,6 +7,7 @@ rate and are not decayed, batch-norm parameters are not decayed.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Collection
 from typing import Any, Literal
 
 import torch
@@ -34,16 +35,19 @@ class OptimizerConfig(StrictConfig):
     )
 
 
-def parameter_groups(module: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
-    """Weights, biases and what normalises, each with its ``lr_factor``; frozen parameters are left out.
+def parameter_groups(
+    module: nn.Module, config: OptimizerConfig, *, without: Collection[nn.Parameter] = ()
+) -> list[dict[str, Any]]:
+    """Weights, biases and what normalises, each with its ``lr_factor``; frozen parameters and ``without`` are left out.
 
     Attention's tables of relative positions go with what normalises: like Swin's own recipe we do not decay them.
     """
+    left_out = {id(parameter) for parameter in without}
     found: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for path, owner in module.named_modules():
         in_backbone = config.backbone_lr_factor != 1 and "backbone" in path.split(".")
         for name, parameter in owner.named_parameters(recurse=False):
-            if parameter.requires_grad:
+            if parameter.requires_grad and id(parameter) not in left_out:
                 found.setdefault((_kind(owner, name), in_backbone), []).append(parameter)
     return [
         {
@@ -65,9 +69,11 @@ def _kind(owner: nn.Module, name: str) -> str:
     return "biases" if name == "bias" else "weights"
 
 
-def build_optimizer(module: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
+def build_optimizer(
+    module: nn.Module, config: OptimizerConfig, *, without: Collection[nn.Parameter] = ()
+) -> torch.optim.Optimizer:
     """Raises ValueError when apex is asked for and NVIDIA's apex is not importable."""
-    groups = parameter_groups(module, config)
+    groups = parameter_groups(module, config, without=without)
     for group in groups:
         group["lr"] = config.lr * group["lr_factor"]
     if config.implementation == "apex":

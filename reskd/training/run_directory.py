@@ -57,6 +57,10 @@ class RunDirectory:
     def metrics(self) -> Path:
         return self.path / "metrics.jsonl"
 
+    @property
+    def first_terms(self) -> Path:
+        return self.path / "first_terms.json"
+
     def quarantine(self, split: Literal["train", "val", "test"], rank: int) -> Path:
         """Where a rank lists the clips that could not be shown; a file each, so that lines do not mix."""
         stem = "quarantine" if split == "train" else f"quarantine_{split}"

@@ -17,18 +17,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from dali_pipes.batch import ClipBatch, FeatureView, Loader, View
+from dali_pipes.batch import ClipBatch, Loader
 from dali_pipes.faults import FaultCounts, drop_lines_from, sum_counts
 from reskd.distributed import World, barrier, broadcast_buffers, gather_objects
-from reskd.outputs import RecognizerOutput
-from reskd.training.checkpoint import save_checkpoint
-from reskd.training.meters import MetricsWriter, RunningMeans, WaitClock
-from reskd.training.optimizer import OptimizerConfig, build_optimizer, set_lr
+from reskd.losses.distillation import DistillationLoss
+from reskd.training import first_terms
+from reskd.training.checkpoint import check_resumable, save_checkpoint
+from reskd.training.meters import MetricsWriter, RunningMeans, WaitClock, accuracies
+from reskd.training.optimizer import OptimizerConfig, set_lr
 from reskd.training.plan import Plan, TrainingConfig
 from reskd.training.precision import Precision
 from reskd.training.rehearsal import leaving_no_trace, noise_batch
 from reskd.training.run_directory import RunDirectory
 from reskd.training.schedule import ScheduleConfig, lr_factor
+from reskd.training.trainable import Trainable, build_learners, shown
 
 log = logging.getLogger(__name__)
 
@@ -41,34 +43,18 @@ class Evaluate(Protocol):
     def close(self) -> None: ...
 
 
-class TrainableStudent(nn.Module):
-    """The student and the loss with its parameters, as one module for DDP, the optimizer and the checkpoint."""
-
-    def __init__(self, student: nn.Module, loss: nn.Module) -> None:
-        super().__init__()
-        self.student = student
-        self.loss = loss
-
-    def forward(
-        self, data: Tensor, valid_NT: Tensor, targets: Tensor, taught: RecognizerOutput | None
-    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        """(total loss, its terms without their weights, logits_NK). ``data``, ``valid_NT``: of the student's view."""
-        output = self.student(data, valid_NT)
-        terms = self.loss(output, targets, taught)
-        return terms.total, terms.unweighted, output.logits_NK
-
-
 class Trainer:
     """Trains ``student`` for ``plan.total_steps`` steps and leaves checkpoints and metrics in ``run``.
 
     Args:
         student: (a view's data, valid_NT) -> RecognizerOutput; on ``world.device``.
-        teacher: the same for the teacher's view, under no_grad; None trains on labels alone.
+        teacher: the same for the teacher's view; under no_grad unless it learns; None trains on labels alone.
         loss: (student's output, batch.targets, teacher's output) -> LossTerms.
         make_loader: number of the first batch -> endless training batches of ``plan.clips_per_pass`` clips.
         evaluate: scores the student after an epoch; closed at the end of ``fit``; None without validation.
         view_shapes: view name -> (T, H, W), or (T, D) of features, for the rehearsal.
         description: what a checkpoint says about its run besides the weights: plain values only.
+        teacher_learns: whether the teacher is trained in the same steps, by its own task loss and optimizer.
     """
 
     def __init__(
@@ -76,7 +62,7 @@ class Trainer:
         *,
         student: nn.Module,
         teacher: nn.Module | None,
-        loss: nn.Module,
+        loss: DistillationLoss,
         make_loader: Callable[[int], Loader],
         evaluate: Evaluate | None,
         plan: Plan,
@@ -88,15 +74,16 @@ class Trainer:
         run: RunDirectory,
         view_shapes: Mapping[str, tuple[int, ...]],
         description: Mapping[str, Any],
+        teacher_learns: bool = False,
     ) -> None:
-        self.trainable = TrainableStudent(student, loss).to(world.device)
-        self.teacher = teacher
+        self.trainable = Trainable(student, loss, teacher if teacher_learns else None).to(world.device)
+        self.teacher = None if teacher_learns else teacher
         self.make_loader, self.evaluate = make_loader, evaluate
         self.plan, self.config, self.schedule, self.peak_lr = plan, config, schedule, optimizer.lr
         self.seed, self.world, self.run = seed, world, run
         self.view_shapes, self.description = view_shapes, description
         self.precision = Precision(config.precision, world.device)
-        self.optimizer = build_optimizer(self.trainable, optimizer)
+        self.learners = build_learners(self.trainable, optimizer)
         self.num_steps = 0
         self.best: dict[str, float] = {}
         self.faults: FaultCounts = sum_counts(())  # of all ranks, up to the last checkpoint
@@ -123,8 +110,8 @@ class Trainer:
             batches = clock.timed(loader)
             while self.num_steps < self.plan.total_steps:
                 batch = self.train_step(batches, means)
-                if writer and self.num_steps == 1:
-                    _show_views(writer, batch)
+                if self.num_steps == 1:
+                    self._tell_first_step(means, batch, writer)
                 if not (self._saves_now() or self.num_steps % self.config.log_every_steps == 0):
                     continue
                 values = self._pop(means, clock)
@@ -152,36 +139,49 @@ class Trainer:
         return loader
 
     def train_step(self, batches: Iterator[ClipBatch], means: RunningMeans) -> ClipBatch:
-        """One global batch through equation (1) of the paper, then one update of the student."""
+        """One global batch through equation (1) of the paper, then one update of each network that learns."""
         self._reseed()
-        set_lr(self.optimizer, self._lr())
+        for learner in self.learners:
+            set_lr(learner.optimizer, self._lr())
         self.parallel.train()
         for number in range(self.plan.passes_per_step):
             batch = next(batches).to(self.world.device, non_blocking=True)
             is_last = number == self.plan.passes_per_step - 1
             with self._gradients_joined(is_last):
                 means.update(self._forward_backward(batch))
-        if self.config.clip_norm is not None:
-            self.precision.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.trainable.parameters(), self.config.clip_norm)
-        self.precision.scaler.step(self.optimizer)
+        for learner in self.learners:
+            learner.update(self.precision.scaler, self.config.clip_norm)
         self.precision.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.trainable.zero_grad(set_to_none=True)
         self.num_steps += 1
         return batch
 
     def _forward_backward(self, batch: ClipBatch) -> dict[str, Tensor]:
+        seen = shown(batch.views["student"])
         with self.precision.autocast():
-            taught = _shown(self.teacher, batch.views["teacher"]) if self.teacher is not None else None
-            seen = batch.views["student"]
-            total, terms, logits_NK = self.parallel(seen.data, seen.valid_NT, batch.targets, taught)
-        self.precision.scaler.scale(total / self.plan.passes_per_step).backward()
+            if self.trainable.teacher is not None:
+                output = self.parallel(seen, batch.targets, None, shown(batch.views["teacher"]))
+            else:
+                taught = self.teacher(*shown(batch.views["teacher"])) if self.teacher is not None else None
+                output = self.parallel(seen, batch.targets, taught)
+        self.precision.scaler.scale(output.total / self.plan.passes_per_step).backward()
         return {
-            "loss/total": total,
-            **{f"loss/{name}": term for name, term in terms.items()},
-            **_accuracies(logits_NK.detach(), batch),
+            **{f"loss/{name}": value for name, value in output.losses.items()},
+            **accuracies(output.logits_NK, batch),
             "data/substituted_share": batch.substituted_N.float().mean(),
         }
+
+    def _tell_first_step(self, means: RunningMeans, batch: ClipBatch, writer: MetricsWriter | None) -> None:
+        """Show its clips and how large the terms of its loss were."""
+        terms = first_terms.first_terms(means.peek(self.world), self.trainable.loss.config.weights)
+        if writer is None:
+            return
+        writer.views(1, batch)
+        if len(terms) > 1:
+            first_terms.write(self.run.first_terms, terms)
+            log.info("the terms of the first step's loss:\n%s", first_terms.table(terms))
+        if advice := first_terms.warning(terms):
+            log.warning(advice)
 
     def _gradients_joined(self, is_last: bool) -> Any:
         """Ranks sum their gradients in the last pass of a step only."""
@@ -226,14 +226,16 @@ class Trainer:
 
     def _pop(self, means: RunningMeans, clock: WaitClock) -> dict[str, float]:
         values, num_passes = means.pop(self.world)
-        if not math.isfinite(values["loss/total"]):
-            raise FloatingPointError(
-                f"the loss is {values['loss/total']} by step {self.num_steps}; expected a finite number. Lower "
-                "optimizer.lr or set training.clip_norm; last.pt holds the last state that was saved."
-            )
+        for name, whose in (("loss/total", "the loss"), ("loss/teacher_task", "the teacher's loss")):
+            if not math.isfinite(values.get(name, 0.0)):
+                raise FloatingPointError(
+                    f"{whose} is {values[name]} by step {self.num_steps}; expected a finite number. Lower "
+                    "optimizer.lr or set training.clip_norm; last.pt holds the last state that was saved."
+                )
         seconds, wait_share = clock.pop()
         values["train/epoch"] = self.num_steps / self.plan.steps_per_epoch
-        values["train/lr"] = self.optimizer.param_groups[0]["lr"] / self.optimizer.param_groups[0]["lr_factor"]
+        group = self.learners[0].optimizer.param_groups[0]
+        values["train/lr"] = group["lr"] / group["lr_factor"]
         num_clips = num_passes * self.plan.clips_per_pass * self.world.size
         values["speed/clips_per_second"] = num_clips / seconds
         values["speed/data_wait_share"] = wait_share
@@ -269,9 +271,8 @@ class Trainer:
         """All that resume, export and predict need. No generator state: see Note [No generator state]."""
         return {
             **self.description,
-            "student": self.trainable.student.state_dict(),
-            "loss": self.trainable.loss.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            **{name: module.state_dict() for name, module in self._learned().items()},
+            **{name: optimizer.state_dict() for name, optimizer in self._optimizers().items()},
             "scaler": self.precision.scaler.state_dict(),
             "num_steps": self.num_steps,
             "global_batch_size": self.plan.global_batch_size,
@@ -282,45 +283,24 @@ class Trainer:
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from ``state``. Raises ValueError when it belongs to other clips or another teacher."""
-        for key in ("manifest_hash", "teacher_hash", "class_names", "global_batch_size"):
-            mine = self.plan.global_batch_size if key == "global_batch_size" else self.description.get(key)
-            if state.get(key) != mine:
-                raise ValueError(
-                    f"the checkpoint's {key} is {state.get(key)!r}, this run's is {mine!r}; expected the same. The "
-                    "data or the teacher has changed since: start anew with --overwrite, or under another name=...."
-                )
-        if state["world_size"] != self.world.size:
-            log.info(
-                "resuming with %d processes what ran with %d: the same clips in each step, but not the same bits",
-                self.world.size,
-                state["world_size"],
-            )
-        self.trainable.student.load_state_dict(state["student"])
-        self.trainable.loss.load_state_dict(state["loss"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        mine = {**self.description, "global_batch_size": self.plan.global_batch_size}
+        check_resumable(state, mine, world_size=self.world.size)
+        for name, module in self._learned().items():
+            module.load_state_dict(state[name])
+        for name, optimizer in self._optimizers().items():
+            optimizer.load_state_dict(state[name])
         self.precision.scaler.load_state_dict(state["scaler"])
         self.num_steps, self.best = state["num_steps"], dict(state["best"])
         self.faults = sum_counts([state["faults"]] if "faults" in state else [])  # the first checkpoints had none
 
+    def _learned(self) -> dict[str, nn.Module]:
+        """What has weights to save, by its name in a checkpoint."""
+        modules = {"student": self.trainable.student, "loss": self.trainable.loss}
+        return modules | ({"teacher": self.trainable.teacher} if self.trainable.teacher is not None else {})
+
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        names = ("optimizer", "teacher_optimizer")[: len(self.learners)]
+        return {name: learner.optimizer for name, learner in zip(names, self.learners, strict=True)}
+
     def _open_writer(self) -> MetricsWriter:
         return MetricsWriter(self.run.metrics, self.run.tensorboard, first_step=self.num_steps)
-
-
-def _accuracies(logits_NK: Tensor, batch: ClipBatch) -> dict[str, Tensor]:
-    """Top-1 and top-5; none for several labels a video, as in ``classification_metrics``."""
-    if batch.label_sets_NK is not None:
-        return {}
-    top5_NR = logits_NK.topk(min(5, logits_NK.shape[1])).indices
-    hits_NR = (top5_NR == batch.labels_N[:, None]).float()
-    return {"train/top1": hits_NR[:, 0].mean(), "train/top5": hits_NR.sum(1).mean()}
-
-
-def _shown(model: nn.Module, view: View | FeatureView) -> RecognizerOutput:
-    output: RecognizerOutput = model(view.data, view.valid_NT)
-    return output
-
-
-def _show_views(writer: MetricsWriter, batch: ClipBatch) -> None:
-    for name, view in batch.views.items():
-        if isinstance(view, View):
-            writer.images(1, f"view/{name}", view.data_NTHWC[0])

@@ -87,14 +87,14 @@ def test_the_headline_recipe_is_the_papers() -> None:
         ),
         (
             {"loss": {"logit_map": {"alpha": 1}}},
-            "loss.logit_map asks .*teacher.model.weights is none",
+            "loss.logit_map takes what a trained teacher knows, and teacher.model.weights is none",
         ),
         ({"loss": {"pixel": {"alpha": 1, "projecton": "linear"}}}, "loss.pixel.projecton; did you mean projection"),
         (
             {"loss": {"pixel": {"alpha": 1}, "time": "equel"}},
             "loss.time: should be 'equal', 'nearest' or",
         ),
-        ({"teacher": None, "loss": {"time": "nearest"}}, "loss: time = nearest matches features with a teacher's"),
+        ({"teacher": None, "loss": {"time": "nearest"}}, "loss: time = nearest matches feature maps with a teacher's"),
         ({"teacher": {"batch_norm": "batch_stats"}}, "expected exactly one of stage and model"),
         ({"teacher": {"model": {"backbone": "resnet18"}}}, "teacher.batch_norm: expected a value, found none"),
         ({"student": {"backbone": "resnet17"}}, "student.backbone: should be 'resnet18'.*found 'resnet17'"),

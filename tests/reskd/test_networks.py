@@ -91,7 +91,7 @@ def test_swin_is_matched_by_the_moments_of_its_patches(k: int | None, shares: li
     changed_tree["teacher"]["model"] |= {"family": "swin", "backbone": "swin3d_b"}
     student, teacher, distillation = build_networks(parse_config(changed_tree), num_classes=5, device=META)
     assert teacher is not None
-    assert (student.feature_dim, teacher.feature_dim) == (768, 1024)
+    assert (student.feature_dim, teacher.model.feature_dim) == (768, 1024)
     assert distillation.moments == (None if shares is None else tuple(shares))
 
 

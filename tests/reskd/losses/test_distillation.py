@@ -10,7 +10,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from reskd.losses.distillation import DistillationLoss, FeaturePair, LogitMapLossConfig, LossConfig, PixelLossConfig
+from reskd.losses.config import LogitMapLossConfig, LossConfig, PixelLossConfig
+from reskd.losses.distillation import DistillationLoss, FeaturePair
 from reskd.losses.logit_map import logit_map_loss
 from reskd.losses.pixel import check_widths, pixel_loss
 from reskd.losses.task import TASK_LOSSES, TaskName, random_label_ce, sigmoid_bce, softmax_ce
@@ -240,7 +241,7 @@ def test_what_depends_on_both_networks_needs_to_know_them(config: dict[str, Any]
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"time": "nearest"}, "time = nearest matches features with a teacher's; add pixel or logit_map"),
+        ({"time": "nearest"}, "time = nearest matches feature maps with a teacher's; add pixel or logit_map"),
         ({"task": "sigmoid_bce", "logit_map": {"alpha": 1}}, "task = sigmoid_bce trains every class by itself"),
         ({"logit_map": {}}, "alpha"),
         ({"logit_map": {"alpha": -1}}, "alpha"),

@@ -12,7 +12,8 @@ from torch import nn
 
 from reskd.analysis.estimate import estimate_memory
 from reskd.analysis.flops import count_macs
-from reskd.losses.distillation import DistillationLoss, LossConfig
+from reskd.losses.config import LossConfig
+from reskd.losses.distillation import DistillationLoss
 from reskd.models.config import TeacherConfig, parse_recognizer
 from reskd.models.recognizer import Recognizer
 from reskd.models.registry import build_recognizer

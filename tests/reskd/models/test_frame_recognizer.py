@@ -11,7 +11,8 @@ import torchvision
 from pydantic import ValidationError
 from torch import Tensor
 
-from reskd.losses.distillation import DistillationLoss, LossConfig, PixelLossConfig
+from reskd.losses.config import LossConfig, PixelLossConfig
+from reskd.losses.distillation import DistillationLoss
 from reskd.models.config import TsnConfig, parse_recognizer
 from reskd.models.frame_recognizer import FrameRecognizer
 from reskd.models.registry import build_recognizer

@@ -109,6 +109,6 @@ def test_batch_norm_must_be_written_out() -> None:
         TeacherConfig.model_validate({})
 
 
-def test_joint_update_is_refused_with_what_to_do() -> None:
-    with pytest.raises(ValidationError, match=r"expected frozen, found joint.*train it first"):
-        TeacherConfig.model_validate({"update": "joint", "batch_norm": "batch_stats"})
+def test_a_joint_teacher_with_running_statistics_is_refused_with_the_reason() -> None:
+    with pytest.raises(ValidationError, match=r"expected batch_stats, found running_stats; a joint teacher is trained"):
+        TeacherConfig.model_validate({"update": "joint", "batch_norm": "running_stats"})

@@ -11,10 +11,12 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-from reskd.losses.distillation import DistillationLoss, FeaturePair, LossConfig
+from reskd.losses.config import LossConfig
+from reskd.losses.distillation import DistillationLoss, FeaturePair
 from reskd.training.checkpoint import load_checkpoint
 from reskd.training.meters import RunningMeans
-from reskd.training.trainer import TrainableStudent, Trainer
+from reskd.training.trainable import Trainable
+from reskd.training.trainer import Trainer
 from tests.reskd.training.test_trainer import RefuseHostSync, read_lines, stop_after
 from tests.reskd.training.tiny import MOMENTS, TinyRecognizer, TinyTeacher, losses, make_trainer, noise_clips
 
@@ -54,7 +56,7 @@ def test_no_parameter_has_two_names_or_two_groups(tmp_path: Path, loss: LossConf
     student = {f"student.{name}" for name in TinyRecognizer().state_dict()}
     projection = {"loss.projection.linear.weight", "loss.projection.linear.bias"}
     assert set(trainer.trainable.state_dict()) == student | (projection if loss.pixel else set())
-    optimised = [value.data_ptr() for group in trainer.optimizer.param_groups for value in group["params"]]
+    optimised = [value.data_ptr() for group in trainer.learners[0].optimizer.param_groups for value in group["params"]]
     assert sorted(optimised) == sorted(value.data_ptr() for value in trainer.trainable.parameters())
     state = trainer.state()
     assert {f"student.{name}" for name in state["student"]} == student
@@ -112,14 +114,15 @@ def _ddp_rank(rank: int, store: str) -> None:
     student.gives_logit_map = teacher.gives_logit_map = True
     for value in teacher.parameters():
         dist.broadcast(value, src=0)
-    trainable = TrainableStudent(student, DistillationLoss(BOTH, FeaturePair(8, TEACHER_WIDTH, MOMENTS, MOMENTS)))
+    trainable = Trainable(student, DistillationLoss(BOTH, FeaturePair(8, TEACHER_WIDTH, MOMENTS, MOMENTS)))
     parallel = DistributedDataParallel(trainable)
     clips, mine = noise_clips(torch.arange(8)), slice(4 * rank, 4 * rank + 4)
-    seen, shown = clips.views["student"].data_NTHWC, clips.views["teacher"].data_NTHWC
-    parallel(seen[mine], clips.labels_N[mine], teacher(shown[mine]))[0].backward()
+    seen, shown = clips.views["student"], clips.views["teacher"]
+    taught = teacher(shown.data[mine])
+    parallel((seen.data[mine], seen.valid_NT[mine]), clips.labels_N[mine], taught)[0].backward()
     averaged = {name: value.grad for name, value in trainable.named_parameters()}
     trainable.zero_grad(set_to_none=True)
-    trainable(seen, clips.labels_N, teacher(shown))[0].backward()
+    trainable((seen.data, seen.valid_NT), clips.labels_N, teacher(shown.data))[0].backward()
     for name, value in trainable.named_parameters():
         torch.testing.assert_close(averaged[name], value.grad, msg=lambda text, name=name: f"{name}: {text}")
     dist.destroy_process_group()

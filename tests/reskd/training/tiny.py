@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from dali_pipes.batch import ClipBatch, View
 from dali_pipes.faults import FaultLog
 from reskd.distributed import World
-from reskd.losses.distillation import DistillationLoss, FeaturePair, LossConfig, PixelLossConfig
+from reskd.losses.config import LossConfig, PixelLossConfig
+from reskd.losses.distillation import DistillationLoss, FeaturePair
 from reskd.outputs import RecognizerOutput
 from reskd.training.optimizer import OptimizerConfig
 from reskd.training.plan import Plan, TrainingConfig
@@ -36,7 +37,7 @@ class TinyRecognizer(nn.Module):
         self.gives_logit_map = False
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, frames_NTHWC: Tensor) -> RecognizerOutput:
+    def forward(self, frames_NTHWC: Tensor, valid_NT: Tensor | None = None) -> RecognizerOutput:
         images_BCHW = frames_NTHWC.flatten(0, 1).permute(0, 3, 1, 2).float() / 255
         features_BDHW = self.norm(self.convolution(images_BCHW)).relu()
         for layer in self.middle:
@@ -51,7 +52,7 @@ class TinyRecognizer(nn.Module):
 
 class TinyTeacher(TinyRecognizer):
     @torch.no_grad()
-    def forward(self, frames_NTHWC: Tensor) -> RecognizerOutput:
+    def forward(self, frames_NTHWC: Tensor, valid_NT: Tensor | None = None) -> RecognizerOutput:
         return super().forward(frames_NTHWC)
 
 

@@ -1,0 +1,128 @@
+"""What a user may choose about the student's loss."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from dali_pipes.config import StrictConfig
+from reskd.losses.code import Reduction
+from reskd.losses.prediction import Distance, ScoreKind
+from reskd.losses.task import TaskName
+from reskd.losses.time_match import TimeMatching
+from reskd.ops.interpolate_mse import Backend
+
+
+class PixelLossConfig(StrictConfig):
+    alpha: float = Field(ge=0, allow_inf_nan=False, description="weight of the pixel term; the paper's code has 100")
+    projection: Literal["none", "linear"] = Field(
+        "none",
+        description="linear learns a 1x1 projection of the student's features to the teacher's channels, which may be "
+        "more or fewer; it is part of training only",
+    )
+    backend: Backend = Field("auto", description="who computes it: auto, cuda, cpu or reference (plain PyTorch)")
+
+
+class LogitMapLossConfig(StrictConfig):
+    alpha: float = Field(
+        ge=0,
+        allow_inf_nan=False,
+        description="weight of the term, a mean over places and classes; the paper's code has 200 for 400 classes, "
+        "half their number",
+    )
+    temperature: float = Field(
+        2.0, gt=0, allow_inf_nan=False, description="divides the scores before softmax; the term is times its square"
+    )
+
+
+class CodeLossConfig(StrictConfig):
+    alpha: float = Field(
+        ge=0,
+        allow_inf_nan=False,
+        description="weight of L_rep = ||E_T - E_S||^2; fewer-frames has 1, and 0.001 for NeXtVLAD",
+    )
+    reduction: Reduction = Field("sum", description="over the numbers of a code: sum is the paper's; mean")
+
+
+class PredictionLossConfig(StrictConfig):
+    alpha: float = Field(
+        ge=0, allow_inf_nan=False, description="weight of L_pred; fewer-frames has 1, and 0.01 for NeXtVLAD"
+    )
+    distance: Distance = Field(
+        "squared_error",
+        description="squared_error of probabilities; kl of scores normalised to sum to 1 over classes; bernoulli_kl of "
+        "each class by itself, with sigmoid_bce. All are summed over classes",
+    )
+
+
+class LossConfig(StrictConfig):
+    task: TaskName = Field(
+        "softmax_ce",
+        description="how the student learns from the labels; several labels a video: sigmoid_bce, or random_label_ce, "
+        "softmax cross-entropy with one of them drawn each time (the paper's code)",
+    )
+    task_weight: float = Field(
+        1.0, ge=0, allow_inf_nan=False, description="weight of the task; 0 leaves the labels out of what is learned"
+    )
+    pixel: PixelLossConfig | None = Field(
+        None, description="how the student learns from the teacher's feature maps; default: not at all"
+    )
+    logit_map: LogitMapLossConfig | None = Field(
+        None,
+        description="how the student learns from the teacher's class scores at every place of its feature map, for "
+        "networks of any two widths; default: not at all. It may stand beside pixel",
+    )
+    code: CodeLossConfig | None = Field(
+        None, description="how the student learns from the teacher's code of a clip; default: not at all"
+    )
+    prediction: PredictionLossConfig | None = Field(
+        None, description="how the student learns from the teacher's class scores of a clip; default: not at all"
+    )
+    time: TimeMatching = Field(
+        "equal",
+        description="which of the teacher's feature frames are compared with the student's: equal refuses a teacher "
+        "with other moments than the student's; nearest takes the nearest in time (the same frames where the student "
+        "sees k of T); interpolate takes what lies between the two nearest",
+    )
+
+    @property
+    def map_terms(self) -> tuple[str, ...]:
+        """Names of the terms that compare feature maps, frame by frame."""
+        return tuple(name for name in ("pixel", "logit_map") if getattr(self, name) is not None)
+
+    @property
+    def distillation_terms(self) -> tuple[str, ...]:
+        """Names of the terms that need a teacher."""
+        clip_terms = tuple(name for name in ("code", "prediction") if getattr(self, name) is not None)
+        return self.map_terms + clip_terms
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Term name -> its weight."""
+        return {"task": self.task_weight} | {name: getattr(self, name).alpha for name in self.distillation_terms}
+
+    @property
+    def scores(self) -> ScoreKind:
+        """What the task trains the logits to be."""
+        return "sigmoid" if self.task == "sigmoid_bce" else "softmax"
+
+    @model_validator(mode="after")
+    def _terms_fit(self) -> LossConfig:
+        if self.time != "equal" and not self.map_terms:
+            raise ValueError(
+                f"time = {self.time} matches feature maps with a teacher's; add pixel or logit_map, or remove it"
+            )
+        if self.logit_map is not None and self.scores == "sigmoid":
+            raise ValueError(
+                "logit_map compares softmax scores, and task = sigmoid_bce trains every class by itself; expected "
+                "softmax_ce or random_label_ce, or use pixel in place of logit_map"
+            )
+        if self.prediction is not None and self.prediction.distance == "bernoulli_kl" and self.scores == "softmax":
+            raise ValueError(
+                f"prediction.distance = bernoulli_kl compares classes one by one, and task = {self.task} trains them "
+                "together; expected sigmoid_bce, or use kl in place of bernoulli_kl"
+            )
+        if self.task_weight == 0 and not self.distillation_terms:
+            raise ValueError("task_weight = 0 leaves nothing to learn; add a distillation term, or remove it")
+        return self

@@ -1,0 +1,74 @@
+"""The prediction term: the student's class scores for a clip against the teacher's.
+
+"Efficient Video Classification Using Fewer Frames" calls it L_pred. One implementation takes the squared error of
+probabilities, another a KL divergence; both are here, and the divergence that belongs to classes that are trained one
+by one.
+
+Note [What normalised means]
+A KL divergence is between distributions over classes. Softmax scores are one. Sigmoid scores are K probabilities of
+their own, whose sum is anything: each is divided by the sum over classes. That sees how a clip's scores compare with
+each other, and not how large they are: scores (0.8, 0.4) and (0.2, 0.1) have a divergence of 0. bernoulli_kl sees both.
+
+Shape letters: N clips, K classes.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Distance = Literal["squared_error", "kl", "bernoulli_kl"]
+ScoreKind = Literal["softmax", "sigmoid"]
+
+
+def prediction_loss(student_NK: Tensor, teacher_NK: Tensor, *, distance: Distance, scores: ScoreKind) -> Tensor:
+    """A distance of two sets of class scores, summed over classes, mean over clips: a scalar in fp32 (fp64 for fp64).
+
+    squared_error: (p_T - p_S)^2. kl: p_T log(p_T / p_S) of normalised scores, Note [What normalised means].
+    bernoulli_kl: p_T log(p_T / p_S) + (1 - p_T) log((1 - p_T) / (1 - p_S)), of sigmoid scores. The gradient goes to
+    the student only. Divergences are taken from logarithms of scores, so none overflows where a score is nearly 0 or 1.
+
+    Args:
+        student_NK, teacher_NK: logits, floating point.
+        scores: what the logits were trained to be.
+
+    Raises:
+        ValueError: other shapes, or bernoulli_kl of softmax scores.
+    """
+    if student_NK.ndim != 2 or student_NK.shape != teacher_NK.shape:
+        raise ValueError(
+            "the prediction term compares class scores: expected (N, K) of both, found student "
+            f"{tuple(student_NK.shape)} and teacher {tuple(teacher_NK.shape)}; both must know the same classes."
+        )
+    dtype = torch.promote_types(torch.promote_types(student_NK.dtype, teacher_NK.dtype), torch.float32)
+    with torch.autocast(student_NK.device.type, enabled=False):
+        student_NK, teacher_NK = student_NK.to(dtype), teacher_NK.detach().to(dtype)
+        if distance == "squared_error":
+            distance_NK = (_probabilities(student_NK, scores) - _probabilities(teacher_NK, scores)).square()
+        elif distance == "kl":
+            distance_NK = _kl(_log_normalised(student_NK, scores), _log_normalised(teacher_NK, scores))
+        elif scores == "sigmoid":
+            distance_NK = _kl(F.logsigmoid(student_NK), F.logsigmoid(teacher_NK))
+            distance_NK = distance_NK + _kl(F.logsigmoid(-student_NK), F.logsigmoid(-teacher_NK))
+        else:
+            raise ValueError(
+                "bernoulli_kl compares classes one by one: expected sigmoid scores, found softmax scores; use kl."
+            )
+        return distance_NK.sum(1).mean()
+
+
+def _probabilities(logits_NK: Tensor, scores: ScoreKind) -> Tensor:
+    return logits_NK.sigmoid() if scores == "sigmoid" else logits_NK.softmax(1)
+
+
+def _log_normalised(logits_NK: Tensor, scores: ScoreKind) -> Tensor:
+    # log_softmax(log p) = log(p / sum of p).
+    return (F.logsigmoid(logits_NK) if scores == "sigmoid" else logits_NK).log_softmax(1)
+
+
+def _kl(student_log_NK: Tensor, teacher_log_NK: Tensor) -> Tensor:
+    """p_T log(p_T / p_S), element by element."""
+    return teacher_log_NK.exp() * (teacher_log_NK - student_log_NK)

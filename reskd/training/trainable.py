@@ -1,0 +1,120 @@
+"""What learns in a step: the student, the loss with its parameters, and perhaps a teacher that learns beside it.
+
+Note [One module, two optimizers]
+A joint teacher is trained by its own task loss alone; what the student is compared with is cut from the graph. So one
+backward pass of the sum of both losses gives each network its own gradient, and one DDP module sums both over the
+ranks. Each then has an optimizer and a gradient norm of its own. A classifier that both share learns from both
+losses, once, and belongs to the student, whose file so is whole.
+
+Shape letters: N clips, T frames, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dali_pipes.batch import FeatureView, View
+from reskd.losses.distillation import DistillationLoss
+from reskd.outputs import RecognizerOutput
+from reskd.training.optimizer import OptimizerConfig, build_optimizer
+
+Shown = tuple[Tensor, Tensor]  # a view's data and valid_NT
+
+
+class StepOutput(NamedTuple):
+    """Of one pass.
+
+    Attributes:
+        total: to call backward on: the student's loss, and a joint teacher's.
+        losses: for the log: total (the student's), its terms before their weights, teacher_task; fp32 scalars.
+        logits_NK: the student's.
+    """
+
+    total: Tensor
+    losses: dict[str, Tensor]
+    logits_NK: Tensor
+
+
+class Trainable(nn.Module):
+    """All that learns, as one module for DDP and the checkpoint: Note [One module, two optimizers].
+
+    Args:
+        student: (a view's data, valid_NT) -> RecognizerOutput, with a ``head``. Where that is frozen it stays in eval
+            mode, as in the teacher that it comes from.
+        loss: of the student.
+        teacher: one that learns by ``loss``'s task; None where it is frozen, and so no part of this.
+    """
+
+    def __init__(self, student: nn.Module, loss: DistillationLoss, teacher: nn.Module | None = None) -> None:
+        super().__init__()
+        self.student = student
+        self.loss = loss
+        self.teacher = teacher
+
+    def forward(
+        self, seen: Shown, targets: Tensor, taught: RecognizerOutput | None = None, shown: Shown | None = None
+    ) -> StepOutput:
+        """
+        Args:
+            seen: the student's view.
+            targets: ``ClipBatch.targets``.
+            taught: a frozen teacher's answer.
+            shown: a joint teacher's view.
+        """
+        teacher_task = None
+        if self.teacher is not None:
+            assert shown is not None
+            answer: RecognizerOutput = self.teacher(*shown)
+            teacher_task = self.loss.task(answer.logits_NK, targets)
+            taught = RecognizerOutput(*(None if value is None else value.detach() for value in answer))
+        output: RecognizerOutput = self.student(*seen)
+        total, unweighted = self.loss(output, targets, taught)
+        losses = {"total": total.detach(), **unweighted}
+        if teacher_task is not None:
+            losses["teacher_task"] = teacher_task.detach()
+            total = total + teacher_task
+        return StepOutput(total, losses, output.logits_NK.detach())
+
+    def train(self, mode: bool = True) -> Trainable:
+        super().train(mode)
+        head = getattr(self.student, "head", None)
+        if head is not None and not any(parameter.requires_grad for parameter in head.parameters()):
+            head.eval()
+        return self
+
+
+class Learner(NamedTuple):
+    """Parameters that are updated together, with one gradient norm."""
+
+    parameters: list[nn.Parameter]
+    optimizer: torch.optim.Optimizer
+
+    def update(self, scaler: torch.amp.GradScaler, clip_norm: float | None) -> None:
+        if clip_norm is not None:
+            scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.parameters, clip_norm)
+        scaler.step(self.optimizer)
+
+
+def build_learners(trainable: Trainable, config: OptimizerConfig) -> list[Learner]:
+    """The student's with the loss's, and a joint teacher's; no parameter is in both."""
+    own = nn.ModuleDict({"student": trainable.student, "loss": trainable.loss})
+    learners = [_learner(own, config)]
+    if trainable.teacher is not None:
+        learners.append(_learner(trainable.teacher, config, without=learners[0].parameters))
+    return learners
+
+
+def _learner(module: nn.Module, config: OptimizerConfig, without: Collection[nn.Parameter] = ()) -> Learner:
+    left_out = {id(parameter) for parameter in without}
+    parameters = [parameter for parameter in module.parameters() if id(parameter) not in left_out]
+    return Learner(parameters, build_optimizer(module, config, without=without))
+
+
+def shown(view: View | FeatureView) -> Shown:
+    """What a network is given of a view."""
+    return view.data, view.valid_NT
