@@ -6,7 +6,7 @@ Shape letters: T frames, H height, W width, C = 3 colour channels.
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import av
@@ -34,7 +34,7 @@ class TimedReader:
         rate: frames a second.
         max_frames: what a video has beyond is left out.
         rules: of the crop.
-        render: how the student's view is made; of all frames, whatever ``student_frames`` says.
+        render: the one view to make; of all frames, also where it is the student's.
         folder_rate: frames a second of folders of JPEG files, which do not say it; None: such folders are refused.
     """
 
@@ -64,14 +64,14 @@ class TimedReader:
     def _decode(self, row: ManifestRow, numbers_T: np.ndarray) -> np.ndarray:
         height, width = row.upright_size
         crop = choose_crop(self.rules, (), height, width)
+        reader = ClipReader("cpu", "host", render=self.render)
         at_once = max(_LEAST_AT_ONCE, _BYTES_AT_ONCE // (height * width * 3))
         parts = []
         for start in range(0, len(numbers_T), at_once):
             wanted = numbers_T[start : start + at_once]
-            plan = ClipPlan(0, 0, 0, wanted, np.ones(len(wanted), bool), crop, flip=False)
-            render = replace(self.render, student_frames=tuple(range(len(wanted))))
-            clip = ClipReader("cpu", "host", render=render).read(plan, row)
-            parts.append(clip.teacher_THWC if "teacher" in render.names else clip.student_THWC)
+            all_T, valid_T = np.arange(len(wanted), dtype=np.int32), np.ones(len(wanted), bool)
+            clip = reader.read(ClipPlan(0, 0, 0, wanted, valid_T, all_T, valid_T, crop, flip=False), row)
+            parts.append(clip.teacher_THWC if "teacher" in self.render.names else clip.student_THWC)
         return np.concatenate(parts)
 
 

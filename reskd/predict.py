@@ -189,9 +189,10 @@ class _Reader:
                 return
             except RuntimeError as error:
                 raise _ReadingError(reason_of(error)) from error
-            frames_NTHWC = batch.views["student"].data
+            view = batch.views["student"]
+            frames_NTHWC = view.data
             with self._precision.autocast():
-                logits_NK = self._student.model(frames_NTHWC).logits_NK.float().cpu()
+                logits_NK = self._student.model(frames_NTHWC, view.valid_NT).logits_NK.float().cpu()
             shown_N = (~batch.substituted_N).tolist()
             for place, position in enumerate(batch.positions_N.tolist()):
                 if position != PADDING_POSITION:

@@ -95,7 +95,7 @@ def network_of_run(checkpoint: Path, *, which: ViewName, device: torch.device) -
 def _frame_network(
     model: Recognizer, views: ViewsConfig, sampling: SamplingConfig, which: ViewName, origin: Mapping[str, Any]
 ) -> FrameNetwork:
-    render = render_plan(views, (which,), sampling.num_frames)
+    render = render_plan(views, (which,))
     if render is None:
         raise ValueError(
             "features are extracted from views without antialias, found a run with it; train one with antialias=false."

@@ -21,6 +21,7 @@ from tests.conftest import picture, read_number, set_display_rotation, write_cli
 from tests.dali_pipes.test_loader import make_config, make_manifest
 
 VIEWS = {"teacher_THWC", "student_THWC"}
+FOR_EACH = {"frame_index_T", "valid_T", "student_k", "student_valid_k", "about", "faults"}
 CODECS = {"h264": ["libx264"], "mjpeg": ["mjpeg"], "vp9": ["libvpx-vp9"]}
 
 
@@ -107,7 +108,7 @@ def test_a_file_of_another_size_is_not_trusted(make_source: Callable[..., ClipSo
     [
         ({"dali"}, (), {"raw_THWC", "is_encoded", *VIEWS}),
         ({"host"}, (), {"encoded", "is_encoded", "decode_index_T", "crop_start", "crop_shape", *VIEWS}),
-        ({"host"}, ("student",), set(Sample._fields) - {"student_THWC", "frame_index_T", "valid_T", "about", "faults"}),
+        ({"host"}, ("student",), set(Sample._fields) - {"student_THWC", *FOR_EACH}),
         ({"dali", "host"}, (), VIEWS),
         ({"dali", "host"}, ("teacher", "student"), {"raw_THWC"}),
     ],

@@ -25,7 +25,7 @@ def plan(*names: str, teacher: bool = False) -> RenderPlan:
         teacher=ViewConfig(size=(HEIGHT, WIDTH)) if teacher else None,
         student=StudentViewConfig(size=(48, 64), source="teacher_view" if teacher else "decoded", num_frames=2),
     )
-    found = render_plan(views, names, 4)
+    found = render_plan(views, names)
     assert found is not None
     return found
 
