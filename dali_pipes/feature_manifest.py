@@ -75,10 +75,15 @@ class FeatureManifest:
             sets[place, self.labels(number)] = True
         return sets
 
+    @property
+    def num_labels(self) -> np.ndarray:
+        """int64 (M,), how many labels each video has."""
+        return _lengths(self.index.rows["label_end"])[self.members]
+
     @cached_property
     def has_several_labels(self) -> bool:
         """Whether any video has more than one label."""
-        return bool((_lengths(self.index.rows["label_end"])[self.members] > 1).any())
+        return bool((self.num_labels > 1).any())
 
     def class_counts(self) -> np.ndarray:
         """int64 (K,): videos of each class; one of several labels counts under each."""

@@ -181,6 +181,11 @@ class Manifest:
         return PacketPlace(self.parts[r["part"]], int(r["packets_at"]), int(r["stub_at"]), int(r["stub_size"]))
 
     @property
+    def num_labels(self) -> np.ndarray:
+        """int64 (M,), how many labels each video has."""
+        return np.diff(self.rows["label_end"], prepend=0)
+
+    @property
     def has_several_labels(self) -> bool:
         """Whether any video has more than one label."""
         return len(self.label_numbers) > len(self.rows)

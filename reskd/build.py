@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import nn
 
 from dali_pipes.build_manifests import build_manifests
+from dali_pipes.config import Averaging, DataConfig
+from dali_pipes.feature_config import FeatureDataConfig
+from dali_pipes.feature_loader import FeatureLoader
+from dali_pipes.feature_manifest import FeatureManifest, build_feature_manifests
 from dali_pipes.loader import ClipLoader
 from dali_pipes.manifest import Manifest
-from dali_pipes.sampling_rules import ViewGrid
+from dali_pipes.sampling_rules import ONE_VIEW, ViewGrid
 from dali_pipes.splits import videos_of_splits
 from reskd.config import ExperimentConfig
 from reskd.distributed import World, barrier
@@ -31,13 +37,19 @@ from reskd.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
+AnyManifest = Manifest | FeatureManifest
+AnyLoader = ClipLoader | FeatureLoader
+
 
 def build_trainer(config: ExperimentConfig, *, run: RunDirectory, world: World) -> Trainer:
     """Everything checked, wired and on its device, before the first clip is decoded."""
     _set_determinism(config, world)
-    check_labels(config)
+    if isinstance(config.data, DataConfig):
+        check_listed_labels(config)
     manifests = build_data(config, world=world, splits=("train", "val"))
     train = manifests["train"]
+    num_labels = {split: manifest.num_labels for split, manifest in manifests.items()}
+    check_labels(config, num_labels, num_classes=len(train.class_names))
     student, teacher, loss = build_networks(config, num_classes=len(train.class_names), device=world.device)
     learns = teacher is not None and not isinstance(teacher, Teacher)
     check_teacher_classes(config, train.class_names)
@@ -53,21 +65,17 @@ def build_trainer(config: ExperimentConfig, *, run: RunDirectory, world: World) 
     plan = Plan.make(config.training, num_clips=len(train), clips_per_pass=clips_per_pass, world_size=world.size)
     log.info("%d clips, %d steps of %d clips", len(train), plan.total_steps, plan.global_batch_size)
 
-    def make_loader(first_batch: int) -> ClipLoader:
-        loader = ClipLoader(
+    def make_loader(first_batch: int) -> AnyLoader:
+        loader = _make_loader(
+            config,
             train,
-            config.clips,
             views=tuple(shapes),
             mode="train",
             batch_size=clips_per_pass,
             global_batch_size=plan.global_batch_size,
-            rank=world.rank,
-            world_size=world.size,
-            seed=config.seed,
+            world=world,
             first_batch=first_batch,
-            device=world.device,
             quarantine=run.quarantine("train", world.rank),
-            on_message=log.warning,
         )
         log.info(loader.describe_ways_in())
         return loader
@@ -99,73 +107,123 @@ def build_trainer(config: ExperimentConfig, *, run: RunDirectory, world: World) 
     )
 
 
-def build_data(config: ExperimentConfig, *, world: World, splits: tuple[str, ...]) -> dict[str, Manifest]:
+def build_data(config: ExperimentConfig, *, world: World, splits: tuple[str, ...]) -> Mapping[str, AnyManifest]:
     """The lists as manifests. Rank 0 looks into the files, the others wait and read what it found."""
-    found: dict[str, Manifest] = {}
+    found: Mapping[str, AnyManifest] = {}
     for turn_of_main in (True, False):
         if world.is_main == turn_of_main:
-            found = build_manifests(config.clips, seed=config.seed, splits=splits, on_message=log.info)
+            if isinstance(config.data, FeatureDataConfig):
+                found = build_feature_manifests(config.data, seed=config.seed, splits=splits, on_message=log.info)
+            else:
+                found = build_manifests(config.data, seed=config.seed, splits=splits, on_message=log.info)
         barrier(world)
     return found
 
 
-def check_labels(config: ExperimentConfig) -> None:
-    """Refuse a loss or a selection metric for one label a video where some have several; no video is opened."""
+def check_listed_labels(config: ExperimentConfig) -> None:
+    """``check_labels`` of the lists; no video is opened, which the first time may take hours."""
     class_names, videos = videos_of_splits(config.clips, config.seed, ("train", "val"), lambda message: None)
-    counts = [len(video.labels) for name in ("train", "val") for video in videos[name]]
-    several_labels = max(counts, default=1) > 1
-    where = f"{sum(count > 1 for count in counts)} of {len(counts)} videos in data.train have several labels"
+    num_labels = {name: np.array([len(video.labels) for video in videos[name]], int) for name in ("train", "val")}
+    check_labels(config, num_labels, num_classes=len(class_names))
+
+
+def check_labels(config: ExperimentConfig, num_labels: Mapping[str, np.ndarray], *, num_classes: int) -> None:
+    """Refuse a loss or a selection metric for one label a video where some have several.
+
+    Args:
+        num_labels: integers, one for each video of "train" and, where there is one, "val".
+    """
+    counts = np.concatenate(list(num_labels.values()))
+    several_labels = bool((counts > 1).any())
+    where = f"{(counts > 1).sum()} of {len(counts)} videos in data.train have several labels"
     if several_labels and config.loss.task == "softmax_ce":
         raise ValueError(
             f"{where}, which loss.task = softmax_ce cannot learn; set loss.task to sigmoid_bce (all labels) or "
             "random_label_ce (one of them drawn each time, as the paper's code does), or list one label a video."
         )
-    if videos["val"]:
-        num_views = config.clips.sampling.val_clips * config.clips.sampling.val_crops
-        scored_list = ScoredList(len(videos["val"]), len(class_names), num_views, several_labels, scores_of(config))
+    num_validated = len(num_labels.get("val", ()))
+    if num_validated:
+        num_views = shown_views(config, "val")[0].num_views
+        scored_list = ScoredList(num_validated, num_classes, num_views, several_labels, scores_of(config))
         check_selection_metric(config.training.selection_metric, scored_list)
+
+
+def shown_views(config: ExperimentConfig, split: Literal["val", "test"]) -> tuple[ViewGrid, Averaging]:
+    """How often a video of a list is shown, and what of the answers is averaged. Features are shown once."""
+    if isinstance(config.data, FeatureDataConfig):
+        return ONE_VIEW, "probabilities"
+    sampling = config.data.sampling
+    if split == "val":
+        return ViewGrid(sampling.val_clips, sampling.val_crops), sampling.average_views
+    return ViewGrid(sampling.test_clips, sampling.test_crops), sampling.average_views
 
 
 def build_eval_loader(
     config: ExperimentConfig,
-    manifest: Manifest,
+    manifest: AnyManifest,
     *,
     split: Literal["val", "test"],
     view: str,
     batch_size: int,
     world: World,
     grid: ViewGrid,
-) -> ClipLoader:
-    return ClipLoader(
+) -> AnyLoader:
+    return _make_loader(
+        config,
         manifest,
-        config.clips,
         views=(view,),
         mode="eval",
         batch_size=batch_size,
-        global_batch_size=None,
-        rank=world.rank,
-        world_size=world.size,
-        seed=config.seed,
-        device=world.device,
-        grid=grid,
+        world=world,
         quarantine=RunDirectory(config.folder).quarantine(split, world.rank),
-        on_message=log.warning,
+        grid=grid,
     )
 
 
+def _make_loader(
+    config: ExperimentConfig,
+    manifest: AnyManifest,
+    *,
+    views: tuple[str, ...],
+    mode: Literal["train", "eval"],
+    batch_size: int,
+    global_batch_size: int | None = None,
+    world: World,
+    first_batch: int = 0,
+    quarantine: Path,
+    grid: ViewGrid = ONE_VIEW,
+) -> AnyLoader:
+    chosen: dict[str, Any] = {
+        "views": views,
+        "mode": mode,
+        "batch_size": batch_size,
+        "global_batch_size": global_batch_size,
+        "rank": world.rank,
+        "world_size": world.size,
+        "seed": config.seed,
+        "first_batch": first_batch,
+        "device": world.device,
+        "quarantine": quarantine,
+        "on_message": log.warning,
+    }
+    if isinstance(manifest, FeatureManifest):
+        assert isinstance(config.data, FeatureDataConfig)
+        return FeatureLoader(manifest, config.data, **chosen)
+    return ClipLoader(manifest, config.clips, **chosen, grid=grid)
+
+
 def _validation(
-    config: ExperimentConfig, manifest: Manifest | None, batch_size: int, world: World
+    config: ExperimentConfig, manifest: AnyManifest | None, batch_size: int, world: World
 ) -> Validation | None:
     if manifest is None or len(manifest) == 0:
         return None
-    sampling = config.clips.sampling
-    grid = ViewGrid(sampling.val_clips, sampling.val_crops)
+    grid, average = shown_views(config, "val")
     return Validation(
         build_eval_loader(config, manifest, split="val", view="student", batch_size=batch_size, world=world, grid=grid),
         view="student",
         world=world,
         precision=Precision(config.training.precision, world.device),
-        average=sampling.average_views,
+        average=average,
         scores=scores_of(config),
     )
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from dali_pipes.sampling_rules import ViewGrid
+from dali_pipes.feature_config import FeatureDataConfig
 from reskd.analysis.flops import count_macs
 from reskd.analysis.report import write_run_report
 from reskd.analysis.throughput import measure_clips_per_second
-from reskd.build import build_data, build_eval_loader, build_trainer
+from reskd.build import build_data, build_eval_loader, build_trainer, shown_views
 from reskd.config import ExperimentConfig
 from reskd.distributed import World, barrier
 from reskd.environment import describe_environment
@@ -111,8 +111,7 @@ def evaluate_checkpoint(
         )
     model = build_evaluated_model(config, state, which=which, source=str(checkpoint), device=world.device).eval()
     shape = view_shapes(config)[which]
-    sampling = config.clips.sampling
-    grid = ViewGrid(sampling.test_clips, sampling.test_crops)
+    grid, average = shown_views(config, "test")
     loader = build_eval_loader(config, manifest, split=split, view=which, batch_size=batch_size, world=world, grid=grid)
     precision = Precision(config.training.precision, world.device)
     try:
@@ -123,7 +122,7 @@ def evaluate_checkpoint(
             view=which,
             world=world,
             precision=precision,
-            average=sampling.average_views,
+            average=average,
             scores=scores,
         )
     finally:
@@ -138,7 +137,7 @@ def evaluate_checkpoint(
         "trained_under": state["config_hash"],
         "manifest_hash": manifest.content_hash,
         "protocol": f"{describe_protocol(config, which)}, {scores} scores",
-        "views": {"clips": grid.num_clips, "crops": grid.num_crops, "average": sampling.average_views},
+        "views": {"clips": grid.num_clips, "crops": grid.num_crops, "average": average},
         "coverage": {"listed": manifest.num_listed, "scored": result.num_scored, "named": list(manifest.dropped)},
         "metrics": result.metrics,
         "seconds": result.seconds,
@@ -150,8 +149,10 @@ def evaluate_checkpoint(
 
 def describe_protocol(config: ExperimentConfig, which: ViewName) -> str:
     """How evaluate.py shows a video, in one sentence."""
+    if isinstance(config.data, FeatureDataConfig):
+        return f"{_describe_features(config.data, which)}, {config.training.precision}"
     num_frames, height, width = view_shapes(config)[which]
-    views, sampling = config.clips.views, config.clips.sampling
+    views, sampling = config.data.views, config.data.sampling
     frames = f"{num_frames} frames"
     if num_frames < sampling.num_frames:
         selection = views.student.selection
@@ -167,6 +168,14 @@ def describe_protocol(config: ExperimentConfig, which: ViewName) -> str:
     if which == "student" and views.student.source == "teacher_view" and views.teacher:
         text += f", shrunk from the teacher's {views.teacher.size[0]}x{views.teacher.size[1]}"
     return text + f", {config.training.precision}"
+
+
+def _describe_features(data: FeatureDataConfig, which: ViewName) -> str:
+    groups = " and ".join(f"{name} ({dim})" for name, dim in data.groups.items())
+    student = data.views.student
+    if which == "teacher" or student.num_frames is None:
+        return f"all frames, at most {data.max_frames}, of the features {groups}"
+    return f"{student.num_frames} of at most {data.max_frames} frames ({student.selection}) of the features {groups}"
 
 
 def write_evaluation(result: Mapping[str, Any], folder: Path) -> Path:
