@@ -49,7 +49,7 @@ class FrameNetwork:
     @torch.no_grad()
     def features(self, frames_THWC: np.ndarray) -> np.ndarray:
         """float32 (T, D) of uint8 frames of one video."""
-        device = self.model.pixel_mean_C.device
+        device = next(self.model.parameters()).device
         parts = []
         for start in range(0, len(frames_THWC), _FRAMES_AT_ONCE):
             frames_NTHWC = torch.from_numpy(frames_THWC[start : start + _FRAMES_AT_ONCE]).unsqueeze(1).to(device)
