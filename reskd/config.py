@@ -23,7 +23,6 @@ from reskd.training.optimizer import OptimizerConfig
 from reskd.training.plan import TrainingConfig
 from reskd.training.schedule import ScheduleConfig
 
-
 # Before the name of a stage, where else a path stands.
 STAGE_PREFIX = "stage:"
 

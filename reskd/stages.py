@@ -86,19 +86,27 @@ def check_stages(configs: Sequence[ExperimentConfig]) -> None:
     Raises:
         ValueError: as check_networks, or a stage that starts from weights of another architecture.
     """
-    by_folder = {config.folder: config for config in configs}
     for config in configs:
-        teacher_stage = str(config.teacher.stage) if config.teacher else ""
-        is_stage = teacher_stage.startswith(STAGE_PREFIX)
-        check_networks(config, stage=by_folder[config.stage_folder(teacher_stage)] if is_stage else None)
-        if config.student.weights.startswith(STAGE_PREFIX):
-            start = by_folder[config.stage_folder(config.student.weights)]
-            if found := difference(config.student, start.student.model_dump(mode="json")):
-                key, mine, theirs = found
-                raise ValueError(
-                    f"{config.name}: student.{key} is {mine!r}, and {start.name}, whose weights it starts from, has "
-                    f"{theirs!r}; expected the same."
-                )
+        check_networks(config, stage=teacher_stage(config, configs))
+        start = _referred(config, config.student.weights, configs)
+        found = difference(config.student, start.student.model_dump(mode="json")) if start else None
+        if start and found:
+            key, mine, theirs = found
+            raise ValueError(
+                f"{config.name}: student.{key} is {mine!r}, and {start.name}, whose weights it starts from, has "
+                f"{theirs!r}; expected the same."
+            )
+
+
+def teacher_stage(config: ExperimentConfig, configs: Sequence[ExperimentConfig]) -> ExperimentConfig | None:
+    """The one of ``configs`` that trains the teacher of ``config``; None where it is not of this file."""
+    return _referred(config, str(config.teacher.stage), configs) if config.teacher else None
+
+
+def _referred(config: ExperimentConfig, reference: str, configs: Sequence[ExperimentConfig]) -> ExperimentConfig | None:
+    if not reference.startswith(STAGE_PREFIX):
+        return None
+    return next((other for other in configs if other.folder == config.stage_folder(reference)), None)
 
 
 def train_stages(

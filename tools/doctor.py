@@ -87,9 +87,7 @@ def check_nvdec(*, library: bool, num_gpus: int) -> Finding:
         return Finding("OK", "NVDEC", "not needed without a GPU.")
     if library:
         return Finding("OK", "NVDEC", "libnvcuvid is there: the GPU can decode.")
-    text = (
-        "libnvcuvid.so.1 is missing, so the GPU cannot decode; install the driver's decode library (libnvidia-decode)"
-    )
+    text = "libnvcuvid.so.1 is missing: the GPU cannot decode; install the driver's decode library (libnvidia-decode)"
     remedy = "in a container set NVIDIA_DRIVER_CAPABILITIES=compute,utility,video, or set data.loader.way_in=host"
     return Finding("PROBLEM", "NVDEC", f"{text}; {remedy}.")
 
@@ -241,13 +239,12 @@ def check_run_hours(compute_seconds: float, decode_seconds: float, *, num_clips:
         text = f"about {1000 * seconds / 3600:.2f} h for 1,000 clips ({slower} take longest); the list is not here"
         return Finding("NOTE", "hours", f"{text}: check data.root and data.train.")
     hours = epochs * num_clips * seconds / 3600
-    return Finding(
-        "OK", "hours", f"about {hours:.1f} h for {epochs:g} epochs of {num_clips} clips; {slower} take longest."
-    )
+    text = f"about {hours:.1f} h for {epochs:g} epochs of {num_clips} clips; {slower} take longest."
+    return Finding("OK", "hours", text)
 
 
-def check_config(config: ExperimentConfig) -> list[Finding]:
-    """What this run will need on this machine, as one process. Times a training pass of one clip or a few."""
+def check_config(config: ExperimentConfig, stage: ExperimentConfig | None = None) -> list[Finding]:
+    """What this run needs as one process, timing a pass of a few clips. ``stage``: the teacher's, if of one file."""
     import torch
 
     from dali_pipes.splits import videos_of_splits
@@ -265,7 +262,7 @@ def check_config(config: ExperimentConfig) -> list[Finding]:
         data = Finding("NOTE", "data", f"{error} (a guess of {num_classes} classes is used below.)")
     else:
         data = Finding("OK", "data", f"{num_clips} training videos of {num_classes} classes.")
-    student, teacher, _ = build_networks(config, num_classes=num_classes, device=torch.device("meta"))
+    student, teacher, _ = build_networks(config, num_classes=num_classes, device=torch.device("meta"), stage=stage)
     training, shapes = config.training, view_shapes(config)
     at_once = min(training.global_batch_size, training.max_clips_per_pass or training.global_batch_size)
     need = estimate_memory(student, teacher, shapes, training.precision)
@@ -310,11 +307,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _look(config_path: str | None, overrides: Sequence[str]) -> list[Finding]:
     if config_path is None:
         return check_machine(Path("runs"))
-    from reskd.stages import check_stages, load_stages
+    from reskd.stages import check_stages, load_stages, teacher_stage
 
     configs = load_stages(config_path, overrides)
     check_stages(configs)
-    return [*check_machine(configs[0].runs), *(found for config in configs for found in check_config(config))]
+    of_runs = [finding for config in configs for finding in check_config(config, teacher_stage(config, configs))]
+    return [*check_machine(configs[0].runs), *of_runs]
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ class Trainable(nn.Module):
             assert shown is not None
             answer: RecognizerOutput = self.teacher(*shown)
             teacher_task = self.loss.task(answer.logits_NK, targets)
-            taught = RecognizerOutput(*(None if value is None else value.detach() for value in answer))
+            taught = _cut(answer)
         output: RecognizerOutput = self.student(*seen)
         total, unweighted = self.loss(output, targets, taught)
         losses = {"total": total.detach(), **unweighted}
@@ -85,6 +85,12 @@ class Trainable(nn.Module):
         if head is not None and not any(parameter.requires_grad for parameter in head.parameters()):
             head.eval()
         return self
+
+
+def _cut(answer: RecognizerOutput) -> RecognizerOutput:
+    """The same values, out of the graph."""
+    cut = {name: value.detach() for name, value in answer._asdict().items() if value is not None}
+    return answer._replace(**cut)
 
 
 class Learner(NamedTuple):
