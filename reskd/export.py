@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from reskd.models.config import parse_recognizer
+from reskd.models.config import network_name, parse_recognizer
 from reskd.models.recognizer import Recognizer
 from reskd.models.registry import build_recognizer
 from reskd.models.weight_files import read_weight_file, write_safetensors
@@ -245,8 +245,8 @@ def _one_sentence(name: Format, model: Recognizer) -> Iterator[None]:
         cause = (str(error.__cause__ or error).splitlines() or [type(error).__name__])[0][:200]
         raise ValueError(
             f"{versions} cannot export a student of the family {model.config.family} "
-            f"({model.config.backbone}): {type(error).__name__}: {cause}; choose other formats with --format, or the "
-            "versions in docs/deploy.md."
+            f"({network_name(model.config)}): {type(error).__name__}: {cause}; choose other formats with "
+            "--format, or the versions in docs/deploy.md."
         ) from error
     finally:
         logging.disable(logging.NOTSET)

@@ -28,7 +28,7 @@ from reskd.analysis.flops import MacCount, Shape, count_recognizer
 from reskd.analysis.throughput import Mode, Row, measure_sizes
 from reskd.cli import positive, run_tool
 from reskd.config import load_config
-from reskd.models.config import RecognizerConfig, parse_recognizer
+from reskd.models.config import RecognizerConfig, network_name, parse_recognizer
 from reskd.models.registry import build_recognizer
 from reskd.networks import teacher_model, view_shapes
 from reskd.training.precision import Precision, PrecisionChoice
@@ -89,7 +89,7 @@ def _throughput(chosen: argparse.Namespace) -> None:
     print(f"{_describe(asked)}, {chosen.precision}, {describe_run(device)['device']}")
     print(throughput_table(rows))
     if not chosen.dry_run:
-        about = {**describe_run(device), "family": asked.config.family, "backbone": asked.config.backbone}
+        about = {**describe_run(device), "family": asked.config.family, "backbone": network_name(asked.config)}
         append_rows(chosen.csv, [{**about, **row.as_columns()} for row in rows])
         print(f"rows appended to {chosen.csv}")
 
@@ -116,9 +116,8 @@ def _asked(chosen: argparse.Namespace) -> list[_Asked]:
 
 
 def _describe(asked: _Asked) -> str:
-    return (
-        f"{asked.config.family} {asked.config.backbone}, {asked.shapes[0][0]} frames, {asked.num_views} view(s) a video"
-    )
+    network = f"{asked.config.family} {network_name(asked.config)}"
+    return f"{network}, {asked.shapes[0][0]} frames, {asked.num_views} view(s) a video"
 
 
 def flops_table(counts: dict[Shape, MacCount], num_views: int) -> str:

@@ -63,9 +63,10 @@ class SkippingLstm(nn.Module):
     def __init__(self, input_dim: int, hidden_dim: int, *, num_layers: int) -> None:
         super().__init__()
         sizes = [input_dim] + [hidden_dim] * (num_layers - 1)
-        self.layers = nn.ModuleList(nn.LSTM(size + 1, hidden_dim, bias=False, batch_first=True) for size in sizes)
-        for layer in self.layers:
-            _set_biases(layer.weight_ih_l0, hidden_dim)
+        layers = [nn.LSTM(size + 1, hidden_dim, bias=False, batch_first=True) for size in sizes]
+        for layer in layers:
+            _set_biases(layer.all_weights[0][0], hidden_dim=hidden_dim)
+        self.layers = nn.ModuleList(layers)
 
     def forward(self, steps_BLD: Tensor, valid_BL: Tensor) -> Tensor:
         """state_BS: c_1, h_1, c_2, h_2, ... of the layers after the last valid step; zeros where none is.
@@ -88,7 +89,7 @@ class SkippingLstm(nn.Module):
 
 
 @torch.no_grad()
-def _set_biases(weight_ih: Tensor, hidden_dim: int) -> None:
+def _set_biases(weight_ih: Tensor, *, hidden_dim: int) -> None:
     """0, but 1 for the forget gate: at the start a layer remembers (Gers et al., 2000; TensorFlow's default)."""
     weight_ih[:, -1] = 0
     weight_ih[hidden_dim : 2 * hidden_dim, -1] = 1

@@ -26,7 +26,7 @@ def unit_length(vectors: Tensor) -> Tensor:
 class FrameBatchNorm(nn.BatchNorm1d):
     """Batch norm whose statistics, of the batch and running, are those of the valid frames alone."""
 
-    def forward(self, features_NTD: Tensor, valid_NT: Tensor | None = None) -> Tensor:  # type: ignore[override]
+    def forward(self, features_NTD: Tensor, valid_NT: Tensor | None = None) -> Tensor:
         """features_NTD normalised; what it holds at invalid frames has no meaning.
 
         Args:
