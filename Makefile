@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 VENV_MIN := .venv-min
 PY := $(VENV)/bin/python
-PYTEST_FLAGS ?= -q
+# Two processes, each a file at a time: fixtures of a file are made once.
+PYTEST_FLAGS ?= -q -n 2 --dist loadfile
 CXX_FILES := $(wildcard reskd/csrc/*.* reskd/csrc/*/*.* tests/reskd/ops/*.cpp)
 INPUTS := setup.py pyproject.toml reskd/environment.py $(wildcard requirements/*.txt) \
           $(wildcard reskd/csrc/*.* reskd/csrc/*/*.*)

@@ -176,6 +176,7 @@ setup(
         "dev": [
             *EXPORT,
             "pytest>=8",
+            "pytest-xdist>=3.6",
             "hypothesis>=6",
             "clang-format>=23,<24",
             "ruff>=0.12",
