@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--csv", type=Path, default=CSV, help="rows are appended to it")
     parser.add_argument("--dry-run", action="store_true", help="append no rows")
     chosen = parser.parse_args(arguments)
+    if find_spec("tfrecord") is None:
+        raise ValueError("expected the package tfrecord to compare with, found none; pip install tfrecord.")
     about = describe_run(torch.device("cpu"))
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(Path(folder), chosen.videos, chosen.frames, chosen.threads, chosen.rounds)
