@@ -6,7 +6,7 @@ Records of random bytes are written into a temporary folder and stay in the file
 once, in turn, so that a busy moment hits all of them:
 
     reader        one record after another into one batch's memory, checksums compared
-    loader        FeatureLoader with the teacher's view of all frames and a student's of 30, new memory for each batch
+    loader        FeatureLoader with the teacher's view of all frames and a student's of 30, as in a run
     tfrecord      sequence_loader of the package, its frames joined and copied into one batch's memory; no checksums
 
 Speed is videos a cpu-second of the whole process: what one core delivers. Rows are appended to
@@ -78,9 +78,10 @@ def measure(folder: Path, num_videos: int, num_frames: int, num_threads: int, ro
     )
     manifest = build_feature_manifests(config, seed=0, splits=("train",))["train"]
     batch_NTD = np.ones((BATCH, num_frames, config.feature_dim), np.uint8)
+    loader = FeatureLoader(manifest, config, views=("teacher", "student"), mode="eval", batch_size=BATCH)
     candidates: dict[str, Callable[[], int]] = {
         "reader": lambda: read_all(manifest, config, batch_NTD),
-        "loader": lambda: load_all(manifest, config),
+        "loader": lambda: sum(int((~batch.padding_N).sum()) for batch in loader),
         "tfrecord": lambda: loop_over_package(folder / "train.tfrecord", batch_NTD),
     }
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in candidates}
@@ -92,6 +93,7 @@ def measure(folder: Path, num_videos: int, num_frames: int, num_threads: int, ro
             assert found == num_videos
             if number:  # the first round warms up
                 seconds[name].append(spent)
+    loader.close()
     ours = {name: quantiles([num_videos / cpu for cpu, _ in spent]) for name, spent in seconds.items()}
     return [
         {
@@ -129,13 +131,6 @@ def read_all(manifest: FeatureManifest, config: FeatureDataConfig, batch_NTD: np
             batch_NTD[row % BATCH, : len(frames_Td), start:stop] = frames_Td
             start = stop
     return len(manifest)
-
-
-def load_all(manifest: FeatureManifest, config: FeatureDataConfig) -> int:
-    loader = FeatureLoader(manifest, config, views=("teacher", "student"), mode="eval", batch_size=BATCH)
-    count = sum(int((~batch.padding_N).sum()) for batch in loader)
-    loader.close()
-    return count
 
 
 def loop_over_package(path: Path, batch_NTD: np.ndarray) -> int:
