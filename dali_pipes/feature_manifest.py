@@ -56,9 +56,9 @@ class FeatureManifest:
         """File, place and id of a row, for messages."""
         return self.index.name(self.members[number])
 
-    def file(self, number: int) -> Path:
-        """The file that holds a row's record."""
-        return self.index.root / self.index.file(self.members[number])
+    def file(self, number: int) -> str:
+        """Path of the file that holds a row's record."""
+        return f"{self.index.root}/{self.index.file(self.members[number])}"
 
     def place(self, number: int) -> RecordPlace:
         """Where in its file a row's record lies."""
@@ -148,6 +148,11 @@ def build_feature_manifests(
         chosen = np.ones(len(index.rows), bool)
         if fraction:
             chosen = (uniform(seed, _SPLIT, index.rows["id_hash"]) < fraction) == held_out
+            if not chosen.any():
+                raise ValueError(
+                    f"data.val_fraction = {fraction:g} leaves no video for {split}, of {len(chosen)}; change it, or "
+                    "name files in data.val."
+                )
         manifests[split] = _manifest(config, split, class_names, index, np.flatnonzero(chosen), on_message)
     return manifests
 

@@ -45,7 +45,7 @@ def test_every_record_is_a_row_with_its_labels(root: Path) -> None:
         tuple(sorted(labels_of_video(row))) for row in range(20)
     ]
     assert (manifest.class_counts() == sets.sum(0)).all()
-    assert manifest.file(13).name == "train1.tfrecord" and manifest.name(13).endswith("video v13")
+    assert manifest.file(13) == str(root / "train1.tfrecord") and manifest.name(13).endswith("video v13")
 
 
 def test_the_index_is_made_once_and_again_when_a_file_changes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +55,7 @@ def test_the_index_is_made_once_and_again_when_a_file_changes(root: Path, monkey
     first, _ = _train(root)
     second, _ = _train(root, views={"student": {"num_frames": 2}})
     assert len(made) == 1 and second.content_hash == first.content_hash
-    assert isinstance(second.index.rows, np.memmap)
+    assert isinstance(second.index.rows.base, np.memmap)
     write_file(root / "train1.tfrecord", range(12, 19))
     third, _ = _train(root)
     assert len(made) == 2 and len(third) == 19 and third.content_hash != first.content_hash
@@ -84,6 +84,12 @@ def test_a_video_is_held_out_by_its_id_whatever_file_it_is_in(root: Path, tmp_pa
 
     write_file(tmp_path / "other" / "train.tfrecord", range(19, -1, -1))
     assert held_out(root, 0) == held_out(tmp_path / "other", 0) != held_out(root, 1)
+
+
+@pytest.mark.parametrize(("fraction", "split"), [(1e-6, "val"), (1 - 1e-6, "train")])
+def test_a_share_that_leaves_nothing_is_refused(root: Path, fraction: float, split: str) -> None:
+    with pytest.raises(ValueError, match=f"leaves no video for {split}, of 20"):
+        build_feature_manifests(make_config(root, val_fraction=fraction), seed=0)
 
 
 def test_val_and_test_come_from_their_own_files(root: Path) -> None:
