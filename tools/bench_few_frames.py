@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--k", type=int, nargs="+", default=[1, 2, 4, 8, 16], help="frames of the student")
     selections = [name for name in get_args(FrameSelection) if name != "every_jth_of_300"]
     parser.add_argument("--selection", choices=selections, default="uniform")
-    parser.add_argument("--clips", type=int, default=24, help="videos, the first of the list")
+    parser.add_argument("--clips", type=int, default=24, help="videos, spread evenly over the list")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each k and way")
     parser.add_argument("--csv", type=Path, default=CSV)
     parser.add_argument("--dry-run", action="store_true", help="append nothing")

@@ -96,8 +96,9 @@ class Reading:
         plan = self.chooser.plan(position, 0)
         return self._reader.read(plan, self.chooser.manifest.row(plan.row)).student_THWC
 
-    def frames_decoded(self, num_clips: int) -> float:
-        plans = [self.chooser.plan(position, 0) for position in range(num_clips)]
+    def frames_decoded(self, positions: Sequence[int]) -> float:
+        """Of a clip, in the mean."""
+        plans = [self.chooser.plan(position, 0) for position in positions]
         counts = [frames_decoded_by_reskd(self.chooser.manifest.row(plan.row), plan, "cpu") for plan in plans]
         return statistics.mean(count for count in counts if count is not None)
 
@@ -114,25 +115,29 @@ def measure_k(
 ) -> list[Row]:
     """A row for each k and each of both ways. They take turns, in another order in each round.
 
+    Args:
+        num_clips: videos, spread evenly over the list.
+
     Raises:
         ValueError: k above T, or the two ways show different pixels.
     """
     manifest = Manifest.open(manifest_folder)
     num_clips = min(num_clips, len(manifest))
+    positions = [number * len(manifest) // num_clips for number in range(num_clips)]
     cases = [Case(k, decoded) for k in ks for decoded in ("clip", "student")]
     readings = [Reading(manifest, case, num_frames=num_frames, selection=selection) for case in cases]
-    _check_equal(readings, num_clips)
+    _check_equal(readings, positions)
     milliseconds: dict[Case, list[float]] = {case: [] for case in cases}
     for number in range(rounds):
         shift = number * len(readings) // rounds
         for reading in readings[shift:] + readings[:shift]:
             started = time.process_time()
-            for position in range(num_clips):
+            for position in positions:
                 reading.pixels(position)
             milliseconds[reading.case].append(1e3 * (time.process_time() - started) / num_clips)
     rows = []
     for reading in readings:
-        case, decoded = reading.case, reading.frames_decoded(num_clips)
+        case, decoded = reading.case, reading.frames_decoded(positions)
         low, middle, high = quantiles(milliseconds[case])
         counts = (decoded, decoded / case.k)
         codec = manifest.row(0).facts.codec
@@ -144,8 +149,8 @@ def measure_k(
     return rows
 
 
-def _check_equal(readings: Sequence[Reading], num_clips: int) -> None:
+def _check_equal(readings: Sequence[Reading], positions: Sequence[int]) -> None:
     for clip, student in zip(readings[::2], readings[1::2], strict=True):
-        for position in range(num_clips):
+        for position in positions:
             if not np.array_equal(clip.pixels(position), student.pixels(position)):
                 raise ValueError(f"expected the same pixels both ways, found others of clip {position}, {clip.case}.")
