@@ -60,7 +60,7 @@ def noise(num_clips: int, size: int = 40) -> Tensor:
 
 def exported(model: Recognizer, folder: Path, *formats: Format, size: int = 40) -> list[ExportedFile | Refusal]:
     about = {"class_names": [str(number) for number in range(NUM_CLASSES)]}
-    shape, clips = (NUM_FRAMES, size, size), {"random": noise(7, size)}
+    shape, clips = (NUM_FRAMES, size, size), {"random": (noise(7, size),)}
     return list(export_student(model, shape, folder, formats=formats, about=about, clips=clips))
 
 
