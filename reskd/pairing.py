@@ -6,6 +6,8 @@ from torch import nn
 
 from reskd.config import ExperimentConfig
 from reskd.evaluation.metrics import Scores
+from reskd.models.aggregator_config import answering_settings
+from reskd.models.config import AggregatedConfig, FeaturesConfig
 from reskd.models.recognizer import Recognizer
 
 
@@ -82,6 +84,8 @@ def _check_same_form(student: Recognizer, teacher: Recognizer) -> None:
 
 def _form(model: Recognizer) -> str:
     """Its class, its settings where it has any, and the shapes of what it holds."""
-    shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in model.head.state_dict().items())
-    classifier = getattr(model.config, "classifier", None)
-    return f"{type(model.head).__name__} ({shapes}{'; ' + str(classifier) if classifier is not None else ''})"
+    parts = [f"{name} {list(value.shape)}" for name, value in model.head.state_dict().items()]
+    if isinstance(model.config, (AggregatedConfig, FeaturesConfig)):
+        settings = answering_settings(model.config.classifier, prefix="classifier")
+        parts += [f"{name} {value}" for name, value in settings.items()]
+    return f"{type(model.head).__name__} with {', '.join(parts)}"

@@ -244,7 +244,7 @@ def check_run_hours(compute_seconds: float, decode_seconds: float, *, num_clips:
 
 
 def check_config(config: ExperimentConfig, stage: ExperimentConfig | None = None) -> list[Finding]:
-    """What this run needs as one process, timing a pass of a clip or a few. ``stage``: the teacher's, if of one file."""
+    """What this run needs as one process, timing a pass of a few clips. ``stage``: the teacher's, if of one file."""
     import torch
 
     from dali_pipes.splits import videos_of_splits
@@ -311,10 +311,8 @@ def _look(config_path: str | None, overrides: Sequence[str]) -> list[Finding]:
 
     configs = load_stages(config_path, overrides)
     check_stages(configs)
-    findings = check_machine(configs[0].runs)
-    for config in configs:
-        findings += check_config(config, teacher_stage(config, configs))
-    return findings
+    of_runs = [finding for config in configs for finding in check_config(config, teacher_stage(config, configs))]
+    return [*check_machine(configs[0].runs), *of_runs]
 
 
 if __name__ == "__main__":

@@ -5,12 +5,14 @@ Shape letters: N clips, T frames, C = 3 colour channels.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from reskd.models.recognizer import data_shape
 from reskd.training.precision import Precision
 
 # Bytes a parameter: fp32 weights, gradient and the optimizer's state (momentum; Adam has one more).
@@ -35,12 +37,12 @@ def estimate_memory(
     """Weights, gradients, momentum and what the student keeps for its backward pass; counted, nothing is computed.
 
     Args:
-        student, teacher: frames_NTHWC -> RecognizerOutput, on any device.
-        view_shapes: "student" and perhaps "teacher" -> (T, H, W).
+        student, teacher: uint8 data -> RecognizerOutput, on any device.
+        view_shapes: "student" and perhaps "teacher" -> (T, H, W), or (T, D).
         precision: "fp32", or "fp16" and "bf16", which keep half the bytes.
     """
     kept = saved_bytes(student, view_shapes["student"])
-    frames = sum(3 * num_frames * height * width for num_frames, height, width in view_shapes.values())
+    frames = sum(math.prod(data_shape(shape, 1)) for shape in view_shapes.values())
     fixed = _TRAINING_BYTES_PER_PARAMETER * _num_parameters(student)
     fixed += 4 * _num_parameters(teacher) if teacher is not None else 0
     return MemoryNeed(fixed, frames + (kept if precision == "fp32" else kept // 2))
@@ -52,7 +54,10 @@ def checkpoint_bytes(student: nn.Module) -> int:
 
 
 def saved_bytes(model: nn.Module, shape: tuple[int, ...]) -> int:
-    """fp32 bytes that autograd keeps for the backward pass of one clip of (T, H, W), parameters left out."""
+    """fp32 bytes that autograd keeps for the backward pass of one clip, parameters left out.
+
+    Half of what two clips keep: batch norm of a code has nothing to do with one.
+    """
     tensors = {name: value.to("meta") for name, value in (*model.named_parameters(), *model.named_buffers())}
     own = {value.untyped_storage()._cdata for value in tensors.values()}
     kept: dict[int, Tensor] = {}
@@ -62,10 +67,10 @@ def saved_bytes(model: nn.Module, shape: tuple[int, ...]) -> int:
         kept.setdefault(tensor.untyped_storage()._cdata, tensor)
         return tensor
 
-    frames_NTHWC = torch.empty((1, *shape, 3), dtype=torch.uint8, device="meta")
+    data = torch.empty(data_shape(shape, 2), dtype=torch.uint8, device="meta")
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        torch.func.functional_call(model, tensors, (frames_NTHWC,))
-    return sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in own)
+        torch.func.functional_call(model, tensors, (data,))
+    return sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in own) // 2
 
 
 def measure_seconds_per_clip(
@@ -83,8 +88,8 @@ def measure_seconds_per_clip(
     for model in (student, teacher):
         if model is not None:
             _make_up_weights(model, precision.device)
-    shapes = {name: (num_clips, *shape, 3) for name, shape in view_shapes.items()}
-    frames = {name: torch.zeros(shape, dtype=torch.uint8, device=precision.device) for name, shape in shapes.items()}
+    shapes = {name: data_shape(shape, num_clips) for name, shape in view_shapes.items()}
+    data = {name: torch.zeros(shape, dtype=torch.uint8, device=precision.device) for name, shape in shapes.items()}
     seconds = 0.0
     # A GPU's first pass chooses kernels and allocates; a CPU's is nearly as fast as the next, and may take a minute.
     for _ in range(2 if precision.device.type == "cuda" else 1):
@@ -93,9 +98,12 @@ def measure_seconds_per_clip(
         with precision.autocast():
             if teacher is not None:
                 with torch.no_grad():
-                    teacher(frames["teacher"])
-            output = student(frames["student"])
-        (output.logits_NK.float().sum() + output.features_NTDHW.float().mean()).backward()
+                    teacher(data["teacher"])
+            output = student(data["student"])
+        total = output.logits_NK.float().sum()
+        if output.features_NTDHW is not None:
+            total = total + output.features_NTDHW.float().mean()
+        total.backward()
         _wait(precision.device)
         seconds = time.perf_counter() - started
     return seconds / num_clips

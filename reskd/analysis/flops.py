@@ -14,8 +14,10 @@ two ways, ``published`` follows it:
 
 Note [What is between frames]
 ``between_frames`` is the share of ``total`` that looks at several frames at once: convolutions whose kernel is longer
-than 1 in time, and attention products. All other operations are done for each frame by itself, or once a clip (the
-head). TSM's shift moves numbers between frames and multiplies nothing.
+than 1 in time, and attention products, and of an aggregator all but its ``frame_layers``: LSTMs whole (one product
+takes a frame and the last state), VLAD's sums over frames, and what stands on them. VLAD's products are no attention's.
+All other operations are done for each frame by itself, or once a clip (the head). TSM's shift moves numbers between
+frames and multiplies nothing.
 """
 
 from __future__ import annotations
@@ -30,11 +32,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
+from reskd.models.aggregators.aggregator import Aggregator
 from reskd.models.config import RecognizerConfig
+from reskd.models.recognizer import Shape, data_shape
 from reskd.models.registry import build_recognizer
 
-Shape = tuple[int, ...]  # (T, H, W) of one view, or (T, D) of features
-_OF_LAYERS = {"convolution", "_convolution", "mm", "addmm"}  # all other products are attention's
+_OF_LAYERS = {"convolution", "_convolution", "mm", "addmm"}  # all other products are attention's, or an aggregator's
+_OPENED = ("backbone", "features", "aggregator", "groups")
 _MAX_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 
 
@@ -87,11 +91,11 @@ def count_macs(model: nn.Module, shape: Shape, *, num_views: int = 1) -> MacCoun
 
     Args:
         model: on any device, unchanged; in eval mode if all it sees is one frame. Its classifier is called head.
-        shape: (T, H, W) of one view; the model gets uint8 frames of shape (1, T, H, W, 3).
+        shape: of one view; the model gets uint8 frames of shape (1, T, H, W, 3), or features of (1, T, D).
         num_views: clips times crops that are averaged for one video.
     """
     tensors = {name: value.to("meta") for name, value in (*model.named_parameters(), *model.named_buffers())}
-    frames_NTHWC = torch.empty((1, *shape, 3), dtype=torch.uint8, device="meta")
+    data = torch.empty(data_shape(shape, 1), dtype=torch.uint8, device="meta")
     elementwise: list[int] = []
     counter = FlopCounterMode(display=False)
     with ExitStack() as stack:
@@ -99,7 +103,7 @@ def count_macs(model: nn.Module, shape: Shape, *, num_views: int = 1) -> MacCoun
             stack.callback(module.register_forward_hook(lambda *call: elementwise.append(_elementwise(*call))).remove)
         stack.enter_context(torch.no_grad())
         stack.enter_context(counter)
-        torch.func.functional_call(model, tensors, (frames_NTHWC,))
+        torch.func.functional_call(model, tensors, (data,))
     counts, root = counter.get_flop_counts(), type(model).__name__
 
     def macs(name: str, *, of_layers: bool = True, of_attention: bool = True) -> int:
@@ -108,10 +112,12 @@ def count_macs(model: nn.Module, shape: Shape, *, num_views: int = 1) -> MacCoun
         return sum(flops for op, flops in found.items() if wanted[_name(op) in _OF_LAYERS]) // 2 * num_views
 
     over_time = [name for name, module in model.named_modules() if _looks_over_time(module)]
-    attention_products = macs("", of_layers=False)
+    aggregators = [name for name, module in model.named_modules() if isinstance(module, Aggregator)]
+    attention_products = macs("", of_layers=False) - sum(macs(name, of_layers=False) for name in aggregators)
+    of_frames = sum(macs(name) for name in _frame_layers(model))
     return MacCount(
         total=macs(""),
-        between_frames=attention_products + sum(macs(name) for name in over_time),
+        between_frames=attention_products + sum(macs(name) for name in over_time + aggregators) - of_frames,
         attention_products=attention_products,
         elementwise=sum(elementwise) * num_views,
         parameters=_num_parameters(model),
@@ -134,6 +140,16 @@ def _looks_over_time(module: nn.Module) -> bool:
     return isinstance(module, nn.Conv3d) and module.kernel_size[0] > 1
 
 
+def _frame_layers(model: nn.Module) -> list[str]:
+    """Names of the layers of aggregators that see each frame by itself."""
+    return [
+        f"{name}.{layer}"
+        for name, module in model.named_modules()
+        if isinstance(module, Aggregator)
+        for layer in module.frame_layers
+    ]
+
+
 def _elementwise(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> int:
     if isinstance(module, (_BatchNorm, nn.LayerNorm)):
         return 2 * output.numel()
@@ -149,10 +165,10 @@ def _num_parameters(module: nn.Module) -> int:
 
 
 def _parts(model: nn.Module) -> dict[str, nn.Module]:
-    """The children that hold parameters; in place of the backbone, and of its ``features``, what they consist of."""
+    """The children that hold parameters; in place of what ``_OPENED`` names, what it consists of."""
     found: dict[str, nn.Module] = {}
     for name, child in model.named_children():
-        if name.rsplit(".", 1)[-1] in ("backbone", "features"):
+        if name in _OPENED:
             found |= {f"{name}.{inner}": part for inner, part in _parts(child).items()}
         else:
             found[name] = child

@@ -20,10 +20,10 @@ import torch._dynamo
 from torch import Tensor, nn
 
 from reskd.analysis.benchmark_rows import quantiles
+from reskd.models.recognizer import Shape, data_shape
 from reskd.training.precision import Precision
 
 Mode = Literal["eager", "compile", "export"]
-Shape = tuple[int, ...]  # (T, H, W), or (T, D) of features
 _WARMUP, _REPEATS = 2, 7
 
 
@@ -32,6 +32,7 @@ class Row:
     """One way to run one model on batches of one size. Times are of one batch.
 
     Attributes:
+        height, width: of features 1 and D.
         videos_per_second: of wall time, at the median.
         times_largest: videos a second over those of the largest size, same mode and batch.
         cpu_times_largest: the same ratio of the processors' time: on a CPU it feels other programs less.
@@ -85,7 +86,7 @@ def measure_sizes(
     """Every mode, batch and size, timed in turn ``rounds`` times. See Note [Sizes take turns].
 
     Args:
-        model: frames_NTHWC -> RecognizerOutput, on ``precision.device``; put into eval mode.
+        model: uint8 data -> RecognizerOutput, on ``precision.device``; put into eval mode.
         shapes: of a clip; the first is what the others are compared with, which is to be the largest.
         batches: clips at once; a batch of 1 is for the latency.
         views: clips of one video.
@@ -113,7 +114,7 @@ def measure_clips_per_second(model: nn.Module, shape: Shape, precision: Precisio
     """The median over repeats of clips a second of wall time, for uint8 frames that lie on the device already.
 
     Args:
-        model: frames_NTHWC -> RecognizerOutput, on ``precision.device``; put into eval mode.
+        model: uint8 data -> RecognizerOutput, on ``precision.device``; put into eval mode.
     """
     model.eval()
     samples = _Samples([], [])
@@ -126,27 +127,27 @@ def measure_clips_per_second(model: nn.Module, shape: Shape, precision: Precisio
 
 def _prepare(model: nn.Module, candidate: _Candidate, device: torch.device) -> Callable[[], object]:
     """A call to be timed, warmed up. Its frames lie on the device already."""
-    size = (candidate.batch, *candidate.shape, 3)
-    frames_NTHWC = torch.randint(0, 256, size, dtype=torch.uint8, device=device)
+    size = data_shape(candidate.shape, candidate.batch)
+    data = torch.randint(0, 256, size, dtype=torch.uint8, device=device)
     try:
-        run = _runnable(model, candidate.mode, frames_NTHWC)
+        run = _runnable(model, candidate.mode, data)
         for _ in range(_WARMUP):
-            run(frames_NTHWC)
+            run(data)
         _wait(device)
     except torch.OutOfMemoryError:
         raise ValueError(
             f"{candidate.mode}: expected a batch that fits the GPU, found {candidate.batch} clips of "
             f"{'x'.join(map(str, candidate.shape))} that do not; choose a smaller --batch."
         ) from None
-    return lambda: run(frames_NTHWC)
+    return lambda: run(data)
 
 
-def _runnable(model: nn.Module, mode: Mode, frames_NTHWC: Tensor) -> Callable[[Tensor], object]:
+def _runnable(model: nn.Module, mode: Mode, data: Tensor) -> Callable[[Tensor], object]:
     if mode == "compile":
         # fullgraph: a part that falls back to eager would be timed under compile's name.
         return torch.compile(model, dynamic=False, fullgraph=True)
     if mode == "export":
-        return torch.export.export(model, (frames_NTHWC,)).module()
+        return torch.export.export(model, (data,)).module()
     return model
 
 
@@ -183,7 +184,9 @@ def _row(
     mine, theirs = samples[candidate], samples[_Candidate(candidate.mode, largest, candidate.batch)]
     low, median, high = quantiles(mine.wall_ms)
     cpu_ms = statistics.median(mine.cpu_ms)
-    num_frames, height, width = candidate.shape
+    num_frames, height, width = (
+        candidate.shape if len(candidate.shape) == 3 else (candidate.shape[0], 1, candidate.shape[1])
+    )
     return Row(
         candidate.mode,
         num_frames,

@@ -202,6 +202,15 @@ RecognizerConfig = Annotated[
 ]
 
 
+def network_name(config: RecognizerConfig) -> str:
+    """As words: "resnet18", "resnet18 and h_rnn", or "h_rnn on rgb and audio"."""
+    if isinstance(config, FeaturesConfig):
+        return f"{config.aggregator.kind} on {' and '.join(config.groups)}"
+    if isinstance(config, AggregatedConfig):
+        return f"{config.backbone} and {config.aggregator.kind}"
+    return config.backbone
+
+
 def parse_recognizer(settings: Mapping[str, Any]) -> RecognizerConfig:
     """A recogniser's config from plain values; raises pydantic.ValidationError."""
     config: RecognizerConfig = TypeAdapter(RecognizerConfig).validate_python(settings)

@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from reskd.models.config import difference
+from reskd.models.config import AggregatedConfig, FeaturesConfig, difference, network_name
 from reskd.models.recognizer import Recognizer
 from reskd.models.temporal_shift import ShiftedConv2d
 from reskd.models.weight_files import State, WeightFile
 from reskd.models.weight_inflation import inflate
 from reskd.models.weight_names import Renamed, rename
-from reskd.models.weight_networks import Kind, Network, describe, recognise
+from reskd.models.weight_networks import Kind, Network, describe, num_classes_of, recognise
 from reskd.models.weight_report import TensorFate, WeightReport
 
 # The model makes these itself; files of other versions or of 2-D networks lack them.
@@ -25,7 +25,8 @@ _MADE_BY_THE_MODEL = {
     "num_batches_tracked": "not counted in the file",
     "relative_position_index": "a constant of the model",
 }
-_HEAD = ("head.weight", "head.bias")
+_HEAD = "head."
+_AGGREGATOR = "aggregator."
 
 
 def fit(model: Recognizer, file: WeightFile) -> WeightReport:
@@ -50,7 +51,7 @@ def fit(model: Recognizer, file: WeightFile) -> WeightReport:
     if adapted is not renamed and keeps_head:
         raise ValueError(
             f"{file.source}: expected weights of a network over space and time, found {found}, which is only a start "
-            f"for {model.config.backbone}; set weights_head to new."
+            f"for {network_name(model.config)}; set weights_head to new."
         )
     fill(model, adapted.tensors, source=file.source, found=found, needs_head=keeps_head, names_in_file=adapted.sources)
     remarks = tuple(f"trained with {other}, used with {expected}" for expected, other, _ in differences)
@@ -71,13 +72,17 @@ def fill(
     Args:
         source: where they come from, for the message.
         found: what they are of, for the message.
-        needs_head: without it, the head may be absent and then stays as it is.
+        needs_head: without it, the head may be absent and then stays as it is; so may the whole of an aggregator, as
+            in weights of a backbone.
         names_in_file: our name -> the file's, for the message.
 
     Raises:
         ValueError: a tensor is missing, left over, not finite, or of another shape or kind. The model is unchanged.
     """
-    expected = {name: tensor for name, tensor in model.state_dict().items() if needs_head or name not in _HEAD}
+    optional: tuple[str, ...] = () if needs_head else (_HEAD,)
+    if not needs_head and not any(name.startswith(_AGGREGATOR) for name in state):
+        optional += (_AGGREGATOR,)
+    expected = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(optional)}
     mismatch = _first_mismatch(expected, state, names_in_file or {})
     if mismatch:
         raise ValueError(
@@ -95,16 +100,17 @@ def _keeps_head(model: Recognizer, renamed: Renamed) -> bool:
 
 
 def _refuse_other_classes(model: Recognizer, renamed: Renamed, *, source: str, found: str) -> None:
-    network = recognise(renamed.tensors)
-    if network and network.num_classes is None:
+    num_classes = num_classes_of(renamed.tensors)
+    if num_classes is None and recognise(renamed.tensors):
         raise ValueError(
             f"{source}: expected weights with a classifier of {model.num_classes} classes, found {found} without one; "
             "set weights_head to new, or give another file."
         )
-    if network and network.num_classes != model.num_classes:
+    if num_classes is not None and num_classes != model.num_classes:
+        name = next(name for name in renamed.tensors if name.startswith(_HEAD))
         raise ValueError(
             f"{source}: expected weights of {_wanted(model, with_head=True)}, found {found}, first difference at "
-            "head.weight; give weights trained on the same classes, or set weights_head to new to start from these."
+            f"{name}; give weights trained on the same classes, or set weights_head to new to start from these."
         )
 
 
@@ -132,10 +138,10 @@ def _shifts(names: set[str] | frozenset[str]) -> str:
 
 
 def _without_head(renamed: Renamed) -> Renamed:
-    head = renamed.tensors.get("head.weight")
-    why = "the classifier" if head is None else f"the classifier of {len(head)} classes"
-    ignored = {renamed.sources[name]: why for name in _HEAD if name in renamed.tensors}
-    tensors = {name: tensor for name, tensor in renamed.tensors.items() if name not in _HEAD}
+    num_classes = num_classes_of(renamed.tensors)
+    why = "the classifier" if num_classes is None else f"the classifier of {num_classes} classes"
+    ignored = {renamed.sources[name]: why for name in renamed.tensors if name.startswith(_HEAD)}
+    tensors = {name: tensor for name, tensor in renamed.tensors.items() if not name.startswith(_HEAD)}
     return Renamed(renamed.layout, tensors, renamed.sources, renamed.ignored | ignored, renamed.shifted)
 
 
@@ -164,7 +170,8 @@ def _fates(model: Recognizer, file: WeightFile, renamed: Renamed, adapted: Renam
             yield TensorFate("loaded" if source == target else "renamed", source, target)
     for target in model.state_dict():
         if target not in adapted.tensors:
-            yield TensorFate("new", None, target, _made_by_the_model(target) or "the head, to be trained")
+            part = "the head" if target.startswith(_HEAD) else "the aggregator"
+            yield TensorFate("new", None, target, _made_by_the_model(target) or f"{part}, to be trained")
 
 
 def _first_mismatch(expected: State, found: State, names_in_file: Mapping[str, str]) -> str | None:
@@ -197,6 +204,8 @@ def _made_by_the_model(name: str) -> str | None:
 
 
 def _wanted(model: Recognizer, *, with_head: bool) -> str:
+    if isinstance(model.config, (AggregatedConfig, FeaturesConfig)):
+        return network_name(model.config) + (f" with {model.num_classes} classes" if with_head else "")
     kinds: dict[str, Kind] = {"tsm": "2-D and shifted in time", "slow_only": "3-D"}
     kind = kinds.get(model.config.family, "2-D")
     return str(Network(model.config.backbone, kind, model.num_classes if with_head else None))

@@ -112,7 +112,10 @@ def _layout_of(names: Iterable[str]) -> Layout:
         return "the paper's code"
     if any(re.match(r"cls_head\.|backbone\.layers\.|backbone\..*\.(conv|bn)\.", name) for name in plain):
         return "mmaction2"
-    if any(name.startswith("backbone.") for name in plain):
+    # A mean of features has no weights but its head's.
+    if any(name.startswith(("backbone.", "aggregator.")) for name in plain) or all(
+        name.startswith("head.") for name in plain
+    ):
         return "ours"
     return "torchvision"
 

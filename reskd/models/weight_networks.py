@@ -45,11 +45,18 @@ class Network(NamedTuple):
         return f"{self.backbone}{kind}" + (f" with {self.num_classes} classes" if self.num_classes else "")
 
 
+# The layer whose weights tell the kind of an aggregator.
+_AGGREGATORS = {
+    "aggregator.lower.": "h_rnn",
+    "aggregator.squeeze.": "nextvlad",
+    "aggregator.gate.": "netvlad",
+}
+
+
 def recognise(tensors: Mapping[str, Tensor], *, is_shifted: bool = False) -> Network | None:
     """The network that has these tensors under our names (see weight_names.py); None if none known here does."""
     names = {name.removeprefix("backbone.") for name in tensors}
-    head = tensors.get("head.weight")
-    num_classes = None if head is None else len(head)
+    num_classes = num_classes_of(tensors)
     blocks = tuple(_count(names, f"layer{number}.") for number in range(1, 5))
     resnet = _RESNETS.get((blocks, "layer1.0.conv3.weight" in names))
     if resnet:
@@ -72,11 +79,34 @@ def describe(tensors: Mapping[str, Tensor], *, is_shifted: bool = False, first: 
     Args:
         first: the name in the file of the first tensor, where it is another than here.
     """
-    network = recognise(tensors, is_shifted=is_shifted)
+    network, aggregator = recognise(tensors, is_shifted=is_shifted), _aggregator(tensors)
+    if aggregator:
+        classes = num_classes_of(tensors)
+        on = f"{network.backbone} and {aggregator}" if network else f"{aggregator} on features"
+        return on + (f" with {classes} classes" if classes else "")
     if network:
         return str(network)
     first = first or next(iter(tensors), "none")
     return f"{len(tensors)} tensors of a network that is not known here (the first is {first})"
+
+
+def num_classes_of(tensors: Mapping[str, Tensor]) -> int | None:
+    """K of the head, under our names; None where there is none."""
+    if "head.weight" in tensors:
+        return len(tensors["head.weight"])
+    if "head.gates.weight" in tensors and "head.experts.weight" in tensors:
+        # A class has one gate more than it has experts.
+        return len(tensors["head.gates.weight"]) - len(tensors["head.experts.weight"])
+    return None
+
+
+def _aggregator(tensors: Mapping[str, Tensor]) -> str | None:
+    """Its kind; a head alone stands on a mean."""
+    if tensors and all(name.startswith("head.") for name in tensors):
+        return "mean"
+    return next(
+        (kind for prefix, kind in _AGGREGATORS.items() if any(name.startswith(prefix) for name in tensors)), None
+    )
 
 
 def _count(names: set[str], prefix: str) -> int:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torchvision.models import WeightsEnum, get_model_weights
 
+from reskd.models.config import FeaturesConfig
 from reskd.models.recognizer import Recognizer
 from reskd.models.weight_files import State, WeightFile, read_weight_file
 from reskd.models.weight_filling import fill, fit
@@ -36,16 +37,19 @@ def load_weights(model: Recognizer, weights: str) -> WeightReport | None:
     """
     if weights == "none":
         return None
-    entries = _torchvision_weights(model.config.backbone)
+    backbone = None if isinstance(model.config, FeaturesConfig) else model.config.backbone
+    entries = _torchvision_weights(backbone)
     if weights in entries:
+        assert backbone is not None
         _check_pixel_statistics(model, entries[weights])
-        file = WeightFile(f"torchvision's {weights}", _download(model.config.backbone, entries[weights]))
+        file = WeightFile(f"torchvision's {weights}", _download(backbone, entries[weights]))
     elif Path(weights).is_file():
         file = read_weight_file(Path(weights))
     else:
+        names = f"one of torchvision's names for {backbone} ({', '.join(entries)}), " if backbone else ""
         raise FileNotFoundError(
-            f"weights: expected 'none', one of torchvision's names for {model.config.backbone} ({', '.join(entries)}), "
-            f"or the path of a file, found {weights!r}, which is no such name and no such file; check the spelling."
+            f"weights: expected 'none', {names}or the path of a file, found {weights!r}, which is no such name and no "
+            "such file; check the spelling."
         )
     report = fit(model, file)
     log.info("%s", report)
@@ -76,8 +80,10 @@ def state_hash(state: nn.Module | State) -> str:
     return digest.hexdigest()
 
 
-def _torchvision_weights(backbone: str) -> dict[str, WeightsEnum]:
+def _torchvision_weights(backbone: str | None) -> dict[str, WeightsEnum]:
     """Name -> weights of ``backbone`` and, where it is 3-D, of its 2-D kin, from which it can be inflated."""
+    if backbone is None:
+        return {}
     kin = [backbone.replace("swin3d", "swin")] if backbone.startswith("swin3d") else []
     return {entry.name: entry for name in [*kin, backbone] for entry in get_model_weights(name)}
 

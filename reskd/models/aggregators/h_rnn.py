@@ -39,10 +39,11 @@ class HRnn(Aggregator):
     def forward(self, features_NTD: Tensor, valid_NT: Tensor | None = None) -> Tensor:
         if valid_NT is None:
             valid_NT = torch.ones_like(features_NTD[..., 0], dtype=torch.bool)
-        missing = -features_NTD.shape[1] % self.block_length
+        block_length = min(self.block_length, features_NTD.shape[1])
+        missing = -features_NTD.shape[1] % block_length
         features_NTD, valid_NT = F.pad(features_NTD, (0, 0, 0, missing)), F.pad(valid_NT, (0, missing))
-        features_NGLD = features_NTD.unflatten(1, (-1, self.block_length))
-        valid_NGL = valid_NT.unflatten(1, (-1, self.block_length))
+        features_NGLD = features_NTD.unflatten(1, (-1, block_length))
+        valid_NGL = valid_NT.unflatten(1, (-1, block_length))
         states_BS = self.lower(features_NGLD.flatten(0, 1), valid_NGL.flatten(0, 1))
         # unflatten: a batch of unknown size is exported, and G is known.
         states_NGS = states_BS.unflatten(0, (-1, features_NGLD.shape[1]))
@@ -63,9 +64,10 @@ class SkippingLstm(nn.Module):
     def __init__(self, input_dim: int, hidden_dim: int, *, num_layers: int) -> None:
         super().__init__()
         sizes = [input_dim] + [hidden_dim] * (num_layers - 1)
-        self.layers = nn.ModuleList(nn.LSTM(size + 1, hidden_dim, bias=False, batch_first=True) for size in sizes)
-        for layer in self.layers:
-            _set_biases(layer.weight_ih_l0, hidden_dim)
+        layers = [nn.LSTM(size + 1, hidden_dim, bias=False, batch_first=True) for size in sizes]
+        for layer in layers:
+            _set_biases(layer.all_weights[0][0], hidden_dim=hidden_dim)
+        self.layers = nn.ModuleList(layers)
 
     def forward(self, steps_BLD: Tensor, valid_BL: Tensor) -> Tensor:
         """state_BS: c_1, h_1, c_2, h_2, ... of the layers after the last valid step; zeros where none is.
@@ -74,8 +76,9 @@ class SkippingLstm(nn.Module):
             steps_BLD: floating point.
             valid_BL: bool.
         """
-        # False before True, and else in order.
-        order_BL = valid_BL.to(torch.uint8).argsort(dim=1, stable=True)
+        # False before True, and else in order. No key is there twice: ONNX has no stable sort.
+        num_steps = valid_BL.shape[1]
+        order_BL = (valid_BL * num_steps + torch.arange(num_steps, device=valid_BL.device)).argsort(dim=1)
         valid_BL = valid_BL.gather(1, order_BL)
         inputs_BLD = steps_BLD.gather(1, order_BL[..., None].expand_as(steps_BLD))
         inputs_BLD = without_invalid(inputs_BLD, valid_BL)
@@ -88,7 +91,7 @@ class SkippingLstm(nn.Module):
 
 
 @torch.no_grad()
-def _set_biases(weight_ih: Tensor, hidden_dim: int) -> None:
+def _set_biases(weight_ih: Tensor, *, hidden_dim: int) -> None:
     """0, but 1 for the forget gate: at the start a layer remembers (Gers et al., 2000; TensorFlow's default)."""
     weight_ih[:, -1] = 0
     weight_ih[hidden_dim : 2 * hidden_dim, -1] = 1

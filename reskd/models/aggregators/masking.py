@@ -26,7 +26,7 @@ def unit_length(vectors: Tensor) -> Tensor:
 class FrameBatchNorm(nn.BatchNorm1d):
     """Batch norm whose statistics, of the batch and running, are those of the valid frames alone."""
 
-    def forward(self, features_NTD: Tensor, valid_NT: Tensor | None = None) -> Tensor:  # type: ignore[override]
+    def forward(self, features_NTD: Tensor, valid_NT: Tensor | None = None) -> Tensor:
         """features_NTD normalised; what it holds at invalid frames has no meaning.
 
         Args:
@@ -63,7 +63,7 @@ class CodeBatchNorm(nn.BatchNorm1d):
         Raises:
             ValueError: a single video, in training.
         """
-        if len(codes_NE) == 1 and (self.training or self.running_mean is None):
+        if (self.training or self.running_mean is None) and len(codes_NE) == 1:
             raise ValueError(
                 "batch norm of a video's code: expected 2 videos or more in a training pass, found 1; raise "
                 "training.max_clips_per_pass or training.global_batch_size."

@@ -10,10 +10,12 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from reskd.losses.code import code_loss
 from reskd.losses.config import LogitMapLossConfig, LossConfig, PixelLossConfig
 from reskd.losses.distillation import DistillationLoss, FeaturePair
 from reskd.losses.logit_map import logit_map_loss
 from reskd.losses.pixel import check_widths, pixel_loss
+from reskd.losses.prediction import prediction_loss
 from reskd.losses.task import TASK_LOSSES, TaskName, random_label_ce, sigmoid_bce, softmax_ce
 from reskd.outputs import RecognizerOutput
 
@@ -270,3 +272,90 @@ def test_alpha_is_a_finite_weight(alpha: float) -> None:
 def test_alpha_has_no_default() -> None:
     with pytest.raises(ValidationError, match="alpha"):
         LossConfig.model_validate({"pixel": {}})
+
+
+CODE, PREDICTION = {"alpha": 0.001}, {"alpha": 0.01, "distance": "kl"}
+
+
+def _coded(seed: int, code_dim: int = 5) -> RecognizerOutput:
+    """Of a network that sees features: scores and a code, and no map."""
+    generator = torch.Generator().manual_seed(seed)
+    logits_NK, code_NE = torch.randn((2, 4), generator=generator), torch.randn((2, code_dim), generator=generator)
+    return RecognizerOutput(logits_NK.requires_grad_(), None, code_NE=code_NE.requires_grad_())
+
+
+def test_task_code_and_prediction_add_up_with_their_weights_and_teach_the_student_only() -> None:
+    student, teacher = _coded(0), _coded(1)
+    config = LossConfig.model_validate(
+        {"task": "sigmoid_bce", "task_weight": 0.5, "code": CODE, "prediction": PREDICTION}
+    )
+    total, unweighted = DistillationLoss(config)(student, LABELS_N, teacher)
+    assert list(unweighted) == list(config.weights) == ["task", "code", "prediction"]
+    assert student.code_NE is not None and teacher.code_NE is not None
+    assert unweighted["code"] == code_loss(student.code_NE, teacher.code_NE, reduction="sum")
+    expected = prediction_loss(student.logits_NK, teacher.logits_NK, distance="kl", scores="sigmoid")
+    assert unweighted["prediction"] == expected
+    torch.testing.assert_close(
+        total.detach(), 0.5 * unweighted["task"] + 0.001 * unweighted["code"] + 0.01 * expected.detach()
+    )
+    total.backward()
+    for value in (student.logits_NK, student.code_NE):
+        assert value.grad is not None and value.grad.abs().sum() > 0
+    assert teacher.logits_NK.grad is None and teacher.code_NE.grad is None
+
+
+def test_no_term_reaches_a_teacher_that_has_a_graph() -> None:
+    config = LossConfig.model_validate({"pixel": {"alpha": 1}, "logit_map": {"alpha": 1}, "prediction": {"alpha": 1}})
+    student, teacher = _with_graph(_output((2, 2))), _with_graph(_output((4, 4)))
+    DistillationLoss(config)(student, LABELS_N, teacher).total.backward()
+    for mine, theirs in zip(student, teacher, strict=True):
+        assert mine is None or (mine.grad is not None and theirs is not None and theirs.grad is None)
+
+
+def test_a_task_weight_of_0_leaves_the_labels_out() -> None:
+    student, teacher = _coded(0), _coded(1)
+    config = LossConfig.model_validate({"task_weight": 0, "code": {"alpha": 1}})
+    total, unweighted = DistillationLoss(config)(student, LABELS_N, teacher)
+    total.backward()
+    assert unweighted["task"] == softmax_ce(student.logits_NK, LABELS_N)  # still logged
+    assert total == unweighted["code"]
+    assert student.logits_NK.grad is not None and not student.logits_NK.grad.any()
+
+
+@pytest.mark.parametrize(
+    ("config", "pair", "message"),
+    [
+        ({"code": CODE}, {}, r"found 4096 \(student\) and 1024 \(teacher\); use loss.prediction"),
+        ({"code": CODE}, {"student_code_dim": None}, "expected a student with a code, found one without"),
+        ({"pixel": {"alpha": 1}}, {}, "loss.pixel compares feature maps: expected networks that see pixels"),
+        ({"logit_map": {"alpha": 1}}, {"student_dim": 8}, "loss.logit_map compares feature maps"),
+    ],
+)
+def test_families_that_a_term_cannot_compare_are_refused_by_name(
+    config: dict[str, Any], pair: dict[str, Any], message: str
+) -> None:
+    features = {"student_dim": None, "teacher_dim": None, "student_moments": (), "teacher_moments": ()}
+    both = FeaturePair(**{**features, "student_code_dim": 4096, "teacher_code_dim": 1024, **pair})
+    with pytest.raises(ValueError, match=message):
+        DistillationLoss(LossConfig.model_validate(config), both)
+    DistillationLoss(LossConfig.model_validate({"prediction": PREDICTION}), both)  # always makes sense
+
+
+def test_a_network_without_a_code_is_named_in_the_step_too() -> None:
+    with pytest.raises(ValueError, match="expected a teacher with a code, found one without"):
+        DistillationLoss(LossConfig.model_validate({"code": CODE}))(_coded(0), LABELS_N, _output((2, 2)))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"task_weight": 0}, "task_weight = 0 leaves nothing to learn"),
+        ({"task_weight": -1, "code": CODE}, "task_weight"),
+        ({"code": {"alpha": 1, "reduction": "max"}}, "reduction"),
+        ({"prediction": {"alpha": 1, "distance": "bernoulli_kl"}}, "expected sigmoid_bce, or use kl"),
+        ({"code": CODE, "time": "nearest"}, "time = nearest matches feature maps"),
+    ],
+)
+def test_wrong_settings_of_clip_terms_are_named(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        LossConfig.model_validate(config)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -43,11 +43,12 @@ class TinyRecognizer(nn.Module):
         for layer in self.middle:
             features_BDHW = features_BDHW + layer(features_BDHW)
         features_NTDHW = features_BDHW.unflatten(0, frames_NTHWC.shape[:2])
-        logits_NK = self.head(self.dropout(features_NTDHW.mean((1, 3, 4))))
+        code_NE = features_NTDHW.mean((1, 3, 4))
+        output = RecognizerOutput(self.head(self.dropout(code_NE)), features_NTDHW, code_NE=code_NE)
         if not self.gives_logit_map:
-            return RecognizerOutput(logits_NK, features_NTDHW)
+            return output
         scores_NTHWK = self.head(features_NTDHW.permute(0, 1, 3, 4, 2))
-        return RecognizerOutput(logits_NK, features_NTDHW, logit_map_NTKHW=scores_NTHWK.permute(0, 1, 4, 2, 3))
+        return output._replace(logit_map_NTKHW=scores_NTHWK.permute(0, 1, 4, 2, 3))
 
 
 class TinyTeacher(TinyRecognizer):
@@ -112,10 +113,12 @@ def make_trainer(
     alpha: float | None = 1.0,
     loss: LossConfig | None = None,
     teacher_width: int = 8,
+    joint: bool = False,
+    head: Literal["own", "shared", "frozen"] = "own",
     evaluate: Any = None,
     **settings: Any,
 ) -> Trainer:
-    """``alpha`` is the pixel term's; ``loss`` takes its place."""
+    """``alpha`` is the pixel term's; ``loss`` takes its place. ``joint``: the teacher learns too."""
     world = world or World(0, 1, torch.device("cpu"))
     folder.mkdir(parents=True, exist_ok=True)
     config = TrainingConfig.model_validate(
@@ -124,10 +127,17 @@ def make_trainer(
     clips_per_pass = config.max_clips_per_pass or GLOBAL_BATCH // world.size
     plan = Plan.make(config, num_clips=NUM_CLIPS, clips_per_pass=clips_per_pass, world_size=world.size)
     torch.manual_seed(0)
-    student, teacher = TinyRecognizer(), TinyTeacher(teacher_width).eval().requires_grad_(False)
+    student, teacher = TinyRecognizer(), TinyRecognizer(teacher_width)
+    if not joint:
+        teacher = TinyTeacher(teacher_width).eval().requires_grad_(False)
+    if head == "shared":
+        student.head = teacher.head
+    if head == "frozen":
+        student.head.requires_grad_(False)
     loss = loss or LossConfig(pixel=PixelLossConfig(alpha=alpha) if alpha is not None else None)
     student.gives_logit_map = teacher.gives_logit_map = loss.logit_map is not None
     distils = bool(loss.distillation_terms)
+    pair = FeaturePair(8, teacher_width, MOMENTS, MOMENTS, student_code_dim=8, teacher_code_dim=teacher_width)
     run = RunDirectory(folder)
 
     def make_loader(first_batch: int) -> NoiseLoader:
@@ -137,7 +147,7 @@ def make_trainer(
     return Trainer(
         student=student,
         teacher=teacher if distils else None,
-        loss=DistillationLoss(loss, FeaturePair(8, teacher_width, MOMENTS, MOMENTS) if distils else None),
+        loss=DistillationLoss(loss, pair if distils else None),
         make_loader=make_loader,
         evaluate=evaluate,
         plan=plan,
@@ -149,6 +159,7 @@ def make_trainer(
         run=run,
         view_shapes=SHAPES if distils else {"student": SHAPES["student"]},
         description={"manifest_hash": "m", "teacher_hash": "t", "class_names": ["a", "b", "c"], "total_steps": 12},
+        teacher_learns=joint and distils,
     )
 
 
