@@ -9,8 +9,10 @@ import yaml
 
 from dali_pipes.sampling_rules import ONE_VIEW, rules_from_config
 from reskd.config import ExperimentConfig, load_config, parse_config
+from reskd.models.recognizer import data_shape
 from reskd.networks import build_networks, view_shapes
 from reskd.run import describe_protocol
+from reskd.stages import load_stages, teacher_stage
 
 CONFIGS = sorted(Path("configs").glob("*.yaml"))
 
@@ -39,17 +41,20 @@ def test_the_resolved_config_reads_back_as_itself() -> None:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_shipped_config_builds_on_the_meta_device(path: Path) -> None:
-    config = load_config(path)
-    student, teacher, _ = build_networks(config, num_classes=200, device=torch.device("meta"))
-    shapes = view_shapes(config)
-    with torch.device("meta"):
-        output = student.eval()(torch.empty(1, *shapes["student"], 3, dtype=torch.uint8))
-        assert output.logits_NK.shape == (1, 200)
-        if teacher is not None:
-            features = teacher(torch.empty(2, *shapes["teacher"], 3, dtype=torch.uint8)).features_NTDHW
-            if config.loss.pixel and config.loss.pixel.projection == "none":
-                assert not config.loss.pixel or features.shape[2] == output.features_NTDHW.shape[2]
-    assert config.name == path.stem, "the name says family, teacher, student and data set, and so does the file"
+    configs = load_stages(path)
+    for config in configs:
+        stage = teacher_stage(config, configs)
+        student, teacher, _ = build_networks(config, num_classes=200, device=torch.device("meta"), stage=stage)
+        shapes = view_shapes(config)
+        with torch.device("meta"):
+            output = student.eval()(torch.empty(data_shape(shapes["student"], 1), dtype=torch.uint8))
+            assert output.logits_NK.shape == (1, 200)
+            if teacher is not None:
+                taught = teacher(torch.empty(data_shape(shapes["teacher"], 2), dtype=torch.uint8))
+                if config.loss.pixel and config.loss.pixel.projection == "none":
+                    assert taught.features_NTDHW.shape[2] == output.features_NTDHW.shape[2]
+        stem = config.name if len(configs) == 1 else config.name.rpartition(".")[0]
+        assert stem == path.stem, "the name says family, teacher, student and data set, and so does the file"
 
 
 def test_the_headline_recipe_is_the_papers() -> None:
