@@ -102,7 +102,8 @@ class ClipReader:
     def _of_host(self, plan: ClipPlan, how: int, frames: list[np.ndarray]) -> Clip:
         if self.render is None:
             return Clip(how, False, plan.frame_index_T, raw_THWC=np.stack(frames))
-        views = {f"{name}_THWC": view for name, view in self.render.render(frames, flip=plan.flip).items()}
+        rendered = self.render.render(frames, student_frames=plan.student_k.tolist(), flip=plan.flip)
+        views = {f"{name}_THWC": view for name, view in rendered.items()}
         return Clip(how, False, plan.frame_index_T, **views)
 
     def _index(self, row: ManifestRow) -> PacketIndex | None:

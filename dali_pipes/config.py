@@ -274,4 +274,7 @@ class DataConfig(StrictConfig):
                 f"views.student.num_frames = {k} is more than sampling.num_frames = {num_frames}; "
                 "the student sees a subset of the clip's frames"
             )
+        selection = self.views.student.selection
+        if selection != "uniform" and k is None:
+            raise ValueError(f"views.student.selection = {selection} needs views.student.num_frames")
         return self

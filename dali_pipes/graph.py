@@ -11,10 +11,9 @@ from nvidia.dali import fn, pipeline_def, types
 
 from dali_pipes.config import ViewConfig, ViewsConfig
 from dali_pipes.source import Sample, fields_for
-from dali_pipes.views import student_frames
 
 # Outputs that follow the views.
-ABOUT_OUTPUTS = ("frame_index_T", "valid_T", "about", "faults")
+ABOUT_OUTPUTS = ("frame_index_T", "valid_T", "student_k", "student_valid_k", "about", "faults")
 
 _TYPES = {
     "encoded": (types.UINT8, 1),
@@ -25,6 +24,8 @@ _TYPES = {
     "decode_index_T": (types.INT32, 1),
     "frame_index_T": (types.INT32, 1),
     "valid_T": (types.BOOL, 1),
+    "student_k": (types.INT32, 1),
+    "student_valid_k": (types.BOOL, 1),
     "crop_start": (types.INT32, 1),
     "crop_shape": (types.INT32, 1),
     "flip": (types.INT32, 0),
@@ -41,7 +42,7 @@ class GraphSpec:
     Args:
         views: sizes and sources of the views.
         names: which views leave the graph, in this order.
-        num_frames: T.
+        num_frames: T, or k where only the student's view leaves.
         ways: the ways in that occur, "dali" and "host".
         encoded: what the encoded clips are: videos, or JPEG files end to end.
         rendered: the host renders what it decodes.
@@ -148,10 +149,10 @@ def _render(clip: Any, sample: SimpleNamespace, spec: GraphSpec) -> tuple[Any, .
     if teacher is not None:
         rendered["teacher"] = fn.flip(_resize(clip, teacher), horizontal=flip)
     if student.source == "teacher_view":
-        view = _subset(rendered["teacher"], spec)
+        view = _subset(rendered["teacher"], sample, spec)
         view = _resize(view, student)
     else:
-        view = _subset(clip, spec)
+        view = _subset(clip, sample, spec)
         view = fn.flip(_resize(view, student), horizontal=flip)
     if student.upsample_to_teacher and teacher is not None:
         view = fn.resize(view, size=teacher.size, interp_type=types.INTERP_LINEAR, antialias=False)
@@ -163,6 +164,7 @@ def _resize(frames: Any, view: ViewConfig) -> Any:
     return fn.resize(frames, size=view.size, interp_type=types.INTERP_LINEAR, antialias=view.antialias)
 
 
-def _subset(frames: Any, spec: GraphSpec) -> Any:
-    chosen = student_frames(spec.views.student.num_frames, spec.num_frames)
-    return frames if len(chosen) == spec.num_frames else fn.sequence_rearrange(frames, new_order=chosen)
+def _subset(frames: Any, sample: SimpleNamespace, spec: GraphSpec) -> Any:
+    if spec.views.student.num_frames in (None, spec.num_frames):
+        return frames
+    return fn.sequence_rearrange(frames, new_order=sample.student_k)

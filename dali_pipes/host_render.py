@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dali_pipes.views import student_frames
-
 if TYPE_CHECKING:
     from dali_pipes.config import ViewsConfig
 
@@ -25,7 +23,6 @@ class RenderPlan:
     Args:
         teacher_size: (height, width) of the teacher's view; None: there is none.
         student_size: (height, width).
-        student_frames: which of the T frames the student sees.
         from_teacher: the student's view is made from the teacher's, not from the decoded frame.
         enlarged_size: (height, width) to which the student's view is enlarged after shrinking; None: it is not.
         names: the views that are asked for.
@@ -33,16 +30,18 @@ class RenderPlan:
 
     teacher_size: tuple[int, int] | None
     student_size: tuple[int, int]
-    student_frames: tuple[int, ...]
     from_teacher: bool
     enlarged_size: tuple[int, int] | None
     names: tuple[str, ...]
 
-    def render(self, frames: Sequence[np.ndarray], *, flip: bool) -> dict[str, np.ndarray]:
+    def render(
+        self, frames: Sequence[np.ndarray], *, student_frames: Sequence[int], flip: bool
+    ) -> dict[str, np.ndarray]:
         """uint8 (T or k, height, width, 3) of each view asked for.
 
         Args:
             frames: T times uint8 RGB (crop height, crop width, 3), upright; need not be contiguous.
+            student_frames: which of these the student sees.
         """
         views = {}
         source = frames
@@ -51,7 +50,7 @@ class RenderPlan:
             if self.from_teacher:
                 source, flip = list(source_views), False
         if "student" in self.names:
-            student = _resize([source[place] for place in self.student_frames], self.student_size, flip=flip)
+            student = _resize([source[place] for place in student_frames], self.student_size, flip=flip)
             views["student"] = (
                 student if self.enlarged_size is None else _resize(list(student), self.enlarged_size, flip=False)
             )
@@ -71,7 +70,7 @@ def _resize(frames: Sequence[np.ndarray], size: tuple[int, int], *, flip: bool) 
     return view
 
 
-def render_plan(views: ViewsConfig, names: Sequence[str], num_frames: int) -> RenderPlan | None:
+def render_plan(views: ViewsConfig, names: Sequence[str]) -> RenderPlan | None:
     """The plan of a config; None where a view is to be antialiased, which OpenCV's bilinear resize does not know."""
     teacher, student = views.teacher, views.student
     if student.antialias or (teacher and teacher.antialias):
@@ -79,7 +78,6 @@ def render_plan(views: ViewsConfig, names: Sequence[str], num_frames: int) -> Re
     return RenderPlan(
         teacher_size=teacher.size if teacher else None,
         student_size=student.size,
-        student_frames=tuple(student_frames(student.num_frames, num_frames)),
         from_teacher=student.source == "teacher_view",
         enlarged_size=teacher.size if teacher and student.upsample_to_teacher else None,
         names=tuple(names),

@@ -34,7 +34,7 @@ from dali_pipes.source import (
     ReadingOrder,
     unpack_faults,
 )
-from dali_pipes.views import check_view_names, first_view_size, student_frames
+from dali_pipes.views import check_view_names, first_view_size, num_frames_read, student_frames_rule
 from dali_pipes.watchdog import Watchdog, forget
 from dali_pipes.way_in import check_forced, count_ways_in, describe_ways_in
 from dali_pipes.worker_process import main_module_hidden
@@ -100,14 +100,19 @@ class ClipLoader:
             mode, seed, batch_size, global_batch_size or world_size * batch_size, rank, world_size, first_batch
         )
         self._order.check(len(self._manifest))
-        self._rules = rules_from_config(config.sampling, view_size=first_view_size(config), mode=mode, grid=grid)
+        self._rules = rules_from_config(
+            config.sampling,
+            view_size=first_view_size(config),
+            mode=mode,
+            grid=grid,
+            student=student_frames_rule(views, config),
+        )
         self._chooser = ClipChooser(self._manifest, self._rules, self._order)
         self._folder = self._manifest.folder
         self._notes: Path | None = None
         self._remove_notes: weakref.finalize | None = None
         # On a GPU rendering costs next to nothing there; on a CPU the workers do it quicker than DALI.
-        num_frames = config.sampling.num_frames
-        self._render = render_plan(config.views, views, num_frames) if self._device_kind == "cpu" else None
+        self._render = render_plan(config.views, views) if self._device_kind == "cpu" else None
         self._iterator: Any = None
         self._watchdog: Watchdog | None = None
         self._iteration = 0
@@ -215,7 +220,7 @@ class ClipLoader:
 
         loader = self._config.loader
         on_gpu = self._device_kind == "cuda"
-        views, num_frames = self._config.views, self._config.sampling.num_frames
+        views, num_frames = self._config.views, num_frames_read(self._views, self._config)
         encoded: Literal["jpegs", "video"] = "jpegs" if self._manifest.storage.kind == "frames" else "video"
         rendered = self._render is not None
         spec = GraphSpec(views, self._views, num_frames, self._ways_in(), encoded, rendered, on_gpu, loader.prefetch)
@@ -269,17 +274,16 @@ class ClipLoader:
         return frozenset({way for way, _ in self._ways} | host)
 
     def _to_batch(self, tensors: dict[str, Tensor]) -> ClipBatch:
-        about, frame_index_NT, valid_NT = tensors["about"], tensors["frame_index_T"].long(), tensors["valid_T"]
+        about, frame_index_NT = tensors["about"], tensors["frame_index_T"].long()
         self._account(tensors)
-        chosen = {"student": student_frames(self._config.views.student.num_frames, frame_index_NT.shape[1])}
-        views = {}
-        for name in self._views:
-            frames = chosen.get(name, slice(None))
-            views[name] = View(
-                tensors[name],
-                frame_index_NT[:, frames].to(self._device, non_blocking=True),
-                valid_NT[:, frames].to(self._device, non_blocking=True),
-            )
+        seen = {
+            "teacher": (frame_index_NT, tensors["valid_T"]),
+            "student": (frame_index_NT.gather(1, tensors["student_k"].long()), tensors["student_valid_k"]),
+        }
+        views = {
+            name: View(tensors[name], *(part.to(self._device, non_blocking=True) for part in seen[name]))
+            for name in self._views
+        }
         position_N = torch.where(about[:, PADDING] == 1, PADDING_POSITION, about[:, POSITION])
         label_sets = label_sets_of(self._manifest, about[:, ROW])
         return ClipBatch(views, about[:, LABEL], about[:, ROW], position_N, about[:, ATTEMPT] > 0, label_sets).to(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from dali_pipes.frame_selection import FrameSelection
+
 if TYPE_CHECKING:
     from dali_pipes.config import SamplingConfig
 
@@ -26,6 +28,22 @@ class ViewGrid(NamedTuple):
 ONE_VIEW = ViewGrid()
 
 
+class StudentFrames(NamedTuple):
+    """Which of a clip's T frames the student sees.
+
+    Args:
+        num_frames: k; None: all.
+        alone: no other view is asked for, so that the clip's other frames are not even decoded.
+    """
+
+    num_frames: int | None = None
+    selection: FrameSelection = "uniform"
+    alone: bool = False
+
+
+ALL_FRAMES = StudentFrames()
+
+
 @dataclass(frozen=True)
 class SamplingRules:
     """SamplingConfig and the shape of the view, as plain values that travel to workers without pydantic.
@@ -42,6 +60,7 @@ class SamplingRules:
     center_ratio: float
     flip_probability: float
     views: ViewGrid = ONE_VIEW
+    student: StudentFrames = ALL_FRAMES
     stride: int = 1
     short_video: Literal["repeat_last", "loop"] = "repeat_last"
     scales: tuple[float, ...] = (1.0,)
@@ -56,6 +75,7 @@ def rules_from_config(
     view_size: tuple[int, int],
     mode: Literal["train", "eval"],
     grid: ViewGrid = ONE_VIEW,
+    student: StudentFrames = ALL_FRAMES,
 ) -> SamplingRules:
     """The rules of training (random frames, config.crop, flips) or evaluation (the ``grid``'s views, no flip).
 
@@ -71,6 +91,7 @@ def rules_from_config(
         center_ratio=config.test_crop_ratio,
         flip_probability=0.0,
         views=grid,
+        student=student,
         **config.frames.model_dump(exclude={"kind", "train"}),
     )
     if mode == "eval":

@@ -54,6 +54,8 @@ class Sample(NamedTuple):
         decode_index_T: int32, where the wanted frames are in ``encoded``: their numbers, or where each JPEG file ends.
         frame_index_T: int32, their numbers in the file.
         valid_T: bool.
+        student_k: int32, which of them the student sees.
+        student_valid_k: bool.
         crop_start: int32 (y, x), for DALI to crop with.
         crop_shape: int32 (height, width).
         flip: int32, scalar.
@@ -69,6 +71,8 @@ class Sample(NamedTuple):
     decode_index_T: np.ndarray
     frame_index_T: np.ndarray
     valid_T: np.ndarray
+    student_k: np.ndarray
+    student_valid_k: np.ndarray
     crop_start: np.ndarray
     crop_shape: np.ndarray
     flip: np.ndarray
@@ -77,7 +81,7 @@ class Sample(NamedTuple):
 
 
 _FOR_DALI = {"encoded", "decode_index_T", "crop_start", "crop_shape", "flip"}
-_FOR_EACH = {"frame_index_T", "valid_T", "about", "faults"}
+_FOR_EACH = {"frame_index_T", "valid_T", "student_k", "student_valid_k", "about", "faults"}
 
 
 def fields_for(ways: frozenset[str], rendered: Sequence[str]) -> tuple[str, ...]:
@@ -274,6 +278,8 @@ class ClipSource:
             decode_index_T=clip.decode_index_T,
             frame_index_T=plan.frame_index_T,
             valid_T=plan.valid_T,
+            student_k=plan.student_k,
+            student_valid_k=plan.student_valid_k,
             crop_start=np.array(plan.crop[:2], np.int32),
             crop_shape=np.array(plan.crop[2:], np.int32),
             flip=np.array(plan.flip, np.int32),

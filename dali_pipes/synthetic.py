@@ -19,7 +19,7 @@ from dali_pipes.manifest import Manifest
 from dali_pipes.sampling import ClipPlan
 from dali_pipes.sampling_rules import ONE_VIEW, ViewGrid, rules_from_config
 from dali_pipes.source import ClipChooser, ReadingOrder
-from dali_pipes.views import check_view_names, first_view_size, student_frames
+from dali_pipes.views import check_view_names, first_view_size, student_frames_rule
 
 # The made-up source: as large as the small sets' videos.
 _NUM_FRAMES, _HEIGHT, _WIDTH = 64, 240, 320
@@ -68,7 +68,13 @@ class SyntheticLoader:
             mode, seed, batch_size, global_batch_size or world_size * batch_size, rank, world_size, first_batch
         )
         self._order.check(num_clips)
-        self._rules = rules_from_config(config.sampling, view_size=first_view_size(config), mode=mode, grid=grid)
+        self._rules = rules_from_config(
+            config.sampling,
+            view_size=first_view_size(config),
+            mode=mode,
+            grid=grid,
+            student=student_frames_rule(views, config),
+        )
         self._chooser = ClipChooser(_manifest(num_clips, num_classes, labels_per_clip), self._rules, self._order)
         self._iteration = 0
         self.faults = FaultLog(None, config.loader.max_bad_fraction)
@@ -119,15 +125,15 @@ class SyntheticLoader:
         ).to(self._device)
 
     def _view(self, name: str, plans: Sequence[ClipPlan]) -> View:
-        views, num_frames = self._config.views, self._config.sampling.num_frames
-        size, frames = first_view_size(self._config), list(range(num_frames))
+        views, size = self._config.views, first_view_size(self._config)
+        numbers, valid = [plan.frame_index_T for plan in plans], [plan.valid_T for plan in plans]
         if name == "student":
-            frames = student_frames(views.student.num_frames, num_frames)
+            numbers = [plan.frame_index_T[plan.student_k] for plan in plans]
+            valid = [plan.student_valid_k for plan in plans]
             size = size if views.student.upsample_to_teacher else views.student.size
-        data = np.stack([self._render(plan, plan.frame_index_T[frames], size) for plan in plans])
-        numbers = torch.tensor(np.stack([plan.frame_index_T for plan in plans]), dtype=torch.int64)
-        valid = torch.tensor(np.stack([plan.valid_T for plan in plans]))
-        return View(torch.from_numpy(data), numbers[:, frames], valid[:, frames])
+        data = np.stack([self._render(plan, frames, size) for plan, frames in zip(plans, numbers, strict=True)])
+        index_NT = torch.tensor(np.stack(numbers), dtype=torch.int64)
+        return View(torch.from_numpy(data), index_NT, torch.tensor(np.stack(valid)))
 
     def _render(self, plan: ClipPlan, frame_index: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         """uint8 (frames, height, width, 3): the plan's crop at ``size``, drawn where its pixels lie in the source."""

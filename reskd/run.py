@@ -155,7 +155,9 @@ def describe_protocol(config: ExperimentConfig, which: ViewName) -> str:
     views, sampling = config.data.views, config.data.sampling
     frames = f"{num_frames} frames"
     if num_frames < sampling.num_frames:
+        selection = views.student.selection
         frames = f"{num_frames} of {sampling.num_frames} frames"
+        frames += f" ({selection.replace('_', ' ')})" if selection != "uniform" else ""
     places = f"{sampling.frames.stride} apart" if sampling.frames.kind == "dense" else "at equal distances"
     crops = f"1 centre crop of {sampling.test_crop_ratio:g} of the short side"
     if sampling.test_crops == 3:

@@ -137,7 +137,7 @@ def _describe_clips(student: TrainedStudent, data: DataConfig) -> dict[str, Any]
 def _describe_frames(data: DataConfig) -> dict[str, Any]:
     """Which frames one view shows: of a video of n, k * n // of for each k in ``at``, unless ``kind`` is dense."""
     total = data.sampling.num_frames
-    chosen = student_frames(data.views.student.num_frames, total)
+    chosen = student_frames(data.views.student.num_frames, total, data.views.student.selection)
     settings = data.sampling.frames.model_dump(mode="json", exclude={"train"})
     if data.sampling.frames.kind == "dense":
         return settings | {"num_frames": total, "chosen": chosen}

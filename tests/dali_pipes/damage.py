@@ -21,6 +21,7 @@ import av
 import numpy as np
 
 from dali_pipes.clip_reader import SPARSE, ClipReader
+from dali_pipes.crops import Crop
 from dali_pipes.host_decode import Window, decode_frames, open_video_stream, output_frames
 from dali_pipes.manifest import ManifestRow
 from dali_pipes.packets import PacketIndex, read_packets, select
@@ -171,7 +172,8 @@ def _defined(path: Path, whole: np.ndarray, window: Window) -> np.ndarray:
 
 def _plan(wanted_T: np.ndarray, row: ManifestRow) -> ClipPlan:
     valid_T = np.ones(len(wanted_T), bool)
-    return ClipPlan(0, 0, 0, wanted_T.astype(np.int32), valid_T, (0, 0, *row.upright_size), False)
+    numbers_T, all_T = wanted_T.astype(np.int32), np.arange(len(wanted_T), dtype=np.int32)
+    return ClipPlan(0, 0, 0, numbers_T, valid_T, all_T, valid_T, Crop(0, 0, *row.upright_size), False)
 
 
 def _compare(

@@ -40,13 +40,14 @@ def test_views_are_torchs_bilinear_resize_within_rounding(
     student: dict[str, Any], flip: bool, crop: tuple[int, int]
 ) -> None:
     views = ViewsConfig.model_validate({"teacher": {"size": (48, 80)}, "student": student})
-    plan = render_plan(views, ("teacher", "student"), 4)
+    plan = render_plan(views, ("teacher", "student"))
     assert plan is not None
     frames = _frames(4, *crop)
-    rendered = {name: torch.from_numpy(view) for name, view in plan.render(frames, flip=flip).items()}
+    chosen = [0, 2] if "num_frames" in student else [0, 1, 2, 3]
+    views_made = plan.render(frames, student_frames=chosen, flip=flip)
+    rendered = {name: torch.from_numpy(view) for name, view in views_made.items()}
     source = torch.from_numpy(np.stack(frames))
     source = source.flip(2) if flip else source
-    chosen = [0, 2] if "num_frames" in student else [0, 1, 2, 3]
     shrunk = _shrink((source if student.get("source") == "decoded" else rendered["teacher"])[chosen], (24, 40))
     if "upsample_to_teacher" in student:
         shrunk = _shrink(shrunk.round(), (48, 80))
@@ -57,11 +58,12 @@ def test_views_are_torchs_bilinear_resize_within_rounding(
 
 def test_only_the_views_asked_for_are_made() -> None:
     views = ViewsConfig.model_validate(BOTH)
-    plan = render_plan(views, ("student",), 4)
-    assert plan is not None and list(plan.render(_frames(4, 30, 50), flip=False)) == ["student"]
+    plan = render_plan(views, ("student",))
+    assert plan is not None
+    assert list(plan.render(_frames(4, 30, 50), student_frames=range(4), flip=False)) == ["student"]
 
 
 @pytest.mark.parametrize("view", ["teacher", "student"])
 def test_an_antialiased_view_is_left_to_dali(view: str) -> None:
     views = {name: {**settings, "antialias": name == view} for name, settings in BOTH.items()}
-    assert render_plan(ViewsConfig.model_validate(views), ("teacher",), 4) is None
+    assert render_plan(ViewsConfig.model_validate(views), ("teacher",)) is None

@@ -184,6 +184,37 @@ def test_views_are_the_planned_crop_resized_from_one_decode(
         assert batch.views["student"].frame_index_NT[clip].tolist() == plan.frame_index_T[chosen].tolist()
 
 
+@pytest.mark.parametrize(
+    "student",
+    [
+        {"num_frames": 2, "selection": "random"},
+        {"num_frames": 3, "selection": "random", "source": "decoded", "antialias": True},
+    ],
+    ids=["the host renders what it decodes", "dali renders all"],
+)
+def test_a_student_alone_gets_the_pixels_that_it_gets_beside_its_teacher(
+    student: dict[str, Any], mixed_folder: Path
+) -> None:
+    views = {"teacher": {"size": (48, 80)}, "student": {"size": (24, 40), **student}}
+    config = make_config(mixed_folder, sampling={"num_frames": 5}, views=views)
+    manifest = make_manifest(config)
+    loaders = [
+        ClipLoader(manifest, config, views=names, mode="train", batch_size=6, seed=3)
+        for names in (("teacher", "student"), ("student",))
+    ]
+    beside, alone = (take(loader, 1)[0] for loader in loaders)
+    _assert_equal(alone, beside)
+    teacher, seen, own = beside.views["teacher"], beside.views["student"], alone.views["student"]
+    assert torch.equal(own.frame_index_NT, seen.frame_index_NT) and torch.equal(own.valid_NT, seen.valid_NT)
+    assert {tuple(own.data_NTHWC.shape), tuple(seen.data_NTHWC.shape)} == {(6, student["num_frames"], 24, 40, 3)}
+    for clip in range(6):
+        assert set(seen.frame_index_NT[clip].tolist()) <= set(teacher.frame_index_NT[clip].tolist())
+        places = [teacher.frame_index_NT[clip].tolist().index(number) for number in seen.frame_index_NT[clip].tolist()]
+        shrunk = _shrink(teacher.data_NTHWC[clip, places], (24, 40))
+        assert (seen.data_NTHWC[clip].float() - shrunk).abs().mean() < 6
+    assert len({tuple(row) for row in seen.frame_index_NT.tolist()}) > 3
+
+
 @pytest.fixture
 def evaluation(mixed_folder: Path) -> Iterator[Callable[..., ClipLoader]]:
     loaders: list[ClipLoader] = []

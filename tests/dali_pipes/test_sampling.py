@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from dali_pipes.config import RandomResizedCropConfig, SamplingConfig
 from dali_pipes.crops import Crop
+from dali_pipes.frame_selection import FrameSelection
 from dali_pipes.hashing import hash_words
 from dali_pipes.sampling import (
     epoch_order,
@@ -18,7 +20,7 @@ from dali_pipes.sampling import (
     positions_of_batch,
     substitute_row,
 )
-from dali_pipes.sampling_rules import SamplingRules, ViewGrid, rules_from_config
+from dali_pipes.sampling_rules import SamplingRules, StudentFrames, ViewGrid, rules_from_config
 
 GOLDEN: dict[str, Any] = {
     "hash_0": 12035550249420947055,
@@ -30,6 +32,7 @@ GOLDEN: dict[str, Any] = {
     "dense": [86, 94, 102, 110, 118, 126, 134, 142],
     "multi_scale": Crop(y=15, x=0, height=210, width=180),
     "flip": False,
+    "student": [1, 4, 6],
     "random_resized": Crop(y=103, x=142, height=107, width=109),
 }
 
@@ -45,6 +48,9 @@ def test_numbers_are_frozen() -> None:
     assert plan.frame_index_T.tolist() == GOLDEN["frames"]
     assert plan.crop == GOLDEN["multi_scale"]
     assert plan.flip == GOLDEN["flip"]
+    some = replace(rules, student=StudentFrames(3, "random"))
+    plan = plan_clip(some, seed=1, position=11, attempt=0, row=3, num_frames=250, height=240, width=320)
+    assert plan.student_k.tolist() == GOLDEN["student"]
     rules = rules_from_config(SamplingConfig(crop=RandomResizedCropConfig()), view_size=(224, 224), mode="train")
     plan = plan_clip(rules, seed=1, position=11, attempt=1, row=3, num_frames=250, height=240, width=320)
     assert plan.crop == GOLDEN["random_resized"]
@@ -147,6 +153,53 @@ def test_positions_of_an_evaluation_go_through_clips_and_crops_of_a_video() -> N
     ]
     assert [plan.crop.x for plan in plans] == [0, 10, 20] * 4
     assert [plan.frame_index_T.tolist() for plan in plans] == ([[10, 30]] * 3 + [[0, 20]] * 3) * 2
+
+
+@pytest.mark.parametrize("selection", ["uniform", "random", "first", "middle", "last", "first_middle_last"])
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("frames", [{"kind": "segments"}, {"kind": "dense", "stride": 3, "short_video": "loop"}])
+@pytest.mark.parametrize("num_frames", [7, 90])
+def test_a_student_alone_sees_the_frames_the_crop_and_the_flip_that_it_sees_beside_its_teacher(
+    selection: FrameSelection, mode: Literal["train", "eval"], frames: dict[str, Any], num_frames: int
+) -> None:
+    config = SamplingConfig.model_validate({"num_frames": 8, "frames": frames})
+    rules = rules_from_config(config, view_size=(8, 8), mode=mode, grid=ViewGrid(2, 3))
+    beside, alone = (replace(rules, student=StudentFrames(3, selection, is_alone)) for is_alone in (False, True))
+    for position in range(12):
+        about = {"seed": 1, "position": position, "attempt": 0, "row": 0, "height": 30, "width": 50}
+        all_frames, own = (plan_clip(each, num_frames=num_frames, **about) for each in (beside, alone))
+        assert (
+            all_frames.frame_index_T.tolist() == plan_clip(rules, num_frames=num_frames, **about).frame_index_T.tolist()
+        )
+        assert own.frame_index_T.tolist() == all_frames.frame_index_T[all_frames.student_k].tolist()
+        assert own.valid_T.tolist() == own.student_valid_k.tolist() == all_frames.student_valid_k.tolist()
+        assert own.student_k.tolist() == [0, 1, 2] and len(all_frames.frame_index_T) == 8
+        assert (own.crop, own.flip) == (all_frames.crop, all_frames.flip)
+
+
+def test_random_frames_of_the_student_are_drawn_anew_at_each_position_and_attempt_and_rise() -> None:
+    rules = rules_from_config(SamplingConfig(num_frames=16), view_size=(8, 8), mode="eval")
+    rules = replace(rules, student=StudentFrames(4, "random"))
+
+    def drawn(seed: int, position: int, attempt: int) -> tuple[int, ...]:
+        about = {"row": 0, "num_frames": 90, "height": 30, "width": 50}
+        plan = plan_clip(rules, seed=seed, position=position, attempt=attempt, **about)
+        assert (np.diff(plan.student_k) > 0).all()
+        return tuple(plan.student_k.tolist())
+
+    keys = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]
+    assert len({drawn(*key) for key in keys}) == 4 and drawn(*keys[2]) == drawn(*keys[2])
+    counts = Counter(place for position in range(1000) for place in drawn(0, position, 0))
+    assert min(counts.values()) > 200 and max(counts.values()) < 300  # 250 each
+
+
+def test_a_repetition_of_a_frame_that_the_student_was_not_shown_is_valid_to_it() -> None:
+    rules = rules_from_config(SamplingConfig(num_frames=8), view_size=(8, 8), mode="eval")
+    rules = replace(rules, student=StudentFrames(4, "last"))
+    plan = plan_clip(rules, seed=0, position=0, attempt=0, row=0, num_frames=3, height=30, width=50)
+    assert plan.frame_index_T.tolist() == [0, 0, 0, 1, 1, 2, 2, 2]
+    assert plan.valid_T.tolist() == [True, False, False, True, False, True, False, False]
+    assert plan.student_valid_k.tolist() == [True, True, False, False]  # frames 1 2 2 2
 
 
 @given(

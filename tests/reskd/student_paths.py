@@ -53,10 +53,12 @@ def ours(frame_HWC: np.ndarray, config: DataConfig) -> dict[str, np.ndarray]:
     """The views of one decoded frame in a test, by the code that a loader's worker runs: float32 (h, w, C)."""
     rules = rules_from_config(config.sampling, view_size=first_view_size(config), mode="eval")
     crop = choose_crop(rules, (), *frame_HWC.shape[:2])
-    plan = render_plan(config.views, ("teacher", "student"), 1)
+    plan = render_plan(config.views, ("teacher", "student"))
     assert plan is not None
     cut = frame_HWC[crop.y : crop.y + crop.height, crop.x : crop.x + crop.width]
-    return {name: view[0].astype(np.float32) for name, view in plan.render([cut], flip=False).items()}
+    return {
+        name: view[0].astype(np.float32) for name, view in plan.render([cut], student_frames=[0], flip=False).items()
+    }
 
 
 def papers_code(frame_HWC: np.ndarray) -> np.ndarray:

@@ -49,8 +49,12 @@ def row(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     return ManifestRow(path, 0, probe(path).facts)
 
 
-def _plan(numbers: list[int]) -> ClipPlan:
-    return ClipPlan(0, 0, 0, np.array(numbers, np.int32), np.ones(len(numbers), np.bool_), Crop(0, 0, 8, 8), False)
+WHOLE = Crop(0, 0, 8, 8)
+
+
+def _plan(numbers: list[int], crop: Crop = WHOLE, *, flip: bool = False) -> ClipPlan:
+    valid_T, all_T = np.ones(len(numbers), np.bool_), np.arange(len(numbers), dtype=np.int32)
+    return ClipPlan(0, 0, 0, np.array(numbers, np.int32), valid_T, all_T, valid_T, crop, flip)
 
 
 def _numbers(frames: Frames) -> list[int]:
@@ -106,7 +110,7 @@ def test_a_video_that_ends_too_soon_is_named(tmp_path: Path) -> None:
 def test_views_are_cropped_flipped_and_the_student_comes_from_the_teacher() -> None:
     pictures = torch.zeros(2, 10, 12, 3, dtype=torch.uint8)
     pictures[:, 2:6, 3:5] = 200  # the crop's left third
-    plan = ClipPlan(0, 0, 0, np.array([0, 1], np.int32), np.ones(2, np.bool_), Crop(2, 3, 4, 6), True)
+    plan = _plan([0, 1], Crop(2, 3, 4, 6), flip=True)
     teacher, student = render_views(pictures, plan, ((8, 12), (4, 6)))
     assert teacher.shape == (2, 8, 12, 3) and student.shape == (2, 4, 6, 3)
     assert teacher.is_contiguous() and student.is_contiguous() and teacher.dtype == torch.uint8
