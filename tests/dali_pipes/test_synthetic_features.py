@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dali_pipes.feature_config import FeatureDataConfig
+from dali_pipes.feature_manifest import build_feature_manifests
+from dali_pipes.frame_selection import FrameSelection, select_frames
+from dali_pipes.synthetic_features import (
+    SyntheticSpec,
+    SyntheticVideo,
+    make_video,
+    prototypes,
+    quantise,
+    write_synthetic,
+)
+
+SPEC = SyntheticSpec()
+
+
+@pytest.fixture(scope="module")
+def videos() -> list[SyntheticVideo]:
+    prototypes_kd = prototypes(SPEC)
+    return [make_video(SPEC, "test", number, prototypes_kd) for number in range(150)]
+
+
+def _values(video: SyntheticVideo) -> np.ndarray:
+    return np.concatenate(list(video.groups.values()), axis=1) * (4.0 / 255) + 4 / 512 - 2
+
+
+def _share_seen(videos: list[SyntheticVideo], selection: FrameSelection, k: int) -> float:
+    """Share of the labels that at least one selected frame shows."""
+    seen = [
+        video.shows[select_frames(selection, k, len(video.shows), key=(number,))].any(0)
+        for number, video in enumerate(videos)
+    ]
+    return float(np.concatenate(seen).mean())
+
+
+@pytest.mark.parametrize("k", [6, 15, 30])
+def test_frames_spread_evenly_show_most_labels_and_the_last_ones_fewest(videos: list[SyntheticVideo], k: int) -> None:
+    order: list[FrameSelection] = ["uniform", "random", "middle", "first", "last"]
+    shares = [_share_seen(videos, selection, k) for selection in order]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[0] - shares[1] > 0.02 and shares[1] - shares[3] > 0.3
+
+
+def test_neighbours_are_alike_and_scenes_are_not(videos: list[SyntheticVideo]) -> None:
+    def cosines(frames: np.ndarray, step: int) -> np.ndarray:
+        unit = frames / np.linalg.norm(frames, axis=1, keepdims=True)
+        return (unit[:-step] * unit[step:]).sum(1)
+
+    long = [_values(video) for video in videos if len(video.shows) > 100]
+    assert np.median(np.concatenate([cosines(frames, 1) for frames in long])) > 0.9
+    assert np.median(np.concatenate([cosines(frames, 40) for frames in long])) < 0.3
+
+
+def test_every_label_shows_and_lengths_vary(videos: list[SyntheticVideo]) -> None:
+    lengths = [len(video.shows) for video in videos]
+    assert min(lengths) < SPEC.frames[0] and max(lengths) <= SPEC.frames[1] and np.std(lengths) > 50
+    assert all(video.shows.any(0).all() for video in videos)
+    assert {len(video.labels) for video in videos} == {1, 2, 3}
+    assert 0.08 < np.concatenate([video.shows.mean(0) for video in videos]).mean() < 0.16
+
+
+def test_frames_that_show_a_label_point_to_its_prototype(videos: list[SyntheticVideo]) -> None:
+    towards = [[], []]
+    for video in videos:
+        for place, label in enumerate(video.labels):
+            scores = _values(video) @ prototypes(SPEC)[label]
+            for shows in (0, 1):
+                towards[shows].append(scores[video.shows[:, place] == shows].mean())
+    assert np.nanmean(towards[1]) > np.nanmean(towards[0]) + 2
+
+
+def test_values_are_quantised_as_youtube_8m_reads_them() -> None:
+    levels = np.arange(256)
+    assert (quantise(levels * (4.0 / 255) + 4 / 512 - 2) == levels).all()
+    assert quantise(np.array([-9.0, 9.0])).tolist() == [0, 255]
+
+
+def test_what_is_written_is_what_was_made_and_its_hash_says_so(tmp_path: Path) -> None:
+    spec = replace(SPEC, frames=(5, 20), groups={"rgb": 8})
+    counts = {"train": 7, "test": 3}
+    first = write_synthetic(spec, tmp_path / "a", counts, videos_per_file=3)
+    assert first == write_synthetic(spec, tmp_path / "b", counts, videos_per_file=100)
+    assert first != write_synthetic(replace(spec, seed=1), tmp_path / "c", counts)
+    assert json.loads((tmp_path / "a" / "about.json").read_text())["content_hash"] == first
+    config = FeatureDataConfig.model_validate(
+        {"kind": "features", "root": tmp_path / "a", "train": "train*", "test": "test*", "classes": "classes.txt"}
+        | {"groups": {"rgb": 8}}
+    )
+    manifests = build_feature_manifests(config, seed=0, splits=("train", "test"))
+    assert [len(manifests[split]) for split in counts] == [7, 3]
+    made = [make_video(spec, "train", number, prototypes(spec)).labels for number in range(7)]
+    assert [tuple(manifests["train"].labels(row)) for row in range(7)] == made
+
+
+def test_the_frozen_data_are_what_they_were() -> None:
+    """NumPy promises no stable streams; this says when they have changed."""
+    video = make_video(SPEC, "train", 0, prototypes(SPEC))
+    assert (video.labels, len(video.shows), int(video.groups["rgb"].sum())) == ((12,), 279, 1684248)
