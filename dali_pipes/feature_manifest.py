@@ -56,9 +56,9 @@ class FeatureManifest:
         """File, place and id of a row, for messages."""
         return self.index.name(self.members[number])
 
-    def file(self, number: int) -> Path:
-        """The file that holds a row's record."""
-        return self.index.root / self.index.file(self.members[number])
+    def file(self, number: int) -> str:
+        """Path of the file that holds a row's record."""
+        return f"{self.index.root}/{self.index.file(self.members[number])}"
 
     def place(self, number: int) -> RecordPlace:
         """Where in its file a row's record lies."""

@@ -1,7 +1,7 @@
 """The student alone, in files that other programs run: ONNX, torch.export, safetensors.
 
 Each file is read again and compared with the student before it gets its name. Shape letters: N clips, T frames, H W
-heights and widths, C = 3 colours, K classes.
+heights and widths, C = 3 colours, D features of a frame, K classes.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from reskd.models.config import network_name, parse_recognizer
-from reskd.models.recognizer import Recognizer
+from reskd.models.config import FeaturesConfig, network_name, parse_recognizer
+from reskd.models.recognizer import Recognizer, data_shape
 from reskd.models.registry import build_recognizer
 from reskd.models.weight_files import read_weight_file, write_safetensors
 from reskd.models.weights import load_recognizer_state
 
 Format = Literal["onnx", "torch_export", "safetensors"]
-Answer = Callable[[Tensor], Tensor]
+Inputs = tuple[Tensor, ...]  # frames_NTHWC, or features_NTD and valid_NT
+Answer = Callable[..., Tensor]
 
 # In the order of writing: in torch 2.6 the way to ONNX leaves a program that takes two clips and no other number.
 FILE_NAMES: Mapping[Format, str] = {
@@ -50,7 +51,7 @@ _PACKAGES: Mapping[Format, tuple[str, ...]] = {
 
 
 class ShippedStudent(nn.Module):
-    """uint8 frames_NTHWC in, fp32 logits_NK out; the normalisation is inside."""
+    """uint8 frames_NTHWC in, fp32 logits_NK out; the normalisation is inside. All frames are taken for valid."""
 
     def __init__(self, model: Recognizer) -> None:
         super().__init__()
@@ -58,6 +59,18 @@ class ShippedStudent(nn.Module):
 
     def forward(self, frames_NTHWC: Tensor) -> Tensor:
         logits_NK: Tensor = self.recognizer(frames_NTHWC).logits_NK
+        return logits_NK
+
+
+class ShippedFeatureStudent(nn.Module):
+    """uint8 features_NTD and bool valid_NT in, fp32 logits_NK out; the dequantisation is inside."""
+
+    def __init__(self, model: Recognizer) -> None:
+        super().__init__()
+        self.recognizer = model
+
+    def forward(self, features_NTD: Tensor, valid_NT: Tensor) -> Tensor:
+        logits_NK: Tensor = self.recognizer(features_NTD, valid_NT).logits_NK
         return logits_NK
 
 
@@ -87,7 +100,7 @@ def export_student(
     *,
     formats: Sequence[Format],
     about: Mapping[str, Any],
-    clips: Mapping[str, Tensor],
+    clips: Mapping[str, Inputs],
 ) -> Iterator[ExportedFile | Refusal]:
     """Write each format into ``folder``, and ``about`` as config.json; what an earlier export left there is removed.
 
@@ -95,8 +108,9 @@ def export_student(
 
     Args:
         model: in eval mode, on the CPU.
-        shape: (T, H, W) of the clips; only the number of clips is free in what is written.
-        clips: name -> uint8 frames_NTHWC, N >= 1, on which every file is compared with the model.
+        shape: (T, H, W) of the clips, or (T, D); only the number of clips is free in what is written.
+        clips: name -> uint8 frames_NTHWC alone, or uint8 features_NTD and bool valid_NT; N >= 1; on these every file is
+            compared with the model.
 
     Raises:
         ValueError: a package is missing; nothing was written or removed.
@@ -116,7 +130,7 @@ def export_student(
                 program = _trace(model, shape, name)
             _write(name, model, program, unchecked, about)
             with _one_sentence(name, model):
-                difference = _largest_difference(ShippedStudent(model), _open(name, unchecked), clips)
+                difference = _largest_difference(_shipped(model), _open(name, unchecked), clips)
             unchecked.replace(path)
         except ValueError as reason:
             yield Refusal(name, f"{name}: {reason}")
@@ -158,11 +172,20 @@ def load_exported_student(path: Path) -> Recognizer:
     return model.eval()
 
 
+def _shipped(model: Recognizer) -> nn.Module:
+    sees_features = isinstance(model.config, FeaturesConfig)
+    return (ShippedFeatureStudent if sees_features else ShippedStudent)(model).eval()
+
+
 def _trace(model: Recognizer, shape: tuple[int, ...], name: Format) -> ExportedProgram:
-    frames_NTHWC = torch.zeros((2, *shape, 3), dtype=torch.uint8)
-    free = {"frames_NTHWC": {0: Dim("N", min=1, max=_MOST_CLIPS)}}
+    inputs: Inputs = (torch.zeros(data_shape(shape, 2), dtype=torch.uint8),)
+    if isinstance(model.config, FeaturesConfig):
+        inputs += (torch.ones((2, shape[0]), dtype=torch.bool),)
+    num_clips = Dim("N", min=1, max=_MOST_CLIPS)
     with _one_sentence(name, model), torch.no_grad():
-        return torch.export.export(ShippedStudent(model).eval(), (frames_NTHWC,), dynamic_shapes=free, strict=False)
+        return torch.export.export(
+            _shipped(model), inputs, dynamic_shapes=tuple({0: num_clips} for _ in inputs), strict=False
+        )
 
 
 def _write(
@@ -178,13 +201,14 @@ def _write(
         if name == "torch_export":
             torch.export.save(program, path, extra_files={METADATA_KEY: json.dumps(dict(about))})
         else:
-            _write_onnx(program, path, about)
+            is_pixels = not isinstance(model.config, FeaturesConfig)
+            _write_onnx(program, path, about, input_names=["frames"] if is_pixels else ["features", "valid"])
 
 
-def _write_onnx(program: ExportedProgram, path: Path, about: Mapping[str, Any]) -> None:
+def _write_onnx(program: ExportedProgram, path: Path, about: Mapping[str, Any], *, input_names: list[str]) -> None:
     import onnx
 
-    names: dict[str, Any] = {"input_names": ["frames"], "output_names": ["logits"]}
+    names: dict[str, Any] = {"input_names": input_names, "output_names": ["logits"]}
     torch.onnx.export(program, (), path, **names, dynamo=True, external_data=False, verbose=False)
     graph = onnx.load(path)
     onnx.helper.set_model_props(graph, {METADATA_KEY: json.dumps(dict(about))})
@@ -194,32 +218,38 @@ def _write_onnx(program: ExportedProgram, path: Path, about: Mapping[str, Any]) 
 def _open(name: Format, path: Path) -> Answer:
     """What the file answers, read as another program would read it."""
     if name == "safetensors":
-        return ShippedStudent(load_exported_student(path))
+        return _shipped(load_exported_student(path))
     if name == "torch_export":
-        answer: Answer = torch.export.load(path).module()
-        return answer
+        program: Answer = torch.export.load(path).module()
+        return program
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3  # errors alone
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda frames_NTHWC: torch.from_numpy(session.run(["logits"], {"frames": frames_NTHWC.numpy()})[0])
+    names = [given.name for given in session.get_inputs()]
+
+    def answer_of_onnx(*inputs: Tensor) -> Tensor:
+        given = {name: value.numpy() for name, value in zip(names, inputs, strict=True)}
+        return torch.from_numpy(session.run(["logits"], given)[0])
+
+    return answer_of_onnx
 
 
 @torch.no_grad()
-def _largest_difference(student: nn.Module, answer: Answer, clips: Mapping[str, Tensor]) -> float:
+def _largest_difference(student: nn.Module, answer: Answer, clips: Mapping[str, Inputs]) -> float:
     """Over the clips, one at a time and seven together.
 
     Raises:
         _DiffersError: it is above ``MAX_DIFFERENCE``, or no number.
     """
     largest = 0.0
-    for kind, clips_NTHWC in clips.items():
+    for kind, inputs in clips.items():
         for batch_size in CHECKED_BATCH_SIZES:
-            frames_NTHWC = clips_NTHWC[torch.arange(batch_size) % len(clips_NTHWC)]
-            expected_NK = student(frames_NTHWC)
-            difference = (answer(frames_NTHWC) - expected_NK).abs().max().item()
+            shown = [value[torch.arange(batch_size) % len(value)] for value in inputs]
+            expected_NK = student(*shown)
+            difference = (answer(*shown) - expected_NK).abs().max().item()
             if not difference <= MAX_DIFFERENCE:  # NaN is not either
                 raise _DiffersError(
                     f"expected the student's logits to {MAX_DIFFERENCE:g}, found a difference of "

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from dali_pipes.config import DataConfig
+from dali_pipes.feature_config import FeatureDataConfig
 from dali_pipes.views import first_view_size, student_frames
 from reskd.config import ExperimentConfig, parse_config
 from reskd.evaluation.metrics import Scores
@@ -86,7 +87,34 @@ def load_trained_student(checkpoint: Path, device: torch.device) -> TrainedStude
 
 def describe_student(student: TrainedStudent) -> dict[str, Any]:
     """All that a program without this package needs to show the student a video, as plain values (docs/deploy.md)."""
-    data = student.config.clips
+    logits = {"name": "logits", "dtype": "float32", "shape": ["N", len(student.class_names)]}
+    common = {
+        "schema_version": 1,
+        "origin": dict(student.origin),
+        "student": student.model.config.model_dump(mode="json") | {"weights": "none"},
+        "class_names": list(student.class_names),
+        "scores": student.scores,
+        "output": logits,
+    }
+    data = student.config.data
+    return common | (
+        _describe_features(data) if isinstance(data, FeatureDataConfig) else _describe_clips(student, data)
+    )
+
+
+def _describe_features(data: FeatureDataConfig) -> dict[str, Any]:
+    """What a student of features is shown; their quantisation is in FeatureView."""
+    view = data.views.student
+    num_frames = view.num_frames or data.max_frames
+    return {
+        "input": {"name": "features", "dtype": "uint8", "shape": ["N", num_frames, data.feature_dim]},
+        "valid": {"name": "valid", "dtype": "bool", "shape": ["N", num_frames]},
+        "groups": [list(group) for group in data.groups.items()],
+        "frames": {"selection": view.selection, "num_frames": num_frames, "max_frames": data.max_frames},
+    }
+
+
+def _describe_clips(student: TrainedStudent, data: DataConfig) -> dict[str, Any]:
     num_frames, height, width = student.shape
     first_height, first_width = first_view_size(data)
     sizes = [data.views.teacher.size] if data.views.teacher and data.views.student.source == "teacher_view" else []
@@ -94,13 +122,7 @@ def describe_student(student: TrainedStudent) -> dict[str, Any]:
     if data.views.student.upsample_to_teacher:
         sizes.append((height, width))
     return {
-        "schema_version": 1,
-        "origin": dict(student.origin),
-        "student": student.model.config.model_dump(mode="json") | {"weights": "none"},
-        "class_names": list(student.class_names),
-        "scores": student.scores,
         "input": {"name": "frames", "dtype": "uint8", "shape": ["N", num_frames, height, width, 3], "colour": "RGB"},
-        "output": {"name": "logits", "dtype": "float32", "shape": ["N", len(student.class_names)]},
         "frames": _describe_frames(data),
         "crop": {
             "kind": "center",

@@ -3,6 +3,8 @@
     python tools/analyze.py flops configs/demo_student.yaml
     python tools/analyze.py flops --model backbone=resnet50 --frames 16 --sizes 224 144 112 96 72 56
     python tools/analyze.py flops --model family=swin backbone=swin3d_s --frames 32 --views 12 --sizes 224 112
+    python tools/analyze.py flops --num-classes 4716 --frames 300 30 \\
+        --model family=features aggregator.kind=nextvlad classifier.kind=logistic
     python tools/analyze.py throughput --model backbone=resnet50 --frames 16 --sizes 224 112 --batch 64 --precision fp16
 
 A config is an experiment: its student, and for flops its teacher, with the frames, sizes and views it has; settings
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,22 +26,26 @@ import torch
 import yaml
 from pydantic import ValidationError
 
+from dali_pipes.feature_config import FeatureDataConfig
 from reskd.analysis.benchmark_rows import aligned, append_rows, describe_run
-from reskd.analysis.flops import MacCount, Shape, count_recognizer
+from reskd.analysis.flops import MacCount, count_recognizer
 from reskd.analysis.throughput import Mode, Row, measure_sizes
 from reskd.cli import positive, run_tool
-from reskd.config import load_config
-from reskd.models.config import RecognizerConfig, network_name, parse_recognizer
+from reskd.config import ExperimentConfig, load_config
+from reskd.models.config import FeaturesConfig, RecognizerConfig, network_name, parse_recognizer
+from reskd.models.recognizer import Shape
 from reskd.models.registry import build_recognizer
 from reskd.networks import teacher_model, view_shapes
 from reskd.training.precision import Precision, PrecisionChoice
 
+_NUM_CLASSES = 200
 CSV = Path("docs/results/throughput.csv")
 log = logging.getLogger(__name__)
 
 _LEGEND = """\
 GMACs: 1e9 multiply-accumulates for one video, all its views; papers call them GFLOPs. "between frames" are those that
-look at several frames at once (3-D kernels, attention), "one frame by itself" is the rest without the head, a frame.
+look at several frames at once (3-D kernels, attention, what an aggregator does but for layers of single frames), "one
+frame by itself" is the rest without the head, a frame.
 "as the paper counts": the ResKD paper's counter adds normalisation (2 an element), ReLU and max pooling (1 each), and
 leaves out attention's two products, which are no layer of their own."""
 
@@ -50,6 +57,7 @@ class _Asked(NamedTuple):
     config: RecognizerConfig
     shapes: list[Shape]
     num_views: int
+    num_classes: int
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -60,7 +68,7 @@ def main(arguments: Sequence[str]) -> None:
 def _flops(chosen: argparse.Namespace) -> None:
     for asked in _asked(chosen):
         counts = {
-            shape: count_recognizer(asked.config, shape, num_classes=chosen.num_classes, num_views=asked.num_views)
+            shape: count_recognizer(asked.config, shape, num_classes=asked.num_classes, num_views=asked.num_views)
             for shape in asked.shapes
         }
         print(f"{asked.title}{_describe(asked)}")
@@ -75,10 +83,10 @@ def _throughput(chosen: argparse.Namespace) -> None:
         torch.set_num_threads(chosen.threads)
     # The weights do not matter: no kernel's time depends on them.
     without_weights = asked.config.model_copy(update={"weights": "none"})
-    model = build_recognizer(without_weights, chosen.num_classes).to(device)
+    model = build_recognizer(without_weights, asked.num_classes).to(device)
     rows = measure_sizes(
         model,
-        sorted(asked.shapes, key=lambda shape: -shape[1] * shape[2]),
+        sorted(asked.shapes, key=lambda shape: -math.prod(shape)),
         Precision(chosen.precision, device),
         modes=chosen.modes,
         batches=list(dict.fromkeys((chosen.batch, 1))),
@@ -99,31 +107,38 @@ def _asked(chosen: argparse.Namespace) -> list[_Asked]:
     if (chosen.config is None) == (chosen.model is None):
         raise ValueError("expected either a config or --model, found both or neither.")
     if chosen.config is None:
-        frames = chosen.frames or 8
-        shapes = [(frames, *size) for size in chosen.sizes or [(224, 224)]]
-        return [_Asked("", _recognizer_config(chosen.model), shapes, chosen.views or 1)]
+        model, frames = _recognizer_config(chosen.model), chosen.frames or [8]
+        sizes = [(sum(model.groups.values()),)] if isinstance(model, FeaturesConfig) else chosen.sizes or [(224, 224)]
+        shapes = [(count, *size) for count in frames for size in sizes]
+        return [_Asked("", model, shapes, chosen.views or 1, chosen.num_classes or _NUM_CLASSES)]
     config = load_config(chosen.config, chosen.overrides)
-    shapes_of = view_shapes(config)
-    num_views = chosen.views or config.clips.sampling.test_clips * config.clips.sampling.test_crops
+    shapes_of, is_features = view_shapes(config), isinstance(config.data, FeatureDataConfig)
+    num_views = chosen.views or (1 if is_features else _test_views(config))
+    num_classes = chosen.num_classes or getattr(config.data, "num_classes", None) or _NUM_CLASSES
     num_frames, *size = shapes_of["student"]
-    frames = chosen.frames or num_frames
-    asked = [
-        _Asked("student: ", config.student, [(frames, *size) for size in chosen.sizes or [tuple(size)]], num_views)
-    ]
+    sizes = [tuple(size)] if is_features or not chosen.sizes else chosen.sizes
+    shapes = [(count, *size) for count in chosen.frames or [num_frames] for size in sizes]
+    asked = [_Asked("student: ", config.student, shapes, num_views, num_classes)]
     if config.teacher:
-        asked.append(_Asked("teacher: ", teacher_model(config), [shapes_of["teacher"]], num_views))
+        teacher = teacher_model(config)
+        asked.append(_Asked("teacher: ", teacher, [shapes_of["teacher"]], num_views, num_classes))
     return asked
+
+
+def _test_views(config: ExperimentConfig) -> int:
+    return config.clips.sampling.test_clips * config.clips.sampling.test_crops
 
 
 def _describe(asked: _Asked) -> str:
     network = f"{asked.config.family} {network_name(asked.config)}"
-    return f"{network}, {asked.shapes[0][0]} frames, {asked.num_views} view(s) a video"
+    frames = " and ".join(dict.fromkeys(str(shape[0]) for shape in asked.shapes))
+    return f"{network}, {frames} frames, {asked.num_views} view(s) a video"
 
 
 def flops_table(counts: dict[Shape, MacCount], num_views: int) -> str:
     """One column a size; one line a part, then the sums of Note [What is counted] in GMACs."""
     first = next(iter(counts.values()))
-    lines = [["part", "parameters, M", *(f"{height}x{width}" for _, height, width in counts)]]
+    lines = [["part", "parameters, M", *_labels(list(counts))]]
 
     def add(name: str, parameters: int | None, values: Sequence[float]) -> None:
         lines.append([name, "" if parameters is None else f"{parameters / 1e6:.3f}", *(f"{v:.3f}" for v in values)])
@@ -143,13 +158,19 @@ def flops_table(counts: dict[Shape, MacCount], num_views: int) -> str:
     return aligned([[line[0].ljust(width), *line[1:]] for line in lines])
 
 
+def _labels(shapes: Sequence[Shape]) -> list[str]:
+    """As short as tells them apart: of pixels the size alone, where all have as many frames."""
+    is_size_enough = all(len(shape) == 3 and shape[0] == shapes[0][0] for shape in shapes)
+    return ["x".join(map(str, shape[1:] if is_size_enough else shape)) for shape in shapes]
+
+
 def throughput_table(rows: Sequence[Row]) -> str:
     """One line a size, mode and batch; the median of a batch with its 20th and 80th percentile."""
     lines = [["mode", "batch", "size", "videos/s", "x largest", "ms a batch", "20 %", "80 %", "cpu ms", "x largest"]]
-    for row in rows:
+    labels = _labels([(row.num_frames, row.height, row.width) for row in rows])
+    for row, size in zip(rows, labels, strict=True):
         times = (f"{value:.2f}" for value in (row.median_ms, row.p20_ms, row.p80_ms, row.cpu_ms))
         speed = (f"{row.videos_per_second:.3f}", f"{row.times_largest:.2f}")
-        size = f"{row.height}x{row.width}"
         lines.append([row.mode, str(row.batch), size, *speed, *times, f"{row.cpu_times_largest:.2f}"])
     return aligned(lines)
 
@@ -171,9 +192,9 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", nargs="?", help="an experiment")
     parser.add_argument("overrides", nargs="*", help="key.sub=value changes of the config")
     parser.add_argument("--model", nargs="+", metavar="KEY=VALUE", help="a recogniser's settings in place of a config")
-    parser.add_argument("--frames", type=positive, help="frames a view; default: the config's, or 8")
+    parser.add_argument("--frames", type=positive, nargs="+", help="frames a view; default: the config's, or 8")
     parser.add_argument("--sizes", type=_size, nargs="+", metavar="S", help="sides of squares, or HEIGHTxWIDTH")
-    parser.add_argument("--num-classes", type=positive, default=200)
+    parser.add_argument("--num-classes", type=positive, help=f"default: data.num_classes, or {_NUM_CLASSES}")
     parser.add_argument("--views", type=positive, help="clips times crops a video; default: the config's test, or 1")
 
 
@@ -200,9 +221,23 @@ def _recognizer_config(settings: Sequence[str]) -> RecognizerConfig:
     if not all(equals for _, equals, _ in pairs):
         raise ValueError(f"--model: expected settings such as backbone=resnet50, found {' '.join(settings)!r}.")
     try:
-        return parse_recognizer({key: yaml.safe_load(value) for key, _, value in pairs})
+        return parse_recognizer(_tree({key: yaml.safe_load(value) for key, _, value in pairs}))
     except ValidationError as error:
         raise ValueError("--model: " + "; ".join(map(_explain, error.errors()))) from None
+
+
+def _tree(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """{"aggregator.kind": "mean"} as {"aggregator": {"kind": "mean"}}."""
+    tree: dict[str, Any] = {}
+    for path, value in settings.items():
+        *parents, last = path.split(".")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise ValueError(f"--model: {path}: {parent} is a value, not a group of settings.")
+        node[last] = value
+    return tree
 
 
 def _explain(fault: Mapping[str, Any]) -> str:

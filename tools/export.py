@@ -3,9 +3,10 @@
     python tools/export.py runs/demo_student/last.pt --out exported
     python tools/export.py runs/demo_student/last.pt --out exported --format safetensors --clips my_video.mp4
 
-Writes student.onnx, student.pt2 (torch.export), student.safetensors and config.json: uint8 frames (N, T, H, W, 3) in,
-logits (N, K) out, any N; see docs/deploy.md. Each file is read again and compared with the student on random and on
-real clips; one whose logits differ by more than 1e-4 is deleted, and the exit code is 1.
+Writes student.onnx, student.pt2 (torch.export), student.safetensors and config.json: uint8 frames (N, T, H, W, 3), or
+uint8 features (N, T, D) and bool valid (N, T) in; logits (N, K) out, any N; see docs/deploy.md. Each file is read again
+and compared with the student on random and, of frames, on real clips; one whose logits differ by more than 1e-4 is
+deleted, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -24,7 +25,15 @@ from torch import Tensor
 from dali_pipes.lists import VIDEO_SUFFIXES
 from dali_pipes.sampling_rules import ONE_VIEW
 from reskd.cli import run_tool
-from reskd.export import CHECKED_BATCH_SIZES, MAX_DIFFERENCE, Format, Refusal, check_packages, export_student
+from reskd.export import (
+    CHECKED_BATCH_SIZES,
+    MAX_DIFFERENCE,
+    Format,
+    Inputs,
+    Refusal,
+    check_packages,
+    export_student,
+)
 from reskd.predict import Answer, answer_videos
 from reskd.trained import TrainedStudent, describe_student, load_trained_student
 
@@ -52,8 +61,7 @@ def main(arguments: Sequence[str]) -> None:
         check_packages(name)
     student = load_trained_student(chosen.checkpoint, _CPU)
     torch.manual_seed(0)
-    random_NTHWC = torch.randint(0, 256, (_NUM_CLIPS, *student.shape, 3), dtype=torch.uint8)
-    clips = {"random": random_NTHWC, **_real_clips(student, chosen.clips)}
+    clips = _random_features(student.shape) if len(student.shape) == 2 else _frames(student, chosen.clips)
     log.info("comparing on %s clips, %s at once", " and ".join(clips), " and ".join(map(str, CHECKED_BATCH_SIZES)))
     refused = []
     for found in export_student(
@@ -72,6 +80,20 @@ def main(arguments: Sequence[str]) -> None:
     if refused:
         raise ValueError("\n".join(refused))
     print(f"done: {chosen.out}, all within {MAX_DIFFERENCE:g}")
+
+
+def _random_features(shape: tuple[int, ...]) -> dict[str, Inputs]:
+    """Videos of every length, none included."""
+    num_frames, feature_dim = shape
+    features_NTD = torch.randint(0, 256, (_NUM_CLIPS, num_frames, feature_dim), dtype=torch.uint8)
+    lengths_N1 = torch.randint(0, num_frames + 1, (_NUM_CLIPS, 1))
+    return {"random": (features_NTD, torch.arange(num_frames) < lengths_N1)}
+
+
+def _frames(student: TrainedStudent, given: Sequence[str] | None) -> dict[str, Inputs]:
+    random_NTHWC = torch.randint(0, 256, (_NUM_CLIPS, *student.shape, 3), dtype=torch.uint8)
+    clips = {"random": random_NTHWC, **_real_clips(student, given)}
+    return {name: (frames_NTHWC,) for name, frames_NTHWC in clips.items()}
 
 
 def _real_clips(student: TrainedStudent, given: Sequence[str] | None) -> dict[str, Tensor]:

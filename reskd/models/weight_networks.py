@@ -101,6 +101,9 @@ def num_classes_of(tensors: Mapping[str, Tensor]) -> int | None:
 
 
 def _aggregator(tensors: Mapping[str, Tensor]) -> str | None:
+    """Its kind; a head alone stands on a mean."""
+    if tensors and all(name.startswith("head.") for name in tensors):
+        return "mean"
     return next(
         (kind for prefix, kind in _AGGREGATORS.items() if any(name.startswith(prefix) for name in tensors)), None
     )

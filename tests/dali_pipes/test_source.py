@@ -9,13 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 
 from dali_pipes.clip_reader import ClipReader
+from dali_pipes.packets import select
 from dali_pipes.sampling import epoch_order
-from dali_pipes.sampling_rules import ViewGrid, rules_from_config
+from dali_pipes.sampling_rules import StudentFrames, ViewGrid, rules_from_config
 from dali_pipes.source import ATTEMPT, LABEL, PADDING, POSITION, ROW, ClipSource, ReadingOrder, Sample, fields_for
 from tests.conftest import picture, read_number, set_display_rotation, write_clip
 from tests.dali_pipes.test_loader import make_config, make_manifest
@@ -88,6 +90,22 @@ def test_an_evaluation_of_several_views_shows_each_of_each_video_and_then_paddin
     assert [s.crop_start.tolist() for s in samples[:3]] == [[0, 0], [0, 16], [0, 32]]
     again = _call(source, 5, 1)  # the next pass
     assert all(np.array_equal(one, other) for one, other in zip(again, samples[1], strict=True))
+
+
+@pytest.mark.parametrize(("alone", "wanted"), [(False, [3, 9, 15, 21]), (True, [3, 15])])
+def test_packets_are_read_for_frames_that_a_view_shows_and_for_no_others(
+    alone: bool, wanted: list[int], make_source: Callable[..., ClipSource], make_folder: Callable[..., Path]
+) -> None:
+    config = make_config(make_folder(CODECS, num_frames=24))
+    rules = rules_from_config(config.sampling, view_size=(96, 128), mode="eval", student=StudentFrames(2, alone=alone))
+    source = make_source(order=ReadingOrder("eval", 0, 3, 3), rules=rules, reader=ClipReader("cpu", "prefer_dali"))
+    with mock.patch("dali_pipes.clip_reader.select", wraps=select) as asked:
+        samples = [_call(source, 0, place) for place in range(3)]
+    assert [call.args[1].tolist() for call in asked.call_args_list] == [wanted] * 3
+    assert {bool(sample.is_encoded) for sample in samples} == {False, True}  # for PyAV, and for DALI
+    for sample in samples:
+        assert sample.frame_index_T[sample.student_k].tolist() == [3, 15]
+        assert bool(sample.is_encoded) or len(sample.raw_THWC) == len(wanted)
 
 
 def test_a_file_of_another_size_is_not_trusted(make_source: Callable[..., ClipSource], tmp_path: Path) -> None:

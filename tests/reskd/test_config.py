@@ -7,10 +7,13 @@ import pytest
 import torch
 import yaml
 
+from dali_pipes.feature_config import FeatureDataConfig
 from dali_pipes.sampling_rules import ONE_VIEW, rules_from_config
 from reskd.config import ExperimentConfig, load_config, parse_config
-from reskd.networks import build_networks, view_shapes
+from reskd.models.registry import build_recognizer
+from reskd.networks import student_model, view_shapes
 from reskd.run import describe_protocol
+from reskd.stages import check_stages, load_stages
 
 CONFIGS = sorted(Path("configs").glob("*.yaml"))
 
@@ -39,17 +42,15 @@ def test_the_resolved_config_reads_back_as_itself() -> None:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_shipped_config_builds_on_the_meta_device(path: Path) -> None:
-    config = load_config(path)
-    student, teacher, _ = build_networks(config, num_classes=200, device=torch.device("meta"))
-    shapes = view_shapes(config)
-    with torch.device("meta"):
-        output = student.eval()(torch.empty(1, *shapes["student"], 3, dtype=torch.uint8))
-        assert output.logits_NK.shape == (1, 200)
-        if teacher is not None:
-            features = teacher(torch.empty(2, *shapes["teacher"], 3, dtype=torch.uint8)).features_NTDHW
-            if config.loss.pixel and config.loss.pixel.projection == "none":
-                assert not config.loss.pixel or features.shape[2] == output.features_NTDHW.shape[2]
-    assert config.name == path.stem, "the name says family, teacher, student and data set, and so does the file"
+    configs = load_stages(path)
+    check_stages(configs)
+    for config in configs:
+        *shape, of_frame = view_shapes(config)["student"]
+        shape += [of_frame] if isinstance(config.data, FeatureDataConfig) else [of_frame, 3]
+        with torch.device("meta"):
+            student = build_recognizer(student_model(config).model_copy(update={"weights": "none"}), 200).eval()
+            assert student(torch.empty(1, *shape, dtype=torch.uint8)).logits_NK.shape == (1, 200)
+        assert config.name.partition(".")[0] == path.stem, "the name says family, teacher, student and data set"
 
 
 def test_the_headline_recipe_is_the_papers() -> None:
@@ -152,6 +153,14 @@ def test_the_frame_sampler_is_chosen_by_kind() -> None:
     assert rules.random_frames and rules.views == ONE_VIEW
     assert (config.data.sampling.val_clips, config.data.sampling.val_crops) == (1, 1)
     assert "4 clip(s) a video, 32 frames 2 apart" in describe_protocol(config, "student")
+
+
+def test_the_protocol_says_which_frames_the_student_sees() -> None:
+    for view, said in (({"num_frames": 4}, "4 of 8 frames at"), ({"num_frames": 2, "selection": "first_middle_last"},
+                       "2 of 8 frames (first middle last) at")):  # fmt: skip
+        changed_tree = tree(loss={"pixel": {"alpha": 100}, "time": "nearest"})
+        changed_tree["data"]["views"]["student"] |= view
+        assert said in describe_protocol(parse_config(changed_tree), "student")
 
 
 def test_overrides_are_yaml_and_reach_deep(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def noise(num_clips: int, size: int = 40) -> Tensor:
 
 def exported(model: Recognizer, folder: Path, *formats: Format, size: int = 40) -> list[ExportedFile | Refusal]:
     about = {"class_names": [str(number) for number in range(NUM_CLASSES)]}
-    shape, clips = (NUM_FRAMES, size, size), {"random": noise(7, size)}
+    shape, clips = (NUM_FRAMES, size, size), {"random": (noise(7, size),)}
     return list(export_student(model, shape, folder, formats=formats, about=about, clips=clips))
 
 
@@ -100,6 +100,55 @@ def test_an_exported_program_takes_any_number_of_clips(family: str, tmp_path: Pa
     for num_clips in (1, 5):
         with torch.no_grad():
             torch.testing.assert_close(program(noise(num_clips)), model(noise(num_clips)).logits_NK, rtol=0, atol=1e-4)
+
+
+FEATURES = {"family": "features", "groups": {"rgb": 6, "audio": 4}, "classifier": {"kind": "mixture_of_experts"}}
+AGGREGATORS = {
+    "h_rnn": {"kind": "h_rnn", "block_length": 3, "hidden_dim": 8},
+    "nextvlad": {"kind": "nextvlad", "num_clusters": 4, "num_splits": 4, "hidden_dim": 8},
+}
+
+
+@pytest.mark.parametrize(
+    ("aggregator", "formats"),
+    [
+        ("h_rnn", ("safetensors", "torch_export")),
+        pytest.param("nextvlad", ("safetensors", "torch_export"), marks=pytest.mark.slow),
+        pytest.param("h_rnn", ("onnx",), marks=pytest.mark.slow),
+        pytest.param("nextvlad", ("onnx",), marks=pytest.mark.slow),
+    ],
+)
+def test_students_of_features_are_exported_with_their_masks(
+    aggregator: str, formats: tuple[Format, ...], tmp_path: Path
+) -> None:
+    if "onnx" in formats:
+        pytest.importorskip("onnxscript", reason="needs the extra [export]")
+    torch.manual_seed(0)
+    config = parse_recognizer(FEATURES | {"aggregator": AGGREGATORS[aggregator]})
+    model = build_recognizer(config, NUM_CLASSES).eval()
+    features_NTD = torch.randint(0, 256, (7, NUM_FRAMES, 10), dtype=torch.uint8)
+    valid_NT = torch.arange(NUM_FRAMES) < torch.tensor([4, 2, 0, 1, 3, 4, 2])[:, None]
+    found = export_student(
+        model,
+        (NUM_FRAMES, 10),
+        tmp_path,
+        formats=formats,
+        about={"class_names": list("abcde")},
+        clips={"random": (features_NTD, valid_NT)},
+    )
+    assert all(isinstance(file, ExportedFile) for file in found)
+    if "safetensors" in formats:
+        assert load_exported_student(tmp_path / "student.safetensors").config == config
+
+
+@pytest.mark.slow
+def test_an_aggregated_student_is_exported_to_onnx(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript", reason="needs the extra [export]")
+    torch.manual_seed(0)
+    settings = {"family": "aggregated", "backbone": "resnet18", "classifier": {"kind": "linear"}}
+    model = build_recognizer(parse_recognizer(settings | {"aggregator": AGGREGATORS["h_rnn"]}), NUM_CLASSES).eval()
+    found = exported(shortened(model), tmp_path, "torch_export", "onnx")
+    assert [type(file) for file in found] == [ExportedFile, ExportedFile]
 
 
 def test_safetensors_hold_the_student_alone_and_rebuild_it(tmp_path: Path) -> None:

@@ -66,6 +66,19 @@ def test_a_config_gives_its_student_and_its_teacher(capsys: pytest.CaptureFixtur
     assert "teacher: tsn resnet18" in printed
 
 
+def test_numbers_of_frames_stand_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ["family=features", "groups={a: 6}", "aggregator.kind=netvlad", "classifier.kind=logistic"]
+    sizes = ["aggregator.num_clusters=4", "aggregator.hidden_dim=8"]
+    command = ["flops", "--frames", "30", "3", "--num-classes", "4716", "--model", *settings, *sizes]
+    assert run_tool(analyze.main, command) == 0
+    printed = capsys.readouterr().out
+    assert "features netvlad on a, 30 and 3 frames, 1 view(s) a video" in printed
+    assert "30x6    3x6" in printed
+    assert "aggregator.groups.a_vlad" in printed
+    assert run_tool(analyze.main, ["flops", *MODEL, "4", "--sizes", "32"]) == 0
+    assert "2x32x32  4x32x32" in capsys.readouterr().out
+
+
 def test_throughput_appends_a_row_a_size_and_batch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "rows.csv"
     command = ["throughput", *MODEL, "--sizes", "32", "40x48", "--batch", "2", "--rounds", "2", "--device", "cpu"]
@@ -93,6 +106,10 @@ def test_throughput_appends_a_row_a_size_and_batch(tmp_path: Path, capsys: pytes
         (["--model", "family=tsl", "backbone=resnet50"], "--model: family: expected one of tsn, tsm, slow_only"),
         (["--model", "family=swin"], "--model: backbone: Field required"),
         (["--model", "backbone=resnet18", "stage_strides=[2,2,2,2]"], "--model: stage_strides: expected 1 for the"),
+        (
+            ["--model", "aggregator=mean", "aggregator.kind=mean"],
+            "--model: aggregator.kind: aggregator is a value, not",
+        ),
         ([*MODEL, "--sizes", "16"], "expected 32 x 32 pixels or more, found 16 x 16"),
     ],
 )

@@ -39,10 +39,11 @@ class HRnn(Aggregator):
     def forward(self, features_NTD: Tensor, valid_NT: Tensor | None = None) -> Tensor:
         if valid_NT is None:
             valid_NT = torch.ones_like(features_NTD[..., 0], dtype=torch.bool)
-        missing = -features_NTD.shape[1] % self.block_length
+        block_length = min(self.block_length, features_NTD.shape[1])
+        missing = -features_NTD.shape[1] % block_length
         features_NTD, valid_NT = F.pad(features_NTD, (0, 0, 0, missing)), F.pad(valid_NT, (0, missing))
-        features_NGLD = features_NTD.unflatten(1, (-1, self.block_length))
-        valid_NGL = valid_NT.unflatten(1, (-1, self.block_length))
+        features_NGLD = features_NTD.unflatten(1, (-1, block_length))
+        valid_NGL = valid_NT.unflatten(1, (-1, block_length))
         states_BS = self.lower(features_NGLD.flatten(0, 1), valid_NGL.flatten(0, 1))
         # unflatten: a batch of unknown size is exported, and G is known.
         states_NGS = states_BS.unflatten(0, (-1, features_NGLD.shape[1]))
@@ -75,8 +76,9 @@ class SkippingLstm(nn.Module):
             steps_BLD: floating point.
             valid_BL: bool.
         """
-        # False before True, and else in order.
-        order_BL = valid_BL.to(torch.uint8).argsort(dim=1, stable=True)
+        # False before True, and else in order. No key is there twice: ONNX has no stable sort.
+        num_steps = valid_BL.shape[1]
+        order_BL = (valid_BL * num_steps + torch.arange(num_steps, device=valid_BL.device)).argsort(dim=1)
         valid_BL = valid_BL.gather(1, order_BL)
         inputs_BLD = steps_BLD.gather(1, order_BL[..., None].expand_as(steps_BLD))
         inputs_BLD = without_invalid(inputs_BLD, valid_BL)

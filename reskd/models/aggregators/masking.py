@@ -63,7 +63,7 @@ class CodeBatchNorm(nn.BatchNorm1d):
         Raises:
             ValueError: a single video, in training.
         """
-        if len(codes_NE) == 1 and (self.training or self.running_mean is None):
+        if (self.training or self.running_mean is None) and len(codes_NE) == 1:
             raise ValueError(
                 "batch norm of a video's code: expected 2 videos or more in a training pass, found 1; raise "
                 "training.max_clips_per_pass or training.global_batch_size."

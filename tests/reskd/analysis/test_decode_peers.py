@@ -49,7 +49,10 @@ def row(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     return ManifestRow(path, 0, probe(path).facts)
 
 
-def _plan(numbers: list[int], crop: Crop = Crop(0, 0, 8, 8), *, flip: bool = False) -> ClipPlan:
+WHOLE = Crop(0, 0, 8, 8)
+
+
+def _plan(numbers: list[int], crop: Crop = WHOLE, *, flip: bool = False) -> ClipPlan:
     valid_T, all_T = np.ones(len(numbers), np.bool_), np.arange(len(numbers), dtype=np.int32)
     return ClipPlan(0, 0, 0, np.array(numbers, np.int32), valid_T, all_T, valid_T, crop, flip)
 

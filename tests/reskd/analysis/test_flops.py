@@ -163,3 +163,60 @@ def test_a_real_model_is_counted_without_being_moved() -> None:
     count = count_macs(model, (2, 64, 48))
     assert model.head.weight.device == torch.device("cpu")
     assert count == count_recognizer(model.config, (2, 64, 48), num_classes=5)
+
+
+MIXTURE, LOGISTIC = {"kind": "mixture_of_experts"}, {"kind": "logistic"}
+# Of facts counted from the papers' sizes: (settings, frames, GMACs a video); 4716 classes, 1024 + 128 features.
+FEWER_FRAMES: list[tuple[dict[str, object], dict[str, str], int, float]] = [
+    ({"kind": "h_rnn", "block_length": 15}, MIXTURE, 300, 5.88),
+    ({"kind": "h_rnn", "block_length": 6}, MIXTURE, 30, 0.76),
+    ({"kind": "nextvlad"}, LOGISTIC, 300, 1.46),
+    ({"kind": "nextvlad"}, LOGISTIC, 30, 0.22),
+    ({"kind": "netvlad"}, MIXTURE, 300, 0.48),
+    ({"kind": "netvlad"}, MIXTURE, 30, 0.33),
+]
+
+
+@pytest.mark.parametrize(("aggregator", "classifier", "frames", "gmacs"), FEWER_FRAMES)
+def test_the_counts_of_fewer_frames(
+    aggregator: dict[str, object], classifier: dict[str, str], frames: int, gmacs: float
+) -> None:
+    config = parse_recognizer({"family": "features", "aggregator": aggregator, "classifier": classifier})
+    count = count_recognizer(config, (frames, 1152), num_classes=4716)
+    assert count.total / 1e9 == pytest.approx(gmacs, rel=0.03)
+    assert count.total == sum(part.macs for part in count.parts.values())
+    assert count.parameters == sum(part.parameters for part in count.parts.values())
+    assert count.attention_products == 0
+    assert count.head == (
+        4716 * 2048 if classifier is LOGISTIC else 5 * 4716 * {"h_rnn": 4096}.get(str(aggregator["kind"]), 1024)
+    )
+
+
+def test_hand_count_of_aggregators() -> None:
+    settings = {"family": "features", "groups": {"rgb": 6, "audio": 4}, "classifier": {"kind": "linear"}}
+
+    def count(**aggregator: object) -> MacCount:
+        return count_recognizer(parse_recognizer(settings | {"aggregator": aggregator}), (6, 10), num_classes=5)
+
+    rnn = count(kind="h_rnn", block_length=3, hidden_dim=8)
+    frame, block = 4 * 8 * (11 + 8) + 4 * 8 * (9 + 8), 4 * 8 * (33 + 8) + 4 * 8 * (9 + 8)
+    assert {name: part.macs for name, part in rnn.parts.items()} == {
+        "aggregator.lower": 6 * frame,
+        "aggregator.upper": 2 * block,
+        "head": 32 * 5,
+    }
+    assert (rnn.between_frames, rnn.within_frames) == (6 * frame + 2 * block, 0)
+    vlad = count(kind="netvlad", num_clusters=4, hidden_dim=8)
+    assert vlad.parts["aggregator.groups.rgb_vlad"].macs == 6 * (6 * 4 + 4 * 6)
+    assert vlad.within_frames == 6 * (6 * 4 + 4 * 2)
+    assert vlad.between_frames == 6 * (4 * 6 + 2 * 4) + (4 * 6 + 2 * 4) * 8 + 8 * 8
+    mean = count(kind="mean")
+    assert (mean.total, mean.between_frames) == (10 * 5, 0)
+
+
+def test_an_aggregated_network_is_its_backbone_and_an_aggregator() -> None:
+    head = {"aggregator": {"kind": "mean"}, "classifier": {"kind": "linear"}}
+    config = parse_recognizer({"family": "aggregated", "backbone": "resnet18"} | head)
+    count = count_recognizer(config, (2, 64, 64), num_classes=200)
+    tsn = count_recognizer(TsnConfig(backbone="resnet18"), (2, 64, 64), num_classes=200)
+    assert (count.total, count.between_frames, dict(count.parts)) == (tsn.total, 0, dict(tsn.parts))

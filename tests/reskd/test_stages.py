@@ -1,0 +1,161 @@
+"""Several runs from one file: how settings are merged, what is refused, and a whole course with a fine-tuned end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from reskd.config import load_config
+from reskd.distributed import World
+from reskd.run import evaluate_checkpoint
+from reskd.stages import choose_stage, load_stages, train_stages
+from reskd.training.checkpoint import load_checkpoint
+from tests.reskd.feature_files import experiment, network, write_features
+
+WORLD = World(0, 1, torch.device("cpu"))
+TEACHER = {"name": "teacher", "data": {"views": {"student": {"num_frames": None}}}}
+STUDENT = {
+    "name": "student",
+    "data": {"views": {"teacher": {}}},
+    "teacher": {"stage": "stage:teacher", "batch_norm": "running_stats"},
+    "loss": {"code": {"alpha": 1}, "prediction": {"alpha": 1}},
+}
+FINE_TUNED = {
+    "name": "finetuned",
+    "student": {"weights": "stage:student"},
+    "optimizer": {"lr": 0.001},
+    "training": {"epochs": 1},
+}
+
+
+def write_stages(folder: Path, *stages: Any, **changes: Any) -> Path:
+    tree = experiment(folder, folder / "runs", **changes)
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(tree | {"stages": list(stages)}))
+    return folder / "tiny.yaml"
+
+
+def test_a_stage_is_the_common_settings_with_its_changes_and_null_removes(tmp_path: Path) -> None:
+    path = write_stages(tmp_path, TEACHER, STUDENT, FINE_TUNED)
+    teacher, student, tuned = load_stages(path)
+    assert [config.name for config in (teacher, student, tuned)] == ["tiny.teacher", "tiny.student", "tiny.finetuned"]
+    assert [config.data.views.student.num_frames for config in (teacher, student, tuned)] == [None, 4, 4]
+    assert student.loss.distillation_terms == ("code", "prediction") and student.loss.task == "sigmoid_bce"
+    assert tuned.teacher is None and tuned.loss == teacher.loss  # nothing of the stage before
+    assert (student.optimizer.lr, tuned.optimizer.lr, tuned.optimizer.name) == (0.02, 0.001, "adamw")
+
+
+def test_a_file_without_stages_is_one_experiment(tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text(yaml.safe_dump(experiment(tmp_path, tmp_path / "runs")))
+    assert load_stages(tmp_path / "one.yaml", ["seed=7"]) == [load_config(tmp_path / "one.yaml", ["seed=7"])]
+
+
+def test_overrides_are_for_all_stages_or_for_one(tmp_path: Path) -> None:
+    path = write_stages(tmp_path, TEACHER, STUDENT, FINE_TUNED)
+    configs = load_stages(path, ["seed=7", "stages.student.loss.code.alpha=5", "stages.finetuned.training.epochs=3"])
+    assert [config.seed for config in configs] == [7, 7, 7]
+    assert configs[1].loss.weights["code"] == 5
+    assert [config.training.epochs for config in configs] == [2, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.epochs=9", "stage finetuned has training.epochs of its own.*use stages.finetuned.training.epochs="),
+        ("data.views.student.num_frames=2", "stage teacher has data.views.student.num_frames of its own"),
+        ("stages.pupil.seed=1", "expected stages.NAME.key=value with one of teacher, student, finetuned as NAME"),
+        ("stages.student=1", "expected stages.NAME.key=value"),
+        ("stages.student.los.code.alpha=1", "unknown key los; did you mean loss"),
+    ],
+)
+def test_an_override_that_would_change_nothing_is_refused(override: str, message: str, tmp_path: Path) -> None:
+    path = write_stages(tmp_path, TEACHER, STUDENT, FINE_TUNED)
+    with pytest.raises(ValueError, match=message):
+        load_stages(path, [override])
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        ([STUDENT, TEACHER], r"stage student: teacher.stage: expected an earlier stage \(none\), found stage:teacher"),
+        ([FINE_TUNED], "stage finetuned: student.weights: expected an earlier stage"),
+        ([TEACHER, TEACHER], "none twice, found 'teacher'"),
+        ([{"seed": 3}], "expected a name of letters"),
+        ([{"name": "a.b"}], "expected a name of letters, digits, _ and - for each"),
+        ([{"name": "a", "device": "cpu"}], "stage a: device is one for all stages"),
+        ([{"name": "a", "trainin": {}}], "stage a: unknown key trainin; did you mean training"),
+        ([], "stages: expected a list of groups of settings, found"),
+        (["teacher"], "stages: expected a list of groups of settings"),
+    ],
+)
+def test_stages_that_make_no_sense_are_refused(stages: list[Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_stages(write_stages(tmp_path, *stages))
+
+
+def test_one_experiment_is_asked_for_and_a_stage_is_named(tmp_path: Path) -> None:
+    path = write_stages(tmp_path, TEACHER, STUDENT)
+    with pytest.raises(ValueError, match="describes several stages; expected one experiment"):
+        load_config(path)
+    configs = load_stages(path)
+    assert choose_stage(configs, "student") is configs[1] and choose_stage(configs[:1], None) is configs[0]
+    for name, found in ((None, "none"), ("pupil", "'pupil'")):
+        with pytest.raises(ValueError, match=rf"one of the file's stages \(teacher, student\), found {found}"):
+            choose_stage(configs, name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"student": network(hidden_dim=5)}, r"equal sizes E, found 10 \(student\) and 8 \(teacher\)"),
+        ({"loss": {"task": "softmax_ce", "prediction": {"alpha": 1}}}, "give both stages one loss.task"),
+    ],
+)
+def test_all_stages_are_checked_before_the_first_is_trained(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    path = write_stages(write_features(tmp_path), TEACHER, {**STUDENT, **changes})
+    with pytest.raises(ValueError, match=message):
+        train_stages(load_stages(path), world=WORLD)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_weights_of_a_stage_with_another_architecture_are_refused_before_it_is_trained(tmp_path: Path) -> None:
+    other = {**FINE_TUNED, "student": {"weights": "stage:student", "aggregator": {"hidden_dim": 5}}}
+    with pytest.raises(ValueError, match="student.aggregator.hidden_dim is 5, and tiny.student, .* has 4"):
+        train_stages(load_stages(write_stages(write_features(tmp_path), TEACHER, STUDENT, other)), world=WORLD)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_course_of_teacher_student_and_fine_tuning_and_none_is_run_twice(tmp_path: Path) -> None:
+    path = write_stages(write_features(tmp_path), TEACHER, STUDENT, FINE_TUNED)
+    steps: list[str] = []
+    train_stages(load_stages(path), world=WORLD, on_log=lambda name, *_: steps.append(name))
+    assert list(dict.fromkeys(steps)) == ["tiny.teacher", "tiny.student", "tiny.finetuned"]
+    runs = tmp_path / "runs"
+    states = {name: load_checkpoint(runs / f"tiny.{name}" / "last.pt") for name in ("teacher", "student", "finetuned")}
+    before, after = states["student"]["student"], states["finetuned"]["student"]
+    assert all((after[name] - before[name]).abs().max() <= 0.01 for name in before)  # a few small steps from there
+    assert any(not torch.equal(after[name], before[name]) for name in before)
+    assert "| code |" in (runs / "tiny.student" / "report.md").read_text()
+
+    steps.clear()
+    stopped = runs / "tiny.finetuned" / "last.pt"
+    stopped.unlink()
+    train_stages(load_stages(path), world=WORLD, on_log=lambda name, *_: steps.append(name))
+    assert set(steps) == {"tiny.finetuned"} and stopped.exists()
+
+    # A run's own config.yaml is enough, without the file of the stages.
+    student = load_config(runs / "tiny.student" / "config.yaml")
+    for which in ("student", "teacher"):
+        result = evaluate_checkpoint(student, runs / "tiny.student" / "last.pt", world=WORLD, which=which)  # type: ignore[arg-type]
+        assert result["coverage"]["scored"] == 24
+
+
+def test_a_checkpoint_to_resume_from_is_for_one_experiment(tmp_path: Path) -> None:
+    configs = load_stages(write_stages(tmp_path, TEACHER, STUDENT))
+    with pytest.raises(ValueError, match="--resume: expected auto or none for a file of several stages"):
+        train_stages(configs, world=WORLD, resume="last.pt")
