@@ -190,12 +190,13 @@ class _Reader:
             except RuntimeError as error:
                 raise _ReadingError(reason_of(error)) from error
             view = batch.views["student"]
+            frames_NTHWC = view.data
             with self._precision.autocast():
-                logits_NK = self._student.model(view.data, view.valid_NT).logits_NK.float().cpu()
+                logits_NK = self._student.model(frames_NTHWC, view.valid_NT).logits_NK.float().cpu()
             shown_N = (~batch.substituted_N).tolist()
             for place, position in enumerate(batch.positions_N.tolist()):
                 if position != PADDING_POSITION:
-                    yield (logits_NK[place] if shown_N[place] else None), view.data[place].cpu()
+                    yield (logits_NK[place] if shown_N[place] else None), frames_NTHWC[place].cpu()
 
     def _answer(self, file: str, logits: Sequence[Tensor | None], frames_THWC: Tensor) -> Answer | NoAnswer:
         known = [logits_K for logits_K in logits if logits_K is not None]
