@@ -104,6 +104,13 @@ class Case:
             tree |= self._distillation(runs)
         return parse_config(tree, where=self.name)
 
+    @property
+    def columns(self) -> dict[str, object]:
+        """What a row says about it."""
+        k = "all" if self.k is None else self.k
+        about = {"data": self.data.name, "family": self.family, "mode": self.mode}
+        return {**about, "selection": self.selection, "k": k, "seed": self.seed}
+
     def _distillation(self, runs: Path) -> dict[str, Any]:
         code, prediction = _WEIGHTS[self.family]
         model = self._network(None)

@@ -7,13 +7,13 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from reskd.analysis.benchmark_rows import append_rows, read_rows
 from reskd.config import ExperimentConfig
 from reskd.distributed import World
 from reskd.run import evaluate_checkpoint, train_experiment
-from reskd.study.cases import Case
 from reskd.training.run_directory import config_hash
 
 log = logging.getLogger(__name__)
@@ -21,31 +21,42 @@ log = logging.getLogger(__name__)
 METRICS = ("gap", "map", "hit1", "perr", "top1")
 
 
-def run_cases(
-    cases: Sequence[Case],
+@dataclass(frozen=True)
+class Planned:
+    """A run to be made.
+
+    Args:
+        columns: what a row says about it.
+        keeps: its folder stays when it is done, as others learn from it.
+    """
+
+    columns: Mapping[str, object]
+    config: ExperimentConfig
+    keeps: bool
+
+
+def run_all(
+    planned: Sequence[Planned],
     *,
-    runs: Path,
     csv: Path,
     about: Mapping[str, object],
     world: World,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
-    """Train and score every case that has no row yet; returns how many that were.
+    """Train and score in order what has no row yet; returns how many runs that were.
 
-    A run that was stopped goes on from its checkpoint. Folders of finished students are deleted; teachers stay, as
-    students learn from them.
+    A run that was stopped goes on from its checkpoint. Folders of finished students are deleted.
 
     Args:
         about: the columns that every row begins with.
     """
     done = known_hashes(csv)
-    configs = [(case, case.config(runs)) for case in cases]
-    todo = [(case, config) for case, config in configs if config_hash(config.resolved()) not in done]
-    log.info("%d runs, %d of them to do", len(cases), len(todo))
-    for number, (case, config) in enumerate(todo, start=1):
-        append_rows(csv, [{**about, **_run(case, config, world)}])
-        if case.mode != "teacher":
-            shutil.rmtree(config.folder)
+    todo = [one for one in planned if config_hash(one.config.resolved()) not in done]
+    log.info("%d runs, %d of them to do", len(planned), len(todo))
+    for number, one in enumerate(todo, start=1):
+        append_rows(csv, [{**about, **one.columns, **_run(one.config, world)}])
+        if not one.keeps:
+            shutil.rmtree(one.config.folder)
         on_progress(number, len(todo))
     return len(todo)
 
@@ -55,7 +66,7 @@ def known_hashes(csv: Path) -> set[str]:
     return {row["config_hash"] for row in read_rows(csv)} if csv.exists() else set()
 
 
-def _run(case: Case, config: ExperimentConfig, world: World) -> dict[str, object]:
+def _run(config: ExperimentConfig, world: World) -> dict[str, object]:
     wall, cpu = time.perf_counter(), time.process_time()
     run = train_experiment(config, world=world, report=False)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
@@ -63,12 +74,6 @@ def _run(case: Case, config: ExperimentConfig, world: World) -> dict[str, object
     metrics = result["metrics"]
     return {
         "config_hash": config_hash(config.resolved()),
-        "data": case.data.name,
-        "family": case.family,
-        "mode": case.mode,
-        "selection": case.selection,
-        "k": "all" if case.k is None else case.k,
-        "seed": case.seed,
         "videos": result["coverage"]["scored"],
         **{name: round(metrics[name], 5) if name in metrics else "" for name in METRICS},
         "loss": round(_last_loss(run.metrics), 5),
