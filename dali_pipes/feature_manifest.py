@@ -148,6 +148,11 @@ def build_feature_manifests(
         chosen = np.ones(len(index.rows), bool)
         if fraction:
             chosen = (uniform(seed, _SPLIT, index.rows["id_hash"]) < fraction) == held_out
+            if not chosen.any():
+                raise ValueError(
+                    f"data.val_fraction = {fraction:g} leaves no video for {split}, of {len(chosen)}; change it, or "
+                    "name files in data.val."
+                )
         manifests[split] = _manifest(config, split, class_names, index, np.flatnonzero(chosen), on_message)
     return manifests
 

@@ -14,7 +14,7 @@ class RecycledMemory:
     """Hands out uint8 tensors of one shape on the CPU.
 
     A batch of 128 videos is 44 MB, and the pages of new memory cost more than filling them: 280 us a video for
-    ``torch.empty``, 120 for ``numpy.empty`` with its huge pages, 60 for memory that was used before (2 cores, EPYC).
+    ``torch.empty``, 120 for ``numpy.empty`` with its huge pages, 60 for memory that was used before (Xeon at 2.5 GHz).
 
     Args:
         most: of how many tensors the memory is kept for the next one.

@@ -89,6 +89,11 @@ def _feature_pair(config: ExperimentConfig, student: Recognizer, teacher: Recogn
     num_frames = view_shapes(config)["teacher"][0]
     student_moments: Moments = ()
     teacher_moments: Moments = ()
+    if config.data.views.student.selection == "random" and config.loss.map_terms:
+        raise ValueError(
+            "views.student.selection = random draws other frames of each clip, which loss.pixel and loss.logit_map "
+            "cannot match with the teacher's; expected a fixed selection such as uniform, or only terms of whole clips."
+        )
     if config.loss.map_terms and student.feature_dim is not None and teacher.feature_dim is not None:
         seen = frames_seen(config, num_frames)
         student_moments = moments_of(seen, student.num_feature_frames(len(seen)))

@@ -23,13 +23,24 @@ LAYERS: list[tuple[str, ...]] = [
     ("reskd.pairing",),
     ("reskd.networks",),
     ("reskd.build", "reskd.cli", "reskd.trained"),
-    ("reskd.run", "reskd.predict"),
-    ("reskd.stages",),
+    ("reskd.engine_arguments",),
+    ("reskd.run", "reskd.predict", "reskd.extraction"),
+    ("reskd.stages", "reskd.study"),
     ("tools",),
 ]
 # Models and losses know each other's results, not each other, and nothing of the pipeline but the base of its configs.
 SHARED_BY_MODELS_AND_LOSSES = ("reskd.outputs", "reskd.ops", "dali_pipes.config")
-WORKER_MODULES = ("manifest", "sampling", "host_decode", "source", "scan", "shards", "frame_folders", "transcode")
+WORKER_MODULES = (
+    "manifest",
+    "sampling",
+    "host_decode",
+    "source",
+    "scan",
+    "shards",
+    "frame_folders",
+    "transcode",
+    "timed_frames",
+)
 OPTIONAL_PACKAGES = ("apex", "nvidia", "triton")
 
 

@@ -4,6 +4,7 @@ python tools/prepare_data.py scan ROOT --list train.csv val.csv
 python tools/prepare_data.py import kinetics400 --annotations train.csv val.csv --videos VIDEOS --out LISTS
 python tools/prepare_data.py transcode SRC_ROOT DST_ROOT --list train.csv val.csv --classes classes.txt
 python tools/prepare_data.py describe ROOT --list train.csv --out report
+python tools/prepare_data.py extract-features FEATURES --run runs/my_teacher/last.pt
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dali_pipes.annotations.coverage import Coverage, describe_coverage, match
 from dali_pipes.annotations.data_sets import DATA_SETS
 from dali_pipes.annotations.video_files import VideoFiles
 from dali_pipes.annotations.write_lists import config_lines, write_lists
-from dali_pipes.engines import Engine, make_engine, shard_of
+from dali_pipes.engines import make_engine, shard_of
 from dali_pipes.lists import read_list, videos_under
 from dali_pipes.places import places_of, store_of
 from dali_pipes.progress import ProgressLine, gib
@@ -31,8 +32,10 @@ from dali_pipes.splits import videos_of_splits
 from dali_pipes.transcode_journal import Record, journal_path
 from dali_pipes.transcode_prediction import describe_prediction, predict
 from reskd.analysis.data_page import write_data_page
-from reskd.cli import run_tool
+from reskd.cli import positive, run_tool
 from reskd.config import load_config
+from reskd.engine_arguments import add_engine_arguments, engine_of
+from reskd.extraction.command import add_extract_features
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -42,6 +45,7 @@ def main(arguments: Sequence[str]) -> None:
     _add_import(subparsers)
     _add_transcode(subparsers)
     _add_describe(subparsers)
+    add_extract_features(subparsers)
     chosen = parser.parse_args(arguments)
     chosen.run(chosen)
 
@@ -62,20 +66,7 @@ def _add_scan(subparsers: Any) -> None:
     parser.add_argument(
         "--index-only", action="store_true", help="count packets and decode the first frame alone: quick, unverified"
     )
-    _add_engine(parser)
-
-
-def _add_engine(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="this machine's part of the job")
-    parser.add_argument("--workers", type=_count, default=os.cpu_count() or 1, help="processes (default: one a core)")
-    parser.add_argument("--engine", choices=("local", "ray"), default="local", help="who does it (default %(default)s)")
-    parser.add_argument(
-        "--ray-address", metavar="ADDRESS", help="of a running cluster, or auto; default: Ray on this machine alone"
-    )
-
-
-def _engine(chosen: argparse.Namespace) -> Engine:
-    return make_engine(chosen.engine, num_workers=chosen.workers, ray_address=chosen.ray_address)
+    add_engine_arguments(parser)
 
 
 def _run_scan(chosen: argparse.Namespace) -> None:
@@ -97,7 +88,7 @@ def _run_scan(chosen: argparse.Namespace) -> None:
         root=root,
         store=store,
         places=places_of(config.model_copy(update={"scan_cache": store}), names) if config else None,
-        engine=_engine(chosen),
+        engine=engine_of(chosen),
         decode=not chosen.index_only,
         on_progress=lambda done, total, num_bytes: progress(done, total),
     )
@@ -189,24 +180,11 @@ def _add_transcode(subparsers: Any) -> None:
     parser.add_argument(
         "--quality", type=int, help=f"CRF of H.264, quantiser of MJPEG; lower is better (default {DEFAULT_QUALITY})"
     )
-    _add_engine(parser)
+    add_engine_arguments(parser)
     parser.add_argument(
-        "--frames", type=_count, default=8, help="of a clip, for the prediction of decoding (default %(default)s)"
+        "--frames", type=positive, default=8, help="of a clip, for the prediction of decoding (default %(default)s)"
     )
     parser.add_argument("--predict-only", action="store_true", help="print the prediction and stop")
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, found {text}")
-    return int(text)
-
-
-def _shard(text: str) -> tuple[int, int]:
-    part, _, parts = text.partition("/")
-    if not (part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
-        raise argparse.ArgumentTypeError(f"expected I/N with I from 1 to N, as in 2/8, found {text}")
-    return int(part), int(parts)
 
 
 def _run_transcode(chosen: argparse.Namespace) -> None:
@@ -222,7 +200,7 @@ def _run_transcode(chosen: argparse.Namespace) -> None:
         _print_prediction(job, todo, chosen)
         if chosen.predict_only:
             return
-        records = transcode.run(job, todo, engine=_engine(chosen), on_progress=ProgressLine("files"))
+        records = transcode.run(job, todo, engine=engine_of(chosen), on_progress=ProgressLine("files"))
         done |= {record.path: record for record in records}
     _finish(job, done)
 
@@ -251,9 +229,9 @@ def _add_describe(subparsers: Any) -> None:
     parser.add_argument(
         "--list", type=Path, nargs="+", default=[], metavar="LIST", help="default: all videos under ROOT, no classes"
     )
-    parser.add_argument("--frames", type=_count, default=8, help="of a clip (default %(default)s)")
+    parser.add_argument("--frames", type=positive, default=8, help="of a clip (default %(default)s)")
     parser.add_argument("--scan-cache", type=Path, help="as data.scan_cache in a config; default: beside the data")
-    parser.add_argument("--workers", type=_count, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1, help="processes (default: one a core)")
 
 
 def _run_describe(chosen: argparse.Namespace) -> None:

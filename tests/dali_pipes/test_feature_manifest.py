@@ -86,6 +86,12 @@ def test_a_video_is_held_out_by_its_id_whatever_file_it_is_in(root: Path, tmp_pa
     assert held_out(root, 0) == held_out(tmp_path / "other", 0) != held_out(root, 1)
 
 
+@pytest.mark.parametrize(("fraction", "split"), [(1e-6, "val"), (1 - 1e-6, "train")])
+def test_a_share_that_leaves_nothing_is_refused(root: Path, fraction: float, split: str) -> None:
+    with pytest.raises(ValueError, match=f"leaves no video for {split}, of 20"):
+        build_feature_manifests(make_config(root, val_fraction=fraction), seed=0)
+
+
 def test_val_and_test_come_from_their_own_files(root: Path) -> None:
     write_file(root / "val.tfrecord", range(20, 23))
     write_file(root / "test.tfrecord", range(23, 25), id_key="video_id")

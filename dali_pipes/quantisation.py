@@ -1,0 +1,57 @@
+"""Frame features as bytes, as YouTube-8M stores them: numbers in [-2, 2] in 256 steps.
+
+Note [How features are scaled]
+A byte q stands for q * 4 / 255 + 4 / 512 - 2 (the Dequantize of YouTube-8M's released code). Its features are whitened
+and lie within [-2, 2]; those of any other network do not. So each frame's vector is multiplied by 2 / its largest
+absolute value. Networks divide each frame's vector by its length, which takes the factor out again, and nothing is
+clipped. The vector's length is lost, as it is in those networks.
+
+Shape letters: T frames, D features.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+_STEP, _LOWEST = 4 / 255, 4 / 512 - 2
+_LARGEST = 2.0
+
+
+class Quantised(NamedTuple):
+    """Bytes, and how far they are from what they stand for.
+
+    Args:
+        data_TD: uint8.
+        error_T: float32, length of the difference over the vector's length; 0 where all of it is 0.
+    """
+
+    data_TD: np.ndarray
+    error_T: np.ndarray
+
+
+def quantise(features_TD: np.ndarray) -> Quantised:
+    """Each frame scaled by itself, then rounded to the nearest step. See Note [How features are scaled].
+
+    Args:
+        features_TD: floating point.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    features_TD = np.asarray(features_TD, np.float32)
+    if not np.isfinite(features_TD).all():
+        raise ValueError("expected finite features, found NaN or infinity; check the network's weights.")
+    largest_T1 = np.abs(features_TD).max(1, keepdims=True, initial=0)
+    # Dividing first: the largest float32 times 2 is none.
+    scaled_TD = features_TD / np.where(largest_T1 > 0, largest_T1, 1) * _LARGEST
+    data_TD = np.rint((scaled_TD - _LOWEST) / _STEP).clip(0, 255).astype(np.uint8)
+    lengths_T = np.linalg.norm(scaled_TD, axis=1)
+    off_T = np.linalg.norm(dequantise(data_TD) - scaled_TD, axis=1)
+    return Quantised(data_TD, np.divide(off_T, lengths_T, out=np.zeros_like(off_T), where=lengths_T > 0))
+
+
+def dequantise(data_TD: np.ndarray) -> np.ndarray:
+    """float32: what the bytes stand for."""
+    return data_TD.astype(np.float32) * np.float32(_STEP) + np.float32(_LOWEST)
