@@ -39,6 +39,7 @@ def train_experiment(
     world: World,
     resume: str = "auto",
     overwrite: bool = False,
+    report: bool = True,
     on_log: OnLog | None = None,
 ) -> RunDirectory:
     """Train the teacher's stage if there is one and it is not done, then the student. Returns the student's run.
@@ -46,6 +47,7 @@ def train_experiment(
     Args:
         resume: ``auto``, ``none`` or a checkpoint's path; a teacher's stage always goes on from where it is.
         overwrite: delete an earlier run of the same name.
+        report: draw the curves at the end, which takes two seconds.
         on_log: gets (run name, steps done, steps in all, metrics) at each logged step.
 
     Raises:
@@ -68,7 +70,7 @@ def train_experiment(
         write_description(run, config.resolved(), describe_environment(), overwrite=overwrite)
     barrier(world)
     trainer.fit((lambda step, values: on_log(config.name, step, trainer.plan.total_steps, values)) if on_log else None)
-    if world.is_main:
+    if world.is_main and report:
         write_run_report(run)
     barrier(world)
     return run

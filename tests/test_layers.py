@@ -25,7 +25,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("reskd.build", "reskd.cli", "reskd.trained"),
     ("reskd.engine_arguments",),
     ("reskd.run", "reskd.predict", "reskd.extraction"),
-    ("reskd.stages",),
+    ("reskd.stages", "reskd.study"),
     ("tools",),
 ]
 # Models and losses know each other's results, not each other, and nothing of the pipeline but the base of its configs.

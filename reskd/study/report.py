@@ -1,0 +1,131 @@
+"""The study's rows as tables and sentences: mean and spread over seeds, the gap to the baseline, which orders hold.
+
+The spread is the standard deviation over seeds (n - 1). The gap of a distilled student is taken seed by seed, against
+the baseline of the same seed, which started from the same weights: its spread is that of the differences.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+Row = Mapping[str, str]
+_DISTILLED = ("serial", "parallel")
+_ORDER = ("uniform", "random", "first_middle_last", "middle", "first", "last")
+
+
+class Summary(NamedTuple):
+    """Of some values; ``spread`` is their standard deviation, 0 of a single one."""
+
+    mean: float
+    spread: float
+
+    @staticmethod
+    def of(values: Sequence[float]) -> Summary:
+        spread = statistics.stdev(values) if len(values) > 1 else 0.0
+        return Summary(statistics.fmean(values), spread)
+
+    def __str__(self) -> str:
+        return f"{100 * self.mean:.1f} +- {100 * self.spread:.1f}"
+
+    @property
+    def signed(self) -> str:
+        """With its sign, as differences are written."""
+        return f"{100 * self.mean:+.1f} +- {100 * self.spread:.1f}"
+
+
+class Results:
+    """The rows of one data set and family, by what was run.
+
+    Args:
+        rows: of the study's CSV; of several with the same run and seed the last counts.
+    """
+
+    def __init__(self, rows: Sequence[Row], metric: str) -> None:
+        self._values: dict[tuple[str, str, str], dict[str, float]] = defaultdict(dict)
+        for row in rows:
+            self._values[row["mode"], row["selection"], row["k"]][row["seed"]] = float(row[metric])
+        self.ks = sorted({int(row["k"]) for row in rows if row["k"] != "all"})
+        self.selections = [name for name in _ORDER if any(key[:2] == ("baseline", name) for key in self._values)]
+        self.modes = [mode for mode in _DISTILLED if any(key[0] == mode for key in self._values)]
+
+    def of(self, mode: str, selection: str, k: int | str) -> Summary | None:
+        values = self._values.get((mode, selection, str(k)))
+        return Summary.of(list(values.values())) if values else None
+
+    def gap(self, mode: str, k: int) -> Summary | None:
+        """Distilled minus uniform without a teacher, over the seeds that both have."""
+        mine = self._values.get((mode, "uniform", str(k)), {})
+        theirs = self._values.get(("baseline", "uniform", str(k)), {})
+        shared = sorted(mine.keys() & theirs.keys())
+        return Summary.of([mine[seed] - theirs[seed] for seed in shared]) if shared else None
+
+
+def markdown(rows: Sequence[Row], *, metrics: Sequence[str] = ("gap", "map")) -> str:
+    """All tables and sentences, a section for each data set and family."""
+    sections = []
+    for data, family in dict.fromkeys((row["data"], row["family"]) for row in rows):
+        own = [row for row in rows if (row["data"], row["family"]) == (data, family)]
+        for metric in metrics:
+            sections.append(f"### {data}, {family}: {metric}\n\n{table(Results(own, metric))}")
+        sections.append(f"{gap_table(Results(own, metrics[0]))}\n\n{describe_orders(Results(own, metrics[0]))}")
+    return "\n\n".join(sections) + "\n"
+
+
+def table(results: Results) -> str:
+    """A line for the teacher, each baseline and each mode; a column for each k. In per cent."""
+    lines = [["", *(f"k={k}" for k in results.ks)]]
+    teacher = results.of("teacher", "uniform", "all")
+    lines.append(["teacher, all frames", *[""] * (len(results.ks) - 1), _cell(teacher)])
+    for selection in results.selections:
+        cells = [_cell(results.of("baseline", selection, k)) for k in results.ks]
+        lines.append([f"{selection.replace('_', '-')}, no teacher", *cells])
+    for mode in results.modes:
+        lines.append([f"{mode}, uniform", *(_cell(results.of(mode, "uniform", k)) for k in results.ks)])
+    return as_table(lines)
+
+
+def gap_table(results: Results) -> str:
+    """Distilled minus uniform without a teacher, in points."""
+    lines = [["gap to uniform", *(f"k={k}" for k in results.ks)]]
+    for mode in results.modes:
+        gaps = [results.gap(mode, k) for k in results.ks]
+        lines.append([mode, *(gap.signed if gap else "" for gap in gaps)])
+    return as_table(lines)
+
+
+def as_table(lines: Sequence[Sequence[str]]) -> str:
+    """Markdown; the first line are the columns' names."""
+    texts = [f"| {' | '.join(cells)} |" for cells in lines]
+    return "\n".join([texts[0], "|" + "---|" * len(lines[0]), *texts[1:]])
+
+
+def _cell(summary: Summary | None) -> str:
+    return str(summary) if summary else ""
+
+
+def describe_orders(results: Results) -> str:
+    """Which of the asked orders hold at which k, by the means over seeds; those that do not are named."""
+    pairs = [("uniform", "random"), ("random", "first"), ("random", "last")]
+    lines = [_order(results, f"{a} > {b}", ("baseline", a), ("baseline", b), strict=True) for a, b in pairs]
+    lines += [
+        _order(
+            results, f"{mode} >= uniform without a teacher", (mode, "uniform"), ("baseline", "uniform"), strict=False
+        )
+        for mode in results.modes
+    ]
+    return "\n".join(f"- {line}" for line in lines if line)
+
+
+def _order(results: Results, name: str, above: tuple[str, str], below: tuple[str, str], *, strict: bool) -> str:
+    found = {k: (results.of(*above, k), results.of(*below, k)) for k in results.ks}
+    known = {k: (a.mean, b.mean) for k, (a, b) in found.items() if a and b}
+    if not known:
+        return ""
+    wrong = {k: a - b for k, (a, b) in known.items() if a < b or (strict and a == b)}
+    if not wrong:
+        return f"{name}: holds at every k ({', '.join(map(str, known))})"
+    where = ", ".join(f"k={k} ({100 * difference:+.1f})" for k, difference in wrong.items())
+    return f"{name}: **does not come out** at {where}; it holds at {len(known) - len(wrong)} of {len(known)}"

@@ -1,0 +1,51 @@
+"""The study as a user runs it, on a few made-up videos: rows, nothing run twice, tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reskd.analysis.benchmark_rows import read_rows
+from reskd.cli import run_tool
+from tools import study_fewer_frames
+
+
+def test_a_quick_study_runs_once_and_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    csv, times = tmp_path / "rows.csv", tmp_path / "times.csv"
+    few = ["--families", "netvlad", "--k", "6", "--seeds", "1", "--selections", "uniform", "last", "--quick"]
+    where = ["--synthetic", str(tmp_path / "data"), *few]
+    run = ["run", *where, "--runs", str(tmp_path / "runs"), "--csv", str(csv)]
+    assert run_tool(study_fewer_frames.main, run) == 0
+    rows = read_rows(csv)
+    assert [(row["mode"], row["selection"], row["k"]) for row in rows] == [
+        ("teacher", "uniform", "all"),
+        ("baseline", "uniform", "6"),
+        ("baseline", "last", "6"),
+        ("serial", "uniform", "6"),
+        ("parallel", "uniform", "6"),
+    ]
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["synthetic-netvlad-teacher-all-s1"]
+    assert float(rows[1]["mmacs"]) < float(rows[0]["mmacs"])
+    assert run_tool(study_fewer_frames.main, run) == 0
+    assert "5 runs, 0 of them now" in capsys.readouterr().out
+    assert run_tool(study_fewer_frames.main, ["time", *where, "--rounds", "1", "--csv", str(times)]) == 0
+    none = ["--pixels", str(tmp_path / "none.csv")]
+    assert run_tool(study_fewer_frames.main, ["report", "--csv", str(csv), "--times", str(times), *none]) == 0
+    assert "| serial, uniform |" in capsys.readouterr().out
+    assert (tmp_path / "rows_macs.png").exists()
+    assert (tmp_path / "rows_time.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run"], "which data? Expected --synthetic FOLDER, --ucf10 FOLDER or both, found neither"),
+        (["run", "--ucf10", "nowhere"], "expected features of prepare_data.py extract-features in nowhere"),
+    ],
+)
+def test_missing_data_is_told_in_a_sentence(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_tool(study_fewer_frames.main, arguments) == 1
+    assert message in capsys.readouterr().err
