@@ -128,7 +128,8 @@ def train_stages(
     """
     if len(configs) > 1 and resume not in ("auto", "none"):
         raise ValueError(f"--resume: expected auto or none for a file of several stages, found {resume}.")
-    check_stages(configs)
+    if len(configs) > 1:
+        check_stages(configs)  # one alone is checked by train_experiment
     runs = []
     for config in configs:
         if len(configs) > 1 and resume == "auto" and not overwrite and teacher_is_ready(config):

@@ -282,7 +282,7 @@ def check_config(config: ExperimentConfig, stage: ExperimentConfig | None = None
         data,
         *([Finding("NOTE", "precision", advice)] if slow else []),
         check_run_memory(need.total_bytes(at_once), available, num_clips=at_once, where=where),
-        check_run_disk(checkpoint_bytes(student), num_kept, shutil.disk_usage(existing).free),
+        check_run_disk(checkpoint_bytes(student, teacher), num_kept, shutil.disk_usage(existing).free),
         check_run_hours(seconds, decode, num_clips=num_clips, epochs=training.epochs),
     ]
 

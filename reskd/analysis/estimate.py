@@ -34,23 +34,28 @@ class MemoryNeed:
 def estimate_memory(
     student: nn.Module, teacher: nn.Module | None, view_shapes: dict[str, tuple[int, ...]], precision: str
 ) -> MemoryNeed:
-    """Weights, gradients, momentum and what the student keeps for its backward pass; counted, nothing is computed.
+    """Weights, gradients, momentum and what is kept for the backward pass; counted, nothing is computed.
 
     Args:
-        student, teacher: uint8 data -> RecognizerOutput, on any device.
+        student, teacher: uint8 data -> RecognizerOutput, on any device. A teacher with trainable parameters learns too.
         view_shapes: "student" and perhaps "teacher" -> (T, H, W), or (T, D).
         precision: "fp32", or "fp16" and "bf16", which keep half the bytes.
     """
     kept = saved_bytes(student, view_shapes["student"])
     frames = sum(math.prod(data_shape(shape, 1)) for shape in view_shapes.values())
     fixed = _TRAINING_BYTES_PER_PARAMETER * _num_parameters(student)
-    fixed += 4 * _num_parameters(teacher) if teacher is not None else 0
+    if teacher is not None and _learns(teacher):
+        kept += saved_bytes(teacher, view_shapes["teacher"])
+        fixed += _TRAINING_BYTES_PER_PARAMETER * _num_parameters(teacher)
+    elif teacher is not None:
+        fixed += 4 * _num_parameters(teacher)
     return MemoryNeed(fixed, frames + (kept if precision == "fp32" else kept // 2))
 
 
-def checkpoint_bytes(student: nn.Module) -> int:
-    """Size of one checkpoint file: weights and the optimizer's state."""
-    return _CHECKPOINT_BYTES_PER_PARAMETER * _num_parameters(student)
+def checkpoint_bytes(*models: nn.Module | None) -> int:
+    """Size of one checkpoint file: weights and the optimizer's state, of those that learn."""
+    learning = [model for model in models if model is not None and _learns(model)]
+    return sum(_CHECKPOINT_BYTES_PER_PARAMETER * _num_parameters(model) for model in learning)
 
 
 def saved_bytes(model: nn.Module, shape: tuple[int, ...]) -> int:
@@ -96,11 +101,11 @@ def measure_seconds_per_clip(
         _wait(precision.device)
         started = time.perf_counter()
         with precision.autocast():
-            if teacher is not None:
-                with torch.no_grad():
-                    teacher(data["teacher"])
+            taught = teacher(data["teacher"]) if teacher is not None else None
             output = student(data["student"])
         total = output.logits_NK.float().sum()
+        if taught is not None and taught.logits_NK.requires_grad:
+            total = total + taught.logits_NK.float().sum()
         if output.features_NTDHW is not None:
             total = total + output.features_NTDHW.float().mean()
         total.backward()
@@ -119,6 +124,10 @@ def _make_up_weights(model: nn.Module, device: torch.device) -> None:
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def _learns(model: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in model.parameters())
 
 
 def _num_parameters(model: nn.Module) -> int:

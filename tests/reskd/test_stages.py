@@ -1,4 +1,4 @@
-"""Several runs from one file: how settings are merged, what is refused, and a whole course with a fine-tuned end."""
+"""Several runs from one file: how settings are merged, and what is refused before anything is trained."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ import yaml
 
 from reskd.config import load_config
 from reskd.distributed import World
-from reskd.run import evaluate_checkpoint
 from reskd.stages import choose_stage, load_stages, train_stages
-from reskd.training.checkpoint import load_checkpoint
 from tests.reskd.feature_files import experiment, network, write_features
 
 WORLD = World(0, 1, torch.device("cpu"))
@@ -128,31 +126,6 @@ def test_weights_of_a_stage_with_another_architecture_are_refused_before_it_is_t
     with pytest.raises(ValueError, match="student.aggregator.hidden_dim is 5, and tiny.student, .* has 4"):
         train_stages(load_stages(write_stages(write_features(tmp_path), TEACHER, STUDENT, other)), world=WORLD)
     assert not (tmp_path / "runs").exists()
-
-
-def test_a_course_of_teacher_student_and_fine_tuning_and_none_is_run_twice(tmp_path: Path) -> None:
-    path = write_stages(write_features(tmp_path), TEACHER, STUDENT, FINE_TUNED)
-    steps: list[str] = []
-    train_stages(load_stages(path), world=WORLD, on_log=lambda name, *_: steps.append(name))
-    assert list(dict.fromkeys(steps)) == ["tiny.teacher", "tiny.student", "tiny.finetuned"]
-    runs = tmp_path / "runs"
-    states = {name: load_checkpoint(runs / f"tiny.{name}" / "last.pt") for name in ("teacher", "student", "finetuned")}
-    before, after = states["student"]["student"], states["finetuned"]["student"]
-    assert all((after[name] - before[name]).abs().max() <= 0.01 for name in before)  # a few small steps from there
-    assert any(not torch.equal(after[name], before[name]) for name in before)
-    assert "| code |" in (runs / "tiny.student" / "report.md").read_text()
-
-    steps.clear()
-    stopped = runs / "tiny.finetuned" / "last.pt"
-    stopped.unlink()
-    train_stages(load_stages(path), world=WORLD, on_log=lambda name, *_: steps.append(name))
-    assert set(steps) == {"tiny.finetuned"} and stopped.exists()
-
-    # A run's own config.yaml is enough, without the file of the stages.
-    student = load_config(runs / "tiny.student" / "config.yaml")
-    for which in ("student", "teacher"):
-        result = evaluate_checkpoint(student, runs / "tiny.student" / "last.pt", world=WORLD, which=which)  # type: ignore[arg-type]
-        assert result["coverage"]["scored"] == 24
 
 
 def test_a_checkpoint_to_resume_from_is_for_one_experiment(tmp_path: Path) -> None:

@@ -52,12 +52,19 @@ def test_memory_grows_with_clips_and_shrinks_in_half_precision() -> None:
     full, half = (estimate_memory(student, None, shapes, precision) for precision in ("fp32", "fp16"))
     assert full.total_bytes(3) - full.total_bytes(2) == full.bytes_per_clip
     assert half.bytes_per_clip < 0.6 * full.bytes_per_clip
-    with_teacher = estimate_memory(student, student, shapes | {"teacher": (2, 64, 64)}, "fp32")
-    assert with_teacher.fixed_bytes > full.fixed_bytes
+    with torch.device("meta"):
+        teacher = build_recognizer(TsnConfig(backbone="resnet18"), 10)
+    shapes["teacher"] = (2, 64, 64)
+    learning = estimate_memory(student, teacher, shapes, "fp32")
+    frozen = estimate_memory(student, teacher.requires_grad_(False), shapes, "fp32")
+    assert full.fixed_bytes < frozen.fixed_bytes < learning.fixed_bytes == 2 * full.fixed_bytes
+    assert learning.bytes_per_clip - frozen.bytes_per_clip > 0.9 * full.bytes_per_clip
 
 
 def test_a_checkpoint_holds_weights_and_momentum() -> None:
-    assert checkpoint_bytes(_Tiny()) == 8 * (5 * 3 * 9 + 5)
+    one = 8 * (5 * 3 * 9 + 5)
+    assert checkpoint_bytes(_Tiny(), None) == checkpoint_bytes(_Tiny(), _Tiny().requires_grad_(False)) == one
+    assert checkpoint_bytes(_Tiny(), _Tiny()) == 2 * one
 
 
 def test_time_is_measured_with_made_up_weights() -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,13 +27,22 @@ class PowerCutError(Exception):
 
 
 def train(rank: int, size: int, folder: Path) -> None:
-    """Three trainers, each with a DDP of its own: the whole run, one that is cut, one that goes on from there."""
+    """With a frozen teacher, and by two with one that learns and shares its head. Each trainer has its own DDP."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/join", rank=rank, world_size=size)
+    world = World(rank, size, torch.device("cpu"))
+    train_twice(folder / "frozen", world)
+    if size == 2:
+        train_twice(folder / "joint", world, joint=True, head="shared")
+        check_gradients(make_trainer(folder / "gradients", world=world, joint=True, head="shared", clip_norm=None))
+    dist.destroy_process_group()
+
+
+def train_twice(folder: Path, world: World, **settings: Any) -> None:
+    """The whole run, one that is cut, and one that goes on from there."""
 
     def trainer(name: str) -> Trainer:
-        world = World(rank, size, torch.device("cpu"))
-        return make_trainer(folder / name, world=world, checkpoint_every_steps=STOP_AT)
+        return make_trainer(folder / name, world=world, checkpoint_every_steps=STOP_AT, **settings)
 
     def cut(step: int, values: Mapping[str, float]) -> None:
         if step == STOP_AT:
@@ -45,21 +55,39 @@ def train(rank: int, size: int, folder: Path) -> None:
     second.load_state(load_checkpoint(folder / "halves" / "last.pt"))
     assert second.num_steps == STOP_AT
     second.fit()
-    dist.destroy_process_group()
+
+
+def check_gradients(trainer: Trainer) -> None:
+    """DDP's are the mean over ranks, of the teacher and of the shared head too; without dropout and batch norm."""
+    trainer.parallel.eval()
+    clips = next(iter(trainer.make_loader(0)))
+    trainer._forward_backward(clips)
+    averaged = {name: value.grad.clone() for name, value in trainer.trainable.named_parameters()}
+    trainer.trainable.zero_grad(set_to_none=True)
+    trainer.parallel = trainer.trainable
+    trainer._forward_backward(clips)
+    for name, value in trainer.trainable.named_parameters():
+        dist.all_reduce(value.grad)
+        expected = value.grad / trainer.world.size
+        torch.testing.assert_close(averaged[name], expected, msg=lambda text, name=name: f"{name}: {text}")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [2, 4])
 def test_resumed_losses_are_those_of_the_run_never_stopped_to_the_bit(tmp_path: Path, size: int) -> None:
     mp.spawn(train, args=(size, tmp_path), nprocs=size)
-    whole, halves = (
-        losses([json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()])
-        for name in ("whole", "halves")
-    )
-    assert len(halves) == 12
-    assert halves == whole
-    one, other = (load_checkpoint(tmp_path / name / "last.pt")["student"] for name in ("whole", "halves"))
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    kinds = {"frozen": ["student"], "joint": ["student", "teacher"]} if size == 2 else {"frozen": ["student"]}
+    for folder, parts in ((tmp_path / kind, parts) for kind, parts in kinds.items()):
+        whole, halves = (
+            losses([json.loads(line) for line in (folder / name / "metrics.jsonl").read_text().splitlines()])
+            for name in ("whole", "halves")
+        )
+        assert len(halves) == 12
+        assert halves == whole
+        states = [load_checkpoint(folder / name / "last.pt") for name in ("whole", "halves")]
+        for part in parts:
+            one, other = (state[part] for state in states)
+            assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def train_to(rank: int, size: int, folder: Path, stop_at: int) -> None:

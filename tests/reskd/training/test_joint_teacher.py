@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import copy
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor, nn
 
-from reskd.distributed import World
 from reskd.losses.config import LossConfig
 from reskd.losses.task import softmax_ce
 from reskd.training.checkpoint import load_checkpoint
@@ -75,9 +71,17 @@ def test_the_teachers_course_does_not_depend_on_what_the_student_makes_of_it(
     assert not torch.equal(little.trainable.student.head.weight, much.trainable.student.head.weight)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_both_networks_learn_and_the_students_loss_is_told_apart(precision: str, tmp_path: Path) -> None:
-    trainer = joint(tmp_path, epochs=20, precision=precision)
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_both_networks_move_in_low_precision(precision: str, tmp_path: Path) -> None:
+    trainer = joint(tmp_path, epochs=2, precision=precision)
+    before = {name: value.clone() for name, value in trainer.trainable.named_parameters()}
+    trainer.fit()
+    for name, value in trainer.trainable.named_parameters():
+        assert value.isfinite().all() and not torch.equal(value, before[name]), name
+
+
+def test_both_networks_learn_and_the_students_loss_is_told_apart(tmp_path: Path) -> None:
+    trainer = joint(tmp_path, epochs=20)
     trainer.fit()
     lines = read_lines(tmp_path)
     for name, at_most in (("loss/task", 0.85), ("loss/teacher_task", 0.8)):
@@ -183,43 +187,3 @@ def test_a_frozen_head_never_moves_and_the_rest_learns(tmp_path: Path) -> None:
     assert same == {"head.weight", "head.bias"}
     trainer.trainable.train()
     assert not student.head.training and student.norm.training
-
-
-def train_on_ranks(rank: int, size: int, folder: Path) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=size)
-    world = World(rank, size, torch.device("cpu"))
-
-    def trainer(name: str, **settings: Any) -> Trainer:
-        return joint(folder / name, world=world, head="shared", epochs=2, **settings)
-
-    trainer("whole").fit()
-    stop_after(trainer("halves", checkpoint_every_steps=4), 5)
-    second = trainer("halves", checkpoint_every_steps=4)
-    second.load_state(load_checkpoint(folder / "halves" / "last.pt"))
-    second.fit()
-    # Gradients of a pass: the mean over ranks, for the teacher and the head too.
-    third = without_dropout(trainer("third", clip_norm=None))
-    third.parallel.eval()
-    clips = next(iter(third.make_loader(0)))
-    third._forward_backward(clips)
-    averaged = {name: value.grad.clone() for name, value in third.trainable.named_parameters()}
-    third.trainable.zero_grad(set_to_none=True)
-    third.parallel = third.trainable
-    third._forward_backward(clips)
-    for name, value in third.trainable.named_parameters():
-        dist.all_reduce(value.grad)
-        torch.testing.assert_close(averaged[name], value.grad / size, msg=lambda text, name=name: f"{name}: {text}")
-    dist.destroy_process_group()
-
-
-@pytest.mark.slow
-def test_two_ranks_resume_a_joint_run_with_a_shared_head_to_the_bit(tmp_path: Path) -> None:
-    mp.spawn(train_on_ranks, args=(2, tmp_path), nprocs=2)
-    whole, halves = (
-        losses([json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()])
-        for name in ("whole", "halves")
-    )
-    assert len(whole) == 6 and halves == whole
-    one, other = (load_checkpoint(tmp_path / name / "last.pt") for name in ("whole", "halves"))
-    assert all(torch.equal(one[part][name], other[part][name]) for part in ("student", "teacher") for name in one[part])
