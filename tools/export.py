@@ -61,7 +61,10 @@ def main(arguments: Sequence[str]) -> None:
         check_packages(name)
     student = load_trained_student(chosen.checkpoint, _CPU)
     torch.manual_seed(0)
-    clips = _random_features(student.shape) if len(student.shape) == 2 else _frames(student, chosen.clips)
+    sees_features = len(student.shape) == 2
+    if sees_features and chosen.clips:
+        raise ValueError("--clips: expected none, as this student sees features and no videos; leave --clips out.")
+    clips = _random_features(student.shape) if sees_features else _frames(student, chosen.clips)
     log.info("comparing on %s clips, %s at once", " and ".join(clips), " and ".join(map(str, CHECKED_BATCH_SIZES)))
     refused = []
     for found in export_student(

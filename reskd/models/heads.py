@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reskd.models.aggregator_config import ClassifierConfig, LinearHeadConfig, MixtureOfExpertsConfig
+from reskd.models.aggregators.masking import at_least_fp32
 
 
 class MixtureOfExperts(nn.Module):
@@ -42,8 +43,8 @@ class MixtureOfExperts(nn.Module):
 
     def forward(self, code_NE: Tensor) -> Tensor:
         """logits_NK, fp32 (fp64 for fp64). See Note [The logit of a mixture]."""
-        gates_NKX = _wide(self.gates(code_NE)).unflatten(-1, (self.num_classes, -1))
-        experts_NKX = _wide(self.experts(code_NE)).unflatten(-1, (self.num_classes, -1))
+        gates_NKX = at_least_fp32(self.gates(code_NE)).unflatten(-1, (self.num_classes, -1))
+        experts_NKX = at_least_fp32(self.experts(code_NE)).unflatten(-1, (self.num_classes, -1))
         dummy_NK1, gates_NKX = gates_NKX[..., :1], gates_NKX[..., 1:]
         yes_NK = (gates_NKX + F.logsigmoid(experts_NKX)).logsumexp(-1)
         no_NK = torch.cat((dummy_NK1, gates_NKX + F.logsigmoid(-experts_NKX)), -1).logsumexp(-1)
@@ -61,7 +62,7 @@ class ProbabilityGates(nn.Module):
         nn.init.normal_(self.gate.weight, std=num_classes**-0.5)
 
     def forward(self, logits_NK: Tensor) -> Tensor:
-        gates_NK = _wide(self.norm(self.gate(logits_NK.sigmoid())))
+        gates_NK = at_least_fp32(self.norm(self.gate(logits_NK.sigmoid())))
         log_p_NK = F.logsigmoid(logits_NK)
         # 1 - p * s = (1 - p) + p * (1 - s): no difference of nearly equal numbers.
         log_not_NK = torch.logaddexp(F.logsigmoid(-logits_NK), log_p_NK + F.logsigmoid(-gates_NK))
@@ -81,7 +82,3 @@ def linear_head(code_dim: int, num_classes: int, *, init_std: float) -> nn.Linea
     nn.init.normal_(head.weight, std=init_std)
     nn.init.zeros_(head.bias)
     return head
-
-
-def _wide(scores: Tensor) -> Tensor:
-    return scores.to(torch.promote_types(scores.dtype, torch.float32))

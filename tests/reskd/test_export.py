@@ -109,6 +109,12 @@ AGGREGATORS = {
 }
 
 
+def need_onnx_of_lstms() -> None:
+    pytest.importorskip("onnxscript", reason="needs the extra [export]")
+    if torch.__version__.startswith("2.6."):
+        pytest.skip("torch 2.6 writes an LSTM that squeezes its batch away, which is refused")
+
+
 @pytest.mark.parametrize(
     ("aggregator", "formats"),
     [
@@ -122,7 +128,7 @@ def test_students_of_features_are_exported_with_their_masks(
     aggregator: str, formats: tuple[Format, ...], tmp_path: Path
 ) -> None:
     if "onnx" in formats:
-        pytest.importorskip("onnxscript", reason="needs the extra [export]")
+        need_onnx_of_lstms()
     torch.manual_seed(0)
     config = parse_recognizer(FEATURES | {"aggregator": AGGREGATORS[aggregator]})
     model = build_recognizer(config, NUM_CLASSES).eval()
@@ -143,7 +149,7 @@ def test_students_of_features_are_exported_with_their_masks(
 
 @pytest.mark.slow
 def test_an_aggregated_student_is_exported_to_onnx(tmp_path: Path) -> None:
-    pytest.importorskip("onnxscript", reason="needs the extra [export]")
+    need_onnx_of_lstms()
     torch.manual_seed(0)
     settings = {"family": "aggregated", "backbone": "resnet18", "classifier": {"kind": "linear"}}
     model = build_recognizer(parse_recognizer(settings | {"aggregator": AGGREGATORS["h_rnn"]}), NUM_CLASSES).eval()

@@ -86,7 +86,8 @@ class SkippingLstm(nn.Module):
         for layer in self.layers:
             bias_BL1 = valid_BL[..., None].to(inputs_BLD.dtype)
             inputs_BLD, (hidden_1BH, cell_1BH) = layer(torch.cat((inputs_BLD, bias_BL1), -1))
-            states += [cell_1BH[0], hidden_1BH[0]]
+            # Not [0]: torch 2.6 exports both with one axis of size 1 too many.
+            states += [cell_1BH.flatten(0, -2), hidden_1BH.flatten(0, -2)]
         return torch.cat(states, -1)
 
 

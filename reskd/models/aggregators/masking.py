@@ -17,9 +17,15 @@ def without_invalid(features_NTD: Tensor, valid_NT: Tensor | None) -> Tensor:
     return features_NTD if valid_NT is None else features_NTD.masked_fill(~valid_NT[..., None], 0)
 
 
+def at_least_fp32(tensor: Tensor) -> Tensor:
+    """In fp32, or in fp64 as it was."""
+    # Not torch.promote_types: torch 2.6 exports that as an operator which it then cannot read.
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
 def unit_length(vectors: Tensor) -> Tensor:
     """Each vector of the last axis over its length, in fp32 (fp64 for fp64); zeros stay zeros."""
-    vectors = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
+    vectors = at_least_fp32(vectors)
     return vectors * vectors.square().sum(-1, keepdim=True).clamp_min(_SMALLEST_SQUARE).rsqrt()
 
 
@@ -34,7 +40,7 @@ class FrameBatchNorm(nn.BatchNorm1d):
         """
         if valid_NT is None or not (self.training or self.running_mean is None):
             return super().forward(features_NTD.flatten(0, 1)).view_as(features_NTD)
-        wide_NTD = features_NTD.to(torch.promote_types(features_NTD.dtype, torch.float32))
+        wide_NTD = at_least_fp32(features_NTD)
         count, mean_D, variance_D = _statistics(wide_NTD, valid_NT)
         if self.track_running_stats:
             self._run(count, mean_D.detach(), variance_D.detach())
