@@ -7,7 +7,6 @@ import pytest
 import torch
 import yaml
 
-from dali_pipes.feature_config import FeatureDataConfig
 from dali_pipes.sampling_rules import ONE_VIEW, rules_from_config
 from reskd.config import ExperimentConfig, load_config, parse_config
 from reskd.models.recognizer import data_shape
