@@ -19,6 +19,7 @@ from reskd.training.run_directory import config_hash
 log = logging.getLogger(__name__)
 
 METRICS = ("gap", "map", "hit1", "perr", "top1")
+_MEASURED = ("config_hash", "videos", *METRICS, "loss", "mmacs", "train_seconds", "train_cpu_seconds")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,11 @@ def run_all(
 
     Args:
         about: the columns that every row begins with.
+
+    Raises:
+        ValueError: the CSV has other columns; or as train_experiment.
     """
+    _check_columns(csv, [*about, *planned[0].columns, *_MEASURED])
     done = known_hashes(csv)
     todo = [one for one in planned if config_hash(one.config.resolved()) not in done]
     log.info("%d runs, %d of them to do", len(planned), len(todo))
@@ -64,6 +69,13 @@ def run_all(
 def known_hashes(csv: Path) -> set[str]:
     """The configs that have a row."""
     return {row["config_hash"] for row in read_rows(csv)} if csv.exists() else set()
+
+
+def _check_columns(csv: Path, expected: Sequence[str]) -> None:
+    """Before an hour of runs rather than at their first row."""
+    rows = read_rows(csv) if csv.exists() else []
+    if rows and list(rows[0]) != list(expected):
+        raise ValueError(f"{csv}: expected the columns {list(expected)}, found {list(rows[0])}; name another --csv.")
 
 
 def _run(config: ExperimentConfig, world: World) -> dict[str, object]:

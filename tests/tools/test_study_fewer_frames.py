@@ -29,6 +29,10 @@ def test_a_quick_study_runs_once_and_is_reported(tmp_path: Path, capsys: pytest.
     assert float(rows[1]["mmacs"]) < float(rows[0]["mmacs"])
     assert run_tool(study_fewer_frames.main, run) == 0
     assert "5 runs, 0 of them now" in capsys.readouterr().out
+    other = tmp_path / "other.csv"
+    other.write_text("a,b\n1,2\n")
+    assert run_tool(study_fewer_frames.main, [*run[:-1], str(other)]) == 1
+    assert "expected the columns" in capsys.readouterr().err
     assert run_tool(study_fewer_frames.main, ["time", *where, "--rounds", "1", "--csv", str(times)]) == 0
     none = ["--pixels", str(tmp_path / "none.csv")]
     assert run_tool(study_fewer_frames.main, ["report", "--csv", str(csv), "--times", str(times), *none]) == 0
