@@ -22,14 +22,14 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from reskd.models.config import FeaturesConfig, network_name, parse_recognizer
+from reskd.models.config import AggregatedConfig, FeaturesConfig, RecognizerConfig, network_name, parse_recognizer
 from reskd.models.recognizer import Recognizer, data_shape
 from reskd.models.registry import build_recognizer
 from reskd.models.weight_files import read_weight_file, write_safetensors
 from reskd.models.weights import load_recognizer_state
 
 Format = Literal["onnx", "torch_export", "safetensors"]
-Inputs = tuple[Tensor, ...]  # frames_NTHWC, or features_NTD and valid_NT
+Inputs = tuple[Tensor, ...]  # frames_NTHWC or features_NTD, and valid_NT where the student asks for it
 Answer = Callable[..., Tensor]
 
 # In the order of writing: in torch 2.6 the way to ONNX leaves a program that takes two clips and no other number.
@@ -51,7 +51,7 @@ _PACKAGES: Mapping[Format, tuple[str, ...]] = {
 
 
 class ShippedStudent(nn.Module):
-    """uint8 frames_NTHWC in, fp32 logits_NK out; the normalisation is inside. All frames are taken for valid."""
+    """uint8 frames_NTHWC in, fp32 logits_NK out; the normalisation is inside."""
 
     def __init__(self, model: Recognizer) -> None:
         super().__init__()
@@ -62,15 +62,15 @@ class ShippedStudent(nn.Module):
         return logits_NK
 
 
-class ShippedFeatureStudent(nn.Module):
-    """uint8 features_NTD and bool valid_NT in, fp32 logits_NK out; the dequantisation is inside."""
+class ShippedMaskedStudent(nn.Module):
+    """uint8 frames_NTHWC or features_NTD and bool valid_NT in, fp32 logits_NK out; the normalisation is inside."""
 
     def __init__(self, model: Recognizer) -> None:
         super().__init__()
         self.recognizer = model
 
-    def forward(self, features_NTD: Tensor, valid_NT: Tensor) -> Tensor:
-        logits_NK: Tensor = self.recognizer(features_NTD, valid_NT).logits_NK
+    def forward(self, data: Tensor, valid_NT: Tensor) -> Tensor:
+        logits_NK: Tensor = self.recognizer(data, valid_NT).logits_NK
         return logits_NK
 
 
@@ -109,8 +109,8 @@ def export_student(
     Args:
         model: in eval mode, on the CPU.
         shape: (T, H, W) of the clips, or (T, D); only the number of clips is free in what is written.
-        clips: name -> uint8 frames_NTHWC alone, or uint8 features_NTD and bool valid_NT; N >= 1; on these every file is
-            compared with the model.
+        clips: name -> uint8 frames_NTHWC or features_NTD, and bool valid_NT where ``asks_which_are_valid``; N >= 1; on
+            these every file is compared with the model.
 
     Raises:
         ValueError: a package is missing; nothing was written or removed.
@@ -172,14 +172,23 @@ def load_exported_student(path: Path) -> Recognizer:
     return model.eval()
 
 
+def asks_which_are_valid(config: RecognizerConfig) -> bool:
+    """Whether frames that are not there, or repeat another, change the answer: those of aggregators do."""
+    return isinstance(config, (AggregatedConfig, FeaturesConfig))
+
+
 def _shipped(model: Recognizer) -> nn.Module:
-    sees_features = isinstance(model.config, FeaturesConfig)
-    return (ShippedFeatureStudent if sees_features else ShippedStudent)(model).eval()
+    return (ShippedMaskedStudent if asks_which_are_valid(model.config) else ShippedStudent)(model).eval()
+
+
+def _input_names(config: RecognizerConfig) -> list[str]:
+    data = "features" if isinstance(config, FeaturesConfig) else "frames"
+    return [data, "valid"] if asks_which_are_valid(config) else [data]
 
 
 def _trace(model: Recognizer, shape: tuple[int, ...], name: Format) -> ExportedProgram:
     inputs: Inputs = (torch.zeros(data_shape(shape, 2), dtype=torch.uint8),)
-    if isinstance(model.config, FeaturesConfig):
+    if asks_which_are_valid(model.config):
         inputs += (torch.ones((2, shape[0]), dtype=torch.bool),)
     num_clips = Dim("N", min=1, max=_MOST_CLIPS)
     with _one_sentence(name, model), torch.no_grad():
@@ -201,8 +210,7 @@ def _write(
         if name == "torch_export":
             torch.export.save(program, path, extra_files={METADATA_KEY: json.dumps(dict(about))})
         else:
-            is_pixels = not isinstance(model.config, FeaturesConfig)
-            _write_onnx(program, path, about, input_names=["frames"] if is_pixels else ["features", "valid"])
+            _write_onnx(program, path, about, input_names=_input_names(model.config))
 
 
 def _write_onnx(program: ExportedProgram, path: Path, about: Mapping[str, Any], *, input_names: list[str]) -> None:

@@ -31,6 +31,7 @@ from reskd.export import (
     Format,
     Inputs,
     Refusal,
+    asks_which_are_valid,
     check_packages,
     export_student,
 )
@@ -96,7 +97,11 @@ def _random_features(shape: tuple[int, ...]) -> dict[str, Inputs]:
 def _frames(student: TrainedStudent, given: Sequence[str] | None) -> dict[str, Inputs]:
     random_NTHWC = torch.randint(0, 256, (_NUM_CLIPS, *student.shape, 3), dtype=torch.uint8)
     clips = {"random": random_NTHWC, **_real_clips(student, given)}
-    return {name: (frames_NTHWC,) for name, frames_NTHWC in clips.items()}
+    if not asks_which_are_valid(student.model.config):
+        return {name: (frames_NTHWC,) for name, frames_NTHWC in clips.items()}
+    valid_NT = torch.rand(_NUM_CLIPS, student.shape[0]) < 0.5
+    valid_NT[:, 0] = True
+    return {name: (frames, valid_NT[torch.arange(len(frames)) % _NUM_CLIPS]) for name, frames in clips.items()}
 
 
 def _real_clips(student: TrainedStudent, given: Sequence[str] | None) -> dict[str, Tensor]:

@@ -148,12 +148,22 @@ def test_students_of_features_are_exported_with_their_masks(
 
 
 @pytest.mark.slow
-def test_an_aggregated_student_is_exported_to_onnx(tmp_path: Path) -> None:
+def test_an_aggregated_student_is_exported_with_the_mask_of_its_frames(tmp_path: Path) -> None:
     need_onnx_of_lstms()
     torch.manual_seed(0)
-    settings = {"family": "aggregated", "backbone": "resnet18", "classifier": {"kind": "linear"}}
+    settings = {"family": "aggregated", "backbone": "resnet18", "classifier": {"kind": "linear", "init_std": 1.0}}
     model = build_recognizer(parse_recognizer(settings | {"aggregator": AGGREGATORS["h_rnn"]}), NUM_CLASSES).eval()
-    found = exported(shortened(model), tmp_path, "torch_export", "onnx")
+    frames_NTHWC = noise(7)
+    valid_NT = torch.rand(frames_NTHWC.shape[:2]) < 0.5
+    assert not torch.allclose(model(frames_NTHWC, valid_NT).logits_NK, model(frames_NTHWC).logits_NK, atol=1e-3)
+    found = export_student(
+        shortened(model),
+        tuple(frames_NTHWC.shape[1:4]),
+        tmp_path,
+        formats=("torch_export", "onnx"),
+        about={"class_names": list("abcde")},
+        clips={"random": (frames_NTHWC, valid_NT)},
+    )
     assert [type(file) for file in found] == [ExportedFile, ExportedFile]
 
 
