@@ -120,6 +120,19 @@ def build_data(config: ExperimentConfig, *, world: World, splits: tuple[str, ...
     return found
 
 
+def count_training_list(config: ExperimentConfig) -> tuple[int, int]:
+    """(videos, classes) to train on; no video is opened, of records of features the headers at most.
+
+    Raises:
+        ValueError, OSError: the lists or records are not there, or not as expected.
+    """
+    if isinstance(config.data, FeatureDataConfig):
+        manifest = build_feature_manifests(config.data, seed=config.seed, splits=("train",))["train"]
+        return len(manifest), len(manifest.class_names)
+    class_names, videos = videos_of_splits(config.data, config.seed, ("train", "val"), lambda message: None)
+    return len(videos["train"]), len(class_names)
+
+
 def check_listed_labels(config: ExperimentConfig) -> None:
     """``check_labels`` of the lists; no video is opened, which the first time may take hours."""
     class_names, videos = videos_of_splits(config.clips, config.seed, ("train", "val"), lambda message: None)

@@ -31,11 +31,12 @@ from reskd.analysis.benchmark_rows import aligned, append_rows, describe_run
 from reskd.analysis.flops import MacCount, count_recognizer
 from reskd.analysis.throughput import Mode, Row, measure_sizes
 from reskd.cli import positive, run_tool
-from reskd.config import ExperimentConfig, load_config
+from reskd.config import ExperimentConfig
 from reskd.models.config import FeaturesConfig, RecognizerConfig, network_name, parse_recognizer
 from reskd.models.recognizer import Shape
 from reskd.models.registry import build_recognizer
 from reskd.networks import teacher_model, view_shapes
+from reskd.stages import choose_stage, load_stages, teacher_stage
 from reskd.training.precision import Precision, PrecisionChoice
 
 _NUM_CLASSES = 200
@@ -111,7 +112,8 @@ def _asked(chosen: argparse.Namespace) -> list[_Asked]:
         sizes = [(sum(model.groups.values()),)] if isinstance(model, FeaturesConfig) else chosen.sizes or [(224, 224)]
         shapes = [(count, *size) for count in frames for size in sizes]
         return [_Asked("", model, shapes, chosen.views or 1, chosen.num_classes or _NUM_CLASSES)]
-    config = load_config(chosen.config, chosen.overrides)
+    configs = load_stages(chosen.config, chosen.overrides)
+    config = choose_stage(configs, chosen.stage)
     shapes_of, is_features = view_shapes(config), isinstance(config.data, FeatureDataConfig)
     num_views = chosen.views or (1 if is_features else _test_views(config))
     num_classes = chosen.num_classes or getattr(config.data, "num_classes", None) or _NUM_CLASSES
@@ -120,7 +122,7 @@ def _asked(chosen: argparse.Namespace) -> list[_Asked]:
     shapes = [(count, *size) for count in chosen.frames or [num_frames] for size in sizes]
     asked = [_Asked("student: ", config.student, shapes, num_views, num_classes)]
     if config.teacher:
-        teacher = teacher_model(config)
+        teacher = teacher_model(config, teacher_stage(config, configs))
         asked.append(_Asked("teacher: ", teacher, [shapes_of["teacher"]], num_views, num_classes))
     return asked
 
@@ -191,6 +193,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", nargs="?", help="an experiment")
     parser.add_argument("overrides", nargs="*", help="key.sub=value changes of the config")
+    parser.add_argument("--stage", metavar="NAME", help="which stage, where the config has several")
     parser.add_argument("--model", nargs="+", metavar="KEY=VALUE", help="a recogniser's settings in place of a config")
     parser.add_argument("--frames", type=positive, nargs="+", help="frames a view; default: the config's, or 8")
     parser.add_argument("--sizes", type=_size, nargs="+", metavar="S", help="sides of squares, or HEIGHTxWIDTH")

@@ -247,8 +247,8 @@ def check_config(config: ExperimentConfig, stage: ExperimentConfig | None = None
     """What this run needs as one process, timing a pass of a few clips. ``stage``: the teacher's, if of one file."""
     import torch
 
-    from dali_pipes.splits import videos_of_splits
     from reskd.analysis.estimate import checkpoint_bytes, estimate_memory, measure_seconds_per_clip
+    from reskd.build import count_training_list
     from reskd.distributed import choose_device
     from reskd.networks import build_networks, view_shapes
     from reskd.training.precision import Precision
@@ -256,8 +256,7 @@ def check_config(config: ExperimentConfig, stage: ExperimentConfig | None = None
     device = choose_device(config.device)
     num_clips, num_classes = None, 400
     try:
-        class_names, videos = videos_of_splits(config.clips, config.seed, ("train", "val"), lambda message: None)
-        num_clips, num_classes = len(videos["train"]), len(class_names)
+        num_clips, num_classes = count_training_list(config)
     except (ValueError, OSError) as error:
         data = Finding("NOTE", "data", f"{error} (a guess of {num_classes} classes is used below.)")
     else:
@@ -268,7 +267,8 @@ def check_config(config: ExperimentConfig, stage: ExperimentConfig | None = None
     need = estimate_memory(student, teacher, shapes, training.precision)
     slow = device.type == "cpu" and training.precision == "fp16"
     precision = Precision("fp32" if slow else training.precision, device)
-    num_timed = min(at_once, 8) if device.type == "cuda" else 1
+    # Two, as batch norm of a code has nothing to do with one.
+    num_timed = min(at_once, 8 if device.type == "cuda" or config.data.kind == "features" else 2)
     seconds = measure_seconds_per_clip(student, teacher, shapes, precision, num_clips=num_timed)
     num_kept = 2 + int(training.epochs // training.keep_every_epochs if training.keep_every_epochs else 0)
     existing = next(folder for folder in (config.runs.absolute(), *config.runs.absolute().parents) if folder.is_dir())
@@ -276,7 +276,7 @@ def check_config(config: ExperimentConfig, stage: ExperimentConfig | None = None
         where, available = "the GPU", torch.cuda.get_device_properties(device).total_memory
     else:
         where, available = "this machine", os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    decode = HOST_DECODE_SECONDS / len(os.sched_getaffinity(0))
+    decode = 0.0 if config.data.kind == "features" else HOST_DECODE_SECONDS / len(os.sched_getaffinity(0))
     advice = "fp16 on a CPU is far slower than fp32, which is timed below; set training.precision=fp32."
     return [
         data,

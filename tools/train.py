@@ -79,9 +79,9 @@ class Display:
 
 def _numbers(values: Mapping[str, float]) -> str:
     shown = [f"{name.split('/')[1]} {value:.3f}" for name, value in values.items() if name.startswith("loss/")]
-    for name, key in (("top1", "train/top1"), ("val top1", "val/top1"), ("val map", "val/map")):
-        if key in values and not (key == "val/map" and "val/top1" in values):
-            shown.append(f"{name} {values[key]:.3f}")
+    shown += [f"top1 {values['train/top1']:.3f}"] if "train/top1" in values else []
+    validated = next((key for key in ("val/top1", "val/gap", "val/map") if key in values), None)
+    shown += [f"{validated.replace('/', ' ')} {values[validated]:.3f}"] if validated else []
     shown.append(f"{values['speed/clips_per_second']:.1f} clips/s")
     shown.append(f"waiting {values['speed/data_wait_share']:.0%}")
     return "  ".join(shown)
