@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 
 from dali_pipes.feature_config import FeatureDataConfig
-from dali_pipes.frame_selection import select_frames
+from dali_pipes.views import student_frames
 from reskd.config import STAGE_PREFIX, ExperimentConfig, load_config
 from reskd.evaluation.metrics import Scores
 from reskd.losses.distillation import DistillationLoss, FeaturePair
@@ -95,7 +95,8 @@ def _feature_pair(config: ExperimentConfig, student: Recognizer, teacher: Recogn
             "cannot match with the teacher's; expected a fixed selection such as uniform, or only terms of whole clips."
         )
     if config.loss.map_terms and student.feature_dim is not None and teacher.feature_dim is not None:
-        seen = frames_seen(config, num_frames)
+        view = config.data.views.student
+        seen = student_frames(view.num_frames, num_frames, view.selection)
         student_moments = moments_of(seen, student.num_feature_frames(len(seen)))
         teacher_moments = moments_of(range(num_frames), teacher.num_feature_frames(num_frames))
     return FeaturePair(
@@ -106,12 +107,6 @@ def _feature_pair(config: ExperimentConfig, student: Recognizer, teacher: Recogn
         student_code_dim=student.code_dim,
         teacher_code_dim=teacher.code_dim,
     )
-
-
-def frames_seen(config: ExperimentConfig, num_frames: int) -> list[int]:
-    """Which of a clip's frames the student sees; of a random selection, one that might be."""
-    view = config.data.views.student
-    return [int(frame) for frame in select_frames(view.selection, view.num_frames or num_frames, num_frames)]
 
 
 def student_model(config: ExperimentConfig) -> RecognizerConfig:

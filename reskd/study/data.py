@@ -21,7 +21,7 @@ _UCF10_EPOCHS, _UCF10_FRAMES = 24.0, 80
 
 
 def synthetic(folder: Path, *, quick: bool = False) -> DataSet:
-    """Made-up videos with ``SyntheticSpec``'s defaults but its seed, written into ``folder`` where they are not there yet."""
+    """Made-up videos by ``SyntheticSpec``'s defaults but its seed, written into ``folder`` if not there yet."""
     spec = SyntheticSpec(frames=(20, 40)) if quick else SyntheticSpec(seed=_SEED)
     videos = {"train": 64, "test": 20} if quick else _VIDEOS
     if not (folder / "about.json").exists():

@@ -7,12 +7,13 @@ import pytest
 import torch
 import yaml
 
+from dali_pipes.feature_config import FeatureDataConfig
 from dali_pipes.sampling_rules import ONE_VIEW, rules_from_config
 from reskd.config import ExperimentConfig, load_config, parse_config
-from reskd.models.recognizer import data_shape
-from reskd.networks import build_networks, view_shapes
+from reskd.models.registry import build_recognizer
+from reskd.networks import student_model, view_shapes
 from reskd.run import describe_protocol
-from reskd.stages import load_stages, teacher_stage
+from reskd.stages import check_stages, load_stages
 
 CONFIGS = sorted(Path("configs").glob("*.yaml"))
 
@@ -42,19 +43,14 @@ def test_the_resolved_config_reads_back_as_itself() -> None:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_shipped_config_builds_on_the_meta_device(path: Path) -> None:
     configs = load_stages(path)
+    check_stages(configs)
     for config in configs:
-        stage = teacher_stage(config, configs)
-        student, teacher, _ = build_networks(config, num_classes=200, device=torch.device("meta"), stage=stage)
-        shapes = view_shapes(config)
+        *shape, of_frame = view_shapes(config)["student"]
+        shape += [of_frame] if isinstance(config.data, FeatureDataConfig) else [of_frame, 3]
         with torch.device("meta"):
-            output = student.eval()(torch.empty(data_shape(shapes["student"], 1), dtype=torch.uint8))
-            assert output.logits_NK.shape == (1, 200)
-            if teacher is not None:
-                taught = teacher(torch.empty(data_shape(shapes["teacher"], 2), dtype=torch.uint8))
-                if config.loss.pixel and config.loss.pixel.projection == "none":
-                    assert taught.features_NTDHW.shape[2] == output.features_NTDHW.shape[2]
-        stem = config.name if len(configs) == 1 else config.name.rpartition(".")[0]
-        assert stem == path.stem, "the name says family, teacher, student and data set, and so does the file"
+            student = build_recognizer(student_model(config).model_copy(update={"weights": "none"}), 200).eval()
+            assert student(torch.empty(1, *shape, dtype=torch.uint8)).logits_NK.shape == (1, 200)
+        assert config.name.partition(".")[0] == path.stem, "the name says family, teacher, student and data set"
 
 
 def test_the_headline_recipe_is_the_papers() -> None:
