@@ -23,7 +23,7 @@ from reskd.models.registry import build_recognizer
 from reskd.models.weight_files import WeightFile, read_weight_file, write_safetensors
 from reskd.models.weight_filling import fit
 from reskd.models.weight_names import rename
-from reskd.models.weight_networks import describe, recognise
+from reskd.models.weight_networks import describe, num_classes_of, recognise
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -61,7 +61,7 @@ def choose(file: WeightFile, settings: Sequence[str], num_classes: int | None) -
         if not equals:
             raise ValueError(f"expected a setting of the form key=value, found {setting!r}.")
         told[key] = yaml.safe_load(value)
-    if "backbone" not in told:
+    if "backbone" not in told and told.get("family") != "features":
         first = next(iter(file.tensors))
         raise ValueError(
             f"{file.source}: expected weights of a network known here, found "
@@ -72,7 +72,7 @@ def choose(file: WeightFile, settings: Sequence[str], num_classes: int | None) -
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         raise ValueError(f"expected the settings of a recogniser, found {told}: {faults}.") from None
-    return config, num_classes or (network.num_classes if network else None) or 1
+    return config, num_classes or num_classes_of(renamed.tensors) or 1
 
 
 if __name__ == "__main__":

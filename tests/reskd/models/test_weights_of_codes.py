@@ -15,6 +15,7 @@ from reskd.models.weight_files import read_weight_file
 from reskd.models.weight_filling import fit
 from tests.reskd.models.aggregated import SETTINGS
 from tests.reskd.models.test_aggregated_recognizer import HEADS, feature_settings
+from tools.import_weights import choose
 
 AGGREGATED = {
     "family": "aggregated",
@@ -90,3 +91,9 @@ def test_a_backbone_of_any_file_starts_an_aggregated_network(tmp_path: Path) -> 
 def test_a_name_of_torchvisions_is_nothing_to_a_network_of_features() -> None:
     with pytest.raises(FileNotFoundError, match=r"expected 'none', or the path of a file, found 'IMAGENET1K_V1'"):
         _build(feature_settings("mean", weights="IMAGENET1K_V1"))
+
+
+def test_import_weights_takes_settings_and_classes_from_a_checkpoint_of_features(tmp_path: Path) -> None:
+    path = _save(tmp_path / "last.pt", _build(feature_settings("netvlad", "mixture_of_experts")))
+    config, num_classes = choose(read_weight_file(Path(path)), [], None)
+    assert (config, num_classes) == (parse_recognizer(feature_settings("netvlad", "mixture_of_experts")), 5)
