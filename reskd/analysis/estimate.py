@@ -18,8 +18,6 @@ from reskd.training.precision import Precision
 # Bytes a parameter: fp32 weights, gradient and the optimizer's state (momentum; Adam has one more).
 _TRAINING_BYTES_PER_PARAMETER = 12
 _CHECKPOINT_BYTES_PER_PARAMETER = 8
-
-
 # A pass that takes longer is not repeated to be timed warm.
 _LONG_PASS_S = 2.0
 
@@ -100,7 +98,7 @@ def measure_seconds_per_clip(
     shapes = {name: data_shape(shape, num_clips) for name, shape in view_shapes.items()}
     data = {name: torch.zeros(shape, dtype=torch.uint8, device=precision.device) for name, shape in shapes.items()}
     seconds = 0.0
-    # A first pass chooses kernels and allocates. On a CPU that is little beside a large network's, which takes a minute.
+    # A first pass chooses kernels and allocates, which on a CPU is little beside the minute of a large network.
     for is_second in (False, True):
         if is_second and precision.device.type == "cpu" and seconds > _LONG_PASS_S:
             break

@@ -13,14 +13,16 @@ log = logging.getLogger(__name__)
 
 # Many videos seen twice: with few of them, seen often, random frames win as an augmentation.
 _VIDEOS = {"train": 6000, "test": 400}
+# Settings were tried on seed 0.
+_SEED = 1
 _EPOCHS, _QUICK_EPOCHS = 2.0, 1.0
 # Features of a clip of 7 s, 12.5 a second, are some 90; what lies beyond is left unread for the runs' time.
 _UCF10_EPOCHS, _UCF10_FRAMES = 24.0, 80
 
 
 def synthetic(folder: Path, *, quick: bool = False) -> DataSet:
-    """Made-up videos with ``SyntheticSpec``'s defaults, written into ``folder`` where they are not there yet."""
-    spec = SyntheticSpec(frames=(20, 40)) if quick else SyntheticSpec()
+    """Made-up videos by ``SyntheticSpec``'s defaults but its seed, written into ``folder`` if not there yet."""
+    spec = SyntheticSpec(frames=(20, 40)) if quick else SyntheticSpec(seed=_SEED)
     videos = {"train": 64, "test": 20} if quick else _VIDEOS
     if not (folder / "about.json").exists():
         log.info("making %d videos in %s", sum(videos.values()), folder)
