@@ -110,7 +110,7 @@ def test_a_teacher_answers_alike_in_every_mode_and_nothing_in_it_moves(family: s
 def test_an_exported_network_takes_any_batch(family: str) -> None:
     model = _shared(family)
     # Without a largest batch, torch 2.6 finds a guard against 2**63 - 1 clips.
-    batch = {"frames_NTHWC": {0: torch.export.Dim("N", max=1024)}}
+    batch = {"data": {0: torch.export.Dim("N", max=1024)}}
     exported = torch.export.export(model, (make_clips(2, 2, 32, 32),), dynamic_shapes=batch, strict=False).module()
     for num_clips in (1, 3):
         frames_NTHWC = make_clips(num_clips, 2, 32, 32)
@@ -121,7 +121,7 @@ def test_an_exported_network_takes_any_batch(family: str) -> None:
 def test_the_trainer_rehearses_and_trains_it(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One step of two clips, against a teacher of its kind at a larger view."""
     monkeypatch.setattr(tiny, "SHAPES", {"teacher": (2, 64, 64), "student": (2, 32, 48)})
-    monkeypatch.setattr(tiny, "TinyRecognizer", lambda: make(family))
+    monkeypatch.setattr(tiny, "TinyRecognizer", lambda *_: make(family))
     monkeypatch.setattr(tiny, "TinyTeacher", lambda _: Teacher(make(family), TeacherConfig(batch_norm="batch_stats")))
     trainer = tiny.make_trainer(tmp_path / "run", epochs=1 / 12, global_batch_size=2, max_clips_per_pass=2)
     assert trainer.plan.total_steps == 1
