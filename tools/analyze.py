@@ -192,7 +192,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", nargs="?", help="an experiment")
-    parser.add_argument("overrides", nargs="*", help="key.sub=value changes of the config")
+    parser.add_argument("overrides", nargs="*", help="key.sub=value changes of the config, before any option")
     parser.add_argument("--stage", metavar="NAME", help="which stage, where the config has several")
     parser.add_argument("--model", nargs="+", metavar="KEY=VALUE", help="a recogniser's settings in place of a config")
     parser.add_argument("--frames", type=positive, nargs="+", help="frames a view; default: the config's, or 8")

@@ -292,7 +292,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("config", nargs="?", help="YAML file of an experiment: what will it need here?")
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="settings in place of the file's")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    chosen = parser.parse_args(arguments)
+    chosen = parser.parse_intermixed_args(arguments)
     findings = [finding for finding in check_versions(installed_versions()) if finding.level == "PROBLEM"]
     if not findings:  # nothing else can be looked at without the packages
         try:

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--split", choices=("test", "val"), default="test", help="list of clips")
     parser.add_argument("--batch-size", type=int, default=16, help="clips a process runs at once")
     parser.add_argument("--out", type=Path, help="folder of the JSON; default: the checkpoint's")
-    chosen = parser.parse_args(arguments)
+    chosen = parser.parse_intermixed_args(arguments)
     config = choose_stage(load_stages(chosen.config, chosen.overrides), chosen.stage)
     with joined_world(config.device) as world:
         result = evaluate_checkpoint(

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="settings in place of the file's")
     parser.add_argument("--resume", default="auto", metavar="auto|PATH|none", help="go on from last.pt (default)")
     parser.add_argument("--overwrite", action="store_true", help="delete an earlier run of this name first")
-    chosen = parser.parse_args(arguments)
+    chosen = parser.parse_intermixed_args(arguments)
     configs = load_stages(chosen.config, chosen.overrides)
     with joined_world(configs[0].device) as world, Display(enabled=world.is_main) as display:
         runs = train_stages(configs, world=world, resume=chosen.resume, overwrite=chosen.overwrite, on_log=display.show)

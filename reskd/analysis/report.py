@@ -24,6 +24,17 @@ _PANELS: tuple[tuple[str, dict[str, str]], ...] = (
     ("top-1: training solid, validation dashed", {"train/top1": "-", "val/top1": "--"}),
     ("share of the time spent waiting for data", {"speed/data_wait_share": "-"}),
 )
+# Metrics of an evaluation, in the order of a table.
+_COLUMNS = {
+    "top1": "top-1",
+    "top5": "top-5",
+    "mean_class_accuracy": "mean class accuracy",
+    "gap": "GAP@20",
+    "map": "mAP",
+    "map_top20": "mAP of top-20 lists",
+    "hit1": "Hit@1",
+    "perr": "PERR",
+}
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
@@ -54,8 +65,9 @@ def draw_curves(runs: Mapping[str, Lines], path: Path) -> None:
 
     present = {name for lines in runs.values() for line in lines for name in line}
     panels = [(title, styles) for title, styles in _PANELS if present & styles.keys()]
-    if "train/top1" not in present and "val/map" in present:  # several labels a video
-        panels.insert(-1, ("mAP of the validation list", {"val/map": "-"}))
+    if "train/top1" not in present:  # several labels a video
+        found = next((name for name in ("gap", "map") if f"val/{name}" in present), None)
+        panels[-1:-1] = [(f"{_COLUMNS[found]} of the validation list", {f"val/{found}": "-"})] if found else []
     figure = Figure(figsize=(4.8 * len(panels), 3.6), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (title, styles) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
@@ -78,41 +90,34 @@ def standard_error(share: float, num_clips: int) -> float:
 
 
 def comparison_table(results: Sequence[Mapping[str, Any]]) -> str:
-    """A Markdown table of evaluation results, one row each; accuracies in per cent, top-1 with its standard error.
+    """A Markdown table of evaluation results, one row each; metrics in per cent, top-1 with its standard error.
 
-    Lists of several labels a video have mAP alone.
+    It has the metrics that any of the results has: lists of several labels a video have no top-1.
     """
-    rows = [
-        "| run | top-1 | top-5 | mean class accuracy | mAP | GMACs a video | videos/s, model alone "
-        "| scored of listed |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    names = [name for name in _COLUMNS if any(name in result["metrics"] for result in results)]
+    titles = ["run", *(_COLUMNS[name] for name in names), "GMACs a video", "videos/s, model alone", "scored of listed"]
+    rows = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for result in results:
-        metrics, coverage = result["metrics"], result["coverage"]
-        top1, top5, mean_class, mean_precision = (
-            f"{100 * metrics[name]:.1f}" if name in metrics else "-"
-            for name in ("top1", "top5", "mean_class_accuracy", "map")
-        )
+        metrics, coverage, gmacs = result["metrics"], result["coverage"], result["gmacs_per_video"]
+        shown = {name: f"{100 * metrics[name]:.1f}" if name in metrics else "-" for name in names}
         if "top1" in metrics:
-            top1 += f" +- {100 * standard_error(metrics['top1'], coverage['scored']):.1f}"
-        rows.append(
-            f"| {result['name']} | {top1} | {top5} | {mean_class} | {mean_precision} "
-            f"| {result['gmacs_per_video']:.3f} | {result['videos_per_second']:.0f} "
-            f"| {coverage['scored']} of {coverage['listed']} |"
-        )
+            shown["top1"] += f" +- {100 * standard_error(metrics['top1'], coverage['scored']):.1f}"
+        size = f"{gmacs:.3f}" if gmacs >= 0.1 else f"{gmacs:.2g}"
+        cells = [result["name"], *shown.values(), size, f"{result['videos_per_second']:.0f}"]
+        rows.append(f"| {' | '.join(cells)} | {coverage['scored']} of {coverage['listed']} |")
     return "\n".join(rows)
 
 
 def describe_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     """One sentence on the difference in top-1 of two results on the same list, with its standard error.
 
-    Lists of several labels a video have mAP instead, whose standard error is not known.
+    Lists of several labels a video have GAP or else mAP instead, whose standard errors are not known.
     """
     if not all("top1" in result["metrics"] for result in (one, other)):
-        difference = one["metrics"]["map"] - other["metrics"]["map"]
-        return (
-            f"{one['name']} minus {other['name']}: {100 * difference:+.1f} points of mAP (one seed, error not known)."
-        )
+        name = "gap" if all("gap" in result["metrics"] for result in (one, other)) else "map"
+        difference = 100 * (one["metrics"][name] - other["metrics"][name])
+        points = f"{difference:+.1f} points of {_COLUMNS[name]}"
+        return f"{one['name']} minus {other['name']}: {points} (one seed, error not known)."
     shares = [result["metrics"]["top1"] for result in (one, other)]
     errors = [standard_error(r["metrics"]["top1"], r["coverage"]["scored"]) for r in (one, other)]
     difference, error = shares[0] - shares[1], math.hypot(*errors)

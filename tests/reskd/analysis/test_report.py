@@ -53,5 +53,10 @@ def test_a_run_reports_the_last_value_of_each_metric_and_draws_its_curves(tmp_pa
 def test_a_list_of_several_labels_has_map_and_no_order_is_claimed() -> None:
     one, other = result("student", 0.8), result("baseline", 0.7)
     one["metrics"], other["metrics"] = {"map": 0.625}, {"map": 0.5}
-    assert comparison_table([one]).splitlines()[-1] == "| student | - | - | - | 62.5 | 1.234 | 10 | 100 of 102 |"
+    assert comparison_table([one]).splitlines()[-1] == "| student | 62.5 | 1.234 | 10 | 100 of 102 |"
     assert describe_difference(one, other) == "student minus baseline: +12.5 points of mAP (one seed, error not known)."
+    one["metrics"] = {"gap": 0.75, "map": 0.5}
+    assert comparison_table([one, other]).splitlines()[2:] == [
+        "| student | 75.0 | 50.0 | 1.234 | 10 | 100 of 102 |",
+        "| baseline | - | 50.0 | 1.234 | 10 | 100 of 102 |",
+    ]
