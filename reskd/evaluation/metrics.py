@@ -140,10 +140,11 @@ def multi_label_metrics(logits_NK: Tensor, label_sets_NK: Tensor, *, scores: Sco
     """
     lists, num_classes = top_lists(rank_scores(logits_NK, scores), label_sets_NK), logits_NK.shape[1]
     video_level = video_level_metrics(lists, label_sets_NK.sum(0))
-    logits_NK = logits_NK.double()  # in fp32 sigmoids above 17 are all 1, and their order is lost
-    scores_NK = logits_NK.softmax(dim=1) if scores == "softmax" else logits_NK.sigmoid()
+    ranked_NK = rank_scores(logits_NK, scores)
     present = label_sets_NK.any(dim=0).nonzero().flatten().tolist()
-    precision_P = torch.stack([binary_average_precision(scores_NK[:, k], label_sets_NK[:, k].long()) for k in present])
+    precision_P = torch.stack(
+        [binary_average_precision(_places(ranked_NK[:, k]), label_sets_NK[:, k].long()) for k in present]
+    )
     metrics = {"map": precision_P.mean().item()}
     if len(present) < num_classes:
         metrics["map_all_classes"] = precision_P.sum().item() / num_classes
@@ -153,3 +154,8 @@ def multi_label_metrics(logits_NK: Tensor, label_sets_NK: Tensor, *, scores: Sco
 def rank_scores(logits_NK: Tensor, scores: Scores) -> Tensor:
     """float32 (N, K) that rises with the scores over all videos, without their rounding near 1: logits, or log p."""
     return logits_NK.float() if scores == "sigmoid" else logits_NK.double().log_softmax(1).float()
+
+
+def _places(scores_N: Tensor) -> Tensor:
+    """float64 (N,) in [0, 1] in the order of the scores, equal for equal ones: torchmetrics would squash logits."""
+    return scores_N.unique(return_inverse=True)[1].double() / len(scores_N)

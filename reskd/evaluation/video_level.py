@@ -8,8 +8,8 @@ eval_util.py and the two precision calculators). Where they leave something open
   of the whole pool: the sum of the precision at each hit, over all labels of all videos, also those that no list holds.
   So 1 is out of reach where a video has more than 20 labels.
 - ``map_top20`` is the mean over classes of the same on each class's part of the pool. A class without a video counts 0,
-  as in YouTube-8M's code; ``map_top20_present`` leaves it out, and is given where there is one. A class that occurs,
-  but in no video's list, counts 0 in both.
+  as in YouTube-8M's code up to May 2019; ``map_top20_present`` leaves it out, as that code does since (commit 6062f7c).
+  A class that occurs, but in no video's list, counts 0 in both.
 - Hit@1 is the share of videos whose highest score is one of their labels. PERR is the mean over videos of the share of
   hits among a video's |G| highest scores, G being its labels, however many. A video without a label counts 0 in both.
 - Equal scores: within a video the lower class number is first. In a pool equal scores stand together, and the precision
@@ -99,7 +99,7 @@ def video_level_metrics(lists: TopLists, positives_K: Tensor) -> dict[str, float
         positives_K: int64, videos of each class.
 
     Returns:
-        The metrics; also ``map_top20_present`` where a class has no video.
+        The metrics, and ``map_top20_present``.
 
     Raises:
         ValueError: no videos, no label at all, or scores that are no numbers.
@@ -108,15 +108,13 @@ def video_level_metrics(lists: TopLists, positives_K: Tensor) -> dict[str, float
     hits_M, scores_M, classes_M = (part.flatten() for part in (lists.hits_NL, lists.scores_NL, lists.classes_NL))
     gap = average_precisions(scores_M, hits_M, torch.zeros_like(classes_M), positives_K.sum()[None])
     precision_K = average_precisions(scores_M, hits_M, classes_M, positives_K)
-    metrics = {
+    return {
         "gap": gap.item(),
         "map_top20": precision_K.mean().item(),
+        "map_top20_present": precision_K[positives_K > 0].mean().item(),
         "hit1": lists.hits_NL[:, 0].double().mean().item(),
         "perr": (lists.num_right_N.double() / lists.num_labels_N.clamp(min=1)).mean().item(),
     }
-    if not positives_K.all():
-        metrics["map_top20_present"] = precision_K[positives_K > 0].mean().item()
-    return metrics
 
 
 def average_precisions(scores_M: Tensor, hits_M: Tensor, groups_M: Tensor, positives_G: Tensor) -> Tensor:

@@ -1,4 +1,9 @@
-"""How large the terms of a loss are in a run's first step, and whether one of them drowns another."""
+"""How large the terms of a loss are in a run's first step, and whether one of them drowns another.
+
+Note [When two networks are fresh]
+A joint teacher and its student both begin at random and agree: their codes and scores are as good as equal, whatever
+the weights. So the sizes of a joint run are judged after its first epoch, and not in its first step.
+"""
 
 from __future__ import annotations
 
@@ -34,18 +39,27 @@ def table(terms: Sequence[FirstTerm]) -> str:
     return "\n".join(["| term | unweighted | weight | weighted |", "|---|---|---|---|", *rows])
 
 
-def warning(terms: Sequence[FirstTerm]) -> str | None:
-    """A sentence where one weighted term is more than 100 times another; terms with weight 0 do not count."""
+def warning(terms: Sequence[FirstTerm], *, when: str) -> str | None:
+    """A sentence where one weighted term is more than 100 times another; terms with weight 0 do not count.
+
+    Args:
+        when: the terms were so large, as "in the first step".
+    """
     counted = sorted((term for term in terms if term.weight > 0), key=lambda term: term.weighted)
     if len(counted) < 2 or not counted[-1].weighted > _DWARFED * counted[0].weighted:
         return None
     small, large = counted[0], counted[-1]
     times = f"{large.weighted / small.weighted:.0f} times" if small.weighted > 0 else "beyond any multiple of"
-    return (
-        f"the first step's {large.name} term, weighted, is {times} the {small.name} term ({large.weighted:.3g} and "
+    advice = (
+        f"the {large.name} term, weighted, is {times} the {small.name} term {when} ({large.weighted:.3g} and "
         f"{small.weighted:.3g}), which will hardly be learned; set {_setting(large.name)} lower or "
-        f"{_setting(small.name)} higher. Fewer-frames found 1 for the task, 0.01 for the prediction and 0.001 for the "
-        "code to work for NeXtVLAD, where 1 for all three did not."
+        f"{_setting(small.name)} higher."
+    )
+    if large.name == "task":
+        return advice
+    return advice + (
+        " Fewer-frames found 1 for the task, 0.01 for the prediction and 0.001 for the code to work for NeXtVLAD, "
+        "where 1 for all three did not."
     )
 
 

@@ -70,6 +70,11 @@ class Plan:
         """Whether an ``every``-th epoch was completed by the step that made ``num_steps``."""
         return self.epochs_after(num_steps) // every > self.epochs_after(num_steps - 1) // every
 
+    def first_epoch_ends(self, num_steps: int) -> bool:
+        """Whether the step that made ``num_steps`` completed the first epoch, or a run that is shorter than one."""
+        is_short_run = num_steps == self.total_steps and self.epochs_after(num_steps) == 0
+        return is_short_run or (self.ends_epoch(num_steps) and self.epochs_after(num_steps - 1) == 0)
+
     def epochs_after(self, num_steps: int) -> int:
         """Epochs completed."""
         return num_steps * self.global_batch_size // self.num_clips

@@ -115,6 +115,8 @@ class Trainer:
                 if not (self._saves_now() or self.num_steps % self.config.log_every_steps == 0):
                     continue
                 values = self._pop(means, clock)
+                if self.trainable.teacher is not None and self.plan.first_epoch_ends(self.num_steps):
+                    self._judge_terms(values)
                 if self.evaluate and self._evaluates_now():
                     values |= self._validate()
                 if writer:
@@ -180,7 +182,13 @@ class Trainer:
         if len(terms) > 1:
             first_terms.write(self.run.first_terms, terms)
             log.info("the terms of the first step's loss:\n%s", first_terms.table(terms))
-        if advice := first_terms.warning(terms):
+        if self.trainable.teacher is None and (advice := first_terms.warning(terms, when="in the first step")):
+            log.warning(advice)
+
+    def _judge_terms(self, values: Mapping[str, float]) -> None:
+        """Of a joint run: Note [When two networks are fresh] in first_terms.py."""
+        terms = first_terms.first_terms(values, self.trainable.loss.config.weights)
+        if self.world.is_main and (advice := first_terms.warning(terms, when="after an epoch")):
             log.warning(advice)
 
     def _gradients_joined(self, is_last: bool) -> Any:

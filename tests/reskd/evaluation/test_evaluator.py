@@ -173,7 +173,7 @@ def test_no_clip_scored_is_an_error() -> None:
 def test_several_labels_a_clip_are_scored_without_padding_and_substitutes() -> None:
     result = run(ALONE, several_labels=True)
     # Scored: clips 0 1 2 3 4 6, answers 0 1 2 0 1 1. Each has label 0, and clips 1 4 and 2 theirs; clip 6 is no 1.
-    assert list(result.metrics) == ["map", "gap", "map_top20", "hit1", "perr"]
+    assert list(result.metrics) == ["map", "gap", "map_top20", "map_top20_present", "hit1", "perr"]
     assert result.metrics["map"] == pytest.approx((1 + 2 / 3 + 1) / 3)
     assert result.metrics["hit1"] == pytest.approx(5 / 6)
     # Two labels of clips 1 2 4; beside the answer the other scores are equal, and class 0 comes first.
@@ -185,7 +185,7 @@ def test_several_labels_a_clip_are_scored_without_padding_and_substitutes() -> N
 def test_a_long_list_is_scored_from_the_videos_top_lists_alone(batch_size: int, several_labels: bool) -> None:
     short = run(ALONE, scores="sigmoid", several_labels=several_labels)
     found = run_with_lists(ALONE, batch_size, several_labels=several_labels)
-    assert list(found) == ["gap", "map_top20", "hit1", "perr"]
+    assert list(found) == ["gap", "map_top20", "map_top20_present", "hit1", "perr"]
     assert found == {name: short.metrics[name] for name in found}
     assert several_labels or found["hit1"] == pytest.approx(short.metrics["top1"])
 
