@@ -11,7 +11,7 @@ from reskd.study.cases import DataSet
 
 log = logging.getLogger(__name__)
 
-# Many videos seen twice: with few of them, seen often, random frames win as an augmentation.
+# Many videos seen few times: with few of them, seen often, random frames win as an augmentation.
 _VIDEOS = {"train": 6000, "test": 400}
 # Settings were tried on seed 0.
 _SEED = 1
