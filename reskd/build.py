@@ -28,6 +28,7 @@ from reskd.models.teacher import Teacher
 from reskd.models.weights import state_hash
 from reskd.networks import build_networks, check_teacher_classes, scores_of, view_shapes
 from reskd.ops.dispatch import describe_choice
+from reskd.origins import start_hashes
 from reskd.training.plan import Plan
 from reskd.training.precision import Precision
 from reskd.training.rehearsal import choose_clips_per_pass, leaving_no_trace, noise_batch
@@ -101,6 +102,7 @@ def build_trainer(config: ExperimentConfig, *, run: RunDirectory, world: World) 
             "manifest_hash": train.content_hash,
             # A joint teacher moves: its weights are in the checkpoint.
             "teacher_hash": state_hash(teacher) if isinstance(teacher, Teacher) else None,
+            "start_hashes": start_hashes(config),
             "total_steps": plan.total_steps,
         },
         teacher_learns=learns,

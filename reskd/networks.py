@@ -138,15 +138,25 @@ def load_stage(config: ExperimentConfig) -> ExperimentConfig:
 
 
 def check_stage_view(config: ExperimentConfig, stage: ExperimentConfig) -> None:
-    """Raises ValueError where the teacher's stage trains on frames of another size than the teacher is shown."""
-    if isinstance(config.data, FeatureDataConfig) or isinstance(stage.data, FeatureDataConfig):
-        return
-    view, seen = stage.data.views.student, config.data.views.teacher
-    assert seen is not None and config.teacher is not None
-    if view.size != seen.size:
+    """Raises ValueError where the stage trains on frames of another size than the teacher is shown, or on fewer frames.
+
+    A joint teacher may start from fewer: it learns on its own view.
+    """
+    assert config.teacher is not None
+    if isinstance(config.data, FeatureDataConfig) != isinstance(stage.data, FeatureDataConfig):
+        return  # a network of the one takes no views of the other
+    (trained_on, *size), (shown, *shown_size) = view_shapes(stage)["student"], view_shapes(config)["teacher"]
+    if size != shown_size and not isinstance(config.data, FeatureDataConfig):
         raise ValueError(
-            f"{config.teacher.stage} trains a teacher on views of {view.size}, but data.views.teacher.size is "
-            f"{seen.size}; expected the same."
+            f"{config.teacher.stage} trains a teacher on views of {tuple(size)}, but data.views.teacher.size is "
+            f"{tuple(shown_size)}; expected the same."
+        )
+    if trained_on < shown and config.teacher.update == "frozen":
+        everything = "data.max_frames" if isinstance(config.data, FeatureDataConfig) else "data.sampling.num_frames"
+        raise ValueError(
+            f"{config.name}: the teacher is shown {shown} frames ({everything}), but its stage {stage.name} trains it "
+            f"on {trained_on}; expected a teacher trained on all that it is shown. In {stage.name} set "
+            f"data.views.student.num_frames to null and {everything} to {shown}."
         )
 
 

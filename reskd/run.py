@@ -18,15 +18,10 @@ from reskd.distributed import World, barrier
 from reskd.environment import describe_environment
 from reskd.evaluation.evaluator import evaluate
 from reskd.networks import ViewName, build_evaluated_model, check_networks, load_stage, scores_of, view_shapes
+from reskd.origins import check_start, check_started, is_trained
 from reskd.training.checkpoint import load_checkpoint
 from reskd.training.precision import Precision
-from reskd.training.run_directory import (
-    RunDirectory,
-    check_same_experiment,
-    config_hash,
-    open_run_directory,
-    write_description,
-)
+from reskd.training.run_directory import RunDirectory, config_hash, open_run_directory, write_description
 
 log = logging.getLogger(__name__)
 
@@ -55,16 +50,17 @@ def train_experiment(
     """
     check_networks(config)
     run, checkpoint = open_run_directory(config.folder, config.resolved(), resume=resume, overwrite=overwrite)
+    if checkpoint:
+        check_started(config, checkpoint)
+    check_start(config)
     if config.teacher and config.teacher.stage:
         stage = load_stage(config)
-        if not teacher_is_ready(stage):
+        if not is_trained(stage):
             log.info("the teacher comes first: %s", stage.name)
             train_experiment(stage, world=world, on_log=on_log)
     trainer = build_trainer(config, run=run, world=world)
     if checkpoint:
-        state = load_checkpoint(checkpoint)
-        check_same_experiment(config.resolved(), state["config"], checkpoint)
-        trainer.load_state(state)
+        trainer.load_state(load_checkpoint(checkpoint))
         log.info("going on from %s, step %d of %d", checkpoint, trainer.num_steps, trainer.plan.total_steps)
     if world.is_main:
         write_description(run, config.resolved(), describe_environment(), overwrite=overwrite)
@@ -74,16 +70,6 @@ def train_experiment(
         write_run_report(run)
     barrier(world)
     return run
-
-
-def teacher_is_ready(stage: ExperimentConfig) -> bool:
-    """Whether the stage was trained to its end. Raises ValueError when its folder holds another experiment."""
-    path = stage.folder / "last.pt"
-    if not path.exists():
-        return False
-    state = load_checkpoint(path)
-    check_same_experiment(stage.resolved(), state["config"], stage.folder)
-    return bool(state["num_steps"] >= state["total_steps"])
 
 
 def evaluate_checkpoint(

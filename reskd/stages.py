@@ -35,7 +35,8 @@ from reskd.config import (
 from reskd.distributed import World
 from reskd.models.config import difference
 from reskd.networks import check_networks
-from reskd.run import OnLog, teacher_is_ready, train_experiment
+from reskd.origins import check_started, is_trained
+from reskd.run import OnLog, train_experiment
 from reskd.training.run_directory import RunDirectory
 
 log = logging.getLogger(__name__)
@@ -124,15 +125,19 @@ def train_stages(
             single experiment.
 
     Raises:
-        ValueError, FileNotFoundError: as train_experiment; of any stage's networks before the first is trained.
+        ValueError, FileNotFoundError: as train_experiment; of any stage's networks, and of what a stage that is done
+            or started was made from, before the first is trained.
     """
     if len(configs) > 1 and resume not in ("auto", "none"):
         raise ValueError(f"--resume: expected auto or none for a file of several stages, found {resume}.")
     if len(configs) > 1:
         check_stages(configs)  # one alone is checked by train_experiment
+        for config in configs if resume == "auto" and not overwrite else ():
+            if (config.folder / "last.pt").exists():
+                check_started(config, config.folder / "last.pt")
     runs = []
     for config in configs:
-        if len(configs) > 1 and resume == "auto" and not overwrite and teacher_is_ready(config):
+        if len(configs) > 1 and resume == "auto" and not overwrite and is_trained(config):
             log.info("%s is done", config.name)
             runs.append(RunDirectory(config.folder))
             continue
@@ -166,24 +171,24 @@ def _override(common: dict[str, Any], changes: Mapping[str, dict[str, Any]], ove
             )
         apply_override(changes[keys[1]], override.partition(f"{keys[1]}.")[2])
         return
-    if setting := [name for name, changed in changes.items() if _sets(changed, keys)]:
-        key = ".".join(keys)
-        raise ValueError(
-            f"override {override!r}: stage {setting[0]} has {key} of its own, which the override would not change; use "
-            f"stages.{setting[0]}.{key}=..."
-        )
+    if setting := {name: found for name, changed in changes.items() if (found := _own_setting(changed, keys))}:
+        asked = ".".join(keys)
+        own = ", ".join(f"{key} in stage {name}" for name, key in setting.items())
+        # The group that was asked for, or the value above it.
+        instead = " and ".join(f"stages.{name}.{min(key, asked, key=len)}=..." for name, key in setting.items())
+        raise ValueError(f"override {override!r} would not change what stages set themselves ({own}); use {instead}")
     apply_override(common, override)
 
 
-def _sets(changed: Any, keys: Sequence[str]) -> bool:
-    """Whether a stage's own setting stands at ``keys`` or above."""
-    for key in keys:
-        if not isinstance(changed, dict):
-            return True
-        if key not in changed:
-            return False
-        changed = changed[key]
-    return not isinstance(changed, dict)
+def _own_setting(changed: Any, keys: Sequence[str], above: str = "") -> str | None:
+    """The key of a stage's own setting at ``keys``, above or below; null is none, as the stage does without."""
+    if changed is None:
+        return None
+    if not isinstance(changed, dict) or not (keys or changed):
+        return above
+    below = {key: value for key, value in changed.items() if not keys or key == keys[0]}
+    found = (_own_setting(value, keys[1:], f"{above}.{key}".lstrip(".")) for key, value in below.items())
+    return next((key for key in found if key is not None), None)
 
 
 def _merged(common: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:

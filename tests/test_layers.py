@@ -22,6 +22,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("reskd.config",),
     ("reskd.pairing",),
     ("reskd.networks",),
+    ("reskd.origins",),
     ("reskd.build", "reskd.cli", "reskd.trained"),
     ("reskd.engine_arguments",),
     ("reskd.run", "reskd.predict", "reskd.extraction"),

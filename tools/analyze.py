@@ -62,7 +62,9 @@ class _Asked(NamedTuple):
 
 
 def main(arguments: Sequence[str]) -> None:
-    chosen = _parser().parse_args(arguments)
+    parser, commands = _parsers()
+    parser.parse_args(arguments[:1])  # no command, an unknown one, or --help
+    chosen = commands[arguments[0]].parse_intermixed_args(arguments[1:])
     chosen.run(chosen)
 
 
@@ -177,7 +179,8 @@ def throughput_table(rows: Sequence[Row]) -> str:
     return aligned(lines)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
+    """The tool's, and each command's by name: argparse mixes options and settings for none that has commands."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     flops = commands.add_parser("flops", help="multiply-accumulates and parameters per part and per video")
@@ -187,12 +190,12 @@ def _parser() -> argparse.ArgumentParser:
     throughput.set_defaults(run=_throughput)
     _add_model_arguments(throughput)
     _add_throughput_arguments(throughput)
-    return parser
+    return parser, {"flops": flops, "throughput": throughput}
 
 
 def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", nargs="?", help="an experiment")
-    parser.add_argument("overrides", nargs="*", help="key.sub=value changes of the config, before any option")
+    parser.add_argument("overrides", nargs="*", help="key.sub=value changes of the config")
     parser.add_argument("--stage", metavar="NAME", help="which stage, where the config has several")
     parser.add_argument("--model", nargs="+", metavar="KEY=VALUE", help="a recogniser's settings in place of a config")
     parser.add_argument("--frames", type=positive, nargs="+", help="frames a view; default: the config's, or 8")

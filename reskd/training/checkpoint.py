@@ -70,12 +70,13 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def check_resumable(state: Mapping[str, Any], mine: Mapping[str, Any], *, world_size: int) -> None:
-    """Raises ValueError when ``state`` belongs to other clips or another teacher than ``mine``."""
-    for key in ("manifest_hash", "teacher_hash", "class_names", "global_batch_size"):
+    """Raises ValueError when ``state`` belongs to other clips, another teacher or another start than ``mine``."""
+    for key in ("manifest_hash", "teacher_hash", "start_hashes", "class_names", "global_batch_size"):
         if state.get(key) != mine.get(key):
             raise ValueError(
                 f"the checkpoint's {key} is {state.get(key)!r}, this run's is {mine.get(key)!r}; expected the same. "
-                "The data or the teacher has changed since: start anew with --overwrite, or under another name=...."
+                "The data, the teacher or the start has changed since: begin anew with --overwrite, or under another "
+                "name=...."
             )
     if state["world_size"] != world_size:
         log.info(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,23 @@ def test_the_logit_map_refuses_a_teacher_whose_classes_were_trained_one_by_one(t
     teacher = {"stage": str(tmp_path / "stage.yaml"), "batch_norm": "running_stats"}
     config = parse_config(tree(loss={"logit_map": LOGIT_MAP}, teacher=teacher))
     with pytest.raises(ValueError, match=r"teacher's stage was trained with loss.task = sigmoid_bce"):
+        check_networks(config)
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "k", "message"),
+    [(8, None, None), (16, 8, None), (8, 4, "is shown 8 frames .data.sampling.num_frames.*on 4;"), (6, None, "on 6;")],
+)
+def test_a_teacher_of_pixels_was_trained_on_as_many_frames_as_it_is_shown(
+    num_frames: int, k: int | None, message: str | None, tmp_path: Path
+) -> None:
+    stage = tree(teacher=None, loss={})
+    stage["data"]["views"] = {"student": {"size": 64, "source": "decoded", "num_frames": k}}
+    stage["data"]["sampling"] = {"num_frames": num_frames}
+    (tmp_path / "stage.yaml").write_text(yaml.safe_dump(stage))
+    teacher = {"stage": str(tmp_path / "stage.yaml"), "batch_norm": "running_stats"}
+    config = parse_config(tree(loss={"pixel": PIXEL}, teacher=teacher))
+    with nullcontext() if message is None else pytest.raises(ValueError, match=message):
         check_networks(config)
 
 

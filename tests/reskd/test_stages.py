@@ -11,7 +11,7 @@ import yaml
 
 from reskd.config import load_config
 from reskd.distributed import World
-from reskd.stages import choose_stage, load_stages, train_stages
+from reskd.stages import check_stages, choose_stage, load_stages, train_stages
 from tests.reskd.feature_files import experiment, network, write_features
 
 WORLD = World(0, 1, torch.device("cpu"))
@@ -62,17 +62,42 @@ def test_overrides_are_for_all_stages_or_for_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("training.epochs=9", "stage finetuned has training.epochs of its own.*use stages.finetuned.training.epochs="),
-        ("data.views.student.num_frames=2", "stage teacher has data.views.student.num_frames of its own"),
-        ("stages.pupil.seed=1", "expected stages.NAME.key=value with one of teacher, student, finetuned as NAME"),
+        (
+            "training.epochs=9",
+            r"themselves \(training.epochs in stage finetuned\); use stages.finetuned.training.epochs=",
+        ),
+        ("teacher.stage.sub=1", r"\(teacher.stage in stage student\); use stages.student.teacher.stage=..."),
+        ("loss.code=null", r"\(loss.code.alpha in stage student\); use stages.student.loss.code=..."),
+        ("loss={task: softmax_ce}", r"\(loss.code.alpha in stage student\)"),
+        ("loss=", r"\(loss.code.alpha in stage student\)"),
+        ("teacher=null", r"\(teacher.batch_norm in stage student\); use stages.student.teacher=..."),
+        ("data.views.teacher=null", r"\(data.views.teacher in stage student\)"),
+        (
+            "student=null",
+            r"student.weights in stage finetuned, student.aggregator.block_length in stage short\); use "
+            r"stages.finetuned.student=... and stages.short.student=...",
+        ),
+        (
+            "stages.pupil.seed=1",
+            "expected stages.NAME.key=value with one of teacher, student, finetuned, short as NAME",
+        ),
         ("stages.student=1", "expected stages.NAME.key=value"),
         ("stages.student.los.code.alpha=1", "unknown key los; did you mean loss"),
     ],
 )
 def test_an_override_that_would_change_nothing_is_refused(override: str, message: str, tmp_path: Path) -> None:
-    path = write_stages(tmp_path, TEACHER, STUDENT, FINE_TUNED)
+    short = {"name": "short", "student": {"aggregator": {"block_length": 2}}}
+    path = write_stages(tmp_path, TEACHER, STUDENT, FINE_TUNED, short)
     with pytest.raises(ValueError, match=message):
         load_stages(path, [override])
+
+
+def test_an_override_for_all_leaves_out_the_stages_that_do_without_the_setting(tmp_path: Path) -> None:
+    path = write_stages(tmp_path, TEACHER, STUDENT, {**FINE_TUNED, "loss": None})
+    overrides = ["data.views.student.num_frames=2", "loss.task_weight=0.5"]
+    teacher, student, tuned = load_stages(path, overrides)
+    assert [config.data.views.student.num_frames for config in (teacher, student, tuned)] == [None, 2, 2]
+    assert [config.loss.task_weight for config in (teacher, student, tuned)] == [0.5, 0.5, 1]
 
 
 @pytest.mark.parametrize(
@@ -132,3 +157,19 @@ def test_a_checkpoint_to_resume_from_is_for_one_experiment(tmp_path: Path) -> No
     configs = load_stages(write_stages(tmp_path, TEACHER, STUDENT))
     with pytest.raises(ValueError, match="--resume: expected auto or none for a file of several stages"):
         train_stages(configs, world=WORLD, resume="last.pt")
+
+
+def test_a_teacher_that_was_trained_on_fewer_frames_than_it_teaches_on_is_refused(tmp_path: Path) -> None:
+    path = write_stages(write_features(tmp_path), {"name": "teacher"}, STUDENT)
+    with pytest.raises(
+        ValueError, match=r"tiny.student: the teacher is shown 8 frames \(data.max_frames\), but .* on 4;"
+    ):
+        train_stages(load_stages(path), world=WORLD)
+    assert not (tmp_path / "runs").exists()
+    check_stages(load_stages(path, ["stages.teacher.data.views.student.num_frames=null"]))
+    check_stages(load_stages(path, ["stages.teacher.data.views.student={num_frames: 8, selection: first}"]))
+    with pytest.raises(ValueError, match=r"shown 8 frames .* on 5;"):
+        check_stages(load_stages(path, ["stages.teacher.data={max_frames: 5}", "data.views.student.num_frames=5"]))
+    # One that goes on learning sees the rest then.
+    joint = {"update": "joint", "batch_norm": "batch_stats"}
+    check_stages(load_stages(path, [f"stages.student.teacher.{key}={value}" for key, value in joint.items()]))

@@ -66,6 +66,32 @@ def test_a_config_gives_its_student_and_its_teacher(capsys: pytest.CaptureFixtur
     assert "teacher: tsn resnet18" in printed
 
 
+def test_settings_and_options_come_in_any_order(capsys: pytest.CaptureFixture[str]) -> None:
+    config = "configs/ucf10_both_r18-8x96_r18-4x48.yaml"
+    for arguments in (
+        ["--stage", "baseline", config, "data.views.student.size=40"],
+        [config, "--stage", "baseline", "data.views.student.size=40", "--views", "3"],
+    ):
+        assert run_tool(analyze.main, ["flops", *arguments]) == 1  # found, and told: the teacher's stage has its own
+        assert "data.views.student.size in stage teacher" in capsys.readouterr().err
+    arguments = [config, "--stage", "baseline", "data.views.student.num_frames=2", "--views", "3", "seed=2"]
+    assert run_tool(analyze.main, ["flops", *arguments]) == 0
+    assert "student: aggregated resnet18 and nextvlad, 2 frames, 3 view(s)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [([], "required"), (["flop"], "choose from"), (["flops", "x.yaml", "--stag"], "--stag")],
+)
+def test_a_command_line_that_is_none_is_told_by_its_usage(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        analyze.main(arguments)
+    told = capsys.readouterr().err
+    assert "usage:" in told and message in told
+
+
 def test_numbers_of_frames_stand_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
     settings = ["family=features", "groups={a: 6}", "aggregator.kind=netvlad", "classifier.kind=logistic"]
     sizes = ["aggregator.num_clusters=4", "aggregator.hidden_dim=8"]
