@@ -1,8 +1,8 @@
 """The optimizer and the paper's parameter groups.
 
 TSN's grouping (arXiv:1608.00859 and its public recipes): biases of convolutions and linear layers learn at twice the
-rate and are not decayed, batch-norm parameters are not decayed. The exception are the biases of H-RNN's LSTMs, which are
-columns of weights and treated as such: Note [Steps that are not there] in reskd/models/aggregators/h_rnn.py.
+rate and are not decayed, batch-norm parameters are not decayed. The biases of H-RNN's LSTMs are the exception: they are
+columns of weights and treated as such, see Note [Steps that are not there] in reskd/models/aggregators/h_rnn.py.
 """
 
 from __future__ import annotations

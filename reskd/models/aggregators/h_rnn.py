@@ -97,7 +97,7 @@ class SkippingLstm(nn.Module):
         return torch.cat(states, -1)
 
 
-def _run(layer: nn.LSTM, inputs_BLD: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+def _run(layer: nn.Module, inputs_BLD: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """The layer's answer, on a CPU in fp32 also under autocast in fp16, in which oneDNN makes no LSTM."""
     in_fp32 = inputs_BLD.device.type == "cpu" and torch.get_autocast_dtype("cpu") == torch.float16
     with without_autocast(inputs_BLD) if in_fp32 else nullcontext():
