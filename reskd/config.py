@@ -103,11 +103,17 @@ class ExperimentConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _teacher_knows_something(self) -> ExperimentConfig:
-        if self.teacher is None or self.teacher.model is None or self.teacher.model.weights != "none":
+        if self.teacher is None or self.teacher.model is None or self.teacher.update == "joint":
             return self
         asked = [f"loss.{name}" for name in self.loss.distillation_terms if name != "pixel"]
         asked += ["teacher.shares_head"] if self.teacher.shares_head else []
-        if asked and self.teacher.update == "frozen":
+        of_head = [name for name in asked if name != "loss.code"]
+        if of_head and self.teacher.model.weights_head == "new":
+            raise ValueError(
+                f"{of_head[0]} takes what a trained teacher's head says, and teacher.model.weights_head is new; "
+                "expected keep, with the checkpoint of a teacher trained on these classes"
+            )
+        if asked and self.teacher.model.weights == "none":
             raise ValueError(
                 f"{asked[0]} takes what a trained teacher knows, and teacher.model.weights is none; expected the "
                 "checkpoint of a teacher trained on these classes, or teacher.update = joint, which trains it beside "

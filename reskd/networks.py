@@ -21,7 +21,7 @@ from reskd.models.registry import build_recognizer
 from reskd.models.teacher import Teacher
 from reskd.models.weight_files import read_weight_file
 from reskd.models.weights import load_recognizer_state
-from reskd.pairing import check_scores, share_head, take_head
+from reskd.pairing import check_each_learns, check_scores, share_head, take_head
 
 ViewName = Literal["student", "teacher"]
 AnyTeacher = Teacher | Recognizer  # frozen, or joint
@@ -37,7 +37,8 @@ def build_networks(
         stage: of the teacher, where its file is not there yet; else it is read.
 
     Raises:
-        ValueError: a view that a network cannot take; a loss that cannot compare the two; weights that do not fit.
+        ValueError: a view that a network cannot take; a loss that cannot compare the two; weights that do not fit;
+            a network that has nothing to learn.
     """
     torch.manual_seed(config.seed)
     with device if device.type == "meta" else nullcontext():
@@ -52,8 +53,11 @@ def build_networks(
     if config.loss.logit_map:
         student.gives_logit_map = teacher.gives_logit_map = True
     learns, shares = config.teacher.update == "joint", config.teacher.shares_head
-    if shares:
-        (share_head if learns else take_head)(student, teacher)
+    if shares and learns:
+        share_head(student, teacher)
+    elif shares:
+        take_head(student, teacher, batch_norm=config.teacher.batch_norm)
+    check_each_learns(student, teacher if learns else None, loss)
     return student, teacher if learns else Teacher(teacher, config.teacher), loss
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from reskd.config import ExperimentConfig
 from reskd.evaluation.metrics import Scores
 from reskd.models.aggregator_config import answering_settings
-from reskd.models.config import AggregatedConfig, FeaturesConfig
+from reskd.models.config import AggregatedConfig, BatchNormChoice, FeaturesConfig, network_name
 from reskd.models.recognizer import Recognizer
 
 
@@ -44,30 +45,36 @@ def check_scores(config: ExperimentConfig, teacher: Recognizer, *, scores: Score
 
 
 def _was_never_trained(head: nn.Module) -> bool:
-    """New linear heads have biases of 0 to the last bit, trained ones never. Of other heads nothing is known."""
-    bias_K = getattr(head, "bias", None)
-    return bias_K is not None and not bias_K.is_meta and not bias_K.any()
+    """New heads have biases of 0 to the last bit, trained ones never."""
+    biases = [value for name, value in head.named_parameters() if name in ("bias", "experts.bias")]
+    return any(not bias.is_meta and not bias.any() for bias in biases)
 
 
 def share_head(student: Recognizer, teacher: Recognizer) -> None:
     """One classifier in both, the teacher's: the student's own is thrown away. Its weights may go on learning.
 
     Raises:
-        ValueError: the two classifiers have other forms.
+        ValueError: the two classifiers have other forms, or normalise with the batch that they see.
     """
     _check_same_form(student, teacher)
+    _check_no_batch_norm(teacher, advice="or leave teacher.shares_head out")
     student.head = teacher.head
 
 
-def take_head(student: Recognizer, teacher: Recognizer) -> None:
+def take_head(student: Recognizer, teacher: Recognizer, *, batch_norm: BatchNormChoice) -> None:
     """The student's classifier gets the teacher's weights, a copy, and is frozen.
 
     A copy, so that the student's file is whole and the teacher is outside of whatever trains the student.
 
+    Args:
+        batch_norm: of the teacher; the copy normalises with running statistics.
+
     Raises:
-        ValueError: the two classifiers have other forms.
+        ValueError: the two classifiers have other forms, or would normalise differently.
     """
     _check_same_form(student, teacher)
+    if batch_norm == "batch_stats":
+        _check_no_batch_norm(teacher, advice="or teacher.batch_norm = running_stats")
     student.head.load_state_dict(teacher.head.state_dict())
     student.head.requires_grad_(False)
 
@@ -79,6 +86,37 @@ def _check_same_form(student: Recognizer, teacher: Recognizer) -> None:
             "teacher.shares_head needs one form of classifier: expected the same of both, found "
             f"{forms[0]} (student) and {forms[1]} (teacher); choose aggregators of one code size and one classifier, "
             "or leave teacher.shares_head out."
+        )
+
+
+def _check_no_batch_norm(teacher: Recognizer, *, advice: str) -> None:
+    if any(isinstance(module, _BatchNorm) for module in teacher.head.modules()):
+        raise ValueError(
+            "teacher.shares_head is one classifier for both networks, and batch norm inside of it would normalise each "
+            "network's scores with another batch: expected a classifier without batch norm, found "
+            f"classifier.gate_probabilities; set that to false, {advice}."
+        )
+
+
+def check_each_learns(student: Recognizer, teacher: Recognizer | None, loss: nn.Module) -> None:
+    """Refuse networks of which nothing is left to learn; the head is the student's where both share it.
+
+    Args:
+        teacher: a joint one.
+
+    Raises:
+        ValueError: the student with its loss, or the teacher, has no parameter of its own that learns.
+    """
+    own = {id(value) for value in (*student.parameters(), *loss.parameters()) if value.requires_grad}
+    of_teacher = teacher.parameters() if teacher is not None else ()
+    learns = any(value.requires_grad and id(value) not in own for value in of_teacher)
+    idle = "student" if not own else "teacher" if teacher is not None and not learns else None
+    if idle:
+        model = student if teacher is None or idle == "student" else teacher
+        raise ValueError(
+            f"the {idle} has nothing of its own to learn: expected weights beside the classifier, which "
+            f"teacher.shares_head makes one for both, found none in {network_name(model.config)}; leave "
+            "teacher.shares_head out, or choose another aggregator."
         )
 
 

@@ -233,13 +233,16 @@ def difference(mine: RecognizerConfig, trained: Mapping[str, Any]) -> tuple[str,
     return None
 
 
+BatchNormChoice = Literal["batch_stats", "running_stats"]
+
+
 class TeacherConfig(StrictConfig):
     update: Literal["frozen", "joint"] = Field(
         "frozen",
         description="frozen: the teacher learns nothing while it teaches; joint: it is trained in the same step, by "
         "its own task loss alone",
     )
-    batch_norm: Literal["batch_stats", "running_stats"] = Field(
+    batch_norm: BatchNormChoice = Field(
         description="normalise with the batch, as the paper's code does on purpose, or with the stored statistics"
     )
     shares_head: bool = Field(

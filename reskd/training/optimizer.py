@@ -1,7 +1,8 @@
 """The optimizer and the paper's parameter groups.
 
 TSN's grouping (arXiv:1608.00859 and its public recipes): biases of convolutions and linear layers learn at twice the
-rate and are not decayed, batch-norm parameters are not decayed.
+rate and are not decayed, batch-norm parameters are not decayed. The biases of H-RNN's LSTMs are the exception: they are
+columns of weights and treated as such, see Note [Steps that are not there] in reskd/models/aggregators/h_rnn.py.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ class OptimizerConfig(StrictConfig):
     nesterov: bool = Field(False, description="Nesterov momentum, of sgd")
     betas: tuple[float, float] = Field((0.9, 0.999), description="of adamw")
     weight_decay: float = Field(1e-4, ge=0, description="of convolution and linear weights")
-    bias_lr_factor: float = Field(2.0, gt=0, description="learning rate of biases over that of weights")
+    bias_lr_factor: float = Field(
+        2.0, gt=0, description="learning rate of biases over that of weights; not of H-RNN's LSTMs"
+    )
     backbone_lr_factor: float = Field(
         1.0, gt=0, description="learning rate of backbones over that of the head; 0.1 in Video Swin's recipe"
     )

@@ -20,7 +20,8 @@ from tests.reskd.test_config import tree
 
 CPU = torch.device("cpu")
 CODE, PREDICTION = {"code": {"alpha": 1}}, {"prediction": {"alpha": 1, "distance": "bernoulli_kl"}}
-EXPERTS = {"kind": "mixture_of_experts", "gate_probabilities": True}
+EXPERTS = {"kind": "mixture_of_experts"}
+GATED = EXPERTS | {"gate_probabilities": True}
 
 
 def config_of(
@@ -72,15 +73,52 @@ def test_scores_can_be_compared_between_any_families(kind: str, classifier: dict
     check_networks(config_of(joint(kind=kind, classifier=classifier), PREDICTION))
 
 
-def test_a_frozen_teacher_that_was_never_trained_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("classifier", [None, EXPERTS, GATED])
+def test_a_frozen_teacher_that_was_never_trained_is_refused(classifier: dict[str, Any] | None, tmp_path: Path) -> None:
     for loss in (CODE, PREDICTION):
         with pytest.raises(ValueError, match="takes what a trained teacher knows, and teacher.model.weights is none"):
             config_of({"model": network()}, loss)
-    config = config_of(joint(), PREDICTION)
+    config = config_of(joint(), PREDICTION, student=network(classifier=classifier))
     student, _, _ = build_networks(config, num_classes=NUM_CLASSES, device=CPU)
     save_checkpoint(tmp_path / "new.pt", {"student": student.state_dict(), "config": config.resolved()})
+    never_trained = config_of(frozen(tmp_path / "new.pt", classifier=classifier), PREDICTION)
     with pytest.raises(ValueError, match=r"loss.prediction .*never trained \(its biases are all 0\)"):
-        build_networks(config_of(frozen(tmp_path / "new.pt"), PREDICTION), num_classes=NUM_CLASSES, device=CPU)
+        build_networks(never_trained, num_classes=NUM_CLASSES, device=CPU)
+
+
+def test_a_frozen_teacher_with_a_new_head_has_no_scores_to_teach() -> None:
+    teacher = frozen(Path("x.pt"))
+    teacher["model"]["weights_head"] = "new"
+    for asked, changed in (
+        ("loss.prediction", (teacher, PREDICTION)),
+        ("loss.logit_map", (teacher, {"task": "softmax_ce", "logit_map": {"alpha": 1}})),
+        ("teacher.shares_head", ({**teacher, "shares_head": True}, CODE)),
+    ):
+        with pytest.raises(ValueError, match=f"{asked} takes what a trained teacher's head says, and .*head is new"):
+            config_of(*changed)
+    config_of(teacher, CODE)  # codes come from below the head
+
+
+@pytest.mark.parametrize(
+    ("update", "idle"), [({"update": "joint"}, "teacher"), ({"update": "frozen"}, "student")], ids=["joint", "frozen"]
+)
+def test_a_network_that_has_only_the_shared_head_is_refused(update: dict[str, str], idle: str) -> None:
+    model = network(kind="mean") | {"weights": "x.pt"}
+    config = config_of({"model": model, **update, "shares_head": True}, CODE, student=network(kind="mean"))
+    with pytest.raises(ValueError, match=f"the {idle} has nothing of its own to learn: .*in mean on rgb; leave teac"):
+        check_networks(config)
+
+
+def test_batch_norm_in_a_shared_head_is_refused_where_it_would_see_two_batches() -> None:
+    student, model = network(classifier=GATED), network(classifier=GATED) | {"weights": "x.pt"}
+    shared: dict[str, Any] = {"model": model, "shares_head": True}
+    for settings, advice in (
+        ({"update": "joint"}, "or leave teacher.shares_head out"),
+        ({"batch_norm": "batch_stats"}, "or teacher.batch_norm = running_stats"),
+    ):
+        with pytest.raises(ValueError, match=f"found classifier.gate_probabilities; set that to false, {advice}"):
+            check_networks(config_of(shared | settings, CODE, student=student))
+    check_networks(config_of(shared | {"batch_norm": "running_stats"}, CODE, student=student))
 
 
 def test_random_frames_have_no_moments_for_a_feature_map() -> None:
@@ -100,10 +138,9 @@ def test_the_pixel_term_compares_the_frames_that_the_student_really_sees(selecti
 
 
 def test_the_student_takes_a_frozen_teachers_head_as_it_is(tmp_path: Path) -> None:
-    weights = weights_of(tmp_path, classifier=EXPERTS)
-    config = config_of(
-        {**frozen(weights, classifier=EXPERTS), "shares_head": True}, CODE, student=network(classifier=EXPERTS)
-    )
+    weights = weights_of(tmp_path, classifier=GATED)
+    shared = {**frozen(weights, classifier=GATED), "shares_head": True, "batch_norm": "running_stats"}
+    config = config_of(shared, CODE, student=network(classifier=GATED))
     student, teacher, _ = build_networks(config, num_classes=NUM_CLASSES, device=CPU)
     assert isinstance(teacher, Teacher)
     for (name, mine), theirs in zip(
@@ -114,7 +151,7 @@ def test_the_student_takes_a_frozen_teachers_head_as_it_is(tmp_path: Path) -> No
     assert any(parameter.requires_grad for parameter in student.parameters())
 
 
-def test_a_joint_teacher_and_its_student_have_one_head_with_batch_norm_too(tmp_path: Path) -> None:
+def test_a_joint_teacher_and_its_student_have_one_head(tmp_path: Path) -> None:
     folder = write_features(tmp_path)
     config = config_of(
         {**joint(classifier=EXPERTS), "shares_head": True},

@@ -5,6 +5,9 @@ Shape letters: N videos, T frames, D channels.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +24,15 @@ def at_least_fp32(tensor: Tensor) -> Tensor:
     """In fp32, or in fp64 as it was."""
     # Not torch.promote_types: torch 2.6 exports that as an operator which it then cannot read.
     return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
+def without_autocast(tensor: Tensor) -> AbstractContextManager[Any]:
+    """For products on this tensor's device in the dtype that they are given."""
+    # Only where it is on: the meta device has no autocast, and exporters are left without it.
+    kind = tensor.device.type
+    if kind != "meta" and torch.is_autocast_enabled(kind):
+        return torch.autocast(kind, enabled=False)
+    return nullcontext()
 
 
 def unit_length(vectors: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from reskd.models.aggregators.h_rnn import SkippingLstm
 from reskd.training.optimizer import OptimizerConfig, build_optimizer, parameter_groups, set_lr
 
 
@@ -54,6 +55,13 @@ def test_tables_of_relative_positions_are_not_decayed() -> None:
     attention.relative_position_bias_table = nn.Parameter(torch.zeros(3, 2))
     (group,) = parameter_groups(attention, OptimizerConfig(lr=0.1))
     assert (group["name"], group["weight_decay"], group["lr_factor"]) == ("norms", 0.0, 1.0)
+
+
+def test_biases_of_h_rnn_are_columns_of_weights() -> None:
+    """As the module's docstring says, and Note [Steps that are not there]."""
+    lstm = SkippingLstm(3, 4, num_layers=1)
+    (group,) = parameter_groups(lstm, OptimizerConfig(lr=0.1))
+    assert group["name"] == "weights" and [tuple(p.shape) for p in group["params"]] == [(16, 3 + 1), (16, 4)]
 
 
 def test_set_lr_keeps_the_ratio_of_the_groups() -> None:

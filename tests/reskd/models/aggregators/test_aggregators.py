@@ -122,6 +122,22 @@ def test_every_parameter_learns_and_bf16_is_close(kind: str) -> None:
     assert (found_NE.float() - expected_NE).abs().max() < 0.1 * expected_NE.abs().max()
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("kind", KINDS)
+def test_scaled_gradients_are_finite_in_16_bits_with_no_frames_or_tiny_shares(kind: str, dtype: torch.dtype) -> None:
+    aggregator = make_aggregator(kind).float().train()
+    for name, parameter in aggregator.named_parameters():
+        if name.endswith("assign_norm.weight"):
+            parameter.data.fill_(8)  # shares of some clusters that 16 bits round to 0
+    features_NTD = torch.nn.functional.normalize(make_features(5, 7).float(), dim=-1).requires_grad_()
+    with torch.autocast("cpu", dtype):
+        code_NE = aggregator(features_NTD, _valid(5, 7, 2, 1, 0, num_frames=7))
+    (code_NE.float().square().sum() * 2**8).backward()
+    assert code_NE.isfinite().all()
+    for value in (features_NTD, *aggregator.parameters()):
+        assert value.grad is not None and value.grad.isfinite().all()
+
+
 @pytest.mark.parametrize("kind", ["netvlad", "nextvlad"])
 def test_one_group_is_enough_and_sizes_follow_the_first(kind: str) -> None:
     alone = make_aggregator(kind, {"backbone": 8})
