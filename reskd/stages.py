@@ -10,8 +10,8 @@
       - name: finetuned                      the task alone, from the student's last.pt
         student: {weights: "stage:student"}
 
-A stage's changes are merged into the common settings group by group; what is null in a stage is removed. A stage knows
-nothing of the changes of the one before it.
+A stage's changes are merged into the common settings group by group; what is null in a stage is removed, and a group
+with another kind or family takes the common one's place. A stage knows nothing of the changes of the one before it.
 """
 
 from __future__ import annotations
@@ -196,11 +196,16 @@ def _merged(common: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, 
     for key, value in changed.items():
         if value is None:
             merged.pop(key, None)
-        elif isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+        elif isinstance(value, Mapping) and isinstance(merged.get(key), Mapping) and not _is_other(merged[key], value):
             merged[key] = _merged(merged[key], value)
         else:
             merged[key] = copy.deepcopy(value)
     return merged
+
+
+def _is_other(common: Mapping[str, Any], changed: Mapping[str, Any]) -> bool:
+    """Whether a group becomes one of another kind or family, which has other settings."""
+    return any(tag in common and tag in changed and common[tag] != changed[tag] for tag in ("kind", "family"))
 
 
 def _check_references(config: ExperimentConfig, earlier: Sequence[ExperimentConfig], *, where: str) -> None:

@@ -46,6 +46,13 @@ def test_a_stage_is_the_common_settings_with_its_changes_and_null_removes(tmp_pa
     assert (student.optimizer.lr, tuned.optimizer.lr, tuned.optimizer.name) == (0.02, 0.001, "adamw")
 
 
+def test_a_group_of_another_kind_takes_the_place_of_the_common_one(tmp_path: Path) -> None:
+    settings = {"kind": "netvlad", "num_clusters": 4, "hidden_dim": 8}
+    changed = {**TEACHER, "student": {"aggregator": settings}}
+    (config,) = load_stages(write_stages(tmp_path, changed))
+    assert config.student.aggregator.model_dump() == settings  # nothing of the common one's
+
+
 def test_a_file_without_stages_is_one_experiment(tmp_path: Path) -> None:
     (tmp_path / "one.yaml").write_text(yaml.safe_dump(experiment(tmp_path, tmp_path / "runs")))
     assert load_stages(tmp_path / "one.yaml", ["seed=7"]) == [load_config(tmp_path / "one.yaml", ["seed=7"])]
