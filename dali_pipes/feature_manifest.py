@@ -16,7 +16,7 @@ import numpy as np
 from dali_pipes.hashing import uniform
 from dali_pipes.lists import read_class_names
 from dali_pipes.progress import describe_progress
-from dali_pipes.record_index import RecordIndex, open_index
+from dali_pipes.record_index import Damage, RecordIndex, open_index
 from dali_pipes.scan import default_store
 from dali_pipes.tfrecord import RecordPlace
 
@@ -36,13 +36,15 @@ class FeatureManifest:
         class_names: in the order of the labels.
         index: of all records of its files.
         members: int64 (M,), rising: the rows of the index that are its videos.
-        dropped: (record, reason) of what cannot be used.
+        dropped: (record, reason) of what cannot be used; a stretch of a damaged file is one of them.
+        num_dropped: videos that these are, in part estimated.
     """
 
     class_names: tuple[str, ...]
     index: RecordIndex
     members: np.ndarray
-    dropped: tuple[tuple[str, str], ...] = ()
+    dropped: tuple[tuple[str, str], ...]
+    num_dropped: int
 
     def __len__(self) -> int:
         return len(self.members)
@@ -50,7 +52,7 @@ class FeatureManifest:
     @property
     def num_listed(self) -> int:
         """Videos in the files, dropped ones included."""
-        return len(self) + len(self.dropped)
+        return len(self) + self.num_dropped
 
     def name(self, number: int) -> str:
         """File, place and id of a row, for messages."""
@@ -128,7 +130,8 @@ def build_feature_manifests(
 
     Raises:
         ValueError: a pattern that names no file, files of another kind, records without the features that the config
-            names, more bad labels than ``loader.max_bad_fraction``, or "test" where the config has no test files.
+            names, more bad labels and lost records than ``loader.max_bad_fraction``, or "test" where the config has no
+            test files.
     """
     unknown = set(splits) - {"train", "val", "test"}
     if unknown:
@@ -194,9 +197,11 @@ def _manifest(
     has_outside[np.repeat(np.arange(len(counts)), counts)[outside]] = True
     bad = chosen[(counts[chosen] == 0) | has_outside[chosen]]
     _check_bad_labels(config, split, index, bad, len(chosen), len(class_names))
-    dropped = [(index.name(row), _label_fault(index.labels(row), len(class_names))) for row in bad]
     # What could not be read has no id by which to be held out.
-    dropped = [*(index.damaged if split != "val" or config.val else ()), *dropped]
+    damaged = index.damaged if split != "val" or config.val else ()
+    _check_damage(config, split, damaged, len(bad), len(chosen))
+    dropped = [(found.record, found.reason) for found in damaged]
+    dropped += [(index.name(row), _label_fault(index.labels(row), len(class_names))) for row in bad]
     members = np.setdiff1d(chosen, bad, assume_unique=True)
     if not len(members):
         first = f"; the first: {dropped[0][0]}: {dropped[0][1]}" if dropped else ""
@@ -205,7 +210,8 @@ def _manifest(
         on_message(f"{split}: {record} is left out: {reason}")
     if len(dropped) > _MOST_NAMED:
         on_message(f"{split}: ... and {len(dropped) - _MOST_NAMED} more are left out")
-    manifest = FeatureManifest(class_names, index, members, tuple(dropped))
+    num_dropped = len(bad) + sum(found.num_records for found in damaged)
+    manifest = FeatureManifest(class_names, index, members, tuple(dropped), num_dropped)
     empty = np.flatnonzero(manifest.class_counts() == 0)
     if len(empty):
         named = ", ".join(class_names[number] for number in empty[:_MOST_NAMED])
@@ -222,6 +228,21 @@ def _check_bad_labels(
         f"{split}: {len(bad)} of {num_videos} videos have no label or one outside of the {num_classes} classes, as "
         f"{index.name(bad[0])}: {_label_fault(index.labels(bad[0]), num_classes)}; check data.num_classes or "
         "data.classes (more than data.loader.max_bad_fraction allows)."
+    )
+
+
+def _check_damage(
+    config: FeatureDataConfig, split: str, damaged: Sequence[Damage], num_bad_labels: int, num_readable: int
+) -> None:
+    num_lost = sum(found.num_records for found in damaged)
+    num_videos = num_readable + num_lost
+    if not num_lost or num_lost + num_bad_labels <= config.loader.max_bad_fraction * num_videos:
+        return
+    first = next(found for found in damaged if found.num_records)
+    also = f"; {num_bad_labels} more have bad labels" if num_bad_labels else ""
+    raise ValueError(
+        f"{split}: about {num_lost} of {num_videos} videos cannot be read, as {first.record}: {first.reason}{also}; "
+        "fetch these files anew, or leave them out of the pattern (more than data.loader.max_bad_fraction allows)."
     )
 
 

@@ -21,8 +21,8 @@ import numpy as np
 
 from dali_pipes.host_decode import open_video_stream
 
-# Containers round to ticks: a frame that begins so little after a wanted time, in steps of those, is the one meant.
-_ROUNDING_TIMES = 1e-3
+# Containers round to ticks: a frame that begins so little after a wanted time is the one meant. The smaller counts.
+_ROUNDING_STEPS, _ROUNDING_S = 1e-3, 1e-3
 
 
 class FrameTimes(NamedTuple):
@@ -77,8 +77,9 @@ def read_frame_times(video: Path | BinaryIO, num_frames: int) -> FrameTimes:
 def frames_at_rate(times: FrameTimes, rate: float, *, most: int) -> np.ndarray:
     """int32 frame numbers, rising, each once, at most ``most``: those on the screen ``rate`` times a second.
 
-    See Note [Which frame shows at a time].
+    Frame 0 always is one of them. See Note [Which frame shows at a time].
     """
-    edges = np.ceil(np.append(times.begin_M, times.end) * rate - _ROUNDING_TIMES)
+    edges = np.ceil(np.append(times.begin_M, times.end) * rate - min(_ROUNDING_STEPS, _ROUNDING_S * rate))
+    edges[0], edges[1:] = 0, np.maximum(edges[1:], 1)  # a second frame that begins within the rounding is not the first
     # Frame i shows at the times number edges[i] to edges[i + 1] - 1.
     return np.flatnonzero(np.diff(edges) > 0)[:most].astype(np.int32)

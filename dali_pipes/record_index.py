@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,11 +28,12 @@ from dali_pipes.tfrecord import (
     BrokenFramingError,
     DamagedRecordError,
     RecordPlace,
+    find_record,
     read_record,
     record_places,
 )
 
-_VERSION = 1
+_VERSION = 2
 _ROW = np.dtype(
     [
         ("file", "<i4"),
@@ -46,6 +48,20 @@ _ROW = np.dtype(
 _CONTEXT_BYTES = 1024
 
 
+class Damage(NamedTuple):
+    """What of a file cannot be used.
+
+    Args:
+        record: file and byte; of an empty file its name alone.
+        reason: what is wrong, and how much is lost.
+        num_records: that are lost: one, or an estimate where the place of each is not known.
+    """
+
+    record: str
+    reason: str
+    num_records: int
+
+
 @dataclass(frozen=True)
 class RecordIndex:
     """The records of some files.
@@ -56,7 +72,7 @@ class RecordIndex:
         rows: structured array (M,) of type ``_ROW``.
         id_bytes: uint8, all ids end to end.
         label_numbers: int64, all labels end to end; each record's in its own order, none twice.
-        damaged: (record, reason) of what cannot be read; what follows in a file that is cut off is not counted.
+        damaged: what cannot be read. What a file held behind the record that it is cut off in is not counted.
         lists: file -> feature lists of its first record: name -> bytes a frame, or in words what it holds instead. A
             file whose lists are those of a file before is left out.
     """
@@ -66,7 +82,7 @@ class RecordIndex:
     rows: np.ndarray
     id_bytes: np.ndarray
     label_numbers: np.ndarray
-    damaged: tuple[tuple[str, str], ...]
+    damaged: tuple[Damage, ...]
     lists: dict[str, dict[str, int | str]]
 
     def place(self, number: int) -> RecordPlace:
@@ -110,7 +126,7 @@ def open_index(
     # As plain arrays, whose rows are read in a tenth of a memmap's time.
     arrays = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("rows", "ids", "labels"))
     rows, ids, labels = map(np.asarray, arrays)
-    damaged = tuple((record, reason) for record, reason in about["damaged"])
+    damaged = tuple(Damage(*found) for found in about["damaged"])
     return RecordIndex(root, tuple(files), rows, ids, labels, damaged, about["lists"])
 
 
@@ -137,12 +153,14 @@ def _keep(index: RecordIndex, folder: Path) -> bool:
 
 def _make_index(root: Path, files: Sequence[str], on_progress: Callable[[int, int], None]) -> RecordIndex:
     parts, ids, labels = [np.empty(0, _ROW)], bytearray(), array("q")
-    damaged: list[tuple[str, str]] = []
+    damaged: list[Damage] = []
     lists: dict[str, dict[str, int | str]] = {}
     for number, name in enumerate(files):
         rows = []
         with closing(_File(root, name)) as file:
-            for place, context in file.records(damaged):
+            file.read()
+            damaged += file.damaged
+            for place, context in file.records:
                 ids += context.video_id.encode()
                 labels.extend(context.labels)
                 split_by = context.video_id or f"{name}, byte {place.offset}"
@@ -164,44 +182,73 @@ def _make_index(root: Path, files: Sequence[str], on_progress: Callable[[int, in
 
 
 class _File:
-    """One file while it is indexed. ``lists`` is known after its first record; None: that one is damaged."""
+    """One file while it is indexed.
+
+    Args:
+        records: with their labels and id.
+        lists: of the first record; None: it is damaged.
+    """
 
     def __init__(self, root: Path, name: str) -> None:
         self._path, self._name = root / name, name
         self._file = os.open(self._path, os.O_RDONLY)
+        self.records: list[tuple[RecordPlace, Context]] = []
+        self.damaged: list[Damage] = []
         self.lists: dict[str, int | str] | None = None
 
     def close(self) -> None:
         os.close(self._file)
 
-    def records(self, damaged: list[tuple[str, str]]) -> list[tuple[RecordPlace, Context]]:
-        """Appends what cannot be used to ``damaged``."""
-        found: list[tuple[RecordPlace, Context]] = []
-        places = record_places(self._file)
-        at = 0
-        while True:
+    def read(self) -> None:
+        """Fill ``records``, ``damaged`` and ``lists``; behind a broken length the next sound record is sought.
+
+        Raises:
+            ValueError: there is no sound record, or the first is no SequenceExample.
+        """
+        size, at = os.fstat(self._file).st_size, 0
+        if not size:
+            self.damaged.append(Damage(self._name, "the file is empty", 0))
+        gaps: list[tuple[int, int, DamagedRecordError]] = []
+        while at < size:
             try:
-                place = next(places)
-            except StopIteration:
-                return found
+                for place in record_places(self._file, at):
+                    self._add(place)
+                    at = place.offset + place.length + FOOTER_BYTES
             except DamagedRecordError as error:
-                if at == 0 and isinstance(error, BrokenFramingError):
+                following = find_record(self._file, at + 1)
+                if at == 0 and following is None and isinstance(error, BrokenFramingError):
                     raise ValueError(f"expected a TFRecord file in {self._path}, found none: {error}.") from None
-                damaged.append((f"{self._name}, byte {at}", str(error)))
-                return found
-            at = place.offset + place.length + FOOTER_BYTES
-            try:
-                context = self._context(place)
-                if not found:
-                    self.lists = self._lists(place)
-                found.append((place, context))
-            except MalformedMessageError as error:
-                if place.offset == HEADER_BYTES and self._is_sound(place):
-                    raise ValueError(
-                        f"expected records of type SequenceExample in {self._path}, found other ones: {error}; "
-                        "frame-level files of YouTube-8M are meant."
-                    ) from None
-                damaged.append((f"{self._name}, byte {place.offset}", f"no SequenceExample: {error}"))
+                end = size if following is None else following.offset - HEADER_BYTES
+                gaps.append((at, end, error))
+                at = end
+        self.damaged += [self._gap(start, end, size, error) for start, end, error in gaps]
+
+    def _add(self, place: RecordPlace) -> None:
+        try:
+            context = self._context(place)
+            if not self.records:
+                self.lists = self._lists(place)
+            self.records.append((place, context))
+        except MalformedMessageError as error:
+            if place.offset == HEADER_BYTES and self._is_sound(place):
+                raise ValueError(
+                    f"expected records of type SequenceExample in {self._path}, found other ones: {error}; "
+                    "frame-level files of YouTube-8M are meant."
+                ) from None
+            self.damaged.append(Damage(f"{self._name}, byte {place.offset}", f"no SequenceExample: {error}", 1))
+
+    def _gap(self, start: int, end: int, size: int, error: DamagedRecordError) -> Damage:
+        """Bytes between sound records: one record where it may be one, else as many as there are in the mean."""
+        lost, num_records = end - start, 1
+        lengths = [HEADER_BYTES + place.length + FOOTER_BYTES for place, _ in self.records]
+        if isinstance(error, BrokenFramingError) and lengths and lost > max(lengths):
+            num_records = round(lost * len(lengths) / sum(lengths))
+        until = "to its end" if end == size else "up to the next sound record"
+        reason = (
+            f"{error}; {lost} bytes {until} are lost ({lost / size:.1%} of the file), about {num_records} "
+            f"record{'s' * (num_records > 1)}"
+        )
+        return Damage(f"{self._name}, byte {start}", reason, num_records)
 
     def _context(self, place: RecordPlace) -> Context:
         data = os.pread(self._file, min(place.length, _CONTEXT_BYTES), place.offset)

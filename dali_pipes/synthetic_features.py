@@ -29,6 +29,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +38,7 @@ from dali_pipes.tfrecord import RecordWriter
 
 GENERATOR_VERSION = 1
 SPLITS = ("train", "val", "test")
+_BEGUN, _DONE = "about.json.tmp", "about.json"
 _PROTOTYPES = len(SPLITS)  # first part of a random stream's key, where a video has its split
 # Centre of the ramps of Note [What a made-up video holds].
 _RISE_ENDS, _FALL_STARTS = 0.15, 0.7
@@ -45,6 +47,8 @@ _RISE_ENDS, _FALL_STARTS = 0.15, 0.7
 @dataclass(frozen=True)
 class SyntheticSpec:
     """What is made; the defaults are those of the study. ``signal`` and ``visible`` set how hard it is.
+
+    Raises ValueError where a setting is no number that fits.
 
     Args:
         seed: of everything.
@@ -78,6 +82,30 @@ class SyntheticSpec:
     decoys: float = 0.7
     start_rate: float = 0.3
     end_rate: float = 0.05
+
+    def __post_init__(self) -> None:
+        dims = self.groups.values()
+        _expect(
+            "groups",
+            self.groups,
+            "names and numbers of features from 1 on, as in {rgb: 48}",
+            len(dims) > 0 and all(_is_count(dim, 1) for dim in dims),
+        )
+        _expect("seed", self.seed, "a whole number from 0 on", _is_count(self.seed, 0))
+        _expect("num_classes", self.num_classes, "a whole number from 1 on", _is_count(self.num_classes, 1))
+        for name in ("frames", "event_frames"):
+            fewest, most = getattr(self, name)
+            _expect(
+                name,
+                [fewest, most],
+                "the fewest, from 1 on, and the most",
+                _is_count(fewest, 1) and _is_count(most, fewest),
+            )
+        for name in ("short_share", "visible"):
+            _expect(name, getattr(self, name), "a share from 0 to 1", 0 <= getattr(self, name) <= 1)
+        _expect("scene_frames", self.scene_frames, "a mean length from 1 on", 1 <= self.scene_frames < np.inf)
+        for name in ("drift", "noise", "signal", "disturbance", "decoys", "start_rate", "end_rate"):
+            _expect(name, getattr(self, name), "a number from 0 on", 0 <= getattr(self, name) < np.inf)
 
     @property
     def feature_dim(self) -> int:
@@ -147,13 +175,24 @@ def write_synthetic(
     """Write train*.tfrecord, val*.tfrecord and test*.tfrecord, classes.txt and about.json; returns the content's hash.
 
     Args:
-        folder: is made; files of the same names are replaced.
-        num_videos: of each split.
+        folder: is made. One where the same was written, or begun, before is written anew.
+        num_videos: of each split; at least one in all.
 
     Returns:
         sha256 over the records in their order, however they are divided into files.
+
+    Raises:
+        ValueError: numbers of videos that are none; ``folder`` holds other records, which would be read with these.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    if set(num_videos) - set(SPLITS) or min(num_videos.values(), default=0) < 0 or not sum(num_videos.values()):
+        raise ValueError(f"videos: expected numbers from 0 on, not all 0, for {SPLITS}, found {dict(num_videos)}.")
+    about = {
+        "generator_version": GENERATOR_VERSION,
+        "spec": asdict(spec),
+        "num_videos": dict(num_videos),
+        "videos_per_file": videos_per_file,
+    }
+    _claim(folder, about)
     digest, done, total = hashlib.sha256(), 0, sum(num_videos.values())
     prototypes_KD = prototypes(spec)
     for split, count in num_videos.items():
@@ -166,14 +205,39 @@ def write_synthetic(
                     done += 1
                     on_progress(done, total)
     (folder / "classes.txt").write_text("".join(f"class{number:02d}\n" for number in range(spec.num_classes)))
-    about = {
-        "generator_version": GENERATOR_VERSION,
-        "spec": asdict(spec),
-        "num_videos": dict(num_videos),
-        "content_hash": digest.hexdigest(),
-    }
-    (folder / "about.json").write_text(json.dumps(about, indent=1) + "\n")
+    about["content_hash"] = digest.hexdigest()
+    (folder / _BEGUN).write_text(json.dumps(about, indent=1) + "\n")
+    (folder / _BEGUN).replace(folder / _DONE)
     return digest.hexdigest()
+
+
+def _claim(folder: Path, about: Mapping[str, Any]) -> None:
+    """Make the folder, and say in it what is begun."""
+    folder.mkdir(parents=True, exist_ok=True)
+    told = [path for path in (folder / _DONE, folder / _BEGUN) if path.exists()]
+    wanted = json.loads(json.dumps(about))
+    for path in told:
+        found = json.loads(path.read_text())
+        differing = [key for key in wanted if found.get(key) != wanted[key]]
+        if differing:
+            key = differing[0]
+            raise ValueError(
+                f"{folder} holds records made otherwise ({key} was {found.get(key)}, now it is {wanted[key]}); "
+                "choose another folder, or delete it."
+            )
+    others = [path.name for split in SPLITS for path in folder.glob(f"{split}*.tfrecord")]
+    if others and not told:
+        raise ValueError(f"{folder} holds records that this did not write, as {min(others)}; choose another folder.")
+    (folder / _BEGUN).write_text(json.dumps(wanted))
+
+
+def _expect(name: str, found: object, expected: str, is_met: bool) -> None:
+    if not is_met:
+        raise ValueError(f"{name}: expected {expected}, found {found}.")
+
+
+def _is_count(value: object, least: int) -> bool:
+    return isinstance(value, int) and value >= least
 
 
 def _generator(spec: SyntheticSpec, stream: int, number: int) -> np.random.Generator:

@@ -20,6 +20,7 @@ import numpy as np
 HEADER_BYTES, FOOTER_BYTES = 12, 4
 _LENGTH, _HEADER, _FOOTER = struct.Struct("<Q"), struct.Struct("<QI"), struct.Struct("<I")
 _MASK_DELTA = 0xA282EAD8
+_SEARCHED_BYTES = 1 << 18  # at a time
 
 
 class DamagedRecordError(ValueError):
@@ -27,7 +28,7 @@ class DamagedRecordError(ValueError):
 
 
 class BrokenFramingError(DamagedRecordError):
-    """Where a record's length is expected, there is none: what follows in the file cannot be found."""
+    """Where a record's length is expected, there is none: where the next record begins is not told."""
 
 
 class RecordPlace(NamedTuple):
@@ -82,26 +83,63 @@ def masked_crc(data: bytes | np.ndarray) -> int:
     return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
 
 
-def record_places(file: int) -> Iterator[RecordPlace]:
+def record_places(file: int, start: int = 0) -> Iterator[RecordPlace]:
     """Where the records of an open file lie, by their lengths alone; their bytes are not read.
 
     Args:
         file: descriptor.
+        start: byte where a record's header begins.
 
     Raises:
         DamagedRecordError: after the last whole record, where the file goes on otherwise.
     """
-    size, at, number = os.fstat(file).st_size, 0, 0
+    size, at = os.fstat(file).st_size, start
     while at < size:
         header = os.pread(file, HEADER_BYTES, at)
         if len(header) < HEADER_BYTES:
-            raise DamagedRecordError(f"the file ends in the middle of record {number}")
-        length = _checked_length(header, number)
+            raise DamagedRecordError("the file ends in the middle of a record")
+        length = _checked_length(header)
         stop = at + HEADER_BYTES + length + FOOTER_BYTES
         if stop > size:
-            raise DamagedRecordError(f"the file ends in the middle of record {number}, {stop - size} bytes short")
+            raise DamagedRecordError(f"the file ends in the middle of a record, {stop - size} bytes short")
         yield RecordPlace(at + HEADER_BYTES, length)
-        at, number = stop, number + 1
+        at = stop
+
+
+def find_record(file: int, start: int) -> RecordPlace | None:
+    """The first record from a byte on whose two checksums fit, wherever it begins; None: there is none.
+
+    Bytes that are none pass both by chance once in 2^64 places.
+
+    Args:
+        file: descriptor.
+    """
+    size = os.fstat(file).st_size
+    for at in range(start, size, _SEARCHED_BYTES):
+        data = np.frombuffer(os.pread(file, _SEARCHED_BYTES + HEADER_BYTES - 1, at), np.uint8)
+        for offset, length in _headers(data, most=size - at):
+            place = RecordPlace(at + offset + HEADER_BYTES, length)
+            try:
+                read_record(file, place)
+            except DamagedRecordError:
+                continue
+            return place
+    return None
+
+
+def _headers(data: np.ndarray, *, most: int) -> list[tuple[int, int]]:
+    """(offset, length) of all that may be headers of records, of at most ``most`` bytes."""
+    if len(data) < HEADER_BYTES:
+        return []
+    windows = np.lib.stride_tricks.sliding_window_view(data, HEADER_BYTES)
+    lengths = np.ascontiguousarray(windows[:, :8]).view("<u8")[:, 0]
+    offsets = np.flatnonzero(lengths <= most)
+    # Each length once: a megabyte of zeros has as many places.
+    values, which = np.unique(lengths[offsets], return_inverse=True)
+    expected = np.array([masked_crc(_LENGTH.pack(value)) for value in values.tolist()], np.uint32)
+    found = np.ascontiguousarray(windows[offsets, 8:]).view("<u4")[:, 0]
+    hits = offsets[expected[which] == found]
+    return list(zip(hits.tolist(), lengths[hits].tolist(), strict=True))
 
 
 def read_record(file: int, place: RecordPlace) -> bytes:
@@ -118,7 +156,7 @@ def read_record(file: int, place: RecordPlace) -> bytes:
     framed = os.pread(file, HEADER_BYTES + place.length + FOOTER_BYTES, place.offset - HEADER_BYTES)
     if len(framed) < HEADER_BYTES + place.length + FOOTER_BYTES:
         raise DamagedRecordError("the file ends in the middle of the record")
-    if _checked_length(framed, None) != place.length:
+    if _checked_length(framed) != place.length:
         raise DamagedRecordError("the record's length is not what it was; the file was written anew")
     (expected,) = _FOOTER.unpack_from(framed, HEADER_BYTES + place.length)
     if masked_crc(np.frombuffer(framed, np.uint8, place.length, HEADER_BYTES)) != expected:
@@ -126,9 +164,8 @@ def read_record(file: int, place: RecordPlace) -> bytes:
     return framed
 
 
-def _checked_length(header: bytes, number: int | None) -> int:
+def _checked_length(header: bytes) -> int:
     length, expected = _HEADER.unpack_from(header)
     if masked_crc(header[:8]) != expected:
-        which = "the record" if number is None else f"record {number}"
-        raise BrokenFramingError(f"the checksum of the length of {which} is wrong")
+        raise BrokenFramingError("the checksum of the record's length is wrong")
     return int(length)

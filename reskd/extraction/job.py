@@ -171,7 +171,7 @@ def run(
     on_progress("videos", 0, len(rows))
     for done, (item, found) in enumerate(_read_all(reader, rows, engine), start=1):
         key = (item.split, item.number)
-        open_files[key].add(item.place, found)
+        open_files[key].add(item.place, found, item.row.facts.health)
         if open_files[key].is_whole:
             open_files.pop(key).write()
         on_progress("videos", done, len(rows))
@@ -217,7 +217,7 @@ class _OpenFile:
     def is_whole(self) -> bool:
         return None not in self._outcomes
 
-    def add(self, place: int, found: TimedFrames) -> None:
+    def add(self, place: int, found: TimedFrames, health: str) -> None:
         video = self._file.videos[place]
         if found.error:
             self._outcomes[place] = Outcome(video.path, 0, 0.0, 0.0, found.error)
@@ -226,7 +226,7 @@ class _OpenFile:
         name = video.path.encode("utf-8", "backslashreplace").decode()  # file names need not be text
         self._records[place] = encode_video(video_id=name, labels=sorted(video.labels), groups={GROUP: data_TD})
         errors = round(float(error_T.mean()), 6), round(float(error_T.max()), 6)
-        self._outcomes[place] = Outcome(video.path, len(data_TD), *errors)
+        self._outcomes[place] = Outcome(video.path, len(data_TD), *errors, "" if health == "ok" else health)
 
     def write(self) -> None:
         """The records, where there is one, then what became of the videos."""

@@ -113,6 +113,11 @@ def _frame_network(
 
 
 def _check_family(config: RecognizerConfig) -> None:
+    if config.family == "features":
+        raise ValueError(
+            "expected a network that sees images, found one that takes features (family features); give the run that "
+            "its features were made with, or --model."
+        )
     if config.family not in _FRAME_BY_FRAME:
         raise ValueError(
             f"expected a network that sees every frame by itself ({', '.join(_FRAME_BY_FRAME)}), found "

@@ -24,7 +24,7 @@ class Outcome:
     Args:
         num_frames: in the record; 0: it is in none.
         mean_error, max_error: of quantising, over its frames: length of the difference over the vector's length.
-        reason: why it is left out; empty where it is not.
+        reason: why it is left out, or where it is cut; empty where it is whole.
     """
 
     path: str

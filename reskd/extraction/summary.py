@@ -6,6 +6,8 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+import yaml
+
 from reskd.extraction.job import GROUP, SETTINGS, Job
 from reskd.extraction.record_files import SPLITS, Outcome, read_outcomes, write_outcomes, write_whole
 
@@ -21,6 +23,7 @@ def finish(job: Job) -> list[str]:
     for file in job.files:
         outcomes[file.split] += read_outcomes(file.outcomes(job.folder))
     left_out = [outcome for split in SPLITS for outcome in outcomes[split] if not outcome.num_frames]
+    cut = [outcome for split in SPLITS for outcome in outcomes[split] if outcome.num_frames and outcome.reason]
     write_outcomes(job.folder / LEFT_OUT, left_out)
     write_whole(job.folder / CLASSES, "".join(f"{name}\n" for name in job.class_names))
     settings = json.loads((job.folder / SETTINGS).read_text(encoding="utf-8"))["settings"]
@@ -29,8 +32,9 @@ def finish(job: Job) -> list[str]:
     return [
         *(_describe(split, found) for split, found in measured.items()),
         *(f"left out: {outcome.path}: {outcome.reason}" for outcome in left_out),
+        *(f"{outcome.path}: {outcome.reason}" for outcome in cut),
         f"written to {job.folder}; {SETTINGS} says how they were made",
-        f"\nfor a config:\n{config_lines(job, list(measured))}",
+        f"\nfor a config:\n{config_lines(job, [split for split, found in measured.items() if found['videos']])}",
     ]
 
 
@@ -40,6 +44,7 @@ def _measure(outcomes: Sequence[Outcome]) -> dict[str, float]:
     return {
         "videos": sum(outcome.num_frames > 0 for outcome in outcomes),
         "left_out": sum(outcome.num_frames == 0 for outcome in outcomes),
+        "cut": sum(outcome.num_frames > 0 and bool(outcome.reason) for outcome in outcomes),
         "frames": num_frames,
         "mean_quantisation_error": round(of_frames / max(1, num_frames), 6),
         "max_quantisation_error": max(outcome.max_error for outcome in outcomes),
@@ -49,22 +54,20 @@ def _measure(outcomes: Sequence[Outcome]) -> dict[str, float]:
 def _describe(split: str, found: Mapping[str, float]) -> str:
     mean, most = found["mean_quantisation_error"], found["max_quantisation_error"]
     return (
-        f"{split}: {found['videos']} videos, {found['frames']} frames, {found['left_out']} videos left out; "
+        f"{split}: {found['videos']} videos, {found['frames']} frames, {found['left_out']} videos left out, "
+        f"{found['cut']} cut; "
         f"bytes are off by {mean:.2%} of a vector's length in the mean, {most:.2%} at most"
     )
 
 
 def config_lines(job: Job, splits: Sequence[str]) -> str:
     """The ``data`` of an experiment on these features, as YAML."""
-    patterns = [f"  {split}: '{split}-*.tfrecord'" for split in splits]
-    return "\n".join(
-        [
-            "data:",
-            "  kind: features",
-            f"  root: {job.folder}",
-            *patterns,
-            f"  classes: {CLASSES}",
-            f"  groups: {{{GROUP}: {job.network.model.feature_dim}}}",
-            f"  max_frames: {job.sampling.max_frames}",
-        ]
-    )
+    data = {
+        "kind": "features",
+        "root": str(job.folder),
+        **{split: f"{split}-*.tfrecord" for split in splits},
+        "classes": CLASSES,
+        "groups": {GROUP: job.network.model.feature_dim},
+        "max_frames": job.sampling.max_frames,
+    }
+    return yaml.safe_dump({"data": data}, sort_keys=False, width=10**6).rstrip()

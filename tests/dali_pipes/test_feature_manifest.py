@@ -10,7 +10,7 @@ import pytest
 
 from dali_pipes import record_index
 from dali_pipes.feature_manifest import FeatureManifest, build_feature_manifests
-from dali_pipes.tfrecord import RecordWriter
+from dali_pipes.tfrecord import RecordWriter, record_places
 from tests.dali_pipes.feature_files import flip_byte, labels_of_video, make_config, write_file
 from tests.dali_pipes.sequence_examples import floats, integers, new, sequence_example, strings
 
@@ -132,12 +132,66 @@ def test_the_rest_of_a_cut_file_is_named_and_what_is_whole_is_used(root: Path) -
     (root / "train1.tfrecord").write_bytes(data[:-5])
     manifest, messages = _train(root)
     assert len(manifest) == 19 and manifest.num_listed == 20
-    assert "in the middle of record 7" in messages[0]
+    assert re.search("a record, 5 bytes short; .* to its end are lost .*, about 1 record$", messages[0])
+
+
+def _headers(path: Path) -> list[int]:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        return [place.offset - 12 for place in record_places(file)]
+    finally:
+        os.close(file)
+
+
+@pytest.mark.parametrize("number", [0, 3, 11])
+def test_a_flipped_bit_in_a_length_costs_its_record_alone(root: Path, number: int) -> None:
+    path = root / "train0.tfrecord"
+    data = bytearray(path.read_bytes())
+    data[_headers(path)[number] + 1] ^= 1
+    path.write_bytes(data)
+    manifest, messages = _train(root)
+    names = [manifest.name(row).split()[-1] for row in range(len(manifest))]
+    assert names == [f"v{video}" for video in range(20) if video != number]
+    assert manifest.num_listed == 20 and len(messages) == 1
+    assert re.search(
+        r"byte \d+ is left out: the checksum of the record's length is wrong; \d+ bytes .*% of the file\)", messages[0]
+    )
+    assert _train(root)[1] == messages  # the kept index says the same
+
+
+def test_the_records_in_a_lost_stretch_are_estimated_and_counted(root: Path) -> None:
+    write_file(root / "train1.tfrecord", [12] * 80)
+    at = _headers(root / "train1.tfrecord")
+    data = bytearray((root / "train1.tfrecord").read_bytes())
+    data[at[20] : at[25]] = bytes(at[25] - at[20])
+    data[at[70] :] = bytes(len(data) - at[70])
+    (root / "train1.tfrecord").write_bytes(data)
+    manifest, messages = _train(root, loader={"max_bad_fraction": 15 / 92})
+    assert (len(manifest), manifest.num_listed) == (12 + 65, 12 + 80)
+    assert "about 5 records" in messages[0] and "about 10 records" in messages[1]
+    with pytest.raises(ValueError, match=r"15 of 92 videos cannot be read, as train1.*, byte .*fetch"):
+        _train(root, loader={"max_bad_fraction": 14 / 92})
+
+
+def test_lost_records_and_bad_labels_are_counted_together(root: Path) -> None:
+    (root / "train1.tfrecord").write_bytes((root / "train1.tfrecord").read_bytes()[:-5])
+    write_file(root / "train2.tfrecord", [77], labels=())
+    assert _train(root, loader={"max_bad_fraction": 2 / 21})[0].num_listed == 21
+    with pytest.raises(ValueError, match="about 1 of 21 videos cannot be read, .*; 1 more have bad labels; fetch"):
+        _train(root)
+
+
+def test_an_empty_file_is_named(root: Path) -> None:
+    (root / "train2.tfrecord").write_bytes(b"")
+    manifest, messages = _train(root)
+    assert len(manifest) == manifest.num_listed == 20
+    assert messages == ["train: train2.tfrecord is left out: the file is empty"]
+    assert manifest.dropped == (("train2.tfrecord", "the file is empty"),)
 
 
 def test_an_index_of_no_video_at_all_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train.tfrecord").write_bytes(b"")
-    with pytest.raises(ValueError, match="expected at least one usable video, found none of 0"):
+    with pytest.raises(ValueError, match="one usable video, found none of 0; .*train.tfrecord: the f"):
         _train(tmp_path)
     with pytest.raises(ValueError, match="found none of 0"):
         _train(tmp_path)  # also from the kept index of nothing

@@ -43,6 +43,14 @@ def write_at(path: Path, milliseconds: Sequence[int]) -> Path:
         (even_times(1, 25.0), 1, [0]),
         (even_times(300, 30000 / 1001), 30000 / 1001, list(range(300))),
         (even_times(60, 30000 / 1001), 1, [0, 29, 59]),  # 1 s lies before frame 30, 1.001 s
+        (even_times(25, 25.0), 0.01, [0]),
+        (even_times(25, 25.0), 0.0005, [0]),
+        (even_times(5000, 25.0), 0.01, [0, 2500]),  # 0 s and 100 s
+        (FrameTimes(np.array([0.0, 99.9995, 110.0]), 120.0), 0.01, [0, 1]),
+        (FrameTimes(np.array([0.0, 100.0005, 110.0]), 120.0), 0.01, [0, 1]),  # a tick of a millisecond too late
+        (FrameTimes(np.array([0.0, 100.01, 110.0]), 120.0), 0.01, [0]),
+        (FrameTimes(np.array([0.0, 0.0005, 2.0]), 3.0), 1, [0, 1, 2]),  # frame 1 is on the screen at 1 s
+        (FrameTimes(np.array([0.0]), 0.0), 1, [0]),
     ],
 )
 def test_a_rate_takes_the_frames_on_the_screen(times: FrameTimes, rate: float, frames: list[int]) -> None:

@@ -100,6 +100,66 @@ def test_what_is_written_is_what_was_made_and_its_hash_says_so(tmp_path: Path) -
     assert [tuple(manifests["train"].labels(row)) for row in range(7)] == made
 
 
+TINY = replace(SPEC, frames=(2, 4), groups={"rgb": 3})
+
+
+def test_other_videos_are_not_mixed_into_a_folder(tmp_path: Path) -> None:
+    first = write_synthetic(TINY, tmp_path, {"train": 5}, videos_per_file=2)
+    assert write_synthetic(TINY, tmp_path, {"train": 5}, videos_per_file=2) == first
+    for spec, count, each in ((TINY, 3, 2), (TINY, 5, 3), (replace(TINY, seed=1), 5, 2)):
+        with pytest.raises(ValueError, match=r"holds records made otherwise \((num_videos|videos_per_file|spec) was"):
+            write_synthetic(spec, tmp_path, {"train": count}, videos_per_file=each)
+    (tmp_path / "about.json").unlink()
+    with pytest.raises(ValueError, match="holds records that this did not write, as train0000.tfrecord"):
+        write_synthetic(TINY, tmp_path, {"train": 5}, videos_per_file=2)
+
+
+def test_a_folder_that_was_begun_is_finished_by_the_same_settings_alone(tmp_path: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_synthetic(TINY, tmp_path, {"train": 5}, videos_per_file=2, on_progress=stop)
+    assert (tmp_path / "train0000.tfrecord").exists() and not (tmp_path / "about.json").exists()
+    with pytest.raises(ValueError, match="made otherwise"):
+        write_synthetic(TINY, tmp_path, {"train": 2}, videos_per_file=2)
+    write_synthetic(TINY, tmp_path, {"train": 5}, videos_per_file=2)
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", *[".tfrecord"] * 3, ".txt"]
+
+
+@pytest.mark.parametrize("counts", [{"train": -3, "test": 5}, {"train": 0, "test": 0}, {}, {"trian": 3}])
+def test_numbers_of_videos_that_are_none_are_refused(tmp_path: Path, counts: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="videos: expected numbers from 0 on, not all 0, for .*found {"):
+        write_synthetic(TINY, tmp_path / "new", counts)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("seed", -1),
+        ("num_classes", 0),
+        ("groups", {}),
+        ("groups", {"rgb:8": None}),
+        ("groups", {"rgb": 0}),
+        ("frames", (300, 60)),
+        ("frames", (0, 4)),
+        ("frames", (2.5, 4)),
+        ("event_frames", (0, 0)),
+        ("short_share", 7.0),
+        ("visible", -0.1),
+        ("scene_frames", 0.5),
+        ("noise", float("nan")),
+        ("signal", float("inf")),
+        ("end_rate", -1.0),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused_by_name(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"^{name}: expected .*, found "):
+        replace(SPEC, **{name: value})
+
+
 def test_the_frozen_data_are_what_they_were() -> None:
     """NumPy promises no stable streams; this says when they have changed."""
     video = make_video(SPEC, "train", 0, prototypes(SPEC))

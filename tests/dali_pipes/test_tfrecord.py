@@ -13,6 +13,7 @@ from dali_pipes.tfrecord import (
     DamagedRecordError,
     RecordPlace,
     RecordWriter,
+    find_record,
     masked_crc,
     read_record,
     record_places,
@@ -73,7 +74,7 @@ def test_a_cut_file_gives_its_whole_records_and_says_so(tmp_path: Path, cut: int
     file = os.open(path, os.O_RDONLY)
     places = record_places(file)
     assert [next(places).length, next(places).length] == [3, 0]
-    with pytest.raises(DamagedRecordError, match="in the middle of record 2"):
+    with pytest.raises(DamagedRecordError, match="in the middle of a record"):
         next(places)
     os.close(file)
 
@@ -90,9 +91,38 @@ def test_a_changed_byte_is_noticed(tmp_path: Path, byte: int, message: str) -> N
     os.close(file)
 
 
+@pytest.mark.parametrize(
+    ("start", "found"),
+    [
+        (0, RecordPlace(12, 3)),
+        (1, RecordPlace(31, 0)),
+        (19, RecordPlace(31, 0)),
+        (20, RecordPlace(47, 1000)),
+        (36, None),
+        (2000, None),
+    ],
+)
+def test_the_next_sound_record_is_found_from_any_byte(tmp_path: Path, start: int, found: RecordPlace | None) -> None:
+    path = _write(tmp_path / "a")  # headers at 0, 19, 35
+    file = os.open(path, os.O_RDONLY)
+    assert find_record(file, start) == found
+    assert list(record_places(file, 19)) == [RecordPlace(31, 0), RecordPlace(47, 1000)]
+    os.close(file)
+
+
+@pytest.mark.parametrize("zeros", [0, 1, (1 << 18) - 5, (1 << 18) + 3])
+def test_a_record_behind_much_of_nothing_is_found(tmp_path: Path, zeros: int) -> None:
+    path = _write(tmp_path / "a", [b"x" * 40])
+    whole = path.read_bytes()
+    path.write_bytes(bytes(zeros) + whole[:12] + bytes(44) + whole)  # a header whose record is not its own comes first
+    file = os.open(path, os.O_RDONLY)
+    assert find_record(file, 0) == RecordPlace(zeros + 56 + 12, 40)
+    os.close(file)
+
+
 def test_other_files_are_no_records(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("path,label\n" * 10)
-    with pytest.raises(BrokenFramingError, match="length of record 0 is wrong"):
+    with pytest.raises(BrokenFramingError, match="checksum of the record's length is wrong"):
         _read_all(tmp_path / "a")
 
 

@@ -13,15 +13,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from dali_pipes.config import DataConfig, StudentViewConfig, ViewsConfig
 from dali_pipes.feature_config import FeatureDataConfig
 from dali_pipes.frame_records import frames_of, parse_context, parse_lists
 from dali_pipes.tfrecord import FOOTER_BYTES, HEADER_BYTES, read_record, record_places
+from reskd.config import parse_config
 from reskd.extraction.job import Job, Sampling, plan, run
 from reskd.extraction.network import FrameNetwork, network_of_run, network_of_settings
 from reskd.extraction.summary import config_lines, finish
 from reskd.models.config import parse_recognizer
+from reskd.models.registry import build_recognizer
+from tests.reskd import feature_files
 from tests.tiny_student import write_checkpoint
 
 MakeFolder = Callable[..., Path]
@@ -95,14 +99,12 @@ def test_every_video_becomes_a_record_of_its_frames(data: DataConfig, network: F
     ]  # fmt: skip
     assert all(frames.shape == (3, 512) for _, _, frames in records)  # 12 frames at 25 a second, 5 a second taken
     assert not (records[0][2][0] == records[0][2][2]).all()
-    assert "train: 5 videos, 15 frames, 0 videos left out" in lines
+    assert "train: 5 videos, 15 frames, 0 videos left out, 0 cut; " in lines
     measured = json.loads((tmp_path / "out/features.json").read_text())["measured"]["train"]
     assert 0 < measured["mean_quantisation_error"] <= measured["max_quantisation_error"] < 0.03
 
 
 def test_the_config_that_is_printed_is_one(data: DataConfig, network: FrameNetwork, tmp_path: Path) -> None:
-    import yaml
-
     job = make(data, tmp_path / "out", network)
     run(job, engine=here)
     finish(job)
@@ -165,6 +167,39 @@ def test_bad_videos_are_named_and_left_out(data: DataConfig, network: FrameNetwo
     assert [name for name, _, _ in read_back(tmp_path / "out/train-00000.tfrecord", 512)] == ["a/good.mp4"]
 
 
+def test_a_video_that_is_cut_is_used_and_named(data: DataConfig, network: FrameNetwork, tmp_path: Path) -> None:
+    root = tmp_path / "videos"
+    for name in ("a/00.mp4", "b/00.avi"):
+        (root / name).parent.mkdir(parents=True)
+        (root / name).write_bytes((data.root / name).read_bytes())
+    whole = (root / "b/00.avi").read_bytes()
+    (root / "b/00.avi").write_bytes(whole[: whole.index(b"idx1") * 9 // 10])
+    job = make(data.model_copy(update={"root": root}), tmp_path / "out", network)
+    run(job, engine=here)
+    lines = finish(job)
+    assert "2 videos" in lines[0] and "0 videos left out, 1 cut" in lines[0]
+    assert lines[1].startswith("b/00.avi: cut: ")
+    with (tmp_path / "out/train-00000.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert rows[0]["reason"] == "" and rows[1]["reason"].startswith("cut: ") and int(rows[1]["num_frames"]) in (1, 2)
+
+
+def test_the_config_names_no_split_without_a_video_and_quotes_its_root(
+    data: DataConfig, network: FrameNetwork, tmp_path: Path
+) -> None:
+    for name in ("a/00.mp4", "a/01.mp4"):
+        (tmp_path / "videos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "videos" / name).write_bytes((data.root / name).read_bytes() if "00" in name else b"")
+    (tmp_path / "videos/train.csv").write_text("path,label\na/00.mp4,a\n")
+    (tmp_path / "videos/test.csv").write_text("path,label\na/01.mp4,a\n")
+    changes = {"root": tmp_path / "videos", "train": "train.csv", "test": "test.csv"}
+    job = make(DataConfig.model_validate(data.model_dump() | changes), tmp_path / "out: a #b", network)
+    run(job, engine=here)
+    printed = yaml.safe_load(finish(job)[-1].partition("for a config:\n")[2])["data"]
+    assert printed["root"] == str(tmp_path / "out: a #b")
+    assert printed["train"] == "train-*.tfrecord" and "test" not in printed
+
+
 def test_a_decoder_that_dies_costs_its_video_alone(
     data: DataConfig, network: FrameNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,6 +239,16 @@ def test_a_run_gives_its_student_its_view_and_its_data(tmp_path: Path) -> None:
 def test_a_network_that_mixes_frames_is_refused(tmp_path: Path) -> None:
     checkpoint = write_checkpoint(tmp_path / "last.pt", student={"family": "tsm"})
     with pytest.raises(ValueError, match="sees every frame by itself .* found tsm: its map of a frame depends"):
+        network_of_run(checkpoint, which="student", device=CPU)
+
+
+def test_a_network_of_features_is_refused_by_its_own_reason(tmp_path: Path) -> None:
+    config = parse_config(feature_files.experiment(tmp_path, tmp_path))
+    names = [str(number) for number in range(feature_files.NUM_CLASSES)]
+    weights = build_recognizer(config.student, len(names)).state_dict()
+    state = {"config": config.resolved(), "student": weights, "class_names": names}
+    checkpoint = write_checkpoint(tmp_path / "last.pt", state=state)
+    with pytest.raises(ValueError, match=r"expected a network that sees images, found one that takes features"):
         network_of_run(checkpoint, which="student", device=CPU)
 
 
