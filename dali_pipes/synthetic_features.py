@@ -36,6 +36,7 @@ from dali_pipes.frame_records import encode_video
 from dali_pipes.tfrecord import RecordWriter
 
 GENERATOR_VERSION = 1
+ABOUT = "about.json"
 SPLITS = ("train", "val", "test")
 _PROTOTYPES = len(SPLITS)  # first part of a random stream's key, where a video has its split
 # Centre of the ramps of Note [What a made-up video holds].
@@ -166,14 +167,14 @@ def write_synthetic(
                     done += 1
                     on_progress(done, total)
     (folder / "classes.txt").write_text("".join(f"class{number:02d}\n" for number in range(spec.num_classes)))
-    about = {
-        "generator_version": GENERATOR_VERSION,
-        "spec": asdict(spec),
-        "num_videos": dict(num_videos),
-        "content_hash": digest.hexdigest(),
-    }
-    (folder / "about.json").write_text(json.dumps(about, indent=1) + "\n")
+    about = {**describe_synthetic(spec, num_videos), "content_hash": digest.hexdigest()}
+    (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n")
     return digest.hexdigest()
+
+
+def describe_synthetic(spec: SyntheticSpec, num_videos: Mapping[str, int]) -> dict[str, object]:
+    """What about.json says was asked for; the records follow from it."""
+    return {"generator_version": GENERATOR_VERSION, "spec": asdict(spec), "num_videos": dict(num_videos)}
 
 
 def _generator(spec: SyntheticSpec, stream: int, number: int) -> np.random.Generator:
