@@ -200,10 +200,10 @@ def split_override(override: str) -> tuple[list[str], str]:
 
 
 def _explain(fault: Mapping[str, Any]) -> str:
-    location = [str(part) for part in fault["loc"] if not str(part).startswith(("tuple", "function"))]
-    location = [
-        part for number, part in enumerate(location) if not _is_tag(location[: number + 1]) or part == location[-1]
-    ]
+    parts = [str(part) for part in fault["loc"] if not str(part).startswith(("tuple", "function"))]
+    # The last part that is no field is a key nobody knows or a place in a list, but for a fault of a whole group.
+    kept = len(parts) if fault["type"] == "value_error" else len(parts) - 1
+    location = [part for number, part in enumerate(parts) if number >= kept or not _is_tag(parts[: number + 1])]
     key = ".".join(location)
     if fault["type"] == "extra_forbidden":
         known = _known_keys(location[:-1])
