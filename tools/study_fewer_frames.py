@@ -51,7 +51,9 @@ def main(arguments: Sequence[str]) -> None:
 def _run(chosen: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     cases = part_of(_cases(chosen), chosen.part)
-    _run_all([Planned(case.columns, case.config(chosen.runs), case.mode == "teacher") for case in cases], _csv(chosen, ROWS))
+    _run_all(
+        [Planned(case.columns, case.config(chosen.runs), case.mode == "teacher") for case in cases], _csv(chosen, ROWS)
+    )
 
 
 def _run_all(planned: Sequence[Planned], csv: Path) -> None:

@@ -6,7 +6,8 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from reskd.extraction.job import GROUP, SETTINGS, Job
+from dali_pipes.feature_config import EXTRACTION_FILE
+from reskd.extraction.job import GROUP, Job
 from reskd.extraction.record_files import SPLITS, Outcome, read_outcomes, write_outcomes, write_whole
 
 CLASSES, LEFT_OUT = "classes.txt", "left_out.csv"
@@ -23,13 +24,13 @@ def finish(job: Job) -> list[str]:
     left_out = [outcome for split in SPLITS for outcome in outcomes[split] if not outcome.num_frames]
     write_outcomes(job.folder / LEFT_OUT, left_out)
     write_whole(job.folder / CLASSES, "".join(f"{name}\n" for name in job.class_names))
-    settings = json.loads((job.folder / SETTINGS).read_text(encoding="utf-8"))["settings"]
+    settings = json.loads((job.folder / EXTRACTION_FILE).read_text(encoding="utf-8"))["settings"]
     measured = {split: _measure(outcomes[split]) for split in SPLITS if outcomes[split]}
-    write_whole(job.folder / SETTINGS, json.dumps({"settings": settings, "measured": measured}, indent=2) + "\n")
+    write_whole(job.folder / EXTRACTION_FILE, json.dumps({"settings": settings, "measured": measured}, indent=2) + "\n")
     return [
         *(_describe(split, found) for split, found in measured.items()),
         *(f"left out: {outcome.path}: {outcome.reason}" for outcome in left_out),
-        f"written to {job.folder}; {SETTINGS} says how they were made",
+        f"written to {job.folder}; {EXTRACTION_FILE} says how they were made",
         f"\nfor a config:\n{config_lines(job, list(measured))}",
     ]
 

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dali_pipes.feature_config import EXTRACTION_FILE
 from dali_pipes.synthetic_features import ABOUT, SyntheticSpec, describe_synthetic, write_synthetic
-from reskd.training.run_directory import flatten
 from reskd.study.cases import DataSet
+from reskd.training.run_directory import flatten
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def ucf10(folder: Path, *, quick: bool = False) -> DataSet:
     Raises:
         ValueError: no such folder.
     """
-    about = folder / "features.json"
+    about = folder / EXTRACTION_FILE
     if not about.is_file():
         raise ValueError(
             f"expected features of prepare_data.py extract-features in {folder}, found no {about.name}; extract them."
