@@ -10,6 +10,9 @@ from pydantic import Field, model_validator
 from dali_pipes.config import StrictConfig
 from dali_pipes.frame_selection import FrameSelection
 
+# Beside records that prepare_data.py extract-features wrote: how they were made.
+EXTRACTION_FILE = "features.json"
+
 
 class FeatureViewConfig(StrictConfig):
     """All frames of a video."""

@@ -38,7 +38,7 @@ from dali_pipes.tfrecord import RecordWriter
 
 GENERATOR_VERSION = 1
 SPLITS = ("train", "val", "test")
-_BEGUN, _DONE = "about.json.tmp", "about.json"
+ABOUT, _BEGUN = "about.json", "about.json.tmp"
 _PROTOTYPES = len(SPLITS)  # first part of a random stream's key, where a video has its split
 # Centre of the ramps of Note [What a made-up video holds].
 _RISE_ENDS, _FALL_STARTS = 0.15, 0.7
@@ -186,12 +186,7 @@ def write_synthetic(
     """
     if set(num_videos) - set(SPLITS) or min(num_videos.values(), default=0) < 0 or not sum(num_videos.values()):
         raise ValueError(f"videos: expected numbers from 0 on, not all 0, for {SPLITS}, found {dict(num_videos)}.")
-    about = {
-        "generator_version": GENERATOR_VERSION,
-        "spec": asdict(spec),
-        "num_videos": dict(num_videos),
-        "videos_per_file": videos_per_file,
-    }
+    about = {**describe_synthetic(spec, num_videos), "videos_per_file": videos_per_file}
     _claim(folder, about)
     digest, done, total = hashlib.sha256(), 0, sum(num_videos.values())
     prototypes_KD = prototypes(spec)
@@ -207,14 +202,14 @@ def write_synthetic(
     (folder / "classes.txt").write_text("".join(f"class{number:02d}\n" for number in range(spec.num_classes)))
     about["content_hash"] = digest.hexdigest()
     (folder / _BEGUN).write_text(json.dumps(about, indent=1) + "\n")
-    (folder / _BEGUN).replace(folder / _DONE)
+    (folder / _BEGUN).replace(folder / ABOUT)
     return digest.hexdigest()
 
 
 def _claim(folder: Path, about: Mapping[str, Any]) -> None:
     """Make the folder, and say in it what is begun."""
     folder.mkdir(parents=True, exist_ok=True)
-    told = [path for path in (folder / _DONE, folder / _BEGUN) if path.exists()]
+    told = [path for path in (folder / ABOUT, folder / _BEGUN) if path.exists()]
     wanted = json.loads(json.dumps(about))
     for path in told:
         found = json.loads(path.read_text())
@@ -238,6 +233,11 @@ def _expect(name: str, found: object, expected: str, is_met: bool) -> None:
 
 def _is_count(value: object, least: int) -> bool:
     return isinstance(value, int) and value >= least
+
+
+def describe_synthetic(spec: SyntheticSpec, num_videos: Mapping[str, int]) -> dict[str, object]:
+    """What about.json says was asked for; the records follow from it."""
+    return {"generator_version": GENERATOR_VERSION, "spec": asdict(spec), "num_videos": dict(num_videos)}
 
 
 def _generator(spec: SyntheticSpec, stream: int, number: int) -> np.random.Generator:

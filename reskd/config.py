@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +19,7 @@ from dali_pipes.config import DataConfig, StrictConfig
 from dali_pipes.feature_config import FeatureDataConfig
 from reskd.distributed import DeviceChoice
 from reskd.losses.config import LossConfig
-from reskd.models.config import RecognizerConfig, TeacherConfig
+from reskd.models.config import RecognizerConfig, TeacherConfig, parse_recognizer
 from reskd.training.optimizer import OptimizerConfig
 from reskd.training.plan import TrainingConfig
 from reskd.training.schedule import ScheduleConfig
@@ -183,6 +184,30 @@ def parse_config(tree: Mapping[str, Any], *, where: str = "config") -> Experimen
         raise ValueError("\n".join(f"{where}: {fault}" for fault in faults)) from None
 
 
+def read_settings(settings: Sequence[str], *, where: str, over: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Plain values from ``key.sub=value`` arguments, over those that are known.
+
+    Raises:
+        ValueError: as apply_override; ``where`` says which argument.
+    """
+    tree = copy.deepcopy(dict(over or {}))
+    try:
+        for setting in settings:
+            apply_override(tree, setting)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+    return tree
+
+
+def recognizer_from(tree: Mapping[str, Any], *, where: str) -> RecognizerConfig:
+    """A recogniser's config alone; raises ValueError with one line a fault, as parse_config."""
+    try:
+        return parse_recognizer(tree)
+    except ValidationError as error:
+        faults = [_explain(fault, group="student") for fault in error.errors(include_url=False)]
+        raise ValueError("\n".join(f"{where}: {fault}" for fault in faults)) from None
+
+
 def apply_override(tree: dict[str, Any], override: str) -> None:
     """Set one key of ``tree`` from ``key.sub=value``; raises ValueError where it has another form."""
     keys, value = split_override(override)
@@ -193,24 +218,29 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
             node[key] = {}
         node = node[key]
         if not isinstance(node, dict):
-            raise ValueError(f"override {override!r}: {key} is a value, not a group of settings.")
-    node[last] = yaml.safe_load(value) if value else None
+            raise ValueError(f"{override!r}: {key} is a value, not a group of settings.")
+    try:
+        node[last] = yaml.safe_load(value) if value else None
+    except yaml.YAMLError as error:
+        raise ValueError(f"{override!r}: expected YAML as the value, found {' '.join(str(error).split())}") from None
 
 
 def split_override(override: str) -> tuple[list[str], str]:
     """``a.b=1`` -> (["a", "b"], "1")."""
     match = re.fullmatch(r"([\w.-]+)=(.*)", override, flags=re.DOTALL)
     if not match:
-        raise ValueError(f"expected an override of the form key.sub=value, found {override!r}.")
+        raise ValueError(f"expected a setting of the form key.sub=value, found {override!r}.")
     return match[1].split("."), match[2]
 
 
-def _explain(fault: Mapping[str, Any]) -> str:
-    location = [str(part) for part in fault["loc"] if not str(part).startswith(("tuple", "function"))]
-    location = [
-        part for number, part in enumerate(location) if not _is_tag(location[: number + 1]) or part == location[-1]
-    ]
-    key = ".".join(location)
+def _explain(fault: Mapping[str, Any], *, group: str | None = None) -> str:
+    """One sentence. ``group``: the settings that were parsed, where they are not a whole experiment."""
+    above = [group] if group else []
+    parts = above + [str(part) for part in fault["loc"] if not str(part).startswith(("tuple", "function"))]
+    # The last part that is no field is a key nobody knows or a place in a list, but for a fault of a whole group.
+    kept = len(parts) if fault["type"] == "value_error" else len(parts) - 1
+    location = [part for number, part in enumerate(parts) if number >= kept or not _is_tag(parts[: number + 1])]
+    key = ".".join(location[len(above) :])
     if fault["type"] == "extra_forbidden":
         known = _known_keys(location[:-1])
         near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
@@ -219,9 +249,8 @@ def _explain(fault: Mapping[str, Any]) -> str:
     if fault["type"] == "missing":
         return f"{key}: expected a value, found none; it has no default."
     message = str(fault["msg"]).removeprefix("Value error, ").removeprefix("Input ")
-    if fault["type"] == "value_error":
-        return f"{key}: {message}." if key else f"{message}."
-    return f"{key}: {message}, found {fault['input']!r}."
+    found = "" if fault["type"] == "value_error" else f", found {fault['input']!r}"
+    return f"{f'{key}: ' if key else ''}{message}{found}."
 
 
 def _known_keys(location: Iterable[str]) -> list[str]:

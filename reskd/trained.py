@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 
 from dali_pipes.config import DataConfig
-from dali_pipes.feature_config import FeatureDataConfig
+from dali_pipes.feature_config import EXTRACTION_FILE, FeatureDataConfig
 from dali_pipes.views import first_view_size, student_frames
 from reskd.config import ExperimentConfig, parse_config
 from reskd.evaluation.metrics import Scores
@@ -18,6 +19,12 @@ from reskd.models.recognizer import Recognizer
 from reskd.networks import build_evaluated_model, scores_of, view_shapes
 from reskd.training.checkpoint import load_checkpoint
 
+# YouTube-8M's: dali_pipes/quantisation.py.
+_QUANTISATION = {
+    "value": "byte * 4 / 255 + 4 / 512 - 2",
+    "byte": "round((value + 2 - 4 / 512) * 255 / 4), at least 0 and at most 255",
+    "layout": "the groups' vectors in their order, end to end; rows beyond the frames are 0, and valid is false there",
+}
 _NEEDED = {"config": Mapping, "class_names": list, "student": Mapping, "num_steps": int, "config_hash": str}
 
 
@@ -103,15 +110,25 @@ def describe_student(student: TrainedStudent) -> dict[str, Any]:
 
 
 def _describe_features(data: FeatureDataConfig) -> dict[str, Any]:
-    """What a student of features is shown; their quantisation is in FeatureView."""
+    """What a student of features is shown, and how it was made, as far as that is known here."""
     view = data.views.student
     num_frames = view.num_frames or data.max_frames
     return {
         "input": {"name": "features", "dtype": "uint8", "shape": ["N", num_frames, data.feature_dim]},
         "valid": {"name": "valid", "dtype": "bool", "shape": ["N", num_frames]},
         "groups": [list(group) for group in data.groups.items()],
+        "quantisation": dict(_QUANTISATION),
         "frames": {"selection": view.selection, "num_frames": num_frames, "max_frames": data.max_frames},
-    }
+    } | _describe_extraction(data)
+
+
+def _describe_extraction(data: FeatureDataConfig) -> dict[str, Any]:
+    """What extract-features wrote beside the records, but for where its weights lay: their hash says what they are."""
+    path = data.root / EXTRACTION_FILE
+    if not path.is_file():
+        return {}
+    settings = json.loads(path.read_text(encoding="utf-8"))["settings"]
+    return {"extraction": {key: value for key, value in settings.items() if key != "origin"}}
 
 
 def _describe_clips(student: TrainedStudent, data: DataConfig) -> dict[str, Any]:

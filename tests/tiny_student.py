@@ -11,6 +11,7 @@ from reskd.config import parse_config
 from reskd.models.registry import build_recognizer
 from reskd.training.checkpoint import save_checkpoint
 from reskd.training.run_directory import config_hash
+from tests.reskd.feature_files import experiment
 
 CLASSES = ("left", "right", "up")
 
@@ -45,6 +46,15 @@ def write_checkpoint(
         "optimizer": {"lr": 0.01},
         "training": {"epochs": 1, "global_batch_size": 4},
     }
+    return _write(path, tree, state or {})
+
+
+def write_feature_checkpoint(path: Path, *, root: Path) -> Path:
+    """The same of a student that sees 4 frames of features under ``root``."""
+    return _write(path, experiment(root, root / "runs"), {})
+
+
+def _write(path: Path, tree: dict[str, Any], state: dict[str, Any]) -> Path:
     config = parse_config(tree)
     torch.manual_seed(0)
     model = build_recognizer(config.student, len(CLASSES))
@@ -57,7 +67,7 @@ def write_checkpoint(
             "config_hash": config_hash(config.resolved()),
             "class_names": list(CLASSES),
             "num_steps": 1,
-            **(state or {}),
+            **state,
         },
     )
     return path

@@ -20,19 +20,17 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import torch
-import yaml
-from pydantic import ValidationError
 
 from dali_pipes.feature_config import FeatureDataConfig
 from reskd.analysis.benchmark_rows import aligned, append_rows, describe_run
 from reskd.analysis.flops import MacCount, count_recognizer
 from reskd.analysis.throughput import Mode, Row, measure_sizes
 from reskd.cli import positive, run_tool
-from reskd.config import ExperimentConfig
-from reskd.models.config import FeaturesConfig, RecognizerConfig, network_name, parse_recognizer
+from reskd.config import ExperimentConfig, read_settings, recognizer_from
+from reskd.models.config import FeaturesConfig, RecognizerConfig, network_name
 from reskd.models.recognizer import Shape
 from reskd.models.registry import build_recognizer
 from reskd.networks import teacher_model, view_shapes
@@ -110,7 +108,8 @@ def _asked(chosen: argparse.Namespace) -> list[_Asked]:
     if (chosen.config is None) == (chosen.model is None):
         raise ValueError("expected either a config or --model, found both or neither.")
     if chosen.config is None:
-        model, frames = _recognizer_config(chosen.model), chosen.frames or [8]
+        model = recognizer_from(read_settings(chosen.model, where="--model"), where="--model")
+        frames = chosen.frames or [8]
         sizes = [(sum(model.groups.values()),)] if isinstance(model, FeaturesConfig) else chosen.sizes or [(224, 224)]
         shapes = [(count, *size) for count in frames for size in sizes]
         return [_Asked("", model, shapes, chosen.views or 1, chosen.num_classes or _NUM_CLASSES)]
@@ -220,36 +219,6 @@ def _size(text: str) -> tuple[int, int]:
     if len(sides) > 2:
         raise argparse.ArgumentTypeError(f"expected one side, or HEIGHTxWIDTH, found {text!r}")
     return sides[0], sides[-1]
-
-
-def _recognizer_config(settings: Sequence[str]) -> RecognizerConfig:
-    pairs = [setting.partition("=") for setting in settings]
-    if not all(equals for _, equals, _ in pairs):
-        raise ValueError(f"--model: expected settings such as backbone=resnet50, found {' '.join(settings)!r}.")
-    try:
-        return parse_recognizer(_tree({key: yaml.safe_load(value) for key, _, value in pairs}))
-    except ValidationError as error:
-        raise ValueError("--model: " + "; ".join(map(_explain, error.errors()))) from None
-
-
-def _tree(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """{"aggregator.kind": "mean"} as {"aggregator": {"kind": "mean"}}."""
-    tree: dict[str, Any] = {}
-    for path, value in settings.items():
-        *parents, last = path.split(".")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-            if not isinstance(node, dict):
-                raise ValueError(f"--model: {path}: {parent} is a value, not a group of settings.")
-        node[last] = value
-    return tree
-
-
-def _explain(fault: Mapping[str, Any]) -> str:
-    """Messages of our own validators name the setting already."""
-    message = str(fault["msg"]).removeprefix("Value error, ")
-    return message if message != fault["msg"] or not fault["loc"] else f"{fault['loc'][-1]}: {message}"
 
 
 if __name__ == "__main__":

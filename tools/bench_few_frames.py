@@ -27,7 +27,7 @@ from dali_pipes.config import DataConfig
 from dali_pipes.frame_selection import FrameSelection
 from reskd.analysis.benchmark_rows import aligned, append_rows, describe_run
 from reskd.analysis.few_frames_decode import Row, measure_k
-from reskd.cli import run_tool
+from reskd.cli import positive, run_tool
 
 CSV = Path("docs/results/bench_few_frames.csv")
 
@@ -78,12 +78,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("root", type=Path, help="folder of videos")
     parser.add_argument("--list", default="folders", help="list under the folder; default: one folder a class")
     parser.add_argument("--scan-cache", type=Path, help="folder for what the scan found; default: none is kept")
-    parser.add_argument("--frames", type=int, default=16, help="T, frames of a clip")
-    parser.add_argument("--k", type=int, nargs="+", default=[1, 2, 4, 8, 16], help="frames of the student")
+    parser.add_argument("--frames", type=positive, default=16, help="T, frames of a clip")
+    parser.add_argument("--k", type=positive, nargs="+", default=[1, 2, 4, 8, 16], help="frames of the student")
     selections = [name for name in get_args(FrameSelection) if name != "every_jth_of_300"]
     parser.add_argument("--selection", choices=selections, default="uniform")
-    parser.add_argument("--clips", type=int, default=24, help="videos, spread evenly over the list")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each k and way")
+    parser.add_argument("--clips", type=positive, default=24, help="videos, spread evenly over the list")
+    parser.add_argument("--rounds", type=positive, default=5, help="turns of each k and way")
     parser.add_argument("--csv", type=Path, default=CSV)
     parser.add_argument("--dry-run", action="store_true", help="append nothing")
     return parser

@@ -33,15 +33,8 @@ GIB = 2**30
 # compatibility).
 MIN_DRIVER = {12: 525, 13: 580}
 # One good file of each codec, as FFmpeg describes it: pixel format and colour range.
-CODECS = {
-    "h264": ("yuv420p", "limited"),
-    "hevc": ("yuv420p", "limited"),
-    "vp9": ("yuv420p", "limited"),
-    "vp8": ("yuv420p", "limited"),
-    "av1": ("yuv420p", "limited"),
-    "mjpeg": ("yuvj420p", "full"),
-    "mpeg4": ("yuv420p", "limited"),
-}
+_LIMITED = dict.fromkeys(("h264", "hevc", "vp9", "vp8", "av1", "mjpeg", "mpeg4"), ("yuv420p", "limited"))
+CODECS = {**_LIMITED, "mjpeg": ("yuvj420p", "full")}
 # Core-seconds to decode 8 frames spread over a 250-frame 340x256 H.264 clip with PyAV.
 HOST_DECODE_SECONDS = 0.2
 
@@ -231,16 +224,19 @@ def check_run_disk(checkpoint_bytes: int, num_checkpoints: int, free_bytes: int)
     return Finding("OK", "run's disk", f"{text}.")
 
 
-def check_run_hours(compute_seconds: float, decode_seconds: float, *, num_clips: int | None, epochs: float) -> Finding:
+def check_run_time(compute_seconds: float, decode_seconds: float, *, num_clips: int | None, epochs: float) -> Finding:
     """``compute_seconds``, ``decode_seconds``: of one clip; decoding runs beside the step, so the slower one counts."""
     slower = "decoding" if decode_seconds > compute_seconds else "the networks"
     seconds = max(compute_seconds, decode_seconds)
     if num_clips is None:
-        text = f"about {1000 * seconds / 3600:.2f} h for 1,000 clips ({slower} take longest); the list is not here"
-        return Finding("NOTE", "hours", f"{text}: check data.root and data.train.")
-    hours = epochs * num_clips * seconds / 3600
-    text = f"about {hours:.1f} h for {epochs:g} epochs of {num_clips} clips; {slower} take longest."
-    return Finding("OK", "hours", text)
+        text = f"about {_duration(1000 * seconds)} for 1,000 clips ({slower} take longest); the list is not here"
+        return Finding("NOTE", "time", f"{text}: check data.root and data.train.")
+    text = f"about {_duration(epochs * num_clips * seconds)} for {epochs:g} epochs of {num_clips} clips"
+    return Finding("OK", "time", f"{text}; {slower} take longest.")
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.2g} min"
 
 
 def check_config(config: ExperimentConfig, stage: ExperimentConfig | None = None) -> list[Finding]:
@@ -283,7 +279,7 @@ def check_config(config: ExperimentConfig, stage: ExperimentConfig | None = None
         *([Finding("NOTE", "precision", advice)] if slow else []),
         check_run_memory(need.total_bytes(at_once), available, num_clips=at_once, where=where),
         check_run_disk(checkpoint_bytes(student, teacher), num_kept, shutil.disk_usage(existing).free),
-        check_run_hours(seconds, decode, num_clips=num_clips, epochs=training.epochs),
+        check_run_time(seconds, decode, num_clips=num_clips, epochs=training.epochs),
     ]
 
 
@@ -311,8 +307,12 @@ def _look(config_path: str | None, overrides: Sequence[str]) -> list[Finding]:
 
     configs = load_stages(config_path, overrides)
     check_stages(configs)
-    of_runs = [finding for config in configs for finding in check_config(config, teacher_stage(config, configs))]
-    return [*check_machine(configs[0].runs), *of_runs]
+    findings = check_machine(configs[0].runs)
+    for config in configs:
+        stage = f"{config.name.rpartition('.')[2]}: " if len(configs) > 1 else ""
+        found = check_config(config, teacher_stage(config, configs))
+        findings += [dataclasses.replace(finding, topic=stage + finding.topic) for finding in found]
+    return findings
 
 
 if __name__ == "__main__":

@@ -27,9 +27,11 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--which", choices=("student", "teacher"), default="student", help="model and view")
     parser.add_argument("--split", choices=("test", "val"), default="test", help="list of clips")
     parser.add_argument("--batch-size", type=int, default=16, help="clips a process runs at once")
-    parser.add_argument("--out", type=Path, help="folder of the JSON; default: the checkpoint's")
+    parser.add_argument("--out", type=Path, help="folder of the JSON, made if need be; default: the checkpoint's")
     chosen = parser.parse_intermixed_args(arguments)
     config = choose_stage(load_stages(chosen.config, chosen.overrides), chosen.stage)
+    if chosen.out:
+        chosen.out.mkdir(parents=True, exist_ok=True)  # what cannot be written is told before all clips are shown
     with joined_world(config.device) as world:
         result = evaluate_checkpoint(
             config,

@@ -2,7 +2,7 @@
 
 Reads a checkpoint of ours, of mmaction2 or of the paper's code, a torchvision state dict, or safetensors; runs nothing
 that is in it. Prints a row for every tensor of the file and of the recogniser, and what the settings of a config would
-be. Settings that the file does not tell are given as key=value: backbone=resnet50 stage_strides=[1,1,2,2].
+be. Settings that the file does not tell are given as key.sub=value: backbone=resnet50 stage_strides=[1,1,2,2].
 With --output it writes the recogniser as safetensors, with its settings in the file.
 """
 
@@ -14,11 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import ValidationError
-
 from reskd.cli import run_tool
-from reskd.models.config import RecognizerConfig, parse_recognizer
+from reskd.config import read_settings, recognizer_from
+from reskd.models.config import RecognizerConfig
 from reskd.models.registry import build_recognizer
 from reskd.models.weight_files import WeightFile, read_weight_file, write_safetensors
 from reskd.models.weight_filling import fit
@@ -29,7 +27,7 @@ from reskd.models.weight_networks import describe, num_classes_of, recognise
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, help=".pth, .pt or .safetensors")
-    parser.add_argument("settings", nargs="*", help="of the recogniser, as key=value; default: what the file tells")
+    parser.add_argument("settings", nargs="*", help="of the recogniser, as key.sub=value; default: what the file tells")
     parser.add_argument("--classes", type=int, help="number of classes; default: the file's")
     parser.add_argument("--output", type=Path, help="a .safetensors file to write")
     chosen = parser.parse_args(arguments)
@@ -56,22 +54,14 @@ def choose(file: WeightFile, settings: Sequence[str], num_classes: int | None) -
     told: dict[str, Any] = dict(file.settings or {})
     if not told and network is not None:
         told = {"family": network.family, "backbone": network.backbone}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise ValueError(f"expected a setting of the form key=value, found {setting!r}.")
-        told[key] = yaml.safe_load(value)
+    told = read_settings(settings, where="settings", over=told)
     if "backbone" not in told and told.get("family") != "features":
         first = next(iter(file.tensors))
         raise ValueError(
             f"{file.source}: expected weights of a network known here, found "
             f"{describe(renamed.tensors, first=first)}; give the network as backbone=NAME."
         )
-    try:
-        config = parse_recognizer(told | {"weights": "none"})
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise ValueError(f"expected the settings of a recogniser, found {told}: {faults}.") from None
+    config = recognizer_from(told | {"weights": "none"}, where="settings")
     return config, num_classes or num_classes_of(renamed.tensors) or 1
 
 

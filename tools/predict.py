@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dali_pipes.feature_config import FeatureDataConfig
 from dali_pipes.progress import ProgressLine
 from dali_pipes.sampling_rules import ViewGrid
 from reskd.analysis.contact_sheet import MAX_ROWS, SheetRow, draw_contact_sheet
@@ -35,6 +36,12 @@ def main(arguments: Sequence[str]) -> None:
         raise ValueError(f"--sheet: expected a folder at {chosen.sheet.parent}, found none; make it first.")
     device = choose_device(chosen.device)
     student = load_trained_student(chosen.checkpoint, device)
+    if isinstance(student.config.data, FeatureDataConfig):
+        raise ValueError(
+            f"{chosen.checkpoint}: expected a student of videos, found one of features, which answers records. Write "
+            "the videos' records by prepare_data.py extract-features with the backbone that its training records were "
+            "made with, and score them by evaluate.py; or give it to another program by export.py."
+        )
     sampling = student.config.clips.sampling
     grid = ViewGrid(chosen.clips or sampling.test_clips, chosen.crops or sampling.test_crops)
     bars = _Bars()

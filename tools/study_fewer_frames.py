@@ -38,6 +38,7 @@ from reskd.study.runner import Planned, run_all
 from reskd.study.timing import time_cases
 
 RESULTS = Path("docs/results")
+ROWS, TIMES = RESULTS / "study_fewer_frames.csv", RESULTS / "study_fewer_frames_time.csv"
 PIXELS = RESULTS / "study_fewer_pixels.csv"
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,9 @@ def main(arguments: Sequence[str]) -> None:
 def _run(chosen: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     cases = part_of(_cases(chosen), chosen.part)
-    _run_all([Planned(case.columns, case.config(chosen.runs), case.mode == "teacher") for case in cases], chosen.csv)
+    _run_all(
+        [Planned(case.columns, case.config(chosen.runs), case.mode == "teacher") for case in cases], _csv(chosen, ROWS)
+    )
 
 
 def _run_all(planned: Sequence[Planned], csv: Path) -> None:
@@ -76,11 +79,26 @@ def _pixels(chosen: argparse.Namespace) -> None:
 def _time(chosen: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     rows = time_cases(_cases(chosen), rounds=chosen.rounds)
-    append_rows(chosen.csv, [{**describe_run(torch.device("cpu")), **row} for row in rows])
-    print(f"rows appended to {chosen.csv}")
+    csv = _csv(chosen, TIMES)
+    append_rows(csv, [{**describe_run(torch.device("cpu")), **row} for row in rows])
+    print(f"rows appended to {csv}")
+
+
+def _csv(chosen: argparse.Namespace, default: Path) -> Path:
+    return chosen.csv or (_quick(default) if chosen.quick else default)
+
+
+def _quick(csv: Path) -> Path:
+    """Rows that show only that all of it runs do not go where results are kept."""
+    return Path("runs") / f"quick_{csv.name}"
 
 
 def _report(chosen: argparse.Namespace) -> None:
+    if not (chosen.csv.exists() or chosen.pixels.exists()):
+        raise ValueError(
+            f"expected rows in {chosen.csv} or {chosen.pixels}, found neither; make some with run or pixels, or name "
+            "theirs with --csv or --pixels."
+        )
     if chosen.csv.exists():
         _report_features(chosen)
     if chosen.pixels.exists():
@@ -121,17 +139,17 @@ def _parser() -> argparse.ArgumentParser:
     _add_cases(run)
     run.add_argument("--runs", type=Path, default=Path("runs/fewer_frames"), help="folder of the runs")
     run.add_argument("--part", type=_part, default=(1, 1), metavar="I/N", help="of N processes side by side")
-    run.add_argument("--csv", type=Path, default=RESULTS / "study_fewer_frames.csv")
+    run.add_argument("--csv", type=Path, help=f"default: {ROWS}, with --quick {_quick(ROWS)}")
     time = commands.add_parser("time", help="measure reading and answering, all frames against k")
     time.set_defaults(run=_time)
     _add_cases(time)
     time.add_argument("--rounds", type=positive, default=7, help="timed passes of each network (default %(default)s)")
-    time.add_argument("--csv", type=Path, default=RESULTS / "study_fewer_frames_time.csv")
+    time.add_argument("--csv", type=Path, help=f"default: {TIMES}, with --quick {_quick(TIMES)}")
     _add_pixels(commands.add_parser("pixels", help="the grid of frames and resolutions on the videos of UCF10"))
     report = commands.add_parser("report", help="tables on the standard output, pictures beside the rows")
     report.set_defaults(run=_report)
-    report.add_argument("--csv", type=Path, default=RESULTS / "study_fewer_frames.csv")
-    report.add_argument("--times", type=Path, default=RESULTS / "study_fewer_frames_time.csv")
+    report.add_argument("--csv", type=Path, default=ROWS)
+    report.add_argument("--times", type=Path, default=TIMES)
     report.add_argument("--pixels", type=Path, default=PIXELS)
     report.add_argument("--pixel-times", type=Path, default=PIXELS.with_stem(f"{PIXELS.stem}_time"))
     return parser

@@ -9,18 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from pydantic import ValidationError
 
 from dali_pipes.config import DataConfig, StudentViewConfig, ViewsConfig
 from dali_pipes.progress import ProgressLine
 from reskd.cli import positive
-from reskd.config import load_config
+from reskd.config import load_config, read_settings, recognizer_from
 from reskd.engine_arguments import add_engine_arguments, engine_of
 from reskd.extraction.job import Sampling, plan, run
 from reskd.extraction.network import FrameNetwork, network_of_run, network_of_settings
 from reskd.extraction.summary import finish
-from reskd.models.config import RecognizerConfig, parse_recognizer
+from reskd.models.config import RecognizerConfig
 
 log = logging.getLogger(__name__)
 
@@ -120,16 +119,10 @@ def _data_of(chosen: argparse.Namespace) -> tuple[DataConfig | None, int]:
 
 
 def _model_config(settings: Sequence[str]) -> RecognizerConfig:
-    pairs = [setting.partition("=") for setting in settings]
-    if not all(equals for _, equals, _ in pairs):
-        raise ValueError(f"--model: expected settings such as backbone=resnet50, found {' '.join(settings)!r}.")
-    found = {key: yaml.safe_load(value) for key, _, value in pairs}
+    found = read_settings(settings, where="--model")
     if "weights" not in found:
         raise ValueError(
             "--model: expected weights=... too, a torchvision name or the path of a checkpoint; weights=none takes "
             "random ones."
         )
-    try:
-        return parse_recognizer(found)
-    except ValidationError as error:
-        raise ValueError("--model: " + "; ".join(fault["msg"] for fault in error.errors())) from None
+    return recognizer_from(found, where="--model")

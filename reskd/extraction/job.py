@@ -12,6 +12,7 @@ from typing import Any
 from dali_pipes.config import DataConfig
 from dali_pipes.engines import Engine
 from dali_pipes.facts import FileFacts
+from dali_pipes.feature_config import EXTRACTION_FILE
 from dali_pipes.frame_records import encode_video
 from dali_pipes.lists import LabelledVideo
 from dali_pipes.manifest import ManifestRow
@@ -26,7 +27,6 @@ from reskd.extraction.network import FrameNetwork
 from reskd.extraction.record_files import Outcome, RecordFile, plan_files, write_outcomes, write_whole
 
 OnProgress = Callable[[str, int, int], None]
-SETTINGS = "features.json"
 GROUP = "rgb"
 
 
@@ -120,10 +120,10 @@ def _settings(
 
 
 def _claim(folder: Path, settings: Mapping[str, Any]) -> None:
-    path = folder / SETTINGS
+    path = folder / EXTRACTION_FILE
     if not path.exists():
         if folder.is_file() or (folder.exists() and any(folder.iterdir())):
-            raise ValueError(f"expected an empty folder or one with {SETTINGS}, found {folder}; choose another.")
+            raise ValueError(f"expected an empty folder or one with {EXTRACTION_FILE}, found {folder}; choose another.")
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(path, json.dumps({"settings": settings}, indent=2) + "\n")
         return

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import yaml
 
-from reskd.extraction.job import GROUP, SETTINGS, Job
+from dali_pipes.feature_config import EXTRACTION_FILE
+from reskd.extraction.job import GROUP, Job
 from reskd.extraction.record_files import SPLITS, Outcome, read_outcomes, write_outcomes, write_whole
 
 CLASSES, LEFT_OUT = "classes.txt", "left_out.csv"
@@ -26,14 +27,14 @@ def finish(job: Job) -> list[str]:
     cut = [outcome for split in SPLITS for outcome in outcomes[split] if outcome.num_frames and outcome.reason]
     write_outcomes(job.folder / LEFT_OUT, left_out)
     write_whole(job.folder / CLASSES, "".join(f"{name}\n" for name in job.class_names))
-    settings = json.loads((job.folder / SETTINGS).read_text(encoding="utf-8"))["settings"]
+    settings = json.loads((job.folder / EXTRACTION_FILE).read_text(encoding="utf-8"))["settings"]
     measured = {split: _measure(outcomes[split]) for split in SPLITS if outcomes[split]}
-    write_whole(job.folder / SETTINGS, json.dumps({"settings": settings, "measured": measured}, indent=2) + "\n")
+    write_whole(job.folder / EXTRACTION_FILE, json.dumps({"settings": settings, "measured": measured}, indent=2) + "\n")
     return [
         *(_describe(split, found) for split, found in measured.items()),
         *(f"left out: {outcome.path}: {outcome.reason}" for outcome in left_out),
         *(f"{outcome.path}: {outcome.reason}" for outcome in cut),
-        f"written to {job.folder}; {SETTINGS} says how they were made",
+        f"written to {job.folder}; {EXTRACTION_FILE} says how they were made",
         f"\nfor a config:\n{config_lines(job, [split for split, found in measured.items() if found['videos']])}",
     ]
 

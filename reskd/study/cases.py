@@ -166,7 +166,16 @@ def cases_of(
 
 
 def part_of(cases: Sequence[Case], part: tuple[int, int]) -> list[Case]:
-    """The cases of process i of n; those of one teacher stay together."""
+    """The cases of process i of n; those of one teacher stay together.
+
+    Raises:
+        ValueError: no teacher is left for process i.
+    """
     groups = list(dict.fromkeys((case.data.name, case.family, case.seed) for case in cases))
+    if part[0] > len(groups):
+        raise ValueError(
+            f"--part: runs of one teacher stay together, and there are {len(groups)} teachers; expected a part from 1 "
+            f"to {len(groups)}, found {part[0]}/{part[1]}. There is nothing for it to do."
+        )
     own = set(groups[part[0] - 1 :: part[1]])
     return [case for case in cases if (case.data.name, case.family, case.seed) in own]

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from dali_pipes.synthetic_features import SyntheticSpec, write_synthetic
+from dali_pipes.feature_config import EXTRACTION_FILE
+from dali_pipes.synthetic_features import ABOUT, SyntheticSpec, describe_synthetic, write_synthetic
 from reskd.study.cases import DataSet
+from reskd.training.run_directory import flatten
 
 log = logging.getLogger(__name__)
 
@@ -21,10 +25,16 @@ _UCF10_EPOCHS, _UCF10_FRAMES = 24.0, 80
 
 
 def synthetic(folder: Path, *, quick: bool = False) -> DataSet:
-    """Made-up videos by ``SyntheticSpec``'s defaults but its seed, written into ``folder`` if not there yet."""
+    """Made-up videos by ``SyntheticSpec``'s defaults but its seed, written into ``folder`` if not there yet.
+
+    Raises:
+        ValueError: other made-up videos are there.
+    """
     spec = SyntheticSpec(frames=(20, 40)) if quick else SyntheticSpec(seed=_SEED)
     videos = {"train": 64, "test": 20} if quick else _VIDEOS
-    if not (folder / "about.json").exists():
+    if (folder / ABOUT).exists():
+        _check_made(folder / ABOUT, spec, videos)
+    else:
         log.info("making %d videos in %s", sum(videos.values()), folder)
         write_synthetic(spec, folder, videos)
     settings = {
@@ -36,7 +46,7 @@ def synthetic(folder: Path, *, quick: bool = False) -> DataSet:
         "groups": dict(spec.groups),
         "max_frames": spec.frames[1],
     }
-    return DataSet("synthetic", settings, epochs=_QUICK_EPOCHS if quick else _EPOCHS)
+    return _named("synthetic", settings, _EPOCHS, quick=quick)
 
 
 def ucf10(folder: Path, *, quick: bool = False) -> DataSet:
@@ -45,7 +55,7 @@ def ucf10(folder: Path, *, quick: bool = False) -> DataSet:
     Raises:
         ValueError: no such folder.
     """
-    about = folder / "features.json"
+    about = folder / EXTRACTION_FILE
     if not about.is_file():
         raise ValueError(
             f"expected features of prepare_data.py extract-features in {folder}, found no {about.name}; extract them."
@@ -60,4 +70,21 @@ def ucf10(folder: Path, *, quick: bool = False) -> DataSet:
         "groups": groups,
         "max_frames": _UCF10_FRAMES,
     }
-    return DataSet("ucf10", settings, epochs=_QUICK_EPOCHS if quick else _UCF10_EPOCHS)
+    return _named("ucf10", settings, _UCF10_EPOCHS, quick=quick)
+
+
+def _named(name: str, settings: Mapping[str, Any], epochs: float, *, quick: bool) -> DataSet:
+    """Quick runs have a name of their own, so no folder, row or table mixes them with the study's."""
+    return DataSet(f"{name}-quick", settings, _QUICK_EPOCHS) if quick else DataSet(name, settings, epochs)
+
+
+def _check_made(about: Path, spec: SyntheticSpec, videos: Mapping[str, int]) -> None:
+    wanted = dict(flatten(json.loads(json.dumps(describe_synthetic(spec, videos)))))
+    there = dict(flatten(json.loads(about.read_text(encoding="utf-8"))))
+    differing = sorted(key for key in wanted if there.get(key) != wanted[key])
+    if differing:
+        shown = ", ".join(f"{key}: {there.get(key)!r} there, {wanted[key]!r} now" for key in differing)
+        raise ValueError(
+            f"{about}: expected the made-up videos of this study, found others ({shown}); name another folder for "
+            "--synthetic, as the ones of --quick and of the whole study are not the same."
+        )

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from reskd.study.report import Row, Summary, as_table
+from reskd.study.report import Row, Summary, as_table, check_rows
 
 _METRIC = "top1"
 _STYLES = {"baseline": "o--", "distilled": "s-"}
 
 
 def pixels_markdown(rows: Sequence[Row], times: Sequence[Row]) -> str:
-    """A line for the teacher and for each k and side: top-1 without and with the teacher, their gap, costs."""
+    """A line for the teacher and for each k and side: top-1 without and with the teacher, their gap, costs.
+
+    Raises:
+        ValueError: as check_rows, of runs of other epochs for one.
+    """
+    check_rows(rows, ("mode", "k", "side", "seed"))
     lines = [["frames x side", "GMACs", "cpu ms, file to scores", "no teacher", "distilled", "gap"]]
     for k, side in _kinds(rows):
         found = {mode: _by_seed(rows, mode, k, side) for mode in ("teacher", *_STYLES)}

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 Row = Mapping[str, str]
+_RUN = ("data", "family", "mode", "selection", "k", "seed")
 _DISTILLED = ("serial", "parallel")
 _ORDER = ("uniform", "random", "first_middle_last", "middle", "first", "last")
 
@@ -40,10 +41,14 @@ class Results:
     """The rows of one data set and family, by what was run.
 
     Args:
-        rows: of the study's CSV; of several with the same run and seed the last counts.
+        rows: of the study's CSV; of several of the same run, made again, the last counts.
+
+    Raises:
+        ValueError: as check_rows.
     """
 
     def __init__(self, rows: Sequence[Row], metric: str) -> None:
+        check_rows(rows, _RUN)
         self._values: dict[tuple[str, str, str], dict[str, float]] = defaultdict(dict)
         for row in rows:
             self._values[row["mode"], row["selection"], row["k"]][row["seed"]] = float(row[metric])
@@ -61,6 +66,23 @@ class Results:
         theirs = self._values.get(("baseline", "uniform", str(k)), {})
         shared = sorted(mine.keys() & theirs.keys())
         return Summary.of([mine[seed] - theirs[seed] for seed in shared]) if shared else None
+
+
+def check_rows(rows: Sequence[Row], columns: Sequence[str]) -> None:
+    """Raises ValueError where rows that ``columns`` do not tell apart are of different settings."""
+    first: dict[tuple[str, ...], Row] = {}
+    for row in rows:
+        other = first.setdefault(tuple(row[name] for name in columns), row)
+        if row["config_hash"] != other["config_hash"]:
+            run = ", ".join(f"{name} {row[name]}" for name in columns)
+            found = " and ".join(
+                f"{one['config_hash']}{f' of {epochs} epochs' if (epochs := one.get('epochs')) else ''}"
+                for one in (other, row)
+            )
+            raise ValueError(
+                f"expected one config a run, found config_hash {found} for {run}; these results cannot be compared: "
+                "keep the rows of each config in a CSV of its own and report them apart."
+            )
 
 
 def markdown(rows: Sequence[Row], *, metrics: Sequence[str] = ("gap", "map")) -> str:

@@ -14,7 +14,7 @@ from reskd.analysis.benchmark_rows import append_rows, read_rows
 from reskd.config import ExperimentConfig
 from reskd.distributed import World
 from reskd.run import evaluate_checkpoint, train_experiment
-from reskd.training.run_directory import config_hash
+from reskd.training.run_directory import RunDirectory, config_hash
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,8 @@ def run_all(
 ) -> int:
     """Train and score in order what has no row yet; returns how many runs that were.
 
-    A run that was stopped goes on from its checkpoint. Folders of finished students are deleted.
+    A run that was stopped goes on from its checkpoint; as its times are not known, their cells stay empty. Folders of
+    finished students are deleted.
 
     Args:
         about: the columns that every row begins with.
@@ -79,6 +80,7 @@ def _check_columns(csv: Path, expected: Sequence[str]) -> None:
 
 
 def _run(config: ExperimentConfig, world: World) -> dict[str, object]:
+    goes_on = RunDirectory(config.folder).last.exists()
     wall, cpu = time.perf_counter(), time.process_time()
     run = train_experiment(config, world=world, report=False)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
@@ -90,8 +92,8 @@ def _run(config: ExperimentConfig, world: World) -> dict[str, object]:
         **{name: round(metrics[name], 5) if name in metrics else "" for name in METRICS},
         "loss": round(_last_loss(run.metrics), 5),
         "mmacs": round(result["gmacs_per_video"] * 1e3, 4),
-        "train_seconds": round(wall, 2),
-        "train_cpu_seconds": round(cpu, 2),
+        "train_seconds": "" if goes_on else round(wall, 2),
+        "train_cpu_seconds": "" if goes_on else round(cpu, 2),
     }
 
 

@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from dali_pipes.sampling_rules import ONE_VIEW, rules_from_config
-from reskd.config import ExperimentConfig, load_config, parse_config
+from reskd.config import ExperimentConfig, load_config, parse_config, read_settings, recognizer_from
 from reskd.models.recognizer import data_shape
 from reskd.networks import build_networks, view_shapes
 from reskd.run import describe_protocol
@@ -113,6 +113,50 @@ def test_a_fault_is_named_with_its_key(changes: dict[str, Any], message: str) ->
 
 
 @pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (
+            {"max_frames": 4, "views": {"student": {"num_frames": 8}}},
+            r"config: data: views\.student\.num_frames = 8 is",
+        ),
+        (
+            {"views": {"student": {"num_frame": 8}}},
+            r"config: unknown key data\.views\.student\.num_frame; did you mean",
+        ),
+        ({"groups": {"rgb": 0}}, r"config: data\.groups\.rgb: should be greater than or equal to 1, found 0"),
+    ],
+)
+def test_the_kind_of_a_group_is_no_key(data: dict[str, Any], message: str) -> None:
+    features = {"kind": "features", "root": "data", "train": "train*", "num_classes": 3, **data}
+    with pytest.raises(ValueError, match=message):
+        parse_config(tree(data=features))
+
+
+def test_settings_of_a_recogniser_are_read_over_known_ones_and_leave_them_alone() -> None:
+    known = {"family": "features", "aggregator": {"kind": "netvlad", "hidden_dim": 8}}
+    read = read_settings(["aggregator.num_clusters=4", "classifier.kind=logistic"], where="--model", over=known)
+    assert read["aggregator"] == {"kind": "netvlad", "hidden_dim": 8, "num_clusters": 4}
+    assert known["aggregator"] == {"kind": "netvlad", "hidden_dim": 8}
+    assert recognizer_from(read, where="--model").aggregator.num_clusters == 4  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["backbone=resnet18", "stage_stride=[1]"], "--model: unknown key stage_stride; did you mean stage_strides"),
+        (["family=features", "aggregator.kind=mean"], "--model: classifier: expected a value, found none"),
+        (["family=features", "aggregator.kind=netvlad", "aggregator.hidden=8", "classifier.kind=logistic"],
+         "--model: unknown key aggregator.hidden; did you mean hidden_dim"),
+        (["backbone={"], "--model: 'backbone={': expected YAML as the value, found"),
+        (["backbone"], "--model: expected a setting of the form key.sub=value, found 'backbone'"),
+    ],
+)  # fmt: skip
+def test_faults_of_a_recogniser_are_told_as_those_of_an_experiment(settings: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        recognizer_from(read_settings(settings, where="--model"), where="--model")
+
+
+@pytest.mark.parametrize(
     ("views", "sampling", "message"),
     [
         ({"teacher": {"size": 32}, "student": {"size": 64}}, {}, "the student's view .*is larger than the teacher's"),
@@ -183,7 +227,7 @@ def test_overrides_are_yaml_and_reach_deep(tmp_path: Path) -> None:
 def test_a_bad_override_or_file_is_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "demo_student.yaml"
     path.write_text(yaml.safe_dump(tree()))
-    with pytest.raises(ValueError, match=r"expected an override of the form key\.sub=value, found 'lr'"):
+    with pytest.raises(ValueError, match=r"expected a setting of the form key\.sub=value, found 'lr'"):
         load_config(path, ["lr"])
     with pytest.raises(ValueError, match=r"unknown key optimizer\.lrr; did you mean lr"):
         load_config(path, ["optimizer.lrr=1"])

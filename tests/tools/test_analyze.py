@@ -127,14 +127,14 @@ def test_throughput_appends_a_row_a_size_and_batch(tmp_path: Path, capsys: pytes
     ("arguments", "message"),
     [
         ([], "expected either a config or --model, found both or neither"),
-        (["--model", "resnet50"], "--model: expected settings such as backbone=resnet50, found 'resnet50'"),
-        (["--model", "backbone=resnet17"], "--model: backbone: Input should be 'resnet18'"),
+        (["--model", "resnet50"], "--model: expected a setting of the form key.sub=value, found 'resnet50'"),
+        (["--model", "backbone=resnet17"], "--model: backbone: should be 'resnet18'"),
         (["--model", "family=tsl", "backbone=resnet50"], "--model: family: expected one of tsn, tsm, slow_only"),
-        (["--model", "family=swin"], "--model: backbone: Field required"),
+        (["--model", "family=swin"], "--model: backbone: expected a value, found none"),
         (["--model", "backbone=resnet18", "stage_strides=[2,2,2,2]"], "--model: stage_strides: expected 1 for the"),
         (
             ["--model", "aggregator=mean", "aggregator.kind=mean"],
-            "--model: aggregator.kind: aggregator is a value, not",
+            "--model: 'aggregator.kind=mean': aggregator is a value, not",
         ),
         ([*MODEL, "--sizes", "16"], "expected 32 x 32 pixels or more, found 16 x 16"),
     ],

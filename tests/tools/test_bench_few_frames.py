@@ -31,3 +31,9 @@ def test_a_row_for_each_k_and_way_says_how_many_frames_were_decoded(
 def test_more_frames_than_the_clip_has_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_tool(bench_few_frames.main, [str(tmp_path), "--frames", "4", "--k", "8"]) == 1
     assert "--k: expected at most --frames = 4, found 8" in capsys.readouterr().err
+
+
+def test_no_frame_at_all_is_refused_in_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run_tool(bench_few_frames.main, [str(tmp_path), "--k", "0"])
+    assert "--k: expected a whole number of 1 or more, found '0'" in capsys.readouterr().err

@@ -9,6 +9,9 @@ from types import ModuleType
 
 import pytest
 
+from tests.reskd.feature_files import write_features
+from tests.reskd.test_stages import STUDENT, TEACHER, write_stages
+
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / "tools/doctor.py"
 GIB = 2**30
@@ -117,12 +120,31 @@ def test_a_run_that_does_not_fit_is_a_problem() -> None:
     assert doctor.check_run_disk(GIB, 3, 5 * GIB).level == "OK"
 
 
-def test_hours_follow_the_slower_of_decoding_and_networks() -> None:
-    slow_decode = doctor.check_run_hours(0.1, 0.36, num_clips=1000, epochs=10)
+def test_time_follows_the_slower_of_decoding_and_networks() -> None:
+    slow_decode = doctor.check_run_time(0.1, 0.36, num_clips=1000, epochs=10)
     assert "about 1.0 h" in slow_decode.text and "decoding" in slow_decode.text
-    slow_networks = doctor.check_run_hours(0.72, 0.36, num_clips=1000, epochs=10)
+    slow_networks = doctor.check_run_time(0.72, 0.36, num_clips=1000, epochs=10)
     assert "about 2.0 h" in slow_networks.text and "the networks" in slow_networks.text
-    assert doctor.check_run_hours(0.72, 0.36, num_clips=None, epochs=10).level == "NOTE"
+    short = doctor.check_run_time(0.072, 0.0, num_clips=1000, epochs=10)
+    assert "about 12 min for 10 epochs" in short.text
+    no_list = doctor.check_run_time(0.72, 0.36, num_clips=None, epochs=10)
+    assert no_list.level == "NOTE" and "about 12 min for 1,000 clips" in no_list.text
+
+
+def test_lines_of_a_stage_carry_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finding = doctor.Finding("OK", "memory", "enough.")
+    monkeypatch.setattr(doctor, "check_machine", lambda runs: [doctor.Finding("OK", "disk", "room.")])
+    monkeypatch.setattr(doctor, "check_config", lambda config, stage: [finding])
+    path = str(write_stages(write_features(tmp_path), TEACHER, STUDENT))
+    assert doctor.main([path]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "OK      disk: room.",
+        "OK      teacher: memory: enough.",
+        "OK      student: memory: enough.",
+        "0 problems.",
+    ]
 
 
 def test_report_counts_problems_and_speaks_json() -> None:
@@ -192,6 +214,6 @@ training: {{epochs: 2, global_batch_size: 4}}
     from reskd.config import load_config
 
     findings = {finding.topic: finding for finding in doctor.check_config(load_config(path))}
-    assert set(findings) == {"data", "memory", "run's disk", "hours"}
+    assert set(findings) == {"data", "memory", "run's disk", "time"}
     assert findings["data"].level == "NOTE" and "nothing.csv" in findings["data"].text
     assert findings["memory"].level == "OK" and "4 clips at once" in findings["memory"].text

@@ -9,14 +9,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from dali_pipes.quantisation import dequantise
 from reskd import export as formats
 from reskd.cli import run_tool
 from reskd.export import load_exported_student
+from reskd.trained import describe_student, load_trained_student
 from tests.conftest import SHARED_DATA, numbered_clip
-from tests.tiny_student import CLASSES, write_checkpoint
+from tests.tiny_student import CLASSES, write_checkpoint, write_feature_checkpoint
 from tools import export, predict
 
 EXAMPLE = Path(__file__).parents[2] / "docs/examples/run_onnx.py"
@@ -53,6 +56,24 @@ def test_a_checkpoint_becomes_files_that_were_compared_with_it(
     state = torch.load(checkpoint, weights_only=True)["student"]
     rebuilt = load_exported_student(tmp_path / "out" / "student.safetensors").state_dict()
     assert rebuilt.keys() == state.keys() and all(torch.equal(rebuilt[name], state[name]) for name in state)
+
+
+@pytest.mark.parametrize("extracted", [True, False])
+def test_a_student_of_features_says_how_its_bytes_are_made(extracted: bool, tmp_path: Path) -> None:
+    settings = {"weights_sha256": "ab", "frames_a_second": 1.0, "scaling": "each frame's"}
+    if extracted:
+        whole = {"settings": settings | {"origin": {"weights": "secret/last.pt"}}, "measured": {}}
+        (tmp_path / "features.json").write_text(json.dumps(whole))
+    student = load_trained_student(write_feature_checkpoint(tmp_path / "last.pt", root=tmp_path), torch.device("cpu"))
+    about = describe_student(student)
+    assert about["input"]["shape"] == ["N", 4, 6] and about["groups"] == [["rgb", 6]]
+    assert about["frames"] == {"selection": "uniform", "num_frames": 4, "max_frames": 8}
+    values = {"byte": np.arange(256)}
+    dequantised = eval(about["quantisation"]["value"], values)
+    np.testing.assert_allclose(dequantised, dequantise(np.arange(256, dtype=np.uint8)), atol=1e-6)
+    formula, _, _ = about["quantisation"]["byte"].partition(", at least 0")
+    assert (eval(formula, {"round": np.round, "value": dequantised}) == np.arange(256)).all()
+    assert about.get("extraction") == (settings if extracted else None)
 
 
 def test_a_made_clip_stands_in_for_videos_that_are_not_here(

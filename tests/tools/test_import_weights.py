@@ -47,8 +47,8 @@ def test_what_is_written_is_the_same_recogniser(theirs: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["family"], "expected a setting of the form key=value, found 'family'"),
-        (["backbone=resnet17"], "expected the settings of a recogniser"),
+        (["family"], "settings: expected a setting of the form key.sub=value, found 'family'"),
+        (["backbone=resnet17"], "settings: backbone: should be 'resnet18'.* found 'resnet17'"),
         (["family=swin", "backbone=swin3d_t"], "expected weights of swin3d_t"),
         (["--output", "x.pth"], "expected a name that ends in .safetensors, found x.pth"),
         (["--classes", "4"], "resnet18 with 4 classes, found resnet18 with 3 classes"),

@@ -25,10 +25,17 @@ def test_a_quick_study_runs_once_and_is_reported(tmp_path: Path, capsys: pytest.
         ("serial", "uniform", "6"),
         ("parallel", "uniform", "6"),
     ]
-    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["synthetic-netvlad-teacher-all-s1"]
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["synthetic-quick-netvlad-teacher-all-s1"]
+    assert {row["data"] for row in rows} == {"synthetic-quick"}
+    assert all(float(row["train_seconds"]) > 0 for row in rows)
     assert float(rows[1]["mmacs"]) < float(rows[0]["mmacs"])
     assert run_tool(study_fewer_frames.main, run) == 0
     assert "5 runs, 0 of them now" in capsys.readouterr().out
+    anew = tmp_path / "anew.csv"  # the teacher's checkpoint is there, so its run goes on
+    assert run_tool(study_fewer_frames.main, [*run[:-1], str(anew), "--selections", "last"]) == 0
+    times_known = {row["mode"]: (row["train_seconds"] != "", row["train_cpu_seconds"] != "") for row in read_rows(anew)}
+    assert times_known == {"teacher": (False, False)} | dict.fromkeys(("baseline", "serial", "parallel"), (True, True))
+    assert read_rows(anew)[0]["gap"] == rows[0]["gap"]
     other = tmp_path / "other.csv"
     other.write_text("a,b\n1,2\n")
     assert run_tool(study_fewer_frames.main, [*run[:-1], str(other)]) == 1
@@ -41,11 +48,20 @@ def test_a_quick_study_runs_once_and_is_reported(tmp_path: Path, capsys: pytest.
     assert (tmp_path / "rows_time.png").exists()
 
 
+def test_quick_rows_go_nowhere_near_the_results() -> None:
+    parse = study_fewer_frames._parser().parse_args
+    for command, default in (("run", study_fewer_frames.ROWS), ("time", study_fewer_frames.TIMES)):
+        assert study_fewer_frames._csv(parse([command]), default) == default
+        assert study_fewer_frames._csv(parse([command, "--quick"]), default) == Path("runs") / f"quick_{default.name}"
+        assert study_fewer_frames._csv(parse([command, "--quick", "--csv", "a.csv"]), default) == Path("a.csv")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["run"], "which data? Expected --synthetic FOLDER, --ucf10 FOLDER or both, found neither"),
         (["run", "--ucf10", "nowhere"], "expected features of prepare_data.py extract-features in nowhere"),
+        (["report", "--csv", "no.csv", "--pixels", "none.csv"], "expected rows in no.csv or none.csv, found neither"),
     ],
 )
 def test_missing_data_is_told_in_a_sentence(

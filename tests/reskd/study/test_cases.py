@@ -46,6 +46,13 @@ def test_two_processes_share_the_runs_and_no_teacher() -> None:
     assert not teachers[0] & teachers[1]
 
 
+def test_a_part_without_a_teacher_is_told() -> None:
+    cases = cases_of(DATA[:1], ks=[6], seeds=[1])
+    assert part_of(cases, (3, 4))
+    with pytest.raises(ValueError, match="there are 3 teachers; expected a part from 1 to 3, found 4/4"):
+        part_of(cases, (4, 4))
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_distilled_run_differs_from_its_baseline_in_the_teacher_alone(family: Family) -> None:
     baseline, serial = (Case(DATA[0], family, mode, "uniform", 10, 1) for mode in ("baseline", "serial"))

@@ -13,7 +13,7 @@ from reskd.study.report import Results, Summary, describe_orders, gap_table, mar
 
 def row(mode: str, selection: str, k: str, seed: int, gap: float) -> dict[str, str]:
     about = {"data": "d", "family": "f", "mode": mode, "selection": selection, "k": k, "seed": str(seed)}
-    return {**about, "gap": str(gap), "map": "0.5", "mmacs": "3"}
+    return {**about, "config_hash": str(about), "gap": str(gap), "map": "0.5", "mmacs": "3"}
 
 
 ROWS = [
@@ -64,6 +64,19 @@ def test_a_run_made_again_counts_once() -> None:
     assert str(Results(again, "gap").of("baseline", "uniform", 6)) == "70.0 +- 28.3"
 
 
+def test_rows_of_other_settings_are_not_taken_for_the_same_run() -> None:
+    other = [*ROWS, row("baseline", "uniform", "6", 2, 0.9) | {"config_hash": "b"}]
+    with pytest.raises(ValueError, match="found config_hash .* and b for data d, .* selection uniform, k 6, seed 2; "):
+        markdown(other)
+
+
+def test_pixel_runs_of_other_epochs_are_not_one_table() -> None:
+    about = {"mode": "baseline", "k": "2", "side": "48", "seed": "1", "top1": "0.5", "mmacs": "1"}
+    rows = [about | {"config_hash": name, "epochs": epochs} for name, epochs in (("a", "10.0"), ("b", "1.0"))]
+    with pytest.raises(ValueError, match="found config_hash a of 10.0 epochs and b of 1.0 epochs for mode baseline"):
+        pixels_markdown(rows, [])
+
+
 def test_rows_become_sections_and_pictures(tmp_path: Path) -> None:
     text = markdown(ROWS)
     assert "### d, f: gap" in text
@@ -77,7 +90,7 @@ def test_rows_become_sections_and_pictures(tmp_path: Path) -> None:
 def test_the_grid_of_pixels_has_costs_and_gaps(tmp_path: Path) -> None:
     def pixels(mode: str, k: int, side: int, top1: float) -> dict[str, str]:
         about = {"mode": mode, "k": str(k), "side": str(side), "seed": "1"}
-        return {**about, "top1": str(top1), "mmacs": str(k * side)}
+        return {**about, "config_hash": str(about), "top1": str(top1), "mmacs": str(k * side)}
 
     rows = [pixels("teacher", 8, 96, 0.6), pixels("baseline", 2, 48, 0.3), pixels("distilled", 2, 48, 0.35)]
     times = [{"k": "2", "side": "48", "cpu_ms": "12.34"}]
