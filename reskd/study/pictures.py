@@ -50,7 +50,7 @@ def _panel(axes: Any, results: Results, cost_of: Mapping[str, float]) -> None:
         found = [(cost_of.get(str(k)), results.of(mode, "uniform", k)) for k in results.ks]
         points = [(cost, summary) for cost, summary in found if cost is not None and summary is not None]
         if points:
-            means, spreads = ([100 * s.mean for _, s in points], [100 * s.spread for _, s in points])
+            means, spreads = ([100 * s.mean for _, s in points], [100 * (s.spread or 0) for _, s in points])
             axes.errorbar([cost for cost, _ in points], means, yerr=spreads, fmt=style, label=label, capsize=2)
     teacher = results.of("teacher", "uniform", "all")
     if teacher and "all" in cost_of:

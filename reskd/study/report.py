@@ -18,23 +18,26 @@ _ORDER = ("uniform", "random", "first_middle_last", "middle", "first", "last")
 
 
 class Summary(NamedTuple):
-    """Of some values; ``spread`` is their standard deviation, 0 of a single one."""
+    """Of some values; ``spread`` is their standard deviation, None of a single one."""
 
     mean: float
-    spread: float
+    spread: float | None
 
     @staticmethod
     def of(values: Sequence[float]) -> Summary:
-        spread = statistics.stdev(values) if len(values) > 1 else 0.0
-        return Summary(statistics.fmean(values), spread)
+        return Summary(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
 
     def __str__(self) -> str:
-        return f"{100 * self.mean:.1f} +- {100 * self.spread:.1f}"
+        return f"{100 * self.mean:.1f}{self._spread}"
 
     @property
     def signed(self) -> str:
         """With its sign, as differences are written."""
-        return f"{100 * self.mean:+.1f} +- {100 * self.spread:.1f}"
+        return f"{100 * self.mean:+.1f}{self._spread}"
+
+    @property
+    def _spread(self) -> str:
+        return "" if self.spread is None else f" +- {100 * self.spread:.1f}"
 
 
 class Results:
