@@ -144,19 +144,22 @@ def load_stage(config: ExperimentConfig) -> ExperimentConfig:
 def check_stage_view(config: ExperimentConfig, stage: ExperimentConfig) -> None:
     """Raises ValueError where the stage trains on frames of another size than the teacher is shown, or on fewer frames.
 
-    A joint teacher may start from fewer: it learns on its own view.
+    A joint teacher may start from fewer: it learns on its own view. On pixels a stage that sees all frames of shorter
+    clips may teach on longer ones, as TSN's networks do.
     """
     assert config.teacher is not None
     if isinstance(config.data, FeatureDataConfig) != isinstance(stage.data, FeatureDataConfig):
         return  # a network of the one takes no views of the other
     (trained_on, *size), (shown, *shown_size) = view_shapes(stage)["student"], view_shapes(config)["teacher"]
-    if size != shown_size and not isinstance(config.data, FeatureDataConfig):
+    is_features = isinstance(config.data, FeatureDataConfig)
+    if size != shown_size and not is_features:
         raise ValueError(
             f"{config.teacher.stage} trains a teacher on views of {tuple(size)}, but data.views.teacher.size is "
             f"{tuple(shown_size)}; expected the same."
         )
-    if trained_on < shown and config.teacher.update == "frozen":
-        everything = "data.max_frames" if isinstance(config.data, FeatureDataConfig) else "data.sampling.num_frames"
+    sees_a_part = is_features or stage.data.views.student.num_frames is not None
+    if trained_on < shown and sees_a_part and config.teacher.update == "frozen":
+        everything = "data.max_frames" if is_features else "data.sampling.num_frames"
         raise ValueError(
             f"{config.name}: the teacher is shown {shown} frames ({everything}), but its stage {stage.name} trains it "
             f"on {trained_on}; expected a teacher trained on all that it is shown. In {stage.name} set "
