@@ -31,7 +31,7 @@ class Quantised(NamedTuple):
     error_T: np.ndarray
 
 
-def quantise(features_TD: np.ndarray) -> Quantised:
+def quantise_scaled(features_TD: np.ndarray) -> Quantised:
     """Each frame scaled by itself, then rounded to the nearest step. See Note [How features are scaled].
 
     Args:
@@ -46,10 +46,15 @@ def quantise(features_TD: np.ndarray) -> Quantised:
     largest_T1 = np.abs(features_TD).max(1, keepdims=True, initial=0)
     # Dividing first: the largest float32 times 2 is none.
     scaled_TD = features_TD / np.where(largest_T1 > 0, largest_T1, 1) * _LARGEST
-    data_TD = np.rint((scaled_TD - _LOWEST) / _STEP).clip(0, 255).astype(np.uint8)
+    data_TD = to_bytes(scaled_TD)
     lengths_T = np.linalg.norm(scaled_TD, axis=1)
     off_T = np.linalg.norm(dequantise(data_TD) - scaled_TD, axis=1)
     return Quantised(data_TD, np.divide(off_T, lengths_T, out=np.zeros_like(off_T), where=lengths_T > 0))
+
+
+def to_bytes(values: np.ndarray) -> np.ndarray:
+    """uint8: the nearest bytes to floating-point values in [-2, 2]; what lies beyond is cut."""
+    return np.rint((values - _LOWEST) / _STEP).clip(0, 255).astype(np.uint8)
 
 
 def dequantise(data_TD: np.ndarray) -> np.ndarray:

@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 
 from dali_pipes.frame_records import encode_video
+from dali_pipes.quantisation import to_bytes
 from dali_pipes.tfrecord import RecordWriter
 
 GENERATOR_VERSION = 1
@@ -153,15 +154,10 @@ def make_video(spec: SyntheticSpec, split: str, number: int, prototypes_KD: np.n
             strength = random.uniform(0.3, 0.7) * spec.signal
             frames_TD[decoy][:2] += strength * prototypes_KD[random.integers(spec.num_classes)]
     frames_TD += spec.noise / np.sqrt(spec.feature_dim) * random.standard_normal(frames_TD.shape)
-    quantised = quantise(frames_TD * np.sqrt(spec.feature_dim) / 2)
+    quantised = to_bytes(frames_TD * np.sqrt(spec.feature_dim) / 2)
     ends = np.cumsum(list(spec.groups.values()))[:-1]
     parts = np.split(quantised, ends, axis=1)
     return SyntheticVideo(f"{split}{number:06d}", labels, dict(zip(spec.groups, parts, strict=True)), shows)
-
-
-def quantise(values: np.ndarray) -> np.ndarray:
-    """uint8 of values in -2 to 2, cut beyond; the nearest to what YouTube-8M's ``x * 4 / 255 + 4 / 512 - 2`` gives."""
-    return np.clip(np.round((values + 2 - 4 / 512) * 255 / 4), 0, 255).astype(np.uint8)
 
 
 def write_synthetic(

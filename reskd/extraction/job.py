@@ -17,7 +17,7 @@ from dali_pipes.frame_records import encode_video
 from dali_pipes.lists import LabelledVideo
 from dali_pipes.manifest import ManifestRow
 from dali_pipes.places import places_of, storage_of, store_of
-from dali_pipes.quantisation import quantise
+from dali_pipes.quantisation import quantise_scaled
 from dali_pipes.scan import scan
 from dali_pipes.splits import videos_of_splits
 from dali_pipes.storage import Storage, split_path
@@ -222,7 +222,7 @@ class _OpenFile:
         if found.error:
             self._outcomes[place] = Outcome(video.path, 0, 0.0, 0.0, found.error)
             return
-        data_TD, error_T = quantise(self._job.network.features(found.frames_THWC))
+        data_TD, error_T = quantise_scaled(self._job.network.features(found.frames_THWC))
         name = video.path.encode("utf-8", "backslashreplace").decode()  # file names need not be text
         self._records[place] = encode_video(video_id=name, labels=sorted(video.labels), groups={GROUP: data_TD})
         errors = round(float(error_T.mean()), 6), round(float(error_T.max()), 6)

@@ -10,12 +10,12 @@ import pytest
 from dali_pipes.feature_config import FeatureDataConfig
 from dali_pipes.feature_manifest import build_feature_manifests
 from dali_pipes.frame_selection import FrameSelection, select_frames
+from dali_pipes.quantisation import to_bytes
 from dali_pipes.synthetic_features import (
     SyntheticSpec,
     SyntheticVideo,
     make_video,
     prototypes,
-    quantise,
     write_synthetic,
 )
 
@@ -79,8 +79,8 @@ def test_frames_that_show_a_label_point_to_its_prototype(videos: list[SyntheticV
 
 def test_values_are_quantised_as_youtube_8m_reads_them() -> None:
     levels = np.arange(256)
-    assert (quantise(levels * (4.0 / 255) + 4 / 512 - 2) == levels).all()
-    assert quantise(np.array([-9.0, 9.0])).tolist() == [0, 255]
+    assert (to_bytes(levels * (4.0 / 255) + 4 / 512 - 2) == levels).all()
+    assert to_bytes(np.array([-9.0, 9.0])).tolist() == [0, 255]
 
 
 def test_what_is_written_is_what_was_made_and_its_hash_says_so(tmp_path: Path) -> None:
