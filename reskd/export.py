@@ -27,6 +27,7 @@ from reskd.models.recognizer import Recognizer, data_shape
 from reskd.models.registry import build_recognizer
 from reskd.models.weight_files import read_weight_file, write_safetensors
 from reskd.models.weights import load_recognizer_state
+from reskd.whole_files import write_whole
 
 Format = Literal["onnx", "torch_export", "safetensors"]
 Inputs = tuple[Tensor, ...]  # frames_NTHWC or features_NTD, and valid_NT where the student asks for it
@@ -120,7 +121,7 @@ def export_student(
     folder.mkdir(parents=True, exist_ok=True)
     for left in FILE_NAMES.values():
         (folder / left).unlink(missing_ok=True)
-    _write_text(folder / CONFIG_NAME, json.dumps(dict(about), indent=2) + "\n")
+    write_whole(folder / CONFIG_NAME, json.dumps(dict(about), indent=2) + "\n")
     program: ExportedProgram | None = None
     for name in sorted(formats, key=list(FILE_NAMES).index):
         path = folder / FILE_NAMES[name]
@@ -288,9 +289,3 @@ def _one_sentence(name: Format, model: Recognizer) -> Iterator[None]:
         ) from error
     finally:
         logging.disable(logging.NOTSET)
-
-
-def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

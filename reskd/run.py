@@ -22,6 +22,7 @@ from reskd.origins import check_start, check_started, is_trained
 from reskd.training.checkpoint import load_checkpoint
 from reskd.training.precision import Precision
 from reskd.training.run_directory import RunDirectory, config_hash, open_run_directory, write_description
+from reskd.whole_files import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -170,9 +171,7 @@ def write_evaluation(result: Mapping[str, Any], folder: Path) -> Path:
     """Write the result as ``evaluation_<split>_<which>_<checkpoint>[_<views>].json``; returns the path."""
     parts = ("evaluation", result["split"], result["which"], Path(result["checkpoint"]).stem)
     path = folder / f"{'_'.join(parts)}{_views_suffix(result['views'])}.json"
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(result, indent=2) + "\n")
-    temporary.replace(path)
+    write_whole(path, json.dumps(result, indent=2) + "\n")
     return path
 
 

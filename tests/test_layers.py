@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 # Lowest first. A module may import from its own unit and from the lines above its own.
 LAYERS: list[tuple[str, ...]] = [
     ("dali_pipes",),
-    ("reskd.ops", "reskd.outputs", "reskd.distributed", "reskd.environment"),
+    ("reskd.ops", "reskd.outputs", "reskd.distributed", "reskd.environment", "reskd.whole_files"),
     ("reskd.models", "reskd.losses"),
     ("reskd.training",),
     ("reskd.evaluation", "reskd.analysis", "reskd.export"),

@@ -24,7 +24,8 @@ from dali_pipes.storage import Storage, split_path
 from dali_pipes.tfrecord import RecordWriter
 from dali_pipes.timed_frames import TimedFrames, TimedReader
 from reskd.extraction.network import FrameNetwork
-from reskd.extraction.record_files import Outcome, RecordFile, plan_files, write_outcomes, write_whole
+from reskd.extraction.record_files import Outcome, RecordFile, plan_files, write_outcomes
+from reskd.whole_files import write_whole
 
 OnProgress = Callable[[str, int, int], None]
 GROUP = "rgb"

@@ -13,6 +13,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from dali_pipes.lists import LabelledVideo
+from reskd.whole_files import write_whole
 
 SPLITS = ("train", "val", "test")
 
@@ -79,10 +80,3 @@ def read_outcomes(path: Path) -> list[Outcome]:
             )
             for row in csv.DictReader(file)
         ]
-
-
-def write_whole(path: Path, text: str) -> None:
-    """A text file that is never seen half."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

@@ -10,7 +10,8 @@ import yaml
 
 from dali_pipes.feature_config import EXTRACTION_FILE
 from reskd.extraction.job import GROUP, Job
-from reskd.extraction.record_files import SPLITS, Outcome, read_outcomes, write_outcomes, write_whole
+from reskd.extraction.record_files import SPLITS, Outcome, read_outcomes, write_outcomes
+from reskd.whole_files import write_whole
 
 CLASSES, LEFT_OUT = "classes.txt", "left_out.csv"
 

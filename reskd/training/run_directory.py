@@ -16,6 +16,8 @@ from typing import Any, Literal
 
 import yaml
 
+from reskd.whole_files import write_whole
+
 # Settings that change how fast a run is, how much it writes or how it is tested, never what it computes.
 _FREE_TO_CHANGE = (
     "runs",
@@ -147,6 +149,4 @@ def write_description(
         shutil.rmtree(run.path)
     run.path.mkdir(parents=True, exist_ok=True)
     run.environment.write_text(json.dumps(environment, indent=2) + "\n")
-    temporary = run.config.with_suffix(".tmp")
-    temporary.write_text(yaml.safe_dump(dict(resolved), sort_keys=False))
-    temporary.replace(run.config)
+    write_whole(run.config, yaml.safe_dump(dict(resolved), sort_keys=False))
