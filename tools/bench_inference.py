@@ -31,7 +31,7 @@ from reskd.models.registry import build_recognizer
 
 CSV = Path("docs/results/bench_inference.csv")
 GROUPS = {"rgb": 1024, "audio": 128}
-# The sizes of section 3 of the facts: defaults of the aggregators; H-RNN has 20 blocks of 15, its student 5 of 6.
+# The sizes of arXiv:1902.10640: defaults of the aggregators; H-RNN has 20 blocks of 15, its student 5 of 6.
 CLASSIFIERS: dict[str, dict[str, Any]] = {
     "h_rnn": {"kind": "mixture_of_experts"},
     "netvlad": {"kind": "mixture_of_experts", "gate_probabilities": True},

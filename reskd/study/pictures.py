@@ -1,12 +1,13 @@
-"""Accuracy against operations and against time, a panel for each data set and family."""
+"""Accuracy against operations and against time, a row of panels for each data set, a column for each family."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from reskd.study.report import Results, Row
+from reskd.study.report import METRIC_NAMES, Results, Row
 
 _STYLES = {"baseline": ("uniform, no teacher", "o--"), "serial": ("serial", "s-"), "parallel": ("parallel", "^-")}
 Costs = Mapping[tuple[str, str, str], float]  # (data, family, k or "all") -> operations or time
@@ -31,18 +32,31 @@ def draw(rows: Sequence[Row], costs: Costs, path: Path, *, metric: str, label: s
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    panels = list(dict.fromkeys((row["data"], row["family"]) for row in rows))
-    figure = Figure(figsize=(4.2 * len(panels), 3.4), layout="constrained")
+    data_sets, families = ([*dict.fromkeys(row[name] for row in rows)] for name in ("data", "family"))
+    shape = (len(data_sets), len(families))
+    figure = Figure(figsize=(4.2 * shape[1], 3.2 * shape[0]), layout="constrained")
     FigureCanvasAgg(figure)
-    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, (data, family) in zip(all_axes, panels, strict=True):
+    panels = figure.subplots(*shape, squeeze=False)
+    for (data, family), axes in zip(product(data_sets, families), panels.flat, strict=True):
         own = [row for row in rows if (row["data"], row["family"]) == (data, family)]
         _panel(axes, Results(own, metric), {k: cost for (d, f, k), cost in costs.items() if (d, f) == (data, family)})
-        axes.set(title=f"{data}, {family}", xlabel=label, xscale="log")
-    all_axes[0].set_ylabel(f"{metric}, %")
-    all_axes[0].legend(fontsize=8)
+        axes.set(title=f"{data}, {family}", xlabel=label)
+        scale_by_ratio(axes)
+    for axes in panels[:, 0]:
+        axes.set_ylabel(f"{METRIC_NAMES[metric]}, %")
+    panels[0, 0].legend(fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
+
+
+def scale_by_ratio(axes: Any) -> None:
+    """Along x, equal ratios are equal lengths; ticks at 1, 2 and 5, written out, as a panel may span less than a decade."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _panel(axes: Any, results: Results, cost_of: Mapping[str, float]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from reskd.study.pictures import scale_by_ratio
 from reskd.study.report import Row, Summary, as_table, check_rows
 
 _METRIC = "top1"
@@ -53,7 +54,8 @@ def draw_pixels(rows: Sequence[Row], times: Sequence[Row], path: Path) -> None:
                     means = [100 * summary.mean for _, summary in points]
                     label_of = f"{side} px, {'distilled' if mode == 'distilled' else 'no teacher'}"
                     axes.plot([cost for cost, _ in points], means, style, color=f"C{number}", label=label_of)
-        axes.set(xlabel=label, xscale="log")
+        axes.set_xlabel(label)
+        scale_by_ratio(axes)
     all_axes[0].set_ylabel(f"{_METRIC}, %")
     all_axes[0].legend(fontsize=8)
     figure.savefig(path, dpi=110)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 Row = Mapping[str, str]
 _RUN = ("data", "family", "mode", "selection", "k", "seed")
+METRIC_NAMES = {"gap": "GAP@20", "map": "mAP"}
 _DISTILLED = ("serial", "parallel")
 _ORDER = ("uniform", "random", "first_middle_last", "middle", "first", "last")
 
@@ -94,7 +95,7 @@ def markdown(rows: Sequence[Row], *, metrics: Sequence[str] = ("gap", "map")) ->
     for data, family in dict.fromkeys((row["data"], row["family"]) for row in rows):
         own = [row for row in rows if (row["data"], row["family"]) == (data, family)]
         for metric in metrics:
-            sections.append(f"### {data}, {family}: {metric}\n\n{table(Results(own, metric))}")
+            sections.append(f"### {data}, {family}: {METRIC_NAMES[metric]}\n\n{table(Results(own, metric))}")
         sections.append(f"{gap_table(Results(own, metrics[0]))}\n\n{describe_orders(Results(own, metrics[0]))}")
     return "\n\n".join(sections) + "\n"
 
@@ -114,7 +115,7 @@ def table(results: Results) -> str:
 
 def gap_table(results: Results) -> str:
     """Distilled minus uniform without a teacher, in points."""
-    lines = [["gap to uniform", *(f"k={k}" for k in results.ks)]]
+    lines = [["distilled minus uniform", *(f"k={k}" for k in results.ks)]]
     for mode in results.modes:
         gaps = [results.gap(mode, k) for k in results.ks]
         lines.append([mode, *(gap.signed if gap else "" for gap in gaps)])

@@ -79,8 +79,8 @@ def test_pixel_runs_of_other_epochs_are_not_one_table() -> None:
 
 def test_rows_become_sections_and_pictures(tmp_path: Path) -> None:
     text = markdown(ROWS)
-    assert "### d, f: gap" in text
-    assert "### d, f: map" in text
+    assert "### d, f: GAP@20" in text
+    assert "### d, f: mAP" in text
     times = [{"data": "d", "family": "f", "candidate": "k=6", "part": "end_to_end", "cpu_ms": "2"}]
     assert times_of(times) == {("d", "f", "6"): 2.0}
     draw(ROWS, macs_of(ROWS), tmp_path / "a.png", metric="gap", label="MACs")
