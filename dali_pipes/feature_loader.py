@@ -28,7 +28,7 @@ from dali_pipes.recycled_memory import RecycledMemory
 from dali_pipes.source import ReadingOrder
 
 
-class _Arrays(NamedTuple):
+class ViewArrays(NamedTuple):
     """A view's tensors as arrays that share their memory."""
 
     data_NTD: np.ndarray
@@ -41,7 +41,7 @@ class _Draft:
     """A batch while threads fill it; ``done`` holds a future a thread."""
 
     views: dict[str, FeatureView]
-    arrays: dict[str, _Arrays]
+    arrays: dict[str, ViewArrays]
     positions: list[int]
     planned_rows: list[int]
     videos: list[VideoFeatures | None]
@@ -171,7 +171,7 @@ class FeatureLoader:
         rows = [self._chooser.row(position) for position in positions]
         views = {name: self._empty_view(name) for name in self._views}
         arrays = {
-            name: _Arrays(view.data_NTD.numpy(), view.frame_index_NT.numpy(), view.valid_NT.numpy())
+            name: ViewArrays(view.data_NTD.numpy(), view.frame_index_NT.numpy(), view.valid_NT.numpy())
             for name, view in views.items()
         }
         draft = _Draft(views, arrays, positions, rows, [None] * size, [])
@@ -209,7 +209,7 @@ class FeatureLoader:
             position = draft.positions[place]
             video = self._source.read(position, draft.planned_rows[place])
             for name, arrays in draft.arrays.items():
-                _write(arrays, place, video.groups, self._frame_numbers(name, video, position))
+                write_video(arrays, place, video.groups, self._frame_numbers(name, video, position))
             # Let go of the record: what the account needs is a few numbers.
             draft.videos[place] = VideoFeatures(video.row, video.attempt, (), video.num_beyond, video.faults)
 
@@ -252,7 +252,7 @@ class FeatureLoader:
         self.faults.check()
 
 
-def _write(view: _Arrays, place: int, groups: Sequence[np.ndarray], numbers: np.ndarray | None) -> None:
+def write_video(view: ViewArrays, place: int, groups: Sequence[np.ndarray], numbers: np.ndarray | None) -> None:
     """One video of a view: the frames of these numbers, zeros behind them.
 
     Args:

@@ -6,7 +6,7 @@ Imports neither torch nor pydantic; safe to use from several threads.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,22 +86,34 @@ class FeatureSource:
         Raises:
             RuntimeError: none of ``max_attempts`` videos could be read; names them.
         """
-        rows, faults = [], []
+        rows: list[int] = []
+        faults: list[str] = []
         for attempt in range(self.max_attempts):
             rows.append(self.row(position, attempt, planned_row))
             try:
-                groups = self._read(rows[-1])
+                return self.read_row(rows[-1], attempt, faults)
             except (ValueError, OSError) as error:
                 faults.append(str(error))
-                continue
-            num_beyond = max(0, len(groups[0]) - self.max_frames)
-            shown = tuple(frames[: self.max_frames] for frames in groups)
-            return VideoFeatures(rows[-1], attempt, shown, num_beyond, tuple(faults))
         named = "; ".join(f"{self.manifest.name(row)}: {fault}" for row, fault in zip(rows, faults, strict=True))
         raise RuntimeError(
             f"position {position}: expected a readable video, found none in {self.max_attempts} attempts "
             f"(data.loader.max_attempts): {named}"
         )
+
+    def read_row(self, row: int, attempt: int = 0, faults: Sequence[str] = ()) -> VideoFeatures:
+        """The video of a row.
+
+        Args:
+            attempt, faults: of the answer.
+
+        Raises:
+            ValueError: the record is damaged or has other features; says how.
+            OSError: the file cannot be read.
+        """
+        groups = self._read(row)
+        num_beyond = max(0, len(groups[0]) - self.max_frames)
+        shown = tuple(frames[: self.max_frames] for frames in groups)
+        return VideoFeatures(row, attempt, shown, num_beyond, tuple(faults))
 
     def row(self, position: int, attempt: int, planned_row: int) -> int:
         """The row that is tried at an attempt."""
@@ -118,12 +130,7 @@ class FeatureSource:
         return select_frames(selection, k, video.num_frames, key=(self.order.seed, *key))
 
     def _read(self, row: int) -> list[np.ndarray]:
-        """The frames of each group of a row, all of them.
-
-        Raises:
-            ValueError: the record is damaged or has other features; says how.
-            OSError: the file cannot be read.
-        """
+        """The frames of each group of a row, all of them; raises as read_row."""
         place = self.manifest.place(row)
         file = os.open(self.manifest.file(row), os.O_RDONLY)
         try:

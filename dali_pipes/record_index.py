@@ -94,9 +94,13 @@ class RecordIndex:
 
     def name(self, number: int) -> str:
         """File, place and id of a record, for messages."""
+        video_id = self.video_id(number) or "without an id"
+        return f"{self.file(number)}, byte {self.rows['offset'][number]}, video {video_id}"
+
+    def video_id(self, number: int) -> str:
+        """As the record has it; empty where it has none."""
         start = self.rows["id_end"][number - 1] if number else 0
-        video_id = self.id_bytes[start : self.rows["id_end"][number]].tobytes().decode("utf-8", "replace")
-        return f"{self.file(number)}, byte {self.rows['offset'][number]}, video {video_id or 'without an id'}"
+        return self.id_bytes[start : self.rows["id_end"][number]].tobytes().decode("utf-8", "replace")
 
     def labels(self, number: int) -> np.ndarray:
         """int64, all labels of a record."""

@@ -54,6 +54,10 @@ class TrainedStudent:
         """What its logits were trained to be."""
         return scores_of(self.config)
 
+    def score(self, logits_K: torch.Tensor) -> torch.Tensor:
+        """The probability of each class."""
+        return logits_K.softmax(-1) if self.scores == "softmax" else logits_K.sigmoid()
+
 
 def load_trained_student(checkpoint: Path, device: torch.device) -> TrainedStudent:
     """Read a checkpoint of tools/train.py; no other file is needed.

@@ -35,7 +35,8 @@ from reskd.export import (
     check_packages,
     export_student,
 )
-from reskd.predict import Answer, answer_videos
+from reskd.predict.answers import Answer
+from reskd.predict.videos import answer_videos
 from reskd.trained import TrainedStudent, describe_student, load_trained_student
 
 log = logging.getLogger(__name__)

@@ -1,11 +1,14 @@
-"""What a trained student says about videos: python tools/predict.py CHECKPOINT VIDEO... [--top K] [--json]
+"""What a trained student says: python tools/predict.py CHECKPOINT VIDEO-OR-RECORDS... [--top K] [--json]
 
     python tools/predict.py runs/demo_student/last.pt clip.mp4 holiday/ --top 3
     python tools/predict.py runs/demo_student/best.pt clip.mp4 --clips 10 --crops 3 --sheet answers.png
+    python tools/predict.py runs/made_netvlad-all_netvlad-10.student/last.pt data/features/test0000.tfrecord --json
 
-Videos are files of any kind that FFmpeg reads, or folders, which are searched. The checkpoint is all that is needed.
-With --json each line is an object: {"file", "answers": [{"class", "score", "logit"}]}, {"file", "error"} or
-{"file", "skipped"}. The exit code is 0 if every video was answered; files in a folder that hold no video do not count.
+Videos are files of any kind that FFmpeg reads, or folders, which are searched. A student of features answers TFRecord
+files, as extract-features writes them, and folders of *.tfrecord. The checkpoint is all that is needed.
+With --json each line is an object: {"file", "answers": [{"class", "score", "logit"}]} (of a record also "video", its
+id), {"file", "error"} or {"file", "skipped"}. The exit code is 0 if every video was answered; files in a folder that
+hold no video do not count.
 """
 
 from __future__ import annotations
@@ -14,9 +17,11 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from dali_pipes.feature_config import FeatureDataConfig
 from dali_pipes.progress import ProgressLine
@@ -24,7 +29,9 @@ from dali_pipes.sampling_rules import ViewGrid
 from reskd.analysis.contact_sheet import MAX_ROWS, SheetRow, draw_contact_sheet
 from reskd.cli import positive, run_tool
 from reskd.distributed import choose_device
-from reskd.predict import Answer, NoAnswer, answer_videos
+from reskd.predict.answers import Answer, NoAnswer, OnProgress
+from reskd.predict.records import RecordAnswer, answer_records
+from reskd.predict.videos import VideoAnswer, answer_videos
 from reskd.trained import TrainedStudent, load_trained_student
 
 log = logging.getLogger(__name__)
@@ -36,32 +43,16 @@ def main(arguments: Sequence[str]) -> None:
         raise ValueError(f"--sheet: expected a folder at {chosen.sheet.parent}, found none; make it first.")
     device = choose_device(chosen.device)
     student = load_trained_student(chosen.checkpoint, device)
-    if isinstance(student.config.data, FeatureDataConfig):
-        raise ValueError(
-            f"{chosen.checkpoint}: expected a student of videos, found one of features, which answers records. Write "
-            "the videos' records by prepare_data.py extract-features with the backbone that its training records were "
-            "made with, and score them by evaluate.py; or give it to another program by export.py."
-        )
-    sampling = student.config.clips.sampling
-    grid = ViewGrid(chosen.clips or sampling.test_clips, chosen.crops or sampling.test_crops)
     bars = _Bars()
+    answer = _answer_records if isinstance(student.config.data, FeatureDataConfig) else _answer_videos
     num_answered, num_failed = 0, 0
     rows: list[SheetRow] = []
-    for found in answer_videos(
-        student,
-        chosen.videos,
-        device=device,
-        grid=grid,
-        batch_size=chosen.batch_size,
-        look=chosen.scan or student.config.clips.scan,
-        on_message=log.warning,
-        on_progress=bars.show,
-    ):
+    for found in answer(student, chosen, device, bars.show):
         bars.clear()
         print(_as_json(student, found, chosen.top) if chosen.json else _as_text(student, found, chosen.top), flush=True)
         if isinstance(found, Answer):
             num_answered += 1
-            if chosen.sheet and len(rows) < MAX_ROWS:
+            if isinstance(found, VideoAnswer) and chosen.sheet and len(rows) < MAX_ROWS:
                 top = _top(student, found, chosen.top)
                 rows.append(SheetRow(_printable(found.file), top, found.frames_THWC.numpy()))
         else:
@@ -73,16 +64,51 @@ def main(arguments: Sequence[str]) -> None:
         raise ValueError(f"expected to answer every video, found {num_answered} answered, {num_failed} not; see above.")
 
 
+def _answer_videos(
+    student: TrainedStudent, chosen: argparse.Namespace, device: torch.device, on_progress: OnProgress
+) -> Iterator[Answer | NoAnswer]:
+    sampling = student.config.clips.sampling
+    return answer_videos(
+        student,
+        chosen.videos,
+        device=device,
+        grid=ViewGrid(chosen.clips or sampling.test_clips, chosen.crops or sampling.test_crops),
+        batch_size=chosen.batch_size or 16,
+        look=chosen.scan or student.config.clips.scan,
+        on_message=log.warning,
+        on_progress=on_progress,
+    )
+
+
+def _answer_records(
+    student: TrainedStudent, chosen: argparse.Namespace, device: torch.device, on_progress: OnProgress
+) -> Iterator[Answer | NoAnswer]:
+    for name in ("clips", "crops", "scan", "sheet"):
+        if getattr(chosen, name):
+            raise ValueError(
+                f"--{name} is for videos, and this student of features answers records, each once and whole; leave "
+                "it out."
+            )
+    return answer_records(
+        student,
+        chosen.videos,
+        device=device,
+        batch_size=chosen.batch_size or 256,
+        on_message=log.warning,
+        on_progress=on_progress,
+    )
+
+
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path, help="last.pt or best.pt of a run")
-    parser.add_argument("videos", nargs="+", metavar="VIDEO", help="file, or folder to be searched")
+    parser.add_argument("videos", nargs="+", metavar="VIDEO", help="file or folder; of features TFRecords")
     parser.add_argument("--top", type=positive, default=5, metavar="K", help="answers a video; default 5")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--clips", type=positive, help="stretches of time shown; default: the config's test_clips")
     parser.add_argument("--crops", type=int, choices=(1, 3), help="crops shown of each; default: its test_crops")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--batch-size", type=positive, default=16, help="clips at once; default 16")
+    parser.add_argument("--batch-size", type=positive, help="clips at once; default 16, of features 256")
     parser.add_argument(
         "--scan",
         choices=("decode", "index_only"),
@@ -113,7 +139,8 @@ def _as_json(student: TrainedStudent, found: Answer | NoAnswer, count: int) -> s
     answers: list[dict[str, Any]] = [
         {"class": name, "score": score, "logit": logits[name]} for name, score in _top(student, found, count)
     ]
-    return json.dumps({"file": found.file, "answers": answers})
+    of_record = {"video": found.video_id} if isinstance(found, RecordAnswer) else {}
+    return json.dumps({"file": found.file, **of_record, "answers": answers})
 
 
 def _printable(name: str) -> str:

@@ -50,7 +50,7 @@ def draw(rows: Sequence[Row], costs: Costs, path: Path, *, metric: str, label: s
 
 
 def scale_by_ratio(axes: Any) -> None:
-    """Along x, equal ratios are equal lengths; ticks at 1, 2 and 5, written out, as a panel may span less than a decade."""
+    """Along x, equal ratios are equal lengths; ticks at 1, 2 and 5, as a panel may span less than a decade."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     axes.set_xscale("log")

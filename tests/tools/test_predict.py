@@ -22,11 +22,12 @@ from dali_pipes.scan import scan
 from reskd.cli import run_tool
 from reskd.distributed import World
 from reskd.evaluation.evaluator import evaluate
-from reskd.predict import Answer, NoAnswer, answer_videos
+from reskd.predict.answers import Answer, NoAnswer
+from reskd.predict.videos import answer_videos
 from reskd.trained import load_trained_student
 from reskd.training.precision import Precision
 from tests.conftest import SHARED_DATA, numbered_clip
-from tests.tiny_student import CLASSES, write_checkpoint, write_feature_checkpoint
+from tests.tiny_student import CLASSES, write_checkpoint
 from tools import predict
 
 CPU = torch.device("cpu")
@@ -197,11 +198,6 @@ def check_fault(checkpoint: Path, message: str, capsys: pytest.CaptureFixture[st
     (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
     assert re.search(message, line), line
     assert "Traceback" not in err
-
-
-def test_a_student_of_features_is_sent_where_it_can_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    message = "found one of features, which answers records. .* extract-features .* evaluate.py; .* export.py"
-    check_fault(write_feature_checkpoint(tmp_path / "last.pt", root=tmp_path), message, capsys)
 
 
 def test_a_sheet_without_a_folder_is_refused_at_once(

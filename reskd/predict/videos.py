@@ -25,38 +25,22 @@ from dali_pipes.recovery import reason_of
 from dali_pipes.sampling_rules import ViewGrid
 from dali_pipes.scan import scan
 from reskd.evaluation.multi_view import average_views
+from reskd.predict.answers import Answer, NoAnswer, OnProgress, answering_precision
 from reskd.trained import TrainedStudent
-from reskd.training.precision import Precision
 
-OnProgress = Callable[[str, int, int], None]
 # A clip's faults travel in a field of fixed size.
 _MOST_ATTEMPTS = 32
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What the student says about a video.
+class VideoAnswer(Answer):
+    """The same.
 
     Args:
-        file: as it was given.
-        logits_K: fp32, on the CPU; of several views the average, whose softmax (or sigmoid) is the score.
-        scores_K: fp32.
-        frames_THWC: uint8 RGB, on the CPU: what it saw in the middle one of the views.
+        frames_THWC: uint8 RGB, on the CPU: what the student saw in the middle one of the views.
     """
 
-    file: str
-    logits_K: Tensor
-    scores_K: Tensor
     frames_THWC: Tensor
-
-
-@dataclass(frozen=True)
-class NoAnswer:
-    """A file without an answer: bad, or ``skipped`` as it is in a given folder and holds no video."""
-
-    file: str
-    reason: str
-    skipped: bool = False
 
 
 def answer_videos(
@@ -69,7 +53,7 @@ def answer_videos(
     look: Literal["decode", "index_only"] = "decode",
     on_message: Callable[[str], None] = lambda message: None,
     on_progress: OnProgress = lambda noun, done, total: None,
-) -> Iterator[Answer | NoAnswer]:
+) -> Iterator[VideoAnswer | NoAnswer]:
     """Each file once: first those without an answer, as far as looking into them tells, then the others in order.
 
     Every file is decoded once to learn what it really holds, as the scan of a list does; nothing is kept on disk.
@@ -143,8 +127,7 @@ class _Reader:
         self._student = student
         self._files = files
         self._grid = grid
-        # Away from where it trained only fp32 is sure to be there and quick.
-        self._precision = Precision(student.config.training.precision if device.type == "cuda" else "fp32", device)
+        self._precision = answering_precision(student, device)
         videos = [LabelledVideo(file, (0,), file) for file in files]
         self._loader = ClipLoader(
             Manifest.from_facts(Path.cwd(), student.class_names, videos, facts),
@@ -157,7 +140,7 @@ class _Reader:
             on_message=on_message,
         )
 
-    def answers(self, on_progress: OnProgress) -> Iterator[Answer | NoAnswer]:
+    def answers(self, on_progress: OnProgress) -> Iterator[VideoAnswer | NoAnswer]:
         num_views, number = self._grid.num_views, 0
         logits: list[Tensor | None] = []
         frames_THWC = torch.empty(0)
@@ -198,13 +181,13 @@ class _Reader:
                 if position != PADDING_POSITION:
                     yield (logits_NK[place] if shown_N[place] else None), frames_NTHWC[place].cpu()
 
-    def _answer(self, file: str, logits: Sequence[Tensor | None], frames_THWC: Tensor) -> Answer | NoAnswer:
+    def _answer(self, file: str, logits: Sequence[Tensor | None], frames_THWC: Tensor) -> VideoAnswer | NoAnswer:
         known = [logits_K for logits_K in logits if logits_K is not None]
         if len(known) < len(logits):  # the mean of fewer views is another protocol
             return NoAnswer(file, self._loader.faults.reasons.get(file, "it could not be read"))
-        average, scores = self._student.config.clips.sampling.average_views, self._student.scores
-        logits_K = average_views(torch.stack(known)[None], average, scores)[0]
-        return Answer(file, logits_K, logits_K.softmax(0) if scores == "softmax" else logits_K.sigmoid(), frames_THWC)
+        average = self._student.config.clips.sampling.average_views
+        logits_K = average_views(torch.stack(known)[None], average, self._student.scores)[0]
+        return VideoAnswer(file, logits_K, self._student.score(logits_K), frames_THWC)
 
 
 class _ReadingError(Exception):
