@@ -26,7 +26,7 @@ from reskd.evaluation.evaluator import Validation
 from reskd.evaluation.metrics import ScoredList, check_selection_metric
 from reskd.models.teacher import Teacher
 from reskd.models.weights import state_hash
-from reskd.networks import build_networks, check_teacher_classes, scores_of, view_shapes
+from reskd.networks import ViewName, build_networks, check_teacher_classes, scores_of, view_shapes
 from reskd.ops.dispatch import describe_choice
 from reskd.origins import start_hashes
 from reskd.training.plan import Plan
@@ -86,7 +86,11 @@ def build_trainer(config: ExperimentConfig, *, run: RunDirectory, world: World) 
         teacher=teacher,
         loss=loss,
         make_loader=make_loader,
-        evaluate=_validation(config, manifests.get("val"), clips_per_pass, world),
+        evaluate={
+            which: _validation(config, manifests["val"], which, clips_per_pass, world)
+            for which in (("student", "teacher") if learns else ("student",))
+            if len(manifests.get("val", ()))
+        },
         plan=plan,
         config=config.training,
         optimizer=config.optimizer,
@@ -230,18 +234,16 @@ def _make_loader(
 
 
 def _validation(
-    config: ExperimentConfig, manifest: AnyManifest | None, batch_size: int, world: World
-) -> Validation | None:
-    if manifest is None or len(manifest) == 0:
-        return None
+    config: ExperimentConfig, manifest: AnyManifest, which: ViewName, batch_size: int, world: World
+) -> Validation:
     grid, average = shown_views(config, "val")
     return Validation(
-        build_eval_loader(config, manifest, split="val", view="student", batch_size=batch_size, world=world, grid=grid),
-        view="student",
+        build_eval_loader(config, manifest, split="val", view=which, batch_size=batch_size, world=world, grid=grid),
+        view=which,
         world=world,
         precision=Precision(config.training.precision, world.device),
         average=average,
-        scores=scores_of(config),
+        scores=scores_of(config, which),
     )
 
 

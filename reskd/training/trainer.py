@@ -32,11 +32,12 @@ from reskd.training.run_directory import RunDirectory
 from reskd.training.schedule import ScheduleConfig, lr_factor
 from reskd.training.trainable import Trainable, build_learners, shown
 
+_VALIDATED = {"student": "val", "teacher": "val_teacher"}
 log = logging.getLogger(__name__)
 
 
 class Evaluate(Protocol):
-    """Metrics of a student on the validation list, the same on every rank."""
+    """Metrics of a model on the validation list, the same on every rank."""
 
     def __call__(self, model: nn.Module) -> Mapping[str, float]: ...
 
@@ -51,7 +52,8 @@ class Trainer:
         teacher: the same for the teacher's view; under no_grad unless it learns; None trains on labels alone.
         loss: (student's output, batch.targets, teacher's output) -> LossTerms.
         make_loader: number of the first batch -> endless training batches of ``plan.clips_per_pass`` clips.
-        evaluate: scores the student after an epoch; closed at the end of ``fit``; None without validation.
+        evaluate: what scores "student" (logged as val/) and a learning "teacher" (val_teacher/) after an epoch; closed
+            at the end of ``fit``. Empty without validation.
         view_shapes: view name -> (T, H, W), or (T, D) of features, for the rehearsal.
         description: what a checkpoint says about its run besides the weights: plain values only.
         teacher_learns: whether the teacher is trained in the same steps, by its own task loss and optimizer.
@@ -64,7 +66,7 @@ class Trainer:
         teacher: nn.Module | None,
         loss: DistillationLoss,
         make_loader: Callable[[int], Loader],
-        evaluate: Evaluate | None,
+        evaluate: Mapping[str, Evaluate],
         plan: Plan,
         config: TrainingConfig,
         optimizer: OptimizerConfig,
@@ -104,8 +106,8 @@ class Trainer:
         with ExitStack() as stack:
             loader = self._open_loader()
             stack.callback(loader.close)
-            if self.evaluate:
-                stack.callback(self.evaluate.close)
+            for evaluate in self.evaluate.values():
+                stack.callback(evaluate.close)
             writer = stack.enter_context(self._open_writer()) if self.world.is_main else None
             batches = clock.timed(loader)
             while self.num_steps < self.plan.total_steps:
@@ -254,10 +256,12 @@ class Trainer:
         return values
 
     def _validate(self) -> dict[str, float]:
-        assert self.evaluate is not None
         broadcast_buffers(self.trainable, self.world)
-        metrics = self.evaluate(self.trainable.student)
-        return {f"val/{name}": value for name, value in metrics.items()}
+        found: dict[str, float] = {}
+        for which, evaluate in self.evaluate.items():
+            metrics = evaluate(self._learned()[which])
+            found |= {f"{_VALIDATED[which]}/{name}": value for name, value in metrics.items()}
+        return found
 
     def _save(self, latest: Mapping[str, float]) -> None:
         score = latest.get(f"val/{self.config.selection_metric}") if self._evaluates_now() else None

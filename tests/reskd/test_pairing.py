@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from reskd.config import ExperimentConfig, parse_config
 from reskd.distributed import World
 from reskd.models.teacher import Teacher
 from reskd.networks import build_evaluated_model, build_networks, check_networks, scores_of
-from reskd.run import train_experiment
+from reskd.run import evaluate_checkpoint, train_experiment
 from reskd.trained import load_trained_student
 from reskd.training.checkpoint import load_checkpoint, save_checkpoint
 from tests.reskd.feature_files import MAX_FRAMES, NUM_CLASSES, network, taught, write_features
@@ -172,6 +173,10 @@ def test_a_joint_teacher_is_evaluated_from_the_students_checkpoint(tmp_path: Pat
     folder = write_features(tmp_path)
     config = config_of(joint(kind="mean"), PREDICTION, folder=folder)
     run = train_experiment(config, world=World(0, 1, CPU))
+    last = json.loads(run.metrics.read_text().splitlines()[-1])
+    result = evaluate_checkpoint(config, run.last, world=World(0, 1, CPU), split="val", which="teacher")
+    assert last["val_teacher/map"] == pytest.approx(result["metrics"]["map"])
+    assert last["val/map"] != last["val_teacher/map"]
     state = load_checkpoint(run.last)
     assert state["teacher_hash"] is None and scores_of(config, "teacher") == "sigmoid"
     model = build_evaluated_model(config, state, which="teacher", source="x", device=CPU).eval()

@@ -206,7 +206,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_so(tmp_path: Path) -> 
 
 def test_best_is_the_highest_validation_score_and_last_the_last_step(tmp_path: Path) -> None:
     evaluate = ScoreByStep([0.2, 0.9, 0.5, 0.6])
-    make_trainer(tmp_path, evaluate=evaluate).fit()
+    make_trainer(tmp_path, evaluate={"student": evaluate}).fit()
     assert load_checkpoint(tmp_path / "best.pt")["num_steps"] == 6
     assert load_checkpoint(tmp_path / "last.pt")["num_steps"] == 12
     assert load_checkpoint(tmp_path / "last.pt")["best"] == {"score": 0.9, "step": 6.0}

@@ -149,7 +149,7 @@ def make_trainer(
         teacher=teacher if distils else None,
         loss=DistillationLoss(loss, pair if distils else None),
         make_loader=make_loader,
-        evaluate=evaluate,
+        evaluate=evaluate or {},
         plan=plan,
         config=config,
         optimizer=OptimizerConfig(lr=0.05),
