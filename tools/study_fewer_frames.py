@@ -6,6 +6,7 @@
     python tools/study_fewer_frames.py pixels                    # frames x resolution, with and without a teacher
     python tools/study_fewer_frames.py pixels --times docs/results/study_fewer_pixels_time.csv
     python tools/study_fewer_frames.py report
+    python tools/study_fewer_frames.py oracle                    # what the selected frames of made-up videos hold
 
 738 runs: 41 for each of two data sets, three families and three seeds. Each is a config that the common trainer
 trains; a run that has a row in docs/results/study_fewer_frames.csv is not run again. ``time`` measures what the same
@@ -24,11 +25,13 @@ from typing import get_args
 import torch
 
 from dali_pipes.progress import ProgressLine
+from dali_pipes.synthetic_features import SyntheticSpec
 from reskd.analysis.benchmark_rows import append_rows, describe_run, read_rows
 from reskd.cli import positive, run_tool
 from reskd.distributed import joined_world
 from reskd.study.cases import FAMILIES, KS, SEEDS, SELECTIONS, Case, DataSet, Family, cases_of, part_of
 from reskd.study.data import synthetic, ucf10
+from reskd.study.oracle import oracle_table
 from reskd.study.pictures import draw, macs_of, times_of
 from reskd.study.pixels import KS as PIXEL_KS
 from reskd.study.pixels import SIDES, pixel_cases, time_pixels
@@ -82,6 +85,10 @@ def _time(chosen: argparse.Namespace) -> None:
     csv = _csv(chosen, TIMES)
     append_rows(csv, [{**describe_run(torch.device("cpu")), **row} for row in rows])
     print(f"rows appended to {csv}")
+
+
+def _oracle(chosen: argparse.Namespace) -> None:
+    print(oracle_table(SyntheticSpec(seed=chosen.seed), num_videos=chosen.videos, ks=chosen.k))
 
 
 def _csv(chosen: argparse.Namespace, default: Path) -> Path:
@@ -152,6 +159,11 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--times", type=Path, default=TIMES)
     report.add_argument("--pixels", type=Path, default=PIXELS)
     report.add_argument("--pixel-times", type=Path, default=PIXELS.with_stem(f"{PIXELS.stem}_time"))
+    oracle = commands.add_parser("oracle", help="GAP of one who knows the prototypes of the made-up videos")
+    oracle.set_defaults(run=_oracle)
+    oracle.add_argument("--k", type=positive, nargs="+", default=list(KS))
+    oracle.add_argument("--videos", type=positive, default=400, help="of the test list (default %(default)s)")
+    oracle.add_argument("--seed", type=int, default=0, help="of the videos (default %(default)s; the study's are of 1)")
     return parser
 
 
