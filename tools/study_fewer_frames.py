@@ -2,6 +2,7 @@
 
     python tools/study_fewer_frames.py run --synthetic runs/synthetic --ucf10 runs/ucf10_features
     python tools/study_fewer_frames.py run ... --part 1/2        # one of two processes
+    python tools/study_fewer_frames.py run --synthetic runs/other --synthetic-seed 0 --weights 0 1 --csv runs/trial.csv
     python tools/study_fewer_frames.py time --synthetic runs/synthetic --ucf10 runs/ucf10_features
     python tools/study_fewer_frames.py pixels                    # frames x resolution, with and without a teacher
     python tools/study_fewer_frames.py pixels --times docs/results/study_fewer_pixels_time.csv
@@ -29,8 +30,8 @@ from dali_pipes.synthetic_features import SyntheticSpec
 from reskd.analysis.benchmark_rows import append_rows, describe_run, read_rows
 from reskd.cli import positive, run_tool
 from reskd.distributed import joined_world
-from reskd.study.cases import FAMILIES, KS, SEEDS, SELECTIONS, Case, DataSet, Family, cases_of, part_of
-from reskd.study.data import synthetic, ucf10
+from reskd.study.cases import FAMILIES, KS, MODES, SEEDS, SELECTIONS, Case, DataSet, Family, cases_of, part_of
+from reskd.study.data import VIDEOS_SEED, synthetic, ucf10
 from reskd.study.oracle import oracle_table
 from reskd.study.pictures import draw, macs_of, times_of
 from reskd.study.pixels import KS as PIXEL_KS
@@ -53,10 +54,9 @@ def main(arguments: Sequence[str]) -> None:
 
 def _run(chosen: argparse.Namespace) -> None:
     torch.set_num_threads(1)
+    csv = _csv(chosen, ROWS)
     cases = part_of(_cases(chosen), chosen.part)
-    _run_all(
-        [Planned(case.columns, case.config(chosen.runs), case.mode == "teacher") for case in cases], _csv(chosen, ROWS)
-    )
+    _run_all([Planned(case.columns, case.config(chosen.runs), case.mode == "teacher") for case in cases], csv)
 
 
 def _run_all(planned: Sequence[Planned], csv: Path) -> None:
@@ -92,6 +92,8 @@ def _oracle(chosen: argparse.Namespace) -> None:
 
 
 def _csv(chosen: argparse.Namespace, default: Path) -> Path:
+    if chosen.csv is None and (chosen.weights or chosen.synthetic_seed != VIDEOS_SEED):
+        raise ValueError("--weights and --synthetic-seed: expected --csv with a file for these rows alone, found none.")
     return chosen.csv or (_quick(default) if chosen.quick else default)
 
 
@@ -129,13 +131,21 @@ def _report_features(chosen: argparse.Namespace) -> None:
 def _cases(chosen: argparse.Namespace) -> list[Case]:
     data_sets: list[DataSet] = []
     if chosen.synthetic:
-        data_sets.append(synthetic(chosen.synthetic, quick=chosen.quick))
+        data_sets.append(synthetic(chosen.synthetic, quick=chosen.quick, seed=chosen.synthetic_seed))
     if chosen.ucf10:
         data_sets.append(ucf10(chosen.ucf10, quick=chosen.quick))
     if not data_sets:
         raise ValueError("which data? Expected --synthetic FOLDER, --ucf10 FOLDER or both, found neither.")
     selections = [name for name in SELECTIONS if name in chosen.selections]
-    return cases_of(data_sets, families=chosen.families, ks=chosen.k, seeds=chosen.seeds, selections=selections)
+    return cases_of(
+        data_sets,
+        families=chosen.families,
+        ks=chosen.k,
+        seeds=chosen.seeds,
+        selections=selections,
+        modes=[mode for mode in MODES if mode in chosen.modes],
+        weights=tuple(chosen.weights) if chosen.weights else None,
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -171,11 +181,18 @@ def _add_cases(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--synthetic", type=Path, metavar="FOLDER", help="of made-up videos, made where it is not there"
     )
+    parser.add_argument(
+        "--synthetic-seed", type=int, default=VIDEOS_SEED, help="of the made-up videos (default %(default)s)"
+    )
+    parser.add_argument(
+        "--weights", type=float, nargs=2, metavar=("CODE", "PREDICTION"), help="of both terms, in place of the study's"
+    )
     parser.add_argument("--ucf10", type=Path, metavar="FOLDER", help="what extract-features wrote")
     parser.add_argument("--families", nargs="+", choices=get_args(Family), default=list(FAMILIES))
     parser.add_argument("--k", type=positive, nargs="+", default=list(KS), help="frames of the students")
     parser.add_argument("--seeds", type=positive, nargs="+", default=list(SEEDS))
     parser.add_argument("--selections", nargs="+", choices=SELECTIONS, default=list(SELECTIONS), help="baselines")
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES), help="besides the teachers")
     parser.add_argument("--quick", action="store_true", help="a few steps on a few videos: shows that all of it runs")
 
 

@@ -26,6 +26,7 @@ Family = Literal["h_rnn", "netvlad", "nextvlad"]
 Mode = Literal["teacher", "baseline", "serial", "parallel"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
 SELECTIONS: tuple[FrameSelection, ...] = ("uniform", "random", "first", "middle", "last", "first_middle_last")
+MODES: tuple[Mode, ...] = ("baseline", "serial", "parallel")
 KS = (6, 10, 15, 20, 30)
 SEEDS = (1, 2, 3)
 _TEACHER_BLOCK = 10
@@ -67,6 +68,7 @@ class Case:
 
     Args:
         k: frames that the student sees; None: all, in the teacher's run.
+        weights: of L_rep and L_pred; None: the study's.
     """
 
     data: DataSet
@@ -75,6 +77,7 @@ class Case:
     selection: FrameSelection
     k: int | None
     seed: int
+    weights: tuple[float, float] | None = None
 
     @property
     def name(self) -> str:
@@ -113,7 +116,7 @@ class Case:
         return {**about, "selection": self.selection, "k": k, "seed": self.seed}
 
     def _distillation(self, runs: Path) -> dict[str, Any]:
-        code, prediction = _WEIGHTS[self.family]
+        code, prediction = self.weights or _WEIGHTS[self.family]
         model = self._network(None)
         if self.mode == "serial":
             weights = str(runs / teacher_case(self).name / "last.pt")
@@ -151,17 +154,25 @@ def cases_of(
     ks: Sequence[int] = KS,
     seeds: Sequence[int] = SEEDS,
     selections: Sequence[FrameSelection] = SELECTIONS,
+    modes: Sequence[Mode] = MODES,
+    weights: tuple[float, float] | None = None,
 ) -> list[Case]:
-    """Every run once, teachers before those who learn from them. 41 for each data set, family and seed."""
+    """Every run once, teachers before those who learn from them. 41 for each data set, family and seed.
+
+    Args:
+        modes: which runs, besides the teachers.
+        weights: of L_rep and L_pred, in place of the study's.
+    """
     found = []
     for seed in seeds:
         for data in data_sets:
             for family in families:
                 found.append(Case(data, family, "teacher", "uniform", None, seed))
                 for k in ks:
-                    found += [Case(data, family, "baseline", selection, k, seed) for selection in selections]
-                    found += [Case(data, family, "serial", "uniform", k, seed)]
-                    found += [Case(data, family, "parallel", "uniform", k, seed)]
+                    if "baseline" in modes:
+                        found += [Case(data, family, "baseline", selection, k, seed) for selection in selections]
+                    distilled = [mode for mode in modes if mode in ("serial", "parallel")]
+                    found += [Case(data, family, mode, "uniform", k, seed, weights) for mode in distilled]
     return found
 
 

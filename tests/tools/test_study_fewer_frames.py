@@ -69,3 +69,12 @@ def test_missing_data_is_told_in_a_sentence(
 ) -> None:
     assert run_tool(study_fewer_frames.main, arguments) == 1
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [["--weights", "0", "1"], ["--synthetic-seed", "0"]])
+def test_rows_of_other_settings_go_into_a_file_of_their_own(
+    option: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_tool(study_fewer_frames.main, ["run", "--synthetic", str(tmp_path), *option]) == 1
+    assert "expected --csv with a file for these rows alone" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

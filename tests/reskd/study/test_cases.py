@@ -38,6 +38,15 @@ def test_there_are_738_runs_each_of_its_own() -> None:
     assert len({config_hash(case.config(RUNS).resolved()) for case in few}) == 82
 
 
+def test_trials_are_the_asked_modes_with_other_weights() -> None:
+    teacher, student = cases_of(DATA[:1], families=["h_rnn"], ks=[6], seeds=[1], modes=["parallel"], weights=(0.0, 2.0))
+    (usual,) = (case for case in cases_of(DATA[:1], ks=[6], seeds=[1]) if case.name == student.name)
+    assert teacher.mode == "teacher" and teacher.weights is None
+    mine, theirs = settings_of(student), settings_of(usual)
+    differing = {key: (theirs[key], mine[key]) for key in theirs if mine[key] != theirs[key]}
+    assert differing == {"loss.code.alpha": (0.1, 0.0), "loss.prediction.alpha": (1.0, 2.0)}
+
+
 def test_two_processes_share_the_runs_and_no_teacher() -> None:
     cases = cases_of(DATA, ks=[6])
     parts = [part_of(cases, (number, 2)) for number in (1, 2)]
