@@ -68,4 +68,7 @@ def _panel(axes: Any, results: Results, cost_of: Mapping[str, float]) -> None:
             axes.errorbar([cost for cost, _ in points], means, yerr=spreads, fmt=style, label=label, capsize=2)
     teacher = results.of("teacher", "uniform", "all")
     if teacher and "all" in cost_of:
-        axes.plot([cost_of["all"]], [100 * teacher.mean], "k*", label="teacher, all frames")
+        spread = 100 * (teacher.spread or 0)
+        axes.errorbar(
+            [cost_of["all"]], [100 * teacher.mean], yerr=[spread], fmt="k*", label="teacher, all frames", capsize=2
+        )
