@@ -245,10 +245,7 @@ class FeatureLoader:
                 self.faults.add(record, reason, position=position, attempt=attempt)
             if video.num_beyond and not self._said_cut:
                 self._said_cut = True
-                self._on_message(
-                    f"{self._manifest.name(video.row)} has {self._config.max_frames + video.num_beyond} frames; those "
-                    f"beyond data.max_frames = {self._config.max_frames} are left unread, here and in other videos"
-                )
+                self._on_message(self._source.describe_cut(video))
         self.faults.check()
 
 

@@ -129,6 +129,13 @@ class FeatureSource:
         key = in_training if self.order.mode == "train" else (_SELECTION_IN_EVALUATION, video.row)
         return select_frames(selection, k, video.num_frames, key=(self.order.seed, *key))
 
+    def describe_cut(self, video: VideoFeatures) -> str:
+        """A sentence for the first video that has more than ``max_frames``."""
+        return (
+            f"{self.manifest.name(video.row)} has {self.max_frames + video.num_beyond} frames; those beyond "
+            f"data.max_frames = {self.max_frames} are left unread, here and in other videos"
+        )
+
     def _read(self, row: int) -> list[np.ndarray]:
         """The frames of each group of a row, all of them; raises as read_row."""
         place = self.manifest.place(row)

@@ -124,7 +124,7 @@ class _Reader:
             k = view.num_frames
             numbers = None if k is None else source.select(view.selection, k, video, video.row)
             write_video(arrays, place, video.groups, numbers)
-        data_NTD, valid_NT = (torch.from_numpy(array).to(self._device) for array in (arrays[0], arrays[2]))
+        data_NTD, valid_NT = (torch.from_numpy(array).to(self._device) for array in (arrays.data_NTD, arrays.valid_NT))
         with self._precision.autocast():
             return self._student.model(data_NTD, valid_NT).logits_NK.float().cpu()
 
@@ -136,7 +136,4 @@ class _Reader:
     def _say_cut(self, source: FeatureSource, video: VideoFeatures) -> None:
         if video.num_beyond and not self._said_cut:
             self._said_cut = True
-            self._on_message(
-                f"{source.manifest.name(video.row)} has {video.num_frames + video.num_beyond} frames; those beyond "
-                f"data.max_frames = {self._data.max_frames} are left unread, here and in other videos"
-            )
+            self._on_message(source.describe_cut(video))
