@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 VENV_MIN := .venv-min
 PY := $(VENV)/bin/python
-# Two processes, each a file at a time: fixtures of a file are made once.
-PYTEST_FLAGS ?= -q -n 2 --dist loadfile
+# Two processes, each a file at a time: fixtures of a file are made once.  A process that dies ends the run:
+# given a new one, pytest-xdist repeats the test that killed it and then waits for ever.
+PYTEST_FLAGS ?= -q -n 2 --dist loadfile --max-worker-restart 0
 CXX_FILES := $(wildcard reskd/csrc/*.* reskd/csrc/*/*.* tests/reskd/ops/*.cpp)
 INPUTS := setup.py pyproject.toml reskd/environment.py $(wildcard requirements/*.txt) \
           $(wildcard reskd/csrc/*.* reskd/csrc/*/*.*)

@@ -177,6 +177,7 @@ setup(
             *EXPORT,
             "pytest>=8",
             "pytest-xdist>=3.6",
+            "pytest-timeout>=2.3",
             "hypothesis>=6",
             "clang-format>=23,<24",
             "ruff>=0.12",
