@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 VENV_MIN := .venv-min
 PY := $(VENV)/bin/python
-# Two processes, each a file at a time: fixtures of a file are made once.  A process that dies ends the run:
-# given a new one, pytest-xdist repeats the test that killed it and then waits for ever.
+# Two processes, each a file at a time: fixtures of a file are made once. One that dies is not replaced: pytest-xdist would
+# repeat the test that killed it, and after some more deaths wait for ever.
 PYTEST_FLAGS ?= -q -n 2 --dist loadfile --max-worker-restart 0
 CXX_FILES := $(wildcard reskd/csrc/*.* reskd/csrc/*/*.* tests/reskd/ops/*.cpp)
 INPUTS := setup.py pyproject.toml reskd/environment.py $(wildcard requirements/*.txt) \
