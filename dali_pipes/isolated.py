@@ -29,7 +29,7 @@ def map_isolated(
     waiting = list(reversed(items))
     while waiting:
         suspects: list[Item] = []
-        with _pool(min(num_workers, len(waiting))) as pool:
+        with process_pool(min(num_workers, len(waiting))) as pool:
             running: dict[Future[Result], Item] = {}
             whole = True
             while whole and (waiting or running):
@@ -64,7 +64,7 @@ def _submit(
 
 
 def _alone(work: Callable[[Item], Result], item: Item) -> Result | None:
-    with _pool(1) as pool:
+    with process_pool(1) as pool:
         try:
             with main_module_hidden():
                 return pool.submit(work, item).result()
@@ -72,7 +72,8 @@ def _alone(work: Callable[[Item], Result], item: Item) -> Result | None:
             return None
 
 
-def _pool(num_workers: int) -> ProcessPoolExecutor:
+def process_pool(num_workers: int) -> ProcessPoolExecutor:
+    """Processes that end with this one; a death among them is a ``BrokenProcessPool`` for the caller, not a wait."""
     # spawn: forking a process that has threads (torch, DALI) can lock up.
     return ProcessPoolExecutor(
         num_workers, mp_context=get_context("spawn"), initializer=die_with_parent, initargs=(os.getpid(),)

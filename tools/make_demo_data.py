@@ -16,7 +16,6 @@ import argparse
 import csv
 import hashlib
 import json
-import multiprocessing
 import os
 import shutil
 import sys
@@ -39,6 +38,7 @@ from dali_pipes.demo_clips import (
     Pixels,
     render_scene_clips,
 )
+from dali_pipes.isolated import process_pool
 from reskd.analysis.demo_preview import draw_preview
 from reskd.cli import run_tool
 
@@ -229,8 +229,8 @@ def written_scenes(scenes: Sequence[Scene], num_workers: int) -> Iterator[Iterat
     if num_workers == 1:
         yield map(write_scene, scenes)
         return
-    with multiprocessing.get_context("fork").Pool(num_workers) as pool:
-        yield pool.imap(write_scene, scenes, chunksize=4)
+    with process_pool(num_workers) as pool:
+        yield pool.map(write_scene, scenes, chunksize=4)
 
 
 def write_scene(scene: Scene) -> list[WrittenClip]:

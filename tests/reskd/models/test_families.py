@@ -78,8 +78,9 @@ def test_the_meta_device_builds_it_and_memory_and_operations_are_counted_there(f
 @pytest.mark.parametrize("family", FAMILIES)
 def test_bf16_autocast_trains_every_parameter(family: str) -> None:
     model = make(family, **({"stochastic_depth": 0} if family.startswith("swin") else {}))
+    # Four frames: of two, torch 2.15's convolution over three reads memory it never wrote (docs/lab_notes.md).
     with torch.autocast("cpu", torch.bfloat16):
-        output = model(make_clips(2, 2, 64, 64))
+        output = model(make_clips(2, 4, 64, 64))
         terms = DistillationLoss(LossConfig())(output, torch.tensor([0, 1]), None)
     terms.total.backward()
     without = [
