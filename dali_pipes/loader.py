@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import os
 import shutil
 import tempfile
@@ -175,7 +176,9 @@ class ClipLoader:
             try:
                 if self._iterator is None:
                     self._iterator = self._start()
-                (tensors,) = next(self._iterator)
+                assert self._watchdog is not None
+                with self._watchdog.watching():
+                    (tensors,) = next(self._iterator)
             except Exception as error:
                 self._recover(error)
                 continue
@@ -238,9 +241,12 @@ class ClipLoader:
             prefetch_queue_depth=loader.prefetch,
         )
         forget(self._notes_folder())
-        self._watchdog = Watchdog(self._notes_folder(), loader.hang_seconds)
+        others = set(multiprocessing.active_children())
         with main_module_hidden():
-            return DALIGenericIterator(pipeline, [*self._views, *ABOUT_OUTPUTS], size=-1, prepare_first_batch=False)
+            iterator = DALIGenericIterator(pipeline, [*self._views, *ABOUT_OUTPUTS], size=-1, prepare_first_batch=False)
+        workers = [process for process in multiprocessing.active_children() if process not in others]
+        self._watchdog = Watchdog(self._notes_folder(), loader.hang_seconds, workers)
+        return iterator
 
     def _notes_folder(self) -> Path:
         """A folder of our own, for the workers' notes and for a manifest that lies nowhere else."""

@@ -1,30 +1,47 @@
-"""Notices a reading process that hangs, and names the file it hangs at.
+"""Notices a reading process that hangs or has ended, and names the file it hangs at.
 
 A hung read (a dead network disk, a pipe in place of a file) blocks DALI's ``run()`` for good and raises nothing. So
 each worker notes in a small file which row it is at and since when, and a thread of the loader looks at these notes.
 It kills a worker that has been at one row for too long; DALI then raises, and the loader starts again without that row.
+
+Note [A worker that ends while it waits]
+DALI 2.4 hands out work through a ``multiprocessing.Condition``, whose ``notify()`` waits until a sleeper has woken. One
+that was killed in its sleep, say by the kernel for want of memory, never does: the next ``run()`` blocks for good,
+inside a semaphore that no timeout guards (docs/lab_notes.md). So ``watching`` asks before each batch
+whether all workers live. One that ends between the question and the hand-out is noticed by the thread, which then
+frees the main thread by a signal; in another thread nothing can, and the log says so.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple
 
+log = logging.getLogger(__name__)
+
 _NOTE = struct.Struct("<qd")  # row (-1: none), time.monotonic() when it was begun; one clock for all processes on Linux
 _PREFIX = "reading-"
+_FREE = signal.SIGURG  # which nobody else sends; without a handler it does nothing
 
 
 class Hang(NamedTuple):
     pid: int
     row: int
     seconds: float
+
+
+class WorkerEndedError(RuntimeError):
+    """A reading process is not there any more."""
 
 
 class ReadingDiary:
@@ -70,14 +87,38 @@ class Watchdog:
     Args:
         folder: where the workers write.
         patience_s: how long one clip may take, seconds.
+        workers: the reading processes.
     """
 
-    def __init__(self, folder: Path, patience_s: float) -> None:
-        self._folder, self._patience_s = folder, patience_s
+    def __init__(self, folder: Path, patience_s: float, workers: Sequence[BaseProcess] = ()) -> None:
+        self._folder, self._patience_s, self._workers = folder, patience_s, workers
         self.hangs: list[Hang] = []
+        self._waiting_since: float | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="reskd-watchdog", daemon=True)
         self._thread.start()
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """For a call of DALI; see the note of this file.
+
+        Raises:
+            WorkerEndedError: a worker had ended before, or has ended and the call did not come back in time.
+        """
+        self._raise_if_ended()
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        before = signal.signal(_FREE, self._free) if in_main_thread else None
+        self._waiting_since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._waiting_since = None
+            if in_main_thread:
+                signal.signal(_FREE, before)
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
 
     def _watch(self) -> None:
         while not self._stop.wait(min(5.0, self._patience_s / 2)):
@@ -85,10 +126,22 @@ class Watchdog:
                 if hang.pid not in {known.pid for known in self.hangs} and _is_our_child(hang.pid):
                     self.hangs.append(hang)
                     os.kill(hang.pid, signal.SIGKILL)
+            since = self._waiting_since
+            if since is not None and time.monotonic() - since > self._patience_s and self._ended():
+                log.warning("a reading process has ended and DALI waits for it; freeing the main thread if it is that")
+                signal.pthread_kill(threading.main_thread().ident or 0, _FREE)
 
-    def close(self) -> None:
-        self._stop.set()
-        self._thread.join()
+    def _ended(self) -> list[BaseProcess]:
+        ended = wait([worker.sentinel for worker in self._workers], timeout=0)
+        return [worker for worker in self._workers if worker.sentinel in ended]
+
+    def _raise_if_ended(self) -> None:
+        if ended := self._ended():
+            codes = ", ".join(sorted({str(worker.exitcode) for worker in ended}))
+            raise WorkerEndedError(f"{len(ended)} reading processes ended (exit code {codes}; -9: killed)")
+
+    def _free(self, *_: object) -> None:
+        self._raise_if_ended()
 
 
 def _is_our_child(pid: int) -> bool:

@@ -1,32 +1,17 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
-import sys
 from collections import Counter
 from pathlib import Path
-from types import ModuleType
 
 import av
 import numpy as np
 import pytest
 
 from dali_pipes.demo_clips import CLASSES, HEIGHT, NUM_FRAMES, WIDTH, render_scene_clips
+from tools import make_demo_data
 
-TOOL = Path(__file__).parents[2] / "tools/make_demo_data.py"
-
-
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_demo_data", TOOL)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses and the worker processes look the module up by name
-    spec.loader.exec_module(module)
-    return module
-
-
-make_demo_data = _load()
 SMALL = ["--num-train", "6", "--num-test", "6", "--workers", "1", "--format", "mjpeg"]
 
 
