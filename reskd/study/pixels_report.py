@@ -54,6 +54,10 @@ def draw_pixels(rows: Sequence[Row], times: Sequence[Row], path: Path) -> None:
                     means = [100 * summary.mean for _, summary in points]
                     label_of = f"{side} px, {'distilled' if mode == 'distilled' else 'no teacher'}"
                     axes.plot([cost for cost, _ in points], means, style, color=f"C{number}", label=label_of)
+        teachers = [(costs.get(kind), _by_seed(rows, "teacher", *kind)) for kind in _kinds(rows)]
+        for cost, values in teachers:
+            if cost and values:
+                axes.plot([cost], [100 * Summary.of(list(values.values())).mean], "k*", markersize=12, label="teacher")
         axes.set_xlabel(label)
         scale_by_ratio(axes)
     all_axes[0].set_ylabel(f"{_METRIC}, %")

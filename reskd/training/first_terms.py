@@ -55,7 +55,7 @@ def warning(terms: Sequence[FirstTerm], *, when: str) -> str | None:
         f"{small.weighted:.3g}), which will hardly be learned; set {_setting(large.name)} lower or "
         f"{_setting(small.name)} higher."
     )
-    if large.name == "task":
+    if large.name == "task" or not {small.name, large.name} <= {"task", "code", "prediction"}:
         return advice
     return advice + (
         " Fewer-frames found 1 for the task, 0.01 for the prediction and 0.001 for the code to work for NeXtVLAD, "

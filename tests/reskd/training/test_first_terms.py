@@ -40,6 +40,12 @@ def test_terms_of_one_size_or_left_out_are_no_reason_to_warn(terms: list[FirstTe
     assert warning(terms, when="in the first step") is None
 
 
+def test_the_papers_weights_are_named_for_the_papers_terms_alone() -> None:
+    code, prediction, pixel = FirstTerm("code", 500.0, 1), FirstTerm("prediction", 1.0, 1), FirstTerm("pixel", 500.0, 1)
+    assert "Fewer-frames" in (warning([code, prediction], when="then") or "")
+    assert "Fewer-frames" not in (warning([pixel, prediction], when="then") or "Fewer-frames")
+
+
 def test_a_term_of_0_is_dwarfed_by_any_other() -> None:
     found = warning([FirstTerm("task", 1.0, 1), FirstTerm("pixel", 0.0, 100)], when="in the first step")
     assert found is not None and "task term, weighted, is beyond any multiple of the pixel term" in found
