@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from reskd.study.pictures import scale_by_ratio
 from reskd.study.report import Row, Summary, as_table, check_rows
@@ -35,14 +36,17 @@ def pixels_markdown(rows: Sequence[Row], times: Sequence[Row]) -> str:
 
 
 def draw_pixels(rows: Sequence[Row], times: Sequence[Row], path: Path) -> None:
-    """One panel against operations and, where it was measured, one against time; a line a side."""
+    """One panel against operations and, where it was measured, one against time; a line a side.
+
+    The teacher's bar is one standard error of a share of so many test videos, sqrt(p (1 - p) / n).
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     macs = {(row["k"], row["side"]): float(row["mmacs"]) / 1e3 for row in rows}
     measured = {(row["k"], row["side"]): float(row["cpu_ms"]) for row in times}
     panels = [("GMACs a video", macs)] + ([("processor ms a video, file to scores", measured)] if measured else [])
-    figure = Figure(figsize=(5.2 * len(panels), 3.8), layout="constrained")
+    figure = Figure(figsize=(5 * len(panels) + 1.6, 3.8), layout="constrained")
     FigureCanvasAgg(figure)
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (label, costs) in zip(all_axes, panels, strict=True):
@@ -54,15 +58,20 @@ def draw_pixels(rows: Sequence[Row], times: Sequence[Row], path: Path) -> None:
                     means = [100 * summary.mean for _, summary in points]
                     label_of = f"{side} px, {'distilled' if mode == 'distilled' else 'no teacher'}"
                     axes.plot([cost for cost, _ in points], means, style, color=f"C{number}", label=label_of)
-        teachers = [(costs.get(kind), _by_seed(rows, "teacher", *kind)) for kind in _kinds(rows)]
-        for cost, values in teachers:
-            if cost and values:
-                axes.plot([cost], [100 * Summary.of(list(values.values())).mean], "k*", markersize=12, label="teacher")
+        _draw_teacher(axes, rows, costs)
         axes.set_xlabel(label)
         scale_by_ratio(axes)
     all_axes[0].set_ylabel(f"{_METRIC}, %")
-    all_axes[0].legend(fontsize=8)
+    figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     figure.savefig(path, dpi=110)
+
+
+def _draw_teacher(axes: Any, rows: Sequence[Row], costs: Mapping[tuple[str, str], float]) -> None:
+    taught = [row for row in rows if row["mode"] == "teacher" and (row["k"], row["side"]) in costs]
+    for (k, side), num_videos in {(row["k"], row["side"]): int(row["videos"]) for row in taught}.items():
+        share = Summary.of(list(_by_seed(rows, "teacher", k, side).values())).mean
+        error = (share * (1 - share) / num_videos) ** 0.5
+        axes.errorbar([costs[k, side]], [100 * share], yerr=100 * error, fmt="k*", capsize=4, label="teacher")
 
 
 def _kinds(rows: Sequence[Row]) -> list[tuple[str, str]]:

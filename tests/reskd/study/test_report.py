@@ -89,7 +89,7 @@ def test_rows_become_sections_and_pictures(tmp_path: Path) -> None:
 
 def test_the_grid_of_pixels_has_costs_and_gaps(tmp_path: Path) -> None:
     def pixels(mode: str, k: int, side: int, top1: float) -> dict[str, str]:
-        about = {"mode": mode, "k": str(k), "side": str(side), "seed": "1"}
+        about = {"mode": mode, "k": str(k), "side": str(side), "seed": "1", "videos": "108"}
         return {**about, "config_hash": str(about), "top1": str(top1), "mmacs": str(k * side)}
 
     rows = [pixels("teacher", 8, 96, 0.6), pixels("baseline", 2, 48, 0.3), pixels("distilled", 2, 48, 0.35)]
