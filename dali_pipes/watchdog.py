@@ -7,9 +7,9 @@ It kills a worker that has been at one row for too long; DALI then raises, and t
 Note [A worker that ends while it waits]
 DALI 2.4 hands out work through a ``multiprocessing.Condition``, whose ``notify()`` waits until a sleeper has woken. One
 that was killed in its sleep, say by the kernel for want of memory, never does: the next ``run()`` blocks for good,
-inside a semaphore that no timeout guards (docs/lab_notes.md). So ``watching`` asks before each batch
-whether all workers live. One that ends between the question and the hand-out is noticed by the thread, which then
-frees the main thread by a signal; in another thread nothing can, and the log says so.
+inside a semaphore that no timeout guards (docs/lab_notes.md). So ``watching`` asks before each batch whether all
+workers live. One that ends between the question and the hand-out is noticed by the thread, which then frees the main
+thread by a signal; in another thread nothing can, and the log says so.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Watchdog:
         """
         self._raise_if_ended()
         in_main_thread = threading.current_thread() is threading.main_thread()
-        before = signal.signal(_FREE, self._free) if in_main_thread else None
+        before = signal.signal(_FREE, lambda *_: self._raise_if_ended()) if in_main_thread else None
         self._waiting_since = time.monotonic()
         try:
             yield
@@ -139,9 +139,6 @@ class Watchdog:
         if ended := self._ended():
             codes = ", ".join(sorted({str(worker.exitcode) for worker in ended}))
             raise WorkerEndedError(f"{len(ended)} reading processes ended (exit code {codes}; -9: killed)")
-
-    def _free(self, *_: object) -> None:
-        self._raise_if_ended()
 
 
 def _is_our_child(pid: int) -> bool:

@@ -230,7 +230,10 @@ def written_scenes(scenes: Sequence[Scene], num_workers: int) -> Iterator[Iterat
         yield map(write_scene, scenes)
         return
     with process_pool(num_workers) as pool:
-        yield pool.map(write_scene, scenes, chunksize=4)
+        try:
+            yield pool.map(write_scene, scenes, chunksize=4)
+        finally:
+            pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the scenes that nobody began
 
 
 def write_scene(scene: Scene) -> list[WrittenClip]:

@@ -36,8 +36,9 @@ def damage(good_files: Path, seed: int, num_files: int) -> list[dict[str, Any]]:
     results: list[dict[str, Any]] = []
     while len(results) < num_files:
         numbers = [str(good_files), str(seed), str(len(results)), str(num_files)]
-        command = [sys.executable, "-m", "tests.dali_pipes.damage", *numbers]
-        run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+        run = subprocess.run(
+            [sys.executable, "-m", "tests.dali_pipes.damage", *numbers], cwd=ROOT, capture_output=True, text=True
+        )
         results += [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
         if run.returncode:
             last = run.stderr.strip().splitlines()[-1:]
