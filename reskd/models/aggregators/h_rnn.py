@@ -98,8 +98,11 @@ class SkippingLstm(nn.Module):
 
 
 def _run(layer: nn.Module, inputs_BLD: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """The layer's answer, on a CPU in fp32 also under autocast in fp16, in which oneDNN makes no LSTM."""
-    in_fp32 = inputs_BLD.device.type == "cpu" and torch.get_autocast_dtype("cpu") == torch.float16
+    """Run one LSTM layer; on a CPU in fp32 even under autocast.
+
+    oneDNN has no LSTM in fp16, and one in bf16 only on processors with AVX-512.
+    """
+    in_fp32 = inputs_BLD.device.type == "cpu" and torch.is_autocast_enabled("cpu")
     with without_autocast(inputs_BLD) if in_fp32 else nullcontext():
         answer: tuple[Tensor, tuple[Tensor, Tensor]] = layer(at_least_fp32(inputs_BLD) if in_fp32 else inputs_BLD)
     return answer

@@ -74,7 +74,7 @@ def test_any_length_and_no_frame_at_all_on_features(aggregator: str, head: str) 
         output = model(_features(num_frames=num_frames), torch.zeros(3, num_frames, dtype=torch.bool))
         assert output.code_NE is not None and output.code_NE.shape == (3, model.code_dim)
         assert output.logits_NK.isfinite().all()
-        assert torch.equal(output.logits_NK[0], output.logits_NK[1])
+        torch.testing.assert_close(output.logits_NK[0], output.logits_NK[1])  # a matrix product may round rows apart
 
 
 @torch.no_grad()
