@@ -64,7 +64,7 @@ lint: install  ## ruff, clang-format, ASCII, types, Dockerfile
 	$(VENV)/bin/clang-format --dry-run -Werror $(CXX_FILES)
 	$(VENV)/bin/mypy
 	@# ruff has no rule that forbids every character outside ASCII.
-	@! LC_ALL=C grep -rnP '[^\x00-\x7F]' --include='*.py' --include='*.yaml' --include='*.h' --include='*.cpp' --include='*.cu' --include='*.cuh' reskd dali_pipes tools tests configs \
+	@! LC_ALL=C grep -rnP '[^\x00-\x7F]' --include='*.py' --include='*.yaml' --include='*.h' --include='*.cpp' --include='*.cu' --include='*.cuh' reskd dali_pipes benchmarks tools tests configs \
 	  || { echo 'Expected ASCII only; write the lines above without those characters.'; exit 1; }
 	$(VENV)/bin/hadolint Dockerfile
 
@@ -79,4 +79,4 @@ doctor: install  ## what this machine can do, in plain words
 clean:  ## remove both environments and all caches; data/ and runs/ stay
 	rm -rf $(VENV) $(VENV_MIN) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	rm -f reskd/_native_*
-	find reskd dali_pipes tools tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find reskd dali_pipes benchmarks tools tests -name __pycache__ -type d -prune -exec rm -rf {} +

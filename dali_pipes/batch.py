@@ -7,16 +7,15 @@ Shape letters: N clips, T frames, H height, W width, C = 3 colour channels, B = 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from dali_pipes.faults import FaultLog
-from dali_pipes.feature_manifest import FeatureManifest
-from dali_pipes.manifest import Manifest
+from dali_pipes.fault_log import FaultLog
 
 PADDING_POSITION = -1
 
@@ -194,7 +193,18 @@ class ClipBatch:
         )
 
 
-def label_sets_of(manifest: Manifest | FeatureManifest, ids_N: Tensor) -> Tensor | None:
+class LabeledVideos(Protocol):
+    """What a manifest tells of its videos' labels."""
+
+    @property
+    def has_several_labels(self) -> bool: ...
+
+    def label_sets(self, rows: Sequence[int]) -> np.ndarray:
+        """bool (N, K), True at each label of these rows."""
+        ...
+
+
+def label_sets_of(manifest: LabeledVideos, ids_N: Tensor) -> Tensor | None:
     """``ClipBatch.label_sets_NK`` of these rows, on the CPU."""
     return torch.from_numpy(manifest.label_sets(ids_N.tolist())) if manifest.has_several_labels else None
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from dali_pipes.storage import check_template, check_url, is_shard_pattern
+from dali_pipes.storage_spec import check_template, check_url, is_shard_pattern
 
 
 class StrictConfig(BaseModel):

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 from rich.logging import RichHandler
 
+from dali_pipes.jobs.map_files import Engine, make_engine
+
 # What a user can get wrong or an operating system refuse. Anything else is our fault and keeps its traceback.
 _USER_FAULTS = (ValueError, TypeError, OSError, FloatingPointError)
 
@@ -51,3 +53,25 @@ def set_up_log() -> None:
     if sys.stderr.isatty():
         handler = RichHandler(console=Console(stderr=True), show_path=False, show_level=False, markup=False)
     logging.basicConfig(level=logging.INFO if is_main else logging.WARNING, handlers=[handler], force=True)
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--shard``, ``--workers``, ``--engine`` and ``--ray-address``."""
+    parser.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="this machine's part of the job")
+    parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument("--engine", choices=("local", "ray"), default="local", help="who does it (default %(default)s)")
+    parser.add_argument(
+        "--ray-address", metavar="ADDRESS", help="of a running cluster, or auto; default: Ray on this machine alone"
+    )
+
+
+def engine_of(chosen: argparse.Namespace) -> Engine:
+    """The engine that the arguments name; raises ValueError where it is not installed."""
+    return make_engine(chosen.engine, num_workers=chosen.workers, ray_address=chosen.ray_address)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    part, _, parts = text.partition("/")
+    if not (part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
+        raise argparse.ArgumentTypeError(f"expected I/N with I from 1 to N, as in 2/8, found {text}")
+    return int(part), int(parts)

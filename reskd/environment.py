@@ -149,3 +149,9 @@ def _output_of(*command: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
+
+
+def native_library_name(torch_version: str) -> str:
+    """Module name of the compiled operators for this torch: ``2.15.0+cu130`` -> ``_native_torch2_15``."""
+    major, minor = torch_version.split(".")[:2]
+    return f"_native_torch{major}_{minor}"

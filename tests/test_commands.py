@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reskd.stages import check_stages, load_stages
+from reskd.experiment.stages import check_stages, load_stages
 
 ROOT = Path(__file__).parents[1]
 SHOWN_IN = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "configs").glob("*.yaml"))]

@@ -15,18 +15,18 @@ ROOT = Path(__file__).parents[1]
 # Lowest first. A module may import from its own unit and from the lines above its own.
 LAYERS: list[tuple[str, ...]] = [
     ("dali_pipes",),
-    ("reskd.ops", "reskd.outputs", "reskd.distributed", "reskd.environment", "reskd.whole_files"),
+    ("reskd.ops", "reskd.outputs", "reskd.distributed", "reskd.environment", "reskd.atomic_files"),
     ("reskd.models", "reskd.losses"),
     ("reskd.training",),
-    ("reskd.evaluation", "reskd.analysis", "reskd.export"),
-    ("reskd.config",),
-    ("reskd.pairing",),
-    ("reskd.networks",),
-    ("reskd.origins",),
-    ("reskd.build", "reskd.cli", "reskd.trained"),
-    ("reskd.engine_arguments",),
-    ("reskd.run", "reskd.predict", "reskd.extraction"),
-    ("reskd.stages", "reskd.study"),
+    ("reskd.evaluation", "reskd.analysis", "reskd.inference.export"),
+    ("reskd.experiment.config",),
+    ("reskd.experiment.teacher_checks",),
+    ("reskd.experiment.networks",),
+    ("reskd.experiment.provenance",),
+    ("reskd.experiment.build", "reskd.cli", "reskd.inference.student"),
+    ("reskd.cli",),
+    ("reskd.experiment.run", "reskd.predict", "reskd.extraction"),
+    ("reskd.experiment.stages", "reskd.study"),
     ("tools",),
 ]
 # Models and losses know each other's results, not each other, and nothing of the pipeline but the base of its configs.
@@ -171,6 +171,6 @@ def test_contracts_import_without_dali(module: str) -> None:
 
 
 def test_all_of_reskd_but_the_wiring_imports_without_an_optional_package() -> None:
-    wiring = ("reskd.build", "reskd.run")
+    wiring = ("reskd.experiment.build", "reskd.experiment.run")
     names = [name for name in map(_module_name, _files("reskd")) if name not in wiring]
     assert _loaded_by(", ".join(names), ("apex", "nvidia.dali")) == ""

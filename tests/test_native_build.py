@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from reskd.ops.library_name import native_library_name
+from reskd.environment import native_library_name
 
 ROOT = Path(__file__).parents[1]
 REPORT = f"reskd/{native_library_name(torch.__version__)}.json"

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from reskd.config import parse_config
-from reskd.models.registry import build_recognizer
+from reskd.experiment.config import parse_config
+from reskd.models.families.registry import build_recognizer
 from reskd.training.checkpoint import save_checkpoint
 from reskd.training.run_directory import config_hash
 from tests.reskd.feature_files import experiment

@@ -24,17 +24,17 @@ from typing import NamedTuple, get_args
 
 import torch
 
-from dali_pipes.feature_config import FeatureDataConfig
-from reskd.analysis.benchmark_rows import aligned, append_rows, describe_run
-from reskd.analysis.flops import MacCount, count_recognizer
-from reskd.analysis.throughput import Mode, Row, measure_sizes
+from dali_pipes.features.config import FeatureDataConfig
 from reskd.cli import positive, run_tool
-from reskd.config import ExperimentConfig, read_settings, recognizer_from
+from reskd.experiment.config import ExperimentConfig, read_settings, recognizer_from
+from reskd.experiment.networks import teacher_model, view_shapes
+from reskd.experiment.stages import choose_stage, load_stages, teacher_stage
 from reskd.models.config import FeaturesConfig, RecognizerConfig, network_name
+from reskd.models.families.registry import build_recognizer
 from reskd.models.recognizer import Shape
-from reskd.models.registry import build_recognizer
-from reskd.networks import teacher_model, view_shapes
-from reskd.stages import choose_stage, load_stages, teacher_stage
+from reskd.profiling.flops import MacCount, count_recognizer
+from reskd.profiling.measurement_rows import aligned, append_rows, describe_run
+from reskd.profiling.throughput import Mode, Row, measure_sizes
 from reskd.training.precision import Precision, PrecisionChoice
 
 _NUM_CLASSES = 200

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Literal
 from reskd.environment import TESTED, driver_version, in_tested_range, installed_versions
 
 if TYPE_CHECKING:
-    from reskd.config import ExperimentConfig
+    from reskd.experiment.config import ExperimentConfig
 
 GIB = 2**30
 # Oldest Linux driver branch for each CUDA major version (docs.nvidia.com/deploy/cuda-compatibility, minor version
@@ -87,8 +87,8 @@ def check_nvdec(*, library: bool, num_gpus: int) -> Finding:
 
 def check_ways_in(device: Literal["cpu", "cuda"], *, dali: bool) -> Finding:
     """Who decodes a good file of each codec here, by the rule that the loader follows."""
-    from dali_pipes.facts import FileFacts
-    from dali_pipes.way_in import way_in
+    from dali_pipes.loader.decoder_choice import way_in
+    from dali_pipes.video_info import FileFacts
 
     if not dali:
         return Finding("PROBLEM", "way in", "nvidia-dali-cuda120 is not installed: make install.")
@@ -243,10 +243,10 @@ def check_config(config: ExperimentConfig, stage: ExperimentConfig | None = None
     """What this run needs as one process, timing a pass of a few clips. ``stage``: the teacher's, if of one file."""
     import torch
 
-    from reskd.analysis.estimate import checkpoint_bytes, estimate_memory, measure_seconds_per_clip
-    from reskd.build import count_training_list
     from reskd.distributed import choose_device
-    from reskd.networks import build_networks, view_shapes
+    from reskd.experiment.build import count_training_list
+    from reskd.experiment.networks import build_networks, view_shapes
+    from reskd.profiling.resource_estimate import checkpoint_bytes, estimate_memory, measure_seconds_per_clip
     from reskd.training.precision import Precision
 
     device = choose_device(config.device)
@@ -303,7 +303,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _look(config_path: str | None, overrides: Sequence[str]) -> list[Finding]:
     if config_path is None:
         return check_machine(Path("runs"))
-    from reskd.stages import check_stages, load_stages, teacher_stage
+    from reskd.experiment.stages import check_stages, load_stages, teacher_stage
 
     configs = load_stages(config_path, overrides)
     check_stages(configs)

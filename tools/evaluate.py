@@ -14,8 +14,8 @@ from pathlib import Path
 
 from reskd.cli import run_tool
 from reskd.distributed import joined_world
-from reskd.run import evaluate_checkpoint, write_evaluation
-from reskd.stages import choose_stage, load_stages
+from reskd.experiment.run import evaluate_checkpoint, write_evaluation
+from reskd.experiment.stages import choose_stage, load_stages
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -22,10 +22,11 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from dali_pipes.lists import VIDEO_SUFFIXES
-from dali_pipes.sampling_rules import ONE_VIEW
+from dali_pipes.annotations.lists import VIDEO_SUFFIXES
+from dali_pipes.sampling.spec import ONE_VIEW
 from reskd.cli import run_tool
-from reskd.export import (
+from reskd.inference.answers import Answer
+from reskd.inference.export import (
     CHECKED_BATCH_SIZES,
     MAX_DIFFERENCE,
     Format,
@@ -35,9 +36,8 @@ from reskd.export import (
     check_packages,
     export_student,
 )
-from reskd.predict.answers import Answer
-from reskd.predict.videos import answer_videos
-from reskd.trained import TrainedStudent, describe_student, load_trained_student
+from reskd.inference.student import TrainedStudent, describe_student, load_trained_student
+from reskd.inference.videos import answer_videos
 
 log = logging.getLogger(__name__)
 

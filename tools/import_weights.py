@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from reskd.cli import run_tool
-from reskd.config import read_settings, recognizer_from
+from reskd.experiment.config import read_settings, recognizer_from
 from reskd.models.config import RecognizerConfig
-from reskd.models.registry import build_recognizer
-from reskd.models.weight_files import WeightFile, read_weight_file, write_safetensors
-from reskd.models.weight_filling import fit
-from reskd.models.weight_names import rename
-from reskd.models.weight_networks import describe, num_classes_of, recognise
+from reskd.models.families.registry import build_recognizer
+from reskd.models.weights.architectures import describe, num_classes_of, recognise
+from reskd.models.weights.files import WeightFile, read_weight_file, write_safetensors
+from reskd.models.weights.fill import fit
+from reskd.models.weights.names import rename
 
 
 def main(arguments: Sequence[str]) -> None:

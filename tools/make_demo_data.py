@@ -1,4 +1,4 @@
-"""Write the demo data, a small action set as encoded videos; dali_pipes/demo_clips.py says what they show.
+"""Write the demo data, a small action set as encoded videos; dali_pipes/synthetic/videos.py says what they show.
 
 python tools/make_demo_data.py data/demo
 python tools/make_demo_data.py data/demo --num-test 2400 --format mjpeg --overwrite
@@ -30,7 +30,8 @@ from typing import Any, Literal, NamedTuple, get_args
 import av
 import numpy as np
 
-from dali_pipes.demo_clips import (
+from dali_pipes.jobs.map_files import process_pool
+from dali_pipes.synthetic.videos import (
     CLASSES,
     FRAMES_PER_SECOND,
     GENERATOR_VERSION,
@@ -38,9 +39,8 @@ from dali_pipes.demo_clips import (
     Pixels,
     render_scene_clips,
 )
-from dali_pipes.isolated import process_pool
-from reskd.analysis.demo_preview import draw_preview
 from reskd.cli import run_tool
+from reskd.reports.demo_preview import draw_preview
 
 Format = Literal["mixed", "h264", "vp9", "mjpeg"]
 DESCRIPTION = "dataset.json"

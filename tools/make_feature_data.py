@@ -1,6 +1,6 @@
 """Write made-up videos as features, in YouTube-8M's frame-level records: python tools/make_feature_data.py FOLDER
 
-What they hold is told in dali_pipes/synthetic_features.py. The printed hash is that of the records' content: equal
+What they hold is told in dali_pipes/synthetic/features.py. The printed hash is that of the records' content: equal
 settings give equal hashes. Settings of the generator by name: --set signal=1.2 visible=0.08 num_classes=50.
 """
 
@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
-from dali_pipes.progress import ProgressLine
-from dali_pipes.synthetic_features import SyntheticSpec, write_synthetic
+from dali_pipes.jobs.progress import ProgressLine
+from dali_pipes.synthetic.features import SyntheticSpec, write_synthetic
 from reskd.cli import run_tool
 
 

@@ -23,16 +23,16 @@ from typing import Any
 
 import torch
 
-from dali_pipes.feature_config import FeatureDataConfig
-from dali_pipes.progress import ProgressLine
-from dali_pipes.sampling_rules import ViewGrid
-from reskd.analysis.contact_sheet import MAX_ROWS, SheetRow, draw_contact_sheet
+from dali_pipes.features.config import FeatureDataConfig
+from dali_pipes.jobs.progress import ProgressLine
+from dali_pipes.sampling.spec import ViewGrid
 from reskd.cli import positive, run_tool
 from reskd.distributed import choose_device
-from reskd.predict.answers import Answer, NoAnswer, OnProgress
-from reskd.predict.records import RecordAnswer, answer_records
-from reskd.predict.videos import VideoAnswer, answer_videos
-from reskd.trained import TrainedStudent, load_trained_student
+from reskd.inference.answers import Answer, NoAnswer, OnProgress
+from reskd.inference.feature_records import RecordAnswer, answer_records
+from reskd.inference.student import TrainedStudent, load_trained_student
+from reskd.inference.videos import VideoAnswer, answer_videos
+from reskd.reports.contact_sheet import MAX_ROWS, SheetRow, draw_contact_sheet
 
 log = logging.getLogger(__name__)
 

@@ -17,25 +17,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dali_pipes import transcode
-from dali_pipes.annotations.coverage import Coverage, describe_coverage, match
-from dali_pipes.annotations.data_sets import DATA_SETS
-from dali_pipes.annotations.video_files import VideoFiles
-from dali_pipes.annotations.write_lists import config_lines, write_lists
-from dali_pipes.engines import make_engine, shard_of
-from dali_pipes.lists import read_list, videos_under
-from dali_pipes.places import places_of, store_of
-from dali_pipes.progress import ProgressLine, gib
-from dali_pipes.reencode import DEFAULT_QUALITY, OutputSettings
-from dali_pipes.scan import default_store, describe_scan, scan
-from dali_pipes.splits import videos_of_splits
-from dali_pipes.transcode_journal import Record, journal_path
-from dali_pipes.transcode_prediction import describe_prediction, predict
-from reskd.analysis.data_page import write_data_page
-from reskd.cli import positive, run_tool
-from reskd.config import load_config
-from reskd.engine_arguments import add_engine_arguments, engine_of
-from reskd.extraction.command import add_extract_features
+from dali_pipes.annotations.lists import read_list, videos_under
+from dali_pipes.annotations.published.coverage import Coverage, describe_coverage, match
+from dali_pipes.annotations.published.registry import DATA_SETS
+from dali_pipes.annotations.published.video_files import VideoFiles
+from dali_pipes.annotations.published.write_lists import config_lines, write_lists
+from dali_pipes.jobs.map_files import make_engine, shard_of
+from dali_pipes.jobs.progress import ProgressLine, gib
+from dali_pipes.manifest.sources import places_of, store_of
+from dali_pipes.manifest.splits import videos_of_splits
+from dali_pipes.scan.scan import default_store, describe_scan, scan
+from dali_pipes.transcode import job as transcode
+from dali_pipes.transcode.cost_estimate import describe_prediction, predict
+from dali_pipes.transcode.encode import DEFAULT_QUALITY, OutputSettings
+from dali_pipes.transcode.journal import Record, journal_path
+from reskd.cli import add_engine_arguments, engine_of, positive, run_tool
+from reskd.experiment.config import load_config
+from reskd.feature_extraction.command import add_extract_features
+from reskd.reports.dataset_report import write_data_page
 
 
 def main(arguments: Sequence[str]) -> None:

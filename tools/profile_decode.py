@@ -27,17 +27,17 @@ from pathlib import Path
 
 import torch
 
-from dali_pipes.build_manifests import build_manifests
+from dali_pipes.annotations.lists import VIDEO_SUFFIXES
 from dali_pipes.config import DataConfig
-from dali_pipes.lists import VIDEO_SUFFIXES
-from dali_pipes.manifest import Manifest
-from reskd.analysis.benchmark_rows import aligned, append_rows, describe_run, read_rows
-from reskd.analysis.decode_benchmark import STAGES, Row, draw_rows, measure_files
-from reskd.analysis.decode_candidates import CANDIDATES, check_names
-from reskd.analysis.decode_workload import Workload
-from reskd.analysis.standard_clips import FRAMES_PER_SECOND, LIST_NAME, available_kinds, make_kind
+from dali_pipes.manifest.build import build_manifests
+from dali_pipes.manifest.manifest import Manifest
 from reskd.cli import run_tool
 from reskd.environment import describe_environment
+from reskd.profiling.decode.benchmark import STAGES, Row, draw_rows, measure_files
+from reskd.profiling.decode.candidates import CANDIDATES, check_names
+from reskd.profiling.decode.standard_clips import FRAMES_PER_SECOND, LIST_NAME, available_kinds, make_kind
+from reskd.profiling.decode.workload import Workload
+from reskd.profiling.measurement_rows import aligned, append_rows, describe_run, read_rows
 
 NAME = "profile_decode"
 

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from reskd.analysis.report import comparison_table, describe_difference, draw_curves, read_metrics
 from reskd.cli import run_tool
+from reskd.reports.run_report import comparison_table, describe_difference, draw_curves, read_metrics
 from reskd.training.run_directory import RunDirectory
 
 

@@ -25,7 +25,7 @@ from rich.progress import (
 
 from reskd.cli import run_tool
 from reskd.distributed import joined_world
-from reskd.stages import load_stages, train_stages
+from reskd.experiment.stages import load_stages, train_stages
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -1,8 +1,8 @@
-"""Accuracies of a list of clips, from torchmetrics; those of YouTube-8M are in video_level.py.
+"""Accuracies of a list of clips, from torchmetrics; those of YouTube-8M are in youtube8m.py.
 
 Note [Which metrics, when]
 A list with one label a video has top1, top5, mean_class_accuracy and map. A list with several has map. Any list with
-several, or under sigmoid scores, also has the metrics of video_level.py, and these alone where it is long: all N * K
+several, or under sigmoid scores, also has the metrics of youtube8m.py, and these alone where it is long: all N * K
 scores are kept up to ``MOST_SCORES``, or where they are the answers to several views of a video, which have to be
 averaged; else only each video's top list.
 
@@ -23,7 +23,7 @@ from torchmetrics.functional.classification import (
     multiclass_average_precision,
 )
 
-from reskd.evaluation.video_level import top_lists, video_level_metrics
+from reskd.evaluation.youtube8m import top_lists, video_level_metrics
 from reskd.training.plan import SelectionMetric
 
 Scores = Literal["softmax", "sigmoid"]

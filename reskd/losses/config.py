@@ -7,10 +7,10 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from dali_pipes.config import StrictConfig
-from reskd.losses.code import Reduction
+from reskd.losses.embedding import Reduction
 from reskd.losses.prediction import Distance, ScoreKind
 from reskd.losses.task import TaskName
-from reskd.losses.time_match import TimeMatching
+from reskd.losses.temporal_alignment import TimeMatching
 from reskd.ops.interpolate_mse import Backend
 
 

@@ -13,14 +13,13 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from reskd.losses.code import check_codes, code_loss
 from reskd.losses.config import LossConfig
+from reskd.losses.embedding import check_codes, code_loss
 from reskd.losses.logit_map import logit_map_loss
-from reskd.losses.pixel import check_widths, pixel_loss
+from reskd.losses.pixel import Projection, check_widths, pixel_loss
 from reskd.losses.prediction import prediction_loss
-from reskd.losses.projection import Projection
 from reskd.losses.task import TASK_LOSSES
-from reskd.losses.time_match import Moments, at_moments, match_moments
+from reskd.losses.temporal_alignment import Moments, at_moments, match_moments
 from reskd.outputs import RecognizerOutput
 
 
@@ -30,7 +29,7 @@ class FeaturePair:
 
     Attributes:
         student_dim, teacher_dim: channels of the last feature maps; None where a network has none.
-        student_moments, teacher_moments: of each feature frame, see time_match.py; empty without feature maps.
+        student_moments, teacher_moments: of each feature frame, see temporal_alignment.py; empty without feature maps.
         student_code_dim, teacher_code_dim: numbers in a clip's code; None where a network makes none.
     """
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError, field_validator, model_validator
 
 from dali_pipes.config import StrictConfig
-from reskd.models.aggregator_config import AggregatorConfig, ClassifierConfig, answering_settings
+from reskd.models.aggregators.config import AggregatorConfig, ClassifierConfig, answering_settings
 
 ResNetName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 BackboneName = Literal[ResNetName, "mobilenet_v2"]

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reskd.ops.library_name import native_library_name
+from reskd.environment import native_library_name
 
 # Note [One library for each torch]
 # A compiled operator works with the torch it was compiled against alone, and a checkout may serve several environments

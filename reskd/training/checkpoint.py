@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from reskd.models.weight_files import why_unread
+from reskd.models.weights.files import why_unread
 
 log = logging.getLogger(__name__)
 

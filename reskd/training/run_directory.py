@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import yaml
 
-from reskd.whole_files import write_whole
+from reskd.atomic_files import write_whole
 
 # Settings that change how fast a run is, how much it writes or how it is tested, never what it computes.
 _FREE_TO_CHANGE = (

@@ -18,16 +18,16 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from dali_pipes.batch import ClipBatch, Loader
-from dali_pipes.faults import FaultCounts, drop_lines_from, sum_counts
+from dali_pipes.fault_log import FaultCounts, drop_lines_from, sum_counts
 from reskd.distributed import World, barrier, broadcast_buffers, gather_objects
 from reskd.losses.distillation import DistillationLoss
-from reskd.training import first_terms
+from reskd.training import loss_balance
 from reskd.training.checkpoint import check_resumable, save_checkpoint
-from reskd.training.meters import MetricsWriter, RunningMeans, WaitClock, accuracies
+from reskd.training.dry_run import leaving_no_trace, noise_batch
+from reskd.training.metrics_log import MetricsWriter, RunningMeans, WaitClock, accuracies
 from reskd.training.optimizer import OptimizerConfig, set_lr
 from reskd.training.plan import Plan, TrainingConfig
 from reskd.training.precision import Precision
-from reskd.training.rehearsal import leaving_no_trace, noise_batch
 from reskd.training.run_directory import RunDirectory
 from reskd.training.schedule import ScheduleConfig, lr_factor
 from reskd.training.trainable import Trainable, build_learners, shown
@@ -177,20 +177,20 @@ class Trainer:
 
     def _tell_first_step(self, means: RunningMeans, batch: ClipBatch, writer: MetricsWriter | None) -> None:
         """Show its clips and how large the terms of its loss were."""
-        terms = first_terms.first_terms(means.peek(self.world), self.trainable.loss.config.weights)
+        terms = loss_balance.first_terms(means.peek(self.world), self.trainable.loss.config.weights)
         if writer is None:
             return
         writer.views(1, batch)
         if len(terms) > 1:
-            first_terms.write(self.run.first_terms, terms)
-            log.info("the terms of the first step's loss:\n%s", first_terms.table(terms))
-        if self.trainable.teacher is None and (advice := first_terms.warning(terms, when="in the first step")):
+            loss_balance.write(self.run.first_terms, terms)
+            log.info("the terms of the first step's loss:\n%s", loss_balance.table(terms))
+        if self.trainable.teacher is None and (advice := loss_balance.warning(terms, when="in the first step")):
             log.warning(advice)
 
     def _judge_terms(self, values: Mapping[str, float]) -> None:
-        """Of a joint run: Note [When two networks are fresh] in first_terms.py."""
-        terms = first_terms.first_terms(values, self.trainable.loss.config.weights)
-        if self.world.is_main and (advice := first_terms.warning(terms, when="after an epoch")):
+        """Of a joint run: Note [When two networks are fresh] in loss_balance.py."""
+        terms = loss_balance.first_terms(values, self.trainable.loss.config.weights)
+        if self.world.is_main and (advice := loss_balance.warning(terms, when="after an epoch")):
             log.warning(advice)
 
     def _gradients_joined(self, is_last: bool) -> Any:

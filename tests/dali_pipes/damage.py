@@ -20,15 +20,15 @@ from pathlib import Path
 import av
 import numpy as np
 
-from dali_pipes.clip_reader import SPARSE, ClipReader
-from dali_pipes.crops import Crop
-from dali_pipes.host_decode import Window, decode_frames, open_video_stream, output_frames
-from dali_pipes.manifest import ManifestRow
-from dali_pipes.packets import PacketIndex, read_packets, select
-from dali_pipes.remux import remux
-from dali_pipes.sampling import ClipPlan
-from dali_pipes.scan import probe
-from dali_pipes.scan_store import FactsWriter
+from dali_pipes.decode.pyav import Window, decode_frames, open_video_stream, output_frames
+from dali_pipes.decode.remux import remux
+from dali_pipes.loader.clip_reader import SPARSE, ClipReader
+from dali_pipes.manifest.manifest import ManifestRow
+from dali_pipes.packets.packet_index import PacketIndex, read_packets, select
+from dali_pipes.sampling.clip_plan import ClipPlan
+from dali_pipes.sampling.crops import Crop
+from dali_pipes.scan.scan import probe
+from dali_pipes.scan.store import FactsWriter
 
 SECONDS_A_FILE = 30
 Rng = np.random.Generator

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from reskd.models.config import parse_recognizer
+from reskd.models.families.registry import build_recognizer
 from reskd.models.recognizer import Recognizer
-from reskd.models.registry import build_recognizer
 from tests.interop.fixed_weights import fixed_frames, fixed_state
 from tests.interop.make_golden import CLIPS, FOLDER, pick
 from tests.interop.mmaction_names import FAMILIES, NUM_CLASSES, Family, hash_of, shapes_of

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from reskd.models.config import parse_recognizer
+from reskd.models.families.registry import build_recognizer
 from reskd.models.recognizer import Recognizer
-from reskd.models.registry import build_recognizer
 from tests.interop.fixed_weights import fixed_frames, fixed_state
 from tests.interop.mmaction_names import FAMILIES, NUM_CLASSES, Family, shapes_of
 from tests.interop.test_golden import OURS, TOLERANCE, load_ours

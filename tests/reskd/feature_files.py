@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from dali_pipes.frame_records import write_video
-from dali_pipes.tfrecord import RecordWriter
+from dali_pipes.features.sequence_example import write_video
+from dali_pipes.features.tfrecord import RecordWriter
 
 NUM_CLASSES, DIM, MAX_FRAMES = 3, 6, 8
 

@@ -8,9 +8,9 @@ from types import ModuleType
 
 import pytest
 
-from reskd.analysis.benchmark_rows import read_rows
-from reskd.analysis.flops import MacCount, PartCount
 from reskd.cli import run_tool
+from reskd.profiling.flops import MacCount, PartCount
+from reskd.profiling.measurement_rows import read_rows
 
 
 def _load() -> ModuleType:

@@ -9,8 +9,8 @@ from types import ModuleType
 
 import pytest
 
+from tests.reskd.experiment.test_stages import STUDENT, TEACHER, write_stages
 from tests.reskd.feature_files import write_features
-from tests.reskd.test_stages import STUDENT, TEACHER, write_stages
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / "tools/doctor.py"
@@ -211,7 +211,7 @@ optimizer: {{lr: 0.01}}
 training: {{epochs: 2, global_batch_size: 4}}
 """
     )
-    from reskd.config import load_config
+    from reskd.experiment.config import load_config
 
     findings = {finding.topic: finding for finding in doctor.check_config(load_config(path))}
     assert set(findings) == {"data", "memory", "run's disk", "time"}

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from dali_pipes.quantisation import dequantise
-from reskd import export as formats
+from dali_pipes.features.quantization import dequantise
 from reskd.cli import run_tool
-from reskd.export import load_exported_student
-from reskd.trained import describe_student, load_trained_student
+from reskd.inference import export as formats
+from reskd.inference.export import load_exported_student
+from reskd.inference.student import describe_student, load_trained_student
 from tests.conftest import SHARED_DATA, numbered_clip
 from tests.tiny_student import CLASSES, write_checkpoint, write_feature_checkpoint
 from tools import export, predict

@@ -7,9 +7,9 @@ import torch
 import torchvision
 
 from reskd.models.config import TsnConfig
-from reskd.models.registry import build_recognizer
-from reskd.models.weight_files import read_weight_file
-from reskd.models.weights import state_hash
+from reskd.models.families.registry import build_recognizer
+from reskd.models.weights.files import read_weight_file
+from reskd.models.weights.load import state_hash
 from tools.import_weights import main
 
 

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from dali_pipes.demo_clips import CLASSES, HEIGHT, NUM_FRAMES, WIDTH, render_scene_clips
+from dali_pipes.synthetic.videos import CLASSES, HEIGHT, NUM_FRAMES, WIDTH, render_scene_clips
 from tools import make_demo_data
 
 SMALL = ["--num-train", "6", "--num-test", "6", "--workers", "1", "--format", "mjpeg"]

@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 import torch
 
-from dali_pipes.lists import LabelledVideo
-from dali_pipes.loader import ClipLoader
-from dali_pipes.manifest import Manifest
-from dali_pipes.sampling_rules import ViewGrid
-from dali_pipes.scan import scan
+from dali_pipes.annotations.lists import LabelledVideo
+from dali_pipes.loader.clip_loader import ClipLoader
+from dali_pipes.manifest.manifest import Manifest
+from dali_pipes.sampling.spec import ViewGrid
+from dali_pipes.scan.scan import scan
 from reskd.cli import run_tool
 from reskd.distributed import World
 from reskd.evaluation.evaluator import evaluate
-from reskd.predict.answers import Answer, NoAnswer
-from reskd.predict.videos import answer_videos
-from reskd.trained import load_trained_student
+from reskd.inference.answers import Answer, NoAnswer
+from reskd.inference.student import load_trained_student
+from reskd.inference.videos import answer_videos
 from reskd.training.precision import Precision
 from tests.conftest import SHARED_DATA, numbered_clip
 from tests.tiny_student import CLASSES, write_checkpoint

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from dali_pipes.feature_config import FeatureDataConfig
-from dali_pipes.feature_loader import FeatureLoader
-from dali_pipes.feature_manifest import build_feature_manifests
-from dali_pipes.frame_records import write_video
-from dali_pipes.tfrecord import RecordWriter
+from dali_pipes.features.config import FeatureDataConfig
+from dali_pipes.features.loader import FeatureLoader
+from dali_pipes.features.manifest import build_feature_manifests
+from dali_pipes.features.sequence_example import write_video
+from dali_pipes.features.tfrecord import RecordWriter
 from reskd.cli import run_tool
-from reskd.predict.answers import NoAnswer
-from reskd.predict.records import RecordAnswer, answer_records
-from reskd.trained import TrainedStudent, load_trained_student
+from reskd.inference.answers import NoAnswer
+from reskd.inference.feature_records import RecordAnswer, answer_records
+from reskd.inference.student import TrainedStudent, load_trained_student
 from tests.reskd.feature_files import DIM, write_features
 from tests.tiny_student import write_feature_checkpoint
 from tools import predict

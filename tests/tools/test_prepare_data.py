@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dali_pipes.lists import label_videos, read_class_names, read_list
+from dali_pipes.annotations.lists import label_videos, read_class_names, read_list
 from reskd.cli import run_tool
-from tests.dali_pipes.annotations.published import (
+from tests.dali_pipes.annotations.published.published_forms import (
     ACTIVITYNET,
     DRUM,
     FCVID,

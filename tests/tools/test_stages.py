@@ -11,8 +11,8 @@ import torch
 
 from reskd.cli import run_tool
 from reskd.training.checkpoint import load_checkpoint
+from tests.reskd.experiment.test_stages import FINE_TUNED, STUDENT, TEACHER, write_stages
 from tests.reskd.feature_files import write_features
-from tests.reskd.test_stages import FINE_TUNED, STUDENT, TEACHER, write_stages
 from tools import evaluate, train
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reskd.models.aggregator_config import AggregatorConfig, HRnnConfig, MeanConfig, NetVladConfig
-from reskd.models.aggregators.aggregator import Aggregator
+from reskd.models.aggregators.aggregator import Aggregator, Mean
+from reskd.models.aggregators.config import AggregatorConfig, HRnnConfig, MeanConfig, NetVladConfig
 from reskd.models.aggregators.h_rnn import HRnn
-from reskd.models.aggregators.mean import Mean
 from reskd.models.aggregators.netvlad import NetVlad
 from reskd.models.aggregators.nextvlad import NextVlad
 

@@ -23,8 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reskd.models.aggregator_config import HRnnConfig
 from reskd.models.aggregators.aggregator import Aggregator
+from reskd.models.aggregators.config import HRnnConfig
 from reskd.models.aggregators.masking import at_least_fp32, without_autocast, without_invalid
 
 

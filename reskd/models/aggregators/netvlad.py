@@ -10,10 +10,16 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from reskd.models.aggregator_config import NetVladConfig
 from reskd.models.aggregators.aggregator import Aggregator
-from reskd.models.aggregators.masking import CodeBatchNorm, FrameBatchNorm, unit_length, without_invalid
-from reskd.models.aggregators.vlad import halved_after_first, vlad
+from reskd.models.aggregators.config import NetVladConfig
+from reskd.models.aggregators.masking import (
+    CodeBatchNorm,
+    FrameBatchNorm,
+    at_least_fp32,
+    unit_length,
+    without_autocast,
+    without_invalid,
+)
 
 
 class NetVlad(Aggregator):
@@ -58,3 +64,24 @@ class _NetVladOfGroup(nn.Module):
         scores_NTK = self.assign_norm(self.assign(features_NTD), valid_NT)
         assignments_NTK = without_invalid(scores_NTK.softmax(-1), valid_NT)
         return unit_length(vlad(assignments_NTK, features_NTD, self.centres_KD).flatten(1))
+
+
+def vlad(assignments_NPK: Tensor, points_NPD: Tensor, centres_KD: Tensor) -> Tensor:
+    """residuals_NKD, fp32: what the points of a cluster have beyond its centre, summed, each cluster of unit length.
+
+    NetVLAD (arXiv:1511.07247), equation 4 and its intra-normalisation. In fp32 also under autocast: a gradient grows by
+    one over the length of the sum, which without points or with small shares is up to 1e6, and passes fp16's 65,504.
+
+    Args:
+        assignments_NPK: 0 for points that are not there, which must be finite.
+    """
+    with without_autocast(points_NPD):
+        assignments_NPK, points_NPD = at_least_fp32(assignments_NPK), at_least_fp32(points_NPD)
+        sums_NKD = assignments_NPK.transpose(1, 2) @ points_NPD
+        of_centres_NKD = assignments_NPK.sum(1)[..., None] * centres_KD
+        return unit_length(sums_NKD - of_centres_NKD)
+
+
+def halved_after_first(value: int, group_sizes: Mapping[str, int]) -> dict[str, int]:
+    """``value`` for the first feature group, half of it for the others, at least 1."""
+    return {name: value if place == 0 else max(1, value // 2) for place, name in enumerate(group_sizes)}

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from reskd.models.aggregator_config import NextVladConfig
 from reskd.models.aggregators.aggregator import Aggregator
+from reskd.models.aggregators.config import NextVladConfig
 from reskd.models.aggregators.masking import CodeBatchNorm, FrameBatchNorm, without_invalid
-from reskd.models.aggregators.vlad import halved_after_first, vlad
+from reskd.models.aggregators.netvlad import halved_after_first, vlad
 
 
 class NextVlad(Aggregator):

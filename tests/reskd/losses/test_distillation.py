@@ -10,9 +10,9 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from reskd.losses.code import code_loss
 from reskd.losses.config import LogitMapLossConfig, LossConfig, PixelLossConfig
 from reskd.losses.distillation import DistillationLoss, FeaturePair
+from reskd.losses.embedding import code_loss
 from reskd.losses.logit_map import logit_map_loss
 from reskd.losses.pixel import check_widths, pixel_loss
 from reskd.losses.prediction import prediction_loss

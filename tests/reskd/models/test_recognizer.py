@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from reskd.models.config import TsnConfig
+from reskd.models.families.registry import build_recognizer
 from reskd.models.recognizer import Recognizer
-from reskd.models.registry import build_recognizer
 
 
 def _model(**settings: Any) -> Recognizer:

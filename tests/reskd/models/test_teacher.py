@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from reskd.losses.pixel import pixel_loss
 from reskd.models.config import TeacherConfig, TsnConfig
-from reskd.models.registry import build_recognizer
+from reskd.models.families.registry import build_recognizer
 from reskd.models.teacher import Teacher
 
 torch.set_num_threads(1)

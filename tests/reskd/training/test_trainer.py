@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dali_pipes.batch import ClipBatch, Loader
 from reskd.losses.task import TaskName
 from reskd.training.checkpoint import load_checkpoint
-from reskd.training.meters import RunningMeans
+from reskd.training.metrics_log import RunningMeans
 from reskd.training.plan import Plan, TrainingConfig
 from reskd.training.trainer import Trainer
 from tests.reskd.training.tiny import GLOBAL_BATCH, losses, make_trainer, quarantined

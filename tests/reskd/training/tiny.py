@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dali_pipes.batch import ClipBatch, View
-from dali_pipes.faults import FaultLog
+from dali_pipes.fault_log import FaultLog
 from reskd.distributed import World
 from reskd.losses.config import LossConfig, PixelLossConfig
 from reskd.losses.distillation import DistillationLoss, FeaturePair

@@ -1,0 +1,93 @@
+"""Time what a student's k of T frames cost to read in a test: all T decoded and k shown, or these k decoded alone.
+
+    python -m benchmarks.decode.bench_few_frames ../shared/data/ucf10 --list split1_test.txt
+    python tools/profile_decode.py --make data/bench --kinds h264-g12 h264-g250
+    python -m benchmarks.decode.bench_few_frames data/bench/h264-g12 --list list.csv
+    python -m benchmarks.decode.bench_few_frames data/bench/h264-g12 --list list.csv --selection first --k 1 4 16
+
+Work of one loader's worker in this process: plan, read, decode, render the student's view of 112 from the teacher's of
+224. Both ways are first compared, and show the same pixels. They take turns; times are of the cpu, of all threads. Rows
+are appended to docs/results/bench_few_frames.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import get_args
+
+import torch
+
+from benchmarks.decode.few_frames_decode import Row, measure_k
+from dali_pipes.config import DataConfig
+from dali_pipes.manifest.build import build_manifests
+from dali_pipes.sampling.student_frames import FrameSelection
+from reskd.cli import positive, run_tool
+from reskd.profiling.measurement_rows import aligned, append_rows, describe_run
+
+CSV = Path("docs/results/bench_few_frames.csv")
+
+
+def main(arguments: Sequence[str]) -> None:
+    chosen = _parser().parse_args(arguments)
+    if max(chosen.k) > chosen.frames:
+        raise ValueError(f"--k: expected at most --frames = {chosen.frames}, found {max(chosen.k)}.")
+    with tempfile.TemporaryDirectory(prefix="reskd_few_frames_") as scratch:
+        manifest = Path(scratch) / "manifest"
+        config = DataConfig.model_validate(
+            {
+                "root": chosen.root,
+                "train": chosen.list,
+                "val_fraction": 0,
+                "scan_cache": chosen.scan_cache or Path(scratch) / "scan",
+                "views": {"student": {"size": 1, "source": "decoded"}},  # not used here, but a config has some
+            }
+        )
+        build_manifests(config, seed=0, splits=("train",))["train"].save(manifest)
+        rows = measure_k(
+            chosen.root.resolve().name,
+            manifest,
+            chosen.k,
+            num_frames=chosen.frames,
+            selection=chosen.selection,
+            num_clips=chosen.clips,
+            rounds=chosen.rounds,
+        )
+    print(table(rows))
+    if not chosen.dry_run:
+        about = describe_run(torch.device("cpu"))
+        append_rows(chosen.csv, [{**about, **asdict(row)} for row in rows])
+        print(f"\nrows appended to {chosen.csv}")
+
+
+def table(rows: Sequence[Row]) -> str:
+    head = ("k", "of", "decoded", "cpu ms", "20 %", "80 %", "frames decoded", "amplification")
+    lines: list[tuple[str, ...]] = [head]
+    for row in rows:
+        numbers = (row.cpu_ms, row.cpu_ms_p20, row.cpu_ms_p80, row.frames_decoded, row.amplification)
+        lines.append((str(row.k), str(row.num_frames), row.decoded, *(f"{number:.1f}" for number in numbers)))
+    return aligned(lines)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("root", type=Path, help="folder of videos")
+    parser.add_argument("--list", default="folders", help="list under the folder; default: one folder a class")
+    parser.add_argument("--scan-cache", type=Path, help="folder for what the scan found; default: none is kept")
+    parser.add_argument("--frames", type=positive, default=16, help="T, frames of a clip")
+    parser.add_argument("--k", type=positive, nargs="+", default=[1, 2, 4, 8, 16], help="frames of the student")
+    selections = [name for name in get_args(FrameSelection) if name != "every_jth_of_300"]
+    parser.add_argument("--selection", choices=selections, default="uniform")
+    parser.add_argument("--clips", type=positive, default=24, help="videos, spread evenly over the list")
+    parser.add_argument("--rounds", type=positive, default=5, help="turns of each k and way")
+    parser.add_argument("--csv", type=Path, default=CSV)
+    parser.add_argument("--dry-run", action="store_true", help="append nothing")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run_tool(main))

@@ -1,0 +1,156 @@
+"""What a student's view costs to read in a test: all T frames of the clip decoded and k shown, or these k alone.
+
+Both give the same pixels. Measured is the work of a loader's worker, in this process: plan, read, decode, render.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from dali_pipes.config import DataConfig
+from dali_pipes.loader.clip_reader import ClipReader
+from dali_pipes.loader.cpu_render import render_plan
+from dali_pipes.loader.external_source import ClipChooser
+from dali_pipes.manifest.manifest import Manifest
+from dali_pipes.sampling.order import ReadingOrder
+from dali_pipes.sampling.spec import StudentFrames, first_view_size, rules_from_config
+from dali_pipes.sampling.student_frames import FrameSelection
+from reskd.profiling.decode.candidates import frames_decoded_by_reskd
+from reskd.profiling.measurement_rows import quantiles
+
+Decoded = Literal["clip", "student"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A student that sees k of T frames, ``decoded`` with the rest of the clip or alone."""
+
+    k: int
+    decoded: Decoded
+
+
+@dataclass(frozen=True)
+class Row:
+    """Of one case; milliseconds of cpu time a clip, over rounds.
+
+    Attributes:
+        frames_decoded: of a clip, in the mean.
+        amplification: the same over the k frames that are shown.
+    """
+
+    files: str
+    codec: str
+    num_frames: int
+    selection: FrameSelection
+    k: int
+    decoded: Decoded
+    num_clips: int
+    rounds: int
+    cpu_ms: float
+    cpu_ms_p20: float
+    cpu_ms_p80: float
+    frames_decoded: float
+    amplification: float
+
+
+class Reading:
+    """A worker's work for one case.
+
+    Args:
+        sizes: (height, width) of the teacher's and the student's view.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        case: Case,
+        *,
+        num_frames: int,
+        selection: FrameSelection,
+        sizes: tuple[tuple[int, int], tuple[int, int]] = ((224, 224), (112, 112)),
+    ) -> None:
+        student = {"size": sizes[1], "num_frames": case.k, "selection": selection}
+        views = {"teacher": {"size": sizes[0]}, "student": student}
+        config = DataConfig.model_validate(
+            {"root": ".", "train": "folders", "sampling": {"num_frames": num_frames}, "views": views}
+        )
+        rules = rules_from_config(
+            config.sampling,
+            view_size=first_view_size(config),
+            mode="eval",
+            student=StudentFrames(case.k, selection, alone=case.decoded == "student"),
+        )
+        self.case = case
+        self.chooser = ClipChooser(manifest, rules, ReadingOrder("eval", 0, 1, 1))
+        self._reader = ClipReader("cpu", "host", render=render_plan(config.views, ("student",)))
+
+    def pixels(self, position: int) -> np.ndarray:
+        """uint8 (k, height, width, 3)."""
+        plan = self.chooser.plan(position, 0)
+        return self._reader.read(plan, self.chooser.manifest.row(plan.row)).student_THWC
+
+    def frames_decoded(self, positions: Sequence[int]) -> float:
+        """Of a clip, in the mean."""
+        plans = [self.chooser.plan(position, 0) for position in positions]
+        counts = [frames_decoded_by_reskd(self.chooser.manifest.row(plan.row), plan, "cpu") for plan in plans]
+        return statistics.mean(count for count in counts if count is not None)
+
+
+def measure_k(
+    files: str,
+    manifest_folder: Path,
+    ks: Sequence[int],
+    *,
+    num_frames: int,
+    selection: FrameSelection = "uniform",
+    num_clips: int,
+    rounds: int,
+) -> list[Row]:
+    """A row for each k and each of both ways. They take turns, in another order in each round.
+
+    Args:
+        num_clips: videos, spread evenly over the list.
+
+    Raises:
+        ValueError: k above T, or the two ways show different pixels.
+    """
+    manifest = Manifest.open(manifest_folder)
+    num_clips = min(num_clips, len(manifest))
+    positions = [number * len(manifest) // num_clips for number in range(num_clips)]
+    cases = [Case(k, decoded) for k in ks for decoded in ("clip", "student")]
+    readings = [Reading(manifest, case, num_frames=num_frames, selection=selection) for case in cases]
+    _check_equal(readings, positions)
+    milliseconds: dict[Case, list[float]] = {case: [] for case in cases}
+    for number in range(rounds):
+        shift = number * len(readings) // rounds
+        for reading in readings[shift:] + readings[:shift]:
+            started = time.process_time()
+            for position in positions:
+                reading.pixels(position)
+            milliseconds[reading.case].append(1e3 * (time.process_time() - started) / num_clips)
+    rows = []
+    for reading in readings:
+        case, decoded = reading.case, reading.frames_decoded(positions)
+        low, middle, high = quantiles(milliseconds[case])
+        counts = (decoded, decoded / case.k)
+        codec = manifest.row(0).facts.codec
+        rows.append(
+            Row(
+                files, codec, num_frames, selection, case.k, case.decoded, num_clips, rounds, middle, low, high, *counts
+            )
+        )
+    return rows
+
+
+def _check_equal(readings: Sequence[Reading], positions: Sequence[int]) -> None:
+    for clip, student in zip(readings[::2], readings[1::2], strict=True):
+        for position in positions:
+            if not np.array_equal(clip.pixels(position), student.pixels(position)):
+                raise ValueError(f"expected the same pixels both ways, found others of clip {position}, {clip.case}.")

@@ -1,0 +1,139 @@
+"""Fewer frames and fewer pixels at once on ten classes of UCF101: a grid of students, each with and without a teacher.
+
+All students see k of the teacher's T frames, at a side at most the teacher's, rendered from the teacher's view: one
+decode, one crop, one flip. A distilled student has three terms: the pixel term matches its maps with the teacher's of
+the same frames, the code and the prediction terms see the teacher's whole clip.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from benchmarks.decode.few_frames_decode import Case as DecodeCase
+from benchmarks.decode.few_frames_decode import Reading
+from dali_pipes.manifest.build import build_manifests
+from reskd.experiment.config import ExperimentConfig, load_config, parse_config
+from reskd.models.families.registry import build_recognizer
+from reskd.profiling.measurement_rows import quantiles
+
+PixelMode = Literal["teacher", "baseline", "distilled"]
+NUM_FRAMES, SIDE = 8, 96
+KS, SIDES = (2, 4, 8), (48, 72, 96)
+_CODE, _PREDICTION, _PIXEL = 0.01, 1.0, 100.0
+_TIMED_VIDEOS = 40
+
+
+@dataclass(frozen=True)
+class PixelCase:
+    """One run. The teacher sees ``NUM_FRAMES`` frames of ``SIDE``."""
+
+    mode: PixelMode
+    k: int
+    side: int
+    seed: int
+    epochs: float
+
+    @property
+    def name(self) -> str:
+        return f"pixels-{self.mode}-k{self.k}-{self.side}px-s{self.seed}"
+
+    def config(self, base: Path, runs: Path) -> ExperimentConfig:
+        """The experiment: lists, crops and learning rate of ``base``, networks and views of this case."""
+        common = load_config(base).resolved()
+        network = {
+            "family": "aggregated",
+            "backbone": "resnet18",
+            "aggregator": {"kind": "mean"},
+            "classifier": {"kind": "linear", "dropout": 0.2, "init_std": 0.04},
+        }
+        tree: dict[str, Any] = common | {
+            "name": self.name,
+            "runs": str(runs),
+            "seed": self.seed,
+            "data": self._data(common["data"]),
+            "student": network,
+            "teacher": None,
+            "loss": {"task": "softmax_ce"},
+            "training": common["training"] | {"epochs": self.epochs, "evaluate_every_epochs": 1000},
+        }
+        if self.mode == "distilled":
+            taught = network | {"weights": str(runs / self.teacher.name / "last.pt"), "weights_head": "keep"}
+            tree["teacher"] = {"model": taught, "batch_norm": "batch_stats"}
+            terms = {"pixel": {"alpha": _PIXEL}, "code": {"alpha": _CODE}, "prediction": {"alpha": _PREDICTION}}
+            tree["loss"] |= {**terms, "time": "equal" if self.k == NUM_FRAMES else "nearest"}
+        return parse_config(tree, where=self.name)
+
+    @property
+    def columns(self) -> dict[str, object]:
+        """What a row says about it."""
+        return {"mode": self.mode, "k": self.k, "side": self.side, "seed": self.seed, "epochs": self.epochs}
+
+    @property
+    def teacher(self) -> PixelCase:
+        """The run that trains its teacher."""
+        return PixelCase("teacher", NUM_FRAMES, SIDE, self.seed, self.epochs)
+
+    def _data(self, common: dict[str, Any]) -> dict[str, Any]:
+        size = [self.side, self.side]
+        student = {"size": size, "num_frames": self.k, "source": "teacher_view"}
+        views: dict[str, Any] = {"teacher": {"size": [SIDE, SIDE]}, "student": student}
+        if self.mode == "teacher":
+            views = {"student": {"size": size, "source": "decoded"}}
+        return common | {"views": views, "sampling": common["sampling"] | {"num_frames": NUM_FRAMES}}
+
+
+def pixel_cases(ks: Sequence[int], sides: Sequence[int], seeds: Sequence[int], *, epochs: float) -> list[PixelCase]:
+    """The teachers, then every student with and without them."""
+    found = []
+    for seed in seeds:
+        found.append(PixelCase("teacher", NUM_FRAMES, SIDE, seed, epochs))
+        for k in ks:
+            for side in sides:
+                found += [PixelCase(mode, k, side, seed, epochs) for mode in ("baseline", "distilled")]
+    return found
+
+
+@torch.no_grad()
+def time_pixels(cases: Sequence[PixelCase], base: Path, runs: Path, *, rounds: int) -> list[dict[str, object]]:
+    """Processor and wall milliseconds a video, file to scores: read, decode k frames, crop, resize, network.
+
+    Cases of the same k and side are timed once; all take turns, in an order that shifts from round to round.
+    """
+    kinds = list(dict.fromkeys((case.k, case.side) for case in cases))
+    config = PixelCase("teacher", NUM_FRAMES, SIDE, 1, 1.0).config(base, runs)
+    manifest = build_manifests(config.clips, seed=config.seed, splits=("test",))["test"]
+    model = build_recognizer(config.student, len(manifest.class_names)).eval()
+    positions = [number * len(manifest) // _TIMED_VIDEOS for number in range(_TIMED_VIDEOS)]
+    readings = {
+        (k, side): Reading(
+            manifest,
+            DecodeCase(k, "student"),
+            num_frames=NUM_FRAMES,
+            selection="uniform",
+            sizes=((SIDE, SIDE), (side, side)),
+        )
+        for k, side in kinds
+    }
+    samples: dict[tuple[int, int], list[tuple[float, float]]] = {kind: [] for kind in kinds}
+    for turn in range(-1, rounds):  # the first warms up
+        for kind in kinds[turn % len(kinds) :] + kinds[: turn % len(kinds)]:
+            wall, cpu = time.perf_counter(), time.process_time()
+            for position in positions:
+                model(torch.from_numpy(readings[kind].pixels(position)[None]))
+            if turn >= 0:
+                samples[kind].append((time.perf_counter() - wall, time.process_time() - cpu))
+    return [_time_row(kind, found) for kind, found in samples.items()]
+
+
+def _time_row(kind: tuple[int, int], found: Sequence[tuple[float, float]]) -> dict[str, object]:
+    per_video = 1e3 / _TIMED_VIDEOS
+    low, median, high = quantiles([wall * per_video for wall, _ in found])
+    cpu_ms = quantiles([cpu * per_video for _, cpu in found])[1]
+    times = {"median_ms": median, "p20_ms": low, "p80_ms": high, "cpu_ms": cpu_ms}
+    return {"k": kind[0], "side": kind[1], "rounds": len(found), **{name: round(t, 3) for name, t in times.items()}}

@@ -1,0 +1,87 @@
+"""The grid of frames and resolutions as a table, and as accuracy against operations and against time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.fewer_frames.pictures import scale_by_ratio
+from benchmarks.fewer_frames.report import Row, Summary, as_table, check_rows
+
+_METRIC = "top1"
+_STYLES = {"baseline": "o--", "distilled": "s-"}
+
+
+def pixels_markdown(rows: Sequence[Row], times: Sequence[Row]) -> str:
+    """A line for the teacher and for each k and side: top-1 without and with the teacher, their gap, costs.
+
+    Raises:
+        ValueError: as check_rows, of runs of other epochs for one.
+    """
+    check_rows(rows, ("mode", "k", "side", "seed"))
+    lines = [["frames x side", "GMACs", "cpu ms, file to scores", "no teacher", "distilled", "gap"]]
+    for k, side in _kinds(rows):
+        found = {mode: _by_seed(rows, mode, k, side) for mode in ("teacher", *_STYLES)}
+        macs = next(row["mmacs"] for row in rows if (row["k"], row["side"]) == (k, side))
+        costs = [f"{float(macs) / 1e3:.3f}", _time(times, k, side)]
+        if found["teacher"]:
+            lines.append([f"teacher, {k} x {side}", *costs, str(Summary.of(list(found["teacher"].values()))), "", ""])
+        shared = sorted(found["baseline"].keys() & found["distilled"].keys())
+        gap = Summary.of([found["distilled"][s] - found["baseline"][s] for s in shared]).signed if shared else ""
+        cells = [str(Summary.of(list(found[mode].values()))) if found[mode] else "" for mode in _STYLES]
+        if any(cells):
+            lines.append([f"{k} x {side}", *costs, *cells, gap])
+    return f"### UCF10, pixels: {_METRIC}\n\n{as_table(lines)}\n"
+
+
+def draw_pixels(rows: Sequence[Row], times: Sequence[Row], path: Path) -> None:
+    """One panel against operations and, where it was measured, one against time; a line a side.
+
+    The teacher's bar is one standard error of a share of so many test videos, sqrt(p (1 - p) / n).
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    macs = {(row["k"], row["side"]): float(row["mmacs"]) / 1e3 for row in rows}
+    measured = {(row["k"], row["side"]): float(row["cpu_ms"]) for row in times}
+    panels = [("GMACs a video", macs)] + ([("processor ms a video, file to scores", measured)] if measured else [])
+    figure = Figure(figsize=(5 * len(panels) + 1.6, 3.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (label, costs) in zip(all_axes, panels, strict=True):
+        for number, side in enumerate(sorted({row["side"] for row in rows}, key=int)):
+            for mode, style in _STYLES.items():
+                found = [(costs.get((k, side)), _by_seed(rows, mode, k, side)) for k, s in _kinds(rows) if s == side]
+                points = [(cost, Summary.of(list(values.values()))) for cost, values in found if cost and values]
+                if points:
+                    means = [100 * summary.mean for _, summary in points]
+                    label_of = f"{side} px, {'distilled' if mode == 'distilled' else 'no teacher'}"
+                    axes.plot([cost for cost, _ in points], means, style, color=f"C{number}", label=label_of)
+        _draw_teacher(axes, rows, costs)
+        axes.set_xlabel(label)
+        scale_by_ratio(axes)
+    all_axes[0].set_ylabel(f"{_METRIC}, %")
+    figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def _draw_teacher(axes: Any, rows: Sequence[Row], costs: Mapping[tuple[str, str], float]) -> None:
+    taught = [row for row in rows if row["mode"] == "teacher" and (row["k"], row["side"]) in costs]
+    for (k, side), num_videos in {(row["k"], row["side"]): int(row["videos"]) for row in taught}.items():
+        share = Summary.of(list(_by_seed(rows, "teacher", k, side).values())).mean
+        error = (share * (1 - share) / num_videos) ** 0.5
+        axes.errorbar([costs[k, side]], [100 * share], yerr=100 * error, fmt="k*", capsize=4, label="teacher")
+
+
+def _kinds(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    return sorted({(row["k"], row["side"]) for row in rows}, key=lambda kind: (int(kind[1]), int(kind[0])))
+
+
+def _by_seed(rows: Sequence[Row], mode: str, k: str, side: str) -> dict[str, float]:
+    wanted = (mode, k, side)
+    return {row["seed"]: float(row[_METRIC]) for row in rows if (row["mode"], row["k"], row["side"]) == wanted}
+
+
+def _time(times: Sequence[Row], k: str, side: str) -> str:
+    return next((f"{float(row['cpu_ms']):.1f}" for row in reversed(times) if (row["k"], row["side"]) == (k, side)), "")

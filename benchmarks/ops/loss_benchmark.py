@@ -1,0 +1,275 @@
+"""What the interpolate-plus-MSE loss costs in time and memory: every backend, eager, torch.compile and a plain copy.
+
+Shape letters: B images, D channels, H W the teacher's grid, h w the student's.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import resource
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from reskd.ops.interpolate_mse import available_backends, interpolate_mse_loss
+from reskd.profiling.measurement_rows import quantiles
+
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+Layout = Literal["channels_last", "contiguous"]
+_MIB = 2**20
+_WARMUP = 2
+_HEAD_START_CYCLES = 4_000_000  # about 2 ms
+
+
+@dataclass(frozen=True)
+class Case:
+    """Square features of B images: ``small`` is the student's side, ``large`` the teacher's."""
+
+    name: str
+    num_images: int
+    num_channels: int
+    small: int
+    large: int
+
+    def describe(self) -> str:
+        return f"{self.num_images} x {self.num_channels}, {self.small}x{self.small} -> {self.large}x{self.large}"
+
+
+# ResNet-50's last map has ceil(side / 32) pixels a side: 2, 3, 3, 4, 5 at 56, 72, 96, 112, 144 and 7 at 224. Swin-S and
+# -B have the same sides with 768 and 1024 channels and half the frames in time.
+CASES = [
+    Case(f"R50 {side} of 224, {frames} frames x {clips}", frames * clips, 2048, small, 7)
+    for frames, clips in ((16, 8), (8, 8), (8, 64), (16, 64))
+    for side, small in ((56, 2), (72, 3), (96, 3), (112, 4), (144, 5))
+    if side != 72  # the same maps as 96
+] + [
+    Case(f"Swin-{size} 112 of 224, 32 frames x 8", 128, channels, 4, 7) for size, channels in (("S", 768), ("B", 1024))
+]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One candidate in one case and phase. Times are of one call, memory what it holds at most beyond its inputs.
+
+    Attributes:
+        times_eager: eager's median over this median.
+        times_floor: this median over that of a copy that moves the same bytes.
+        page_fault_share: of the median, spent on first touches of fresh memory; None on a GPU.
+    """
+
+    case: str
+    num_images: int
+    num_channels: int
+    small: int
+    large: int
+    layout: str
+    dtype: str
+    candidate: str
+    phase: str
+    median_ms: float
+    p20_ms: float
+    p80_ms: float
+    cpu_ms: float
+    moved_mib: float
+    times_eager: float
+    times_floor: float
+    peak_extra_mib: float
+    page_fault_share: float | None
+
+    def as_columns(self) -> dict[str, object]:
+        return {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(self).items()}
+
+
+@dataclass
+class _Samples:
+    wall_ms: list[float]
+    cpu_ms: list[float]
+    page_faults: list[int]
+    peak_extra_mib: float = 0.0
+
+
+def measure_case(
+    case: Case, *, device: torch.device, dtype: str, layout: Layout, rounds: int, with_compile: bool
+) -> list[Row]:
+    """All candidates of one case, timed in turn ``rounds`` times, forward alone and forward plus backward."""
+    memory_format = torch.channels_last if layout == "channels_last" else torch.contiguous_format
+    student, teacher = (
+        torch.randn(case.num_images, case.num_channels, side, side, device=device)
+        .to(DTYPES[dtype])
+        .to(memory_format=memory_format)
+        for side in (case.small, case.large)
+    )
+    student.requires_grad_()
+    torch.compiler.reset()  # or after a few cases torch.compile gives up and runs eager under its own name
+    fault_ms = _page_fault_ms() if device.type == "cpu" else None
+    rows = []
+    for phase in ("forward", "forward+backward"):
+        moved = teacher.nbytes + student.nbytes * (1 if phase == "forward" else 4)
+        calls = _candidates(student, teacher, phase=phase, moved_bytes=moved, with_compile=with_compile)
+        samples = {name: _Samples([], [], []) for name in calls}
+        for turn in range(_WARMUP + rounds):
+            for name, call in calls.items():
+                _time(call, device, samples[name] if turn >= _WARMUP else _Samples([], [], []))
+        for name, call in calls.items():
+            samples[name].peak_extra_mib = _peak_extra_mib(call, device)
+        floor, eager = (statistics.median(samples[name].wall_ms) for name in ("copy", "eager"))
+        for name, sample in samples.items():
+            low, median, high = quantiles(sample.wall_ms)
+            rows.append(
+                Row(
+                    case.name,
+                    case.num_images,
+                    case.num_channels,
+                    case.small,
+                    case.large,
+                    layout,
+                    dtype,
+                    name,
+                    phase,
+                    median_ms=median,
+                    p20_ms=low,
+                    p80_ms=high,
+                    cpu_ms=statistics.median(sample.cpu_ms),
+                    moved_mib=moved / _MIB,
+                    times_eager=eager / median,
+                    times_floor=median / floor,
+                    peak_extra_mib=sample.peak_extra_mib,
+                    page_fault_share=(
+                        None if fault_ms is None else statistics.median(sample.page_faults) * fault_ms / median
+                    ),
+                )
+            )
+    return rows
+
+
+def _candidates(
+    student: Tensor, teacher: Tensor, *, phase: str, moved_bytes: int, with_compile: bool
+) -> dict[str, Callable[[], object]]:
+    """Name -> a call to be timed; "copy" is the floor."""
+    source = torch.ones(moved_bytes // 2, dtype=torch.uint8, device=student.device)
+    target = torch.ones_like(source)
+
+    def timed(loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[[], object]:
+        if phase == "forward":
+            return torch.no_grad()(lambda: loss(student, teacher))
+        # As in a network, where features are no leaf: nothing is accumulated into student.grad.
+        return lambda: torch.autograd.grad(loss(student, teacher), student)
+
+    def backend(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+        return lambda a, b: interpolate_mse_loss(a, b, backend=name)  # type: ignore[arg-type]
+
+    calls: dict[str, Callable[[], object]] = {
+        "copy": lambda: target.copy_(source),
+        "eager": timed(backend("reference")),
+    }
+    if with_compile:
+        calls["compile"] = timed(torch.compile(backend("reference"), dynamic=False))
+    for name, reason in available_backends(student, teacher).items():
+        if reason is None and name != "reference":
+            calls[name] = timed(backend(name))
+    return calls
+
+
+def _time(call: Callable[[], object], device: torch.device, into: _Samples) -> None:
+    """One call. On a GPU the wall time is the GPU's own, and the CPU time says what the host needs to ask for it."""
+    faults, cpu, wall = _page_faults(), time.process_time(), time.perf_counter()
+    if device.type == "cuda":
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        torch.cuda._sleep(_HEAD_START_CYCLES)  # the host is ahead when the GPU begins, so no gap is timed
+        begin.record()
+        call()
+        end.record()
+        cpu_seconds = time.process_time() - cpu
+        torch.cuda.synchronize(device)
+        into.wall_ms.append(begin.elapsed_time(end))
+        into.cpu_ms.append(cpu_seconds * 1e3)
+        return
+    call()
+    into.wall_ms.append((time.perf_counter() - wall) * 1e3)
+    into.cpu_ms.append((time.process_time() - cpu) * 1e3)
+    into.page_faults.append(_page_faults() - faults)
+
+
+def _page_faults() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
+def _page_fault_ms() -> float:
+    """What one first touch of a page costs: filling fresh memory against filling it again."""
+    costs = []
+    for _ in range(5):
+        fresh = torch.empty(64 * _MIB, dtype=torch.uint8)
+        seconds, before = [], _page_faults()
+        for _ in range(2):
+            started = time.perf_counter()
+            fresh.fill_(1)
+            seconds.append(time.perf_counter() - started)
+        costs.append(max(0.0, seconds[0] - seconds[1]) * 1e3 / max(1, _page_faults() - before))
+        del fresh
+    return statistics.median(costs)
+
+
+def _peak_extra_mib(call: Callable[[], object], device: torch.device) -> float:
+    """Most memory that one call holds beyond what was held before; on a CPU from the kernel's high-water mark."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        allocated = torch.cuda.memory_allocated(device)
+        call()
+        torch.cuda.synchronize(device)
+        return (torch.cuda.max_memory_allocated(device) - allocated) / _MIB
+    try:
+        ctypes.CDLL(None).malloc_trim(0)  # or memory freed and kept by malloc would be taken again unseen
+        Path("/proc/self/clear_refs").write_text("5")  # sets the high-water mark to what is held now
+    except (OSError, AttributeError):
+        return float("nan")
+    resident = _status_mib("VmRSS")
+    call()
+    return _status_mib("VmHWM") - resident
+
+
+def _status_mib(name: str) -> float:
+    found = re.search(rf"^{name}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found.group(1)) / 1024
+
+
+def draw_rows(rows: Sequence[Mapping[str, str]], path: Path) -> None:
+    """A picture of forward plus backward on the last row's device, one group of bars a case: time as a multiple of the
+    copy. Newest rows win."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    newest: dict[tuple[str, str], float] = {}
+    rows = [row for row in rows if row["device"] == rows[-1]["device"]]
+    for row in rows:
+        if row["phase"] == "forward+backward" and row["candidate"] != "copy":
+            group = f"{row['case']}\n{row['layout']}, {row['dtype']}"
+            newest[group, row["candidate"]] = float(row["times_floor"])
+    groups = list(dict.fromkeys(group for group, _ in newest))
+    candidates = list(dict.fromkeys(candidate for _, candidate in newest))
+    figure, axes = plt.subplots(figsize=(9, 1 + 0.55 * len(groups)), layout="constrained")
+    height = 0.8 / len(candidates)
+    for number, candidate in enumerate(candidates):
+        places = [index + number * height for index in range(len(groups))]
+        bars = axes.barh(places, [newest.get((group, candidate), 0) for group in groups], height, label=candidate)
+        axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=7)
+    axes.set_yticks([index + 0.4 - height / 2 for index in range(len(groups))], groups, fontsize=7)
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.axvline(1, color="grey", linewidth=1)
+    axes.set_xlabel("forward + backward, as a multiple of a copy that moves the same bytes")
+    versions, commits = (", ".join(sorted({row[name] for row in rows})) for name in ("torch", "commit"))
+    axes.set_title(f"{rows[-1]['device']}, torch {versions}, commit {commits}", fontsize=9)
+    axes.legend(fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

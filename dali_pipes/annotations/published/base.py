@@ -1,0 +1,105 @@
+"""What every reader of a published data set gives: videos by name, with split and labels."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from dali_pipes.annotations.published.file_kinds import describe_file
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+@dataclass(frozen=True)
+class AnnotatedVideo:
+    """One line of the published annotations.
+
+    Args:
+        names: of its file, without suffix, the most telling first; may begin with folders.
+        labels: class names, in the order of the annotation; none where they are kept secret.
+        group: what must not be split up; None: the video alone.
+    """
+
+    names: tuple[str, ...]
+    split: Split
+    labels: tuple[str, ...]
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """All videos of a data set, class names in the data set's order, and sentences on what was odd."""
+
+    class_names: tuple[str, ...]
+    videos: tuple[AnnotatedVideo, ...]
+    remarks: tuple[str, ...] = ()
+
+
+def read_text(path: Path) -> str:
+    """The text of an annotation file.
+
+    Raises:
+        ValueError: no such file, an empty one, or one that is not text.
+    """
+    if not path.is_file():
+        raise ValueError(f"expected an annotation file at {path}, found {'a folder' if path.is_dir() else 'nothing'}.")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        text = ""
+    if not text.strip():
+        raise refusal(path, "text")
+    return text
+
+
+def read_json(path: Path, expected: str) -> Any:
+    """Raises ValueError, which says what the file looks like, when it is no JSON."""
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise refusal(path, expected, f" ({error.msg} in line {error.lineno})") from None
+
+
+def read_csv(path: Path, columns: Collection[str], expected: str) -> list[dict[str, str]]:
+    """Rows by column name, "" for an empty or absent cell.
+
+    Raises:
+        ValueError: one of ``columns`` is missing, or there are no rows.
+    """
+    reader = csv.DictReader(read_text(path).splitlines(), skipinitialspace=True, restval="")
+    found = [name.strip() for name in reader.fieldnames or []]
+    missing = [name for name in columns if name not in found]
+    if missing:
+        raise refusal(path, f"{expected}, with the columns {', '.join(columns)} (missing: {', '.join(missing)})")
+    reader.fieldnames = found
+    rows = [{name: (row[name] or "").strip() for name in found} for row in reader]
+    if not rows:
+        raise ValueError(f"{path}: expected at least one video, found the line of column names alone.")
+    return rows
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines that are not blank, stripped."""
+    return [line.strip() for line in read_text(path).splitlines() if line.strip()]
+
+
+def split_in_name(path: Path) -> Split:
+    """The split that a file's name tells.
+
+    Raises:
+        ValueError: it names none of "train", "val" and "test", or two of them.
+    """
+    told = [split for split in SPLITS if split in path.stem.lower()]
+    if len(told) != 1:
+        raise ValueError(f"{path}: expected train, val or test in the file's name, found {told or 'none of them'}.")
+    return told[0]
+
+
+def refusal(path: Path, expected: str, detail: str = "") -> ValueError:
+    """The error for a file of another kind."""
+    return ValueError(f"{path}: expected {expected}, found {describe_file(path)}{detail}.")

@@ -1,0 +1,78 @@
+"""The video files under a folder, found by name: one walk, whatever the folders are called."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from pathlib import Path, PurePosixPath
+
+from dali_pipes.annotations.lists import VIDEO_SUFFIXES
+from dali_pipes.annotations.published.base import AnnotatedVideo
+
+
+class VideoFiles:
+    """An index of the video files under ``root``; symbolic links to folders are followed, each folder once.
+
+    Raises:
+        ValueError: no such folder, or not one video in it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._by_stem: dict[str, list[str]] = defaultdict(list)
+        self.num_files = 0
+        if not root.is_dir():
+            raise ValueError(f"--videos: expected a folder of videos, found nothing at {root}.")
+        seen: set[tuple[int, int]] = set()
+        for folder, folders, names in os.walk(root, followlinks=True):
+            about = Path(folder).stat()
+            if (about.st_dev, about.st_ino) in seen:
+                folders.clear()
+                continue
+            seen.add((about.st_dev, about.st_ino))
+            folders.sort()
+            below = os.path.relpath(folder, root).replace(os.sep, "/")
+            self._add(names, "" if below == "." else f"{below}/")
+        if not self.num_files:
+            raise ValueError(f"{root}: expected videos ({', '.join(sorted(VIDEO_SUFFIXES))}), found none.")
+
+    def _add(self, names: list[str], folder: str) -> None:
+        for name in sorted(names):
+            stem, dot, suffix = name.rpartition(".")
+            if stem and f"{dot}{suffix}".lower() in VIDEO_SUFFIXES:
+                self._by_stem[stem].append(folder + name)
+                self.num_files += 1
+
+    def find(self, video: AnnotatedVideo) -> list[str]:
+        """Paths under the root that may be this video, the likeliest first.
+
+        A file is found by its name; folders that the annotation gives, that are called like one of the labels (with
+        spaces or underscores) or like the split only decide between files of one name.
+        """
+        for name in video.names:
+            wanted = PurePosixPath(name)
+            found = self._by_stem.get(wanted.name)
+            if found and len(found) == 1:
+                return found
+            if found:
+                labels = {_plain(label) for label in video.labels}
+                return sorted(found, key=lambda path: (*_mismatches(path, wanted, labels, video.split), path))
+        return []
+
+    def some_paths(self, count: int) -> list[str]:
+        """The first few, for messages."""
+        return [paths[0] for _, paths in zip(range(count), self._by_stem.values(), strict=False)]
+
+
+def _mismatches(path: str, wanted: PurePosixPath, labels: set[str], split: str) -> tuple[bool, bool, bool]:
+    folders = PurePosixPath(path).parts[:-1]
+    begins = wanted.parts[:-1]
+    return (
+        folders[len(folders) - len(begins) :] != begins,
+        not any(_plain(folder) in labels for folder in folders),
+        not any(split in folder.lower() for folder in folders),
+    )
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_]+", " ", name).strip().lower()

@@ -1,0 +1,79 @@
+"""Writes what was found as lists of our own form, and says which lines a config needs."""
+
+from __future__ import annotations
+
+import csv
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from dali_pipes.annotations.lists import LABEL_SEPARATOR
+from dali_pipes.annotations.published.base import Annotations
+from dali_pipes.annotations.published.coverage import Coverage
+
+
+def write_lists(annotations: Annotations, coverage: Coverage, out: Path) -> list[Path]:
+    """train.csv, val.csv and test.csv (those with videos that were found), classes.txt and missing.csv in ``out``.
+
+    Raises:
+        ValueError: a class name that a list cannot hold.
+    """
+    bad = [name for name in annotations.class_names if LABEL_SEPARATOR in name or name != " ".join(name.split())]
+    if bad:
+        raise ValueError(f"expected class names without {LABEL_SEPARATOR!r} and stray spaces, found {bad[0]!r}.")
+    out.mkdir(parents=True, exist_ok=True)
+    written = []
+    for split, videos in coverage.found.items():
+        if videos:
+            rows = [(path, LABEL_SEPARATOR.join(video.labels), video.group or "") for path, video in videos]
+            written.append(_write_csv(out / f"{split}.csv", [("path", "label", "group"), *rows]))
+    lacking = [
+        (split, video.names[0], LABEL_SEPARATOR.join(video.labels), reason)
+        for split, videos in coverage.missing.items()
+        for video, reason in videos
+    ]
+    written.append(_write_csv(out / "missing.csv", [("split", "name", "label", "reason"), *lacking]))
+    written.append(_write_csv(out / "classes.txt", [(name,) for name in annotations.class_names], plain=True))
+    return written
+
+
+def config_lines(coverage: Coverage, videos: Path, out: Path, *, flips: bool) -> str:
+    """YAML for an experiment on these lists."""
+    several = any(len(video.labels) > 1 for found in coverage.found.values() for _, video in found)
+    tested = next((split for split in ("val", "test") if coverage.found[split]), None)
+    train = _from_root(out / "train.csv", videos) if coverage.found["train"] else "?   # import the training list too"
+    lines = ["data:", f"  root: {videos}", f"  train: {train}"]
+    if tested:
+        lines.append(f"  test: {_from_root(out / f'{tested}.csv', videos)}")
+    lines.append(f"  classes: {_from_root(out / 'classes.txt', videos)}")
+    lines.append("  val_fraction: 0.02   # held out of train.csv to choose best.pt")
+    if not flips:
+        lines.append("  sampling: {flip_probability: 0}   # left and right are parts of the labels")
+    if several:
+        lines.append(
+            "loss: {task: sigmoid_bce}   # several labels a video; random_label_ce is what the paper's code does"
+        )
+        lines.append("training: {selection_metric: map}")
+    return "\n".join(lines)
+
+
+def _from_root(path: Path, root: Path) -> str:
+    path, root = path.resolve(), root.resolve()
+    return str(path.relative_to(root) if path.is_relative_to(root) else path)
+
+
+def _write_csv(path: Path, rows: Iterable[Sequence[str]], *, plain: bool = False) -> Path:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "w", newline="", encoding="utf-8") as file:
+            if plain:
+                file.writelines(f"{row[0]}\n" for row in rows)
+            else:
+                csv.writer(file, lineterminator="\n").writerows(rows)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path

@@ -1,0 +1,85 @@
+"""How many frames must be decoded to show a few: from the start of the file, and from the nearest keyframes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+
+from dali_pipes.decode.pyav import open_video_stream
+from dali_pipes.packets.packet_index import PACKET, select
+from dali_pipes.packets.picture_types import START
+
+
+@dataclass(frozen=True)
+class Keyframes:
+    """Places of the keyframes among the ``num_packets`` packets of a video, in decoding order."""
+
+    num_packets: int
+    places: tuple[int, ...]
+
+    @staticmethod
+    def from_distances(distances: Sequence[int]) -> Keyframes:
+        """The other way round from ``distances``."""
+        ends = np.cumsum(distances).tolist()
+        return Keyframes(ends[-1], (0, *ends[:-1]))
+
+    @property
+    def distances(self) -> tuple[int, ...]:
+        """Packets from each keyframe to the next one or to the end."""
+        ends = (*self.places[1:], self.num_packets)
+        return tuple(end - place for place, end in zip(self.places, ends, strict=True))
+
+
+class DecodedFrames(NamedTuple):
+    """Mean number of frames decoded for a clip: by a decoder that starts at the first frame, and by one that starts at
+    the keyframe before each wanted frame."""
+
+    from_start: float
+    from_keyframes: float
+
+
+def find_keyframes(path: Path) -> Keyframes:
+    """Read every packet and decode none.
+
+    Raises:
+        ValueError: the file does not open or has no video packet.
+    """
+    places, count = [], 0
+    try:
+        with av.open(str(path)) as container:
+            for packet in container.demux(open_video_stream(container)):
+                if packet.size:
+                    if packet.is_keyframe:
+                        places.append(count)
+                    count += 1
+    except av.error.FFmpegError as error:
+        if not count:
+            raise ValueError(f"{path}: does not open: {error.strerror}.") from error
+    if not count:
+        raise ValueError(f"{path}: expected video packets, found none.")
+    return Keyframes(count, tuple(places) if places and places[0] == 0 else (0, *places))
+
+
+def count_decoded(keyframes: Keyframes, num_wanted: int, *, num_draws: int = 64) -> DecodedFrames:
+    """Expected cost of one random frame from each of ``num_wanted`` equal segments (TSN sampling).
+
+    Counted as if output order were decoding order: with B-frames a few more are needed.
+    """
+    draws = np.random.default_rng(0).random((num_draws, num_wanted))
+    wanted = ((np.arange(num_wanted) + draws) * keyframes.num_packets / num_wanted).astype(int)
+    packets_P = np.zeros(keyframes.num_packets, PACKET)
+    packets_P["flags"][list(keyframes.places)] = START
+    from_keyframes = [len(select(packets_P, frames, may_flush=False).number_K) for frames in wanted]
+    return DecodedFrames(float((wanted.max(1) + 1).mean()), float(np.mean(from_keyframes)))
+
+
+def spread_sample(paths: Sequence[Path], count: int) -> list[Path]:
+    """At most ``count`` paths in the order given: the same for the same names, whatever the machine or the suffix."""
+    chosen = set(sorted(paths, key=lambda path: sha256(path.stem.encode()).digest())[:count])
+    return [path for path in paths if path in chosen]

@@ -1,0 +1,237 @@
+"""Decoding with PyAV in a worker process: numpy and av only.
+
+Frame number i is place i in the output order of a decode from the first packet, to the scan, which counts them, and to
+the workers. ``decode_frames`` decodes a whole file up to the last wanted frame, ``decode_packets`` what the packet
+index says is enough; both give the same pixels.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+from av.video.stream import VideoStream
+
+from dali_pipes.packets.packet_index import CODEC_TAG, Selection
+from dali_pipes.video_info import UNTAGGED
+
+# FFmpeg's names of AVColorSpace (H.273 matrix coefficients) as numbers. 5 and 6 are the same BT.601 matrix.
+MATRIX_NAMES = {0: "rgb", 1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020"}
+_MATRIX_OF_NAME = {
+    "bt709": Colorspace.ITU709,
+    "fcc": Colorspace.FCC,
+    "bt601": Colorspace.ITU601,
+    "smpte240m": Colorspace.SMPTE240M,
+    "bt2020": getattr(Colorspace, "BT2020", None),  # PyAV 18 and newer; 17 runs on Python 3.10
+}
+RANGE_NAMES = {1: "limited", 2: "full"}
+
+
+_TICK = Fraction(1, 25)  # of time stamps that are frame numbers
+
+
+class ShortVideoError(ValueError):
+    """A video ended, or could not be decoded, before the last wanted frame."""
+
+
+class InexactError(ValueError):
+    """The kept packets of a video did not give the frames that they should; the whole file may."""
+
+
+def open_video_stream(container: av.container.InputContainer, *, strict: bool = False) -> VideoStream:
+    """The stream that FFmpeg calls the best video stream, decoding in one thread.
+
+    One thread, because with frame threads the frames before an error depend on the number of threads.
+
+    Args:
+        strict: damage is an error; else much of it is painted over, from whatever was decoded before.
+
+    Raises:
+        ValueError: there is no video stream.
+    """
+    stream = container.streams.best("video")
+    if not isinstance(stream, VideoStream):
+        raise ValueError("no video stream")
+    if stream.codec_context is None:
+        raise ValueError("no decoder for the video stream")
+    if strict:
+        stream.codec_context.options = {"err_detect": "explode"}
+    stream.codec_context.thread_type = "NONE"
+    stream.codec_context.thread_count = 1
+    return stream
+
+
+def output_frames(container: av.container.InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    """Frames in the order the decoder puts them out, until the end.
+
+    Raises:
+        av.error.FFmpegError: at the first packet that does not decode; the frames before it are good.
+    """
+    for packet in container.demux(stream):
+        yield from packet.decode()
+
+
+def quarter_turns(frame: VideoFrame) -> int:
+    """How many quarter turns counter-clockwise (0 to 3) bring the stored picture upright."""
+    return round(frame.rotation / 90) % 4
+
+
+def colours_of(frame: VideoFrame) -> tuple[Colorspace, ColorRange]:
+    """Matrix and range of a frame; what is not tagged counts as BT.601, limited range, which is also what DALI takes.
+
+    Raises:
+        ValueError: this PyAV does not know the frame's matrix.
+    """
+    name = MATRIX_NAMES.get(int(frame.colorspace), UNTAGGED)
+    matrix = _MATRIX_OF_NAME.get(name, Colorspace.ITU601)
+    if matrix is None:
+        raise ValueError(f"the colour matrix is {name}: expected PyAV 18 or newer for it, found {av.__version__}.")
+    full = int(frame.color_range) == 2 or frame.format.name.startswith("yuvj")
+    return matrix, ColorRange.JPEG if full else ColorRange.MPEG
+
+
+def to_rgb(frame: VideoFrame, *, width: int, height: int, reformatter: VideoReformatter | None = None) -> np.ndarray:
+    """uint8 RGB of shape (height, width, 3), as stored (not turned).
+
+    The frame's colours are those of ``colours_of``. A frame whose size differs from (width, height), as after a change
+    in mid-stream, is resized to it.
+
+    Args:
+        reformatter: to be used for all frames of a clip: making one costs as much as a frame.
+
+    Raises:
+        ValueError: this PyAV does not know the frame's matrix.
+    """
+    matrix, colour_range = colours_of(frame)
+    picture = (reformatter or VideoReformatter()).reformat(
+        frame,
+        width=width,
+        height=height,
+        format="rgb24",
+        src_colorspace=matrix,
+        dst_colorspace=matrix,
+        src_color_range=colour_range,
+        dst_color_range=ColorRange.JPEG,
+        threads=1,
+    )
+    return picture.to_ndarray()
+
+
+@dataclass(frozen=True)
+class Window:
+    """Which part of a frame is wanted.
+
+    Args:
+        crop: (y, x, height, width) in pixels of the upright picture.
+        rotation: 0, 90, 180 or 270 degrees counter-clockwise from the stored picture to the upright one.
+        width, height: of the stored picture, in pixels.
+    """
+
+    crop: tuple[int, int, int, int]
+    rotation: int
+    width: int
+    height: int
+    _reformatter: VideoReformatter = field(default_factory=VideoReformatter, compare=False, repr=False)
+
+    def cut(self, frame: VideoFrame) -> np.ndarray:
+        """uint8 RGB (crop height, crop width, 3), upright; a part of a larger array."""
+        stored = to_rgb(frame, width=self.width, height=self.height, reformatter=self._reformatter)
+        upright = np.rot90(stored, k=self.rotation // 90)
+        y, x, height, width = self.crop
+        return upright[y : y + height, x : x + width]
+
+
+def decode_frames(video: str | Path | BinaryIO, frame_index_T: np.ndarray, window: Window) -> list[np.ndarray]:
+    """The wanted frames of a video, upright and cropped, decoded from its first packet on.
+
+    Args:
+        video: path, or an open file.
+        frame_index_T: wanted frame numbers; any order, repetitions allowed.
+
+    Returns:
+        T times uint8 RGB (crop height, crop width, 3), parts of larger arrays.
+
+    Raises:
+        ShortVideoError: fewer frames than wanted, or an error before the last wanted one.
+        av.error.FFmpegError: the file does not open.
+    """
+    wanted = {int(number) for number in frame_index_T}
+    last = max(wanted)
+    pictures: dict[int, np.ndarray] = {}
+    count = 0
+    with av.open(str(video) if isinstance(video, str | Path) else video, "r") as container:
+        try:
+            for number, frame in enumerate(output_frames(container, open_video_stream(container))):
+                if number in wanted:
+                    pictures[number] = window.cut(frame)
+                count = number + 1
+                if number == last:
+                    break
+        except av.error.FFmpegError as error:
+            raise ShortVideoError(f"expected frame {last}, found an error after {count} frames: {error}.") from error
+    if count <= last:
+        raise ShortVideoError(f"expected frame {last}, found only {count} frames; scan the file again.")
+    return [pictures[int(number)] for number in frame_index_T]
+
+
+def decode_packets(stub: bytes, datas: Sequence[bytes], selection: Selection, window: Window) -> list[np.ndarray]:
+    """The wanted frames of a selection, upright and cropped.
+
+    Args:
+        stub: of the video's index.
+        datas: the packets' bytes, as ``read_packets`` returns them.
+
+    Returns:
+        T times uint8 RGB (crop height, crop width, 3), parts of larger arrays.
+
+    Raises:
+        InexactError: the decoder failed, or did not put out each kept frame once and whole.
+    """
+    wanted = set(selection.wanted_T.tolist())
+    pictures: dict[int, np.ndarray] = {}
+    seen = []
+    with av.open(io.BytesIO(stub), "r") as container:
+        try:
+            stream = open_video_stream(container, strict=True)
+            stream.codec_context.codec_tag = bytes.fromhex(stream.metadata[CODEC_TAG]).decode("ascii")
+            for frame in _frames_of_packets(stream, datas, selection):
+                if frame.is_corrupt or frame.pts is None:
+                    raise InexactError("a kept frame came out corrupt or without its number.")
+                seen.append(frame.pts)
+                if frame.pts in wanted:
+                    pictures[frame.pts] = window.cut(frame)
+        except av.error.FFmpegError as error:
+            raise InexactError(f"the kept packets do not decode: {error}.") from error
+    if sorted(seen) != np.sort(selection.number_K).tolist():
+        raise InexactError(f"expected {len(selection.number_K)} frames of the kept packets, found {len(seen)}.")
+    return [pictures[number] for number in selection.wanted_T.tolist()]
+
+
+def packet_of(data: bytes) -> av.Packet:
+    """A packet with a copy of ``data`` and zeros behind it.
+
+    ``av.Packet(data)`` takes the bytes where they lie, and decoders read on behind them: AV_INPUT_BUFFER_PADDING_SIZE.
+    """
+    packet = av.Packet(len(data))
+    packet.update(data)
+    return packet
+
+
+def _frames_of_packets(stream: VideoStream, datas: Sequence[bytes], selection: Selection) -> Iterator[VideoFrame]:
+    decoder = stream.codec_context
+    for data, number, flush in zip(datas, selection.number_K.tolist(), selection.flush_K.tolist(), strict=True):
+        if flush:
+            yield from decoder.decode(None)
+            decoder.flush_buffers()
+        packet = packet_of(data)
+        packet.pts, packet.time_base = number, _TICK
+        yield from decoder.decode(packet)
+    yield from decoder.decode(None)

@@ -1,0 +1,40 @@
+"""Kept packets as a small video in memory, for a decoder that takes files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from fractions import Fraction
+
+import av
+import numpy as np
+
+from dali_pipes.decode.pyav import packet_of
+from dali_pipes.packets.packet_index import Selection
+
+_TICK = Fraction(1, 25)  # the rate means nothing; decoders go by the order
+
+
+def remux(stub: bytes, datas: Sequence[bytes], selection: Selection) -> np.ndarray:
+    """uint8 (bytes,): a Matroska file of the packets, whose frames come out in the order of ``number_K``.
+
+    Args:
+        stub: of the video's index.
+        datas: the packets' bytes, as ``read_packets`` returns them.
+    """
+    rank_K = np.argsort(np.argsort(selection.number_K)).tolist()
+    delay = max(0, *(place - rank for place, rank in enumerate(rank_K)))
+    file = io.BytesIO()
+    with (
+        av.open(io.BytesIO(stub), "r") as template,
+        av.open(file, "w", format="matroska", container_options={"fflags": "bitexact"}) as container,
+    ):
+        stream = container.add_stream_from_template(template.streams.video[0], opaque=True)
+        for place, (data, rank) in enumerate(zip(datas, rank_K, strict=True)):
+            packet = packet_of(data)
+            packet.pts, packet.dts = rank, place - delay
+            packet.time_base = _TICK
+            packet.is_keyframe = bool(selection.flush_K[place]) or place == 0
+            packet.stream = stream
+            container.mux(packet)
+    return np.frombuffer(file.getbuffer(), np.uint8)

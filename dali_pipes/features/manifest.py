@@ -1,0 +1,270 @@
+"""The usable videos of one split of frame-level records: labels, and where each video's record lies."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dali_pipes.annotations.lists import read_class_names
+from dali_pipes.features.record_index import Damage, RecordIndex, open_index
+from dali_pipes.features.tfrecord import RecordPlace
+from dali_pipes.jobs.progress import describe_progress
+from dali_pipes.sampling.counter_rng import uniform
+from dali_pipes.scan.scan import default_store
+
+if TYPE_CHECKING:
+    from dali_pipes.features.config import FeatureDataConfig
+
+_SPLIT = 201  # which use of the hash; apart from those of sampling.py and synthetic.py
+_MOST_NAMED = 10
+_SAY_EVERY_S = 20.0
+
+
+@dataclass(frozen=True)
+class FeatureManifest:
+    """Usable videos of one split.
+
+    Args:
+        class_names: in the order of the labels.
+        index: of all records of its files.
+        members: int64 (M,), rising: the rows of the index that are its videos.
+        dropped: (record, reason) of what cannot be used; a stretch of a damaged file is one of them.
+        num_dropped: videos that these are, in part estimated.
+    """
+
+    class_names: tuple[str, ...]
+    index: RecordIndex
+    members: np.ndarray
+    dropped: tuple[tuple[str, str], ...]
+    num_dropped: int
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    @property
+    def num_listed(self) -> int:
+        """Videos in the files, dropped ones included."""
+        return len(self) + self.num_dropped
+
+    def name(self, number: int) -> str:
+        """File, place and id of a row, for messages."""
+        return self.index.name(self.members[number])
+
+    def file(self, number: int) -> str:
+        """Path of the file that holds a row's record."""
+        return f"{self.index.root}/{self.index.file(self.members[number])}"
+
+    def place(self, number: int) -> RecordPlace:
+        """Where in its file a row's record lies."""
+        return self.index.place(self.members[number])
+
+    def labels(self, number: int) -> np.ndarray:
+        """int64, all labels of a row, in its record's order; at least one."""
+        return self.index.labels(self.members[number])
+
+    def label_sets(self, numbers: Sequence[int]) -> np.ndarray:
+        """bool (len(numbers), K), True at each of a row's labels."""
+        sets = np.zeros((len(numbers), len(self.class_names)), bool)
+        for place, number in enumerate(numbers):
+            sets[place, self.labels(number)] = True
+        return sets
+
+    @property
+    def num_labels(self) -> np.ndarray:
+        """int64 (M,), how many labels each video has."""
+        return _lengths(self.index.rows["label_end"])[self.members]
+
+    @cached_property
+    def has_several_labels(self) -> bool:
+        """Whether any video has more than one label."""
+        return bool((self.num_labels > 1).any())
+
+    def class_counts(self) -> np.ndarray:
+        """int64 (K,): videos of each class; one of several labels counts under each."""
+        labels = self.index.label_numbers[self._of_members("label_end")]
+        return np.bincount(labels, minlength=len(self.class_names))
+
+    @property
+    def content_hash(self) -> str:
+        """sha256 over ids, labels, lengths and class names; the same on another machine with the same records."""
+        rows = self.index.rows
+        digest = hashlib.sha256(self.index.id_bytes[self._of_members("id_end")].tobytes())
+        digest.update(self.index.label_numbers[self._of_members("label_end")].tobytes())
+        lengths = (_lengths(rows["id_end"]), _lengths(rows["label_end"]), rows["length"])
+        for column in lengths:
+            digest.update(np.ascontiguousarray(column[self.members]).tobytes())
+        digest.update(os.fsencode("\n".join(self.class_names)))
+        return digest.hexdigest()
+
+    def _of_members(self, end: str) -> np.ndarray:
+        """bool: which of the ids' bytes, or of the labels, belong to this split."""
+        chosen = np.zeros(len(self.index.rows), bool)
+        chosen[self.members] = True
+        return np.repeat(chosen, _lengths(self.index.rows[end]))
+
+
+def build_feature_manifests(
+    config: FeatureDataConfig,
+    *,
+    seed: int,
+    splits: Sequence[str] = ("train", "val"),
+    on_message: Callable[[str], None] = lambda message: None,
+) -> dict[str, FeatureManifest]:
+    """Manifests of the asked splits ("train", "val", "test"). Files that were not looked into before are indexed.
+
+    ``val`` is what its pattern names, or held out of the training videos by a hash of the seed and the video's id; it
+    is left out of the answer where the config leaves it empty. A video with no label or with one outside of the classes
+    is dropped.
+
+    Args:
+        seed: of what is held out.
+        on_message: called with a sentence for what is dropped and for classes without a video.
+
+    Raises:
+        ValueError: a pattern that names no file, files of another kind, records without the features that the config
+            names, more bad labels and lost records than ``loader.max_bad_fraction``, or "test" where the config has no
+            test files.
+    """
+    unknown = set(splits) - {"train", "val", "test"}
+    if unknown:
+        raise ValueError(f'splits: expected "train", "val" or "test", found {sorted(unknown)}.')
+    if "test" in splits and config.test is None:
+        raise ValueError("data.test: expected a pattern of test files, found none.")
+    names = read_class_names(config.root / config.classes) if config.classes else None
+    class_names = names or tuple(str(number) for number in range(config.num_classes or 0))
+    manifests = {}
+    for split in splits:
+        pattern = {"train": config.train, "val": config.val, "test": config.test}[split]
+        held_out = split == "val" and pattern is None
+        if held_out and not config.val_fraction:
+            continue
+        index = _open_index(config, pattern or config.train, on_message)
+        fraction = config.val_fraction if split == "train" or held_out else 0.0
+        chosen = np.ones(len(index.rows), bool)
+        if fraction:
+            chosen = (uniform(seed, _SPLIT, index.rows["id_hash"]) < fraction) == held_out
+            if not chosen.any():
+                raise ValueError(
+                    f"data.val_fraction = {fraction:g} leaves no video for {split}, of {len(chosen)}; change it, or "
+                    "name files in data.val."
+                )
+        manifests[split] = _manifest(config, split, class_names, index, np.flatnonzero(chosen), on_message)
+    return manifests
+
+
+def _open_index(config: FeatureDataConfig, pattern: str, on_message: Callable[[str], None]) -> RecordIndex:
+    if Path(pattern).is_absolute():
+        raise ValueError(f"data: expected patterns of files under data.root, found {pattern}; leave out the root.")
+    files = sorted(path.relative_to(config.root).as_posix() for path in config.root.glob(pattern) if path.is_file())
+    if not files:
+        raise ValueError(f"data: expected files {pattern} under {config.root}, found none; check data.root and it.")
+    index = open_index(config.root, files, store=default_store(config.root), on_progress=_progress(on_message))
+    for name, lists in index.lists.items():
+        _check_lists(config, config.root / name, lists)
+    return index
+
+
+def _check_lists(config: FeatureDataConfig, file: Path, lists: dict[str, int | str]) -> None:
+    found = {name: lists.get(name) for name in config.groups}
+    if all(found[name] in (dim, "no frames") for name, dim in config.groups.items()):
+        return
+    shown = ", ".join(f"{name} ({holds})" for name, holds in lists.items()) or "none"
+    hint = "set data.groups to what the files hold"
+    if "floats" in found.values():
+        hint = "only features quantised to 8 bits are read (dali_pipes/features/sequence_example.py writes them)"
+    raise ValueError(f"{file}: expected feature lists {config.groups} (bytes a frame), found {shown}; {hint}.")
+
+
+def _manifest(
+    config: FeatureDataConfig,
+    split: str,
+    class_names: tuple[str, ...],
+    index: RecordIndex,
+    chosen: np.ndarray,
+    on_message: Callable[[str], None],
+) -> FeatureManifest:
+    counts = _lengths(index.rows["label_end"])
+    outside = (index.label_numbers < 0) | (index.label_numbers >= len(class_names))
+    has_outside = np.zeros(len(index.rows), bool)
+    has_outside[np.repeat(np.arange(len(counts)), counts)[outside]] = True
+    bad = chosen[(counts[chosen] == 0) | has_outside[chosen]]
+    _check_bad_labels(config, split, index, bad, len(chosen), len(class_names))
+    # What could not be read has no id by which to be held out.
+    damaged = index.damaged if split != "val" or config.val else ()
+    _check_damage(config, split, damaged, len(bad), len(chosen))
+    dropped = [(found.record, found.reason) for found in damaged]
+    dropped += [(index.name(row), _label_fault(index.labels(row), len(class_names))) for row in bad]
+    members = np.setdiff1d(chosen, bad, assume_unique=True)
+    if not len(members):
+        first = f"; the first: {dropped[0][0]}: {dropped[0][1]}" if dropped else ""
+        raise ValueError(f"{split}: expected at least one usable video, found none of {len(chosen)}{first}.")
+    for record, reason in dropped[:_MOST_NAMED]:
+        on_message(f"{split}: {record} is left out: {reason}")
+    if len(dropped) > _MOST_NAMED:
+        on_message(f"{split}: ... and {len(dropped) - _MOST_NAMED} more are left out")
+    num_dropped = len(bad) + sum(found.num_records for found in damaged)
+    manifest = FeatureManifest(class_names, index, members, tuple(dropped), num_dropped)
+    empty = np.flatnonzero(manifest.class_counts() == 0)
+    if len(empty):
+        named = ", ".join(class_names[number] for number in empty[:_MOST_NAMED])
+        on_message(f"{split}: no usable video of {len(empty)} of {len(class_names)} classes: {named}")
+    return manifest
+
+
+def _check_bad_labels(
+    config: FeatureDataConfig, split: str, index: RecordIndex, bad: np.ndarray, num_videos: int, num_classes: int
+) -> None:
+    if len(bad) <= config.loader.max_bad_fraction * num_videos:
+        return
+    raise ValueError(
+        f"{split}: {len(bad)} of {num_videos} videos have no label or one outside of the {num_classes} classes, as "
+        f"{index.name(bad[0])}: {_label_fault(index.labels(bad[0]), num_classes)}; check data.num_classes or "
+        "data.classes (more than data.loader.max_bad_fraction allows)."
+    )
+
+
+def _check_damage(
+    config: FeatureDataConfig, split: str, damaged: Sequence[Damage], num_bad_labels: int, num_readable: int
+) -> None:
+    num_lost = sum(found.num_records for found in damaged)
+    num_videos = num_readable + num_lost
+    if not num_lost or num_lost + num_bad_labels <= config.loader.max_bad_fraction * num_videos:
+        return
+    first = next(found for found in damaged if found.num_records)
+    also = f"; {num_bad_labels} more have bad labels" if num_bad_labels else ""
+    raise ValueError(
+        f"{split}: about {num_lost} of {num_videos} videos cannot be read, as {first.record}: {first.reason}{also}; "
+        "fetch these files anew, or leave them out of the pattern (more than data.loader.max_bad_fraction allows)."
+    )
+
+
+def _label_fault(labels: np.ndarray, num_classes: int) -> str:
+    if not len(labels):
+        return "it has no label"
+    return f"expected labels from 0 to {num_classes - 1}, found {labels.tolist()}"
+
+
+def _lengths(ends: np.ndarray) -> np.ndarray:
+    return np.diff(ends, prepend=0)
+
+
+def _progress(on_message: Callable[[str], None]) -> Callable[[int, int], None]:
+    """Says now and then how far the index is; a short one goes by in silence."""
+    started = said = time.monotonic()
+
+    def say(done: int, total: int) -> None:
+        nonlocal said
+        now = time.monotonic()
+        if now - said >= _SAY_EVERY_S:
+            said = now
+            on_message(f"indexing records: {describe_progress(done, total, 'files', now - started)}")
+
+    return say

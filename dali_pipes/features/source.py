@@ -1,0 +1,150 @@
+"""Reads the features of the video at a position, or of the first of its substitutes that can be read.
+
+Imports neither torch nor pydantic; safe to use from several threads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dali_pipes.features.manifest import FeatureManifest
+from dali_pipes.features.sequence_example import BadFeaturesError, frames_of, parse_lists
+from dali_pipes.features.tfrecord import FOOTER_BYTES, HEADER_BYTES, read_record
+from dali_pipes.sampling.order import EpochOrders, ReadingOrder, substitute_row
+from dali_pipes.sampling.student_frames import FrameSelection, select_frames
+
+# Which use of the hash; apart from those of sampling.py and others.
+_SELECTION_IN_TRAINING, _SELECTION_IN_EVALUATION = 202, 203
+
+
+@dataclass(frozen=True)
+class VideoFeatures:
+    """What stands at a position.
+
+    Args:
+        row: of the manifest.
+        attempt: 0 for the planned video, k for its k-th substitute.
+        groups: uint8 (T, d) of each group, views of the record's bytes.
+        num_beyond: frames that were left unread.
+        faults: a reason for each attempt that failed.
+    """
+
+    row: int
+    attempt: int
+    groups: tuple[np.ndarray, ...]
+    num_beyond: int
+    faults: tuple[str, ...]
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.groups[0])
+
+
+class RowChooser:
+    """From a position to its planned row; for one thread."""
+
+    def __init__(self, order: ReadingOrder, num_videos: int) -> None:
+        self._order = order
+        self._num_videos = num_videos
+        self._epochs = EpochOrders(order.seed, num_videos)
+
+    def row(self, position: int) -> int:
+        epoch, place = divmod(position, self._num_videos)
+        return place if self._order.mode == "eval" else self._epochs.row(epoch, place)
+
+
+@dataclass(frozen=True)
+class FeatureSource:
+    """Reads videos of a manifest.
+
+    Args:
+        groups: the feature lists to read and the length of a frame's vector in each.
+        max_frames: T, how many of a video's frames are read.
+        max_attempts: videos tried for one position.
+    """
+
+    manifest: FeatureManifest
+    groups: Mapping[str, int]
+    max_frames: int
+    order: ReadingOrder
+    max_attempts: int
+
+    def read(self, position: int, planned_row: int) -> VideoFeatures:
+        """The video of a position, or the first of its substitutes that can be read.
+
+        Raises:
+            RuntimeError: none of ``max_attempts`` videos could be read; names them.
+        """
+        rows: list[int] = []
+        faults: list[str] = []
+        for attempt in range(self.max_attempts):
+            rows.append(self.row(position, attempt, planned_row))
+            try:
+                return self.read_row(rows[-1], attempt, faults)
+            except (ValueError, OSError) as error:
+                faults.append(str(error))
+        named = "; ".join(f"{self.manifest.name(row)}: {fault}" for row, fault in zip(rows, faults, strict=True))
+        raise RuntimeError(
+            f"position {position}: expected a readable video, found none in {self.max_attempts} attempts "
+            f"(data.loader.max_attempts): {named}"
+        )
+
+    def read_row(self, row: int, attempt: int = 0, faults: Sequence[str] = ()) -> VideoFeatures:
+        """The video of a row.
+
+        Args:
+            attempt, faults: of the answer.
+
+        Raises:
+            ValueError: the record is damaged or has other features; says how.
+            OSError: the file cannot be read.
+        """
+        groups = self._read(row)
+        num_beyond = max(0, len(groups[0]) - self.max_frames)
+        shown = tuple(frames[: self.max_frames] for frames in groups)
+        return VideoFeatures(row, attempt, shown, num_beyond, tuple(faults))
+
+    def row(self, position: int, attempt: int, planned_row: int) -> int:
+        """The row that is tried at an attempt."""
+        if attempt == 0:
+            return planned_row
+        num_videos = len(self.manifest)
+        return substitute_row(self.order.seed, position, attempt, num_videos, planned_row=planned_row)
+
+    def select(self, selection: FrameSelection, k: int, video: VideoFeatures, position: int) -> np.ndarray:
+        """int64, the student's frames of a video: random ones anew at each position of training, and in evaluation the
+        same for a row each time."""
+        in_training = (_SELECTION_IN_TRAINING, position, video.attempt)
+        key = in_training if self.order.mode == "train" else (_SELECTION_IN_EVALUATION, video.row)
+        return select_frames(selection, k, video.num_frames, key=(self.order.seed, *key))
+
+    def describe_cut(self, video: VideoFeatures) -> str:
+        """A sentence for the first video that has more than ``max_frames``."""
+        return (
+            f"{self.manifest.name(video.row)} has {self.max_frames + video.num_beyond} frames; those beyond "
+            f"data.max_frames = {self.max_frames} are left unread, here and in other videos"
+        )
+
+    def _read(self, row: int) -> list[np.ndarray]:
+        """The frames of each group of a row, all of them; raises as read_row."""
+        place = self.manifest.place(row)
+        file = os.open(self.manifest.file(row), os.O_RDONLY)
+        try:
+            framed = read_record(file, place)
+        finally:
+            os.close(file)
+        lists = parse_lists(framed, HEADER_BYTES, len(framed) - FOOTER_BYTES)
+        missing = [name for name in self.groups if name not in lists]
+        if missing:
+            raise BadFeaturesError(f"expected a feature list {missing[0]}, found {sorted(lists) or 'none'}")
+        groups = [frames_of(lists[name], name, dim) for name, dim in self.groups.items()]
+        lengths = dict(zip(self.groups, map(len, groups), strict=True))
+        if len(set(lengths.values())) > 1:
+            raise BadFeaturesError(f"expected as many frames in each feature list, found {lengths}")
+        if len(groups[0]) == 0:
+            raise BadFeaturesError("expected at least one frame, found none")
+        return groups

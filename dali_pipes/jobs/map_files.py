@@ -1,0 +1,154 @@
+"""Who does the work of a long job over many files: this machine's processes, or the machines of a Ray cluster."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from multiprocessing import get_context
+from typing import Any, Literal, Protocol, TypeVar
+
+from dali_pipes.jobs.worker_process import die_with_parent, main_module_hidden
+
+EngineName = Literal["local", "ray"]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+# Tasks given out at a time, a core: enough that none waits, few enough that a stopped job has little under way.
+_TASKS_PER_CORE = 2
+
+
+class Engine(Protocol):
+    """(item, ``work(item)``) in order of completion; None where the process of that item died."""
+
+    def __call__(
+        self, work: Callable[[Item], Result], items: Sequence[Item], /
+    ) -> Iterator[tuple[Item, Result | None]]: ...
+
+
+def make_engine(name: EngineName, *, num_workers: int = 2, ray_address: str | None = None) -> Engine:
+    """An engine by name.
+
+    Args:
+        num_workers: processes of ``local``.
+        ray_address: of a running cluster, such as "auto"; None starts Ray on this machine.
+
+    Raises:
+        ValueError: Ray is not installed.
+    """
+    if name == "local":
+        return partial(map_isolated, num_workers=num_workers)
+    try:
+        import ray
+    except ImportError as error:
+        raise ValueError("engine ray: expected the package ray, found none; pip install -e '.[ray]'.") from error
+    if not ray.is_initialized():
+        ray.init(address=ray_address, log_to_driver=False, num_cpus=None if ray_address else num_workers)
+    return partial(_map_on_ray, ray)
+
+
+def _map_on_ray(
+    ray: Any, work: Callable[[Item], Result], items: Sequence[Item]
+) -> Iterator[tuple[Item, Result | None]]:
+    """Every machine must see the files under the same path, and have this project installed."""
+    call = ray.remote(num_cpus=1, max_retries=0)(work)
+    most = max(1, int(_TASKS_PER_CORE * ray.cluster_resources().get("CPU", 1)))
+    waiting = list(reversed(items))
+    running: dict[Any, Item] = {}
+    while waiting or running:
+        while waiting and len(running) < most:
+            item = waiting.pop()
+            running[call.remote(item)] = item
+        done, _ = ray.wait(list(running), num_returns=1)
+        for reference in done:
+            item = running.pop(reference)
+            try:
+                yield item, ray.get(reference)
+            except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.OutOfMemoryError):
+                yield item, None
+
+
+def shard_of(names: Sequence[str], shard: tuple[int, int]) -> list[str]:
+    """The names of part i of n, by a hash of the name, so the same on every machine.
+
+    Args:
+        shard: (i, n), i from 1 to n.
+
+    Raises:
+        ValueError: i is not within 1 to n.
+    """
+    part, num_parts = shard
+    if not 1 <= part <= num_parts:
+        raise ValueError(f"shard: expected i/n with i from 1 to n, found {part}/{num_parts}.")
+    return [name for name in names if _hash(name) % num_parts == part - 1]
+
+
+def _hash(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8], "big")
+
+
+def map_isolated(
+    work: Callable[[Item], Result], items: Sequence[Item], *, num_workers: int
+) -> Iterator[tuple[Item, Result | None]]:
+    """(item, ``work(item)``) in order of completion; None where the process of that item died.
+
+    At most ``num_workers`` items are under way at a time: they are the suspects if a process dies, and each is then
+    tried again alone. What ``work`` raises is raised here; items that had begun are finished first.
+
+    Args:
+        work: a function of a module, as it travels by name.
+    """
+    waiting = list(reversed(items))
+    while waiting:
+        suspects: list[Item] = []
+        with process_pool(min(num_workers, len(waiting))) as pool:
+            running: dict[Future[Result], Item] = {}
+            whole = True
+            while whole and (waiting or running):
+                while whole and waiting and len(running) < num_workers:
+                    whole = _submit(pool, work, waiting, running)
+                for future in wait(running, return_when=FIRST_COMPLETED).done if running else ():
+                    item = running.pop(future)
+                    try:
+                        yield item, future.result()
+                    except BrokenProcessPool:
+                        suspects.append(item)
+                        whole = False
+            suspects += running.values()
+        for item in suspects:
+            yield item, _alone(work, item)
+
+
+def _submit(
+    pool: ProcessPoolExecutor,
+    work: Callable[[Item], Result],
+    waiting: list[Item],
+    running: dict[Future[Result], Item],
+) -> bool:
+    """Start the next item; False, and nothing started, where a process has died since the last look."""
+    try:
+        with main_module_hidden():
+            running[pool.submit(work, waiting[-1])] = waiting[-1]
+    except BrokenProcessPool:
+        return False
+    waiting.pop()
+    return True
+
+
+def _alone(work: Callable[[Item], Result], item: Item) -> Result | None:
+    with process_pool(1) as pool:
+        try:
+            with main_module_hidden():
+                return pool.submit(work, item).result()
+        except BrokenProcessPool:
+            return None
+
+
+def process_pool(num_workers: int) -> ProcessPoolExecutor:
+    """Processes that end with this one; a death among them is a ``BrokenProcessPool`` for the caller, not a wait."""
+    # spawn: forking a process that has threads (torch, DALI) can lock up.
+    return ProcessPoolExecutor(
+        num_workers, mp_context=get_context("spawn"), initializer=die_with_parent, initargs=(os.getpid(),)
+    )

@@ -1,0 +1,292 @@
+"""The table of usable videos: one row each, as memory-mapped arrays that every worker opens by path.
+
+A quarter of a million videos must cost neither memory per worker nor minutes: rows have a fixed size, paths lie
+end to end in one array of bytes, and nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+
+from dali_pipes.annotations.lists import LabelledVideo
+from dali_pipes.storage_spec import VIDEO_FILES, Storage, split_path
+from dali_pipes.video_info import FileFacts, PacketPlace
+
+SCHEMA_VERSION = 3
+
+
+_ROW = np.dtype(
+    [
+        ("label", "<i4"),
+        ("num_frames", "<i4"),
+        ("num_packets", "<i4"),
+        ("width", "<i4"),
+        ("height", "<i4"),
+        ("rotation", "<i2"),
+        ("cut", "?"),
+        ("decoded", "?"),  # by the scan
+        ("variable_rate", "?"),
+        ("codec", "S16"),
+        ("pix_fmt", "S16"),
+        ("matrix", "S12"),
+        ("colour_range", "S8"),
+        ("file_size", "<i8"),
+        ("mtime_ns", "<i8"),
+        ("path_end", "<i8"),
+        ("label_end", "<i8"),
+        ("part", "<i2"),  # number of the file with the packet index; -1: none
+        ("packets_at", "<i8"),
+        ("stub_at", "<i8"),
+        ("stub_size", "<i4"),
+        ("start", "<i8"),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class ManifestRow:
+    """One usable video.
+
+    Args:
+        path: of its file, or of its folder of frames; of a video in a shard, shard and name under the manifest's root.
+        facts: without reasons: health is "ok" or "cut".
+        template: of the frames' file names; empty: a video.
+        shard: path or URL of the tar file that holds it; empty: none does.
+    """
+
+    path: Path
+    label: int
+    facts: FileFacts
+    template: str = ""
+    shard: str = ""
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """(height, width) in pixels after rotation."""
+        stored = (self.facts.height, self.facts.width)
+        return stored if self.facts.rotation % 180 == 0 else (stored[1], stored[0])
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Usable videos of one split.
+
+    Args:
+        root: folder that the paths start from.
+        class_names: in the order of the labels.
+        rows: structured array (M,) of type ``_ROW``.
+        path_bytes: uint8, all paths end to end.
+        label_numbers: int32, all labels of all rows end to end.
+        num_listed: videos in the list, dropped ones included.
+        dropped: (path, reason) of listed videos that give not one frame.
+        parts: the files with packet indexes; they stay where the scan put them.
+        storage: how the videos are stored.
+        folder: where it lies on disk, if it does.
+    """
+
+    root: Path
+    class_names: tuple[str, ...]
+    rows: np.ndarray
+    path_bytes: np.ndarray
+    label_numbers: np.ndarray
+    num_listed: int
+    dropped: tuple[tuple[str, str], ...] = ()
+    parts: tuple[Path, ...] = ()
+    storage: Storage = VIDEO_FILES
+    folder: Path | None = None
+
+    @staticmethod
+    def from_facts(
+        root: Path,
+        class_names: Sequence[str],
+        videos: Sequence[LabelledVideo],
+        facts: dict[str, FileFacts],
+        storage: Storage = VIDEO_FILES,
+    ) -> Manifest:
+        """Rows for the usable videos, in the order of the list; the others are ``dropped``.
+
+        Raises:
+            ValueError: not one usable video.
+        """
+        usable = [video for video in videos if facts[video.path].usable]
+        dropped = tuple((v.path, facts[v.path].health) for v in videos if not facts[v.path].usable)
+        if not usable:
+            raise ValueError(
+                f"expected at least one usable video under {root}, found none among {len(videos)}"
+                + (f"; the first is {dropped[0][0]} ({dropped[0][1]})." if dropped else ".")
+            )
+        names = [os.fsencode(video.path) for video in usable]
+        ends = list(accumulate(len(name) for name in names))
+        label_ends = list(accumulate(len(video.labels) for video in usable))
+        label_numbers = np.array([label for video in usable for label in video.labels], np.int32)
+        all_facts = [facts[video.path] for video in usable]
+        parts = {place.part: None for place in (found.packets for found in all_facts) if place}
+        number_of = {part: number for number, part in enumerate(parts)}
+        rows = np.array(
+            [
+                _to_row(video.label, found, end, label_end, number_of)
+                for video, found, end, label_end in zip(usable, all_facts, ends, label_ends, strict=True)
+            ],
+            _ROW,
+        )
+        path_bytes = np.frombuffer(b"".join(names), np.uint8)
+        counts = len(videos), dropped, tuple(parts)
+        return Manifest(root, tuple(class_names), rows, path_bytes, label_numbers, *counts, storage)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def path(self, number: int) -> str:
+        """Path of a row, relative to the root, as listed."""
+        start = self.rows["path_end"][number - 1] if number else 0
+        return os.fsdecode(self.path_bytes[start : self.rows["path_end"][number]].tobytes())
+
+    def row(self, number: int) -> ManifestRow:
+        """Everything about row ``number`` (0 to len - 1)."""
+        r = self.rows[number]
+        facts = FileFacts(
+            num_frames=int(r["num_frames"]),
+            num_packets=int(r["num_packets"]),
+            width=int(r["width"]),
+            height=int(r["height"]),
+            rotation=int(r["rotation"]),
+            codec=r["codec"].decode(),
+            pix_fmt=r["pix_fmt"].decode(),
+            matrix=r["matrix"].decode(),
+            colour_range=r["colour_range"].decode(),
+            file_size=int(r["file_size"]),
+            mtime_ns=int(r["mtime_ns"]),
+            health="cut" if r["cut"] else "ok",
+            num_frames_source="decode" if r["decoded"] else "demux",
+            variable_rate=bool(r["variable_rate"]),
+            whole_file="" if r["part"] >= 0 else "no packet index was made",
+            packets=self._place(r),
+            start=int(r["start"]),
+        )
+        path = self.path(number)
+        shard = self.storage.shard_file(self.root, split_path(path)[0]) if self.storage.kind == "shards" else ""
+        return ManifestRow(self.root / path, int(r["label"]), facts, self.storage.template, shard)
+
+    def _place(self, r: np.void) -> PacketPlace | None:
+        if r["part"] < 0:
+            return None
+        return PacketPlace(self.parts[r["part"]], int(r["packets_at"]), int(r["stub_at"]), int(r["stub_size"]))
+
+    @property
+    def num_labels(self) -> np.ndarray:
+        """int64 (M,), how many labels each video has."""
+        return np.diff(self.rows["label_end"], prepend=0)
+
+    @property
+    def has_several_labels(self) -> bool:
+        """Whether any video has more than one label."""
+        return len(self.label_numbers) > len(self.rows)
+
+    def labels(self, number: int) -> np.ndarray:
+        """int32, all labels of a row; the first is its ``label``."""
+        start = self.rows["label_end"][number - 1] if number else 0
+        return self.label_numbers[start : self.rows["label_end"][number]]
+
+    def label_sets(self, numbers: Sequence[int]) -> np.ndarray:
+        """bool (len(numbers), K), True at each of a row's labels."""
+        sets = np.zeros((len(numbers), len(self.class_names)), bool)
+        for place, number in enumerate(numbers):
+            sets[place, self.labels(number)] = True
+        return sets
+
+    def class_counts(self) -> np.ndarray:
+        """int64 (K,): usable videos of each class; one of several labels counts under each."""
+        return np.bincount(self.label_numbers, minlength=len(self.class_names))
+
+    @property
+    def content_hash(self) -> str:
+        """sha256 over paths, labels, frame counts and file sizes; the same on another machine with the same data."""
+        digest = hashlib.sha256(self.path_bytes.tobytes())
+        ends, *facts = (self.rows[name] for name in ("path_end", "num_frames", "file_size"))
+        # Where each video has one label, where its labels end says nothing.
+        label_ends = [self.rows["label_end"]] if self.has_several_labels else []
+        for column in (ends, self.label_numbers, *facts, *label_ends):
+            digest.update(np.ascontiguousarray(column).tobytes())
+        digest.update(os.fsencode("\n".join(self.class_names)))
+        return digest.hexdigest()
+
+    def save(self, folder: Path) -> None:
+        """Write rows.npy, paths.npy, labels.npy and manifest.json into ``folder``, which is made."""
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / "rows.npy", self.rows)
+        np.save(folder / "paths.npy", self.path_bytes)
+        np.save(folder / "labels.npy", self.label_numbers)
+        about = {
+            "schema_version": SCHEMA_VERSION,
+            "root": str(self.root.resolve()),
+            "class_names": self.class_names,
+            "num_listed": self.num_listed,
+            "dropped": self.dropped,
+            "content_hash": self.content_hash,
+            "parts": [str(part.resolve()) for part in self.parts],
+            "storage": asdict(self.storage),
+        }
+        (folder / "manifest.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+
+    @staticmethod
+    def open(folder: Path) -> Manifest:
+        """Open what ``save`` wrote; the arrays are memory maps, read as they are used.
+
+        Raises:
+            ValueError: ``folder`` holds no manifest, or one of another version.
+        """
+        about_path = folder / "manifest.json"
+        if not about_path.is_file():
+            raise ValueError(f"expected a saved manifest in {folder}, found no manifest.json.")
+        about = json.loads(about_path.read_text(encoding="utf-8"))
+        if about["schema_version"] != SCHEMA_VERSION:
+            raise ValueError(
+                f"{about_path}: expected schema version {SCHEMA_VERSION}, found {about['schema_version']}."
+            )
+        return Manifest(
+            Path(about["root"]),
+            tuple(about["class_names"]),
+            np.load(folder / "rows.npy", mmap_mode="r"),
+            np.load(folder / "paths.npy", mmap_mode="r"),
+            np.load(folder / "labels.npy", mmap_mode="r"),
+            about["num_listed"],
+            tuple((path, reason) for path, reason in about["dropped"]),
+            tuple(Path(part) for part in about["parts"]),
+            Storage(**about["storage"]),
+            folder,
+        )
+
+
+def _to_row(
+    label: int, facts: FileFacts, path_end: int, label_end: int, number_of: dict[Path, int]
+) -> tuple[object, ...]:
+    place = facts.packets
+    return (
+        label,
+        facts.num_frames,
+        facts.num_packets,
+        facts.width,
+        facts.height,
+        facts.rotation,
+        facts.health != "ok",
+        facts.num_frames_source == "decode",
+        facts.variable_rate,
+        facts.codec,
+        facts.pix_fmt,
+        facts.matrix,
+        facts.colour_range,
+        facts.file_size,
+        facts.mtime_ns,
+        path_end,
+        label_end,
+        *((number_of[place.part], *place[1:]) if place else (-1, -1, -1, 0)),
+        facts.start,
+    )

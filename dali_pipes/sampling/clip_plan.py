@@ -1,0 +1,87 @@
+"""What a clip shows: its frames, crop and flip, as pure functions of the global position.
+
+See Note [Position is the only clock] in order.py. Shape letter: T frames of a clip.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dali_pipes.sampling.counter_rng import uniform
+from dali_pipes.sampling.crops import Crop, choose_crop
+from dali_pipes.sampling.frame_samplers import choose_frames
+from dali_pipes.sampling.spec import SamplingRules
+from dali_pipes.sampling.student_frames import select_frames
+
+# One number per use, so that no two uses share random numbers; order.py has 1 and 2.
+_FRAMES, _CROP, _FLIP, _STUDENT = range(3, 7)
+
+
+@dataclass(frozen=True)
+class ClipPlan:
+    """What to show at a position.
+
+    Args:
+        row: of the manifest.
+        position: in the endless order (training), or video * V + view (evaluation).
+        attempt: 0 for the planned clip, k for its k-th substitute.
+        frame_index_T: int32 numbers of the frames to read, not decreasing but where a short video is looped. They are
+            the clip's, or the student's alone where nobody sees the others.
+        valid_T: bool, False for a repetition: the same frame as before, or past the end of a short video.
+        student_k: int32, which of ``frame_index_T`` the student sees, rising.
+        student_valid_k: bool, as valid_T, among the student's own frames.
+        crop: in the upright picture.
+        flip: left-right.
+    """
+
+    row: int
+    position: int
+    attempt: int
+    frame_index_T: np.ndarray
+    valid_T: np.ndarray
+    student_k: np.ndarray
+    student_valid_k: np.ndarray
+    crop: Crop
+    flip: bool
+
+    @property
+    def substituted(self) -> bool:
+        return self.attempt > 0
+
+
+def plan_clip(
+    rules: SamplingRules, *, seed: int, position: int, attempt: int, row: int, num_frames: int, height: int, width: int
+) -> ClipPlan:
+    """Frames, crop and flip of a clip: pure in (seed, position, attempt) and the facts of the video.
+
+    The student sees the same frames, in the same crop, whether other views are asked for or not.
+
+    Args:
+        num_frames: of the video.
+        height, width: of its upright picture, in pixels.
+    """
+    clip, place = divmod(position % rules.views.num_views, rules.views.num_crops)
+    numbers_T, valid_T = choose_frames(rules, (seed, _FRAMES, position, attempt), num_frames, clip=clip)
+    crop = choose_crop(rules, (seed, _CROP, position, attempt), height, width, place=place)
+    flip = bool(uniform(seed, _FLIP, position, attempt)[0] < rules.flip_probability)
+    student_k, student_valid_k = _student_frames(rules, (seed, _STUDENT, position, attempt), numbers_T, valid_T)
+    if rules.student.alone:
+        numbers_T, valid_T, student_k = numbers_T[student_k], student_valid_k, np.arange(len(student_k), dtype=np.int32)
+    return ClipPlan(row, position, attempt, numbers_T, valid_T, student_k, student_valid_k, crop, flip)
+
+
+def _student_frames(
+    rules: SamplingRules, key: tuple[int, ...], numbers_T: np.ndarray, valid_T: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """``student_k`` and ``student_valid_k`` of a ClipPlan."""
+    num_frames = len(numbers_T)
+    k = rules.student.num_frames or num_frames
+    student_k = select_frames(rules.student.selection, k, num_frames, key=key).astype(np.int32)
+    if len(student_k) == num_frames:
+        return student_k, valid_T
+    # A repetition of a frame that the student was not shown is none to it.
+    student_valid_k = np.zeros(k, np.bool_)
+    student_valid_k[np.unique(numbers_T[student_k], return_index=True)[1]] = True
+    return student_k, student_valid_k

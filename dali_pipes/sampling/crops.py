@@ -1,0 +1,94 @@
+"""Which part of a picture a clip shows."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from dali_pipes.sampling.counter_rng import uniform
+from dali_pipes.sampling.spec import SamplingRules
+
+
+class Crop(NamedTuple):
+    """A box in whole pixels of the upright picture."""
+
+    y: int
+    x: int
+    height: int
+    width: int
+
+
+def choose_crop(rules: SamplingRules, key: tuple[int, ...], height: int, width: int, *, place: int = 0) -> Crop:
+    """The crop that ``rules.crop_kind`` names.
+
+    Args:
+        key: words of the hash, for random crops.
+        height, width: of the upright picture, in pixels.
+        place: which of three crops, 0 to 2.
+    """
+    if rules.crop_kind == "three":
+        return three_crop(rules, place, height, width)
+    return _CROPS[rules.crop_kind](rules, key, height, width)
+
+
+def _largest_box(rules: SamplingRules, height: int, width: int) -> tuple[float, float]:
+    """Height and width of the largest box with the view's aspect; for a square view the short side, twice."""
+    return min(height, width / rules.view_aspect), min(width, height * rules.view_aspect)
+
+
+def center_crop(rules: SamplingRules, key: tuple[int, ...], height: int, width: int) -> Crop:
+    """``center_ratio`` of the largest box with the view's aspect, in the middle."""
+    box_height, box_width = _largest_box(rules, height, width)
+    return _centered(box_height * rules.center_ratio, box_width * rules.center_ratio, height, width)
+
+
+def three_crop(rules: SamplingRules, place: int, height: int, width: int) -> Crop:
+    """The largest box with the view's aspect at the start (left or top), middle or end of the side it does not fill.
+
+    For a square view: the full short side, as in the tests of SlowFast (arXiv:1812.03982) and Video Swin
+    (arXiv:2106.13230). ``center_ratio`` does not apply.
+    """
+    box = _centered(*_largest_box(rules, height, width), height, width)
+    y, x = ((0, box.y, height - box.height)[place], (0, box.x, width - box.width)[place])
+    return box._replace(y=y, x=x)
+
+
+def multi_scale_crop(rules: SamplingRules, key: tuple[int, ...], height: int, width: int) -> Crop:
+    """A scale each for height and width of the largest box, at most ``max_scale_steps_apart`` places apart, at one of
+    13 places: all (y, x) in quarters of the free space with both even (9 of them), and the 4 with both odd."""
+    box_height, box_width = _largest_box(rules, height, width)
+    places = range(len(rules.scales))
+    pairs = [(i, j) for i in places for j in places if abs(i - j) <= rules.max_scale_steps_apart]
+    which_pair, which_place = uniform(*key, np.arange(2))
+    i, j = pairs[int(which_pair * len(pairs))]
+    crop_height = max(1, int(box_height * rules.scales[i]))
+    crop_width = max(1, int(box_width * rules.scales[j]))
+    quarters = [(a, b) for a in range(5) for b in range(5) if a % 2 == b % 2]
+    a, b = quarters[int(which_place * len(quarters))]
+    return Crop((height - crop_height) * a // 4, (width - crop_width) * b // 4, crop_height, crop_width)
+
+
+def random_resized_crop(rules: SamplingRules, key: tuple[int, ...], height: int, width: int) -> Crop:
+    """Random area and aspect (log-uniform, times the view's), as torchvision's RandomResizedCrop defines them: ten
+    tries, then the largest centred box whose aspect is nearest to the allowed ones."""
+    low, high = (math.log(value * rules.view_aspect) for value in rules.aspect_ratio)
+    for attempt in range(10):
+        of_area, of_aspect, of_y, of_x = uniform(*key, attempt, np.arange(4))
+        area = height * width * (rules.area[0] + of_area * (rules.area[1] - rules.area[0]))
+        aspect = math.exp(low + of_aspect * (high - low))
+        crop_height, crop_width = round(math.sqrt(area / aspect)), round(math.sqrt(area * aspect))
+        if 0 < crop_height <= height and 0 < crop_width <= width:
+            y, x = int(of_y * (height - crop_height + 1)), int(of_x * (width - crop_width + 1))
+            return Crop(y, x, crop_height, crop_width)
+    aspect = min(max(width / height, math.exp(low)), math.exp(high))
+    return _centered(min(height, width / aspect), min(width, height * aspect), height, width)
+
+
+def _centered(crop_height: float, crop_width: float, height: int, width: int) -> Crop:
+    rounded_height, rounded_width = max(1, round(crop_height)), max(1, round(crop_width))
+    return Crop((height - rounded_height) // 2, (width - rounded_width) // 2, rounded_height, rounded_width)
+
+
+_CROPS = {"multi_scale": multi_scale_crop, "random_resized": random_resized_crop, "center": center_crop}

@@ -1,0 +1,128 @@
+"""Which video stands at each global position, and which positions a rank's batches hold.
+
+Note [Position is the only clock]
+Training takes the endless concatenation of epoch permutations; step s takes positions [s*G, s*G + G). Nothing
+here remembers anything: the same (seed, position, attempt) gives the same clip in any process, after any restart and
+for any number of processes. Random numbers are hashes of counters (counter_rng.py).
+
+An evaluation that shows each of N videos as V views has N * V positions: video * V + view.
+
+Shape letter: B clips of a batch.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from dali_pipes.sampling.counter_rng import hash_words, uniform
+
+# One number per use, so that no two uses share random numbers; clip_plan.py has the next ones.
+_ORDER, _SUBSTITUTE = 1, 2
+
+
+@dataclass(frozen=True)
+class ReadingOrder:
+    """Which positions a rank's batches hold; see ``positions_of_batch``."""
+
+    mode: Literal["train", "eval"]
+    seed: int
+    batch_size: int
+    global_batch_size: int
+    rank: int = 0
+    world_size: int = 1
+    first_batch: int = 0
+
+    def check(self, num_clips: int) -> None:
+        """Refuse sizes that do not fit together.
+
+        Raises:
+            ValueError: a size below 1, a rank outside the world, or a global batch size that ranks cannot share.
+        """
+        sizes = {"num_clips": num_clips, "batch_size": self.batch_size, "world_size": self.world_size}
+        for name, value in sizes.items():
+            if value < 1:
+                raise ValueError(f"{name}: expected at least 1, found {value}.")
+        if not 0 <= self.rank < self.world_size:
+            raise ValueError(f"rank: expected 0 to {self.world_size - 1}, found {self.rank}.")
+        if self.mode == "train":
+            positions_of_batch(self.first_batch, self.rank, self.world_size, self.batch_size, self.global_batch_size)
+
+    def num_batches(self, num_positions: int) -> int:
+        """Batches of an evaluation pass, the same on every rank."""
+        return -(-num_positions // (self.world_size * self.batch_size))
+
+    def position(self, iteration: int, place: int, num_positions: int) -> int:
+        """Position of a place in the rank's batch. Evaluation repeats the same pass without end."""
+        if self.mode == "eval":
+            batch_number = iteration % self.num_batches(num_positions)
+            return int(evaluation_positions_of_batch(batch_number, self.rank, self.world_size, self.batch_size)[place])
+        batch_number = self.first_batch + iteration
+        positions_B = positions_of_batch(
+            batch_number, self.rank, self.world_size, self.batch_size, self.global_batch_size
+        )
+        return int(positions_B[place])
+
+
+class EpochOrders:
+    """The row at each place of an epoch. Remembers the orders of the last two epochs only; for one thread."""
+
+    def __init__(self, seed: int, num_clips: int) -> None:
+        self._seed = seed
+        self._num_clips = num_clips
+        self._orders: dict[int, np.ndarray] = {}
+
+    def row(self, epoch: int, place: int) -> int:
+        if epoch not in self._orders:
+            while len(self._orders) >= 2:  # a batch, and what is prefetched, may lie across two epochs
+                del self._orders[min(self._orders)]
+            self._orders[epoch] = epoch_order(self._seed, epoch, self._num_clips)
+        return int(self._orders[epoch][place])
+
+
+def epoch_order(seed: int, epoch: int, num_clips: int) -> np.ndarray:
+    """int64 permutation of the rows: the order of one epoch. Ties of the hash keep the order of the rows."""
+    return np.argsort(hash_words(seed, _ORDER, epoch, np.arange(num_clips)), kind="stable")
+
+
+def substitute_row(seed: int, position: int, attempt: int, num_clips: int, *, planned_row: int) -> int:
+    """The row that stands in at attempt >= 1 of a position: another one at each attempt until all were tried.
+
+    Walks the rows in steps of a hashed length that has no factor in common with their number.
+    """
+    step = 1 + int(uniform(seed, _SUBSTITUTE, position)[0] * (num_clips - 1))
+    while math.gcd(step, num_clips) > 1:
+        step += 1
+    return (planned_row + attempt * step) % num_clips
+
+
+def positions_of_batch(
+    batch_number: int, rank: int, world_size: int, batch_size: int, global_batch_size: int
+) -> np.ndarray:
+    """int64 positions (B,) of a rank's training batch.
+
+    A step of G positions is A = G / (W*B) batches a rank; rank r holds A*B positions in a row.
+    Example: G=8, W=2, B=2: rank 0 takes 0 1 | 2 3, rank 1 takes 4 5 | 6 7, and then all add 8.
+
+    Raises:
+        ValueError: G is not a multiple of W*B.
+    """
+    clips_at_once = world_size * batch_size
+    if global_batch_size < 1 or global_batch_size % clips_at_once:
+        raise ValueError(
+            f"global_batch_size: expected a multiple of world size {world_size} times batch size {batch_size} = "
+            f"{clips_at_once}, found {global_batch_size}."
+        )
+    num_micro_batches = global_batch_size // clips_at_once
+    step, micro_batch = divmod(batch_number, num_micro_batches)
+    first = step * global_batch_size + (rank * num_micro_batches + micro_batch) * batch_size
+    return np.arange(first, first + batch_size, dtype=np.int64)
+
+
+def evaluation_positions_of_batch(batch_number: int, rank: int, world_size: int, batch_size: int) -> np.ndarray:
+    """int64 positions (B,) of a rank's evaluation batch; those past the last view are padding."""
+    first = (batch_number * world_size + rank) * batch_size
+    return np.arange(first, first + batch_size, dtype=np.int64)

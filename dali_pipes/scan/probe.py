@@ -1,0 +1,253 @@
+"""What is true about one video: found out by a full decode, or by counting packets.
+
+Containers lie about the number of frames, and files are cut short; a wrong frame count becomes black frames or a
+crash later (DALI), so the count is that of the frames that really came out.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import av
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from dali_pipes.decode.pyav import (
+    MATRIX_NAMES,
+    RANGE_NAMES,
+    open_video_stream,
+    quarter_turns,
+    to_rgb,
+)
+from dali_pipes.packets.index_builder import NotIndexableError, PacketIndexer
+from dali_pipes.packets.packet_index import PacketIndex
+from dali_pipes.video_info import UNTAGGED, FileFacts, Stamp
+
+# Opening a file, FFmpeg decodes some frames to learn what the first one says: half of the time of an index-only scan.
+_NO_PROBING = {"probesize": "32", "analyzeduration": "0"}
+_EDITED = "mov,"  # FFmpeg's name of mp4 and its kin begins so; only these have an edit list
+
+
+class Probed(NamedTuple):
+    facts: FileFacts
+    packet_index: PacketIndex | None = None
+
+
+def probe(path: str | Path, *, decode: bool = True) -> Probed:
+    """Facts and packet index of one file. Damage is reported in ``health``, not raised.
+
+    Args:
+        decode: all of it; else the first frame alone, and the number of frames is that of the packets.
+    """
+    try:
+        status = Path(path).stat()
+    except OSError as error:
+        return Probed(bad_file(None, f"does not open: {error.strerror}"))
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for good
+        return Probed(bad_file(status, "it is no regular file"))
+    if status.st_size == 0:
+        return Probed(bad_file(status, "the file is empty"))
+    try:
+        with Path(path).open("rb") as file:
+            return _probe(str(path), file, Stamp(status.st_size, status.st_mtime_ns), decode=decode)
+    except OSError as error:
+        return Probed(bad_file(status, f"does not open: {error.strerror}"))
+
+
+def probe_bytes(content: BinaryIO, stamp: Stamp, *, decode: bool, start: int) -> Probed:
+    """As ``probe``, of a video that lies in memory; ``start`` is a fact about where it was found."""
+    facts, index = _probe(content, content, stamp, decode=decode)
+    return Probed(replace(facts, start=start), index)
+
+
+def _probe(video: str | BinaryIO, content: BinaryIO, stamp: Stamp, *, decode: bool) -> Probed:
+    """Args: ``video``, for FFmpeg to open; ``content``, the same bytes."""
+    try:
+        return _read(video, content, stamp, decode=decode, strict=True)
+    except (av.error.FFmpegError, ValueError) as error:
+        return Probed(bad_stamped(stamp, f"does not open: {one_line(error)}"))
+
+
+def _read(video: str | BinaryIO, content: BinaryIO, stamp: Stamp, *, decode: bool, strict: bool) -> Probed:
+    content.seek(0)
+    with _complaints() as complaints, av.open(video, "r", options={} if decode else _NO_PROBING) as container:
+        reading = _Reading(container, stamp, decode=decode, strict=strict)
+        if not (strict and reading.error):
+            return reading.finish(content, complaints)
+    return _read(video, content, stamp, decode=decode, strict=False)
+
+
+@contextmanager
+def _complaints() -> Iterator[list[tuple[int, str, str]]]:
+    """What FFmpeg logs as an error: (level, source, message). For pictures that are missing it does no more."""
+    before = av.logging.get_level()
+    av.logging.set_level(av.logging.ERROR)
+    try:
+        with av.logging.Capture() as complaints:
+            yield complaints
+    finally:
+        av.logging.set_level(before)
+
+
+class _Reading:
+    """One pass over a file: every packet is noted, and decoded up to the first error (or the first frame).
+
+    A file in which a strict decoder finds an error is read again by one that is not, as clips of it will be. It gets no
+    index, nor does one that FFmpeg complains about: what damaged packets give depends on what was decoded before.
+    """
+
+    def __init__(self, container: av.container.InputContainer, stamp: Stamp, *, decode: bool, strict: bool) -> None:
+        self._stamp = stamp
+        self._strict = strict
+        self._stream = stream = open_video_stream(container, strict=strict)
+        self._codec = stream.codec_context.codec.canonical_name
+        self._indexer = PacketIndexer(stream, self._codec)
+        self._first: VideoFrame | None = None
+        self._frame_pts: list[int | None] = []
+        self._concealed: list[int] = []
+        self._is_edited = container.format.name.startswith(_EDITED)
+        self._positions: set[int | None] = set()  # of an edited file's whole packets, which it may show twice
+        self.error = ""
+        self._decoded_all = decode
+        decoding = True
+        try:
+            for packet in container.demux(stream):
+                if packet.size:
+                    self._indexer.add(packet)
+                    if decode and self._is_edited and not packet.is_corrupt:
+                        self._positions.add(packet.pos)
+                if decoding:
+                    decoding = self._decode(packet) and (decode or self._first is None)
+        except av.error.FFmpegError as problem:
+            self.error = self.error or one_line(problem)
+
+    def _decode(self, packet: av.Packet) -> bool:
+        try:
+            for frame in packet.decode():
+                self._first = self._first or frame
+                if frame.is_corrupt:
+                    self._concealed.append(len(self._frame_pts))
+                self._frame_pts.append(frame.pts)
+        except av.error.FFmpegError as problem:
+            self.error = one_line(problem)
+            return False
+        return True
+
+    def finish(self, content: BinaryIO, complaints: Sequence[tuple[int, str, str]]) -> Probed:
+        first, num_packets = self._first, self._indexer.num_packets
+        if first is None:
+            return Probed(
+                bad_stamped(self._stamp, f"no frame of codec {self._codec}: {self.error or 'the stream is empty'}")
+            )
+        try:
+            _check_converts(first)
+        except (av.error.FFmpegError, ValueError) as problem:
+            return Probed(bad_stamped(self._stamp, f"no RGB picture: {one_line(problem)}"))
+        num_frames, damage = self._count(num_packets, content)
+        if not num_frames:
+            return Probed(bad_stamped(self._stamp, f"no whole frame: {'; '.join(damage)}"))
+        index, whole_file = None, ""
+        if damage:
+            whole_file = "it is cut or damaged"
+        elif complaints or not self._strict:
+            whole_file = f"the decoder finds errors in it: {' '.join(complaints[0][2].split()) if complaints else ''}"
+        else:
+            try:
+                index = self._indexer.finish(content, self._frame_pts if self._decoded_all else None)
+            except (NotIndexableError, OSError) as reason:
+                whole_file = str(reason)
+        return Probed(
+            FileFacts(
+                num_frames=num_frames,
+                num_packets=num_packets,
+                width=first.width,
+                height=first.height,
+                rotation=quarter_turns(first) * 90,
+                codec=self._codec,
+                pix_fmt=first.format.name,
+                matrix=MATRIX_NAMES.get(int(first.colorspace), UNTAGGED),
+                colour_range=RANGE_NAMES.get(int(first.color_range), UNTAGGED),
+                file_size=self._stamp.size,
+                mtime_ns=self._stamp.changed,
+                health=f"cut: {'; '.join(damage)}" if damage else "ok",
+                num_frames_source="decode" if self._decoded_all else "demux",
+                variable_rate=_is_variable(self._frame_pts if self._decoded_all else self._indexer.time_stamps()),
+                whole_file=whole_file,
+            ),
+            index,
+        )
+
+    def _count(self, num_packets: int, content: BinaryIO) -> tuple[int, list[str]]:
+        """How many frames can be used, and what is wrong."""
+        if not self._decoded_all:
+            return num_packets - self._indexer.num_hidden, [self.error] if self.error else []
+        num_frames = len(self._frame_pts)
+        damage = [f"{self.error} after {num_frames} frames"] if self.error else []
+        if num_frames < num_packets - self._indexer.num_hidden:
+            damage.append(f"{num_frames} frames out of {num_packets} packets")
+        promised = self._stream.frames
+        num_seen = min(num_frames + self._indexer.num_hidden, len(self._positions) if self._is_edited else promised)
+        if num_seen < promised and (
+            damage or not self._is_edited or _count_whole_samples(content, self._stream) < promised
+        ):
+            damage.append(f"{num_frames} frames, but the header says {promised}")
+        # FFmpeg's MPEG-4 decoder calls the last frame of packed streams concealed, and it is good.
+        if self._concealed and self._concealed[0] < num_frames - 1:
+            damage.append(f"the decoder made up parts of {len(self._concealed)} frames, first of {self._concealed[0]}")
+            num_frames = self._concealed[0]
+        return num_frames, damage
+
+
+# Kinds of pictures of which one was converted: making a converter takes a quarter of an index-only scan.
+_CONVERTED: set[tuple[str, int, int, int, int]] = set()
+
+
+def _check_converts(frame: VideoFrame) -> None:
+    """Raises FFmpegError or ValueError where frames like this one cannot be made RGB."""
+    kind = (frame.format.name, int(frame.colorspace), int(frame.color_range), frame.width, frame.height)
+    if kind not in _CONVERTED:
+        to_rgb(frame, width=frame.width, height=frame.height)
+        _CONVERTED.add(kind)
+
+
+def _count_whole_samples(content: BinaryIO, stream: VideoStream) -> int:
+    """Packets of an mp4's stream that lie in the file, those included that its edit list leaves out.
+
+    FFmpeg does not show the packets that no edit needs; only so can they be told from those of a file that was cut.
+    """
+    content.seek(0)
+    try:
+        with av.open(content, "r", options={**_NO_PROBING, "ignore_editlist": "1"}) as container:
+            packets = container.demux(container.streams[stream.index])
+            return sum(packet.size > 0 and not packet.is_corrupt for packet in packets)
+    except av.error.FFmpegError:
+        return 0
+
+
+def _is_variable(time_stamps: Sequence[int | None]) -> bool:
+    """Whether frames are unequally far apart, by more than the rounding of a container's clock."""
+    known = np.array([stamp for stamp in time_stamps if stamp is not None], np.int64)
+    steps = np.diff(known)
+    return len(steps) > 0 and int(steps.max() - steps.min()) > 1
+
+
+def bad_file(status: os.stat_result | None, reason: str) -> FileFacts:
+    """Facts of a file that gives not one frame."""
+    return bad_stamped(Stamp(status.st_size, status.st_mtime_ns) if status else Stamp(0, 0), reason)
+
+
+def bad_stamped(stamp: Stamp, reason: str) -> FileFacts:
+    return FileFacts.bad(reason, size=stamp.size, mtime_ns=stamp.changed)
+
+
+def one_line(error: Exception) -> str:
+    """An error's message without line breaks; of FFmpeg's errors without the file name."""
+    text = error.strerror if isinstance(error, av.error.FFmpegError) else str(error)
+    return " ".join(str(text).split())

@@ -1,0 +1,168 @@
+"""Videos as folders of JPEG frames: which a folder of classes holds, and what is true about each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from av.video.frame import VideoFrame
+
+from dali_pipes.annotations.lists import VIDEO_SUFFIXES, ListedVideo
+from dali_pipes.decode.jpeg import BadJpegError, JpegDecoder, JpegHeader, read_header
+from dali_pipes.decode.pyav import to_rgb
+from dali_pipes.scan.probe import Probed
+from dali_pipes.storage.frame_files import numbers_in
+from dali_pipes.video_info import JPEG_FILES, UNTAGGED, FileFacts
+
+
+@dataclass(frozen=True, slots=True)
+class FrameFolder:
+    """A ``dali_pipes.scan.scan.Place``. A file that is written anew in place does not change the folder's time: a
+    folder with damage is scanned every time; in a sound one a clip notices a file that is cut or of another size.
+
+    Args:
+        key: its name in the scan's tables, with the template, for another one finds other frames.
+    """
+
+    folder: str
+    template: str
+    key: str
+
+    def is_as(self, found: FileFacts | None) -> bool:
+        mtime_ns = os.stat(os.path.join(self.folder, "")).st_mtime_ns  # noqa: PTH116, PTH118 -- "/": not of a file
+        return found is not None and found.mtime_ns == mtime_ns and found.health == "ok"
+
+    def prober(self, *, decode: bool) -> Callable[[], Probed]:
+        return partial(probe_frames, Path(self.folder), self.template, decode=decode)
+
+    def bad(self, reason: str) -> FileFacts:
+        path = Path(self.folder)
+        return FileFacts.bad(reason, mtime_ns=path.stat().st_mtime_ns if path.exists() else 0)
+
+
+def list_frame_folders(root: Path, template: str) -> list[ListedVideo]:
+    """<class>/<video>/ of a root folder, where a video has a file that the template names.
+
+    Raises:
+        ValueError: there is no root folder, or no such file below it.
+    """
+    if not root.is_dir():
+        raise ValueError(f"data.root: expected a folder with one folder a class, found nothing at {root}.")
+    folders = [
+        (label, video)
+        for label in sorted(root.iterdir())
+        if label.is_dir() and not label.name.startswith(".")
+        for video in sorted(label.iterdir())
+        if video.is_dir() and _has_frame(video, template)
+    ]
+    if not folders:
+        raise ValueError(
+            f"expected <class>/<video>/{template.format(1)} in {root}, found no such file; check data.root and "
+            "data.storage.template."
+        )
+    return [ListedVideo(video.relative_to(root).as_posix(), (label.name,)) for label, video in folders]
+
+
+def _has_frame(video: Path, template: str) -> bool:
+    return any((video / template.format(number)).exists() for number in (0, 1)) or bool(numbers_in(video, template))
+
+
+def folders_of(root: Path, template: str, paths: Sequence[str]) -> dict[str, FrameFolder]:
+    """Where listed videos lie, by their paths in the list."""
+    return {path: FrameFolder(os.path.join(root, path), template, f"{path}/{template}") for path in paths}  # noqa: PTH118
+
+
+def as_folder(root: Path, video: ListedVideo) -> ListedVideo:
+    """ "Class/v_x" for "Class/v_x.avi" of a list that was written for the videos that the frames are from."""
+    path = Path(video.path)
+    if path.suffix.lower() in VIDEO_SUFFIXES and not (root / path).is_dir():
+        return ListedVideo(path.with_suffix("").as_posix(), video.labels, video.group)
+    return video
+
+
+def probe_frames(folder: Path, template: str, *, decode: bool) -> Probed:
+    """As ``dali_pipes.scan.probe.probe``: a gap in the numbers, or a file that is damaged, cuts the video.
+
+    Args:
+        decode: all files; else the first and the last alone, unless these differ.
+    """
+    mtime_ns = 0
+    try:
+        mtime_ns = os.stat(folder).st_mtime_ns  # noqa: PTH116 -- before the files are listed
+        sizes = numbers_in(folder, template)
+    except OSError as error:
+        return Probed(FileFacts.bad(f"does not open: {error.strerror}", mtime_ns=mtime_ns))
+    if not sizes or min(sizes) > 1:
+        found = f"{template.format(min(sizes))} as the first" if sizes else "none"
+        reason = f"expected {template.format(0)} or {template.format(1)}, found {found}"
+        return Probed(FileFacts.bad(reason, mtime_ns=mtime_ns))
+    first = min(sizes)
+    names, damage = _in_a_row(sizes, first, template)
+    num_good, fault, picture = _look_into(folder, names, decode=decode)
+    if num_good < len(names):
+        damage = f"{fault}; {len(sizes) - num_good} files from there on are not used"
+    if picture is None or not num_good:
+        return Probed(FileFacts.bad(fault or damage, size=sum(sizes.values()), mtime_ns=mtime_ns))
+    return Probed(
+        FileFacts(
+            num_frames=num_good,
+            num_packets=num_good,
+            width=picture.width,
+            height=picture.height,
+            rotation=0,
+            codec=JPEG_FILES,
+            pix_fmt=picture.format.name,
+            matrix=UNTAGGED,
+            colour_range="full",
+            file_size=sum(sizes.values()),
+            mtime_ns=mtime_ns,
+            health=f"cut: {damage}" if damage else "ok",
+            num_frames_source="decode" if decode else "demux",
+            whole_file="its frames are files",
+            start=first,
+        )
+    )
+
+
+def _in_a_row(sizes: dict[int, int], first: int, template: str) -> tuple[list[str], str]:
+    """Names of the files up to the first one that is missing or empty, and what is wrong with that one."""
+    number = first
+    while sizes.get(number):
+        number += 1
+    names = [template.format(one) for one in range(first, number)]
+    rest = len(sizes) - len(names)
+    if not rest:
+        return names, ""
+    what = "is empty" if number in sizes else "is missing"
+    return names, f"{template.format(number)} {what}; {rest} files from there on are not used"
+
+
+def _look_into(folder: Path, names: Sequence[str], *, decode: bool) -> tuple[int, str, VideoFrame | None]:
+    """How many of the files are good, what is wrong with the next one, and the first picture."""
+    decoder, picture, expected = JpegDecoder(), None, None
+    wanted = range(len(names)) if decode else sorted({0, len(names) - 1}) if names else ()
+    for place in wanted:
+        try:
+            data = (folder / names[place]).read_bytes()
+            header = read_header(data)
+            frame = decoder.decode(data)
+            if picture is None:
+                to_rgb(frame, width=frame.width, height=frame.height)
+                picture, expected = frame, header
+            fault = _other_size(header, expected)
+        except (BadJpegError, OSError, ValueError) as error:
+            fault = str(error)
+        if fault:
+            if not decode and place:  # somewhere between the first and the last
+                return _look_into(folder, names, decode=True)
+            return place, f"{names[place]}: {fault}", picture
+    return len(names), "", picture
+
+
+def _other_size(found: JpegHeader, expected: JpegHeader | None) -> str:
+    if expected in (None, found):
+        return ""
+    return f"expected {expected.width}x{expected.height} pixels as the first, found {found.width}x{found.height}"

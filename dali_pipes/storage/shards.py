@@ -1,0 +1,209 @@
+"""Videos in tar shards, as WebDataset writes them: which shards a config names, what they hold, where a video lies.
+
+Note [Shards are read by place]
+WebDataset reads a shard from end to end and shuffles in a buffer. Here a position addresses a member directly, so the
+order is shuffled over all shards and a resumed run is exact, as with files; the price is requests. At a URL a clip
+takes one request for each stretch of packets that lies further than a MiB from the one before: one a clip of UCF101
+(60 of 60), where WebDataset takes one a shard of a thousand videos. More workers hide the time that a request waits;
+their number remains. Where they are dear, copy the shards to a local disk.
+
+The first run reads every video whole, as it does every file. What the headers of a shard say takes a request a video
+(61 for 60 of UCF101, 6 % of the bytes) and is kept beside the scan's tables.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import json
+import os
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from dali_pipes.annotations.lists import ListedVideo
+from dali_pipes.packets.packet_index import ChangedFileError
+from dali_pipes.scan.probe import Probed, probe_bytes
+from dali_pipes.storage.byte_range import file_system, is_url, stamp_of
+from dali_pipes.storage.tar_index import TarContents, TarVideo, list_videos, read_member
+from dali_pipes.storage_spec import Storage, split_path
+from dali_pipes.video_info import FileFacts, Stamp
+
+_NUM_THREADS = 8  # they wait for headers
+_LISTING_VERSION = 1
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class ShardMember:
+    """A video in a shard; a ``dali_pipes.scan.scan.Place``.
+
+    Args:
+        file: path or URL of the shard.
+        stamp: of the shard.
+        start, size: its bytes.
+        key: its name in the scan's tables.
+    """
+
+    file: str
+    stamp: Stamp
+    start: int
+    size: int
+    key: str
+
+    def is_as(self, found: FileFacts | None) -> bool:
+        return found is not None and (found.start, found.file_size, found.mtime_ns) == (
+            self.start,
+            self.size,
+            self.stamp.changed,
+        )
+
+    def prober(self, *, decode: bool) -> Callable[[], Probed]:
+        return partial(probe_member, self, decode=decode)
+
+    def bad(self, reason: str) -> FileFacts:
+        return FileFacts.bad(reason, size=self.size, mtime_ns=self.stamp.changed, start=self.start)
+
+
+def probe_member(member: ShardMember, *, decode: bool) -> Probed:
+    """As ``dali_pipes.scan.probe.probe``, of a video in a shard, which is read whole."""
+    try:
+        content = io.BytesIO(read_member(member.file, member.start, member.size))
+    except (OSError, ChangedFileError) as error:
+        return Probed(member.bad(str(error)))
+    stamp = Stamp(member.size, member.stamp.changed)
+    return probe_bytes(content, stamp, decode=decode, start=member.start)
+
+
+def expand_pattern(base: str, pattern: str) -> list[str]:
+    """Shards that a pattern names, relative to ``base``: {000..009} and {a,b} are written out, *, ? and [] looked up.
+
+    Raises:
+        ValueError: the files are compressed, or none is there.
+    """
+    if not pattern.endswith(".tar"):
+        raise ValueError(f"data.train, data.test: expected uncompressed .tar files, found {pattern}; decompress them.")
+    names: list[str] = []
+    for name in _expand_braces(pattern):
+        names += _glob(base, name) if re.search(r"[*?\[]", name) else [name]
+    if not names:
+        raise ValueError(f"expected tar files {pattern} in {base}, found none; check data.root or data.storage.url.")
+    return names
+
+
+def _expand_braces(pattern: str) -> list[str]:
+    parts = re.split(r"(\{[^{}]*\})", pattern)
+    return ["".join(chosen) for chosen in itertools.product(*map(_alternatives, parts))]
+
+
+def _alternatives(part: str) -> list[str]:
+    if not part.startswith("{"):
+        return [part]
+    match = _RANGE.fullmatch(part)
+    if match is None:
+        return part[1:-1].split(",")
+    first, last = match.groups()
+    return [f"{number:0{len(first)}d}" for number in range(int(first), int(last) + 1)]
+
+
+def _glob(base: str, pattern: str) -> list[str]:
+    if not is_url(base):
+        return sorted(path.relative_to(base).as_posix() for path in Path(base).glob(pattern))
+    system, path = file_system(base)
+    path = path.rstrip("/")
+    return sorted(found.strip("/").removeprefix(path.strip("/") + "/") for found in system.glob(f"{path}/{pattern}"))
+
+
+def list_shards(
+    root: Path,
+    storage: Storage,
+    pattern: str,
+    store: Path,
+    on_message: Callable[[str], None] = lambda message: None,
+) -> list[ListedVideo]:
+    """The labelled videos of the shards that a pattern names; ``path`` is "shard.tar/name".
+
+    Args:
+        store: folder that keeps what the headers said.
+        on_message: called with a sentence for each shard that is cut or damaged.
+
+    Raises:
+        ValueError: a shard that is missing, compressed or no tar file, or a video without a label.
+    """
+    listed = []
+    names = expand_pattern(storage.shard_base(root), pattern)
+    found = read_contents([storage.shard_file(root, name) for name in names], store)
+    for name, (_, contents) in zip(names, found, strict=True):
+        if contents.damage:
+            on_message(f"{name}: {contents.damage}; {len(contents.videos)} videos before it are")
+        for video in contents.videos:
+            if video.labels:
+                listed.append(ListedVideo(f"{name}/{video.name}", video.labels))
+            elif contents.damage:  # its label may lie behind the cut
+                on_message(f"{name}/{video.name} is not used: its label is missing")
+            else:
+                key = video.name.partition(".")[0]
+                raise ValueError(
+                    f'{name}/{video.name}: expected a label in {key}.cls, {key}.txt or {key}.json ({{"label": ...}}) '
+                    "of the same tar file, found none; or give a CSV with path,label, paths as <shard>.tar/<video>."
+                )
+    if not listed:
+        raise ValueError(f"{pattern}: expected at least one video in {len(names)} tar files, found none.")
+    return listed
+
+
+def members_of(root: Path, storage: Storage, paths: Sequence[str], store: Path) -> dict[str, ShardMember]:
+    """Where listed videos lie, by their paths in the list.
+
+    Raises:
+        ValueError: a shard or a video in it that is not there.
+    """
+    files = list(dict.fromkeys(storage.shard_file(root, split_path(path)[0]) for path in paths))
+    known = {
+        file: (stamp, {video.name: video for video in contents.videos})
+        for file, (stamp, contents) in zip(files, read_contents(files, store), strict=True)
+    }
+    members = {}
+    for path in paths:
+        shard, name = split_path(path)
+        file = storage.shard_file(root, shard)
+        stamp, videos = known[file]
+        if name not in videos:
+            raise ValueError(f"expected the listed video {name} in {file}, found {len(videos)} others; check the list.")
+        key = f"{file}/{name}" if is_url(file) else path
+        members[path] = ShardMember(file, stamp, videos[name].start, videos[name].size, key)
+    return members
+
+
+def read_contents(files: Sequence[str], store: Path) -> list[tuple[Stamp, TarContents]]:
+    """Stamp and contents of each shard: as kept in ``store`` where the stamp is the same, else from the headers."""
+    with ThreadPoolExecutor(_NUM_THREADS) as pool:
+        return list(pool.map(lambda file: _contents(file, store), files))
+
+
+def _contents(file: str, store: Path) -> tuple[Stamp, TarContents]:
+    try:
+        stamp = stamp_of(file)
+    except OSError as error:
+        raise ValueError(
+            f"expected the tar file {file}, found none ({error}); check data.train and data.root or data.storage.url."
+        ) from error
+    kept = store / "shards" / f"{hashlib.sha256(os.fsencode(file)).hexdigest()[:24]}.json"
+    header = [_LISTING_VERSION, file, *stamp]
+    if kept.is_file():
+        about = json.loads(kept.read_text(encoding="utf-8"))
+        if about["of"] == header:
+            videos = tuple(TarVideo(name, start, size, tuple(labels)) for name, start, size, labels in about["videos"])
+            return stamp, TarContents(videos, about["damage"])
+    contents = list_videos(file, stamp.size)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    beside = kept.with_suffix(f".{os.getpid()}")
+    beside.write_text(
+        json.dumps({"of": header, "damage": contents.damage, "videos": contents.videos}), encoding="utf-8"
+    )
+    beside.replace(kept)
+    return stamp, contents

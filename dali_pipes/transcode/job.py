@@ -1,0 +1,216 @@
+"""A whole data root written anew: which files, what became of each, and the lists that go with them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from dali_pipes.annotations.lists import read_list, rewrite_list, videos_under
+from dali_pipes.jobs.map_files import Engine, shard_of
+from dali_pipes.jobs.progress import gib
+from dali_pipes.transcode.encode import SUFFIX, OutputSettings, Reencoded, reencode
+from dali_pipes.transcode.journal import Record, journal_path, open_journal, read_journals
+
+_NUM_NAMED = 10
+_DIED = Reencoded(0, 0, 0, "bad: the decoder's process died")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be written where.
+
+    Args:
+        paths: of videos, relative to both roots; only those of the shard are worked on.
+        shard: (i, n), i from 1 to n.
+        lists, classes: files that are to stand under the new root too, relative to the old one.
+    """
+
+    source_root: Path
+    target_root: Path
+    paths: tuple[str, ...]
+    settings: OutputSettings
+    shard: tuple[int, int] = (1, 1)
+    lists: tuple[Path, ...] = ()
+    classes: tuple[Path, ...] = ()
+
+    @property
+    def own_paths(self) -> tuple[str, ...]:
+        """The shard's part of ``paths``: by a hash of the path, so the same on every machine."""
+        return tuple(shard_of(self.paths, self.shard))
+
+
+def output_of(path: str) -> str:
+    """Where the new file of a listed one lies."""
+    return PurePosixPath(path).with_suffix(SUFFIX).as_posix()
+
+
+def plan(
+    source_root: Path,
+    target_root: Path,
+    settings: OutputSettings,
+    *,
+    lists: Sequence[Path] = (),
+    classes: Sequence[Path] = (),
+    shard: tuple[int, int] = (1, 1),
+) -> Job:
+    """The videos of the lists, or all under ``source_root``. Makes ``target_root``.
+
+    Raises:
+        ValueError: the new root inside the old one, no video, a list or a file of classes that is not there, a path
+            that leaves the root, two files with one output.
+        OSError: ``target_root`` cannot be made.
+    """
+    if not source_root.is_dir():
+        raise ValueError(f"expected a folder with videos, found none at {source_root}.")
+    if target_root.resolve().is_relative_to(source_root.resolve()):
+        raise ValueError(
+            f"expected a folder for the new files outside {source_root}, found {target_root} inside it; choose another."
+        )
+    shard_of((), shard)
+    if lists:
+        paths = tuple(dict.fromkeys(video.path for name in lists for video in read_list(source_root, name)))
+    else:
+        paths = tuple(videos_under(source_root))
+    _check_paths(paths, source_root)
+    for name in classes:
+        if not (source_root / name).is_file():
+            raise ValueError(f"expected a file of class names at {source_root / name}, found none.")
+    target_root.mkdir(parents=True, exist_ok=True)
+    return Job(source_root, target_root, paths, settings, shard, tuple(lists), tuple(classes))
+
+
+def _check_paths(paths: Sequence[str], root: Path) -> None:
+    if not any((root / path).is_file() for path in paths):
+        raise ValueError(f"expected videos under {root}, found none of {len(paths)} listed; check the root.")
+    taken: dict[str, str] = {}
+    for path in paths:
+        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+            raise ValueError(f"expected paths inside {root}, found {path}; list it relative to the root.")
+        other = taken.setdefault(output_of(path), path)
+        if other != path:
+            raise ValueError(f"{other} and {path} would both become {output_of(path)}; rename one of them.")
+
+
+def done_records(job: Job) -> dict[str, Record]:
+    """What earlier runs finished, of any shard: the source is as it was, and so is the output."""
+    known = read_journals(job.target_root)
+    found = {}
+    for path in job.paths:
+        source = job.source_root / path
+        if source.is_file():
+            status = source.stat()
+            record = known.get((path, status.st_size, status.st_mtime_ns, job.settings.key))
+            if record is not None and record.still_holds(job.target_root):
+                found[path] = record
+    return found
+
+
+def run(
+    job: Job,
+    todo: Sequence[str],
+    *,
+    engine: Engine,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Record]:
+    """Write ``todo``, in processes of one thread each; every file is noted as it is finished.
+
+    Args:
+        engine: who encodes.
+        on_progress: called with (files done, files to do) after each file.
+
+    Raises:
+        ValueError: another run is at work on this folder.
+        OSError: the disk is full or cannot be written.
+    """
+    for folder in {(job.target_root / path).parent for path in todo}:
+        folder.mkdir(parents=True, exist_ok=True)
+    records: list[Record] = []
+    with open_journal(journal_path(job.target_root, job.shard)) as journal:
+        work = partial(_reencode_one, job.source_root, job.target_root, job.settings)
+        for path, found in engine(work, todo):
+            record = found or _record(path, (job.source_root / path).stat(), _DIED, job.settings)
+            journal.add(record)
+            records.append(record)
+            on_progress(len(records), len(todo))
+    return records
+
+
+def _reencode_one(source_root: Path, target_root: Path, settings: OutputSettings, path: str) -> Record:
+    if not (source_root / path).is_file():
+        return Record(path, "", 0, 0, 0, 0, "missing: no such file", 0, settings.key)
+    # Looked at before reading: a file that changes meanwhile counts as changed.
+    status = (source_root / path).stat()
+    result = reencode(source_root / path, target_root / output_of(path), settings)
+    return _record(path, status, result, settings)
+
+
+def _record(path: str, source: os.stat_result, result: Reencoded, settings: OutputSettings) -> Record:
+    return Record(
+        path=path,
+        output=output_of(path) if result.frames_out else "",
+        frames_in=result.frames_in,
+        frames_out=result.frames_out,
+        bytes_in=source.st_size,
+        bytes_out=result.bytes_out,
+        status=result.status,
+        mtime_ns=source.st_mtime_ns,
+        settings=settings.key,
+    )
+
+
+def write_lists(job: Job, records: Mapping[str, Record]) -> list[str]:
+    """Write the lists with the new paths and copy the files of classes to the same places under the new root.
+
+    A video without an output is left out of the lists.
+
+    Returns:
+        One sentence for each file written.
+
+    Raises:
+        ValueError: a path of ``job`` has no record yet.
+    """
+    missing = [path for path in job.paths if path not in records]
+    if missing:
+        raise ValueError(f"expected a record of every listed video, found none of {missing[0]}.")
+    sentences = []
+    for name in job.lists:
+        text, num_left_out = rewrite_list(
+            job.source_root, name, lambda path: records[path].output if records[path].usable else None
+        )
+        target = _place(job, name)
+        target.write_text(text, encoding="utf-8")
+        left_out = f", {num_left_out} videos without a usable frame left out" if num_left_out else ""
+        sentences.append(f"{target}: list with the new names{left_out}")
+    for name in job.classes:
+        target = _place(job, name)
+        shutil.copyfile(job.source_root / name, target)
+        sentences.append(f"{target}: copied")
+    return sentences
+
+
+def _place(job: Job, name: Path) -> Path:
+    given = job.source_root / name
+    inside = given.resolve().is_relative_to(job.source_root.resolve())
+    target = job.target_root / (given.resolve().relative_to(job.source_root.resolve()) if inside else given.name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target
+
+
+def describe_records(records: Sequence[Record]) -> str:
+    """How many files of each kind, how many frames and bytes, and the first files that are not "ok"."""
+    kinds = Counter(record.status.partition(":")[0] for record in records)
+    lines = [
+        f"{', '.join(f'{count} {kind}' for kind, count in kinds.most_common())}; "
+        f"{sum(record.frames_out for record in records)} frames, "
+        f"{gib(sum(record.bytes_in for record in records))} -> {gib(sum(record.bytes_out for record in records))}"
+    ]
+    named = [record for record in records if record.status != "ok"]
+    lines += [f"  {record.path}: {record.status}" for record in named[:_NUM_NAMED]]
+    if len(named) > _NUM_NAMED:
+        lines.append(f"  and {len(named) - _NUM_NAMED} more")
+    return "\n".join(lines)

@@ -1,0 +1,252 @@
+"""From a config to its networks and their loss, checked against each other, without data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from dali_pipes.features.config import FeatureDataConfig
+from dali_pipes.sampling.spec import student_frames
+from reskd.evaluation.metrics import Scores
+from reskd.experiment.config import STAGE_PREFIX, ExperimentConfig, load_config
+from reskd.experiment.teacher_checks import check_each_learns, check_scores, share_head, take_head
+from reskd.losses.distillation import DistillationLoss, FeaturePair
+from reskd.losses.temporal_alignment import Moments, moments_of
+from reskd.models.config import FeaturesConfig, RecognizerConfig, difference
+from reskd.models.families.registry import build_recognizer
+from reskd.models.recognizer import Recognizer
+from reskd.models.teacher import Teacher
+from reskd.models.weights.files import read_weight_file
+from reskd.models.weights.load import load_recognizer_state
+
+ViewName = Literal["student", "teacher"]
+AnyTeacher = Teacher | Recognizer  # frozen, or joint
+
+
+def build_networks(
+    config: ExperimentConfig, *, num_classes: int, device: torch.device, stage: ExperimentConfig | None = None
+) -> tuple[Recognizer, AnyTeacher | None, DistillationLoss]:
+    """Student, teacher and loss. The student's initialisation depends on the seed alone.
+
+    Args:
+        device: where they end up; on the meta device no weights are read.
+        stage: of the teacher, where its file is not there yet; else it is read.
+
+    Raises:
+        ValueError: a view that a network cannot take; a loss that cannot compare the two; weights that do not fit;
+            a network that has nothing to learn.
+    """
+    torch.manual_seed(config.seed)
+    with device if device.type == "meta" else nullcontext():
+        student = build_recognizer(student_model(config), num_classes).to(device)
+        _check_view(config, "student", student)
+        if not config.teacher:
+            return student, None, DistillationLoss(config.loss)
+        teacher = build_recognizer(teacher_model(config, stage), num_classes).to(device)
+        _check_view(config, "teacher", teacher)
+        loss = DistillationLoss(config.loss, _feature_pair(config, student, teacher)).to(device)
+    check_scores(config, teacher, scores=scores_of(config, "teacher", stage))
+    if config.loss.logit_map:
+        student.gives_logit_map = teacher.gives_logit_map = True
+    learns, shares = config.teacher.update == "joint", config.teacher.shares_head
+    if shares and learns:
+        share_head(student, teacher)
+    elif shares:
+        take_head(student, teacher, batch_norm=config.teacher.batch_norm)
+    check_each_learns(student, teacher if learns else None, loss)
+    return student, teacher if learns else Teacher(teacher, config.teacher), loss
+
+
+def check_networks(config: ExperimentConfig, *, stage: ExperimentConfig | None = None) -> None:
+    """Build both networks and the loss without memory or weights, so that what cannot be is told before any work.
+
+    Args:
+        stage: as in build_networks.
+
+    Raises:
+        ValueError: as build_networks.
+    """
+    build_networks(config, num_classes=2, device=torch.device("meta"), stage=stage)
+
+
+def _check_view(config: ExperimentConfig, name: ViewName, model: Recognizer) -> None:
+    try:
+        model.check_shape(view_shapes(config)[name])
+        _check_groups(config, model)
+    except ValueError as error:
+        raise ValueError(f"the {name}'s view does not suit its network: {error}") from None
+
+
+def _check_groups(config: ExperimentConfig, model: Recognizer) -> None:
+    """Groups of the same sizes in another order would pass for each other."""
+    if isinstance(config.data, FeatureDataConfig) and isinstance(model.config, FeaturesConfig):
+        mine, given = list(model.config.groups.items()), list(config.data.groups.items())
+        if mine != given:
+            raise ValueError(f"expected data.groups {given}, in that order, found groups {mine}; make them the same.")
+
+
+def _feature_pair(config: ExperimentConfig, student: Recognizer, teacher: Recognizer) -> FeaturePair:
+    num_frames = view_shapes(config)["teacher"][0]
+    student_moments: Moments = ()
+    teacher_moments: Moments = ()
+    if config.data.views.student.selection == "random" and config.loss.map_terms:
+        raise ValueError(
+            "views.student.selection = random draws other frames of each clip, which loss.pixel and loss.logit_map "
+            "cannot match with the teacher's; expected a fixed selection such as uniform, or only terms of whole clips."
+        )
+    if config.loss.map_terms and student.feature_dim is not None and teacher.feature_dim is not None:
+        view = config.data.views.student
+        seen = student_frames(view.num_frames, num_frames, view.selection)
+        student_moments = moments_of(seen, student.num_feature_frames(len(seen)))
+        teacher_moments = moments_of(range(num_frames), teacher.num_feature_frames(num_frames))
+    return FeaturePair(
+        student_dim=student.feature_dim,
+        teacher_dim=teacher.feature_dim,
+        student_moments=student_moments,
+        teacher_moments=teacher_moments,
+        student_code_dim=student.code_dim,
+        teacher_code_dim=teacher.code_dim,
+    )
+
+
+def student_model(config: ExperimentConfig) -> RecognizerConfig:
+    """The student's architecture with the weights it starts from: of an earlier stage, those of its run."""
+    weights = config.student.weights
+    if not weights.startswith(STAGE_PREFIX):
+        return config.student
+    return config.student.model_copy(update={"weights": str(config.stage_folder(weights) / "last.pt")})
+
+
+def teacher_model(config: ExperimentConfig, stage: ExperimentConfig | None = None) -> RecognizerConfig:
+    """The teacher's architecture with the weights it starts from. ``stage``: as in build_networks."""
+    assert config.teacher is not None
+    if config.teacher.model:
+        return config.teacher.model
+    stage = stage or load_stage(config)
+    check_stage_view(config, stage)
+    return stage.student.model_copy(update={"weights": str(stage.folder / "last.pt"), "weights_head": "keep"})
+
+
+def load_stage(config: ExperimentConfig) -> ExperimentConfig:
+    """The config of the teacher's stage, in the same folder of runs and on the same device."""
+    assert config.teacher is not None
+    assert config.teacher.stage is not None
+    path = config.teacher.stage
+    if str(path).startswith(STAGE_PREFIX):
+        path = config.stage_folder(str(path)) / "config.yaml"
+    return load_config(path, [f"runs={config.runs}", f"device={config.device}"])
+
+
+def check_stage_view(config: ExperimentConfig, stage: ExperimentConfig) -> None:
+    """Raises ValueError where the stage trains on frames of another size than the teacher is shown, or on fewer frames.
+
+    A joint teacher may start from fewer: it learns on its own view. On pixels a stage that sees all frames of shorter
+    clips may teach on longer ones, as TSN's networks do.
+    """
+    assert config.teacher is not None
+    if isinstance(config.data, FeatureDataConfig) != isinstance(stage.data, FeatureDataConfig):
+        return  # a network of the one takes no views of the other
+    (trained_on, *size), (shown, *shown_size) = view_shapes(stage)["student"], view_shapes(config)["teacher"]
+    is_features = isinstance(config.data, FeatureDataConfig)
+    if size != shown_size and not is_features:
+        raise ValueError(
+            f"{config.teacher.stage} trains a teacher on views of {tuple(size)}, but data.views.teacher.size is "
+            f"{tuple(shown_size)}; expected the same."
+        )
+    sees_a_part = is_features or stage.data.views.student.num_frames is not None
+    if trained_on < shown and sees_a_part and config.teacher.update == "frozen":
+        everything = "data.max_frames" if is_features else "data.sampling.num_frames"
+        raise ValueError(
+            f"{config.name}: the teacher is shown {shown} frames ({everything}), but its stage {stage.name} trains it "
+            f"on {trained_on}; expected a teacher trained on all that it is shown. In {stage.name} set "
+            f"data.views.student.num_frames to null and {everything} to {shown}."
+        )
+
+
+def check_teacher_classes(config: ExperimentConfig, class_names: tuple[str, ...]) -> None:
+    """A teacher of other classes would teach nonsense. Weights that carry no class names are trusted."""
+    if not config.teacher:
+        return
+    model = teacher_model(config)
+    weights = model.weights
+    if not Path(weights).is_file() or model.weights_head == "new":
+        return
+    names = read_weight_file(Path(weights)).class_names
+    if names is not None and list(names) != list(class_names):
+        raise ValueError(
+            f"the teacher in {weights} knows {len(names)} classes ({', '.join(names[:3])}, ...), the training list has "
+            f"{len(class_names)} ({', '.join(class_names[:3])}, ...); expected the same, in the same order."
+        )
+
+
+def build_evaluated_model(
+    config: ExperimentConfig, state: Mapping[str, Any], *, which: ViewName, source: str, device: torch.device
+) -> Recognizer:
+    """The student or the joint teacher of a checkpoint, or the frozen teacher that the config names.
+
+    All have running statistics like any model.
+
+    Raises:
+        ValueError: the checkpoint holds another architecture, or there is no teacher.
+    """
+    num_classes = len(state["class_names"])
+    if which == "student":
+        architecture, trained = config.student, state["config"]["student"]
+    else:
+        if config.teacher is None:
+            raise ValueError(
+                "asked for the teacher, but the config names none; evaluate the teacher's own run instead."
+            )
+        architecture, trained = teacher_model(config), (state["config"].get("teacher") or {}).get("model")
+        if "teacher" not in state:
+            return build_recognizer(architecture, num_classes).to(device)
+    if trained is not None:
+        _check_same_architecture(architecture, trained, which=which, source=source)
+    model = build_recognizer(architecture.model_copy(update={"weights": "none"}), num_classes)
+    load_recognizer_state(model, state[which], source=source)
+    return model.to(device)
+
+
+def _check_same_architecture(
+    mine: RecognizerConfig, trained: Mapping[str, Any], *, which: ViewName, source: str
+) -> None:
+    """Strides and pixel statistics leave no trace in the weights, but change every answer."""
+    found = difference(mine, trained)
+    if found:
+        key, value, other = found
+        raise ValueError(
+            f"{source} was trained with {which}.{key} = {other!r}, the config has {value!r}; "
+            "evaluate it under the config it was trained with (config.yaml in its folder)."
+        )
+
+
+def scores_of(config: ExperimentConfig, which: ViewName = "student", stage: ExperimentConfig | None = None) -> Scores:
+    """What the model's logits were trained to be; a teacher without a stage is taken to be trained like the student.
+
+    Args:
+        stage: as in build_networks.
+    """
+    if which == "teacher" and config.teacher and config.teacher.stage and config.teacher.update == "frozen":
+        config = stage or load_stage(config)
+    return config.loss.scores
+
+
+def view_shapes(config: ExperimentConfig) -> dict[str, tuple[int, ...]]:
+    """The views that the networks of this experiment see: name -> (T, H, W), or (T, D) of features."""
+    if isinstance(config.data, FeatureDataConfig):
+        of_frame, num_frames = (config.data.feature_dim,), config.data.max_frames
+        seen: dict[str, tuple[int, ...]] = {"student": (config.data.views.student.num_frames or num_frames, *of_frame)}
+        return seen | ({"teacher": (num_frames, *of_frame)} if config.teacher else {})
+    views, num_frames = config.data.views, config.data.sampling.num_frames
+    size = views.student.size
+    if views.student.upsample_to_teacher:
+        assert views.teacher is not None
+        size = views.teacher.size
+    shapes: dict[str, tuple[int, ...]] = {"student": (views.student.num_frames or num_frames, *size)}
+    if config.teacher and views.teacher:
+        shapes["teacher"] = (num_frames, *views.teacher.size)
+    return shapes

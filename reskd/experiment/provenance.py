@@ -1,0 +1,114 @@
+"""Which runs a run was made from, its teacher's and the one whose weights it starts from, and whether they still hold.
+
+A run in the middle or at its end belongs to the weights that it was made from. Where these were trained anew since, its
+result is of an experiment that no file describes any more, so it is refused.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from reskd.experiment.config import STAGE_PREFIX, ExperimentConfig
+from reskd.experiment.networks import load_stage
+from reskd.models.weights.load import state_hash
+from reskd.training.checkpoint import load_checkpoint
+from reskd.training.run_directory import check_same_experiment
+
+
+def is_trained(config: ExperimentConfig) -> bool:
+    """Whether the run was trained to its end. Raises ValueError when its folder holds another experiment."""
+    path = config.folder / "last.pt"
+    if not path.exists():
+        return False
+    state = load_checkpoint(path)
+    check_same_experiment(config.resolved(), state["config"], config.folder)
+    return _is_whole(state)
+
+
+def start_hashes(config: ExperimentConfig) -> dict[str, str] | None:
+    """Setting -> hash of the weights that a network which learns starts from; None where none is of another run.
+
+    A frozen teacher's hash is of its own, whatever its weights come from.
+    """
+    found = {key: _student_hash(folder) for key, folder in _origins(config).items() if not _is_frozen(config, key)}
+    return {key: value for key, value in found.items() if value is not None} or None
+
+
+def check_start(config: ExperimentConfig) -> None:
+    """Refuse to start from the weights of a stage that is not trained to its end.
+
+    Raises:
+        FileNotFoundError, ValueError: its run is not there; it has steps to go.
+    """
+    folder = _origins(config).get("student.weights")
+    if folder is None:
+        return
+    where = f"{config.name}: expected {config.student.weights}, whose weights it starts from, trained to its end,"
+    if not (folder / "last.pt").is_file():
+        raise FileNotFoundError(
+            f"{where} found no {folder / 'last.pt'}; run tools/train.py with the file of the stages, which trains it "
+            "first."
+        )
+    state = load_checkpoint(folder / "last.pt")
+    if not _is_whole(state):
+        raise ValueError(
+            f"{where} found it at step {state['num_steps']} of {state['total_steps']}; go on with it first: "
+            f"tools/train.py {folder / 'config.yaml'}"
+        )
+
+
+def check_started(config: ExperimentConfig, checkpoint: Path) -> None:
+    """Refuse to go on from a checkpoint, or to take it for done, that was made from other weights than are there now.
+
+    Raises:
+        FileNotFoundError, ValueError: as load_checkpoint and check_same_experiment; the run of the teacher or of the
+            starting weights was trained anew since, or is not there or not finished.
+    """
+    state = load_checkpoint(checkpoint)
+    check_same_experiment(config.resolved(), state["config"], checkpoint)
+    for key, folder in _origins(config).items():
+        is_frozen = _is_frozen(config, key)
+        recorded = state.get("teacher_hash") if is_frozen else (state.get("start_hashes") or {}).get(key)
+        now = _student_hash(folder, prefix="model." if is_frozen else "")
+        if now != recorded:
+            found = "is not there or not finished" if now is None else "holds other weights now"
+            raise ValueError(
+                f"{checkpoint} was made from {folder} ({key}), which {found}; expected the weights that it was made "
+                f"from. Delete {config.folder} to train {config.name} again, pass --overwrite to train all anew, or "
+                "choose another name=...."
+            )
+
+
+def _origins(config: ExperimentConfig) -> dict[str, Path]:
+    """Setting -> folder of the run that it names."""
+    found = {}
+    if config.student.weights.startswith(STAGE_PREFIX):
+        found["student.weights"] = config.stage_folder(config.student.weights)
+    if config.teacher and config.teacher.stage:
+        reference = str(config.teacher.stage)
+        # A stage's own config.yaml may not be there yet, or any more.
+        of_file = reference.startswith(STAGE_PREFIX)
+        found["teacher.stage"] = config.stage_folder(reference) if of_file else load_stage(config).folder
+    return found
+
+
+def _is_frozen(config: ExperimentConfig, key: str) -> bool:
+    return key == "teacher.stage" and config.teacher is not None and config.teacher.update == "frozen"
+
+
+def _student_hash(folder: Path, prefix: str = "") -> str | None:
+    """Of a run's last.pt, where it is trained to its end.
+
+    Args:
+        prefix: before each name, as of a module that holds the student: a Teacher calls it ``model``.
+    """
+    path = folder / "last.pt"
+    state = load_checkpoint(path) if path.is_file() else None
+    if state is None or not _is_whole(state):
+        return None
+    return state_hash({f"{prefix}{name}": value for name, value in state["student"].items()})
+
+
+def _is_whole(state: dict[str, Any]) -> bool:
+    return bool(state["num_steps"] >= state["total_steps"])

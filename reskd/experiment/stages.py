@@ -1,0 +1,219 @@
+"""Several runs from one file: ``stages``, each the file's common settings with some changes, run one after another.
+
+    name: hrnn
+    data: {...}                              common settings: what every stage has
+    stages:
+      - name: teacher                        runs/hrnn.teacher
+      - name: student                        runs/hrnn.student
+        teacher: {stage: "stage:teacher", batch_norm: running_stats}
+        loss: {code: {alpha: 1}, prediction: {alpha: 1}}
+      - name: finetuned                      the task alone, from the student's last.pt
+        student: {weights: "stage:student"}
+
+A stage's changes are merged into the common settings group by group; what is null in a stage is removed, and a group
+with another kind or family takes the common one's place. A stage knows nothing of the changes of the one before it.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from reskd.distributed import World
+from reskd.experiment.config import (
+    STAGE_PREFIX,
+    ExperimentConfig,
+    apply_override,
+    load_config,
+    parse_config,
+    read_tree,
+    split_override,
+)
+from reskd.experiment.networks import check_networks
+from reskd.experiment.provenance import check_started, is_trained
+from reskd.experiment.run import OnLog, train_experiment
+from reskd.models.config import difference
+from reskd.training.run_directory import RunDirectory
+
+log = logging.getLogger(__name__)
+
+# One process of one machine runs all stages.
+_COMMON_ONLY = ("runs", "device")
+
+
+def load_stages(path: Path | str, overrides: Sequence[str] = ()) -> list[ExperimentConfig]:
+    """The experiments of a YAML file in the order of its stages; the one of a file without stages.
+
+    Args:
+        overrides: ``key.sub=value`` for the common settings, ``stages.NAME.key.sub=value`` for one stage's.
+
+    Raises:
+        FileNotFoundError, ValueError: as load_config; stages without a name or with one that another has; references
+            to stages that are not before; an override that a stage's own setting would make void.
+    """
+    common = read_tree(path)
+    if "stages" not in common:
+        return [load_config(path, overrides)]
+    changes = _changes(common.pop("stages"), str(path))
+    for override in overrides:
+        _override(common, changes, override)
+    configs: list[ExperimentConfig] = []
+    for name, changed in changes.items():
+        tree = _merged(common, changed) | {"name": f"{common.get('name')}.{name}"}
+        config = parse_config(tree, where=f"{path}: stage {name}")
+        _check_references(config, configs, where=f"{path}: stage {name}")
+        configs.append(config)
+    return configs
+
+
+def choose_stage(configs: Sequence[ExperimentConfig], name: str | None) -> ExperimentConfig:
+    """The stage called ``name``; of a single experiment, that one for None. Raises ValueError."""
+    names = [config.name.rpartition(".")[2] for config in configs]
+    if name is None and len(configs) == 1:
+        return configs[0]
+    if name not in names:
+        found = "none" if name is None else repr(name)
+        raise ValueError(f"--stage: expected one of the file's stages ({', '.join(names)}), found {found}.")
+    return configs[names.index(name)]
+
+
+def check_stages(configs: Sequence[ExperimentConfig]) -> None:
+    """All networks and losses, before the first stage is trained.
+
+    Raises:
+        ValueError: as check_networks, or a stage that starts from weights of another architecture.
+    """
+    for config in configs:
+        check_networks(config, stage=teacher_stage(config, configs))
+        start = _referred(config, config.student.weights, configs)
+        found = difference(config.student, start.student.model_dump(mode="json")) if start else None
+        if start and found:
+            key, mine, theirs = found
+            raise ValueError(
+                f"{config.name}: student.{key} is {mine!r}, and {start.name}, whose weights it starts from, has "
+                f"{theirs!r}; expected the same."
+            )
+
+
+def teacher_stage(config: ExperimentConfig, configs: Sequence[ExperimentConfig]) -> ExperimentConfig | None:
+    """The one of ``configs`` that trains the teacher of ``config``; None where it is not of this file."""
+    return _referred(config, str(config.teacher.stage), configs) if config.teacher else None
+
+
+def _referred(config: ExperimentConfig, reference: str, configs: Sequence[ExperimentConfig]) -> ExperimentConfig | None:
+    if not reference.startswith(STAGE_PREFIX):
+        return None
+    return next((other for other in configs if other.folder == config.stage_folder(reference)), None)
+
+
+def train_stages(
+    configs: Sequence[ExperimentConfig],
+    *,
+    world: World,
+    resume: str = "auto",
+    overwrite: bool = False,
+    on_log: OnLog | None = None,
+) -> list[RunDirectory]:
+    """Train the stages in order, each in its own folder; one that is done is not trained again.
+
+    Args:
+        resume, overwrite, on_log: as train_experiment; all stages are overwritten, and a checkpoint's path is for a
+            single experiment.
+
+    Raises:
+        ValueError, FileNotFoundError: as train_experiment; of any stage's networks, and of what a stage that is done
+            or started was made from, before the first is trained.
+    """
+    if len(configs) > 1 and resume not in ("auto", "none"):
+        raise ValueError(f"--resume: expected auto or none for a file of several stages, found {resume}.")
+    if len(configs) > 1:
+        check_stages(configs)  # one alone is checked by train_experiment
+        for config in configs if resume == "auto" and not overwrite else ():
+            if (config.folder / "last.pt").exists():
+                check_started(config, config.folder / "last.pt")
+    runs = []
+    for config in configs:
+        if len(configs) > 1 and resume == "auto" and not overwrite and is_trained(config):
+            log.info("%s is done", config.name)
+            runs.append(RunDirectory(config.folder))
+            continue
+        runs.append(train_experiment(config, world=world, resume=resume, overwrite=overwrite, on_log=on_log))
+    return runs
+
+
+def _changes(stages: Any, where: str) -> dict[str, dict[str, Any]]:
+    """Name of a stage -> its changes."""
+    if not isinstance(stages, list) or not stages or not all(isinstance(stage, dict) for stage in stages):
+        raise ValueError(f"{where}: stages: expected a list of groups of settings, found {stages!r}.")
+    found: dict[str, dict[str, Any]] = {}
+    for stage in stages:
+        name = stage.get("name")
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-]+", name) or name in found:
+            raise ValueError(
+                f"{where}: stages: expected a name of letters, digits, _ and - for each, none twice, found {name!r}."
+            )
+        if fixed := [key for key in _COMMON_ONLY if key in stage]:
+            raise ValueError(f"{where}: stage {name}: {fixed[0]} is one for all stages; set it in the common part.")
+        found[name] = {key: value for key, value in stage.items() if key != "name"}
+    return found
+
+
+def _override(common: dict[str, Any], changes: Mapping[str, dict[str, Any]], override: str) -> None:
+    keys, _ = split_override(override)
+    if keys[0] == "stages":
+        if len(keys) < 3 or keys[1] not in changes:
+            raise ValueError(
+                f"override {override!r}: expected stages.NAME.key=value with one of {', '.join(changes)} as NAME."
+            )
+        apply_override(changes[keys[1]], override.partition(f"{keys[1]}.")[2])
+        return
+    if setting := {name: found for name, changed in changes.items() if (found := _own_setting(changed, keys))}:
+        asked = ".".join(keys)
+        own = ", ".join(f"{key} in stage {name}" for name, key in setting.items())
+        # The group that was asked for, or the value above it.
+        instead = " and ".join(f"stages.{name}.{min(key, asked, key=len)}=..." for name, key in setting.items())
+        raise ValueError(f"override {override!r} would not change what stages set themselves ({own}); use {instead}")
+    apply_override(common, override)
+
+
+def _own_setting(changed: Any, keys: Sequence[str], above: str = "") -> str | None:
+    """The key of a stage's own setting at ``keys``, above or below; null is none, as the stage does without."""
+    if changed is None:
+        return None
+    if not isinstance(changed, dict) or not (keys or changed):
+        return above
+    below = {key: value for key, value in changed.items() if not keys or key == keys[0]}
+    found = (_own_setting(value, keys[1:], f"{above}.{key}".lstrip(".")) for key, value in below.items())
+    return next((key for key in found if key is not None), None)
+
+
+def _merged(common: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
+    merged = copy.deepcopy(dict(common))
+    for key, value in changed.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, Mapping) and isinstance(merged.get(key), Mapping) and not _is_other(merged[key], value):
+            merged[key] = _merged(merged[key], value)
+        else:
+            merged[key] = copy.deepcopy(value)
+    return merged
+
+
+def _is_other(common: Mapping[str, Any], changed: Mapping[str, Any]) -> bool:
+    """Whether a group becomes one of another kind or family, which has other settings."""
+    return any(tag in common and tag in changed and common[tag] != changed[tag] for tag in ("kind", "family"))
+
+
+def _check_references(config: ExperimentConfig, earlier: Sequence[ExperimentConfig], *, where: str) -> None:
+    references = {"student.weights": config.student.weights}
+    if config.teacher:
+        references["teacher.stage"] = str(config.teacher.stage)
+    folders = [stage.folder for stage in earlier]
+    for key, reference in references.items():
+        if reference.startswith(STAGE_PREFIX) and config.stage_folder(reference) not in folders:
+            known = ", ".join(stage.name.rpartition(".")[2] for stage in earlier) or "none"
+            raise ValueError(f"{where}: {key}: expected an earlier stage ({known}), found {reference}.")

@@ -1,0 +1,129 @@
+"""Which teacher may teach which student, and how the two share a classifier."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from reskd.evaluation.metrics import Scores
+from reskd.experiment.config import ExperimentConfig
+from reskd.models.aggregators.config import answering_settings
+from reskd.models.config import AggregatedConfig, BatchNormChoice, FeaturesConfig, network_name
+from reskd.models.recognizer import Recognizer
+
+
+def check_scores(config: ExperimentConfig, teacher: Recognizer, *, scores: Scores) -> None:
+    """Refuse a teacher whose class scores mean something else than the student's, or nothing at all.
+
+    Args:
+        scores: what the teacher's logits were trained to be.
+
+    Raises:
+        ValueError: a loss or the student takes its scores or its head from such a teacher.
+    """
+    assert config.teacher is not None
+    if config.loss.logit_map and scores == "sigmoid":
+        raise ValueError(
+            "loss.logit_map compares softmax scores, and the teacher's stage was trained with loss.task = sigmoid_bce; "
+            "expected a teacher trained with softmax_ce or random_label_ce, or loss.pixel in place of loss.logit_map."
+        )
+    asked = [f"loss.{name}" for name in ("logit_map", "prediction") if getattr(config.loss, name)]
+    asked += ["teacher.shares_head"] if config.teacher.shares_head else []
+    if not asked:
+        return
+    if scores != config.loss.scores:
+        raise ValueError(
+            f"{asked[-1]} takes both networks' scores for the same: expected a teacher with {config.loss.scores} "
+            f"scores, as loss.task = {config.loss.task} trains them, found one whose stage trained {scores} scores; "
+            "give both stages one loss.task."
+        )
+    if config.teacher.update == "frozen" and _was_never_trained(teacher.head):
+        raise ValueError(
+            f"{asked[0]} asks the teacher's head for scores, and this one was never trained (its biases are all 0); "
+            "expected the checkpoint of a teacher trained on these classes, not of a backbone."
+        )
+
+
+def _was_never_trained(head: nn.Module) -> bool:
+    """New heads have biases of 0 to the last bit, trained ones never."""
+    biases = [value for name, value in head.named_parameters() if name in ("bias", "experts.bias")]
+    return any(not bias.is_meta and not bias.any() for bias in biases)
+
+
+def share_head(student: Recognizer, teacher: Recognizer) -> None:
+    """One classifier in both, the teacher's: the student's own is thrown away. Its weights may go on learning.
+
+    Raises:
+        ValueError: the two classifiers have other forms, or normalise with the batch that they see.
+    """
+    _check_same_form(student, teacher)
+    _check_no_batch_norm(teacher, advice="or leave teacher.shares_head out")
+    student.head = teacher.head
+
+
+def take_head(student: Recognizer, teacher: Recognizer, *, batch_norm: BatchNormChoice) -> None:
+    """The student's classifier gets the teacher's weights, a copy, and is frozen.
+
+    A copy, so that the student's file is whole and the teacher is outside of whatever trains the student.
+
+    Args:
+        batch_norm: of the teacher; the copy normalises with running statistics.
+
+    Raises:
+        ValueError: the two classifiers have other forms, or would normalise differently.
+    """
+    _check_same_form(student, teacher)
+    if batch_norm == "batch_stats":
+        _check_no_batch_norm(teacher, advice="or teacher.batch_norm = running_stats")
+    student.head.load_state_dict(teacher.head.state_dict())
+    student.head.requires_grad_(False)
+
+
+def _check_same_form(student: Recognizer, teacher: Recognizer) -> None:
+    forms = [_form(model) for model in (student, teacher)]
+    if forms[0] != forms[1]:
+        raise ValueError(
+            "teacher.shares_head needs one form of classifier: expected the same of both, found "
+            f"{forms[0]} (student) and {forms[1]} (teacher); choose aggregators of one code size and one classifier, "
+            "or leave teacher.shares_head out."
+        )
+
+
+def _check_no_batch_norm(teacher: Recognizer, *, advice: str) -> None:
+    if any(isinstance(module, _BatchNorm) for module in teacher.head.modules()):
+        raise ValueError(
+            "teacher.shares_head is one classifier for both networks, and batch norm inside of it would normalise each "
+            "network's scores with another batch: expected a classifier without batch norm, found "
+            f"classifier.gate_probabilities; set that to false, {advice}."
+        )
+
+
+def check_each_learns(student: Recognizer, teacher: Recognizer | None, loss: nn.Module) -> None:
+    """Refuse networks of which nothing is left to learn; the head is the student's where both share it.
+
+    Args:
+        teacher: a joint one.
+
+    Raises:
+        ValueError: the student with its loss, or the teacher, has no parameter of its own that learns.
+    """
+    own = {id(value) for value in (*student.parameters(), *loss.parameters()) if value.requires_grad}
+    of_teacher = teacher.parameters() if teacher is not None else ()
+    learns = any(value.requires_grad and id(value) not in own for value in of_teacher)
+    idle = "student" if not own else "teacher" if teacher is not None and not learns else None
+    if idle:
+        model = student if teacher is None or idle == "student" else teacher
+        raise ValueError(
+            f"the {idle} has nothing of its own to learn: expected weights beside the classifier, which "
+            f"teacher.shares_head makes one for both, found none in {network_name(model.config)}; leave "
+            "teacher.shares_head out, or choose another aggregator."
+        )
+
+
+def _form(model: Recognizer) -> str:
+    """Its class, its settings where it has any, and the shapes of what it holds."""
+    parts = [f"{name} {list(value.shape)}" for name, value in model.head.state_dict().items()]
+    if isinstance(model.config, (AggregatedConfig, FeaturesConfig)):
+        settings = answering_settings(model.config.classifier, prefix="classifier")
+        parts += [f"{name} {value}" for name, value in settings.items()]
+    return f"{type(model.head).__name__} with {', '.join(parts)}"

@@ -1,0 +1,259 @@
+"""Videos to files of frame features in YouTube-8M's form: decoded by processes, one network, files written whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dali_pipes.annotations.lists import LabelledVideo
+from dali_pipes.config import DataConfig
+from dali_pipes.features.config import EXTRACTION_FILE
+from dali_pipes.features.quantization import quantise_scaled
+from dali_pipes.features.sequence_example import encode_video
+from dali_pipes.features.tfrecord import RecordWriter
+from dali_pipes.jobs.map_files import Engine
+from dali_pipes.loader.whole_video import TimedFrames, TimedReader
+from dali_pipes.manifest.manifest import ManifestRow
+from dali_pipes.manifest.sources import places_of, storage_of, store_of
+from dali_pipes.manifest.splits import videos_of_splits
+from dali_pipes.scan.scan import scan
+from dali_pipes.storage_spec import Storage, split_path
+from dali_pipes.video_info import FileFacts
+from reskd.atomic_files import write_whole
+from reskd.feature_extraction.network import FrameNetwork
+from reskd.feature_extraction.record_files import Outcome, RecordFile, plan_files, write_outcomes
+
+OnProgress = Callable[[str, int, int], None]
+GROUP = "rgb"
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How frames are taken and stored.
+
+    Args:
+        fps: frames a second.
+        max_frames: the most of a video.
+        videos_per_file: listed videos a record file stands for.
+        folder_fps: frames a second of folders of JPEG files; None: they are refused.
+    """
+
+    fps: float = 1.0
+    max_frames: int = 300
+    videos_per_file: int = 100
+    folder_fps: float | None = None
+
+    def __post_init__(self) -> None:
+        if not (0 < self.fps < float("inf")) or (self.folder_fps is not None and not self.folder_fps > 0):
+            raise ValueError(f"frames a second: expected more than 0, found {self.fps:g} and {self.folder_fps}.")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What goes where. Made by ``plan``."""
+
+    folder: Path
+    data: DataConfig
+    class_names: tuple[str, ...]
+    files: tuple[RecordFile, ...]
+    own: tuple[RecordFile, ...]
+    network: FrameNetwork
+    sampling: Sampling
+
+    @property
+    def todo(self) -> list[RecordFile]:
+        """This shard's files that are not done."""
+        return [file for file in self.own if not file.is_done(self.folder)]
+
+
+def plan(
+    data: DataConfig,
+    folder: Path,
+    network: FrameNetwork,
+    sampling: Sampling,
+    *,
+    seed: int,
+    shard: tuple[int, int] = (1, 1),
+    on_message: Callable[[str], None] = lambda message: None,
+) -> Job:
+    """The files to write; ``folder`` is made, and says what they are made with.
+
+    Args:
+        seed: of what is held out.
+        shard: (i, n): every n-th file from the i-th on.
+
+    Raises:
+        ValueError: lists that cannot be read; ``folder`` holds features of other settings, or something else.
+    """
+    splits = ("train", "val", *(("test",) if data.test or data.test_fraction else ()))
+    class_names, videos = videos_of_splits(data, seed, splits, on_message)
+    files = plan_files(videos, videos_per_file=sampling.videos_per_file)
+    settings = _settings(class_names, videos, network, sampling)
+    _claim(folder, settings)
+    own = tuple(files[shard[0] - 1 :: shard[1]])
+    return Job(folder, data, class_names, tuple(files), own, network, sampling)
+
+
+def _settings(
+    class_names: Sequence[str],
+    videos: Mapping[str, Sequence[LabelledVideo]],
+    network: FrameNetwork,
+    sampling: Sampling,
+) -> dict[str, Any]:
+    listed = json.dumps([class_names, {s: [(v.path, v.labels) for v in found] for s, found in videos.items()}])
+    return {
+        "schema_version": 1,
+        **network.about,
+        "feature": "mean over space of the last map of a frame",
+        "groups": {GROUP: network.model.feature_dim},
+        "scaling": "each frame's vector times 2 / its largest absolute value",
+        "dequantise": "q * 4 / 255 + 4 / 512 - 2",
+        "frames_a_second": sampling.fps,
+        "folder_frames_a_second": sampling.folder_fps,
+        "max_frames": sampling.max_frames,
+        "videos_per_file": sampling.videos_per_file,
+        "lists_sha256": hashlib.sha256(listed.encode()).hexdigest(),
+    }
+
+
+def _claim(folder: Path, settings: Mapping[str, Any]) -> None:
+    path = folder / EXTRACTION_FILE
+    if not path.exists():
+        if folder.is_file() or (folder.exists() and any(folder.iterdir())):
+            raise ValueError(f"expected an empty folder or one with {EXTRACTION_FILE}, found {folder}; choose another.")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(path, json.dumps({"settings": settings}, indent=2) + "\n")
+        return
+    found = json.loads(path.read_text(encoding="utf-8"))["settings"]
+    plain = json.loads(json.dumps(settings))
+    # Where the weights were read from may change: their hash says what they are.
+    differing = [key for key in plain | found if key != "origin" and plain.get(key) != found.get(key)]
+    if differing:
+        key = differing[0]
+        raise ValueError(
+            f"{folder} holds features made otherwise ({key} was {found.get(key)!r}, now it is {plain.get(key)!r}); "
+            "give the same settings to go on, or another folder."
+        )
+
+
+def run(
+    job: Job,
+    *,
+    engine: Engine,
+    decode: bool = True,
+    on_progress: OnProgress = lambda noun, done, total: None,
+) -> None:
+    """Write the shard's files that are not there yet.
+
+    Args:
+        engine: who decodes.
+        decode: look into every frame of files that were not scanned before; else count packets.
+        on_progress: gets (noun, done, total).
+
+    Raises:
+        ValueError: videos are missing; the network gives numbers that are not finite.
+        OSError: the folder cannot be written.
+    """
+    todo = job.todo
+    videos = [(file, video) for file in todo for video in file.videos]
+    facts = _scan(job, [video.path for _, video in videos], engine, decode, on_progress)
+    network, sampling = job.network, job.sampling
+    reader = TimedReader(sampling.fps, sampling.max_frames, network.rules, network.render, sampling.folder_fps)
+    rows = [
+        _Item(file.split, file.number, place, _row(job.data, video, facts[video.path]))
+        for file in todo
+        for place, video in enumerate(file.videos)
+    ]
+    open_files = {(file.split, file.number): _OpenFile(file, job) for file in todo}
+    on_progress("videos", 0, len(rows))
+    for done, (item, found) in enumerate(_read_all(reader, rows, engine), start=1):
+        key = (item.split, item.number)
+        open_files[key].add(item.place, found, item.row.facts.health)
+        if open_files[key].is_whole:
+            open_files.pop(key).write()
+        on_progress("videos", done, len(rows))
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A video by its place in a file to be."""
+
+    split: str
+    number: int
+    place: int
+    row: ManifestRow
+
+
+@dataclass(frozen=True)
+class _ReadItem:
+    reader: TimedReader
+
+    def __call__(self, item: _Item) -> TimedFrames:
+        return self.reader.read(item.row)
+
+
+def _read_all(reader: TimedReader, items: Sequence[_Item], engine: Engine) -> Iterator[tuple[_Item, TimedFrames]]:
+    """Every video once, bad ones first: they are not opened again."""
+    for item in items:
+        if not item.row.facts.usable:
+            yield item, TimedFrames.bad(item.row.facts.health.removeprefix("bad: "))
+    usable = [item for item in items if item.row.facts.usable]
+    for item, found in engine(_ReadItem(reader), usable):
+        yield item, found or TimedFrames.bad("the decoder's process died")
+
+
+class _OpenFile:
+    """A record file whose videos come in any order."""
+
+    def __init__(self, file: RecordFile, job: Job) -> None:
+        self._file, self._job = file, job
+        self._outcomes: list[Outcome | None] = [None] * len(file.videos)
+        self._records: list[bytes] = [b""] * len(file.videos)
+
+    @property
+    def is_whole(self) -> bool:
+        return None not in self._outcomes
+
+    def add(self, place: int, found: TimedFrames, health: str) -> None:
+        video = self._file.videos[place]
+        if found.error:
+            self._outcomes[place] = Outcome(video.path, 0, 0.0, 0.0, found.error)
+            return
+        data_TD, error_T = quantise_scaled(self._job.network.features(found.frames_THWC))
+        name = video.path.encode("utf-8", "backslashreplace").decode()  # file names need not be text
+        self._records[place] = encode_video(video_id=name, labels=sorted(video.labels), groups={GROUP: data_TD})
+        errors = round(float(error_T.mean()), 6), round(float(error_T.max()), 6)
+        self._outcomes[place] = Outcome(video.path, len(data_TD), *errors, "" if health == "ok" else health)
+
+    def write(self) -> None:
+        """The records, where there is one, then what became of the videos."""
+        outcomes = [outcome for outcome in self._outcomes if outcome is not None]
+        if any(outcome.num_frames for outcome in outcomes):
+            with RecordWriter(self._file.records(self._job.folder)) as writer:
+                for record in filter(None, self._records):
+                    writer.write(record)
+        write_outcomes(self._file.outcomes(self._job.folder), outcomes)
+
+
+def _scan(
+    job: Job, paths: Sequence[str], engine: Engine, decode: bool, on_progress: OnProgress
+) -> dict[str, FileFacts]:
+    return scan(
+        paths,
+        root=job.data.root,
+        store=store_of(job.data),
+        places=places_of(job.data, paths),
+        engine=engine,
+        decode=decode,
+        on_progress=lambda done, total, _: on_progress("files looked into", done, total),
+    )
+
+
+def _row(data: DataConfig, video: LabelledVideo, facts: FileFacts) -> ManifestRow:
+    storage: Storage = storage_of(data)
+    shard = storage.shard_file(data.root, split_path(video.path)[0]) if storage.kind == "shards" else ""
+    return ManifestRow(data.root / video.path, video.label, facts, storage.template, shard)

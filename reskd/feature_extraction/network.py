@@ -1,0 +1,125 @@
+"""The network that turns frames into features, and how it is shown them: as in its own evaluation.
+
+Shape letters: T frames, H height, W width, C = 3 colours, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dali_pipes.config import DataConfig, SamplingConfig, StudentViewConfig, ViewsConfig
+from dali_pipes.loader.cpu_render import RenderPlan, render_plan
+from dali_pipes.sampling.spec import SamplingRules, rules_from_config
+from reskd.experiment.networks import ViewName, build_evaluated_model
+from reskd.inference.student import load_trained_student
+from reskd.models.config import RecognizerConfig
+from reskd.models.families.registry import build_recognizer
+from reskd.models.recognizer import Recognizer
+from reskd.models.weights.load import state_hash
+from reskd.training.checkpoint import load_checkpoint
+
+# Families whose last map of a frame depends on that frame alone.
+_FRAME_BY_FRAME = ("tsn", "aggregated")
+# Always so many, and of one video: a frame's last bits may depend on what else is in the batch.
+_FRAMES_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class FrameNetwork:
+    """Frames to vectors: the mean over space of the last map.
+
+    Args:
+        model: in eval mode.
+        rules: of the crop.
+        render: the one view to make.
+        about: what the features depend on, as plain values.
+    """
+
+    model: Recognizer
+    rules: SamplingRules
+    render: RenderPlan
+    about: Mapping[str, Any]
+
+    @torch.no_grad()
+    def features(self, frames_THWC: np.ndarray) -> np.ndarray:
+        """float32 (T, D) of uint8 frames of one video."""
+        device = next(self.model.parameters()).device
+        parts = []
+        for start in range(0, len(frames_THWC), _FRAMES_AT_ONCE):
+            frames_NTHWC = torch.from_numpy(frames_THWC[start : start + _FRAMES_AT_ONCE]).unsqueeze(1).to(device)
+            maps_NTDHW = self.model(frames_NTHWC).features_NTDHW
+            assert maps_NTDHW is not None
+            parts.append(maps_NTDHW[:, 0].float().mean((2, 3)).cpu())
+        return torch.cat(parts).numpy()
+
+
+def network_of_settings(
+    config: RecognizerConfig, *, size: tuple[int, int], seed: int, device: torch.device
+) -> FrameNetwork:
+    """A recogniser with the weights that its config names, shown squares as the paper tests: 7/8 of the short side.
+
+    Raises:
+        ValueError, OSError: a family that mixes frames; weights that cannot be had or do not fit.
+    """
+    views = ViewsConfig(student=StudentViewConfig(size=size, source="decoded"))
+    _check_family(config)
+    torch.manual_seed(seed)  # of weights=none
+    # The head is not used, and weights may bring one for any number of classes.
+    model = build_recognizer(config.model_copy(update={"weights_head": "new"}), 1).to(device)
+    return _frame_network(model, views, SamplingConfig(), "student", {"weights": config.weights})
+
+
+def network_of_run(checkpoint: Path, *, which: ViewName, device: torch.device) -> tuple[FrameNetwork, DataConfig, int]:
+    """The student of a run, or its teacher, as the run evaluates it; with the run's data and seed.
+
+    Raises:
+        ValueError, FileNotFoundError: no checkpoint of a run on videos; a family that mixes frames; no teacher.
+    """
+    student = load_trained_student(checkpoint, device)
+    config, model = student.config, student.model
+    if which == "teacher":
+        state = load_checkpoint(checkpoint)
+        model = build_evaluated_model(config, state, which=which, source=str(checkpoint), device=device)
+    _check_family(model.config)
+    origin = {"run": config.name, "which": which, "num_steps": student.origin["num_steps"]}
+    data = config.clips
+    return _frame_network(model, data.views, data.sampling, which, origin), data, config.seed
+
+
+def _frame_network(
+    model: Recognizer, views: ViewsConfig, sampling: SamplingConfig, which: ViewName, origin: Mapping[str, Any]
+) -> FrameNetwork:
+    render = render_plan(views, (which,))
+    if render is None:
+        raise ValueError(
+            "features are extracted from views without antialias, found a run with it; train one with antialias=false."
+        )
+    first = views.teacher or views.student
+    about = {
+        "network": model.config.architecture,
+        "origin": dict(origin),
+        "weights_sha256": state_hash(model),
+        "views": views.model_dump(mode="json"),
+        "crop_ratio": sampling.test_crop_ratio,
+    }
+    rules = rules_from_config(sampling, view_size=first.size, mode="eval")
+    return FrameNetwork(model.eval(), rules, render, about)
+
+
+def _check_family(config: RecognizerConfig) -> None:
+    if config.family == "features":
+        raise ValueError(
+            "expected a network that sees images, found one that takes features (family features); give the run that "
+            "its features were made with, or --model."
+        )
+    if config.family not in _FRAME_BY_FRAME:
+        raise ValueError(
+            f"expected a network that sees every frame by itself ({', '.join(_FRAME_BY_FRAME)}), found "
+            f"{config.family}: its map of a frame depends on the frames around it."
+        )

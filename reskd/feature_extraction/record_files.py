@@ -1,0 +1,82 @@
+"""Which videos go into which record file, and which files are done. A file is whole or not there.
+
+Beside ``train-00003.tfrecord`` lies ``train-00003.csv``: what became of each of its videos. It is written last, so it
+says that the file is done; a job that was stopped goes on with the files that have none.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from dali_pipes.annotations.lists import LabelledVideo
+from reskd.atomic_files import write_whole
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a video.
+
+    Args:
+        num_frames: in the record; 0: it is in none.
+        mean_error, max_error: of quantising, over its frames: length of the difference over the vector's length.
+        reason: why it is left out, or where it is cut; empty where it is whole.
+    """
+
+    path: str
+    num_frames: int
+    mean_error: float
+    max_error: float
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class RecordFile:
+    """A file of records to be: ``videos`` in their order, which all are of ``split``."""
+
+    split: str
+    number: int
+    videos: tuple[LabelledVideo, ...]
+
+    def records(self, folder: Path) -> Path:
+        return folder / f"{self.split}-{self.number:05d}.tfrecord"
+
+    def outcomes(self, folder: Path) -> Path:
+        return self.records(folder).with_suffix(".csv")
+
+    def is_done(self, folder: Path) -> bool:
+        return self.outcomes(folder).exists()
+
+
+def plan_files(videos: Mapping[str, Sequence[LabelledVideo]], *, videos_per_file: int) -> list[RecordFile]:
+    """Each split's videos in the order of its list, so many a file."""
+    return [
+        RecordFile(split, number, tuple(videos[split][start : start + videos_per_file]))
+        for split in SPLITS
+        for number, start in enumerate(range(0, len(videos.get(split, ())), videos_per_file))
+    ]
+
+
+def write_outcomes(path: Path, outcomes: Sequence[Outcome]) -> None:
+    """Whole or not at all."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([field.name for field in fields(Outcome)])
+    writer.writerows(astuple(outcome) for outcome in outcomes)
+    write_whole(path, text.getvalue())
+
+
+def read_outcomes(path: Path) -> list[Outcome]:
+    """What ``write_outcomes`` wrote."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return [
+            Outcome(
+                row["path"], int(row["num_frames"]), float(row["mean_error"]), float(row["max_error"]), row["reason"]
+            )
+            for row in csv.DictReader(file)
+        ]

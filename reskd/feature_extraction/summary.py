@@ -1,0 +1,75 @@
+"""The end of an extraction: what was written, what was left out, and the config that trains on it."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import yaml
+
+from dali_pipes.features.config import EXTRACTION_FILE
+from reskd.atomic_files import write_whole
+from reskd.feature_extraction.job import GROUP, Job
+from reskd.feature_extraction.record_files import SPLITS, Outcome, read_outcomes, write_outcomes
+
+CLASSES, LEFT_OUT = "classes.txt", "left_out.csv"
+
+
+def finish(job: Job) -> list[str]:
+    """Lines for a person. Where all files of all shards are done, writes the class names and what was measured."""
+    waiting = [file for file in job.files if not file.is_done(job.folder)]
+    if waiting:
+        return [f"{len(waiting)} of {len(job.files)} files are left to other shards; the last to finish says the rest."]
+    outcomes: dict[str, list[Outcome]] = defaultdict(list)
+    for file in job.files:
+        outcomes[file.split] += read_outcomes(file.outcomes(job.folder))
+    left_out = [outcome for split in SPLITS for outcome in outcomes[split] if not outcome.num_frames]
+    cut = [outcome for split in SPLITS for outcome in outcomes[split] if outcome.num_frames and outcome.reason]
+    write_outcomes(job.folder / LEFT_OUT, left_out)
+    write_whole(job.folder / CLASSES, "".join(f"{name}\n" for name in job.class_names))
+    settings = json.loads((job.folder / EXTRACTION_FILE).read_text(encoding="utf-8"))["settings"]
+    measured = {split: _measure(outcomes[split]) for split in SPLITS if outcomes[split]}
+    write_whole(job.folder / EXTRACTION_FILE, json.dumps({"settings": settings, "measured": measured}, indent=2) + "\n")
+    return [
+        *(_describe(split, found) for split, found in measured.items()),
+        *(f"left out: {outcome.path}: {outcome.reason}" for outcome in left_out),
+        *(f"{outcome.path}: {outcome.reason}" for outcome in cut),
+        f"written to {job.folder}; {EXTRACTION_FILE} says how they were made",
+        f"\nfor a config:\n{config_lines(job, [split for split, found in measured.items() if found['videos']])}",
+    ]
+
+
+def _measure(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    num_frames = sum(outcome.num_frames for outcome in outcomes)
+    of_frames = sum(outcome.mean_error * outcome.num_frames for outcome in outcomes)
+    return {
+        "videos": sum(outcome.num_frames > 0 for outcome in outcomes),
+        "left_out": sum(outcome.num_frames == 0 for outcome in outcomes),
+        "cut": sum(outcome.num_frames > 0 and bool(outcome.reason) for outcome in outcomes),
+        "frames": num_frames,
+        "mean_quantisation_error": round(of_frames / max(1, num_frames), 6),
+        "max_quantisation_error": max(outcome.max_error for outcome in outcomes),
+    }
+
+
+def _describe(split: str, found: Mapping[str, float]) -> str:
+    mean, most = found["mean_quantisation_error"], found["max_quantisation_error"]
+    return (
+        f"{split}: {found['videos']} videos, {found['frames']} frames, {found['left_out']} videos left out, "
+        f"{found['cut']} cut; "
+        f"bytes are off by {mean:.2%} of a vector's length in the mean, {most:.2%} at most"
+    )
+
+
+def config_lines(job: Job, splits: Sequence[str]) -> str:
+    """The ``data`` of an experiment on these features, as YAML."""
+    data = {
+        "kind": "features",
+        "root": str(job.folder),
+        **{split: f"{split}-*.tfrecord" for split in splits},
+        "classes": CLASSES,
+        "groups": {GROUP: job.network.model.feature_dim},
+        "max_frames": job.sampling.max_frames,
+    }
+    return yaml.safe_dump({"data": data}, sort_keys=False, width=10**6).rstrip()

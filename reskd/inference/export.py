@@ -1,0 +1,291 @@
+"""The student alone, in files that other programs run: ONNX, torch.export, safetensors.
+
+Each file is read again and compared with the student before it gets its name. Shape letters: N clips, T frames, H W
+heights and widths, C = 3 colours, D features of a frame, K classes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from reskd.atomic_files import write_whole
+from reskd.models.config import AggregatedConfig, FeaturesConfig, RecognizerConfig, network_name, parse_recognizer
+from reskd.models.families.registry import build_recognizer
+from reskd.models.recognizer import Recognizer, data_shape
+from reskd.models.weights.files import read_weight_file, write_safetensors
+from reskd.models.weights.load import load_recognizer_state
+
+Format = Literal["onnx", "torch_export", "safetensors"]
+Inputs = tuple[Tensor, ...]  # frames_NTHWC or features_NTD, and valid_NT where the student asks for it
+Answer = Callable[..., Tensor]
+
+# In the order of writing: in torch 2.6 the way to ONNX leaves a program that takes two clips and no other number.
+FILE_NAMES: Mapping[Format, str] = {
+    "safetensors": "student.safetensors",
+    "torch_export": "student.pt2",
+    "onnx": "student.onnx",
+}
+CONFIG_NAME = "config.json"
+METADATA_KEY = "reskd"  # under which the .onnx and the .pt2 carry what config.json says
+MAX_DIFFERENCE = 1e-4  # of logits, between a file and the student
+CHECKED_BATCH_SIZES = (1, 7)
+_MOST_CLIPS = 65536  # torch 2.6 asks for an end of the range
+_PACKAGES: Mapping[Format, tuple[str, ...]] = {
+    "onnx": ("onnx", "onnxscript", "onnxruntime"),
+    "torch_export": (),
+    "safetensors": (),
+}
+
+
+class ShippedStudent(nn.Module):
+    """uint8 frames_NTHWC in, fp32 logits_NK out; the normalisation is inside."""
+
+    def __init__(self, model: Recognizer) -> None:
+        super().__init__()
+        self.recognizer = model
+
+    def forward(self, frames_NTHWC: Tensor) -> Tensor:
+        logits_NK: Tensor = self.recognizer(frames_NTHWC).logits_NK
+        return logits_NK
+
+
+class ShippedMaskedStudent(nn.Module):
+    """uint8 frames_NTHWC or features_NTD and bool valid_NT in, fp32 logits_NK out; the normalisation is inside."""
+
+    def __init__(self, model: Recognizer) -> None:
+        super().__init__()
+        self.recognizer = model
+
+    def forward(self, data: Tensor, valid_NT: Tensor) -> Tensor:
+        logits_NK: Tensor = self.recognizer(data, valid_NT).logits_NK
+        return logits_NK
+
+
+class ExportedFile(NamedTuple):
+    """A file that answers as the student does; ``difference`` is the largest one of all logits compared."""
+
+    format: Format
+    path: Path
+    difference: float
+
+
+class _DiffersError(ValueError):
+    """A file answers otherwise than the student."""
+
+
+class Refusal(NamedTuple):
+    """A format that was not written, and why in one sentence."""
+
+    format: Format
+    reason: str
+
+
+def export_student(
+    model: Recognizer,
+    shape: tuple[int, ...],
+    folder: Path,
+    *,
+    formats: Sequence[Format],
+    about: Mapping[str, Any],
+    clips: Mapping[str, Inputs],
+) -> Iterator[ExportedFile | Refusal]:
+    """Write each format into ``folder``, and ``about`` as config.json; what an earlier export left there is removed.
+
+    A format is refused where torch cannot export this model, or the file answers otherwise than the model.
+
+    Args:
+        model: in eval mode, on the CPU.
+        shape: (T, H, W) of the clips, or (T, D); only the number of clips is free in what is written.
+        clips: name -> uint8 frames_NTHWC or features_NTD, and bool valid_NT where ``asks_which_are_valid``; N >= 1; on
+            these every file is compared with the model.
+
+    Raises:
+        ValueError: a package is missing; nothing was written or removed.
+    """
+    for name in formats:
+        check_packages(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in FILE_NAMES.values():
+        (folder / left).unlink(missing_ok=True)
+    write_whole(folder / CONFIG_NAME, json.dumps(dict(about), indent=2) + "\n")
+    program: ExportedProgram | None = None
+    for name in sorted(formats, key=list(FILE_NAMES).index):
+        path = folder / FILE_NAMES[name]
+        unchecked = folder / f"unchecked_{FILE_NAMES[name]}"
+        try:
+            if program is None and name != "safetensors":
+                program = _trace(model, shape, name)
+            _write(name, model, program, unchecked, about)
+            with _one_sentence(name, model):
+                difference = _largest_difference(_shipped(model), _open(name, unchecked), clips)
+            unchecked.replace(path)
+        except ValueError as reason:
+            yield Refusal(name, f"{name}: {reason}")
+            continue
+        finally:
+            unchecked.unlink(missing_ok=True)
+        yield ExportedFile(name, path, difference)
+
+
+def check_packages(name: Format) -> None:
+    """Raises ValueError where a format's packages are not installed."""
+    for package in _PACKAGES[name]:
+        try:
+            importlib.import_module(package)
+        except ImportError:
+            raise ValueError(
+                f"{name}: expected the package {package}, found none; pip install 'reskd[export]', or choose other "
+                "formats with --format."
+            ) from None
+
+
+def load_exported_student(path: Path) -> Recognizer:
+    """The student of an exported ``student.safetensors``, in eval mode; no other file is needed.
+
+    Raises:
+        FileNotFoundError, ValueError: it is missing, cannot be read, or was not exported.
+    """
+    file = read_weight_file(path)
+    if file.settings is None or file.class_names is None:
+        raise ValueError(f"{path}: expected an exported student, found weights without settings and classes.")
+    try:
+        config = parse_recognizer({**file.settings, "weights": "none"})
+    except ValidationError as error:
+        raise ValueError(
+            f"{path}: expected the settings of a recogniser in it, found {' '.join(str(error).split())[:200]}."
+        ) from None
+    model = build_recognizer(config, len(file.class_names))
+    load_recognizer_state(model, file.tensors, source=str(path))
+    return model.eval()
+
+
+def asks_which_are_valid(config: RecognizerConfig) -> bool:
+    """Whether frames that are not there, or repeat another, change the answer: those of aggregators do."""
+    return isinstance(config, (AggregatedConfig, FeaturesConfig))
+
+
+def _shipped(model: Recognizer) -> nn.Module:
+    return (ShippedMaskedStudent if asks_which_are_valid(model.config) else ShippedStudent)(model).eval()
+
+
+def _input_names(config: RecognizerConfig) -> list[str]:
+    data = "features" if isinstance(config, FeaturesConfig) else "frames"
+    return [data, "valid"] if asks_which_are_valid(config) else [data]
+
+
+def _trace(model: Recognizer, shape: tuple[int, ...], name: Format) -> ExportedProgram:
+    inputs: Inputs = (torch.zeros(data_shape(shape, 2), dtype=torch.uint8),)
+    if asks_which_are_valid(model.config):
+        inputs += (torch.ones((2, shape[0]), dtype=torch.bool),)
+    num_clips = Dim("N", min=1, max=_MOST_CLIPS)
+    with _one_sentence(name, model), torch.no_grad():
+        return torch.export.export(
+            _shipped(model), inputs, dynamic_shapes=tuple({0: num_clips} for _ in inputs), strict=False
+        )
+
+
+def _write(
+    name: Format, model: Recognizer, program: ExportedProgram | None, path: Path, about: Mapping[str, Any]
+) -> None:
+    if name == "safetensors":
+        write_safetensors(
+            path, model.state_dict(), settings=model.config.model_dump(mode="json"), class_names=about["class_names"]
+        )
+        return
+    assert program is not None
+    with _one_sentence(name, model):
+        if name == "torch_export":
+            torch.export.save(program, path, extra_files={METADATA_KEY: json.dumps(dict(about))})
+        else:
+            _write_onnx(program, path, about, input_names=_input_names(model.config))
+
+
+def _write_onnx(program: ExportedProgram, path: Path, about: Mapping[str, Any], *, input_names: list[str]) -> None:
+    import onnx
+
+    names: dict[str, Any] = {"input_names": input_names, "output_names": ["logits"]}
+    torch.onnx.export(program, (), path, **names, dynamo=True, external_data=False, verbose=False)
+    graph = onnx.load(path)
+    onnx.helper.set_model_props(graph, {METADATA_KEY: json.dumps(dict(about))})
+    onnx.save(graph, path)
+
+
+def _open(name: Format, path: Path) -> Answer:
+    """What the file answers, read as another program would read it."""
+    if name == "safetensors":
+        return _shipped(load_exported_student(path))
+    if name == "torch_export":
+        program: Answer = torch.export.load(path).module()
+        return program
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3  # errors alone
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [given.name for given in session.get_inputs()]
+
+    def answer_of_onnx(*inputs: Tensor) -> Tensor:
+        given = {name: value.numpy() for name, value in zip(names, inputs, strict=True)}
+        return torch.from_numpy(session.run(["logits"], given)[0])
+
+    return answer_of_onnx
+
+
+@torch.no_grad()
+def _largest_difference(student: nn.Module, answer: Answer, clips: Mapping[str, Inputs]) -> float:
+    """Over the clips, one at a time and seven together.
+
+    Raises:
+        _DiffersError: it is above ``MAX_DIFFERENCE``, or no number.
+    """
+    largest = 0.0
+    for kind, inputs in clips.items():
+        for batch_size in CHECKED_BATCH_SIZES:
+            shown = [value[torch.arange(batch_size) % len(value)] for value in inputs]
+            expected_NK = student(*shown)
+            difference = (answer(*shown) - expected_NK).abs().max().item()
+            if not difference <= MAX_DIFFERENCE:  # NaN is not either
+                raise _DiffersError(
+                    f"expected the student's logits to {MAX_DIFFERENCE:g}, found a difference of "
+                    f"{difference:.2g} on {kind} clips, {batch_size} at once (logits up to "
+                    f"{expected_NK.abs().max().item():.3g}); the file is deleted."
+                )
+            largest = max(largest, difference)
+    return largest
+
+
+@contextlib.contextmanager
+def _one_sentence(name: Format, model: Recognizer) -> Iterator[None]:
+    """Exporters print and log as they go, and fail in pages."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    except (OSError, _DiffersError):  # a full disk is no fault of the exporter
+        raise
+    except Exception as error:
+        versions = ", ".join(f"{package} {version(package)}" for package in ("torch", *_PACKAGES[name]))
+        cause = (str(error.__cause__ or error).splitlines() or [type(error).__name__])[0][:200]
+        raise ValueError(
+            f"{versions} cannot export a student of the family {model.config.family} "
+            f"({network_name(model.config)}): {type(error).__name__}: {cause}; choose other formats with "
+            "--format, or the versions in docs/deploy.md."
+        ) from error
+    finally:
+        logging.disable(logging.NOTSET)

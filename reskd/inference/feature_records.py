@@ -1,0 +1,139 @@
+"""A trained student's answers to records of features, each read by itself: a bad one is named and stops nothing.
+
+Shape letters: N videos, T frames, D features of a frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+
+from dali_pipes.features.config import FeatureDataConfig
+from dali_pipes.features.loader import ViewArrays, write_video
+from dali_pipes.features.manifest import FeatureManifest
+from dali_pipes.features.record_index import RecordIndex, open_index
+from dali_pipes.features.source import FeatureSource, VideoFeatures
+from dali_pipes.sampling.order import ReadingOrder
+from reskd.inference.answers import Answer, NoAnswer, OnProgress, answering_precision
+from reskd.inference.student import TrainedStudent
+
+
+def answer_records(
+    student: TrainedStudent,
+    paths: Sequence[str | Path],
+    *,
+    device: torch.device,
+    batch_size: int = 256,
+    on_message: Callable[[str], None] = lambda message: None,
+    on_progress: OnProgress = lambda noun, done, total: None,
+) -> Iterator[RecordAnswer | NoAnswer]:
+    """Each record once, file by file, in their order. Labels are not looked at. Nothing is kept on disk.
+
+    Args:
+        student: of features.
+        paths: TFRecord files, and folders, whose ``*.tfrecord`` at any depth are read.
+        device: of the student, which lies there.
+        batch_size: videos at once.
+        on_progress: gets ("videos", done, total) of a file.
+    """
+    reader = _Reader(student, device, batch_size, on_message)
+    for path in map(Path, paths):
+        files = sorted(path.rglob("*.tfrecord")) if path.is_dir() else [path]
+        if not files:
+            yield NoAnswer(str(path), "no *.tfrecord in this folder")
+        for file in files:
+            yield from reader.answers(file, on_progress)
+
+
+@dataclass(frozen=True)
+class RecordAnswer(Answer):
+    """What the student says about a record; ``file`` names its file, place and video.
+
+    Args:
+        video_id: empty where the record has none.
+    """
+
+    video_id: str
+
+
+class _Reader:
+    def __init__(
+        self, student: TrainedStudent, device: torch.device, batch_size: int, on_message: Callable[[str], None]
+    ) -> None:
+        assert isinstance(student.config.data, FeatureDataConfig)
+        self._student = student
+        self._data = student.config.data
+        self._device = device
+        self._batch_size = batch_size
+        self._precision = answering_precision(student, device)
+        self._on_message = on_message
+        self._said_cut = False
+
+    def answers(self, file: Path, on_progress: OnProgress) -> Iterator[RecordAnswer | NoAnswer]:
+        with TemporaryDirectory(prefix="reskd_predict_") as store:
+            try:
+                index = open_index(file.parent, [file.name], store=Path(store))
+            except (ValueError, OSError) as error:
+                yield NoAnswer(str(file), str(error))
+                return
+            for first in range(0, len(index.rows), self._batch_size):
+                rows = range(first, min(first + self._batch_size, len(index.rows)))
+                yield from self._batch(index, rows)
+                on_progress("videos", rows.stop, len(index.rows))
+            yield from (NoAnswer(str(file.parent / found.record), found.reason) for found in index.damaged)
+
+    def _batch(self, index: RecordIndex, rows: Sequence[int]) -> list[RecordAnswer | NoAnswer]:
+        source = self._source(index)
+        found: list[VideoFeatures | str] = []
+        for row in rows:
+            try:
+                found.append(source.read_row(row))
+            except (ValueError, OSError) as error:
+                found.append(str(error))
+        videos = [one for one in found if isinstance(one, VideoFeatures)]
+        logits_NK = iter(self._logits(source, videos))
+        answers: list[RecordAnswer | NoAnswer] = []
+        for row, one in zip(rows, found, strict=True):
+            name = str(index.root / index.name(row))
+            if isinstance(one, str):
+                answers.append(NoAnswer(name, one))
+            else:
+                logits_K = next(logits_NK)
+                answers.append(RecordAnswer(name, logits_K, self._student.score(logits_K), index.video_id(row)))
+        return answers
+
+    @torch.no_grad()
+    def _logits(self, source: FeatureSource, videos: Sequence[VideoFeatures]) -> torch.Tensor:
+        """logits_NK, fp32, on the CPU."""
+        if not videos:
+            return torch.empty(0)
+        size, (num_frames, dim) = len(videos), self._student.shape
+        arrays = ViewArrays(
+            np.empty((size, num_frames, dim), np.uint8),
+            np.zeros((size, num_frames), np.int64),
+            np.zeros((size, num_frames), bool),
+        )
+        view = self._data.views.student
+        for place, video in enumerate(videos):
+            self._say_cut(source, video)
+            k = view.num_frames
+            numbers = None if k is None else source.select(view.selection, k, video, video.row)
+            write_video(arrays, place, video.groups, numbers)
+        data_NTD, valid_NT = (torch.from_numpy(array).to(self._device) for array in (arrays.data_NTD, arrays.valid_NT))
+        with self._precision.autocast():
+            return self._student.model(data_NTD, valid_NT).logits_NK.float().cpu()
+
+    def _source(self, index: RecordIndex) -> FeatureSource:
+        manifest = FeatureManifest(self._student.class_names, index, np.arange(len(index.rows)), (), 0)
+        order = ReadingOrder("eval", self._student.config.seed, self._batch_size, self._batch_size, 0, 1, 0)
+        return FeatureSource(manifest, self._data.groups, self._data.max_frames, order, max_attempts=1)
+
+    def _say_cut(self, source: FeatureSource, video: VideoFeatures) -> None:
+        if video.num_beyond and not self._said_cut:
+            self._said_cut = True
+            self._on_message(source.describe_cut(video))

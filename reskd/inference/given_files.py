@@ -1,0 +1,76 @@
+"""Videos that a user names, files and folders: what there is, and after the scan what of it holds video."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dali_pipes.annotations.lists import VIDEO_SUFFIXES
+from dali_pipes.video_info import FileFacts
+
+# FFmpeg takes a text for a film of a terminal.
+_NO_FILMS = frozenset({"ansi", "bintext", "xbin", "idf"})
+
+
+@dataclass
+class GivenVideos:
+    """Paths as given, or found below a folder as given, each once.
+
+    Args:
+        files: to be looked into.
+        found: those of ``files`` that a folder holds and whose names do not say that they are videos.
+        missing: (path, reason) of given paths that are not there.
+        skipped: (path, reason) of files in folders that are not looked into.
+    """
+
+    files: list[str] = field(default_factory=list)
+    found: set[str] = field(default_factory=set)
+    missing: list[tuple[str, str]] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+    @staticmethod
+    def of(paths: Sequence[str | Path]) -> GivenVideos:
+        """Look at names alone; folders are searched to the bottom."""
+        given = GivenVideos()
+        seen: set[str] = set()
+        for path in map(Path, paths):
+            if path.is_dir():
+                given._add_folder(path, seen)
+            elif path.exists():
+                given._add(path, seen)
+            else:
+                given.missing.append((str(path), "no such file"))
+        return given
+
+    def _add_folder(self, folder: Path, seen: set[str]) -> None:
+        for path in _files_below(folder):
+            if any(part.startswith(".") for part in path.relative_to(folder).parts):
+                self.skipped.append((str(path), "hidden"))
+            elif not path.exists():
+                self.skipped.append((str(path), "a link to nothing"))
+            elif self._add(path, seen) and path.suffix.lower() not in VIDEO_SUFFIXES:
+                self.found.add(str(path))
+
+    def _add(self, path: Path, seen: set[str]) -> bool:
+        real = os.path.realpath(path)
+        if real in seen:
+            return False
+        seen.add(real)
+        self.files.append(str(path))
+        return True
+
+    def why_no_video(self, file: str, facts: FileFacts) -> str:
+        """Why a file that a folder holds is passed over; empty where it is to be answered, or named as bad."""
+        if file not in self.found:
+            return ""
+        if not facts.usable:
+            return facts.health.removeprefix("bad: ")
+        if facts.codec in _NO_FILMS:
+            return "a text"
+        return "a single picture" if facts.num_frames == 1 else ""
+
+
+def _files_below(folder: Path) -> Iterable[Path]:
+    return sorted(path for path in folder.rglob("*") if not path.is_dir())

@@ -1,0 +1,194 @@
+"""A trained student's answers to any video files, through the input of evaluation.
+
+Shape letters: V views (clips x crops) of a video, T frames, H W heights and widths, C = 3 colours, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from dali_pipes.annotations.lists import LabelledVideo
+from dali_pipes.batch import PADDING_POSITION
+from dali_pipes.config import DataConfig, VideoFilesConfig
+from dali_pipes.loader.clip_loader import ClipLoader
+from dali_pipes.loader.recovery import reason_of
+from dali_pipes.manifest.manifest import Manifest
+from dali_pipes.sampling.spec import ViewGrid
+from dali_pipes.scan.scan import scan
+from dali_pipes.video_info import FileFacts
+from reskd.evaluation.multi_view import average_views
+from reskd.inference.answers import Answer, NoAnswer, OnProgress, answering_precision
+from reskd.inference.given_files import GivenVideos
+from reskd.inference.student import TrainedStudent
+
+# A clip's faults travel in a field of fixed size.
+_MOST_ATTEMPTS = 32
+
+
+@dataclass(frozen=True)
+class VideoAnswer(Answer):
+    """The same.
+
+    Args:
+        frames_THWC: uint8 RGB, on the CPU: what the student saw in the middle one of the views.
+    """
+
+    frames_THWC: Tensor
+
+
+def answer_videos(
+    student: TrainedStudent,
+    paths: Sequence[str | Path],
+    *,
+    device: torch.device,
+    grid: ViewGrid | None = None,
+    batch_size: int = 16,
+    look: Literal["decode", "index_only"] = "decode",
+    on_message: Callable[[str], None] = lambda message: None,
+    on_progress: OnProgress = lambda noun, done, total: None,
+) -> Iterator[VideoAnswer | NoAnswer]:
+    """Each file once: first those without an answer, as far as looking into them tells, then the others in order.
+
+    Every file is decoded once to learn what it really holds, as the scan of a list does; nothing is kept on disk.
+
+    Args:
+        paths: files and folders.
+        device: of the student, which lies there.
+        grid: clips and crops of each video; default: those of the student's test.
+        batch_size: clips at once.
+        look: as ``data.scan``.
+        on_progress: gets (noun, done, total).
+    """
+    given = GivenVideos.of(paths)
+    yield from (NoAnswer(file, reason) for file, reason in given.missing)
+    yield from (NoAnswer(file, reason, skipped=True) for file, reason in given.skipped)
+    on_progress("files", 0, len(given.files))
+    with TemporaryDirectory(prefix="reskd_predict_") as store:
+        facts = scan(
+            given.files,
+            root=Path.cwd(),
+            store=Path(store),
+            decode=look == "decode",
+            on_progress=lambda done, total, _: on_progress("files", done, total),
+        )
+        good = []
+        for file in given.files:
+            why = given.why_no_video(file, facts[file])
+            if why or not facts[file].usable:
+                yield NoAnswer(file, why or facts[file].health.removeprefix("bad: "), skipped=bool(why))
+                continue
+            if facts[file].health != "ok":
+                on_message(f"{file}: {facts[file].health}")
+            good.append(file)
+        if good:
+            reader = _Reader(student, good, facts, device, grid or test_grid(student), batch_size, on_message)
+            yield from reader.answers(on_progress)
+
+
+def test_grid(student: TrainedStudent) -> ViewGrid:
+    """The clips and crops that the student's config tests with."""
+    sampling = student.config.clips.sampling
+    return ViewGrid(sampling.test_clips, sampling.test_crops)
+
+
+def _data_config(config: DataConfig, num_files: int) -> DataConfig:
+    """Video files, whatever the training data were; a bad one is left to be named, and not to stop the others."""
+    loader = config.loader.model_copy(
+        update={
+            "max_attempts": min(num_files, _MOST_ATTEMPTS),
+            "max_bad_fraction": 1.0,
+            "num_workers": min(config.loader.num_workers, num_files),
+            "way_in": "prefer_dali" if config.loader.way_in == "dali" else config.loader.way_in,
+        }
+    )
+    return config.model_copy(update={"storage": VideoFilesConfig(), "loader": loader})
+
+
+class _Reader:
+    """One pass over good files."""
+
+    def __init__(
+        self,
+        student: TrainedStudent,
+        files: Sequence[str],
+        facts: dict[str, FileFacts],
+        device: torch.device,
+        grid: ViewGrid,
+        batch_size: int,
+        on_message: Callable[[str], None],
+    ) -> None:
+        self._student = student
+        self._files = files
+        self._grid = grid
+        self._precision = answering_precision(student, device)
+        videos = [LabelledVideo(file, (0,), file) for file in files]
+        self._loader = ClipLoader(
+            Manifest.from_facts(Path.cwd(), student.class_names, videos, facts),
+            _data_config(student.config.clips, len(files)),
+            views=("student",),
+            mode="eval",
+            batch_size=min(batch_size, len(files) * grid.num_views),
+            device=device,
+            grid=grid,
+            on_message=on_message,
+        )
+
+    def answers(self, on_progress: OnProgress) -> Iterator[VideoAnswer | NoAnswer]:
+        num_views, number = self._grid.num_views, 0
+        logits: list[Tensor | None] = []
+        frames_THWC = torch.empty(0)
+        on_progress("videos", 0, len(self._files))
+        try:
+            for logits_K, view_THWC in self._views():
+                if len(logits) == num_views // 2:
+                    frames_THWC = view_THWC
+                logits.append(logits_K)
+                if len(logits) == num_views:
+                    yield self._answer(self._files[number], logits, frames_THWC)
+                    number, logits = number + 1, []
+                    on_progress("videos", number, len(self._files))
+        except _ReadingError as error:
+            yield from (
+                NoAnswer(file, self._loader.faults.reasons.get(file, str(error))) for file in self._files[number:]
+            )
+        finally:
+            self._loader.close()
+
+    @torch.no_grad()
+    def _views(self) -> Iterator[tuple[Tensor | None, Tensor]]:
+        """(logits_K, frames_THWC) of every view of every video, in order; None where a substitute stood in."""
+        batches = iter(self._loader)
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                raise _ReadingError(reason_of(error)) from error
+            view = batch.views["student"]
+            frames_NTHWC = view.data
+            with self._precision.autocast():
+                logits_NK = self._student.model(frames_NTHWC, view.valid_NT).logits_NK.float().cpu()
+            shown_N = (~batch.substituted_N).tolist()
+            for place, position in enumerate(batch.positions_N.tolist()):
+                if position != PADDING_POSITION:
+                    yield (logits_NK[place] if shown_N[place] else None), frames_NTHWC[place].cpu()
+
+    def _answer(self, file: str, logits: Sequence[Tensor | None], frames_THWC: Tensor) -> VideoAnswer | NoAnswer:
+        known = [logits_K for logits_K in logits if logits_K is not None]
+        if len(known) < len(logits):  # the mean of fewer views is another protocol
+            return NoAnswer(file, self._loader.faults.reasons.get(file, "it could not be read"))
+        average = self._student.config.clips.sampling.average_views
+        logits_K = average_views(torch.stack(known)[None], average, self._student.scores)[0]
+        return VideoAnswer(file, logits_K, self._student.score(logits_K), frames_THWC)
+
+
+class _ReadingError(Exception):
+    """The loader cannot go on; the student's own faults are not meant."""

@@ -1,0 +1,90 @@
+"""Recognisers that make one code of a video's frames: of pixels through a backbone, or of features.
+
+Shape letters: N clips, T frames, B = N * T, D feature channels, H W heights and widths, K classes, E code.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from reskd.models.aggregators.build import build_aggregator
+from reskd.models.aggregators.masking import unit_length, without_invalid
+from reskd.models.backbones.torchvision_2d import build_backbone
+from reskd.models.config import AggregatedConfig, FeaturesConfig
+from reskd.models.families.heads import build_head
+from reskd.models.families.pixel_recognizer import PixelRecognizer
+from reskd.models.recognizer import Recognizer, Shape, check_valid
+from reskd.outputs import RecognizerOutput
+
+# YouTube-8M's quantisation: 0..255 stands for -2..2, each value for the middle of its step.
+_STEP, _LOWEST = 4 / 255, 4 / 512 - 2
+
+
+class AggregatedRecognizer(PixelRecognizer):
+    """A 2-D backbone over every frame, the mean over space of its maps, an aggregator, a classifier."""
+
+    config: AggregatedConfig
+
+    def __init__(self, config: AggregatedConfig, num_classes: int) -> None:
+        backbone, feature_dim = build_backbone(config.backbone)
+        aggregator = build_aggregator(config.aggregator, {"backbone": feature_dim})
+        super().__init__(config, num_classes, backbone=backbone, feature_dim=feature_dim, code_dim=aggregator.code_dim)
+        self.aggregator = aggregator
+        self.dropout = nn.Dropout(config.classifier.dropout)
+        self.head = build_head(config.classifier, aggregator.code_dim, num_classes)
+        self.to(memory_format=torch.channels_last)
+
+    def features(self, normalised_NTHWC: Tensor) -> Tensor:
+        images_BCHW = normalised_NTHWC.flatten(0, 1).permute(0, 3, 1, 2)
+        features_BDHW: Tensor = self.backbone(images_BCHW)
+        return features_BDHW.unflatten(0, (-1, normalised_NTHWC.shape[1]))
+
+    def answer(self, features_NTDHW: Tensor, valid_NT: Tensor | None) -> RecognizerOutput:
+        # Over one flat axis, for a gradient in channels-last.
+        means_NTD = features_NTDHW.permute(0, 1, 3, 4, 2).flatten(2, 3).mean(2)
+        if self.config.normalise_frames:
+            means_NTD = unit_length(means_NTD)
+        code_NE: Tensor = self.aggregator(means_NTD, valid_NT)
+        return RecognizerOutput(self.head(self.dropout(code_NE)), features_NTDHW, code_NE=code_NE)
+
+
+class FeatureRecognizer(Recognizer):
+    """Dequantises a video's features, scales each frame's to unit length, aggregates and classifies."""
+
+    config: FeaturesConfig
+
+    def __init__(self, config: FeaturesConfig, num_classes: int) -> None:
+        aggregator = build_aggregator(config.aggregator, config.groups)
+        super().__init__(config, num_classes, feature_dim=None, code_dim=aggregator.code_dim)
+        self.aggregator = aggregator
+        self.dropout = nn.Dropout(config.classifier.dropout)
+        self.head = build_head(config.classifier, aggregator.code_dim, num_classes)
+
+    def forward(self, data: Tensor, valid_NT: Tensor | None = None) -> RecognizerOutput:
+        """As Recognizer, of features_NTD as in FeatureView."""
+        shape = tuple(data.shape)
+        if len(shape) != 3 or 0 in shape:
+            raise ValueError(f"features: expected (N, T, D), none of them 0, found {shape}; give whole videos.")
+        self.check_shape(shape[1:])
+        check_valid(valid_NT, data)
+        # The product also converts uint8. Zeros are for what no frame said, so they come after the dequantisation.
+        features_NTD = without_invalid(torch.mul(data, _STEP).add_(_LOWEST), valid_NT)
+        if self.config.normalise_frames:
+            features_NTD = unit_length(features_NTD)
+        code_NE: Tensor = self.aggregator(features_NTD, valid_NT)
+        return RecognizerOutput(self.head(self.dropout(code_NE)), None, code_NE=code_NE)
+
+    def check_shape(self, shape: Shape) -> None:
+        expected = sum(self.config.groups.values())
+        if len(shape) != 2:
+            raise ValueError(
+                f"expected a view of features, (T, D), found {shape} of pixels; use a family with a backbone, or "
+                "features."
+            )
+        if shape[1] != expected:
+            groups = ", ".join(f"{name} {size}" for name, size in self.config.groups.items())
+            raise ValueError(
+                f"features: expected {expected} a frame ({groups}), found {shape[1]}; make the network's groups those "
+                "of the data."
+            )

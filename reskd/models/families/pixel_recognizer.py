@@ -1,0 +1,184 @@
+"""Recognisers that see pixels: normalised frames through a backbone to feature maps, and from these to scores.
+
+Shape letters: N clips, T frames, C = 3 colours, D feature channels, H W heights and widths, K classes.
+
+Recognisers with a 2-D backbone: frame by frame (TSN, arXiv:1608.00859), or with channels shifted in time (TSM).
+
+Shape letters: N clips, T frames, B = N * T, C = 3 colours, D feature channels, H W heights and widths.
+
+Recognisers whose backbone goes over space and time: SlowOnly and Video Swin.
+
+Shape letters: N clips, T frames, C = 3 colours, D feature channels, H W heights and widths.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from reskd.models.backbones.slow_only import build_slow_only
+from reskd.models.backbones.swin import PATCH_FRAMES, build_swin
+from reskd.models.backbones.temporal_shift import ClipLength, shift_residual_blocks
+from reskd.models.backbones.torchvision_2d import build_backbone
+from reskd.models.config import (
+    PixelRecognizerConfig,
+    PooledRecognizerConfig,
+    SlowOnlyConfig,
+    SwinConfig,
+    TsmConfig,
+    TsnConfig,
+)
+from reskd.models.families.heads import linear_head
+from reskd.models.recognizer import Recognizer, Shape, check_valid
+from reskd.outputs import RecognizerOutput
+
+MIN_SIDE = 32
+
+
+class PixelRecognizer(Recognizer):
+    """Normalises and asks the backbone. Channels-last, never copied to be so.
+
+    A family says in ``features`` how its backbone goes over a clip, and in ``answer`` what it makes of the maps.
+
+    Args:
+        backbone: up to the last feature map.
+        feature_dim: D, channels of that map.
+        code_dim: E; None where the head stands on the mean of the map.
+    """
+
+    pixel_mean_C: Tensor
+    pixel_std_C: Tensor
+    feature_dim: int
+
+    def __init__(
+        self,
+        config: PixelRecognizerConfig,
+        num_classes: int,
+        *,
+        backbone: nn.Module,
+        feature_dim: int,
+        code_dim: int | None,
+    ) -> None:
+        super().__init__(config, num_classes, feature_dim=feature_dim, code_dim=code_dim)
+        self.backbone = backbone
+        self.register_buffer("pixel_mean_C", torch.tensor(config.pixel_mean), persistent=False)
+        self.register_buffer("pixel_std_C", torch.tensor(config.pixel_std), persistent=False)
+
+    @abstractmethod
+    def features(self, normalised_NTHWC: Tensor) -> Tensor:
+        """features_NTDHW before pooling, whose ``flatten(0, 1)`` is channels-last and no copy; its T may be smaller."""
+
+    @abstractmethod
+    def answer(self, features_NTDHW: Tensor, valid_NT: Tensor | None) -> RecognizerOutput:
+        """Scores from the maps."""
+
+    def forward(self, data: Tensor, valid_NT: Tensor | None = None) -> RecognizerOutput:
+        """As Recognizer, of frames_NTHWC."""
+        shape = tuple(data.shape)
+        if len(shape) != 5 or shape[-1] != 3 or 0 in shape:
+            raise ValueError(f"frames: expected (N, T, H, W, 3), none of them 0, found {shape}; give whole clips.")
+        self.check_shape(shape[1:4])
+        check_valid(valid_NT, data)
+        # The subtraction also converts uint8, without a pass of its own.
+        normalised_NTHWC = torch.sub(data, self.pixel_mean_C).div_(self.pixel_std_C)
+        return self.answer(self.features(normalised_NTHWC), valid_NT)
+
+    def check_shape(self, shape: Shape) -> None:
+        if len(shape) != 3:
+            raise ValueError(
+                f"expected a view of pixels, (T, H, W), found {shape} of features; use family features, or videos."
+            )
+        if min(shape[1:]) < MIN_SIDE:
+            raise ValueError(
+                f"frames: expected {MIN_SIDE} x {MIN_SIDE} pixels or more, found {shape[1]} x {shape[2]}; "
+                "choose a larger view."
+            )
+
+
+class PooledRecognizer(PixelRecognizer):
+    """Mean over space and time, dropout, linear.
+
+    Args:
+        memory_format: of the parameters.
+    """
+
+    config: PooledRecognizerConfig
+    head: nn.Linear
+
+    def __init__(
+        self,
+        config: PooledRecognizerConfig,
+        num_classes: int,
+        *,
+        backbone: nn.Module,
+        feature_dim: int,
+        memory_format: torch.memory_format,
+    ) -> None:
+        super().__init__(config, num_classes, backbone=backbone, feature_dim=feature_dim, code_dim=None)
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = linear_head(feature_dim, num_classes, init_std=config.head_init_std)
+        self.to(memory_format=memory_format)
+
+    def answer(self, features_NTDHW: Tensor, valid_NT: Tensor | None) -> RecognizerOutput:
+        """As PixelRecognizer; ``valid_NT`` is not used: the mean over a short clip counts its repetitions."""
+        # All maps are of one size: the mean over frames of the means over space is one mean. Over one flat axis, as the
+        # gradient of a mean over three is written in the order of the axes' names and not in channels-last.
+        features_NTHWD = features_NTDHW.permute(0, 1, 3, 4, 2)
+        logits_NK = self.head(self.dropout(features_NTHWD.flatten(1, 3).mean(1)))
+        logit_map_NTKHW = self.head(features_NTHWD).permute(0, 1, 4, 2, 3) if self.gives_logit_map else None
+        return RecognizerOutput(logits_NK, features_NTDHW, logit_map_NTKHW=logit_map_NTKHW)
+
+
+class FrameRecognizer(PooledRecognizer):
+    """Every frame through a 2-D backbone, by itself or with some channels of the frames beside it."""
+
+    def __init__(self, config: TsnConfig | TsmConfig, num_classes: int) -> None:
+        stage_strides = config.stage_strides if isinstance(config, TsnConfig) else None
+        backbone, feature_dim = build_backbone(config.backbone, stage_strides=stage_strides)
+        super().__init__(
+            config, num_classes, backbone=backbone, feature_dim=feature_dim, memory_format=torch.channels_last
+        )
+        self.clip: ClipLength | None = None
+        if isinstance(config, TsmConfig):
+            self.clip = shift_residual_blocks(backbone, shift_divisor=config.shift_divisor)
+
+    def features(self, normalised_NTHWC: Tensor) -> Tensor:
+        num_frames = normalised_NTHWC.shape[1]
+        if self.clip is not None:
+            self.clip.num_frames = num_frames
+        images_BCHW = normalised_NTHWC.flatten(0, 1).permute(0, 3, 1, 2)
+        features_BDHW: Tensor = self.backbone(images_BCHW)
+        return features_BDHW.unflatten(0, (-1, num_frames))
+
+
+class ClipRecognizer(PooledRecognizer):
+    """A whole clip at once through a backbone that has an axis for time."""
+
+    def __init__(self, config: SlowOnlyConfig | SwinConfig, num_classes: int) -> None:
+        if isinstance(config, SwinConfig):
+            backbone, feature_dim = build_swin(config)
+        else:
+            backbone, feature_dim = build_slow_only(config.backbone)
+        super().__init__(
+            config, num_classes, backbone=backbone, feature_dim=feature_dim, memory_format=torch.channels_last_3d
+        )
+        self.frames_per_feature = PATCH_FRAMES if isinstance(config, SwinConfig) else 1
+
+    def features(self, normalised_NTHWC: Tensor) -> Tensor:
+        features_NDTHW: Tensor = self.backbone(normalised_NTHWC.permute(0, 4, 1, 2, 3))
+        return features_NDTHW.transpose(1, 2)
+
+    def num_feature_frames(self, num_frames: int) -> int:
+        return num_frames // self.frames_per_feature
+
+    def check_shape(self, shape: Shape) -> None:
+        super().check_shape(shape)
+        num_frames = shape[0]
+        if num_frames % self.frames_per_feature:
+            # torchvision would append a blank frame, which no published network has seen.
+            raise ValueError(
+                f"frames: expected a multiple of {self.frames_per_feature} frames a clip, as many as a patch has, "
+                f"found {num_frames}; show this network {num_frames + 1}."
+            )

@@ -1,0 +1,111 @@
+"""Where a recogniser's weights come from: a name of torchvision's, or a file of ours or of others.
+
+files.py reads, names.py translates, fill.py fills and says what became of every tensor.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+
+import torch
+from torch import nn
+from torchvision.models import WeightsEnum, get_model_weights
+
+from reskd.models.config import FeaturesConfig
+from reskd.models.recognizer import Recognizer
+from reskd.models.weights.architectures import describe
+from reskd.models.weights.files import State, WeightFile, read_weight_file
+from reskd.models.weights.fill import fill, fit
+from reskd.models.weights.report import WeightReport
+
+log = logging.getLogger(__name__)
+
+
+def load_weights(model: Recognizer, weights: str) -> WeightReport | None:
+    """Fill ``model`` in place, log one line about it, and return what became of every tensor; None for "none".
+
+    Args:
+        model: its ``config.weights_head`` says whether the head comes from the weights too.
+        weights: "none" changes nothing; a torchvision name ("IMAGENET1K_V1"), also of the 2-D kin of a 3-D network; or
+            the path of a checkpoint of ours, of mmaction2 or of the paper's code, or of a torchvision state dict.
+
+    Raises:
+        FileNotFoundError, OSError: no such name or file; the download failed.
+        ValueError: the file cannot be read, or does not fit. The model is then unchanged.
+    """
+    if weights == "none":
+        return None
+    backbone = None if isinstance(model.config, FeaturesConfig) else model.config.backbone
+    entries = _torchvision_weights(backbone)
+    if weights in entries:
+        assert backbone is not None
+        _check_pixel_statistics(model, entries[weights])
+        file = WeightFile(f"torchvision's {weights}", _download(backbone, entries[weights]))
+    elif Path(weights).is_file():
+        file = read_weight_file(Path(weights))
+    else:
+        names = f"one of torchvision's names for {backbone} ({', '.join(entries)}), " if backbone else ""
+        raise FileNotFoundError(
+            f"weights: expected 'none', {names}or the path of a file, found {weights!r}, which is no such name and no "
+            "such file; check the spelling."
+        )
+    report = fit(model, file)
+    log.info("%s", report)
+    return report
+
+
+def load_recognizer_state(model: Recognizer, state: State, *, source: str) -> None:
+    """Fill the whole of ``model``, backbone and head, with the "student" of a checkpoint.
+
+    Args:
+        source: where ``state`` comes from, for the message.
+
+    Raises:
+        ValueError: another architecture or number of classes. The model is then unchanged.
+    """
+    fill(model, state, source=source, found=describe(state))
+
+
+def state_hash(state: nn.Module | State) -> str:
+    """sha256 over the names, dtypes, shapes and bytes of a state dict, the same for every memory format and device."""
+    tensors = state.state_dict() if isinstance(state, nn.Module) else state
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach()
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        # reshape: a tensor without dimensions cannot be viewed as bytes.
+        digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _torchvision_weights(backbone: str | None) -> dict[str, WeightsEnum]:
+    """Name -> weights of ``backbone`` and, where it is 3-D, of its 2-D kin, from which it can be inflated."""
+    if backbone is None:
+        return {}
+    kin = [backbone.replace("swin3d", "swin")] if backbone.startswith("swin3d") else []
+    return {entry.name: entry for name in [*kin, backbone] for entry in get_model_weights(name)}
+
+
+def _check_pixel_statistics(model: Recognizer, entry: WeightsEnum) -> None:
+    preset = entry.transforms()
+    for key, fractions in (("pixel_mean", preset.mean), ("pixel_std", preset.std)):
+        theirs = [round(255 * value, 3) for value in fractions]
+        mine = getattr(model.config, key)
+        if any(abs(a - b) > 0.01 for a, b in zip(theirs, mine, strict=True)):
+            raise ValueError(
+                f"weights: expected {key} {theirs}, as torchvision's {entry.name} was trained with, found "
+                f"{list(mine)}; set {key} so."
+            )
+
+
+def _download(backbone: str, entry: WeightsEnum) -> State:
+    try:
+        return entry.get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError) as error:
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        raise OSError(
+            f"weights: expected to download {entry.name} of {backbone} from {entry.url}, found: {error}; check the "
+            f"network, or put that file into {folder}, or set weights to the path of a file."
+        ) from error

@@ -1,0 +1,193 @@
+"""A page about a folder of videos: what is in it, what is wrong with it, and what decoding it costs here."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dali_pipes.config import SamplingConfig
+from dali_pipes.decode.cost import Keyframes, count_decoded, find_keyframes, spread_sample
+from dali_pipes.jobs.progress import gib
+from dali_pipes.loader.clip_reader import ClipReader
+from dali_pipes.manifest.manifest import ManifestRow
+from dali_pipes.packets.packet_index import start_distances
+from dali_pipes.sampling.clip_plan import plan_clip
+from dali_pipes.sampling.spec import rules_from_config
+from dali_pipes.scan.store import IndexReader
+from dali_pipes.video_info import FileFacts
+from reskd.reports.dataset_charts import draw_data_charts
+
+NUM_SAMPLED = 200
+NUM_DECODED = 8
+_CLASSES_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class DecodeTime:
+    """CPU milliseconds of one core for a clip of ``num_frames``, one number a sampled file."""
+
+    num_frames: int
+    cpu_ms: tuple[float, ...]
+
+
+def sample_keyframe_distances(facts: Mapping[Path, FileFacts]) -> dict[Path, Sequence[int]]:
+    """Keyframe distances, in packets, of at most ``NUM_SAMPLED`` usable files: from the packet index, or where there is
+    none by reading the packets; nothing is decoded."""
+    usable = [path for path, found in facts.items() if found.usable]
+    indexes = IndexReader()
+    distances: dict[Path, Sequence[int]] = {}
+    for path in spread_sample(usable, NUM_SAMPLED):
+        place = facts[path].packets
+        if place is None:
+            distances[path] = find_keyframes(path).distances
+        else:
+            distances[path] = start_distances(indexes.read(place, facts[path].num_packets).packets_P)
+    return distances
+
+
+def measure_decode(facts: Mapping[Path, FileFacts], *, num_frames: int) -> DecodeTime:
+    """Read a clip of the middle frames of equal segments, cut to the central square, from a few usable files, as a
+    worker does whose frames are decoded by PyAV."""
+    usable = [path for path, found in facts.items() if found.usable]
+    chosen = spread_sample(usable, NUM_DECODED)
+    reader = ClipReader("cpu", "host")
+    rules = rules_from_config(SamplingConfig(num_frames=num_frames, test_crop_ratio=1), view_size=(1, 1), mode="eval")
+    times_ms = []
+    for path in [*chosen[:1], *chosen]:  # the first once more, as a warm-up
+        row = ManifestRow(path, 0, facts[path])
+        height, width = row.upright_size
+        plan = plan_clip(
+            rules, seed=0, position=0, attempt=0, row=0, num_frames=row.facts.num_frames, height=height, width=width
+        )
+        start_s = time.process_time()
+        reader.read(plan, row)
+        times_ms.append(1000 * (time.process_time() - start_s))
+    return DecodeTime(num_frames, tuple(times_ms[1:]))
+
+
+def write_data_page(
+    out: Path,
+    root: Path,
+    facts: Mapping[Path, FileFacts],
+    *,
+    labels: Mapping[str, Sequence[str]],
+    num_frames: int,
+    num_cores: int,
+    keyframe_distances: Mapping[Path, Sequence[int]] | None = None,
+) -> Path:
+    """Write ``data.md`` and ``data.png`` into ``out``, which is made; returns the page's path.
+
+    Args:
+        facts: of every video of the page.
+        labels: for each list by name, all labels of its videos, end to end.
+        num_frames: T, of the clip whose cost is measured.
+        num_cores: that clips/s are told for.
+        keyframe_distances: in packets, for all files or some; None: those of a sample are read.
+
+    Raises:
+        ValueError: not one usable video.
+    """
+    usable = {path: found for path, found in facts.items() if found.usable}
+    if not usable:
+        raise ValueError(f"expected at least one usable video under {root}, found none among {len(facts)}.")
+    distances = sample_keyframe_distances(usable) if keyframe_distances is None else keyframe_distances
+    decode_time = measure_decode(usable, num_frames=num_frames)
+    out.mkdir(parents=True, exist_ok=True)
+    draw_data_charts(list(usable.values()), distances, labels, out / "data.png")
+    sections = [
+        f"# {root.resolve().name}",
+        _summary(facts, usable),
+        "![histograms](data.png)",
+        _number_table(list(usable.values()), distances),
+        _kind_table(list(usable.values())),
+        _cost(distances, decode_time, num_cores),
+        *(_class_table(name, found) for name, found in labels.items()),
+        _health_table(root, facts),
+        _whole_file_table(list(usable.values())),
+    ]
+    page = out / "data.md"
+    page.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+    return page
+
+
+def _summary(facts: Mapping[Path, FileFacts], usable: Mapping[Path, FileFacts]) -> str:
+    num_frames = sum(found.num_frames for found in usable.values())
+    num_bytes = sum(found.file_size for found in facts.values())
+    return f"{len(facts)} videos, {len(usable)} usable, {num_frames} frames, {gib(num_bytes)}."
+
+
+def _number_table(usable: Sequence[FileFacts], distances: Mapping[Path, Sequence[int]]) -> str:
+    columns: dict[str, list[float]] = {
+        "frames": [found.num_frames for found in usable],
+        "short side, pixels": [min(found.width, found.height) for found in usable],
+        "bytes a frame": [found.file_size / found.num_frames for found in usable],
+        f"keyframe distance, packets ({len(distances)} files read)": [d for each in distances.values() for d in each],
+    }
+    rows = ["| | smallest | 5 % | median | 95 % | largest |", "|---|---|---|---|---|---|"]
+    for name, values in columns.items():
+        cells = " | ".join(f"{value:.0f}" for value in np.percentile(values, (0, 5, 50, 95, 100)))
+        rows.append(f"| {name} | {cells} |")
+    return "\n".join(rows)
+
+
+def _kind_table(usable: Sequence[FileFacts]) -> str:
+    kinds = Counter((f.codec, f.pix_fmt, f.matrix, f.colour_range, f.rotation) for f in usable)
+    rows = ["| codec | pixel format | matrix | range | rotation, degrees | videos |", "|---|---|---|---|---|---|"]
+    rows += [f"| {' | '.join(map(str, kind))} | {count} |" for kind, count in kinds.most_common()]
+    return "\n".join(rows)
+
+
+def _cost(distances: Mapping[Path, Sequence[int]], measured: DecodeTime, num_cores: int) -> str:
+    from_start, from_keyframes = mean_decoded(distances, measured.num_frames)
+    low, median, high = np.percentile(measured.cpu_ms, (20, 50, 80))
+    clips_per_s = 1000 / np.mean(measured.cpu_ms)
+    return (
+        f"A clip of {measured.num_frames} frames, one from each of as many equal segments ({len(distances)} files): "
+        f"{from_start:.0f} frames decoded by a decoder that starts at the first frame, {from_keyframes:.0f} by one "
+        "that starts at the keyframe before each wanted frame, where a file allows that.\n\n"
+        f"Measured on this machine, {len(measured.cpu_ms)} sampled files, PyAV, one thread, reading, decoding and "
+        f"cropping (no resizing; files in the page cache): {median:.0f} cpu-ms a clip (20 % to 80 %: {low:.0f} to "
+        f"{high:.0f}), so about {clips_per_s:.1f} clips/s a core and {num_cores * clips_per_s:.0f} clips/s "
+        f"with {num_cores} free cores. A prediction, not a benchmark of the loader."
+    )
+
+
+def mean_decoded(distances: Mapping[Path, Sequence[int]], num_frames: int) -> tuple[float, float]:
+    """Mean frames decoded for a clip over the videos: from the first frame, and from keyframes."""
+    counts = [count_decoded(Keyframes.from_distances(each), num_frames) for each in distances.values()]
+    return float(np.mean([c.from_start for c in counts])), float(np.mean([c.from_keyframes for c in counts]))
+
+
+def _class_table(name: str, labels: Sequence[str]) -> str:
+    counts = Counter(labels).most_common()
+    shown = counts if len(counts) <= 2 * _CLASSES_SHOWN else [*counts[:_CLASSES_SHOWN], *counts[-_CLASSES_SHOWN:]]
+    rows = [f"{name}: {len(labels)} labels of {len(counts)} classes, {counts[-1][1]} to {counts[0][1]} each."]
+    if len(shown) < len(counts):
+        rows[0] += f" The {_CLASSES_SHOWN} largest and the {_CLASSES_SHOWN} smallest:"
+    rows += ["", "| class | videos |", "|---|---|", *(f"| {label} | {count} |" for label, count in shown)]
+    return "\n".join(rows)
+
+
+def _health_table(root: Path, facts: Mapping[Path, FileFacts]) -> str:
+    """Reasons with their numbers taken out, so that like damage is counted together."""
+    examples: defaultdict[str, list[str]] = defaultdict(list)
+    for path, found in facts.items():
+        name = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+        examples[re.sub(r"\d+", "N", found.health)].append(name)
+    rows = ["| health | videos | for example |", "|---|---|---|"]
+    for reason, names in sorted(examples.items(), key=lambda item: -len(item[1])):
+        rows.append(f"| {reason.replace('|', '/')} | {len(names)} | {names[0] if reason != 'ok' else ''} |")
+    return "\n".join(rows)
+
+
+def _whole_file_table(usable: Sequence[FileFacts]) -> str:
+    """Why files are decoded as a whole."""
+    reasons = Counter(re.sub(r"\d+", "N", found.whole_file) or "no: the packets it needs" for found in usable)
+    rows = ["| is the whole file read for a clip? | videos |", "|---|---|"]
+    return "\n".join([*rows, *(f"| {reason.replace('|', '/')} | {count} |" for reason, count in reasons.most_common())])

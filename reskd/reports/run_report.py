@@ -1,0 +1,128 @@
+"""Reports for people: the curves of one run; the table and the curves of several beside each other."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from reskd.training import loss_balance
+from reskd.training.run_directory import RunDirectory
+
+Lines = Sequence[Mapping[str, float]]  # of a metrics.jsonl
+
+# The picture: a panel a row, with the metrics drawn in it and their line styles.
+_PANELS: tuple[tuple[str, dict[str, str]], ...] = (
+    ("task loss", {"loss/task": "-"}),
+    ("pixel term, unweighted", {"loss/pixel": "-"}),
+    ("logit map term, unweighted", {"loss/logit_map": "-"}),
+    ("code term, unweighted", {"loss/code": "-"}),
+    ("prediction term, unweighted", {"loss/prediction": "-"}),
+    ("joint teacher's task loss", {"loss/teacher_task": "-"}),
+    ("top-1: training solid, validation dashed", {"train/top1": "-", "val/top1": "--"}),
+    ("share of the time spent waiting for data", {"speed/data_wait_share": "-"}),
+)
+# Metrics of an evaluation, in the order of a table.
+_COLUMNS = {
+    "top1": "top-1",
+    "top5": "top-5",
+    "mean_class_accuracy": "mean class accuracy",
+    "gap": "GAP@20",
+    "map": "mAP",
+    "map_top20": "mAP of top-20 lists",
+    "hit1": "Hit@1",
+    "perr": "PERR",
+}
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def write_run_report(run: RunDirectory) -> Path:
+    """Write ``curves.png`` and ``report.md`` into a finished run's folder; returns the report's path."""
+    lines = read_metrics(run.metrics)
+    draw_curves({run.path.name: lines}, run.path / "curves.png")
+    last = {name: value for line in lines for name, value in line.items()}
+    rows = "\n".join(f"| {name} | {value:.5g} |" for name, value in sorted(last.items()))
+    terms = ""
+    if run.first_terms.exists():
+        terms = f"\n## The loss in the first step\n\n{loss_balance.table(loss_balance.read(run.first_terms))}\n"
+    report = run.path / "report.md"
+    report.write_text(
+        f"# {run.path.name}\n\nThe last value of each metric; settings are in `config.yaml`, the machine and versions "
+        f"in `environment.json`.\n\n![curves](curves.png)\n\n| metric | last value |\n|---|---|\n{rows}\n{terms}"
+    )
+    return report
+
+
+def draw_curves(runs: Mapping[str, Lines], path: Path) -> None:
+    """One picture, one colour a run; panels that no run has numbers for are left out."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    present = {name for lines in runs.values() for line in lines for name in line}
+    panels = [(title, styles) for title, styles in _PANELS if present & styles.keys()]
+    if "train/top1" not in present:  # several labels a video
+        found = next((name for name in ("gap", "map") if f"val/{name}" in present), None)
+        panels[-1:-1] = [(f"{_COLUMNS[found]} of the validation list", {f"val/{found}": "-"})] if found else []
+    figure = Figure(figsize=(4.8 * len(panels), 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, (title, styles) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        for color, (run_name, lines) in enumerate(runs.items()):
+            for metric, style in styles.items():
+                points = [(line["train/epoch"], line[metric]) for line in lines if metric in line]
+                label = run_name if style == "-" else None
+                if points:
+                    axes.plot(*zip(*points, strict=True), style, color=f"C{color}", label=label)
+        axes.set(title=title, xlabel="epoch")
+        axes.grid(alpha=0.3)
+        if axes.get_legend_handles_labels()[1]:
+            axes.legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def standard_error(share: float, num_clips: int) -> float:
+    """Of a share of ``num_clips`` independent clips (binomial)."""
+    return math.sqrt(share * (1 - share) / num_clips)
+
+
+def comparison_table(results: Sequence[Mapping[str, Any]]) -> str:
+    """A Markdown table of evaluation results, one row each; metrics in per cent, top-1 with its standard error.
+
+    It has the metrics that any of the results has: lists of several labels a video have no top-1.
+    """
+    names = [name for name in _COLUMNS if any(name in result["metrics"] for result in results)]
+    titles = ["run", *(_COLUMNS[name] for name in names), "GMACs a video", "videos/s, model alone", "scored of listed"]
+    rows = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+    for result in results:
+        metrics, coverage, gmacs = result["metrics"], result["coverage"], result["gmacs_per_video"]
+        shown = {name: f"{100 * metrics[name]:.1f}" if name in metrics else "-" for name in names}
+        if "top1" in metrics:
+            shown["top1"] += f" +- {100 * standard_error(metrics['top1'], coverage['scored']):.1f}"
+        size = f"{gmacs:.3f}" if gmacs >= 0.1 else f"{gmacs:.2g}"
+        cells = [result["name"], *shown.values(), size, f"{result['videos_per_second']:.0f}"]
+        rows.append(f"| {' | '.join(cells)} | {coverage['scored']} of {coverage['listed']} |")
+    return "\n".join(rows)
+
+
+def describe_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """One sentence on the difference in top-1 of two results on the same list, with its standard error.
+
+    Lists of several labels a video have GAP or else mAP instead, whose standard errors are not known.
+    """
+    if not all("top1" in result["metrics"] for result in (one, other)):
+        name = "gap" if all("gap" in result["metrics"] for result in (one, other)) else "map"
+        difference = 100 * (one["metrics"][name] - other["metrics"][name])
+        points = f"{difference:+.1f} points of {_COLUMNS[name]}"
+        return f"{one['name']} minus {other['name']}: {points} (one seed, error not known)."
+    shares = [result["metrics"]["top1"] for result in (one, other)]
+    errors = [standard_error(r["metrics"]["top1"], r["coverage"]["scored"]) for r in (one, other)]
+    difference, error = shares[0] - shares[1], math.hypot(*errors)
+    verdict = "more than two standard errors" if abs(difference) > 2 * error else "no order can be claimed"
+    return (
+        f"{one['name']} minus {other['name']}: {100 * difference:+.1f} points of top-1, standard error "
+        f"{100 * error:.1f} (binomial, one seed): {verdict}."
+    )

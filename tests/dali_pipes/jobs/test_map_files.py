@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dali_pipes.jobs.map_files import make_engine, shard_of
+from dali_pipes.scan.scan import scan
+from dali_pipes.scan.store import read_facts
+from tests.conftest import numbered_clip
+
+
+def _work(item: str) -> str:
+    if item == "die":
+        os._exit(9)
+    return item.upper()
+
+
+@pytest.fixture(scope="module")
+def ray() -> Any:
+    ray = pytest.importorskip("ray", reason="the extra ray is not installed")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield ray
+    ray.shutdown()
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_does_the_same_work_and_names_the_item_that_kills_its_process(ray: Any) -> None:
+    engine = make_engine("ray")
+    assert dict(engine(_work, ["a", "b", "die", "c"])) == {"a": "A", "b": "B", "c": "C", "die": None}
+    with pytest.raises(AttributeError):
+        list(engine(_work, [1]))  # type: ignore[list-item]
+
+
+@pytest.mark.slow
+def test_a_scan_on_ray_finds_what_a_local_one_does(ray: Any, tmp_path: Path) -> None:
+    names = [f"{number}.mp4" for number in range(4)]
+    for number, name in enumerate(names):
+        numbered_clip(tmp_path / name, "libx264", 3 + number)
+    (tmp_path / names[2]).write_bytes(b"no video")
+    on_ray = scan(names, root=tmp_path, store=tmp_path / "on_ray", engine=make_engine("ray"))
+    local = scan(names, root=tmp_path, store=tmp_path / "local")
+    assert {name: (f.num_frames, f.health, f.whole_file) for name, f in on_ray.items()} == {
+        name: (f.num_frames, f.health, f.whole_file) for name, f in local.items()
+    }
+    assert read_facts(tmp_path / "on_ray") == on_ray
+
+
+def test_shards_are_disjoint_cover_all_and_do_not_depend_on_the_order() -> None:
+    names = [f"class/video {number}.mp4" for number in range(200)] + ["\udcff not UTF-8.mp4"]
+    parts = [shard_of(names, (part, 4)) for part in (1, 2, 3, 4)]
+    assert sorted(name for part in parts for name in part) == sorted(names)
+    assert min(map(len, parts)) > 30
+    assert set(shard_of(names[::-1], (2, 4))) == set(parts[1])
+
+
+@pytest.mark.parametrize("shard", [(0, 2), (3, 2), (1, 0)])
+def test_a_shard_outside_its_number_is_refused(shard: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match=r"expected i/n with i from 1 to n, found"):
+        shard_of([], shard)
+
+
+def test_ray_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    with pytest.raises(ValueError, match=r"expected the package ray, found none; pip install -e '\.\[ray\]'"):
+        make_engine("ray")

@@ -1,0 +1,97 @@
+"""What is left behind when a process that reads clips is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dali_pipes.jobs.worker_process import die_with_parent, main_module_hidden
+
+READER = """
+import sys
+from pathlib import Path
+from dali_pipes.loader.clip_loader import ClipLoader
+from tests.dali_pipes.loader.test_clip_loader import make_config, make_manifest
+
+config = make_config(Path(sys.argv[1]), num_workers=2)
+loader = ClipLoader(make_manifest(config), config, views=("student",), mode="train", batch_size=2)
+for batch in loader:
+    print("batch", flush=True)
+"""
+
+
+def _descendants(pid: int) -> set[int]:
+    """All living processes that descend from ``pid``."""
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            stat = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if stat[0] != "Z":
+            parents[int(folder.name)] = int(stat[1])
+    found: set[int] = set()
+    fresh = {pid}
+    while fresh:
+        fresh = {child for child, parent in parents.items() if parent in fresh} - found
+        found |= fresh
+    return found
+
+
+def _segments() -> set[Path]:
+    return set(Path("/dev/shm").iterdir())
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.1)
+    return condition()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and /dev/shm")
+def test_a_killed_reader_leaves_no_worker_and_no_shared_memory(make_folder: Callable[..., Path]) -> None:
+    pytest.importorskip("nvidia.dali")
+    folder = make_folder({"a": ["libx264"] * 2, "b": ["mjpeg"] * 2}, num_frames=24)
+    segments_before = _segments()
+    reader = subprocess.Popen([sys.executable, "-c", READER, str(folder)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == "batch\n"
+        children = _descendants(reader.pid)
+        segments = _segments() - segments_before
+        assert len(children) >= 2
+    finally:
+        reader.send_signal(signal.SIGKILL)
+        reader.wait()
+    assert _wait_until(lambda: not any(map(_alive, children)), 60)
+    assert _wait_until(lambda: not segments & _segments(), 60)
+
+
+def test_a_process_that_was_not_spawned_lives_on() -> None:
+    die_with_parent(os.getpid())
+    die_with_parent(os.getppid())
+
+
+def test_the_main_module_comes_back() -> None:
+    main = sys.modules["__main__"]
+    before = (main.__spec__, getattr(main, "__file__", None))
+    with main_module_hidden():
+        assert main.__spec__ is None and not hasattr(main, "__file__")
+    assert (main.__spec__, getattr(main, "__file__", None)) == before

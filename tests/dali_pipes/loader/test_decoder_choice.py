@@ -1,0 +1,109 @@
+"""Who decodes a file, and that both decoders give the same frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+
+from dali_pipes.loader.clip_loader import ClipLoader
+from dali_pipes.loader.decoder_choice import way_in, why_not_dali
+from dali_pipes.video_info import FileFacts
+from tests.conftest import ENCODERS, read_number, write_clip
+from tests.dali_pipes.loader.test_clip_loader import make_config, make_manifest, take
+
+GOOD = FileFacts(40, 40, 320, 240, 0, "vp9", "yuv420p", "untagged", "limited", 1, 1, "ok")
+MJPEG = replace(GOOD, codec="mjpeg", pix_fmt="yuvj422p", matrix="bt601", colour_range="full")
+
+
+@pytest.mark.parametrize(
+    ("facts", "cpu", "cuda"),
+    [
+        (GOOD, "dali", "dali"),
+        (replace(GOOD, codec="vp8"), "dali", "dali"),
+        (MJPEG, "dali", "host"),
+        (replace(GOOD, codec="h264"), "host", "dali"),
+        (replace(GOOD, codec="hevc", matrix="bt601"), "host", "dali"),
+        (replace(GOOD, codec="av1"), "host", "dali"),
+        (replace(GOOD, codec="mpeg4"), "host", "host"),
+        (replace(GOOD, rotation=90), "host", "host"),
+        (replace(GOOD, matrix="bt709"), "host", "host"),
+        (replace(GOOD, colour_range="full"), "host", "host"),
+        (replace(GOOD, num_packets=41), "host", "host"),
+        (replace(GOOD, health="cut"), "host", "host"),
+        (replace(GOOD, pix_fmt="yuv420p10le"), "host", "host"),
+        (replace(GOOD, pix_fmt="yuv444p"), "host", "host"),
+    ],
+)
+def test_dali_decodes_only_what_it_gets_right(facts: FileFacts, cpu: str, cuda: str) -> None:
+    assert way_in(facts, "cpu", "prefer_dali") == cpu and way_in(facts, "cpu", "auto") == "host"
+    assert way_in(facts, "cuda", "auto") == way_in(facts, "cuda", "prefer_dali") == cuda
+
+
+def test_forcing_allows_what_is_not_proven_but_nothing_that_is_wrong() -> None:
+    assert why_not_dali(replace(GOOD, codec="mpeg4"), "cuda", allow_unproven=True) is None
+    assert why_not_dali(replace(GOOD, rotation=90), "cuda", allow_unproven=True) == "it is rotated by 90 degrees"
+
+
+@pytest.mark.parametrize(
+    ("codec", "allowed"),
+    [("mjpeg", True), ("libvpx-vp9", True), ("libx264", False)],
+)
+def test_a_forced_way_in_is_honoured_or_refused(codec: str, allowed: bool, make_folder: Callable[..., Path]) -> None:
+    config = make_config(make_folder({"a": [codec]}, num_frames=8), way_in="dali")
+    manifest = make_manifest(config)
+    options: dict[str, Any] = {"views": ("student",), "mode": "eval", "batch_size": 1}
+    if allowed:
+        assert "DALI cpu" in ClipLoader(manifest, config, **options).describe_ways_in()
+    else:
+        with pytest.raises(ValueError, match=r"way_in=dali: .* on cpu, found a/00.mp4: codec h264 is not among mjpeg"):
+            ClipLoader(manifest, config, **options)
+    config = make_config(config.root, way_in="host")
+    assert "host (PyAV)" in ClipLoader(manifest, config, **options).describe_ways_in()
+
+
+@pytest.fixture(scope="module")
+def coloured_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Moving colours with fine texture: worst for chroma, where decoders differ."""
+    folder = tmp_path_factory.mktemp("coloured")
+    (folder / "a").mkdir()
+    y, x = np.mgrid[0:121, 0:161]  # odd sizes
+    texture = np.random.default_rng(0).integers(-20, 20, (121, 161, 1))
+    frames = [
+        np.stack([128 + 100 * np.sin((x + 3 * t) / 9), 128 + 100 * np.sin((y - 2 * t) / 7), 0 * x + 8 * t], -1)
+        + texture
+        for t in range(24)
+    ]
+    pictures = [frame.clip(0, 255).astype(np.uint8) for frame in frames]
+    even = [picture[:120, :160] for picture in pictures]
+    write_clip(folder / "a" / "mjpeg.avi", "mjpeg", pictures)
+    write_clip(folder / "a" / "vp9.webm", "libvpx-vp9", even)
+    write_clip(folder / "a" / "vp9_odd.webm", "libvpx-vp9", pictures)
+    return folder
+
+
+@pytest.mark.parametrize("content", ["numbers", "colours"])
+def test_both_ways_in_give_the_same_frames(
+    content: str, coloured_folder: Path, make_folder: Callable[..., Path]
+) -> None:
+    codecs = [codec for codec in ENCODERS if codec in ("mjpeg", "libvpx-vp9")]
+    folder = coloured_folder if content == "colours" else make_folder({"a": codecs}, num_frames=24)
+    pixels = {}
+    ways: tuple[Literal["dali", "host"], ...] = ("dali", "host")
+    for way in ways:
+        config = make_config(folder, way_in=way, views={"student": {"size": (96, 128), "source": "decoded"}})
+        manifest = make_manifest(config)
+        loader = ClipLoader(manifest, config, views=("student",), mode="eval", batch_size=len(manifest))
+        view = take(loader, 1)[0].views["student"]
+        pixels[way] = view.data_NTHWC.numpy().astype(int)
+        if content == "numbers":
+            for clip in range(len(manifest)):
+                seen = [read_number(frame)[0] for frame in view.data_NTHWC[clip].numpy()]
+                assert seen == view.frame_index_NT[clip].tolist()
+    difference = np.abs(pixels["dali"] - pixels["host"])
+    assert difference.mean() < 2
+    assert np.quantile(difference, 0.99) <= 10

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torchvision.transforms import RandomResizedCrop
+
+from dali_pipes.config import CenterCropConfig, MultiScaleCropConfig, RandomResizedCropConfig, SamplingConfig
+from dali_pipes.sampling.crops import Crop, center_crop, choose_crop, multi_scale_crop, random_resized_crop, three_crop
+from dali_pipes.sampling.spec import ViewGrid, rules_from_config
+
+RULES = rules_from_config(SamplingConfig(test_crop_ratio=0.875), view_size=(8, 8), mode="eval")
+
+
+@pytest.mark.parametrize(
+    ("aspect", "height", "width", "expected"),
+    [
+        (1.0, 256, 340, Crop(16, 58, 224, 224)),
+        (1.0, 340, 256, Crop(58, 16, 224, 224)),
+        (2.0, 256, 340, Crop(53, 21, 149, 298)),  # the box is 170 x 340
+        (1.0, 1, 1, Crop(0, 0, 1, 1)),
+    ],
+)
+def test_center_crop_is_a_share_of_the_largest_box(aspect: float, height: int, width: int, expected: Crop) -> None:
+    assert center_crop(replace(RULES, view_aspect=aspect), (0,), height, width) == expected
+
+
+def test_multi_scale_crop_takes_every_allowed_size_and_all_13_places() -> None:
+    rules = replace(RULES, crop_kind="multi_scale", scales=(1.0, 0.875, 0.75, 0.66), max_scale_steps_apart=1)
+    crops = [multi_scale_crop(rules, (0, number), 256, 340) for number in range(4000)]
+    sides = [256, 224, 192, 168]
+    sizes = Counter((crop.height, crop.width) for crop in crops)
+    assert set(sizes) == {(sides[i], sides[j]) for i in range(4) for j in range(4) if abs(i - j) <= 1}
+    assert min(sizes.values()) > 0.7 * 4000 / 10
+    places = Counter((4 * crop.y // (256 - 192), 4 * crop.x // (340 - 192)) for crop in crops if crop[2:] == (192, 192))
+    assert set(places) == {(a, b) for a in range(5) for b in range(5) if a % 2 == b % 2}
+
+
+def test_random_resized_crops_are_distributed_as_torchvision_s() -> None:
+    area, aspect_ratio, num_draws = (0.08, 1.0), (3 / 4, 4 / 3), 3000
+    rules = replace(RULES, crop_kind="random_resized", area=area, aspect_ratio=aspect_ratio)
+    ours = np.array([random_resized_crop(rules, (0, number), 240, 320) for number in range(num_draws)])
+    torch.manual_seed(0)
+    picture = torch.zeros(1, 240, 320)
+    theirs = np.array([RandomResizedCrop.get_params(picture, list(area), list(aspect_ratio)) for _ in range(num_draws)])
+    assert (ours[:, :2] >= 0).all() and (ours[:, :2] + ours[:, 2:] <= (240, 320)).all()
+    for share in (0.02, 0.25, 0.5, 0.75, 0.98):
+        difference = np.quantile(ours, share, axis=0) - np.quantile(theirs, share, axis=0)
+        assert np.abs(difference).max() <= 10, share
+
+
+def test_random_resized_crop_falls_back_to_the_middle() -> None:
+    rules = replace(RULES, crop_kind="random_resized", area=(0.9, 1.0), aspect_ratio=(1.0, 1.0))
+    assert random_resized_crop(rules, (0,), 10, 100) == Crop(0, 45, 10, 10)
+
+
+@pytest.mark.parametrize(
+    ("aspect", "height", "width", "expected"),
+    [
+        (1.0, 256, 340, [(0, 0, 256, 256), (0, 42, 256, 256), (0, 84, 256, 256)]),
+        (1.0, 340, 256, [(0, 0, 256, 256), (42, 0, 256, 256), (84, 0, 256, 256)]),
+        (2.0, 256, 340, [(0, 0, 170, 340), (43, 0, 170, 340), (86, 0, 170, 340)]),
+        (0.5, 256, 340, [(0, 0, 256, 128), (0, 106, 256, 128), (0, 212, 256, 128)]),
+        (1.0, 7, 7, [(0, 0, 7, 7)] * 3),
+    ],
+)
+def test_three_crops_lie_along_the_side_that_they_do_not_fill(
+    aspect: float, height: int, width: int, expected: list[tuple[int, ...]]
+) -> None:
+    rules = replace(RULES, crop_kind="three", view_aspect=aspect)
+    assert [three_crop(rules, place, height, width) for place in range(3)] == expected
+    assert [choose_crop(rules, (0,), height, width, place=place) for place in range(3)] == expected
+
+
+SIDES = st.integers(1, 700)
+
+
+@given(height=SIDES, width=SIDES, view=st.sampled_from([(224, 224), (112, 224), (96, 40)]), words=st.integers(0, 999))
+@settings(max_examples=150, deadline=None)
+def test_every_crop_lies_in_the_picture(height: int, width: int, view: tuple[int, int], words: int) -> None:
+    kinds = (MultiScaleCropConfig(), RandomResizedCropConfig(), CenterCropConfig())
+    trained = [rules_from_config(SamplingConfig(crop=kind), view_size=view, mode="train") for kind in kinds]
+    tested = rules_from_config(SamplingConfig(), view_size=view, mode="eval", grid=ViewGrid(1, 3))
+    crops = [choose_crop(rules, (words,), height, width) for rules in trained]
+    for crop in crops + [choose_crop(tested, (), height, width, place=place) for place in range(3)]:
+        assert crop.height >= 1 and crop.width >= 1 and crop.y >= 0 and crop.x >= 0
+        assert crop.y + crop.height <= height and crop.x + crop.width <= width
+
+
+@given(height=SIDES, width=SIDES, view=st.sampled_from([(224, 224), (112, 224), (96, 40)]))
+@settings(max_examples=150, deadline=None)
+def test_three_crops_are_never_stretched_and_miss_nothing_they_could_show(
+    height: int, width: int, view: tuple[int, int]
+) -> None:
+    rules = rules_from_config(SamplingConfig(), view_size=view, mode="eval", grid=ViewGrid(1, 3))
+    crops = [choose_crop(rules, (), height, width, place=place) for place in range(3)]
+    aspect = view[1] / view[0]
+    for crop in crops:
+        assert crop.height == height or crop.width == width
+        # Whole pixels: each side is at most half a pixel off, but at least one pixel.
+        assert crop.height in (1, height) or abs(crop.height - crop.width / aspect) <= 0.5 + 0.5 / aspect
+        assert crop.width in (1, width) or abs(crop.width - crop.height * aspect) <= 0.5 + 0.5 * aspect
+    assert (crops[0].y, crops[0].x) == (0, 0)
+    assert (crops[2].y + crops[2].height, crops[2].x + crops[2].width) == (height, width)
+    assert all(abs(2 * b - a - c) <= 1 for a, b, c in zip(*crops, strict=True))

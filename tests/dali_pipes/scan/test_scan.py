@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dali_pipes.decode import pyav
+from dali_pipes.scan import scan as scan_module
+from dali_pipes.scan.scan import Probed, default_store, scan
+from dali_pipes.scan.store import read_facts
+from dali_pipes.video_info import FileFacts
+from tests.conftest import ENCODERS, HEIGHT, WIDTH, numbered_clip, write_clip
+
+
+def probe(path: Path) -> FileFacts:
+    return scan_module.probe(path).facts
+
+
+CODEC_NAMES = {"libx264": "h264", "libvpx-vp9": "vp9", "mjpeg": "mjpeg", "mpeg4": "mpeg4"}
+
+
+def _cut(path: Path, share: float) -> Path:
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    return path
+
+
+@pytest.mark.parametrize("codec", ENCODERS)
+def test_a_good_file_is_described(codec: str, tmp_path: Path) -> None:
+    path = numbered_clip(tmp_path / f"clip{ENCODERS[codec][0]}", codec, 21)
+    facts = probe(path)
+    assert (facts.num_frames, facts.num_packets, facts.width, facts.height) == (21, 21, WIDTH, HEIGHT)
+    assert (facts.codec, facts.pix_fmt, facts.rotation) == (CODEC_NAMES[codec], ENCODERS[codec][1], 0)
+    assert facts.health == "ok" and facts.file_size == path.stat().st_size
+
+
+@pytest.mark.parametrize("codec", ["mjpeg", "mpeg4"])
+def test_a_cut_file_is_named_and_counted_to_its_last_good_frame(codec: str, tmp_path: Path) -> None:
+    path = _cut(numbered_clip(tmp_path / "clip.avi", codec, 40), 0.6)
+    facts = probe(path)
+    assert 5 < facts.num_frames < 40 and facts.usable
+    assert facts.health.startswith("cut: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [("empty.mp4", b"", "is empty"), ("text.avi", b"not a video at all", "does not open")],
+)
+def test_what_is_no_video_is_bad(name: str, content: bytes, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    facts = probe(path)
+    assert not facts.usable and facts.num_frames == 0 and reason in facts.health
+
+
+def test_an_mp4_without_its_index_is_bad(tmp_path: Path) -> None:
+    facts = probe(_cut(numbered_clip(tmp_path / "clip.mp4", "libx264", 30), 0.5))
+    assert not facts.usable and "does not open" in facts.health
+
+
+def test_the_cache_spares_decoding_until_the_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["0.mp4", "1.mp4"]
+    for place, name in enumerate(names):
+        numbered_clip(tmp_path / name, "libx264", 3 + place)
+    probed: list[int] = []
+    first = scan(names, root=tmp_path, on_progress=lambda done, total, num_bytes: probed.append(total))
+    assert [first[name].num_frames for name in names] == [3, 4] and probed == [2, 2]
+    assert read_facts(tmp_path / ".reskd_scan")["1.mp4"] == first["1.mp4"]
+    again = scan(names, root=tmp_path, on_progress=lambda done, total, num_bytes: probed.append(total))
+    assert again == first and probed == [2, 2]
+    numbered_clip(tmp_path / "0.mp4", "libx264", 6)
+    assert scan(names, root=tmp_path)["0.mp4"].num_frames == 6
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_a_cache_of_another_version_counts_as_none(tmp_path: Path) -> None:
+    (tmp_path / "old.csv").write_text("path,frames\na.mp4,3\n")
+    assert read_facts(tmp_path) == {}
+
+
+def test_a_folder_that_cannot_be_written_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert default_store(tmp_path / "data").parent == tmp_path / "home" / ".cache" / "reskd"
+
+
+def test_a_file_that_kills_its_decoder_is_bad_and_the_others_are_scanned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["a.mp4", "killer.mp4", "c.mp4"]
+    for name in names:
+        numbered_clip(tmp_path / name, "libx264", 3)
+    monkeypatch.setattr(scan_module, "probe", probe_or_die)
+    facts = scan(names, root=tmp_path)
+    assert [facts[name].health for name in names] == ["ok", "bad: the decoder's process died", "ok"]
+
+
+def probe_or_die(path: Path, *, decode: bool) -> Probed:
+    if path.name == "killer.mp4":
+        os._exit(11)
+    return scan_module.probe(path, decode=decode)
+
+
+def test_a_single_frame_is_a_video(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "one.avi", "mjpeg", [np.zeros((16, 32, 3), np.uint8)])
+    assert (probe(path).num_frames, probe(path).height, probe(path).width) == (1, 16, 32)
+
+
+def test_a_colour_matrix_that_this_pyav_lacks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = numbered_clip(tmp_path / "hd.mp4", "libx264", 3, bt709=True)
+    monkeypatch.setitem(pyav._MATRIX_OF_NAME, "bt709", None)  # as bt2020 under PyAV 17
+    assert probe(clip).health.startswith("bad: no RGB picture: the colour matrix is bt709: expected PyAV 18 or newer")
+
+
+def test_a_folder_in_place_of_a_file_is_bad(tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").mkdir()
+    assert probe(tmp_path / "clip.mp4").health == "bad: it is no regular file"
+
+
+def test_a_pipe_in_place_of_a_file_is_bad_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "clip.mp4")
+    assert probe(tmp_path / "clip.mp4").health == "bad: it is no regular file"
+
+
+def test_an_index_only_scan_counts_packets_and_a_later_whole_scan_looks_again(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "0.mp4", "libx264", 20)
+    quick = scan(["0.mp4"], root=tmp_path, decode=False)["0.mp4"]
+    assert (quick.num_frames, quick.num_frames_source, quick.whole_file) == (20, "demux", "") and quick.packets
+    assert scan(["0.mp4"], root=tmp_path, decode=False)["0.mp4"] == quick
+    whole = scan(["0.mp4"], root=tmp_path)["0.mp4"]
+    assert (whole.num_frames, whole.num_frames_source, whole.whole_file) == (20, "decode", "")
+    assert scan(["0.mp4"], root=tmp_path, decode=False)["0.mp4"] == whole

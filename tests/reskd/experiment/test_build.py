@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from dali_pipes.sampling.spec import ViewGrid
+from reskd.distributed import World
+from reskd.experiment import build
+from tests.reskd.experiment.test_config import parse_config, tree
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"), [({}, ViewGrid(1, 1)), ({"val_clips": 2, "val_crops": 3}, ViewGrid(2, 3))]
+)
+def test_validation_shows_one_clip_and_one_crop_unless_told(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], expected: ViewGrid
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def remember(*_: Any, **options: Any) -> SimpleNamespace:
+        asked.update(options)
+        return SimpleNamespace(close=lambda: None)
+
+    monkeypatch.setattr(build, "ClipLoader", remember)
+    changed_tree = tree()
+    changed_tree["data"]["sampling"] = {"test_clips": 10, "test_crops": 3, **changes}
+    manifest: Any = ["a video"]
+    build._validation(parse_config(changed_tree), manifest, "student", 4, World(0, 1, torch.device("cpu")))
+    assert asked["grid"] == expected and asked["mode"] == "eval"

@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from dali_pipes.sampling.spec import ONE_VIEW, rules_from_config
+from reskd.experiment.config import ExperimentConfig, load_config, parse_config, read_settings, recognizer_from
+from reskd.experiment.networks import build_networks, view_shapes
+from reskd.experiment.run import describe_protocol
+from reskd.experiment.stages import check_stages, load_stages, teacher_stage
+from reskd.models.recognizer import data_shape
+
+CONFIGS = sorted(Path("configs").glob("*.yaml"))
+
+
+def tree(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "x",
+        "data": {
+            "root": "data",
+            "train": "train.csv",
+            "views": {"teacher": {"size": 64}, "student": {"size": 32}},
+        },
+        "teacher": {"model": {"backbone": "resnet18"}, "batch_norm": "batch_stats"},
+        "student": {"backbone": "resnet18"},
+        "loss": {"pixel": {"alpha": 100}},
+        "optimizer": {"lr": 0.1},
+        "training": {"epochs": 1, "global_batch_size": 8},
+        **changes,
+    }
+
+
+def test_the_resolved_config_reads_back_as_itself() -> None:
+    config = parse_config(tree())
+    assert ExperimentConfig.model_validate(yaml.safe_load(yaml.safe_dump(config.resolved()))) == config
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_shipped_config_builds_on_the_meta_device(path: Path) -> None:
+    configs = load_stages(path)
+    if len(configs) > 1:
+        check_stages(configs)
+    for config in configs:
+        stage = teacher_stage(config, configs)
+        student, teacher, _ = build_networks(config, num_classes=200, device=torch.device("meta"), stage=stage)
+        shapes = view_shapes(config)
+        with torch.device("meta"):
+            output = student.eval()(torch.empty(data_shape(shapes["student"], 1), dtype=torch.uint8))
+            assert output.logits_NK.shape == (1, 200)
+            if teacher is not None:
+                taught = teacher(torch.empty(data_shape(shapes["teacher"], 2), dtype=torch.uint8))
+                if config.loss.pixel and config.loss.pixel.projection == "none":
+                    assert taught.features_NTDHW.shape[2] == output.features_NTDHW.shape[2]
+        stem = config.name if len(configs) == 1 else config.name.rpartition(".")[0]
+        assert stem == path.stem, "the name says family, teacher, student and data set, and so does the file"
+
+
+def test_the_headline_recipe_is_the_papers() -> None:
+    config = load_config("configs/activitynet_resnet152-224_resnet50-112.yaml")
+    teacher = load_config(config.teacher.stage)  # type: ignore[union-attr, arg-type]
+    assert (teacher.student.backbone, config.student.backbone) == ("resnet152", "resnet50")
+    assert view_shapes(config) == {"student": (16, 112, 112), "teacher": (16, 224, 224)}
+    assert config.teacher.batch_norm == "batch_stats"  # type: ignore[union-attr]
+    assert config.loss.pixel.alpha == 100  # type: ignore[union-attr]
+    assert config.student.weights == "IMAGENET1K_V1"
+    assert config.student.head_init_std == 0.001
+    assert config.student.dropout == 0.5
+    optimizer = config.optimizer
+    assert (optimizer.name, optimizer.lr, optimizer.momentum, optimizer.weight_decay) == ("sgd", 0.01, 0.9, 1e-4)
+    assert optimizer.bias_lr_factor == 2
+    training = config.training
+    assert (training.epochs, training.global_batch_size, training.clip_norm) == (200, 64, 20)
+    assert (config.schedule.kind, config.schedule.final_factor, config.schedule.warmup_epochs) == ("cosine", 0, 0)
+    assert config.data.sampling.crop.scales == (1.0, 0.875, 0.75, 0.66)  # type: ignore[union-attr]
+    assert config.data.sampling.test_crop_ratio == 224 / 256
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optimizer": {"lr": 0.1, "momentun": 0.9}}, "unknown key optimizer.momentun; did you mean momentum?"),
+        ({"trainng": {}}, "unknown key trainng; did you mean training?"),
+        ({"optimizer": {"lr": "fast"}}, "optimizer.lr: should be a valid number, .*found 'fast'"),
+        ({"optimizer": {}}, "optimizer.lr: expected a value, found none; it has no default"),
+        ({"teacher": None}, "loss.pixel needs a teacher; add teacher.stage or teacher.model, or remove loss.pixel"),
+        ({"loss": {}}, "a teacher is named, but no loss term uses it"),
+        (
+            {"teacher": None, "loss": {"logit_map": {"alpha": 1}}},
+            "loss.logit_map needs a teacher; .*remove loss.log",
+        ),
+        (
+            {"loss": {"logit_map": {"alpha": 1}}},
+            "loss.logit_map takes what a trained teacher knows, and teacher.model.weights is none",
+        ),
+        ({"loss": {"pixel": {"alpha": 1, "projecton": "linear"}}}, "loss.pixel.projecton; did you mean projection"),
+        (
+            {"loss": {"pixel": {"alpha": 1}, "time": "equel"}},
+            "loss.time: should be 'equal', 'nearest' or",
+        ),
+        ({"teacher": None, "loss": {"time": "nearest"}}, "loss: time = nearest matches feature maps with a teacher's"),
+        ({"teacher": {"batch_norm": "batch_stats"}}, "expected exactly one of stage and model"),
+        ({"teacher": {"model": {"backbone": "resnet18"}}}, "teacher.batch_norm: expected a value, found none"),
+        ({"student": {"backbone": "resnet17"}}, "student.backbone: should be 'resnet18'.*found 'resnet17'"),
+    ],
+)
+def test_a_fault_is_named_with_its_key(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_config(tree(**changes))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (
+            {"max_frames": 4, "views": {"student": {"num_frames": 8}}},
+            r"config: data: views\.student\.num_frames = 8 is",
+        ),
+        (
+            {"views": {"student": {"num_frame": 8}}},
+            r"config: unknown key data\.views\.student\.num_frame; did you mean",
+        ),
+        ({"groups": {"rgb": 0}}, r"config: data\.groups\.rgb: should be greater than or equal to 1, found 0"),
+    ],
+)
+def test_the_kind_of_a_group_is_no_key(data: dict[str, Any], message: str) -> None:
+    features = {"kind": "features", "root": "data", "train": "train*", "num_classes": 3, **data}
+    with pytest.raises(ValueError, match=message):
+        parse_config(tree(data=features))
+
+
+def test_settings_of_a_recogniser_are_read_over_known_ones_and_leave_them_alone() -> None:
+    known = {"family": "features", "aggregator": {"kind": "netvlad", "hidden_dim": 8}}
+    read = read_settings(["aggregator.num_clusters=4", "classifier.kind=logistic"], where="--model", over=known)
+    assert read["aggregator"] == {"kind": "netvlad", "hidden_dim": 8, "num_clusters": 4}
+    assert known["aggregator"] == {"kind": "netvlad", "hidden_dim": 8}
+    assert recognizer_from(read, where="--model").aggregator.num_clusters == 4  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["backbone=resnet18", "stage_stride=[1]"], "--model: unknown key stage_stride; did you mean stage_strides"),
+        (["family=features", "aggregator.kind=mean"], "--model: classifier: expected a value, found none"),
+        (["family=features", "aggregator.kind=netvlad", "aggregator.hidden=8", "classifier.kind=logistic"],
+         "--model: unknown key aggregator.hidden; did you mean hidden_dim"),
+        (["backbone={"], "--model: 'backbone={': expected YAML as the value, found"),
+        (["backbone"], "--model: expected a setting of the form key.sub=value, found 'backbone'"),
+    ],
+)  # fmt: skip
+def test_faults_of_a_recogniser_are_told_as_those_of_an_experiment(settings: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        recognizer_from(read_settings(settings, where="--model"), where="--model")
+
+
+@pytest.mark.parametrize(
+    ("views", "sampling", "message"),
+    [
+        ({"teacher": {"size": 32}, "student": {"size": 64}}, {}, "the student's view .*is larger than the teacher's"),
+        ({"student": {"size": 32}}, {}, "student.source is teacher_view, but there is no teacher view"),
+        (
+            {"teacher": {"size": 64}, "student": {"size": 32, "num_frames": 9}},
+            {"num_frames": 8},
+            "num_frames = 9 is more than sampling.num_frames = 8",
+        ),
+        (
+            {"teacher": {"size": 64}, "student": {"size": 32}},
+            {"crop": {"kind": "multi_scale", "scale": [1.0]}},
+            "unknown key data.sampling.crop.scale; did you mean scales?",
+        ),
+        (
+            {"teacher": {"size": 64}, "student": {"size": 32}},
+            {"frames": {"kind": "dense"}},
+            r"data\.sampling\.frames\.stride: expected a value, found none",
+        ),
+        (
+            {"teacher": {"size": 64}, "student": {"size": 32}},
+            {"frames": {"kind": "segments", "strid": 2}},
+            "unknown key data.sampling.frames.strid; did you mean stride",
+        ),
+        (
+            {"teacher": {"size": 64}, "student": {"size": 32}},
+            {"test_crops": 2},
+            "data.sampling.test_crops: should be 1 or 3, found 2",
+        ),
+    ],
+)
+def test_views_that_cannot_be_are_refused(views: Any, sampling: Any, message: str) -> None:
+    data = {"root": "data", "train": "train.csv", "views": views, "sampling": sampling}
+    with pytest.raises(ValueError, match=message):
+        parse_config(tree(data=data))
+
+
+def test_the_frame_sampler_is_chosen_by_kind() -> None:
+    data = {"root": "data", "train": "train.csv", "views": {"student": {"size": 32, "source": "decoded"}}}
+    sampling = {"num_frames": 32, "frames": {"kind": "dense", "stride": 2, "short_video": "loop"}, "test_clips": 4}
+    config = parse_config(tree(data={**data, "sampling": sampling}, teacher=None, loss={}))
+    rules = rules_from_config(config.data.sampling, view_size=(32, 32), mode="train")
+    assert (rules.frame_kind, rules.num_frames, rules.stride, rules.short_video) == ("dense", 32, 2, "loop")
+    assert rules.random_frames and rules.views == ONE_VIEW
+    assert (config.data.sampling.val_clips, config.data.sampling.val_crops) == (1, 1)
+    assert "4 clip(s) a video, 32 frames 2 apart" in describe_protocol(config, "student")
+
+
+def test_the_protocol_says_which_frames_the_student_sees() -> None:
+    for view, said in (({"num_frames": 4}, "4 of 8 frames at"), ({"num_frames": 2, "selection": "first_middle_last"},
+                       "2 of 8 frames (first middle last) at")):  # fmt: skip
+        changed_tree = tree(loss={"pixel": {"alpha": 100}, "time": "nearest"})
+        changed_tree["data"]["views"]["student"] |= view
+        assert said in describe_protocol(parse_config(changed_tree), "student")
+
+
+def test_overrides_are_yaml_and_reach_deep(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(yaml.safe_dump(tree()))
+    config = load_config(
+        path, ["data.sampling.num_frames=4", "training.clip_norm=null", "data.views.student.size=[32, 40]"]
+    )
+    assert config.data.sampling.num_frames == 4
+    assert config.training.clip_norm is None
+    assert config.data.views.student.size == (32, 40)
+
+
+def test_a_bad_override_or_file_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "demo_student.yaml"
+    path.write_text(yaml.safe_dump(tree()))
+    with pytest.raises(ValueError, match=r"expected a setting of the form key\.sub=value, found 'lr'"):
+        load_config(path, ["lr"])
+    with pytest.raises(ValueError, match=r"unknown key optimizer\.lrr; did you mean lr"):
+        load_config(path, ["optimizer.lrr=1"])
+    with pytest.raises(FileNotFoundError, match=r"Did you mean .*demo_student\.yaml"):
+        load_config(tmp_path / "demo_studnet.yaml")
+    path.write_text("a: [")
+    with pytest.raises(ValueError, match="expected YAML"):
+        load_config(path)

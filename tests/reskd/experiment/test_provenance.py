@@ -1,0 +1,110 @@
+"""A run belongs to the weights that it was made from; where these have changed it is refused by name."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reskd.experiment.config import ExperimentConfig
+from reskd.experiment.run import train_experiment
+from reskd.experiment.stages import load_stages, train_stages
+from reskd.training.checkpoint import load_checkpoint, save_checkpoint
+from tests.reskd.experiment.test_stages import FINE_TUNED, STUDENT, TEACHER, WORLD, write_stages
+from tests.reskd.feature_files import write_features
+
+JOINT = {
+    **STUDENT,
+    "name": "joint",
+    "teacher": {"stage": "stage:teacher", "update": "joint", "batch_norm": "batch_stats"},
+}
+SHORT = {"training": {"epochs": 1, "global_batch_size": 6}}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Teacher, student, fine-tuned student, and one with a teacher that goes on learning; an epoch each."""
+    folder = write_features(tmp_path_factory.mktemp("course"))
+    for config in load_stages(write_stages(folder, TEACHER, STUDENT, FINE_TUNED, JOINT, **SHORT)):
+        train_experiment(config, world=WORLD, report=False)
+    return folder
+
+
+@pytest.fixture
+def course(trained: Path, tmp_path: Path) -> list[ExperimentConfig]:
+    """A copy of these runs, which a test may change."""
+    shutil.copytree(trained / "runs", tmp_path / "runs")
+    return load_stages(trained / "tiny.yaml", [f"runs={tmp_path / 'runs'}"])
+
+
+def change(config: ExperimentConfig, **changes: Any) -> None:
+    """As if the run had been trained again, to other weights or to another step."""
+    state = load_checkpoint(config.folder / "last.pt")
+    state["student"]["head.bias"] += changes.pop("shift", 0.0)
+    save_checkpoint(config.folder / "last.pt", {**state, **changes})
+
+
+def test_runs_made_from_the_weights_that_are_there_are_done(course: list[ExperimentConfig]) -> None:
+    before = [(config.folder / "last.pt").stat().st_mtime_ns for config in course]
+    train_stages(course, world=WORLD)
+    assert [(config.folder / "last.pt").stat().st_mtime_ns for config in course] == before
+
+
+@pytest.mark.parametrize(
+    ("number", "changes", "message"),
+    [
+        (0, {"shift": 0.1}, r"tiny.student/last.pt was made from .*tiny.teacher \(teacher.stage\), which holds other"),
+        (0, {"num_steps": 1}, r"tiny.student/last.pt .*\(teacher.stage\), which is not there or not finished"),
+        (1, {"shift": 0.1}, r"tiny.finetuned/last.pt was made from .*tiny.student \(student.weights\), which holds"),
+    ],
+)
+def test_a_stage_that_is_done_is_refused_where_what_it_was_made_from_was_trained_anew(
+    number: int, changes: dict[str, Any], message: str, course: list[ExperimentConfig]
+) -> None:
+    change(course[number], **changes)
+    with pytest.raises(ValueError, match=message + ".*Delete .* to train tiny.* again, pass --overwrite"):
+        train_stages(course, world=WORLD)
+
+
+def test_a_teacher_of_other_settings_is_not_trained_to_find_its_student_stale(
+    course: list[ExperimentConfig], trained: Path
+) -> None:
+    shutil.rmtree(course[0].folder)
+    overrides = [f"runs={course[0].runs}", "stages.teacher.optimizer.lr=0.1"]
+    with pytest.raises(ValueError, match="tiny.student/last.pt .* is not there or not finished"):
+        train_stages(load_stages(trained / "tiny.yaml", overrides), world=WORLD)
+    assert not course[0].folder.exists()
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_an_unfinished_run_by_itself_is_refused_too(number: int, course: list[ExperimentConfig]) -> None:
+    change(course[number], num_steps=1)
+    change(course[number - 1], shift=0.1)
+    with pytest.raises(ValueError, match="which holds other weights now"):
+        train_experiment(course[number], world=WORLD, report=False)
+
+
+def test_a_joint_teacher_belongs_to_the_stage_that_it_started_from(course: list[ExperimentConfig]) -> None:
+    change(course[0], shift=0.1)
+    with pytest.raises(ValueError, match=r"tiny.joint/last.pt .*\(teacher.stage\), which holds other weights now"):
+        train_stages([course[0], course[3]], world=WORLD)
+
+
+def test_a_stage_by_itself_names_the_one_whose_weights_are_missing_or_not_finished(
+    course: list[ExperimentConfig],
+) -> None:
+    _, student, tuned, _ = course
+    (tuned.folder / "last.pt").unlink()
+    change(student, num_steps=1)
+    message = (
+        r"tiny.finetuned: expected stage:student, .* found it at step 1 of \d+; go on with it first: tools/train.py"
+    )
+    with pytest.raises(ValueError, match=message):
+        train_experiment(tuned, world=WORLD, report=False)
+    shutil.rmtree(student.folder)
+    with pytest.raises(
+        FileNotFoundError, match="tiny.finetuned: expected stage:student, .*with the file of the stages"
+    ):
+        train_experiment(tuned, world=WORLD, report=False)

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reskd.reports.run_report import comparison_table, describe_difference, standard_error, write_run_report
+from reskd.training.run_directory import RunDirectory
+
+
+def result(name: str, top1: float, num_clips: int = 100) -> dict[str, Any]:
+    return {
+        "name": name,
+        "metrics": {"top1": top1, "top5": 1.0, "mean_class_accuracy": top1, "map": 0.5},
+        "coverage": {"scored": num_clips, "listed": num_clips + 2},
+        "gmacs_per_video": 1.2345,
+        "videos_per_second": 10.4,
+    }
+
+
+def test_standard_error_is_the_binomial_one() -> None:
+    assert standard_error(0.5, 100) == pytest.approx(0.05)
+
+
+def test_a_row_holds_accuracy_cost_and_coverage() -> None:
+    row = comparison_table([result("student", 0.8)]).splitlines()[-1]
+    assert row == "| student | 80.0 +- 4.0 | 100.0 | 80.0 | 50.0 | 1.234 | 10 | 100 of 102 |"
+
+
+@pytest.mark.parametrize(
+    ("student", "verdict"), [(0.85, "no order can be claimed"), (0.95, "more than two standard errors")]
+)
+def test_no_order_is_claimed_within_two_standard_errors(student: float, verdict: str) -> None:
+    sentence = describe_difference(result("student", student), result("baseline", 0.8))
+    assert sentence.startswith(f"student minus baseline: {100 * (student - 0.8):+.1f} points")
+    assert sentence.endswith(f"{verdict}.")
+
+
+def test_a_run_reports_the_last_value_of_each_metric_and_draws_its_curves(tmp_path: Path) -> None:
+    lines = [
+        {"step": 1, "train/epoch": 0.5, "loss/task": 2.0, "train/top1": 0.1},
+        {"step": 2, "train/epoch": 1.0, "loss/task": 1.0, "train/top1": 0.2, "val/top1": 0.3},
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    text = write_run_report(RunDirectory(tmp_path)).read_text()
+    assert "| loss/task | 1 |" in text
+    assert "| val/top1 | 0.3 |" in text
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_list_of_several_labels_has_map_and_no_order_is_claimed() -> None:
+    one, other = result("student", 0.8), result("baseline", 0.7)
+    one["metrics"], other["metrics"] = {"map": 0.625}, {"map": 0.5}
+    assert comparison_table([one]).splitlines()[-1] == "| student | 62.5 | 1.234 | 10 | 100 of 102 |"
+    assert describe_difference(one, other) == "student minus baseline: +12.5 points of mAP (one seed, error not known)."
+    one["metrics"] = {"gap": 0.75, "map": 0.5}
+    assert comparison_table([one, other]).splitlines()[2:] == [
+        "| student | 75.0 | 50.0 | 1.234 | 10 | 100 of 102 |",
+        "| baseline | - | 50.0 | 1.234 | 10 | 100 of 102 |",
+    ]

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from reskd.distributed import World
+from reskd.training.metrics_log import MetricsWriter, RunningMeans, WaitClock
+
+ALONE = World(0, 1, torch.device("cpu"))
+
+
+def test_means_are_over_updates_and_start_anew() -> None:
+    means = RunningMeans()
+    for value in (1.0, 2.0, 6.0):
+        means.update({"a": torch.tensor(value), "b": torch.tensor(-value)})
+    assert means.pop(ALONE) == ({"a": 3.0, "b": -3.0}, 3)
+    means.update({"a": torch.tensor(5.0)})
+    assert means.pop(ALONE) == ({"a": 5.0}, 1)
+
+
+def test_waiting_is_the_time_in_next_and_nothing_else() -> None:
+    def slow() -> Iterator[int]:
+        for number in range(3):
+            time.sleep(0.03)
+            yield number
+
+    clock = WaitClock()
+    for _ in clock.timed(slow()):
+        time.sleep(0.03)
+    seconds, share = clock.pop()
+    assert seconds >= 0.18
+    assert 0.3 < share < 0.7
+
+
+def test_a_resumed_run_drops_the_lines_it_will_write_again(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1, "a": 1.0}\n{"step": 2, "a": 2.0}\n{"step": 3, "a": 3.0}\n{"step": 4, "a"')
+    with MetricsWriter(path, tmp_path / "tensorboard", first_step=2) as writer:
+        writer.scalars(3, {"a": 3.5})
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(line["step"], line["a"]) for line in lines] == [(1, 1.0), (2, 2.0), (3, 3.5)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_sums_do_not_lose_small_values(dtype: torch.dtype) -> None:
+    means = RunningMeans()
+    for _ in range(4096):
+        means.update({"a": torch.tensor(1.0, dtype=dtype)})
+    assert means.pop(ALONE)[0]["a"] == 1.0
