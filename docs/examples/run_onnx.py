@@ -1,4 +1,4 @@
-"""The answers of an exported student, without this package: python run_onnx.py student.onnx VIDEO (docs/deploy.md)."""
+"""Classify a video with an exported student, without this package: run_onnx.py student.onnx VIDEO (docs/deploy.md)."""
 
 import json
 import sys
@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 
 
-def taps(size, length):  # of a bilinear resize in whole numbers, as OpenCV's
+def taps(size, length):  # the two pixels and weights of OpenCV's integer bilinear resize
     low, part = np.divmod(np.float32((np.arange(size) + 0.5) * (length / size) - 0.5), np.float32(1))
     return [(np.int64(low + k).clip(0, length - 1), np.int64(np.rint(abs(1 - k - part) * 2048))) for k in (0, 1)]
 
