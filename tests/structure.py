@@ -133,7 +133,9 @@ def _is_module(name: str) -> bool:
 
 def main() -> None:
     """Print one row a package."""
-    print("| package | files | largest folder | longest function | over 40 lines | over 6 parameters | arrows | chain |")
+    print(
+        "| package | files | largest folder | longest function | over 40 lines | over 6 parameters | arrows | chain |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     for package in PACKAGES:
         found = functions(package)

@@ -1,0 +1,1 @@
+"""Reading YouTube-8M's records against other readers."""

@@ -1,0 +1,1 @@
+"""The study of fewer frames: its runs, tables and pictures."""

@@ -1,0 +1,1 @@
+"""The fused loss against eager PyTorch, torch.compile and a plain copy."""

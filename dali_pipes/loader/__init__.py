@@ -1,0 +1,11 @@
+"""The loader of clips: worker processes read, DALI or PyAV decodes, batches of two views come out.
+
+For other folders:
+    clip_loader: ClipLoader
+    clip_reader: ClipReader
+    cpu_render: render_plan, RenderPlan
+    decoder_choice: way_in, why_not_dali
+    external_source: ClipChooser
+    recovery: reason_of
+    whole_video: TimedFrames, TimedReader
+"""

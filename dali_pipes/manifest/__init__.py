@@ -1,0 +1,8 @@
+"""The table of a split's videos, one row a video, and how it is built from lists and scans.
+
+For other folders:
+    build: build_manifests
+    manifest: Manifest, ManifestRow
+    sources: places_of, storage_of, store_of
+    splits: videos_of_splits
+"""

@@ -1,0 +1,7 @@
+"""Looking into every video once: true frame count, size, rotation, color, damage, packet index.
+
+For other folders:
+    probe: one_line, probe, probe_bytes, Probed
+    scan: default_store, describe_scan, Place, scan, video_files
+    store: IndexReader
+"""

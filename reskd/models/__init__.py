@@ -1,0 +1,9 @@
+"""Classifiers of videos: their configs and what all of them share.
+
+For other folders:
+    config: AggregatedConfig, BatchNormChoice, difference, FeaturesConfig, network_name, parse_recognizer,
+        PixelRecognizerConfig, PooledRecognizerConfig, RecognizerConfig, SlowOnlyConfig, StageStrides, SwinConfig,
+        TeacherConfig, TsmConfig, TsnConfig
+    recognizer: check_valid, data_shape, Recognizer, Shape
+    teacher: Teacher
+"""

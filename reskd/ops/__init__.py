@@ -1,0 +1,6 @@
+"""The fused interpolate-and-compare loss: its reference, its compiled backends, and who serves a call.
+
+For other folders:
+    dispatch: available_backends, describe_choice
+    interpolate_mse: available_backends, Backend, interpolate_mse_loss
+"""

@@ -1,0 +1,8 @@
+"""What a model costs: operations, memory, videos per second; and the rows in which measurements are kept.
+
+For other folders:
+    flops: count_macs, count_recognizer, MacCount
+    measurement_rows: aligned, append_rows, describe_run, quantiles, read_rows
+    resource_estimate: checkpoint_bytes, estimate_memory, measure_seconds_per_clip
+    throughput: measure_clips_per_second, measure_sizes, Mode, Row
+"""

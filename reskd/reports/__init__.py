@@ -1,0 +1,8 @@
+"""Pages and pictures for people: a run, a data set, a student's answers, the demo's videos.
+
+For other folders:
+    contact_sheet: draw_contact_sheet, MAX_ROWS, SheetRow
+    dataset_report: write_data_page
+    demo_preview: draw_preview
+    run_report: comparison_table, describe_difference, draw_curves, read_metrics, write_run_report
+"""

@@ -1,0 +1,8 @@
+"""What a clip costs to read, here and with other decoders; run by tools/profile_decode.py.
+
+For other folders:
+    benchmark: draw_rows, measure_files, Row, STAGES
+    candidates: CANDIDATES, check_names, frames_decoded_by_reskd
+    standard_clips: available_kinds, FRAMES_PER_SECOND, LIST_NAME, make_kind
+    workload: Workload
+"""

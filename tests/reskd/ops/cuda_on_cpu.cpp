@@ -2,7 +2,7 @@
 // one after another. Slow, but the arithmetic, the indices and the use of shared memory are those of the GPU, and a
 // thread sanitizer sees two threads that touch one number without a barrier in between.
 //
-// As a shared library it is called from test_cuda_kernel.py; as a program (its main) it runs a few problems.
+// As a shared library it is called from test_native_cuda_kernel.py; as a program (its main) it runs a few problems.
 #include <pthread.h>
 
 #include <cstdint>
