@@ -24,9 +24,9 @@ from typing import NamedTuple, get_args
 
 import torch
 
-from dali_pipes.features.config import FeatureDataConfig
 from reskd.cli import positive, run_tool
-from reskd.experiment.config import ExperimentConfig, read_settings, recognizer_from
+from reskd.experiment.config import read_settings, recognizer_from
+from reskd.experiment.data import data_of
 from reskd.experiment.networks import teacher_model, view_shapes
 from reskd.experiment.stages import choose_stage, load_stages, teacher_stage
 from reskd.models.config import FeaturesConfig, RecognizerConfig, network_name
@@ -115,21 +115,17 @@ def _asked(chosen: argparse.Namespace) -> list[_Asked]:
         return [_Asked("", model, shapes, chosen.views or 1, chosen.num_classes or _NUM_CLASSES)]
     configs = load_stages(chosen.config, chosen.overrides)
     config = choose_stage(configs, chosen.stage)
-    shapes_of, is_features = view_shapes(config), isinstance(config.data, FeatureDataConfig)
-    num_views = chosen.views or (1 if is_features else _test_views(config))
+    shapes_of = view_shapes(config)
+    num_views = chosen.views or data_of(config).test_views("test").num_views
     num_classes = chosen.num_classes or getattr(config.data, "num_classes", None) or _NUM_CLASSES
     num_frames, *size = shapes_of["student"]
-    sizes = [tuple(size)] if is_features or not chosen.sizes else chosen.sizes
+    sizes = [tuple(size)] if isinstance(config.student, FeaturesConfig) or not chosen.sizes else chosen.sizes
     shapes = [(count, *size) for count in chosen.frames or [num_frames] for size in sizes]
     asked = [_Asked("student: ", config.student, shapes, num_views, num_classes)]
     if config.teacher:
         teacher = teacher_model(config, teacher_stage(config, configs))
         asked.append(_Asked("teacher: ", teacher, [shapes_of["teacher"]], num_views, num_classes))
     return asked
-
-
-def _test_views(config: ExperimentConfig) -> int:
-    return config.clips.sampling.test_clips * config.clips.sampling.test_crops
 
 
 def _describe(asked: _Asked) -> str:

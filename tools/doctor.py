@@ -244,7 +244,7 @@ def check_config(config: ExperimentConfig, stage: ExperimentConfig | None = None
     import torch
 
     from reskd.distributed import choose_device
-    from reskd.experiment.build import count_training_list
+    from reskd.experiment.data import data_of
     from reskd.experiment.networks import build_networks, view_shapes
     from reskd.profiling.resource_estimate import checkpoint_bytes, estimate_memory, measure_seconds_per_clip
     from reskd.training.precision import Precision
@@ -252,7 +252,7 @@ def check_config(config: ExperimentConfig, stage: ExperimentConfig | None = None
     device = choose_device(config.device)
     num_clips, num_classes = None, 400
     try:
-        num_clips, num_classes = count_training_list(config)
+        num_clips, num_classes = data_of(config).count_training_list(config.seed)
     except (ValueError, OSError) as error:
         data = Finding("NOTE", "data", f"{error} (a guess of {num_classes} classes is used below.)")
     else:

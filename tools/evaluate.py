@@ -14,7 +14,8 @@ from pathlib import Path
 
 from reskd.cli import run_tool
 from reskd.distributed import joined_world
-from reskd.experiment.run import evaluate_checkpoint, write_evaluation
+from reskd.experiment.protocol import write_evaluation
+from reskd.experiment.run import evaluate_checkpoint
 from reskd.experiment.stages import choose_stage, load_stages
 
 

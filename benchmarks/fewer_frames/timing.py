@@ -9,7 +9,6 @@ import torch
 
 from benchmarks.fewer_frames.cases import Case
 from benchmarks.inference.inference_benchmark import Candidate, measure_candidates
-from dali_pipes.features.config import FeatureDataConfig
 from dali_pipes.features.manifest import build_feature_manifests
 from reskd.models.families.registry import build_recognizer
 
@@ -32,14 +31,11 @@ def time_cases(cases: Sequence[Case], *, rounds: int) -> list[dict[str, object]]
 
 def _measure(cases: Sequence[Case], rounds: int) -> list[dict[str, object]]:
     configs = [case.config(Path(_UNUSED)) for case in cases]
-    first = configs[0].data
-    assert isinstance(first, FeatureDataConfig)
-    manifest = build_feature_manifests(first, seed=0, splits=("test",))["test"]
+    manifest = build_feature_manifests(configs[0].features, seed=0, splits=("test",))["test"]
     candidates = []
     for case, config in zip(cases, configs, strict=True):
-        assert isinstance(config.data, FeatureDataConfig)
         model = build_recognizer(config.student, len(manifest.class_names))
-        candidates.append(Candidate("all" if case.k is None else f"k={case.k}", config.data, model))
+        candidates.append(Candidate("all" if case.k is None else f"k={case.k}", config.features, model))
     device = torch.device("cpu")
     rows = measure_candidates(candidates, manifest, batch_size=_BATCH, rounds=rounds, device=device)
     return [row.as_columns() for row in rows]

@@ -30,24 +30,24 @@ class Scored(NamedTuple):
     logits_NK: Tensor | None
 
 
-class Shown:
-    """Which videos were shown, on every rank: neither padding nor substitutes."""
+class CountedVideos:
+    """Which videos are scored, on every rank: neither padding nor substitutes."""
 
     def __init__(self) -> None:
-        self._facts: list[Tensor] = []
+        self._rows: list[Tensor] = []
 
     def add(self, batch: ClipBatch) -> Tensor:
         """bool (N,), which clips count."""
         counts_N = ~(batch.padding_N | batch.substituted_N)
-        self._facts.append(torch.stack([batch.positions_N, batch.labels_N, batch.ids_N, counts_N.long()], dim=1))
+        self._rows.append(torch.stack([batch.positions_N, batch.labels_N, batch.ids_N, counts_N.long()], dim=1))
         return counts_N
 
     def joined(self, world: World, num_views: int) -> tuple[Tensor, Tensor, Tensor]:
-        """(rows_NV, labels_N, ids_N) of the videos all of whose views were shown; rows are those of ``gather_rows``."""
-        facts_R4 = gather_rows(torch.cat(self._facts), world).cpu()
-        shown = facts_R4[:, 3].nonzero().flatten()
-        rows_NV = shown[rows_of_whole_videos(facts_R4[shown, 0], num_views)]
-        return rows_NV, facts_R4[rows_NV[:, 0], 1], facts_R4[rows_NV[:, 0], 2]
+        """(rows_NV, labels_N, ids_N) of the videos all of whose views count; rows are those of ``gather_rows``."""
+        rows_R4 = gather_rows(torch.cat(self._rows), world).cpu()
+        counted = rows_R4[:, 3].nonzero().flatten()
+        rows_NV = counted[rows_of_whole_videos(rows_R4[counted, 0], num_views)]
+        return rows_NV, rows_R4[rows_NV[:, 0], 1], rows_R4[rows_NV[:, 0], 2]
 
 
 class AllScores:
@@ -55,18 +55,18 @@ class AllScores:
 
     def __init__(self, num_views: int, average: Averaging, scores: Scores) -> None:
         self._num_views, self._average, self._scores = num_views, average, scores
-        self._shown = Shown()
+        self._counted = CountedVideos()
         self._logits: list[Tensor] = []
         self._label_sets: list[Tensor] = []
 
     def add(self, batch: ClipBatch, logits_NK: Tensor) -> None:
-        self._shown.add(batch)
+        self._counted.add(batch)
         self._logits.append(logits_NK)
         if batch.label_sets_NK is not None:
             self._label_sets.append(batch.label_sets_NK)
 
     def joined(self, world: World) -> Scored:
-        rows_NV, labels_N, ids_N = self._shown.joined(world, self._num_views)
+        rows_NV, labels_N, ids_N = self._counted.joined(world, self._num_views)
         logits_RK = gather_rows(torch.cat(self._logits), world).cpu()
         logits_NK = average_views(logits_RK[rows_NV], self._average, self._scores)
         sets_NK = None
@@ -80,12 +80,12 @@ class TopScores:
 
     def __init__(self, scores: Scores) -> None:
         self._scores = scores
-        self._shown = Shown()
+        self._counted = CountedVideos()
         self._lists: list[TopLists] = []
         self._positives_K: Tensor | None = None
 
     def add(self, batch: ClipBatch, logits_NK: Tensor) -> None:
-        counts_N, label_sets_NK = self._shown.add(batch), batch.label_sets_NK
+        counts_N, label_sets_NK = self._counted.add(batch), batch.label_sets_NK
         if label_sets_NK is None:
             label_sets_NK = one_hot(batch.labels_N, logits_NK.shape[1]).bool()
         self._lists.append(top_lists(rank_scores(logits_NK, self._scores), label_sets_NK))
@@ -94,7 +94,7 @@ class TopScores:
 
     def joined(self, world: World) -> Scored:
         assert self._positives_K is not None
-        rows_NV, labels_N, ids_N = self._shown.joined(world, 1)
+        rows_NV, labels_N, ids_N = self._counted.joined(world, 1)
         lists = joined(self._lists).gathered(world).rows(rows_NV[:, 0])
         positives_K = gather_rows(self._positives_K[None], world).sum(0).cpu()
         return Scored(video_level_metrics(lists, positives_K), labels_N, ids_N, None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -41,41 +40,37 @@ class Evaluation:
     ids_N: Tensor
 
 
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How a model is evaluated.
+
+    Attributes:
+        view: which of the batch's views, "student" or "teacher", the model sees.
+        precision: of the model's arithmetic.
+        average: what is averaged over the loader's clips and crops of a video.
+        scores: of the logits, for map.
+    """
+
+    view: str
+    precision: Precision
+    average: Averaging = "probabilities"
+    scores: Scores = "softmax"
+
+
 @torch.no_grad()
-def evaluate(
-    model: nn.Module,
-    loader: Loader,
-    *,
-    view: str,
-    world: World,
-    precision: Precision,
-    average: Averaging = "probabilities",
-    scores: Scores = "softmax",
-) -> Evaluation:
+def evaluate(model: nn.Module, loader: Loader, settings: EvaluationSettings, *, world: World) -> Evaluation:
     """One pass of ``loader`` through ``model`` in eval mode; the model's mode is restored.
 
     Args:
         model: (a view's data, valid_NT) -> RecognizerOutput.
-        view: which of the batch's views, "student" or "teacher", the model sees.
-        average: what is averaged over the loader's clips and crops of a video.
-        scores: of the logits, for map.
     """
     was_training = model.training
     model.eval()
     started = time.perf_counter()
-    answers: AllScores | TopScores | None = None
     try:
-        for batch in loader:
-            batch = batch.to(world.device, non_blocking=True)
-            with precision.autocast():
-                output = model(batch.views[view].data, batch.views[view].valid_NT)
-            logits_NK = output.logits_NK.float()
-            answers = answers or _answers(loader, logits_NK.shape[1], batch.label_sets_NK is not None, average, scores)
-            answers.add(batch, logits_NK)
+        answers = _answers(model, loader, settings, world.device)
     finally:
         model.train(was_training)
-    if answers is None:
-        raise ValueError("expected at least one video in the list, found none.")
     scored = answers.joined(world)
     return Evaluation(
         metrics=scored.metrics,
@@ -89,32 +84,40 @@ def evaluate(
 
 
 def _answers(
-    loader: Loader, num_classes: int, several_labels: bool, average: Averaging, scores: Scores
+    model: nn.Module, loader: Loader, settings: EvaluationSettings, device: torch.device
 ) -> AllScores | TopScores:
+    """The model's answers to this rank's batches."""
+    answers: AllScores | TopScores | None = None
+    for batch in loader:
+        batch = batch.to(device, non_blocking=True)
+        view = batch.views[settings.view]
+        with settings.precision.autocast():
+            output = model(view.data, view.valid_NT)
+        logits_NK = output.logits_NK.float()
+        answers = answers or _no_answers(loader, settings, logits_NK.shape[1], batch.label_sets_NK is not None)
+        answers.add(batch, logits_NK)
+    if answers is None:
+        raise ValueError("expected at least one video in the list, found none.")
+    return answers
+
+
+def _no_answers(
+    loader: Loader, settings: EvaluationSettings, num_classes: int, several_labels: bool
+) -> AllScores | TopScores:
+    """What keeps the answers, before the first one."""
+    scores = settings.scores
     scored_list = ScoredList(loader.num_clips, num_classes, loader.num_views, several_labels, scores)
-    return AllScores(loader.num_views, average, scores) if scored_list.keeps_all_scores else TopScores(scores)
+    return AllScores(loader.num_views, settings.average, scores) if scored_list.keeps_all_scores else TopScores(scores)
 
 
 class Validation:
     """``evaluate`` bound to a list: what the trainer calls between epochs. Closing it ends the loader's workers."""
 
-    def __init__(
-        self,
-        loader: Loader,
-        *,
-        view: str,
-        world: World,
-        precision: Precision,
-        average: Averaging = "probabilities",
-        scores: Scores = "softmax",
-    ) -> None:
-        self._loader = loader
-        self._evaluate = partial(
-            evaluate, loader=loader, view=view, world=world, precision=precision, average=average, scores=scores
-        )
+    def __init__(self, loader: Loader, settings: EvaluationSettings, *, world: World) -> None:
+        self._loader, self._settings, self._world = loader, settings, world
 
     def __call__(self, model: nn.Module) -> Mapping[str, float]:
-        return self._evaluate(model).metrics
+        return evaluate(model, self._loader, self._settings, world=self._world).metrics
 
     def close(self) -> None:
         self._loader.close()

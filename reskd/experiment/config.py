@@ -10,7 +10,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError, model_validator
@@ -26,6 +26,8 @@ from reskd.training.schedule import ScheduleConfig
 
 # Before the name of a stage, where else a path stands.
 STAGE_PREFIX = "stage:"
+
+ViewName = Literal["student", "teacher"]
 
 
 class TeacherSourceConfig(TeacherConfig):
@@ -137,8 +139,19 @@ class ExperimentConfig(StrictConfig):
         Raises:
             ValueError: the data are features.
         """
-        if isinstance(self.data, FeatureDataConfig):
+        if self.data.kind == "features":
             raise ValueError(f"{self.name} is trained on features (data.kind = features); expected videos.")
+        return self.data
+
+    @property
+    def features(self) -> FeatureDataConfig:
+        """``data`` of an experiment on features.
+
+        Raises:
+            ValueError: the data are videos.
+        """
+        if self.data.kind == "clips":
+            raise ValueError(f"{self.name} is trained on videos (data.kind = clips); expected features.")
         return self.data
 
     def resolved(self) -> dict[str, Any]:

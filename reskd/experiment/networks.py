@@ -5,25 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
-from dali_pipes.features.config import FeatureDataConfig
 from dali_pipes.sampling.spec import student_frames
 from reskd.evaluation.metrics import Scores
-from reskd.experiment.config import STAGE_PREFIX, ExperimentConfig, load_config
-from reskd.experiment.teacher_checks import check_each_learns, check_scores, share_head, take_head
+from reskd.experiment.config import STAGE_PREFIX, ExperimentConfig, ViewName, load_config
+from reskd.experiment.data import data_of
+from reskd.experiment.teacher_checks import check_each_is_trainable, check_scores, share_head, take_head
 from reskd.losses.distillation import DistillationLoss, FeaturePair
 from reskd.losses.temporal_alignment import Moments, moments_of
-from reskd.models.config import FeaturesConfig, RecognizerConfig, difference
+from reskd.models.config import RecognizerConfig, difference
 from reskd.models.families.registry import build_recognizer
 from reskd.models.recognizer import Recognizer
 from reskd.models.teacher import Teacher
 from reskd.models.weights.files import read_weight_file
 from reskd.models.weights.load import load_recognizer_state
 
-ViewName = Literal["student", "teacher"]
 AnyTeacher = Teacher | Recognizer  # frozen, or joint
 
 
@@ -52,17 +51,17 @@ def build_networks(
     check_scores(config, teacher, scores=scores_of(config, "teacher", stage))
     if config.loss.logit_map:
         student.gives_logit_map = teacher.gives_logit_map = True
-    learns, shares = config.teacher.update == "joint", config.teacher.shares_head
-    if shares and learns:
+    is_joint = config.teacher.update == "joint"
+    if config.teacher.shares_head and is_joint:
         share_head(student, teacher)
-    elif shares:
+    elif config.teacher.shares_head:
         take_head(student, teacher, batch_norm=config.teacher.batch_norm)
-    check_each_learns(student, teacher if learns else None, loss)
-    return student, teacher if learns else Teacher(teacher, config.teacher), loss
+    check_each_is_trainable(student, teacher if is_joint else None, loss)
+    return student, teacher if is_joint else Teacher(teacher, config.teacher), loss
 
 
 def check_networks(config: ExperimentConfig, *, stage: ExperimentConfig | None = None) -> None:
-    """Build both networks and the loss without memory or weights, so that what cannot be is told before any work.
+    """Build both networks and the loss without memory or weights, so that what cannot be is refused before any work.
 
     Args:
         stage: as in build_networks.
@@ -76,17 +75,9 @@ def check_networks(config: ExperimentConfig, *, stage: ExperimentConfig | None =
 def _check_view(config: ExperimentConfig, name: ViewName, model: Recognizer) -> None:
     try:
         model.check_shape(view_shapes(config)[name])
-        _check_groups(config, model)
+        data_of(config).check_network(model.config)
     except ValueError as error:
         raise ValueError(f"the {name}'s view does not suit its network: {error}") from None
-
-
-def _check_groups(config: ExperimentConfig, model: Recognizer) -> None:
-    """Groups of the same sizes in another order would pass for each other."""
-    if isinstance(config.data, FeatureDataConfig) and isinstance(model.config, FeaturesConfig):
-        mine, given = list(model.config.groups.items()), list(config.data.groups.items())
-        if mine != given:
-            raise ValueError(f"expected data.groups {given}, in that order, found groups {mine}; make them the same.")
 
 
 def _feature_pair(config: ExperimentConfig, student: Recognizer, teacher: Recognizer) -> FeaturePair:
@@ -100,8 +91,8 @@ def _feature_pair(config: ExperimentConfig, student: Recognizer, teacher: Recogn
         )
     if config.loss.map_terms and student.feature_dim is not None and teacher.feature_dim is not None:
         view = config.data.views.student
-        seen = student_frames(view.num_frames, num_frames, view.selection)
-        student_moments = moments_of(seen, student.num_feature_frames(len(seen)))
+        chosen = student_frames(view.num_frames, num_frames, view.selection)
+        student_moments = moments_of(chosen, student.num_feature_frames(len(chosen)))
         teacher_moments = moments_of(range(num_frames), teacher.num_feature_frames(num_frames))
     return FeaturePair(
         student_dim=student.feature_dim,
@@ -148,22 +139,20 @@ def check_stage_view(config: ExperimentConfig, stage: ExperimentConfig) -> None:
     clips may teach on longer ones, as TSN's networks do.
     """
     assert config.teacher is not None
-    if isinstance(config.data, FeatureDataConfig) != isinstance(stage.data, FeatureDataConfig):
+    if config.data.kind != stage.data.kind:
         return  # a network of the one takes no views of the other
-    (trained_on, *size), (shown, *shown_size) = view_shapes(stage)["student"], view_shapes(config)["teacher"]
-    is_features = isinstance(config.data, FeatureDataConfig)
-    if size != shown_size and not is_features:
+    (trained_on, *trained_size), (num_frames, *size) = view_shapes(stage)["student"], view_shapes(config)["teacher"]
+    if size != trained_size and config.data.kind == "clips":  # a network of features refuses another size itself
         raise ValueError(
-            f"{config.teacher.stage} trains a teacher on views of {tuple(size)}, but data.views.teacher.size is "
-            f"{tuple(shown_size)}; expected the same."
+            f"{config.teacher.stage} trains a teacher on views of {tuple(trained_size)}, but data.views.teacher.size "
+            f"is {tuple(size)}; expected the same."
         )
-    sees_a_part = is_features or stage.data.views.student.num_frames is not None
-    if trained_on < shown and sees_a_part and config.teacher.update == "frozen":
-        everything = "data.max_frames" if is_features else "data.sampling.num_frames"
+    if config.teacher.update == "frozen" and not data_of(stage).student_sees_all(num_frames):
+        key = data_of(config).num_frames_key
         raise ValueError(
-            f"{config.name}: the teacher is shown {shown} frames ({everything}), but its stage {stage.name} trains it "
+            f"{config.name}: the teacher is shown {num_frames} frames ({key}), but its stage {stage.name} trains it "
             f"on {trained_on}; expected a teacher trained on all that it is shown. In {stage.name} set "
-            f"data.views.student.num_frames to null and {everything} to {shown}."
+            f"data.views.student.num_frames to null and {key} to {num_frames}."
         )
 
 
@@ -237,16 +226,5 @@ def scores_of(config: ExperimentConfig, which: ViewName = "student", stage: Expe
 
 def view_shapes(config: ExperimentConfig) -> dict[str, tuple[int, ...]]:
     """The views that the networks of this experiment see: name -> (T, H, W), or (T, D) of features."""
-    if isinstance(config.data, FeatureDataConfig):
-        of_frame, num_frames = (config.data.feature_dim,), config.data.max_frames
-        seen: dict[str, tuple[int, ...]] = {"student": (config.data.views.student.num_frames or num_frames, *of_frame)}
-        return seen | ({"teacher": (num_frames, *of_frame)} if config.teacher else {})
-    views, num_frames = config.data.views, config.data.sampling.num_frames
-    size = views.student.size
-    if views.student.upsample_to_teacher:
-        assert views.teacher is not None
-        size = views.teacher.size
-    shapes: dict[str, tuple[int, ...]] = {"student": (views.student.num_frames or num_frames, *size)}
-    if config.teacher and views.teacher:
-        shapes["teacher"] = (num_frames, *views.teacher.size)
-    return shapes
+    shapes = data_of(config).view_shapes()
+    return shapes if config.teacher else {"student": shapes["student"]}

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
-from dali_pipes.features.config import FeatureDataConfig
-from reskd.atomic_files import write_whole
 from reskd.distributed import World, barrier
 from reskd.environment import describe_environment
-from reskd.evaluation.evaluator import evaluate
-from reskd.experiment.build import build_data, build_eval_loader, build_trainer, shown_views
-from reskd.experiment.config import ExperimentConfig
-from reskd.experiment.networks import (
-    ViewName,
-    build_evaluated_model,
-    check_networks,
-    load_stage,
-    scores_of,
-    view_shapes,
-)
+from reskd.evaluation.evaluator import EvaluationSettings, evaluate
+from reskd.experiment.build import build_trainer, evaluation_order, evaluation_settings
+from reskd.experiment.config import ExperimentConfig, ViewName
+from reskd.experiment.data import AnyManifest, data_of
+from reskd.experiment.lists import build_manifests
+from reskd.experiment.networks import build_evaluated_model, check_networks, load_stage, view_shapes
+from reskd.experiment.protocol import describe_protocol
 from reskd.experiment.provenance import check_start, check_started, is_trained
+from reskd.models.recognizer import Recognizer
 from reskd.profiling.flops import count_macs
 from reskd.profiling.throughput import measure_clips_per_second
 from reskd.reports.run_report import write_run_report
 from reskd.training.checkpoint import load_checkpoint
-from reskd.training.precision import Precision
 from reskd.training.run_directory import RunDirectory, config_hash, open_run_directory, write_description
 
 log = logging.getLogger(__name__)
@@ -98,92 +92,70 @@ def evaluate_checkpoint(
         batch_size: clips a rank runs at once; a video is ``test_clips`` x ``test_crops`` of them.
     """
     state = load_checkpoint(checkpoint)
-    manifest = build_data(config, world=world, splits=(split,))[split]
-    scores = scores_of(config, which)
-    if list(manifest.class_names) != state["class_names"]:
-        raise ValueError(
-            f"{checkpoint} knows the classes {state['class_names'][:3]}..., the lists have "
-            f"{list(manifest.class_names)[:3]}...; expected the same, in the same order."
-        )
+    manifest = build_manifests(config, world=world, splits=(split,))[split]
+    settings = evaluation_settings(config, which, world=world)
+    _check_classes(manifest, state, checkpoint)
     model = build_evaluated_model(config, state, which=which, source=str(checkpoint), device=world.device).eval()
-    shape = view_shapes(config)[which]
-    grid, average = shown_views(config, "test")
-    loader = build_eval_loader(config, manifest, split=split, view=which, batch_size=batch_size, world=world, grid=grid)
-    precision = Precision(config.training.precision, world.device)
-    try:
+    loader = data_of(config).make_loader(
+        manifest,
+        evaluation_order(config, batch_size, world),
+        views=(which,),
+        device=world.device,
+        quarantine=RunDirectory(config.folder).quarantine(split, world.rank),
+        grid=data_of(config).test_views("test"),
+    )
+    with closing(loader):
         log.info(loader.describe_ways_in())
-        result = evaluate(
-            model,
-            loader,
-            view=which,
-            world=world,
-            precision=precision,
-            average=average,
-            scores=scores,
-        )
-    finally:
-        loader.close()
+        evaluation = evaluate(model, loader, settings, world=world)
     return {
         "name": config.name,
         "which": which,
         "split": split,
         "checkpoint": checkpoint.name,
-        "num_steps": state["num_steps"],
-        "config_hash": config_hash(config.resolved()),
-        "trained_under": state["config_hash"],
+        **_describe_state(config, state),
         "manifest_hash": manifest.content_hash,
-        "protocol": f"{describe_protocol(config, which)}, {scores} scores",
-        "views": {"clips": grid.num_clips, "crops": grid.num_crops, "average": average},
-        "coverage": {"listed": manifest.num_listed, "scored": result.num_scored, "named": list(manifest.dropped)},
-        "metrics": result.metrics,
-        "seconds": result.seconds,
-        "gmacs_per_video": count_macs(model, shape, num_views=grid.num_views).total / 1e9,
-        "videos_per_second": measure_clips_per_second(model, shape, precision, batch_size=batch_size) / grid.num_views,
+        **_describe_views(config, which, settings),
+        "coverage": {"listed": manifest.num_listed, "scored": evaluation.num_scored, "named": list(manifest.dropped)},
+        "metrics": evaluation.metrics,
+        "seconds": evaluation.seconds,
+        **_measure_cost(model, config, which, settings, batch_size),
         "environment": describe_environment(),
     }
 
 
-def describe_protocol(config: ExperimentConfig, which: ViewName) -> str:
-    """How evaluate.py shows a video, in one sentence."""
-    if isinstance(config.data, FeatureDataConfig):
-        return f"{_describe_features(config.data, which)}, {config.training.precision}"
-    num_frames, height, width = view_shapes(config)[which]
-    views, sampling = config.data.views, config.data.sampling
-    frames = f"{num_frames} frames"
-    if num_frames < sampling.num_frames:
-        selection = views.student.selection
-        frames = f"{num_frames} of {sampling.num_frames} frames"
-        frames += f" ({selection.replace('_', ' ')})" if selection != "uniform" else ""
-    places = f"{sampling.frames.stride} apart" if sampling.frames.kind == "dense" else "at equal distances"
-    crops = f"1 centre crop of {sampling.test_crop_ratio:g} of the short side"
-    if sampling.test_crops == 3:
-        crops = "3 crops along the longer side"
-    text = f"{sampling.test_clips} clip(s) a video, {frames} {places}, {crops}, shown at {height}x{width}"
-    if sampling.test_clips * sampling.test_crops > 1:
-        text += f", {sampling.average_views} averaged"
-    if which == "student" and views.student.source == "teacher_view" and views.teacher:
-        text += f", shrunk from the teacher's {views.teacher.size[0]}x{views.teacher.size[1]}"
-    return text + f", {config.training.precision}"
+def _check_classes(manifest: AnyManifest, state: Mapping[str, Any], checkpoint: Path) -> None:
+    if list(manifest.class_names) != state["class_names"]:
+        raise ValueError(
+            f"{checkpoint} knows the classes {state['class_names'][:3]}..., the lists have "
+            f"{list(manifest.class_names)[:3]}...; expected the same, in the same order."
+        )
 
 
-def _describe_features(data: FeatureDataConfig, which: ViewName) -> str:
-    groups = " and ".join(f"{name} ({dim})" for name, dim in data.groups.items())
-    student = data.views.student
-    if which == "teacher" or student.num_frames is None:
-        return f"all frames, at most {data.max_frames}, of the features {groups}"
-    return f"{student.num_frames} of at most {data.max_frames} frames ({student.selection}) of the features {groups}"
+def _describe_state(config: ExperimentConfig, state: Mapping[str, Any]) -> dict[str, Any]:
+    """How long a checkpoint was trained, and the configs of this evaluation and of that training."""
+    return {
+        "num_steps": state["num_steps"],
+        "config_hash": config_hash(config.resolved()),
+        "trained_under": state["config_hash"],
+    }
 
 
-def write_evaluation(result: Mapping[str, Any], folder: Path) -> Path:
-    """Write the result as ``evaluation_<split>_<which>_<checkpoint>[_<views>].json``; returns the path."""
-    parts = ("evaluation", result["split"], result["which"], Path(result["checkpoint"]).stem)
-    path = folder / f"{'_'.join(parts)}{_views_suffix(result['views'])}.json"
-    write_whole(path, json.dumps(result, indent=2) + "\n")
-    return path
+def _describe_views(config: ExperimentConfig, which: ViewName, settings: EvaluationSettings) -> dict[str, Any]:
+    """How each video was shown, in words and as values."""
+    grid = data_of(config).test_views("test")
+    return {
+        "protocol": f"{describe_protocol(config, which)}, {settings.scores} scores",
+        "views": {"clips": grid.num_clips, "crops": grid.num_crops, "average": settings.average},
+    }
 
 
-def _views_suffix(views: Mapping[str, Any]) -> str:
-    """Such as ``_10x3`` or ``_10x3_logits``: results of one checkpoint by several protocols lie side by side."""
-    if views["clips"] * views["crops"] == 1:
-        return ""
-    return f"_{views['clips']}x{views['crops']}" + ("_logits" if views["average"] == "logits" else "")
+def _measure_cost(
+    model: Recognizer, config: ExperimentConfig, which: ViewName, settings: EvaluationSettings, batch_size: int
+) -> dict[str, float]:
+    """What a video costs, all its views together."""
+    shape, num_views = view_shapes(config)[which], data_of(config).test_views("test").num_views
+    clips_per_second = measure_clips_per_second(model, shape, settings.precision, batch_size=batch_size)
+    return {
+        "gmacs_per_video": count_macs(model, shape, num_views=num_views).total / 1e9,
+        "videos_per_second": clips_per_second / num_views,
+    }

@@ -98,7 +98,7 @@ def _check_no_batch_norm(teacher: Recognizer, *, advice: str) -> None:
         )
 
 
-def check_each_learns(student: Recognizer, teacher: Recognizer | None, loss: nn.Module) -> None:
+def check_each_is_trainable(student: Recognizer, teacher: Recognizer | None, loss: nn.Module) -> None:
     """Refuse networks of which nothing is left to learn; the head is the student's where both share it.
 
     Args:
@@ -109,8 +109,8 @@ def check_each_learns(student: Recognizer, teacher: Recognizer | None, loss: nn.
     """
     own = {id(value) for value in (*student.parameters(), *loss.parameters()) if value.requires_grad}
     of_teacher = teacher.parameters() if teacher is not None else ()
-    learns = any(value.requires_grad and id(value) not in own for value in of_teacher)
-    idle = "student" if not own else "teacher" if teacher is not None and not learns else None
+    is_trainable = any(value.requires_grad and id(value) not in own for value in of_teacher)
+    idle = "student" if not own else "teacher" if teacher is not None and not is_trainable else None
     if idle:
         model = student if teacher is None or idle == "student" else teacher
         raise ValueError(

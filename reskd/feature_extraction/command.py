@@ -15,7 +15,7 @@ from dali_pipes.config import DataConfig, StudentViewConfig, ViewsConfig
 from dali_pipes.jobs.progress import ProgressLine
 from reskd.cli import add_engine_arguments, engine_of, positive
 from reskd.experiment.config import load_config, read_settings, recognizer_from
-from reskd.feature_extraction.job import Sampling, plan, run
+from reskd.feature_extraction.job import Sampling, VideoLists, plan, run
 from reskd.feature_extraction.network import FrameNetwork, network_of_run, network_of_settings
 from reskd.feature_extraction.summary import finish
 from reskd.models.config import RecognizerConfig
@@ -66,7 +66,8 @@ def _run(chosen: argparse.Namespace) -> None:
     device = torch.device(chosen.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     network, data, seed = _network_and_data(chosen, device)
     sampling = Sampling(chosen.fps, chosen.max_frames, chosen.videos_per_file, chosen.folder_fps)
-    job = plan(data, chosen.out, network, sampling, seed=seed, shard=chosen.shard, on_message=log.info)
+    lists = VideoLists.read(data, seed=seed, on_message=log.info)
+    job = plan(lists, chosen.out, network, sampling, shard=chosen.shard)
     log.info("%d files of records, %d of them for this run, %d to do", len(job.files), len(job.own), len(job.todo))
     lines: dict[str, ProgressLine] = {}
     run(

@@ -53,6 +53,29 @@ class Sampling:
 
 
 @dataclass(frozen=True)
+class VideoLists:
+    """The videos of ``data``: split -> what is listed, or held out of the training list."""
+
+    data: DataConfig
+    class_names: tuple[str, ...]
+    videos: Mapping[str, Sequence[LabelledVideo]]
+
+    @classmethod
+    def read(
+        cls, data: DataConfig, *, seed: int, on_message: Callable[[str], None] = lambda message: None
+    ) -> VideoLists:
+        """
+        Args:
+            seed: of what is held out.
+
+        Raises:
+            ValueError: lists that cannot be read.
+        """
+        splits = ("train", "val", *(("test",) if data.test or data.test_fraction else ()))
+        return cls(data, *videos_of_splits(data, seed, splits, on_message))
+
+
+@dataclass(frozen=True)
 class Job:
     """What goes where. Made by ``plan``."""
 
@@ -71,40 +94,25 @@ class Job:
 
 
 def plan(
-    data: DataConfig,
-    folder: Path,
-    network: FrameNetwork,
-    sampling: Sampling,
-    *,
-    seed: int,
-    shard: tuple[int, int] = (1, 1),
-    on_message: Callable[[str], None] = lambda message: None,
+    lists: VideoLists, folder: Path, network: FrameNetwork, sampling: Sampling, *, shard: tuple[int, int] = (1, 1)
 ) -> Job:
     """The files to write; ``folder`` is made, and says what they are made with.
 
     Args:
-        seed: of what is held out.
         shard: (i, n): every n-th file from the i-th on.
 
     Raises:
-        ValueError: lists that cannot be read; ``folder`` holds features of other settings, or something else.
+        ValueError: ``folder`` holds features of other settings, or something else.
     """
-    splits = ("train", "val", *(("test",) if data.test or data.test_fraction else ()))
-    class_names, videos = videos_of_splits(data, seed, splits, on_message)
-    files = plan_files(videos, videos_per_file=sampling.videos_per_file)
-    settings = _settings(class_names, videos, network, sampling)
-    _claim(folder, settings)
+    files = plan_files(lists.videos, videos_per_file=sampling.videos_per_file)
+    _claim(folder, _settings(lists, network, sampling))
     own = tuple(files[shard[0] - 1 :: shard[1]])
-    return Job(folder, data, class_names, tuple(files), own, network, sampling)
+    return Job(folder, lists.data, lists.class_names, tuple(files), own, network, sampling)
 
 
-def _settings(
-    class_names: Sequence[str],
-    videos: Mapping[str, Sequence[LabelledVideo]],
-    network: FrameNetwork,
-    sampling: Sampling,
-) -> dict[str, Any]:
-    listed = json.dumps([class_names, {s: [(v.path, v.labels) for v in found] for s, found in videos.items()}])
+def _settings(lists: VideoLists, network: FrameNetwork, sampling: Sampling) -> dict[str, Any]:
+    videos = {split: [(video.path, video.labels) for video in found] for split, found in lists.videos.items()}
+    listed = json.dumps([lists.class_names, videos])
     return {
         "schema_version": 1,
         **network.about,

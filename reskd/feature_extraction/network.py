@@ -16,7 +16,8 @@ import torch
 from dali_pipes.config import DataConfig, SamplingConfig, StudentViewConfig, ViewsConfig
 from dali_pipes.loader.cpu_render import RenderPlan, render_plan
 from dali_pipes.sampling.spec import SamplingRules, rules_from_config
-from reskd.experiment.networks import ViewName, build_evaluated_model
+from reskd.experiment.config import ViewName
+from reskd.experiment.networks import build_evaluated_model
 from reskd.inference.student import load_trained_student
 from reskd.models.config import RecognizerConfig
 from reskd.models.families.registry import build_recognizer

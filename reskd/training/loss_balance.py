@@ -8,12 +8,14 @@ the weights. So the sizes of a joint run are judged after its first epoch, and n
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 # From here on the smaller term is no more than a hundredth of the gradient's cause.
 _DWARFED = 100.0
+log = logging.getLogger(__name__)
 
 
 class FirstTerm(NamedTuple):
@@ -61,6 +63,19 @@ def warning(terms: Sequence[FirstTerm], *, when: str) -> str | None:
         " Fewer-frames found 1 for the task, 0.01 for the prediction and 0.001 for the code to work for NeXtVLAD, "
         "where 1 for all three did not."
     )
+
+
+def log_first_terms(terms: Sequence[FirstTerm], path: Path) -> None:
+    """Into ``path`` and as a table into the log, where there are several."""
+    if len(terms) > 1:
+        write(path, terms)
+        log.info("the terms of the first step's loss:\n%s", table(terms))
+
+
+def log_imbalance(terms: Sequence[FirstTerm], *, when: str) -> None:
+    """``warning``, where there is one."""
+    if advice := warning(terms, when=when):
+        log.warning(advice)
 
 
 def write(path: Path, terms: Sequence[FirstTerm]) -> None:

@@ -103,9 +103,9 @@ def check_same_experiment(resolved: Mapping[str, Any], other: Mapping[str, Any],
     missing = object()
     differing = sorted(key for key in new | old if new.get(key, missing) != old.get(key, missing))
     if differing:
-        shown = ", ".join(f"{key}: {old.get(key)!r} there, {new.get(key)!r} now" for key in differing[:4])
+        listed = ", ".join(f"{key}: {old.get(key)!r} there, {new.get(key)!r} now" for key in differing[:4])
         raise ValueError(
-            f"{where} holds another experiment ({len(differing)} settings differ: {shown}); "
+            f"{where} holds another experiment ({len(differing)} settings differ: {listed}); "
             "choose another name=..., or pass --overwrite to delete what is there."
         )
 
@@ -137,8 +137,8 @@ def open_run_directory(
             raise ValueError(f"{path} holds a started run; pass --resume auto to go on, or --overwrite to delete it.")
     if resume not in ("auto", "none"):
         return run, Path(resume)
-    goes_on = resume == "auto" and not overwrite and run.last.exists()
-    return run, run.last if goes_on else None
+    resumes = resume == "auto" and not overwrite and run.last.exists()
+    return run, run.last if resumes else None
 
 
 def write_description(

@@ -11,18 +11,51 @@ Shape letters: N clips, T frames, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from dali_pipes.batch import FeatureView, View
+from dali_pipes.batch import ClipBatch
 from reskd.losses.distillation import DistillationLoss
 from reskd.outputs import RecognizerOutput
 from reskd.training.optimizer import OptimizerConfig, build_optimizer
 
-Shown = tuple[Tensor, Tensor]  # a view's data and valid_NT
+Inputs = Mapping[str, tuple[Tensor, Tensor]]  # name of a view -> its data and valid_NT, which a network is given
+
+
+def inputs_of(batch: ClipBatch) -> Inputs:
+    """Of every view in the batch."""
+    return {name: (view.data, view.valid_NT) for name, view in batch.views.items()}
+
+
+class Networks(NamedTuple):
+    """The networks of a run and their loss.
+
+    Attributes:
+        student: (a view's data, valid_NT) -> RecognizerOutput.
+        teacher: the same for the teacher's view: joint where a parameter of it requires a gradient, else frozen, which
+            answers under no_grad; None trains on labels alone.
+        loss: (student's output, ClipBatch.targets, teacher's output) -> LossTerms.
+    """
+
+    student: nn.Module
+    teacher: nn.Module | None
+    loss: DistillationLoss
+
+    @property
+    def joint_teacher(self) -> nn.Module | None:
+        """The teacher that is trained in the same steps, by its own task loss and optimizer."""
+        return self.teacher if self._is_joint else None
+
+    @property
+    def frozen_teacher(self) -> nn.Module | None:
+        return None if self._is_joint else self.teacher
+
+    @property
+    def _is_joint(self) -> bool:
+        return self.teacher is not None and any(value.requires_grad for value in self.teacher.parameters())
 
 
 class StepOutput(NamedTuple):
@@ -49,30 +82,31 @@ class Trainable(nn.Module):
         teacher: one that learns by ``loss``'s task; None where it is frozen, and so no part of this.
     """
 
+    @classmethod
+    def of(cls, networks: Networks) -> Trainable:
+        """All of ``networks`` but a frozen teacher."""
+        return cls(networks.student, networks.loss, networks.joint_teacher)
+
     def __init__(self, student: nn.Module, loss: DistillationLoss, teacher: nn.Module | None = None) -> None:
         super().__init__()
         self.student = student
         self.loss = loss
         self.teacher = teacher
 
-    def forward(
-        self, seen: Shown, targets: Tensor, taught: RecognizerOutput | None = None, shown: Shown | None = None
-    ) -> StepOutput:
+    def forward(self, inputs: Inputs, targets: Tensor, teacher_output: RecognizerOutput | None = None) -> StepOutput:
         """
         Args:
-            seen: the student's view.
+            inputs: the student's view, and that of a joint teacher.
             targets: ``ClipBatch.targets``.
-            taught: a frozen teacher's answer.
-            shown: a joint teacher's view.
+            teacher_output: of a frozen teacher.
         """
         teacher_task = None
         if self.teacher is not None:
-            assert shown is not None
-            answer: RecognizerOutput = self.teacher(*shown)
-            teacher_task = self.loss.task(answer.logits_NK, targets)
-            taught = _cut(answer)
-        output: RecognizerOutput = self.student(*seen)
-        total, unweighted = self.loss(output, targets, taught)
+            joint_output: RecognizerOutput = self.teacher(*inputs["teacher"])
+            teacher_task = self.loss.task(joint_output.logits_NK, targets)
+            teacher_output = _detached(joint_output)
+        output: RecognizerOutput = self.student(*inputs["student"])
+        total, unweighted = self.loss(output, targets, teacher_output)
         losses = {"total": total.detach(), **unweighted}
         if teacher_task is not None:
             losses["teacher_task"] = teacher_task.detach()
@@ -87,10 +121,9 @@ class Trainable(nn.Module):
         return self
 
 
-def _cut(answer: RecognizerOutput) -> RecognizerOutput:
+def _detached(output: RecognizerOutput) -> RecognizerOutput:
     """The same values, out of the graph."""
-    cut = {name: value.detach() for name, value in answer._asdict().items() if value is not None}
-    return answer._replace(**cut)
+    return output._replace(**{name: value.detach() for name, value in output._asdict().items() if value is not None})
 
 
 class Learner(NamedTuple):
@@ -119,8 +152,3 @@ def _learner(module: nn.Module, config: OptimizerConfig, without: Collection[nn.
     left_out = {id(parameter) for parameter in without}
     parameters = [parameter for parameter in module.parameters() if id(parameter) not in left_out]
     return Learner(parameters, build_optimizer(module, config, without=without))
-
-
-def shown(view: View | FeatureView) -> Shown:
-    """What a network is given of a view."""
-    return view.data, view.valid_NT

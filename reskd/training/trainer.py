@@ -7,11 +7,10 @@ over the passes of one rank (gradient accumulation). Nothing in a step waits for
 from __future__ import annotations
 
 import hashlib
-import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, nullcontext
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,72 +19,47 @@ from torch.nn.parallel import DistributedDataParallel
 from dali_pipes.batch import ClipBatch, Loader
 from dali_pipes.fault_log import FaultCounts, drop_lines_from, sum_counts
 from reskd.distributed import World, barrier, broadcast_buffers, gather_objects
-from reskd.losses.distillation import DistillationLoss
 from reskd.training import loss_balance
 from reskd.training.checkpoint import check_resumable, save_checkpoint
 from reskd.training.dry_run import leaving_no_trace, noise_batch
 from reskd.training.metrics_log import MetricsWriter, RunningMeans, WaitClock, accuracies
-from reskd.training.optimizer import OptimizerConfig, set_lr
-from reskd.training.plan import Plan, TrainingConfig
+from reskd.training.optimizer import set_lr
 from reskd.training.precision import Precision
-from reskd.training.run_directory import RunDirectory
-from reskd.training.schedule import ScheduleConfig, lr_factor
-from reskd.training.trainable import Trainable, build_learners, shown
+from reskd.training.schedule import lr_factor
+from reskd.training.trainable import Networks, Trainable, build_learners, inputs_of
+from reskd.training.trainer_arguments import RunRecord, Settings, TrainingData, Validate
 
 _VALIDATED = {"student": "val", "teacher": "val_teacher"}
-log = logging.getLogger(__name__)
-
-
-class Evaluate(Protocol):
-    """Metrics of a model on the validation list, the same on every rank."""
-
-    def __call__(self, model: nn.Module) -> Mapping[str, float]: ...
-
-    def close(self) -> None: ...
 
 
 class Trainer:
-    """Trains ``student`` for ``plan.total_steps`` steps and leaves checkpoints and metrics in ``run``.
+    """Trains a student for ``data.plan.total_steps`` steps and leaves checkpoints and metrics in the run's folder.
 
     Args:
-        student: (a view's data, valid_NT) -> RecognizerOutput; on ``world.device``.
-        teacher: the same for the teacher's view; under no_grad unless it learns; None trains on labels alone.
-        loss: (student's output, batch.targets, teacher's output) -> LossTerms.
-        make_loader: number of the first batch -> endless training batches of ``plan.clips_per_pass`` clips.
-        evaluate: what scores "student" (logged as val/) and a learning "teacher" (val_teacher/) after an epoch; closed
+        networks: on ``world.device``.
+        validations: what scores "student" (logged as val/) and a joint "teacher" (val_teacher/) after an epoch; closed
             at the end of ``fit``. Empty without validation.
-        view_shapes: view name -> (T, H, W), or (T, D) of features, for the rehearsal.
-        description: what a checkpoint says about its run besides the weights: plain values only.
-        teacher_learns: whether the teacher is trained in the same steps, by its own task loss and optimizer.
     """
 
     def __init__(
         self,
+        networks: Networks,
+        settings: Settings,
+        data: TrainingData,
+        record: RunRecord,
         *,
-        student: nn.Module,
-        teacher: nn.Module | None,
-        loss: DistillationLoss,
-        make_loader: Callable[[int], Loader],
-        evaluate: Mapping[str, Evaluate],
-        plan: Plan,
-        config: TrainingConfig,
-        optimizer: OptimizerConfig,
-        schedule: ScheduleConfig,
-        seed: int,
+        validations: Mapping[str, Validate],
         world: World,
-        run: RunDirectory,
-        view_shapes: Mapping[str, tuple[int, ...]],
-        description: Mapping[str, Any],
-        teacher_learns: bool = False,
     ) -> None:
-        self.trainable = Trainable(student, loss, teacher if teacher_learns else None).to(world.device)
-        self.teacher = None if teacher_learns else teacher
-        self.make_loader, self.evaluate = make_loader, evaluate
-        self.plan, self.config, self.schedule, self.peak_lr = plan, config, schedule, optimizer.lr
-        self.seed, self.world, self.run = seed, world, run
-        self.view_shapes, self.description = view_shapes, description
-        self.precision = Precision(config.precision, world.device)
-        self.learners = build_learners(self.trainable, optimizer)
+        self.trainable = Trainable.of(networks).to(world.device)
+        self.teacher = networks.frozen_teacher
+        self.config, self.schedule, self.seed = settings.training, settings.schedule, settings.seed
+        self.peak_lr = settings.optimizer.lr
+        self.plan, self.make_loader, self.view_shapes = data.plan, data.make_loader, data.view_shapes
+        self.run, self.description = record.directory, record.description
+        self.validations, self.world = validations, world
+        self.precision = Precision(self.config.precision, world.device)
+        self.learners = build_learners(self.trainable, settings.optimizer)
         self.num_steps = 0
         self.best: dict[str, float] = {}
         self.faults: FaultCounts = sum_counts(())  # of all ranks, up to the last checkpoint
@@ -106,20 +80,20 @@ class Trainer:
         with ExitStack() as stack:
             loader = self._open_loader()
             stack.callback(loader.close)
-            for evaluate in self.evaluate.values():
-                stack.callback(evaluate.close)
+            for validate in self.validations.values():
+                stack.callback(validate.close)
             writer = stack.enter_context(self._open_writer()) if self.world.is_main else None
             batches = clock.timed(loader)
             while self.num_steps < self.plan.total_steps:
                 batch = self.train_step(batches, means)
                 if self.num_steps == 1:
-                    self._tell_first_step(means, batch, writer)
+                    self._log_first_step(means, batch, writer)
                 if not (self._saves_now() or self.num_steps % self.config.log_every_steps == 0):
                     continue
                 values = self._pop(means, clock)
                 if self.trainable.teacher is not None and self.plan.first_epoch_ends(self.num_steps):
-                    self._judge_terms(values)
-                if self.evaluate and self._evaluates_now():
+                    self._log_balance_after_epoch(values)
+                if self.validations and self._evaluates_now():
                     values |= self._validate()
                 if writer:
                     writer.scalars(self.num_steps, values)
@@ -143,7 +117,10 @@ class Trainer:
         return loader
 
     def train_step(self, batches: Iterator[ClipBatch], means: RunningMeans) -> ClipBatch:
-        """One global batch through equation (1) of the paper, then one update of each network that learns."""
+        """One global batch through equation (1) of the paper, then one update of each network that learns.
+
+        Each pass: autocast, teacher, student, loss, backward. Then clip and step.
+        """
         self._reseed()
         for learner in self.learners:
             set_lr(learner.optimizer, self._lr())
@@ -161,13 +138,11 @@ class Trainer:
         return batch
 
     def _forward_backward(self, batch: ClipBatch) -> dict[str, Tensor]:
-        seen = shown(batch.views["student"])
+        """One pass. The student and the loss, and a joint teacher before them, are in ``Trainable.forward``."""
+        inputs = inputs_of(batch)
         with self.precision.autocast():
-            if self.trainable.teacher is not None:
-                output = self.parallel(seen, batch.targets, None, shown(batch.views["teacher"]))
-            else:
-                taught = self.teacher(*shown(batch.views["teacher"])) if self.teacher is not None else None
-                output = self.parallel(seen, batch.targets, taught)
+            teacher_output = self.teacher(*inputs["teacher"]) if self.teacher is not None else None
+            output = self.parallel(inputs, batch.targets, teacher_output)
         self.precision.scaler.scale(output.total / self.plan.passes_per_step).backward()
         return {
             **{f"loss/{name}": value for name, value in output.losses.items()},
@@ -175,23 +150,20 @@ class Trainer:
             "data/substituted_share": batch.substituted_N.float().mean(),
         }
 
-    def _tell_first_step(self, means: RunningMeans, batch: ClipBatch, writer: MetricsWriter | None) -> None:
-        """Show its clips and how large the terms of its loss were."""
+    def _log_first_step(self, means: RunningMeans, batch: ClipBatch, writer: MetricsWriter | None) -> None:
+        """Its clips, and how large the terms of its loss were."""
         terms = loss_balance.first_terms(means.peek(self.world), self.trainable.loss.config.weights)
-        if writer is None:
-            return
-        writer.views(1, batch)
-        if len(terms) > 1:
-            loss_balance.write(self.run.first_terms, terms)
-            log.info("the terms of the first step's loss:\n%s", loss_balance.table(terms))
-        if self.trainable.teacher is None and (advice := loss_balance.warning(terms, when="in the first step")):
-            log.warning(advice)
+        if writer:
+            writer.views(1, batch)
+            loss_balance.log_first_terms(terms, self.run.first_terms)
+            if self.trainable.teacher is None:
+                loss_balance.log_imbalance(terms, when="in the first step")
 
-    def _judge_terms(self, values: Mapping[str, float]) -> None:
+    def _log_balance_after_epoch(self, values: Mapping[str, float]) -> None:
         """Of a joint run: Note [When two networks are fresh] in loss_balance.py."""
-        terms = loss_balance.first_terms(values, self.trainable.loss.config.weights)
-        if self.world.is_main and (advice := loss_balance.warning(terms, when="after an epoch")):
-            log.warning(advice)
+        if self.world.is_main:
+            terms = loss_balance.first_terms(values, self.trainable.loss.config.weights)
+            loss_balance.log_imbalance(terms, when="after an epoch")
 
     def _gradients_joined(self, is_last: bool) -> Any:
         """Ranks sum their gradients in the last pass of a step only."""
@@ -258,8 +230,8 @@ class Trainer:
     def _validate(self) -> dict[str, float]:
         broadcast_buffers(self.trainable, self.world)
         found: dict[str, float] = {}
-        for which, evaluate in self.evaluate.items():
-            metrics = evaluate(self._learned()[which])
+        for which, validate in self.validations.items():
+            metrics = validate(self._learned()[which])
             found |= {f"{_VALIDATED[which]}/{name}": value for name, value in metrics.items()}
         return found
 

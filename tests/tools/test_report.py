@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reskd.experiment.run import write_evaluation
+from reskd.experiment.protocol import write_evaluation
 from tools.report import read_result
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dali_pipes.batch import PADDING_POSITION, ClipBatch, View
 from reskd.distributed import World
-from reskd.evaluation.evaluator import Evaluation, evaluate
+from reskd.evaluation.evaluator import Evaluation, EvaluationSettings, evaluate
 from reskd.evaluation.metrics import (
     ScoredList,
     Scores,
@@ -78,14 +78,14 @@ class ListLoader:
 
 
 ALONE = World(0, 1, torch.device("cpu"))
+FP32 = Precision("fp32", torch.device("cpu"))
 
 
 def run(
     world: World, num_views: int = 1, batch_size: int = 2, *, several_labels: bool = False, **options: Any
 ) -> Evaluation:
     loader = ListLoader(world, num_views, batch_size, several_labels=several_labels)
-    precision = Precision("fp32", torch.device("cpu"))
-    return evaluate(PixelReader().train(), loader, view="student", world=world, precision=precision, **options)
+    return evaluate(PixelReader().train(), loader, EvaluationSettings("student", FP32, **options), world=world)
 
 
 def run_with_lists(world: World, batch_size: int = 2, **options: Any) -> dict[str, float]:
@@ -150,7 +150,7 @@ def test_two_and_three_processes_give_the_result_of_one(tmp_path: Path) -> None:
 
 def test_the_models_mode_is_restored() -> None:
     model = PixelReader().train()
-    evaluate(model, ListLoader(ALONE), view="student", world=ALONE, precision=Precision("fp32", torch.device("cpu")))
+    evaluate(model, ListLoader(ALONE), EvaluationSettings("student", FP32), world=ALONE)
     assert model.training
 
 

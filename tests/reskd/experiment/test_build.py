@@ -8,7 +8,7 @@ import torch
 
 from dali_pipes.sampling.spec import ViewGrid
 from reskd.distributed import World
-from reskd.experiment import build
+from reskd.experiment import build, clip_data
 from tests.reskd.experiment.test_config import parse_config, tree
 
 
@@ -24,7 +24,7 @@ def test_validation_shows_one_clip_and_one_crop_unless_told(
         asked.update(options)
         return SimpleNamespace(close=lambda: None)
 
-    monkeypatch.setattr(build, "ClipLoader", remember)
+    monkeypatch.setattr(clip_data, "ClipLoader", remember)
     changed_tree = tree()
     changed_tree["data"]["sampling"] = {"test_clips": 10, "test_crops": 3, **changes}
     manifest: Any = ["a video"]

@@ -20,7 +20,7 @@ from dali_pipes.features.config import FeatureDataConfig
 from dali_pipes.features.sequence_example import frames_of, parse_context, parse_lists
 from dali_pipes.features.tfrecord import FOOTER_BYTES, HEADER_BYTES, read_record, record_places
 from reskd.experiment.config import parse_config
-from reskd.feature_extraction.job import Job, Sampling, plan, run
+from reskd.feature_extraction.job import Job, Sampling, VideoLists, plan, run
 from reskd.feature_extraction.network import FrameNetwork, network_of_run, network_of_settings
 from reskd.feature_extraction.summary import config_lines, finish
 from reskd.models.config import parse_recognizer
@@ -67,7 +67,7 @@ def data(make_folder: MakeFolder, tmp_path: Path) -> DataConfig:
 def make(data: DataConfig, folder: Path, network: FrameNetwork, **settings: Any) -> Job:
     shard = settings.pop("shard", (1, 1))
     sampling = Sampling(**{"fps": 5.0, "videos_per_file": 2, **settings})
-    return plan(data, folder, network, sampling, seed=1, shard=shard)
+    return plan(VideoLists.read(data, seed=1), folder, network, sampling, shard=shard)
 
 
 def read_back(path: Path, dim: int) -> list[tuple[str, tuple[int, ...], np.ndarray]]:

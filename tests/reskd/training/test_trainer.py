@@ -160,16 +160,16 @@ def test_a_step_of_two_passes_covers_the_same_clips(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, max_clips_per_pass=GLOBAL_BATCH // 2)
     assert trainer.plan.passes_per_step == 2
     means = RunningMeans()
-    seen = []
+    positions = []
     batches = iter(trainer.make_loader(0))
 
     def watched() -> Any:
         for batch in batches:
-            seen.extend(batch.positions_N.tolist())
+            positions.extend(batch.positions_N.tolist())
             yield batch
 
     trainer.train_step(watched(), means)
-    assert seen == list(range(GLOBAL_BATCH))
+    assert positions == list(range(GLOBAL_BATCH))
 
 
 class RefuseHostSync(TorchDispatchMode):
@@ -205,12 +205,12 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_so(tmp_path: Path) -> 
 
 
 def test_best_is_the_highest_validation_score_and_last_the_last_step(tmp_path: Path) -> None:
-    evaluate = ScoreByStep([0.2, 0.9, 0.5, 0.6])
-    make_trainer(tmp_path, evaluate={"student": evaluate}).fit()
+    validation = ScoreByStep([0.2, 0.9, 0.5, 0.6])
+    make_trainer(tmp_path, validations={"student": validation}).fit()
     assert load_checkpoint(tmp_path / "best.pt")["num_steps"] == 6
     assert load_checkpoint(tmp_path / "last.pt")["num_steps"] == 12
     assert load_checkpoint(tmp_path / "last.pt")["best"] == {"score": 0.9, "step": 6.0}
-    assert evaluate.closed
+    assert validation.closed
 
 
 def test_every_nth_epoch_is_kept(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from reskd.losses.config import LossConfig
 from reskd.losses.distillation import DistillationLoss, FeaturePair
 from reskd.training.checkpoint import load_checkpoint
 from reskd.training.metrics_log import RunningMeans
-from reskd.training.trainable import Trainable
+from reskd.training.trainable import Trainable, inputs_of
 from reskd.training.trainer import Trainer
 from tests.reskd.training.test_trainer import RefuseHostSync, read_lines, stop_after
 from tests.reskd.training.tiny import MOMENTS, TinyRecognizer, TinyTeacher, losses, make_trainer, noise_clips
@@ -39,11 +39,11 @@ def test_a_step_moves_student_and_projection_and_nothing_of_the_teacher(
     trainer = _trainer(tmp_path, loss, precision=precision)
     before = {name: value.clone() for name, value in trainer.trainable.named_parameters()}
     assert trainer.teacher is not None
-    taught = {name: value.clone() for name, value in trainer.teacher.state_dict().items()}
+    before_teacher = {name: value.clone() for name, value in trainer.teacher.state_dict().items()}
     trainer.fit()
     for name, value in trainer.trainable.named_parameters():
         assert not torch.equal(value, before[name]), name
-    assert all(torch.equal(value, taught[name]) for name, value in trainer.teacher.state_dict().items())
+    assert all(torch.equal(value, before_teacher[name]) for name, value in trainer.teacher.state_dict().items())
     assert all(value.grad is None for value in trainer.teacher.parameters())
     line = read_lines(tmp_path)[-1]
     expected = line["loss/task"] + line.get("loss/pixel", 0) + 2 * line.get("loss/logit_map", 0)
@@ -117,12 +117,12 @@ def _ddp_rank(rank: int, store: str) -> None:
     trainable = Trainable(student, DistillationLoss(BOTH, FeaturePair(8, TEACHER_WIDTH, MOMENTS, MOMENTS)))
     parallel = DistributedDataParallel(trainable)
     clips, mine = noise_clips(torch.arange(8)), slice(4 * rank, 4 * rank + 4)
-    seen, shown = clips.views["student"], clips.views["teacher"]
-    taught = teacher(shown.data[mine])
-    parallel((seen.data[mine], seen.valid_NT[mine]), clips.labels_N[mine], taught)[0].backward()
+    inputs = inputs_of(clips)
+    my_inputs = {name: (data[mine], valid_NT[mine]) for name, (data, valid_NT) in inputs.items()}
+    parallel(my_inputs, clips.labels_N[mine], teacher(*my_inputs["teacher"]))[0].backward()
     averaged = {name: value.grad for name, value in trainable.named_parameters()}
     trainable.zero_grad(set_to_none=True)
-    trainable((seen.data, seen.valid_NT), clips.labels_N, teacher(shown.data))[0].backward()
+    trainable(inputs, clips.labels_N, teacher(*inputs["teacher"]))[0].backward()
     for name, value in trainable.named_parameters():
         torch.testing.assert_close(averaged[name], value.grad, msg=lambda text, name=name: f"{name}: {text}")
     dist.destroy_process_group()

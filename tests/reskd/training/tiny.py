@@ -19,7 +19,9 @@ from reskd.training.optimizer import OptimizerConfig
 from reskd.training.plan import Plan, TrainingConfig
 from reskd.training.run_directory import RunDirectory
 from reskd.training.schedule import ScheduleConfig
+from reskd.training.trainable import Networks
 from reskd.training.trainer import Trainer
+from reskd.training.trainer_arguments import RunRecord, Settings, TrainingData
 
 NUM_CLIPS, NUM_CLASSES, GLOBAL_BATCH = 24, 3, 8
 SHAPES = {"teacher": (2, 16, 16), "student": (2, 8, 8)}
@@ -115,7 +117,7 @@ def make_trainer(
     teacher_width: int = 8,
     joint: bool = False,
     head: Literal["own", "shared", "frozen"] = "own",
-    evaluate: Any = None,
+    validations: Any = None,
     **settings: Any,
 ) -> Trainer:
     """``alpha`` is the pixel term's; ``loss`` takes its place. ``joint``: the teacher learns too."""
@@ -144,22 +146,14 @@ def make_trainer(
         faults = FaultLog(run.quarantine("train", world.rank), max_bad_fraction=1.0)
         return NoiseLoader(first_batch, plan=plan, rank=world.rank, faults=faults)
 
+    description = {"manifest_hash": "m", "teacher_hash": "t", "class_names": ["a", "b", "c"], "total_steps": 12}
     return Trainer(
-        student=student,
-        teacher=teacher if distils else None,
-        loss=DistillationLoss(loss, pair if distils else None),
-        make_loader=make_loader,
-        evaluate=evaluate or {},
-        plan=plan,
-        config=config,
-        optimizer=OptimizerConfig(lr=0.05),
-        schedule=ScheduleConfig(),
-        seed=3,
+        Networks(student, teacher if distils else None, DistillationLoss(loss, pair if distils else None)),
+        Settings(config, OptimizerConfig(lr=0.05), ScheduleConfig(), seed=3),
+        TrainingData(plan, make_loader, SHAPES if distils else {"student": SHAPES["student"]}),
+        RunRecord(run, description),
+        validations=validations or {},
         world=world,
-        run=run,
-        view_shapes=SHAPES if distils else {"student": SHAPES["student"]},
-        description={"manifest_hash": "m", "teacher_hash": "t", "class_names": ["a", "b", "c"], "total_steps": 12},
-        teacher_learns=joint and distils,
     )
 
 

@@ -1,0 +1,159 @@
+"""Clips of videos as an experiment's data: see ExperimentData in data.py."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+
+from dali_pipes.config import Averaging, DataConfig
+from dali_pipes.loader.clip_loader import ClipLoader
+from dali_pipes.manifest.build import build_manifests
+from dali_pipes.manifest.manifest import Manifest
+from dali_pipes.manifest.splits import videos_of_splits
+from dali_pipes.sampling.order import ReadingOrder
+from dali_pipes.sampling.spec import ONE_VIEW, ViewGrid, first_view_size, student_frames
+from reskd.experiment.config import ViewName
+from reskd.models.config import RecognizerConfig
+
+log = logging.getLogger(__name__)
+
+
+class ListedLabels(NamedTuple):
+    """What lists say of the labels.
+
+    Attributes:
+        num_labels: "train" and "val" -> int (N,), the number of labels of each video.
+        num_classes: K.
+    """
+
+    num_labels: Mapping[str, np.ndarray]
+    num_classes: int
+
+
+@dataclass(frozen=True)
+class ClipData:
+    """Clips that are decoded from videos."""
+
+    config: DataConfig
+
+    num_frames_key = "data.sampling.num_frames"
+
+    def build_manifests(
+        self, splits: Sequence[str], *, seed: int, on_message: Callable[[str], None]
+    ) -> Mapping[str, Manifest]:
+        return build_manifests(self.config, seed=seed, splits=splits, on_message=on_message)
+
+    def listed_labels(self, seed: int) -> ListedLabels:
+        """No video is opened, which the first time may take hours."""
+        class_names, videos = videos_of_splits(self.config, seed, ("train", "val"), lambda message: None)
+        num_labels = {name: np.array([len(video.labels) for video in videos[name]], int) for name in ("train", "val")}
+        return ListedLabels(num_labels, len(class_names))
+
+    def count_training_list(self, seed: int) -> tuple[int, int]:
+        """No video is opened."""
+        listed = self.listed_labels(seed)
+        return len(listed.num_labels["train"]), listed.num_classes
+
+    def make_loader(
+        self,
+        manifest: Manifest,
+        order: ReadingOrder,
+        *,
+        views: Sequence[str],
+        device: torch.device,
+        quarantine: Path,
+        grid: ViewGrid = ONE_VIEW,
+    ) -> ClipLoader:
+        return ClipLoader(
+            manifest,
+            self.config,
+            **asdict(order),
+            views=views,
+            device=device,
+            quarantine=quarantine,
+            on_message=log.warning,
+            grid=grid,
+        )
+
+    def view_shapes(self) -> dict[str, tuple[int, ...]]:
+        views, num_frames = self.config.views, self.config.sampling.num_frames
+        size = views.student.size
+        if views.student.upsample_to_teacher:
+            assert views.teacher is not None
+            size = views.teacher.size
+        shapes: dict[str, tuple[int, ...]] = {"student": (views.student.num_frames or num_frames, *size)}
+        return shapes | ({"teacher": (num_frames, *views.teacher.size)} if views.teacher else {})
+
+    @property
+    def averaging(self) -> Averaging:
+        return self.config.sampling.average_views
+
+    def test_views(self, split: Literal["val", "test"]) -> ViewGrid:
+        sampling = self.config.sampling
+        if split == "val":
+            return ViewGrid(sampling.val_clips, sampling.val_crops)
+        return ViewGrid(sampling.test_clips, sampling.test_crops)
+
+    def check_network(self, config: RecognizerConfig) -> None:
+        """Any network of images takes any frames."""
+
+    def student_sees_all(self, num_frames: int) -> bool:
+        """All T frames of a clip span the video, however many they are; TSN's networks may see more of them later."""
+        k = self.config.views.student.num_frames
+        return k is None or k >= num_frames
+
+    def describe_protocol(self, which: ViewName) -> str:
+        num_frames, height, width = self.view_shapes()[which]
+        views, sampling = self.config.views, self.config.sampling
+        frames = f"{num_frames} frames"
+        if num_frames < sampling.num_frames:
+            selection = views.student.selection
+            frames = f"{num_frames} of {sampling.num_frames} frames"
+            frames += f" ({selection.replace('_', ' ')})" if selection != "uniform" else ""
+        spacing = f"{sampling.frames.stride} apart" if sampling.frames.kind == "dense" else "at equal distances"
+        crops = f"1 centre crop of {sampling.test_crop_ratio:g} of the short side"
+        if sampling.test_crops == 3:
+            crops = "3 crops along the longer side"
+        text = f"{sampling.test_clips} clip(s) a video, {frames} {spacing}, {crops}, shown at {height}x{width}"
+        if sampling.test_clips * sampling.test_crops > 1:
+            text += f", {sampling.average_views} averaged"
+        if which == "student" and views.student.source == "teacher_view" and views.teacher:
+            text += f", shrunk from the teacher's {views.teacher.size[0]}x{views.teacher.size[1]}"
+        return text
+
+    def describe_input(self) -> dict[str, Any]:
+        views, sampling = self.config.views, self.config.sampling
+        num_frames, height, width = self.view_shapes()["student"]
+        first_height, first_width = first_view_size(self.config)
+        sizes = [views.teacher.size] if views.teacher and views.student.source == "teacher_view" else []
+        sizes.append(views.student.size)
+        if views.student.upsample_to_teacher:
+            sizes.append((height, width))
+        shape = ["N", num_frames, height, width, 3]
+        return {
+            "input": {"name": "frames", "dtype": "uint8", "shape": shape, "colour": "RGB"},
+            "frames": self._describe_frames(),
+            "crop": {
+                "kind": "center",
+                "ratio": sampling.test_crop_ratio,
+                "aspects": [first_height / first_width, first_width / first_height],
+            },
+            "resize": {"sizes": [list(size) for size in sizes], "antialias": views.student.antialias},
+            "test": sampling.model_dump(mode="json", include={"test_clips", "test_crops", "average_views"}),
+        }
+
+    def _describe_frames(self) -> dict[str, Any]:
+        """Which frames one view shows: of a video of n, k * n // of for each k in ``at``, unless ``kind`` is dense."""
+        sampling, student = self.config.sampling, self.config.views.student
+        total = sampling.num_frames
+        chosen = student_frames(student.num_frames, total, student.selection)
+        settings = sampling.frames.model_dump(mode="json", exclude={"train"})
+        if sampling.frames.kind == "dense":
+            return settings | {"num_frames": total, "chosen": chosen}
+        return settings | {"at": [2 * index + 1 for index in chosen], "of": 2 * total}

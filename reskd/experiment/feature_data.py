@@ -1,0 +1,126 @@
+"""Features of frames as an experiment's data: see ExperimentData in data.py."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+
+from dali_pipes.config import Averaging
+from dali_pipes.features.config import EXTRACTION_FILE, FeatureDataConfig
+from dali_pipes.features.loader import FeatureLoader
+from dali_pipes.features.manifest import FeatureManifest, build_feature_manifests
+from dali_pipes.sampling.order import ReadingOrder
+from dali_pipes.sampling.spec import ONE_VIEW, ViewGrid
+from reskd.experiment.config import ViewName
+from reskd.models.config import FeaturesConfig, RecognizerConfig
+
+# YouTube-8M's: dali_pipes/features/quantization.py.
+_QUANTIZATION = {
+    "value": "byte * 4 / 255 + 4 / 512 - 2",
+    "byte": "round((value + 2 - 4 / 512) * 255 / 4), at least 0 and at most 255",
+    "layout": "the groups' vectors in their order, end to end; rows beyond the frames are 0, and valid is false there",
+}
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FeatureData:
+    """Features that were extracted before. A test shows each video once."""
+
+    config: FeatureDataConfig
+
+    num_frames_key = "data.max_frames"
+    averaging: ClassVar[Averaging] = "probabilities"
+
+    def build_manifests(
+        self, splits: Sequence[str], *, seed: int, on_message: Callable[[str], None]
+    ) -> Mapping[str, FeatureManifest]:
+        return build_feature_manifests(self.config, seed=seed, splits=splits, on_message=on_message)
+
+    def listed_labels(self, seed: int) -> None:
+        """The labels stand in the records."""
+
+    def count_training_list(self, seed: int) -> tuple[int, int]:
+        """Of the records at most the headers are read."""
+        manifest = build_feature_manifests(self.config, seed=seed, splits=("train",))["train"]
+        return len(manifest), len(manifest.class_names)
+
+    def make_loader(
+        self,
+        manifest: FeatureManifest,
+        order: ReadingOrder,
+        *,
+        views: Sequence[str],
+        device: torch.device,
+        quarantine: Path,
+        grid: ViewGrid = ONE_VIEW,
+    ) -> FeatureLoader:
+        assert grid == ONE_VIEW
+        return FeatureLoader(
+            manifest,
+            self.config,
+            **asdict(order),
+            views=views,
+            device=device,
+            quarantine=quarantine,
+            on_message=log.warning,
+        )
+
+    def view_shapes(self) -> dict[str, tuple[int, ...]]:
+        views, num_frames, dim = self.config.views, self.config.max_frames, self.config.feature_dim
+        shapes: dict[str, tuple[int, ...]] = {"student": (views.student.num_frames or num_frames, dim)}
+        return shapes | ({"teacher": (num_frames, dim)} if views.teacher else {})
+
+    def test_views(self, split: Literal["val", "test"]) -> ViewGrid:
+        return ONE_VIEW
+
+    def check_network(self, config: RecognizerConfig) -> None:
+        """Groups of the same sizes in another order would pass for each other."""
+        if not isinstance(config, FeaturesConfig):
+            return
+        expected, found = list(self.config.groups.items()), list(config.groups.items())
+        if found != expected:
+            raise ValueError(
+                f"expected data.groups {expected}, in that order, found groups {found}; make them the same."
+            )
+
+    def student_sees_all(self, num_frames: int) -> bool:
+        """Frames beyond the first ``max_frames`` are cut off, so fewer are a part of the video."""
+        return self.view_shapes()["student"][0] >= num_frames
+
+    def describe_protocol(self, which: ViewName) -> str:
+        groups = " and ".join(f"{name} ({dim})" for name, dim in self.config.groups.items())
+        student, most = self.config.views.student, self.config.max_frames
+        if which == "teacher" or student.num_frames is None:
+            return f"all frames, at most {most}, of the features {groups}"
+        return f"{student.num_frames} of at most {most} frames ({student.selection}) of the features {groups}"
+
+    def describe_input(self) -> dict[str, Any]:
+        """And how the features were made, as far as that is known here."""
+        view = self.config.views.student
+        num_frames, dim = self.view_shapes()["student"]
+        return {
+            "input": {"name": "features", "dtype": "uint8", "shape": ["N", num_frames, dim]},
+            "valid": {"name": "valid", "dtype": "bool", "shape": ["N", num_frames]},
+            "groups": [list(group) for group in self.config.groups.items()],
+            "quantisation": dict(_QUANTIZATION),
+            "frames": {
+                "selection": view.selection,
+                "num_frames": num_frames,
+                "max_frames": self.config.max_frames,
+            },
+        } | self._describe_extraction()
+
+    def _describe_extraction(self) -> dict[str, Any]:
+        """What extract-features wrote beside the records, without the place of its weights: their hash names them."""
+        path = self.config.root / EXTRACTION_FILE
+        if not path.is_file():
+            return {}
+        settings = json.loads(path.read_text(encoding="utf-8"))["settings"]
+        return {"extraction": {key: value for key, value in settings.items() if key != "origin"}}

@@ -1,0 +1,32 @@
+"""How an evaluation showed its videos: as a sentence, and in the name of the file of its result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from reskd.atomic_files import write_whole
+from reskd.experiment.config import ExperimentConfig, ViewName
+from reskd.experiment.data import data_of
+
+
+def describe_protocol(config: ExperimentConfig, which: ViewName) -> str:
+    """How evaluate.py shows a video, in one sentence."""
+    return f"{data_of(config).describe_protocol(which)}, {config.training.precision}"
+
+
+def write_evaluation(result: Mapping[str, Any], folder: Path) -> Path:
+    """Write the result as ``evaluation_<split>_<which>_<checkpoint>[_<views>].json``; returns the path."""
+    parts = ("evaluation", result["split"], result["which"], Path(result["checkpoint"]).stem)
+    path = folder / f"{'_'.join(parts)}{_views_suffix(result['views'])}.json"
+    write_whole(path, json.dumps(result, indent=2) + "\n")
+    return path
+
+
+def _views_suffix(views: Mapping[str, Any]) -> str:
+    """Such as ``_10x3`` or ``_10x3_logits``: results of one checkpoint by several protocols lie side by side."""
+    if views["clips"] * views["crops"] == 1:
+        return ""
+    return f"_{views['clips']}x{views['crops']}" + ("_logits" if views["average"] == "logits" else "")

@@ -1,0 +1,64 @@
+"""What a Trainer is given besides its networks: settings, batches, the record of the run, validations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import nn
+
+from dali_pipes.batch import Loader
+from reskd.training.optimizer import OptimizerConfig
+from reskd.training.plan import Plan, TrainingConfig
+from reskd.training.run_directory import RunDirectory
+from reskd.training.schedule import ScheduleConfig
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What of an experiment's config a trainer needs.
+
+    Args:
+        seed: of dropout and of all else that a step draws.
+    """
+
+    training: TrainingConfig
+    optimizer: OptimizerConfig
+    schedule: ScheduleConfig
+    seed: int
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The batches of a run.
+
+    Args:
+        plan: how many, and of what size.
+        make_loader: number of the first batch -> endless training batches of ``plan.clips_per_pass`` clips.
+        view_shapes: view name -> (T, H, W), or (T, D) of features, for the rehearsal.
+    """
+
+    plan: Plan
+    make_loader: Callable[[int], Loader]
+    view_shapes: Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Where a run leaves its files.
+
+    Args:
+        description: what a checkpoint says about its run besides the weights: plain values only.
+    """
+
+    directory: RunDirectory
+    description: Mapping[str, Any]
+
+
+class Validate(Protocol):
+    """Metrics of a model on the validation list, the same on every rank."""
+
+    def __call__(self, model: nn.Module) -> Mapping[str, float]: ...
+
+    def close(self) -> None: ...
