@@ -37,7 +37,7 @@ from reskd.inference.export import (
     export_student,
 )
 from reskd.inference.student import TrainedStudent, describe_student, load_trained_student
-from reskd.inference.videos import answer_videos
+from reskd.inference.videos import VideoSettings, answer_videos
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ def _frames(student: TrainedStudent, given: Sequence[str] | None) -> dict[str, I
 def _real_clips(student: TrainedStudent, given: Sequence[str] | None) -> dict[str, Tensor]:
     """name -> frames_NTHWC: what the student sees of the given videos, of its own data, or of a made clip."""
     files = list(given or _own_videos(student))
-    answers = answer_videos(student, files, device=_CPU, grid=ONE_VIEW, look="index_only") if files else ()
+    answers = answer_videos(student, files, VideoSettings(ONE_VIEW, scan="index_only")) if files else ()
     seen = [answer.frames_THWC for answer in answers if isinstance(answer, Answer)]
     if seen:
         return {"real": torch.stack(seen)}

@@ -21,9 +21,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from dali_pipes.features.config import FeatureDataConfig
 from dali_pipes.jobs.progress import ProgressLine
 from dali_pipes.sampling.spec import ViewGrid
 from reskd.cli import positive, run_tool
@@ -31,7 +28,7 @@ from reskd.distributed import choose_device
 from reskd.inference.answers import Answer, NoAnswer, OnProgress
 from reskd.inference.feature_records import RecordAnswer, answer_records
 from reskd.inference.student import TrainedStudent, load_trained_student
-from reskd.inference.videos import VideoAnswer, answer_videos
+from reskd.inference.videos import VideoAnswer, VideoSettings, answer_videos
 from reskd.reports.contact_sheet import MAX_ROWS, SheetRow, draw_contact_sheet
 
 log = logging.getLogger(__name__)
@@ -41,13 +38,12 @@ def main(arguments: Sequence[str]) -> None:
     chosen = _parse(arguments)
     if chosen.sheet and not chosen.sheet.parent.is_dir():
         raise ValueError(f"--sheet: expected a folder at {chosen.sheet.parent}, found none; make it first.")
-    device = choose_device(chosen.device)
-    student = load_trained_student(chosen.checkpoint, device)
+    student = load_trained_student(chosen.checkpoint, choose_device(chosen.device))
     bars = _Bars()
-    answer = _answer_records if isinstance(student.config.data, FeatureDataConfig) else _answer_videos
+    answer = {"clips": _answer_videos, "features": _answer_records}[student.config.data.kind]
     num_answered, num_failed = 0, 0
     rows: list[SheetRow] = []
-    for found in answer(student, chosen, device, bars.show):
+    for found in answer(student, chosen, bars.show):
         bars.clear()
         print(_as_json(student, found, chosen.top) if chosen.json else _as_text(student, found, chosen.top), flush=True)
         if isinstance(found, Answer):
@@ -65,23 +61,19 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _answer_videos(
-    student: TrainedStudent, chosen: argparse.Namespace, device: torch.device, on_progress: OnProgress
+    student: TrainedStudent, chosen: argparse.Namespace, on_progress: OnProgress
 ) -> Iterator[Answer | NoAnswer]:
-    sampling = student.config.clips.sampling
-    return answer_videos(
-        student,
-        chosen.videos,
-        device=device,
-        grid=ViewGrid(chosen.clips or sampling.test_clips, chosen.crops or sampling.test_crops),
+    data = student.config.clips
+    settings = VideoSettings(
+        grid=ViewGrid(chosen.clips or data.sampling.test_clips, chosen.crops or data.sampling.test_crops),
         batch_size=chosen.batch_size or 16,
-        look=chosen.scan or student.config.clips.scan,
-        on_message=log.warning,
-        on_progress=on_progress,
+        scan=chosen.scan or data.scan,
     )
+    return answer_videos(student, chosen.videos, settings, on_message=log.warning, on_progress=on_progress)
 
 
 def _answer_records(
-    student: TrainedStudent, chosen: argparse.Namespace, device: torch.device, on_progress: OnProgress
+    student: TrainedStudent, chosen: argparse.Namespace, on_progress: OnProgress
 ) -> Iterator[Answer | NoAnswer]:
     for name in ("clips", "crops", "scan", "sheet"):
         if getattr(chosen, name):
@@ -92,7 +84,6 @@ def _answer_records(
     return answer_records(
         student,
         chosen.videos,
-        device=device,
         batch_size=chosen.batch_size or 256,
         on_message=log.warning,
         on_progress=on_progress,

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from reskd.inference.student import TrainedStudent
@@ -41,6 +40,7 @@ class NoAnswer:
     skipped: bool = False
 
 
-def answering_precision(student: TrainedStudent, device: torch.device) -> Precision:
+def answering_precision(student: TrainedStudent) -> Precision:
     """The training's on a GPU; away from where it trained only fp32 is sure to be there and quick."""
-    return Precision(student.config.training.precision if device.type == "cuda" else "fp32", device)
+    on_gpu = student.device.type == "cuda"
+    return Precision(student.config.training.precision if on_gpu else "fp32", student.device)

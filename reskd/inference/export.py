@@ -256,9 +256,9 @@ def _largest_difference(student: nn.Module, answer: Answer, clips: Mapping[str, 
     largest = 0.0
     for kind, inputs in clips.items():
         for batch_size in CHECKED_BATCH_SIZES:
-            shown = [value[torch.arange(batch_size) % len(value)] for value in inputs]
-            expected_NK = student(*shown)
-            difference = (answer(*shown) - expected_NK).abs().max().item()
+            batch = [value[torch.arange(batch_size) % len(value)] for value in inputs]
+            expected_NK = student(*batch)
+            difference = (answer(*batch) - expected_NK).abs().max().item()
             if not difference <= MAX_DIFFERENCE:  # NaN is not either
                 raise _DiffersError(
                     f"expected the student's logits to {MAX_DIFFERENCE:g}, found a difference of "

@@ -13,7 +13,6 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
-from dali_pipes.features.config import FeatureDataConfig
 from dali_pipes.features.loader import ViewArrays, write_video
 from dali_pipes.features.manifest import FeatureManifest
 from dali_pipes.features.record_index import RecordIndex, open_index
@@ -27,7 +26,6 @@ def answer_records(
     student: TrainedStudent,
     paths: Sequence[str | Path],
     *,
-    device: torch.device,
     batch_size: int = 256,
     on_message: Callable[[str], None] = lambda message: None,
     on_progress: OnProgress = lambda noun, done, total: None,
@@ -35,13 +33,12 @@ def answer_records(
     """Each record once, file by file, in their order. Labels are not looked at. Nothing is kept on disk.
 
     Args:
-        student: of features.
+        student: of features; runs where its weights lie.
         paths: TFRecord files, and folders, whose ``*.tfrecord`` at any depth are read.
-        device: of the student, which lies there.
         batch_size: videos at once.
         on_progress: gets ("videos", done, total) of a file.
     """
-    reader = _Reader(student, device, batch_size, on_message)
+    reader = _Reader(student, batch_size, on_message)
     for path in map(Path, paths):
         files = sorted(path.rglob("*.tfrecord")) if path.is_dir() else [path]
         if not files:
@@ -62,17 +59,13 @@ class RecordAnswer(Answer):
 
 
 class _Reader:
-    def __init__(
-        self, student: TrainedStudent, device: torch.device, batch_size: int, on_message: Callable[[str], None]
-    ) -> None:
-        assert isinstance(student.config.data, FeatureDataConfig)
+    def __init__(self, student: TrainedStudent, batch_size: int, on_message: Callable[[str], None]) -> None:
         self._student = student
-        self._data = student.config.data
-        self._device = device
+        self._data = student.config.features
         self._batch_size = batch_size
-        self._precision = answering_precision(student, device)
+        self._precision = answering_precision(student)
         self._on_message = on_message
-        self._said_cut = False
+        self._logged_cut = False
 
     def answers(self, file: Path, on_progress: OnProgress) -> Iterator[RecordAnswer | NoAnswer]:
         with TemporaryDirectory(prefix="reskd_predict_") as store:
@@ -120,11 +113,13 @@ class _Reader:
         )
         view = self._data.views.student
         for place, video in enumerate(videos):
-            self._say_cut(source, video)
+            self._log_cut(source, video)
             k = view.num_frames
             numbers = None if k is None else source.select(view.selection, k, video, video.row)
             write_video(arrays, place, video.groups, numbers)
-        data_NTD, valid_NT = (torch.from_numpy(array).to(self._device) for array in (arrays.data_NTD, arrays.valid_NT))
+        data_NTD, valid_NT = (
+            torch.from_numpy(array).to(self._student.device) for array in (arrays.data_NTD, arrays.valid_NT)
+        )
         with self._precision.autocast():
             return self._student.model(data_NTD, valid_NT).logits_NK.float().cpu()
 
@@ -133,7 +128,7 @@ class _Reader:
         order = ReadingOrder("eval", self._student.config.seed, self._batch_size, self._batch_size, 0, 1, 0)
         return FeatureSource(manifest, self._data.groups, self._data.max_frames, order, max_attempts=1)
 
-    def _say_cut(self, source: FeatureSource, video: VideoFeatures) -> None:
-        if video.num_beyond and not self._said_cut:
-            self._said_cut = True
+    def _log_cut(self, source: FeatureSource, video: VideoFeatures) -> None:
+        if video.num_beyond and not self._logged_cut:
+            self._logged_cut = True
             self._on_message(source.describe_cut(video))

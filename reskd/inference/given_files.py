@@ -34,30 +34,30 @@ class GivenVideos:
     def of(paths: Sequence[str | Path]) -> GivenVideos:
         """Look at names alone; folders are searched to the bottom."""
         given = GivenVideos()
-        seen: set[str] = set()
+        real_paths: set[str] = set()
         for path in map(Path, paths):
             if path.is_dir():
-                given._add_folder(path, seen)
+                given._add_folder(path, real_paths)
             elif path.exists():
-                given._add(path, seen)
+                given._add(path, real_paths)
             else:
                 given.missing.append((str(path), "no such file"))
         return given
 
-    def _add_folder(self, folder: Path, seen: set[str]) -> None:
+    def _add_folder(self, folder: Path, real_paths: set[str]) -> None:
         for path in _files_below(folder):
             if any(part.startswith(".") for part in path.relative_to(folder).parts):
                 self.skipped.append((str(path), "hidden"))
             elif not path.exists():
                 self.skipped.append((str(path), "a link to nothing"))
-            elif self._add(path, seen) and path.suffix.lower() not in VIDEO_SUFFIXES:
+            elif self._add(path, real_paths) and path.suffix.lower() not in VIDEO_SUFFIXES:
                 self.found.add(str(path))
 
-    def _add(self, path: Path, seen: set[str]) -> bool:
+    def _add(self, path: Path, real_paths: set[str]) -> bool:
         real = os.path.realpath(path)
-        if real in seen:
+        if real in real_paths:
             return False
-        seen.add(real)
+        real_paths.add(real)
         self.files.append(str(path))
         return True
 

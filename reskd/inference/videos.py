@@ -24,6 +24,7 @@ from dali_pipes.sampling.spec import ViewGrid
 from dali_pipes.scan.scan import scan
 from dali_pipes.video_info import FileFacts
 from reskd.evaluation.multi_view import average_views
+from reskd.experiment.data import data_of
 from reskd.inference.answers import Answer, NoAnswer, OnProgress, answering_precision
 from reskd.inference.given_files import GivenVideos
 from reskd.inference.student import TrainedStudent
@@ -43,27 +44,39 @@ class VideoAnswer(Answer):
     frames_THWC: Tensor
 
 
+@dataclass(frozen=True)
+class VideoSettings:
+    """How the student is shown videos.
+
+    Args:
+        grid: clips and crops of each video; None: those of the student's test.
+        batch_size: clips at once.
+        scan: as ``data.scan``.
+    """
+
+    grid: ViewGrid | None = None
+    batch_size: int = 16
+    scan: Literal["decode", "index_only"] = "decode"
+
+
+DEFAULT_SETTINGS = VideoSettings()
+
+
 def answer_videos(
     student: TrainedStudent,
     paths: Sequence[str | Path],
+    settings: VideoSettings = DEFAULT_SETTINGS,
     *,
-    device: torch.device,
-    grid: ViewGrid | None = None,
-    batch_size: int = 16,
-    look: Literal["decode", "index_only"] = "decode",
     on_message: Callable[[str], None] = lambda message: None,
     on_progress: OnProgress = lambda noun, done, total: None,
 ) -> Iterator[VideoAnswer | NoAnswer]:
-    """Each file once: first those without an answer, as far as looking into them tells, then the others in order.
+    """Each file once: first those without an answer, as far as the scan finds them, then the others in order.
 
     Every file is decoded once to learn what it really holds, as the scan of a list does; nothing is kept on disk.
 
     Args:
+        student: runs where its weights lie.
         paths: files and folders.
-        device: of the student, which lies there.
-        grid: clips and crops of each video; default: those of the student's test.
-        batch_size: clips at once.
-        look: as ``data.scan``.
         on_progress: gets (noun, done, total).
     """
     given = GivenVideos.of(paths)
@@ -75,27 +88,21 @@ def answer_videos(
             given.files,
             root=Path.cwd(),
             store=Path(store),
-            decode=look == "decode",
+            decode=settings.scan == "decode",
             on_progress=lambda done, total, _: on_progress("files", done, total),
         )
-        good = []
+        good: dict[str, FileFacts] = {}
         for file in given.files:
-            why = given.why_no_video(file, facts[file])
-            if why or not facts[file].usable:
-                yield NoAnswer(file, why or facts[file].health.removeprefix("bad: "), skipped=bool(why))
+            found = facts[file]
+            why = given.why_no_video(file, found)
+            if why or not found.usable:
+                yield NoAnswer(file, why or found.health.removeprefix("bad: "), skipped=bool(why))
                 continue
-            if facts[file].health != "ok":
-                on_message(f"{file}: {facts[file].health}")
-            good.append(file)
+            if found.health != "ok":
+                on_message(f"{file}: {found.health}")
+            good[file] = found
         if good:
-            reader = _Reader(student, good, facts, device, grid or test_grid(student), batch_size, on_message)
-            yield from reader.answers(on_progress)
-
-
-def test_grid(student: TrainedStudent) -> ViewGrid:
-    """The clips and crops that the student's config tests with."""
-    sampling = student.config.clips.sampling
-    return ViewGrid(sampling.test_clips, sampling.test_crops)
+            yield from _Reader(student, good, settings, on_message).answers(on_progress)
 
 
 def _data_config(config: DataConfig, num_files: int) -> DataConfig:
@@ -117,26 +124,23 @@ class _Reader:
     def __init__(
         self,
         student: TrainedStudent,
-        files: Sequence[str],
-        facts: dict[str, FileFacts],
-        device: torch.device,
-        grid: ViewGrid,
-        batch_size: int,
+        files: dict[str, FileFacts],
+        settings: VideoSettings,
         on_message: Callable[[str], None],
     ) -> None:
         self._student = student
-        self._files = files
-        self._grid = grid
-        self._precision = answering_precision(student, device)
+        self._files = list(files)
+        self._grid = settings.grid or data_of(student.config).test_views("test")
+        self._precision = answering_precision(student)
         videos = [LabelledVideo(file, (0,), file) for file in files]
         self._loader = ClipLoader(
-            Manifest.from_facts(Path.cwd(), student.class_names, videos, facts),
+            Manifest.from_facts(Path.cwd(), student.class_names, videos, files),
             _data_config(student.config.clips, len(files)),
             views=("student",),
             mode="eval",
-            batch_size=min(batch_size, len(files) * grid.num_views),
-            device=device,
-            grid=grid,
+            batch_size=min(settings.batch_size, len(files) * self._grid.num_views),
+            device=student.device,
+            grid=self._grid,
             on_message=on_message,
         )
 
@@ -176,17 +180,17 @@ class _Reader:
             frames_NTHWC = view.data
             with self._precision.autocast():
                 logits_NK = self._student.model(frames_NTHWC, view.valid_NT).logits_NK.float().cpu()
-            shown_N = (~batch.substituted_N).tolist()
-            for place, position in enumerate(batch.positions_N.tolist()):
+            substituted_N = batch.substituted_N.tolist()
+            for index, position in enumerate(batch.positions_N.tolist()):
                 if position != PADDING_POSITION:
-                    yield (logits_NK[place] if shown_N[place] else None), frames_NTHWC[place].cpu()
+                    yield (None if substituted_N[index] else logits_NK[index]), frames_NTHWC[index].cpu()
 
     def _answer(self, file: str, logits: Sequence[Tensor | None], frames_THWC: Tensor) -> VideoAnswer | NoAnswer:
         known = [logits_K for logits_K in logits if logits_K is not None]
         if len(known) < len(logits):  # the mean of fewer views is another protocol
             return NoAnswer(file, self._loader.faults.reasons.get(file, "it could not be read"))
-        average = self._student.config.clips.sampling.average_views
-        logits_K = average_views(torch.stack(known)[None], average, self._student.scores)[0]
+        averaging = data_of(self._student.config).averaging
+        logits_K = average_views(torch.stack(known)[None], averaging, self._student.scores)[0]
         return VideoAnswer(file, logits_K, self._student.score(logits_K), frames_THWC)
 
 

@@ -21,10 +21,10 @@ from dali_pipes.sampling.spec import ViewGrid
 from dali_pipes.scan.scan import scan
 from reskd.cli import run_tool
 from reskd.distributed import World
-from reskd.evaluation.evaluator import evaluate
+from reskd.evaluation.evaluator import EvaluationSettings, evaluate
 from reskd.inference.answers import Answer, NoAnswer
 from reskd.inference.student import load_trained_student
-from reskd.inference.videos import answer_videos
+from reskd.inference.videos import VideoSettings, answer_videos
 from reskd.training.precision import Precision
 from tests.conftest import SHARED_DATA, numbered_clip
 from tests.tiny_student import CLASSES, write_checkpoint
@@ -112,9 +112,9 @@ def test_answers_are_those_of_evaluation(tmp_path: Path, folder: Path) -> None:
         grid=grid,
     )
     world, precision = World(0, 1, CPU), Precision("fp32", CPU)
-    expected = evaluate(student.model, loader, view="student", world=world, precision=precision)
+    expected = evaluate(student.model, loader, EvaluationSettings("student", precision), world=world)
     loader.close()
-    answers = list(answer_videos(student, [folder / name for name in names], device=CPU, grid=grid, batch_size=5))
+    answers = list(answer_videos(student, [folder / name for name in names], VideoSettings(grid, batch_size=5)))
     logits = [answer.logits_K for answer in answers if isinstance(answer, Answer)]
     torch.testing.assert_close(torch.stack(logits), expected.logits_NK, rtol=0, atol=1e-5)
     assert len({tuple(one.tolist()) for one in logits}) == 3
@@ -129,17 +129,17 @@ def test_a_video_that_fails_when_it_is_read_does_not_stop_the_others(checkpoint:
         if (noun, done) == ("videos", 0):
             changing.write_bytes(b"another file")
 
-    bad, answered = answer_videos(student, [changing, good], device=CPU, on_progress=spoil)
+    bad, answered = answer_videos(student, [changing, good], on_progress=spoil)
     assert isinstance(answered, Answer) and answered.file == str(good)
     assert isinstance(bad, NoAnswer) and "bytes as scanned, found 12; scan again" in bad.reason
     changing = good
-    (alone,) = answer_videos(student, [good], device=CPU, on_progress=spoil)
+    (alone,) = answer_videos(student, [good], on_progress=spoil)
     assert isinstance(alone, NoAnswer) and not alone.skipped and "\n" not in alone.reason
 
 
 def test_a_model_of_several_labels_answers_with_sigmoids(tmp_path: Path, folder: Path) -> None:
     student = load_trained_student(write_checkpoint(tmp_path / "last.pt", loss={"task": "sigmoid_bce"}), CPU)
-    (answer,) = answer_videos(student, [folder / "a.mp4"], device=CPU)
+    (answer,) = answer_videos(student, [folder / "a.mp4"])
     assert isinstance(answer, Answer)
     torch.testing.assert_close(answer.scores_K, answer.logits_K.sigmoid())
 
@@ -212,7 +212,7 @@ def test_a_sheet_without_a_folder_is_refused_at_once(
 @pytest.mark.skipif(not SHARED_DATA.is_dir(), reason="the shared data are not here")
 def test_strange_real_files_are_answered_or_named(checkpoint: Path) -> None:
     student = load_trained_student(checkpoint, CPU)
-    found = list(answer_videos(student, [SHARED_DATA / "odd"], device=CPU))
+    found = list(answer_videos(student, [SHARED_DATA / "odd"]))
     answered = [one for one in found if isinstance(one, Answer)]
     assert answered and all(torch.isfinite(one.logits_K).all() for one in answered)
     assert all(one.reason for one in found if isinstance(one, NoAnswer))

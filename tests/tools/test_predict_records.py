@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from dali_pipes.features.config import FeatureDataConfig
 from dali_pipes.features.loader import FeatureLoader
 from dali_pipes.features.manifest import build_feature_manifests
 from dali_pipes.features.sequence_example import write_video
@@ -43,8 +42,7 @@ def student(checkpoint: Path) -> TrainedStudent:
 
 def evaluated(student: TrainedStudent, batch_size: int) -> torch.Tensor:
     """logits_NK of the test list, by the loader that evaluation reads with."""
-    data = student.config.data
-    assert isinstance(data, FeatureDataConfig)
+    data = student.config.features
     manifest = build_feature_manifests(data, seed=0, splits=("test",))["test"]
     loader = FeatureLoader(manifest, data, views=("student",), mode="eval", batch_size=batch_size)
     with torch.no_grad():
@@ -53,7 +51,7 @@ def evaluated(student: TrainedStudent, batch_size: int) -> torch.Tensor:
 
 
 def test_the_answers_are_those_of_evaluation(folder: Path, student: TrainedStudent) -> None:
-    answers = list(answer_records(student, [folder / "test.tfrecord"], device=CPU, batch_size=8))
+    answers = list(answer_records(student, [folder / "test.tfrecord"], batch_size=8))
     assert all(isinstance(one, RecordAnswer) for one in answers)
     found = [one for one in answers if isinstance(one, RecordAnswer)]
     assert [one.video_id for one in found] == [f"test{number}" for number in range(24)]
@@ -68,7 +66,7 @@ def test_labels_are_not_needed_and_one_bad_record_stops_nothing(tmp_path: Path, 
         for number, (name, num_frames) in enumerate((("rgb", 5), ("other", 5), ("rgb", 0), ("rgb", 3))):
             groups = {name: rng.integers(0, 256, (num_frames, DIM), dtype=np.uint8)}
             write_video(writer, video_id=f"v{number}", labels=[], groups=groups)
-    found = list(answer_records(student, [tmp_path / "a.tfrecord"], device=CPU))
+    found = list(answer_records(student, [tmp_path / "a.tfrecord"]))
     assert [type(one) for one in found] == [RecordAnswer, NoAnswer, NoAnswer, RecordAnswer]
     reasons = [one.reason for one in found if isinstance(one, NoAnswer)]
     assert reasons == ["expected a feature list rgb, found ['other']", "expected at least one frame, found none"]
@@ -79,7 +77,7 @@ def test_damaged_and_foreign_files_are_named(folder: Path, tmp_path: Path, stude
     shutil.copy(folder / "test.tfrecord", cut)
     cut.write_bytes(cut.read_bytes()[:-30])
     (tmp_path / "a_foreign.tfrecord").write_bytes(b"no records at all, but more bytes than a header has")
-    *rest, last = answer_records(student, [tmp_path, tmp_path / "none.tfrecord"], device=CPU)
+    *rest, last = answer_records(student, [tmp_path, tmp_path / "none.tfrecord"])
     assert isinstance(last, NoAnswer) and "none.tfrecord" in last.file
     assert isinstance(rest[0], NoAnswer) and "a_foreign.tfrecord" in rest[0].file
     assert [type(one) for one in rest[1:]] == [RecordAnswer] * 23 + [NoAnswer]
