@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -71,19 +72,13 @@ def _training_loaders(
     config: ExperimentConfig, train: AnyManifest, plan: Plan, run: RunDirectory, world: World
 ) -> Callable[[int], AnyLoader]:
     """A function: number of the first batch -> the training batches from there on."""
+    sizes = plan.clips_per_pass, plan.global_batch_size
+    order = ReadingOrder("train", config.seed, *sizes, world.rank, world.size)
 
     def make_loader(first_batch: int) -> AnyLoader:
         loader = data_of(config).make_loader(
             train,
-            ReadingOrder(
-                "train",
-                config.seed,
-                plan.clips_per_pass,
-                plan.global_batch_size,
-                world.rank,
-                world.size,
-                first_batch,
-            ),
+            replace(order, first_batch=first_batch),
             views=tuple(view_shapes(config)),
             device=world.device,
             quarantine=run.quarantine("train", world.rank),

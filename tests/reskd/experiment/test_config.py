@@ -205,14 +205,6 @@ def test_the_frame_sampler_is_chosen_by_kind() -> None:
     assert "4 clip(s) a video, 32 frames 2 apart" in describe_protocol(config, "student")
 
 
-def test_the_protocol_says_which_frames_the_student_sees() -> None:
-    for view, said in (({"num_frames": 4}, "4 of 8 frames at"), ({"num_frames": 2, "selection": "first_middle_last"},
-                       "2 of 8 frames (first middle last) at")):  # fmt: skip
-        changed_tree = tree(loss={"pixel": {"alpha": 100}, "time": "nearest"})
-        changed_tree["data"]["views"]["student"] |= view
-        assert said in describe_protocol(parse_config(changed_tree), "student")
-
-
 def test_overrides_are_yaml_and_reach_deep(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_text(yaml.safe_dump(tree()))
