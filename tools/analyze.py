@@ -25,7 +25,8 @@ from typing import NamedTuple, get_args
 import torch
 
 from reskd.cli import positive, run_tool
-from reskd.experiment.config import read_settings, recognizer_from
+from reskd.experiment.config import recognizer_from
+from reskd.experiment.config_files import read_settings
 from reskd.experiment.data import data_of
 from reskd.experiment.networks import teacher_model, view_shapes
 from reskd.experiment.stages import choose_stage, load_stages, teacher_stage

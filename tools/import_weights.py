@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from reskd.cli import run_tool
-from reskd.experiment.config import read_settings, recognizer_from
+from reskd.experiment.config import recognizer_from
+from reskd.experiment.config_files import read_settings
 from reskd.models.config import RecognizerConfig
 from reskd.models.families.registry import build_recognizer
 from reskd.models.weights.architectures import describe, num_classes_of, recognise

@@ -11,8 +11,9 @@ import torch
 
 from dali_pipes.sampling.spec import student_frames
 from reskd.evaluation.metrics import Scores
-from reskd.experiment.config import STAGE_PREFIX, ExperimentConfig, ViewName, load_config
+from reskd.experiment.config import ExperimentConfig, ViewName, load_config, referred_stage
 from reskd.experiment.data import data_of
+from reskd.experiment.renamed_keys import check_names_are_current
 from reskd.experiment.teacher_checks import check_each_is_trainable, check_scores, share_head, take_head
 from reskd.losses.distillation import DistillationLoss, FeaturePair
 from reskd.losses.temporal_alignment import Moments, moments_of
@@ -106,10 +107,10 @@ def _feature_pair(config: ExperimentConfig, student: Recognizer, teacher: Recogn
 
 def student_model(config: ExperimentConfig) -> RecognizerConfig:
     """The student's architecture with the weights it starts from: of an earlier stage, those of its run."""
-    weights = config.student.weights
-    if not weights.startswith(STAGE_PREFIX):
+    stage = referred_stage(config.student.weights)
+    if stage is None:
         return config.student
-    return config.student.model_copy(update={"weights": str(config.stage_folder(weights) / "last.pt")})
+    return config.student.model_copy(update={"weights": str(config.stage_folder(stage) / "last.pt")})
 
 
 def teacher_model(config: ExperimentConfig, stage: ExperimentConfig | None = None) -> RecognizerConfig:
@@ -126,9 +127,8 @@ def load_stage(config: ExperimentConfig) -> ExperimentConfig:
     """The config of the teacher's stage, in the same folder of runs and on the same device."""
     assert config.teacher is not None
     assert config.teacher.stage is not None
-    path = config.teacher.stage
-    if str(path).startswith(STAGE_PREFIX):
-        path = config.stage_folder(str(path)) / "config.yaml"
+    stage = referred_stage(config.teacher.stage)
+    path = config.teacher.stage if stage is None else config.stage_folder(stage) / "config.yaml"
     return load_config(path, [f"runs={config.runs}", f"device={config.device}"])
 
 
@@ -182,6 +182,7 @@ def build_evaluated_model(
     Raises:
         ValueError: the checkpoint holds another architecture, or there is no teacher.
     """
+    check_names_are_current(state["config"], config.resolved(), source)
     num_classes = len(state["class_names"])
     if which == "student":
         architecture, trained = config.student, state["config"]["student"]

@@ -9,11 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from reskd.experiment.config import STAGE_PREFIX, ExperimentConfig
+from reskd.experiment.config import ExperimentConfig, referred_stage
+from reskd.experiment.config_files import merge_files, read_config_files
 from reskd.experiment.networks import load_stage
+from reskd.experiment.renamed_keys import check_names_are_current
 from reskd.models.weights.load import state_hash
 from reskd.training.checkpoint import load_checkpoint
-from reskd.training.run_directory import check_same_experiment
+from reskd.training.run_directory import RunDirectory, check_same_experiment
 
 
 def is_trained(config: ExperimentConfig) -> bool:
@@ -22,8 +24,16 @@ def is_trained(config: ExperimentConfig) -> bool:
     if not path.exists():
         return False
     state = load_checkpoint(path)
+    check_names_are_current(state["config"], config.resolved(), config.folder)
     check_same_experiment(config.resolved(), state["config"], config.folder)
     return _is_whole(state)
+
+
+def check_folder(config: ExperimentConfig) -> None:
+    """Raises ValueError when the run's folder holds a run of an earlier version, which named a setting otherwise."""
+    saved = RunDirectory(config.folder).config
+    if saved.is_file():
+        check_names_are_current(merge_files(read_config_files(saved)), config.resolved(), config.folder)
 
 
 def start_hashes(config: ExperimentConfig) -> dict[str, str] | None:
@@ -66,6 +76,7 @@ def check_started(config: ExperimentConfig, checkpoint: Path) -> None:
             starting weights was trained anew since, or is not there or not finished.
     """
     state = load_checkpoint(checkpoint)
+    check_names_are_current(state["config"], config.resolved(), checkpoint)
     check_same_experiment(config.resolved(), state["config"], checkpoint)
     for key, folder in _origins(config).items():
         is_frozen = _is_frozen(config, key)
@@ -83,13 +94,13 @@ def check_started(config: ExperimentConfig, checkpoint: Path) -> None:
 def _origins(config: ExperimentConfig) -> dict[str, Path]:
     """Setting -> folder of the run that it names."""
     found = {}
-    if config.student.weights.startswith(STAGE_PREFIX):
-        found["student.weights"] = config.stage_folder(config.student.weights)
+    start = referred_stage(config.student.weights)
+    if start is not None:
+        found["student.weights"] = config.stage_folder(start)
     if config.teacher and config.teacher.stage:
-        reference = str(config.teacher.stage)
+        stage = referred_stage(config.teacher.stage)
         # A stage's own config.yaml may not be there yet, or any more.
-        of_file = reference.startswith(STAGE_PREFIX)
-        found["teacher.stage"] = config.stage_folder(reference) if of_file else load_stage(config).folder
+        found["teacher.stage"] = load_stage(config).folder if stage is None else config.stage_folder(stage)
     return found
 
 

@@ -18,7 +18,7 @@ from reskd.experiment.data import AnyLoader, AnyManifest, data_of
 from reskd.experiment.lists import build_manifests
 from reskd.experiment.networks import build_evaluated_model, check_networks, load_stage, view_shapes
 from reskd.experiment.protocol import describe_protocol
-from reskd.experiment.provenance import check_start, check_started, is_trained
+from reskd.experiment.provenance import check_folder, check_start, check_started, is_trained
 from reskd.models.recognizer import Recognizer
 from reskd.profiling.flops import count_macs
 from reskd.profiling.throughput import measure_clips_per_second
@@ -52,6 +52,8 @@ def train_experiment(
         ValueError, FileNotFoundError: anything wrong with config, data or weights; nothing was written then.
     """
     check_networks(config)
+    if not overwrite:
+        check_folder(config)
     run, checkpoint = open_run_directory(config.folder, config.resolved(), resume=resume, overwrite=overwrite)
     if checkpoint:
         check_started(config, checkpoint)

@@ -10,13 +10,12 @@
       - name: finetuned                      the task alone, from the student's last.pt
         student: {weights: "stage:student"}
 
-A stage's changes are merged into the common settings group by group; what is null in a stage is removed, and a group
-with another kind or family takes the common one's place. A stage knows nothing of the changes of the one before it.
+A stage's changes are merged over the common settings: Note [How settings are merged] in config_files.py. A stage knows
+nothing of the changes of the one before it.
 """
 
 from __future__ import annotations
 
-import copy
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -24,13 +23,15 @@ from pathlib import Path
 from typing import Any
 
 from reskd.distributed import World
-from reskd.experiment.config import (
-    STAGE_PREFIX,
-    ExperimentConfig,
+from reskd.experiment.config import ExperimentConfig, load_config, parse_config, referred_stage
+from reskd.experiment.config_files import (
+    ConfigFile,
     apply_override,
-    load_config,
-    parse_config,
-    read_tree,
+    merge,
+    merge_files,
+    name_source,
+    read_config_files,
+    read_settings,
     split_override,
 )
 from reskd.experiment.networks import check_networks
@@ -41,8 +42,8 @@ from reskd.training.run_directory import RunDirectory
 
 log = logging.getLogger(__name__)
 
-# One process of one machine runs all stages.
-_COMMON_ONLY = ("runs", "device")
+# One process of one machine runs all stages, and one file describes them.
+_COMMON_ONLY = ("runs", "device", "base")
 
 
 def load_stages(path: Path | str, overrides: Sequence[str] = ()) -> list[ExperimentConfig]:
@@ -55,16 +56,19 @@ def load_stages(path: Path | str, overrides: Sequence[str] = ()) -> list[Experim
         FileNotFoundError, ValueError: as load_config; stages without a name or with one that another has; references
             to stages that are not before; an override that a stage's own setting would make void.
     """
-    common = read_tree(path)
+    files = read_config_files(path)
+    common = merge_files(files)
     if "stages" not in common:
         return [load_config(path, overrides)]
-    changes = _changes(common.pop("stages"), str(path))
+    changes = _changes(common.pop("stages"), name_source(["stages"], files, where=str(path)))
     for override in overrides:
         _override(common, changes, override)
+    of_stages = next(file.path for file in files if "stages" in file.settings)
     configs: list[ExperimentConfig] = []
     for name, changed in changes.items():
-        tree = _merged(common, changed) | {"name": f"{common.get('name')}.{name}"}
-        config = parse_config(tree, where=f"{path}: stage {name}")
+        tree = merge(common, changed) | {"name": f"{common.get('name')}.{name}"}
+        sources = [*_command_line(files[0].path, overrides, name), ConfigFile(of_stages, changed), *files]
+        config = parse_config(tree, where=f"{path}: stage {name}", files=sources)
         _check_references(config, configs, where=f"{path}: stage {name}")
         configs.append(config)
     return configs
@@ -101,13 +105,16 @@ def check_stages(configs: Sequence[ExperimentConfig]) -> None:
 
 def teacher_stage(config: ExperimentConfig, configs: Sequence[ExperimentConfig]) -> ExperimentConfig | None:
     """The one of ``configs`` that trains the teacher of ``config``; None where it is not of this file."""
-    return _referred(config, str(config.teacher.stage), configs) if config.teacher else None
+    return _referred(config, config.teacher.stage, configs) if config.teacher else None
 
 
-def _referred(config: ExperimentConfig, reference: str, configs: Sequence[ExperimentConfig]) -> ExperimentConfig | None:
-    if not reference.startswith(STAGE_PREFIX):
+def _referred(
+    config: ExperimentConfig, reference: str | None, configs: Sequence[ExperimentConfig]
+) -> ExperimentConfig | None:
+    stage = referred_stage(reference)
+    if stage is None:
         return None
-    return next((other for other in configs if other.folder == config.stage_folder(reference)), None)
+    return next((other for other in configs if other.folder == config.stage_folder(stage)), None)
 
 
 def train_stages(
@@ -180,6 +187,13 @@ def _override(common: dict[str, Any], changes: Mapping[str, dict[str, Any]], ove
     apply_override(common, override)
 
 
+def _command_line(path: Path, overrides: Sequence[str], stage: str) -> list[ConfigFile]:
+    """What the overrides set, of one stage and of all, each as if ``path`` set it."""
+    of_stage = [one.partition(f"stages.{stage}.")[2] for one in overrides if one.startswith(f"stages.{stage}.")]
+    of_all = [one for one in overrides if not one.startswith("stages.")]
+    return [ConfigFile(path, read_settings(some, where=str(path))) for some in (of_stage, of_all)]
+
+
 def _own_setting(changed: Any, keys: Sequence[str], above: str = "") -> str | None:
     """The key of a stage's own setting at ``keys``, above or below; null is none, as the stage does without."""
     if changed is None:
@@ -191,29 +205,13 @@ def _own_setting(changed: Any, keys: Sequence[str], above: str = "") -> str | No
     return next((key for key in found if key is not None), None)
 
 
-def _merged(common: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
-    merged = copy.deepcopy(dict(common))
-    for key, value in changed.items():
-        if value is None:
-            merged.pop(key, None)
-        elif isinstance(value, Mapping) and isinstance(merged.get(key), Mapping) and not _is_other(merged[key], value):
-            merged[key] = _merged(merged[key], value)
-        else:
-            merged[key] = copy.deepcopy(value)
-    return merged
-
-
-def _is_other(common: Mapping[str, Any], changed: Mapping[str, Any]) -> bool:
-    """Whether a group becomes one of another kind or family, which has other settings."""
-    return any(tag in common and tag in changed and common[tag] != changed[tag] for tag in ("kind", "family"))
-
-
 def _check_references(config: ExperimentConfig, earlier: Sequence[ExperimentConfig], *, where: str) -> None:
     references = {"student.weights": config.student.weights}
-    if config.teacher:
-        references["teacher.stage"] = str(config.teacher.stage)
+    if config.teacher and config.teacher.stage:
+        references["teacher.stage"] = config.teacher.stage
     folders = [stage.folder for stage in earlier]
     for key, reference in references.items():
-        if reference.startswith(STAGE_PREFIX) and config.stage_folder(reference) not in folders:
+        stage = referred_stage(reference)
+        if stage is not None and config.stage_folder(stage) not in folders:
             known = ", ".join(stage.name.rpartition(".")[2] for stage in earlier) or "none"
             raise ValueError(f"{where}: {key}: expected an earlier stage ({known}), found {reference}.")

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from dali_pipes.config import DataConfig, StudentViewConfig, ViewsConfig
 from dali_pipes.jobs.progress import ProgressLine
 from reskd.cli import add_engine_arguments, engine_of, positive
-from reskd.experiment.config import load_config, read_settings, recognizer_from
+from reskd.experiment.config import load_config, recognizer_from
+from reskd.experiment.config_files import read_settings
 from reskd.feature_extraction.job import Sampling, VideoLists, plan, run
 from reskd.feature_extraction.network import FrameNetwork, network_of_run, network_of_settings
 from reskd.feature_extraction.summary import finish

@@ -8,7 +8,8 @@ import torch
 import yaml
 
 from dali_pipes.sampling.spec import ONE_VIEW, rules_from_config
-from reskd.experiment.config import ExperimentConfig, load_config, parse_config, read_settings, recognizer_from
+from reskd.experiment.config import ExperimentConfig, load_config, parse_config, recognizer_from
+from reskd.experiment.config_files import read_settings
 from reskd.experiment.networks import build_networks, view_shapes
 from reskd.experiment.protocol import describe_protocol
 from reskd.experiment.stages import check_stages, load_stages, teacher_stage

@@ -1,0 +1,88 @@
+"""From the faults that pydantic finds in settings to sentences that name keys as the user wrote them.
+
+Note [Keys in pydantic's faults]
+The location of a fault mixes the keys of the file with names that only pydantic knows: it is student.tsn.backbone where
+the file says student.backbone, because TSN is one of the families that a student may be. Nor does it say which keys the
+group knows, which "did you mean" needs. Both are found by following the location through the fields of the models.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, NamedTuple, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from reskd.experiment.renamed_keys import RENAMED_KEYS, new_value
+
+
+class Fault(NamedTuple):
+    keys: tuple[str, ...]  # as in the file; empty: the whole
+    sentence: str
+
+
+def explain(error: ValidationError, model: Any, *, group: str = "") -> list[Fault]:
+    """One sentence a fault.
+
+    Args:
+        model: the type that was validated: a model, or a choice of models.
+        group: where its settings stand in an experiment's config, where they are not the whole of it.
+    """
+    return [_explain(fault, model, group) for fault in error.errors(include_url=False)]
+
+
+def _explain(fault: Mapping[str, Any], model: Any, group: str) -> Fault:
+    keys, known = _keys_of(fault, model)
+    key = ".".join(keys)
+    if fault["type"] == "extra_forbidden":
+        return Fault(keys, f"unknown key {key}; {_hint(keys, known, group, fault['input'])}")
+    if fault["type"] == "missing":
+        return Fault(keys, f"{key}: expected a value, found none; it has no default.")
+    message = str(fault["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+    found = "" if fault["type"] == "value_error" else f", found {fault['input']!r}"
+    value = new_value(_whole_key(key, group), fault["input"])
+    renamed = f"; {fault['input']} was renamed to {value}" if value else ""
+    return Fault(keys, f"{f'{key}: ' if key else ''}{message}{found}{renamed}.")
+
+
+def _hint(keys: tuple[str, ...], known: list[str], group: str, value: Any) -> str:
+    """What to write in place of an unknown key."""
+    if keys == ("base",) and not group:
+        return "a base is named by a file, beside its name; write a file with this base."
+    renamed = RENAMED_KEYS.get(_whole_key(".".join(keys), group))
+    if renamed:
+        found = new_value(renamed, value)
+        and_value = f", and its value {value} to {found}" if found else ""
+        return f"it was renamed to {renamed.removeprefix(f'{group}.')}{and_value}."
+    near = difflib.get_close_matches(keys[-1], known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}."
+
+
+def _whole_key(key: str, group: str) -> str:
+    return f"{group}.{key}" if group else key
+
+
+def _keys_of(fault: Mapping[str, Any], model: Any) -> tuple[tuple[str, ...], list[str]]:
+    """The fault's location in the file, and the keys that the group knows which the last of them belongs to.
+
+    See Note [Keys in pydantic's faults].
+    """
+    location = [str(part) for part in fault["loc"] if not str(part).startswith(("tuple", "function"))]
+    # We keep a last part that is no field: an unknown key or an index. But the fault of a group may end with a tag.
+    num_before_last = len(location) - (fault["type"] != "value_error")
+    models, known, keys = _models_in(model), set[str](), list[str]()
+    for number, part in enumerate(location):
+        fields = [one.model_fields[part].annotation for one in models if part in one.model_fields]
+        if fields or number >= num_before_last:
+            keys.append(part)
+            known = {name for one in models for name in one.model_fields}
+        models = [found for field in fields for found in _models_in(field)] or models
+    return tuple(keys), sorted(known)
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models that a value of this type may be: one, or several for a choice."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for part in get_args(annotation) for found in _models_in(part)]

@@ -1,0 +1,169 @@
+"""From YAML files and ``key.sub=value`` overrides to plain values. config.py says which keys there are.
+
+    base: _common.yaml        the file whose settings come first; the path is relative to this file
+    name: demo_student        the file's own settings, merged over those of the base
+
+Note [How settings are merged]
+A file is merged over its base, and a stage over the common settings of its file, by the same rules:
+- A group is merged key by key.
+- null removes the setting, so that its default holds.
+- A group of another kind or family replaces the group below it, whose settings it does not have.
+- A list replaces the list below it. So a file's own ``stages`` replace those of its base.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+
+class ConfigFile(NamedTuple):
+    path: Path
+    settings: dict[str, Any]  # its own, without those of its base
+
+
+def read_config_files(path: Path | str) -> list[ConfigFile]:
+    """The config file at ``path``, then its base, then the base of that, and so on.
+
+    Raises:
+        FileNotFoundError, ValueError: a file is not there; it is not YAML or not a group of settings; its base is not a
+            path; the bases form a circle.
+    """
+    files: list[ConfigFile] = []
+    following: Path | None = Path(path)
+    while following is not None:
+        _check_is_there(following, [file.path for file in files])
+        settings = _read_yaml(following)
+        base = settings.pop("base", None)
+        if not isinstance(base, str | None):
+            raise ValueError(f"{following}: base: expected the path of one config file, found {base!r}.")
+        files.append(ConfigFile(following, settings))
+        following = None if base is None else following.parent / base
+    return files
+
+
+def merge_files(files: Sequence[ConfigFile]) -> dict[str, Any]:
+    """The settings of a file and its bases, in the order of ``read_config_files``, as one tree."""
+    *own, last = files
+    merged = copy.deepcopy(last.settings)
+    for file in reversed(own):
+        merged = merge(merged, file.settings)
+    return merged
+
+
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """``above`` merged over ``below``; see Note [How settings are merged]. Neither is changed."""
+    merged = copy.deepcopy(dict(below))
+    for key, value in above.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, Mapping) and isinstance(merged.get(key), Mapping) and not _is_other(merged[key], value):
+            merged[key] = merge(merged[key], value)
+        else:
+            merged[key] = copy.deepcopy(value)
+    return merged
+
+
+def name_source(keys: Sequence[str], files: Sequence[ConfigFile], *, where: str) -> str:
+    """Which file sets ``keys``, for an error: ``where``, which names the first file, or the base that does.
+
+    Args:
+        files: in the order in which they win.
+    """
+    file = next((file for file in files if has_key(file.settings, keys)), None)
+    return where if file is None or file.path == files[0].path else f"{file.path}, a base of {where}"
+
+
+def has_key(settings: Any, keys: Iterable[str]) -> bool:
+    """Whether ``settings`` contain the key ``a.b`` that ["a", "b"] stands for, be it null."""
+    for key in keys:
+        if not isinstance(settings, Mapping) or key not in settings:
+            return False
+        settings = settings[key]
+    return True
+
+
+def read_settings(settings: Sequence[str], *, where: str, over: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Plain values from ``key.sub=value`` arguments, over those that are known.
+
+    Raises:
+        ValueError: as apply_override; ``where`` says which argument.
+    """
+    tree = copy.deepcopy(dict(over or {}))
+    try:
+        for setting in settings:
+            apply_override(tree, setting)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+    return tree
+
+
+def apply_override(tree: dict[str, Any], override: str) -> None:
+    """Set one key of ``tree`` from ``key.sub=value``; raises ValueError where it has another form."""
+    keys, value = split_override(override)
+    *parents, last = keys
+    node = tree
+    for key in parents:
+        if node.get(key) is None:
+            node[key] = {}
+        node = node[key]
+        if not isinstance(node, dict):
+            raise ValueError(f"{override!r}: {key} is a value, not a group of settings.")
+    try:
+        node[last] = yaml.safe_load(value) if value else None
+    except yaml.YAMLError as error:
+        raise ValueError(f"{override!r}: expected YAML as the value, found {' '.join(str(error).split())}") from None
+
+
+def split_override(override: str) -> tuple[list[str], str]:
+    """``a.b=1`` -> (["a", "b"], "1")."""
+    match = re.fullmatch(r"([\w.-]+)=(.*)", override, flags=re.DOTALL)
+    if not match:
+        raise ValueError(f"expected a setting of the form key.sub=value, found {override!r}.")
+    return match[1].split("."), match[2]
+
+
+def _is_other(below: Mapping[str, Any], above: Mapping[str, Any]) -> bool:
+    """Whether a group becomes one of another kind or family, which has other settings."""
+    return any(tag in below and tag in above and below[tag] != above[tag] for tag in ("kind", "family"))
+
+
+def _check_is_there(path: Path, named_by: Sequence[Path]) -> None:
+    """Args: named_by: the files that led to this one, by their ``base``."""
+    if not path.is_file():
+        where = f"{named_by[-1]}: base: " if named_by else ""
+        raise FileNotFoundError(f"{where}expected a config file at {path}, found none.{_nearest_file(path)}")
+    if any(path.samefile(other) for other in named_by):
+        circle = " -> ".join(map(str, [*named_by, path]))
+        raise ValueError(f"expected a chain of bases that ends, found a circle: {circle}. Remove one of their bases.")
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: expected YAML, found {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise ValueError(f"{path}: expected keys and values, found {type(tree).__name__}.")
+    return tree
+
+
+def _nearest_file(path: Path) -> str:
+    """A hint: the config file whose name is nearest, in the same folder, in configs or in a folder of either.
+
+    A file in a folder also counts as FOLDER_NAME: configs/demo_student.yaml is near configs/demo/student.yaml.
+    """
+    folders = dict.fromkeys(folder for folder in (path.parent, Path("configs")) if folder.is_dir())
+    found = [file for folder in folders for pattern in ("*.yaml", "*/*.yaml") for file in sorted(folder.glob(pattern))]
+    by_name = {f"{file.parent.name}_{file.name}": file for file in reversed(found)}
+    by_name |= {file.name: file for file in reversed(found)}
+    for name in (path.name, f"{path.parent.name}_{path.name}"):
+        if near := difflib.get_close_matches(name, by_name, n=1):
+            return f" Did you mean {by_name[near[0]]}?"
+    return ""

@@ -1,0 +1,48 @@
+"""Settings that an earlier version called otherwise, so that an error can say what they are called now.
+
+Nothing is translated: an old name is an error for as long as it stands here, which is this release alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from reskd.experiment.config_files import has_key
+
+RENAMED_KEYS = {
+    "data.loader.way_in": "data.loader.decoder",
+    "loss.code": "loss.embedding",
+    "student.normalise_frames": "student.normalize_frames",
+    "teacher.model.normalise_frames": "teacher.model.normalize_frames",
+}
+# (key, old value) -> new value
+RENAMED_VALUES = {
+    ("data.loader.decoder", "host"): "pyav",
+}
+
+
+def new_value(key: str, value: Any) -> str | None:
+    """What the value of ``key`` is called now; None where it was not renamed."""
+    return RENAMED_VALUES.get((key, value)) if isinstance(value, str) else None
+
+
+def check_names_are_current(saved: Mapping[str, Any], resolved: Mapping[str, Any], where: Path | str) -> None:
+    """Refuse to go on with a run that an earlier version saved.
+
+    Args:
+        saved: the whole config of the run, from its folder or a checkpoint.
+        resolved: the whole config of the experiment now.
+
+    Raises:
+        ValueError: ``saved`` has a setting under its old name, and ``resolved`` has it under the new one.
+    """
+    names = RENAMED_KEYS.items()
+    found = [(old, new) for old, new in names if has_key(saved, old.split(".")) and has_key(resolved, new.split("."))]
+    if found:
+        renamed = ", ".join(f"{old} was renamed to {new}" for old, new in found)
+        raise ValueError(
+            f"{where} was written by an earlier version: {renamed}. Use the version that wrote it, or train again "
+            "under another name=..., or with --overwrite."
+        )
