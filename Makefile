@@ -45,11 +45,11 @@ $(VENV_MIN)/.installed: $(INPUTS)
 
 demo: install  ## videos, teacher, baseline and student on 2 cores: the table is runs/demo/report.md
 	$(PY) tools/make_demo_data.py data/demo
-	$(PY) tools/train.py configs/demo_baseline.yaml
-	$(PY) tools/train.py configs/demo_student.yaml  # trains the teacher that it names first
-	$(PY) tools/evaluate.py configs/demo_teacher.yaml runs/demo_teacher/last.pt
-	$(PY) tools/evaluate.py configs/demo_baseline.yaml runs/demo_baseline/last.pt
-	$(PY) tools/evaluate.py configs/demo_student.yaml runs/demo_student/last.pt
+	$(PY) tools/train.py configs/demo/baseline.yaml
+	$(PY) tools/train.py configs/demo/student.yaml  # trains the teacher that it names first
+	$(PY) tools/evaluate.py configs/demo/teacher.yaml runs/demo_teacher/last.pt
+	$(PY) tools/evaluate.py configs/demo/baseline.yaml runs/demo_baseline/last.pt
+	$(PY) tools/evaluate.py configs/demo/student.yaml runs/demo_student/last.pt
 	$(PY) tools/report.py runs/demo runs/demo_teacher runs/demo_baseline runs/demo_student
 
 test: install  ## all tests with the newest tested versions

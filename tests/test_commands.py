@@ -11,7 +11,7 @@ import pytest
 from reskd.experiment.stages import check_stages, load_stages
 
 ROOT = Path(__file__).parents[1]
-SHOWN_IN = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "configs").glob("*.yaml"))]
+SHOWN_IN = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "configs").rglob("*.yaml"))]
 # Up to whatever ends a command in a sentence or a shell.
 COMMAND = re.compile(r"\btools/train\.py (configs/[^`|&\n]*)")
 

@@ -1,6 +1,6 @@
 """What a model costs: arithmetic and parameters per part, or videos a second, for one or many input sizes.
 
-    python tools/analyze.py flops configs/demo_student.yaml
+    python tools/analyze.py flops configs/demo/student.yaml
     python tools/analyze.py flops --model backbone=resnet50 --frames 16 --sizes 224 144 112 96 72 56
     python tools/analyze.py flops --model family=swin backbone=swin3d_s --frames 32 --views 12 --sizes 224 112
     python tools/analyze.py flops --num-classes 4716 --frames 300 30 \\

@@ -2,7 +2,7 @@
 """What this machine can do, in plain words: each line is OK, a NOTE, or a PROBLEM with what to do about it.
 
     python tools/doctor.py                       the machine
-    python tools/doctor.py configs/x.yaml [key.sub=value ...]   and what that run will need
+    python tools/doctor.py configs/my/videos.yaml [key.sub=value ...]   and what that run will need
 
 Exit status 1 only with a PROBLEM. ``--json`` prints the same for programs.
 """

@@ -2,7 +2,7 @@
 
     python tools/predict.py runs/demo_student/last.pt clip.mp4 holiday/ --top 3
     python tools/predict.py runs/demo_student/best.pt clip.mp4 --clips 10 --crops 3 --sheet answers.png
-    python tools/predict.py runs/made_netvlad-all_netvlad-10.student/last.pt data/features/test0000.tfrecord --json
+    python tools/predict.py runs/synthetic_netvlad-all_netvlad-10.student/last.pt data/features/test0000.tfrecord --json
 
 Videos are files of any kind that FFmpeg reads, or folders, which are searched. A student of features answers TFRecord
 files, as extract-features writes them, and folders of *.tfrecord. The checkpoint is all that is needed.

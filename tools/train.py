@@ -1,7 +1,7 @@
 """Train an experiment: python tools/train.py CONFIG [key.sub=value ...], or under torchrun.
 
-python tools/train.py configs/demo_student.yaml
-torchrun --nproc-per-node 2 tools/train.py configs/ucf10_student.yaml training.epochs=5
+python tools/train.py configs/demo/student.yaml
+torchrun --nproc-per-node 2 tools/train.py configs/ucf10/student_r18-96_r18-48.yaml training.epochs=5
 
 A file with stages is trained stage by stage, each in runs/<name>.<stage>; what is done is not done again.
 stages.NAME.key=value changes one stage.

@@ -50,7 +50,7 @@ def synthetic(folder: Path, *, quick: bool = False, seed: int = VIDEOS_SEED) -> 
 
 
 def ucf10(folder: Path, *, quick: bool = False) -> DataSet:
-    """What ``prepare_data.py extract-features`` wrote from configs/ucf10_*.yaml; the held-out videos stay unused.
+    """What ``prepare_data.py extract-features`` wrote from configs/ucf10/*.yaml; the held-out videos stay unused.
 
     Raises:
         ValueError: no such folder.

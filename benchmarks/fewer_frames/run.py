@@ -210,7 +210,7 @@ def _add_cases(parser: argparse.ArgumentParser) -> None:
 
 def _add_pixels(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_pixels)
-    parser.add_argument("--base", type=Path, default=Path("configs/ucf10_teacher_r18-96.yaml"), help="lists and recipe")
+    parser.add_argument("--base", type=Path, default=Path("configs/ucf10/teacher_r18-96.yaml"), help="lists and recipe")
     parser.add_argument("--k", type=positive, nargs="+", default=list(PIXEL_KS), help="frames of the students")
     parser.add_argument("--sides", type=positive, nargs="+", default=list(SIDES), help="of the students' views")
     parser.add_argument("--seeds", type=positive, nargs="+", default=[1])

@@ -13,7 +13,7 @@ from PIL import Image
 from dali_pipes.synthetic.videos import CLASSES, HEIGHT, NUM_FRAMES, POSES, SUPPORT, WIDTH, Pixels, render_scene_clips
 
 FRAMES_SHOWN = tuple(range(1, NUM_FRAMES, 3))
-TEACHER_SIZE, STUDENT_SIZE = 80, 40  # as in configs/demo_student.yaml
+TEACHER_SIZE, STUDENT_SIZE = 80, 40  # of the picture; the runs of configs/demo have 64 and 48
 
 
 def draw_preview(seed: int, path: Path) -> None:

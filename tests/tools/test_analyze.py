@@ -58,7 +58,7 @@ def test_many_sizes_in_one_call_square_or_not(capsys: pytest.CaptureFixture[str]
 
 
 def test_a_config_gives_its_student_and_its_teacher(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["flops", "configs/demo_student.yaml", "data.views.student.size=40"]
+    arguments = ["flops", "configs/demo/student.yaml", "data.views.student.size=40"]
     assert run_tool(analyze.main, arguments) == 0
     printed = capsys.readouterr().out
     assert "student: tsn resnet18, 4 frames, 1 view(s) a video" in printed
@@ -67,7 +67,7 @@ def test_a_config_gives_its_student_and_its_teacher(capsys: pytest.CaptureFixtur
 
 
 def test_settings_and_options_come_in_any_order(capsys: pytest.CaptureFixture[str]) -> None:
-    config = "configs/ucf10_both_r18-8x96_r18-4x48.yaml"
+    config = "configs/ucf10/both_r18-8x96_r18-4x48.yaml"
     for arguments in (
         ["--stage", "baseline", config, "data.views.student.size=40"],
         [config, "--stage", "baseline", "data.views.student.size=40", "--views", "3"],

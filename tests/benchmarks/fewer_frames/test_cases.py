@@ -23,7 +23,7 @@ SETTINGS = {
 }
 DATA = [DataSet(name, {**SETTINGS, "max_frames": 60}, epochs=1) for name in ("one", "two")]
 RUNS = Path("runs/study")
-BASE = Path(__file__).parents[3] / "configs/ucf10_teacher_r18-96.yaml"
+BASE = Path(__file__).parents[3] / "configs/ucf10/teacher_r18-96.yaml"
 
 
 def settings_of(case: Case) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from reskd.experiment.networks import view_shapes
 from reskd.models.config import RecognizerConfig
 from reskd.profiling.flops import MacCount, count_recognizer
 
-CONFIGS = {path.stem: path for path in sorted(Path("configs").glob("*.yaml"))}
+CONFIGS = {path.stem: path for path in sorted(Path("configs/paper").glob("[!_]*.yaml"))}
 HEADS = {
     name: "".join(line for line in path.read_text().splitlines(keepends=True) if line.startswith("#"))
     for name, path in CONFIGS.items()
@@ -23,8 +23,7 @@ PRINTED = {
     for name, head in HEADS.items()
     if (found := re.search(r"at\s(?:# )?([\d.]+) GFLOPs", head.replace("\n", " ")))
 }
-DATA_SETS = ("activitynet", "fcvid", "minikinetics", "ssv2", "kinetics400")
-OF_THE_PAPER = [name for name in CONFIGS if name.split("_")[0] in DATA_SETS]
+OF_THE_PAPER = list(CONFIGS)
 HEADLINE = "activitynet_resnet152-224_resnet50-112"
 
 
