@@ -157,13 +157,13 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 def _nearest_file(path: Path) -> str:
     """A hint: the config file whose name is nearest, in the same folder, in configs or in a folder of either.
 
-    A file in a folder also counts as FOLDER_NAME: configs/demo_student.yaml is near configs/demo/student.yaml.
+    A file in a folder is also compared as FOLDER_NAME: configs/demo_student.yaml is near configs/demo/student.yaml.
     """
     folders = dict.fromkeys(folder for folder in (path.parent, Path("configs")) if folder.is_dir())
     found = [file for folder in folders for pattern in ("*.yaml", "*/*.yaml") for file in sorted(folder.glob(pattern))]
-    by_name = {f"{file.parent.name}_{file.name}": file for file in reversed(found)}
-    by_name |= {file.name: file for file in reversed(found)}
-    for name in (path.name, f"{path.parent.name}_{path.name}"):
+    by_name = {f"{file.parent.name}_{file.stem}": file for file in reversed(found)}
+    by_name |= {file.stem: file for file in reversed(found)}
+    for name in (path.stem, f"{path.parent.name}_{path.stem}"):
         if near := difflib.get_close_matches(name, by_name, n=1):
             return f" Did you mean {by_name[near[0]]}?"
     return ""

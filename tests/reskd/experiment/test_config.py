@@ -8,10 +8,11 @@ import torch
 import yaml
 
 from dali_pipes.sampling.spec import ONE_VIEW, rules_from_config
-from reskd.experiment.config import ExperimentConfig, load_config, parse_config, recognizer_from
+from reskd.experiment.config import ExperimentConfig, load_config, parse_config, recognizer_from, referred_stage
 from reskd.experiment.config_files import read_settings
 from reskd.experiment.networks import build_networks, view_shapes
 from reskd.experiment.protocol import describe_protocol
+from reskd.experiment.renamed_keys import RENAMED_KEYS, RENAMED_VALUES
 from reskd.experiment.stages import check_stages, load_stages, teacher_stage
 from reskd.models.recognizer import data_shape
 from tests.reskd.experiment.resolved_configs import shipped_configs
@@ -229,3 +230,30 @@ def test_a_bad_override_or_file_is_one_sentence(tmp_path: Path) -> None:
     path.write_text("a: [")
     with pytest.raises(ValueError, match="expected YAML"):
         load_config(path)
+
+
+def test_the_error_of_an_old_name_says_the_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RENAMED_KEYS, "optimizer.speed", "optimizer.lr")
+    monkeypatch.setitem(RENAMED_KEYS, "student.network", "student.backbone")
+    monkeypatch.setitem(RENAMED_VALUES, ("student.backbone", "r18"), "resnet18")
+    with pytest.raises(ValueError, match=r"^config: unknown key optimizer\.speed; it was renamed to optimizer\.lr\.$"):
+        parse_config(tree(optimizer={"lr": 0.1, "speed": 0.2}))
+    settings = {"backbone": "resnet18", "network": "r18"}
+    said = r"network; it was renamed to student\.backbone, and its value r18 to resnet18\.$"
+    with pytest.raises(ValueError, match=said):
+        parse_config(tree(student=settings))
+    with pytest.raises(ValueError, match=r"^x: unknown key network; it was renamed to backbone, and its value r18 to"):
+        recognizer_from(settings, where="x")
+    with pytest.raises(
+        ValueError, match=r"student\.backbone: should be .*, found 'r18'; r18 was renamed to resnet18\.$"
+    ):
+        parse_config(tree(student={"backbone": "r18"}))
+
+
+def test_a_reference_to_a_stage_is_told_from_a_path() -> None:
+    assert referred_stage("stage:teacher") == "teacher"
+    assert [referred_stage(source) for source in (None, "none", "IMAGENET1K_V1", "configs/demo/teacher.yaml")] == [
+        None
+    ] * 4
+    config = parse_config(tree(name="x.student"))
+    assert config.stage_folder("teacher") == Path("runs/x.teacher")

@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from reskd.experiment.config import ExperimentConfig
+from reskd.experiment.networks import build_evaluated_model
+from reskd.experiment.provenance import is_trained
+from reskd.experiment.renamed_keys import RENAMED_KEYS
 from reskd.experiment.run import train_experiment
 from reskd.experiment.stages import load_stages, train_stages
 from reskd.training.checkpoint import load_checkpoint, save_checkpoint
@@ -39,7 +43,7 @@ def course(trained: Path, tmp_path: Path) -> list[ExperimentConfig]:
     return load_stages(trained / "tiny.yaml", [f"runs={tmp_path / 'runs'}"])
 
 
-def change(config: ExperimentConfig, **changes: Any) -> None:
+def change(config: ExperimentConfig, /, **changes: Any) -> None:
     """As if the run had been trained again, to other weights or to another step."""
     state = load_checkpoint(config.folder / "last.pt")
     state["student"]["head.bias"] += changes.pop("shift", 0.0)
@@ -108,3 +112,24 @@ def test_a_stage_by_itself_names_the_one_whose_weights_are_missing_or_not_finish
         FileNotFoundError, match="tiny.finetuned: expected stage:student, .*with the file of the stages"
     ):
         train_experiment(tuned, world=WORLD, report=False)
+
+
+def test_a_run_of_an_earlier_version_is_refused_by_the_names_that_changed(
+    course: list[ExperimentConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RENAMED_KEYS, "optimizer.speed", "optimizer.lr")
+    teacher = course[0]
+    settings = teacher.resolved()
+    settings["optimizer"]["speed"] = settings["optimizer"].pop("lr")
+    said = r"was written by an earlier version: optimizer.speed was renamed to optimizer.lr\. Use the version"
+    (teacher.folder / "config.yaml").write_text(yaml.safe_dump(settings))
+    with pytest.raises(ValueError, match=f"tiny.teacher {said}"):
+        train_experiment(teacher, world=WORLD, report=False)
+    change(teacher, config=settings)
+    with pytest.raises(ValueError, match=f"tiny.teacher/last.pt {said}"):
+        train_stages(course, world=WORLD)
+    with pytest.raises(ValueError, match=f"tiny.teacher {said}"):
+        is_trained(teacher)
+    state = load_checkpoint(teacher.folder / "last.pt")
+    with pytest.raises(ValueError, match=f"^last.pt {said}"):
+        build_evaluated_model(teacher, state, which="student", source="last.pt", device=WORLD.device)
