@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import av
 import numpy as np
 
-from dali_pipes.decode.pyav import open_video_stream
+from dali_pipes.decode.pyav import open_video, open_video_stream
 from dali_pipes.packets.packet_index import PACKET, select
 from dali_pipes.packets.picture_types import START
 
@@ -52,7 +53,7 @@ def find_keyframes(path: Path) -> Keyframes:
     """
     places, count = [], 0
     try:
-        with av.open(str(path)) as container:
+        with open_video(path) as container:
             for packet in container.demux(open_video_stream(container)):
                 if packet.size:
                     if packet.is_keyframe:
@@ -81,5 +82,5 @@ def count_decoded(keyframes: Keyframes, num_wanted: int, *, num_draws: int = 64)
 
 def spread_sample(paths: Sequence[Path], count: int) -> list[Path]:
     """At most ``count`` paths in the order given: the same for the same names, whatever the machine or the suffix."""
-    chosen = set(sorted(paths, key=lambda path: sha256(path.stem.encode()).digest())[:count])
+    chosen = set(sorted(paths, key=lambda path: sha256(os.fsencode(path.stem)).digest())[:count])
     return [path for path in paths if path in chosen]

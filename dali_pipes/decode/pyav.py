@@ -8,7 +8,8 @@ index says is enough; both give the same pixels.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -46,8 +47,36 @@ class InexactError(ValueError):
     """The kept packets of a video did not give the frames that they should; the whole file may."""
 
 
+def ffmpeg_name(path: str | Path) -> str:
+    """The name by which FFmpeg finds a local file: it would take ``12:30:05.mp4`` for an address of the protocol 12."""
+    name = os.fspath(path)
+    return f"./{name}" if ":" in name.partition("/")[0] else name
+
+
+def open_video(
+    video: str | Path | BinaryIO, *, options: Mapping[str, str] | None = None
+) -> av.container.InputContainer:
+    """Open a video to read it; every reader of this project does it here.
+
+    Titles and other texts of the file may be in any encoding: nothing here reads them, so they never make it bad.
+
+    Args:
+        video: path of a local file, or an open file, which is read from its position.
+        options: of FFmpeg's demuxer.
+
+    Raises:
+        av.error.FFmpegError: the file does not open.
+    """
+    source = ffmpeg_name(video) if isinstance(video, str | Path) else video
+    return av.open(source, "r", options=dict(options or {}), metadata_errors="ignore")
+
+
 def open_video_stream(container: av.container.InputContainer, *, strict: bool = False) -> VideoStream:
-    """The stream that FFmpeg calls the best video stream, decoding in one thread.
+    """The one video stream that is read, decoding in one thread.
+
+    Of several it is the one that FFmpeg calls the best (av_find_best_stream): one that the file marks as the default;
+    of those the one with more pictures, up to five, in what was read to open the file, as a cover picture has one; of
+    those the one of the highest bit rate. All readers choose it here, so that they count and decode the same pictures.
 
     One thread, because with frame threads the frames before an error depend on the number of threads.
 
@@ -167,7 +196,7 @@ def decode_frames(video: str | Path | BinaryIO, frame_index_T: np.ndarray, windo
     last = max(wanted)
     pictures: dict[int, np.ndarray] = {}
     count = 0
-    with av.open(str(video) if isinstance(video, str | Path) else video, "r") as container:
+    with open_video(video) as container:
         try:
             for number, frame in enumerate(output_frames(container, open_video_stream(container))):
                 if number in wanted:
@@ -198,7 +227,7 @@ def decode_packets(stub: bytes, datas: Sequence[bytes], selection: Selection, wi
     wanted = set(selection.wanted_T.tolist())
     pictures: dict[int, np.ndarray] = {}
     seen = []
-    with av.open(io.BytesIO(stub), "r") as container:
+    with open_video(io.BytesIO(stub)) as container:
         try:
             stream = open_video_stream(container, strict=True)
             stream.codec_context.codec_tag = bytes.fromhex(stream.metadata[CODEC_TAG]).decode("ascii")

@@ -9,7 +9,7 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from dali_pipes.decode.pyav import packet_of
+from dali_pipes.decode.pyav import open_video, packet_of
 from dali_pipes.packets.packet_index import Selection
 
 _TICK = Fraction(1, 25)  # the rate means nothing; decoders go by the order
@@ -26,10 +26,10 @@ def remux(stub: bytes, datas: Sequence[bytes], selection: Selection) -> np.ndarr
     delay = max(0, *(place - rank for place, rank in enumerate(rank_K)))
     file = io.BytesIO()
     with (
-        av.open(io.BytesIO(stub), "r") as template,
+        open_video(io.BytesIO(stub)) as template,
         av.open(file, "w", format="matroska", container_options={"fflags": "bitexact"}) as container,
     ):
-        stream = container.add_stream_from_template(template.streams.video[0], opaque=True)
+        stream = container.add_stream_from_template(template.streams.video[0], opaque=True)  # a stub has one stream
         for place, (data, rank) in enumerate(zip(datas, rank_K, strict=True)):
             packet = packet_of(data)
             packet.pts, packet.dts = rank, place - delay

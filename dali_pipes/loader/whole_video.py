@@ -25,7 +25,7 @@ from typing import BinaryIO, NamedTuple
 import av
 import numpy as np
 
-from dali_pipes.decode.pyav import open_video_stream
+from dali_pipes.decode.pyav import open_video, open_video_stream
 from dali_pipes.loader.clip_reader import ClipReader
 from dali_pipes.loader.cpu_render import RenderPlan
 from dali_pipes.manifest.manifest import ManifestRow
@@ -138,7 +138,7 @@ def read_frame_times(video: Path | BinaryIO, num_frames: int) -> FrameTimes:
         ValueError: neither the packets nor the stream have a time.
         av.error.FFmpegError: the file does not open.
     """
-    with av.open(str(video) if isinstance(video, Path) else video, "r") as container:
+    with open_video(video) as container:
         stream = open_video_stream(container)
         rate = stream.average_rate or stream.guessed_rate
         tick = stream.time_base

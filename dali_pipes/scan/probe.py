@@ -22,6 +22,7 @@ from av.video.stream import VideoStream
 from dali_pipes.decode.pyav import (
     MATRIX_NAMES,
     RANGE_NAMES,
+    open_video,
     open_video_stream,
     quarter_turns,
     to_rgb,
@@ -77,7 +78,7 @@ def _probe(video: str | BinaryIO, content: BinaryIO, stamp: Stamp, *, decode: bo
 
 def _read(video: str | BinaryIO, content: BinaryIO, stamp: Stamp, *, decode: bool, strict: bool) -> Probed:
     content.seek(0)
-    with _complaints() as complaints, av.open(video, "r", options={} if decode else _NO_PROBING) as container:
+    with _complaints() as complaints, open_video(video, options={} if decode else _NO_PROBING) as container:
         reading = _Reading(container, stamp, decode=decode, strict=strict)
         if not (strict and reading.error):
             return reading.finish(content, complaints)
@@ -224,7 +225,7 @@ def _count_whole_samples(content: BinaryIO, stream: VideoStream) -> int:
     """
     content.seek(0)
     try:
-        with av.open(content, "r", options={**_NO_PROBING, "ignore_editlist": "1"}) as container:
+        with open_video(content, options={**_NO_PROBING, "ignore_editlist": "1"}) as container:
             packets = container.demux(container.streams[stream.index])
             return sum(packet.size > 0 and not packet.is_corrupt for packet in packets)
     except av.error.FFmpegError:

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import av
 import numpy as np
 import torch
 
-from dali_pipes.decode.pyav import open_video_stream, output_frames, to_rgb
+from dali_pipes.decode.pyav import open_video, open_video_stream, output_frames, to_rgb
 from dali_pipes.manifest.manifest import ManifestRow
 from dali_pipes.sampling.clip_plan import ClipPlan
 from reskd.profiling.decode.other_decoders import render_views
@@ -70,7 +69,7 @@ def _views_of_all_frames(
     row: ManifestRow, plan: ClipPlan, sizes: tuple[tuple[int, int], tuple[int, int]]
 ) -> tuple[np.ndarray, np.ndarray]:
     """uint8: the teacher's view of the plan's frames (T, H, W, C), and the student's of every frame (M, H, W, C)."""
-    with av.open(str(row.path)) as container:
+    with open_video(row.path) as container:
         pictures = [
             np.rot90(to_rgb(frame, width=row.facts.width, height=row.facts.height), k=row.facts.rotation // 90)
             for frame in output_frames(container, open_video_stream(container))

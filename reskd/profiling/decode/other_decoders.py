@@ -16,14 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import av
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from dali_pipes.decode.pyav import open_video_stream, to_rgb
+from dali_pipes.decode.pyav import open_video, open_video_stream, to_rgb
 from dali_pipes.manifest.manifest import ManifestRow
 from dali_pipes.sampling.clip_plan import ClipPlan
 from reskd.profiling.decode.workload import Batch, Workload
@@ -64,7 +63,7 @@ class PacketIndex(NamedTuple):
         """None where a frame's number cannot be told from its time, so that seeking would not be exact."""
         if row.facts.codec == "mpeg4":  # packed B-frames come out in another order than that of their times
             return None
-        with av.open(str(row.path)) as container:
+        with open_video(row.path) as container:
             stream = open_video_stream(container)
             packets = [(packet.pts, packet.is_keyframe) for packet in container.demux(stream) if packet.size]
         times = [pts for pts, _ in packets if pts is not None]
@@ -106,7 +105,7 @@ class PyAVReader:
         index = self._indices[row.path]
         pictures: dict[int, np.ndarray] = {}
         num_decoded = 0
-        with av.open(str(row.path)) as container:
+        with open_video(row.path) as container:
             stream = open_video_stream(container)
             frames, position = self._frames(container, stream, index, clock), 0
             for wanted in sorted(set(plan.frame_index_T.tolist())):

@@ -14,7 +14,7 @@ import av
 import numpy as np
 from av.video.reformatter import Interpolation
 
-from dali_pipes.decode.pyav import open_video_stream, output_frames
+from dali_pipes.decode.pyav import open_video, open_video_stream, output_frames
 
 HEIGHT, WIDTH, NUM_FRAMES, FRAMES_PER_SECOND = 256, 340, 250, 25
 LIST_NAME = "list.csv"
@@ -104,7 +104,7 @@ def shown(path: Path, num_frames: int) -> Iterator[np.ndarray]:
         ValueError: it gives no picture.
     """
     pictures: list[np.ndarray] = []
-    with av.open(str(path)) as container:
+    with open_video(path) as container:
         for frame in output_frames(container, open_video_stream(container)):
             scaled = frame.reformat(WIDTH, HEIGHT, "rgb24", interpolation=Interpolation.BICUBIC)
             pictures.append(scaled.to_ndarray())
