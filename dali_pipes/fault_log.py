@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypedDict
+
+from dali_pipes.atomic_files import atomic_write_text
 
 _COLUMNS = ("file", "reason", "position", "attempt")
 # A run is not stopped by the first bad clips of a few: the share is taken of at least so many clips.
@@ -143,11 +144,8 @@ def drop_lines_from(quarantine: Path, first_position: int) -> None:
         return
     with quarantine.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         rows = list(csv.DictReader(file))
-    temporary = quarantine.with_suffix(".tmp")
-    with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.DictWriter(file, _COLUMNS)
-        writer.writeheader()
-        writer.writerows(row for row in rows if row["attempt"] and int(row["position"]) < first_position)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(quarantine)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, _COLUMNS)
+    writer.writeheader()
+    writer.writerows(row for row in rows if row["attempt"] and int(row["position"]) < first_position)
+    atomic_write_text(quarantine, text.getvalue(), errors="surrogateescape")

@@ -19,7 +19,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import av
 import numpy as np
 
+from dali_pipes.atomic_files import atomic_folder
 from dali_pipes.jobs.map_files import process_pool
 from dali_pipes.synthetic.videos import (
     CLASSES,
@@ -187,21 +187,15 @@ def refuse_to_replace(out: Path, *, overwrite: bool) -> None:
 def make_data_set(out: Path, settings: Settings, *, num_workers: int) -> dict[str, Any]:
     """Write everything to a folder beside ``out``, then rename it; ``out`` is whole or is not there."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    root = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
+    with atomic_folder(out) as root:
         clips = write_clips(settings, root, num_workers=num_workers)
         description = describe(settings, clips)
         for split in SPLITS:
             write_list(root / f"{split}.csv", [clip for clip in clips if clip.path.startswith(f"{split}/")])
         (root / "classes.txt").write_text("".join(f"{name}\n" for name in CLASSES))
         (root / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
-        root.chmod(0o755)
         if out.exists():
             shutil.rmtree(out)
-        root.rename(out)
-    except BaseException:
-        shutil.rmtree(root, ignore_errors=True)
-        raise
     return description
 
 

@@ -9,17 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
-import shutil
 from array import array
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from dali_pipes.atomic_files import atomic_folder
 from dali_pipes.features.protobuf_wire import MalformedMessageError
 from dali_pipes.features.sequence_example import Context, context_end, describe_list, parse_context, parse_lists
 from dali_pipes.features.tfrecord import (
@@ -142,16 +141,13 @@ def _key(root: Path, files: Sequence[str]) -> str:
 
 
 def _keep(index: RecordIndex, folder: Path) -> bool:
-    beside = folder.with_name(f"{folder.name}.{secrets.token_hex(3)}.tmp")
     about = {"damaged": index.damaged, "lists": index.lists}
-    try:
-        beside.mkdir(parents=True)
-        for name, array in (("rows", index.rows), ("ids", index.id_bytes), ("labels", index.label_numbers)):
-            np.save(beside / f"{name}.npy", array)
-        (beside / "about.json").write_text(json.dumps(about), encoding="utf-8")
-        beside.rename(folder)
-    except OSError:
-        shutil.rmtree(beside, ignore_errors=True)
+    with suppress(OSError):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_folder(folder) as new:
+            for name, array in (("rows", index.rows), ("ids", index.id_bytes), ("labels", index.label_numbers)):
+                np.save(new / f"{name}.npy", array)
+            (new / "about.json").write_text(json.dumps(about), encoding="utf-8")
     return (folder / "about.json").is_file()  # another process may have been quicker
 
 

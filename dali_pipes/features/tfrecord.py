@@ -7,7 +7,6 @@ little-endian (tensorflow/core/lib/io/record_writer.h).
 from __future__ import annotations
 
 import os
-import secrets
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import NamedTuple
 
 import google_crc32c
 import numpy as np
+
+from dali_pipes.atomic_files import atomic_open
 
 HEADER_BYTES, FOOTER_BYTES = 12, 4
 _LENGTH, _HEADER, _FOOTER = struct.Struct("<Q"), struct.Struct("<QI"), struct.Struct("<I")
@@ -46,10 +47,8 @@ class RecordWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._temporary.open("xb")
+        self._new_file = atomic_open(path)
         self.num_records = 0
 
     def write(self, record: bytes) -> None:
@@ -60,21 +59,13 @@ class RecordWriter:
         self.num_records += 1
 
     def __enter__(self) -> RecordWriter:
+        self._file = self._new_file.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if kind is None:
-                self._file.flush()
-                os.fsync(self._file.fileno())
-        finally:
-            self._file.close()
-            if kind is not None:
-                self._temporary.unlink()
-        if kind is None:
-            self._temporary.replace(self._path)
+        self._new_file.__exit__(kind, error, trace)
 
 
 def masked_crc(data: bytes | np.ndarray) -> int:

@@ -11,13 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dali_pipes.atomic_files import atomic_folder
 from dali_pipes.jobs.map_files import make_engine
 from dali_pipes.jobs.progress import describe_progress
 from dali_pipes.manifest.manifest import SCHEMA_VERSION, Manifest
@@ -175,16 +176,15 @@ def load_manifests(store: Path, key: str, on_message: Callable[[str], None]) -> 
 def keep_manifests(store: Path, key: str, manifests: Mapping[str, Manifest], messages: Sequence[str]) -> None:
     """Keep manifests and the messages about them; a store that cannot be written keeps none."""
     folder = _folder(store, key)
-    beside = folder.with_name(f"{folder.name}.{secrets.token_hex(3)}.tmp")
-    try:
-        for name, manifest in manifests.items():
-            manifest.save(beside / name)
-        (beside / "messages.json").write_text(json.dumps(list(messages)), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        beside.rename(folder)
+    # No store to write in: the next start builds the manifests again.
+    with suppress(OSError):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_folder(folder) as new:
+            for name, manifest in manifests.items():
+                manifest.save(new / name)
+            (new / "messages.json").write_text(json.dumps(list(messages)), encoding="utf-8")
+            shutil.rmtree(folder, ignore_errors=True)
         _forget_old(folder.parent)
-    except OSError:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _folder(store: Path, key: str) -> Path:

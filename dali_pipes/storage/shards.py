@@ -26,6 +26,7 @@ from functools import partial
 from pathlib import Path
 
 from dali_pipes.annotations.lists import ListedVideo
+from dali_pipes.atomic_files import atomic_write_text
 from dali_pipes.packets.packet_index import ChangedFileError
 from dali_pipes.scan.probe import Probed, probe_bytes
 from dali_pipes.storage.byte_range import file_system, is_url, stamp_of
@@ -201,9 +202,5 @@ def _contents(file: str, store: Path) -> tuple[Stamp, TarContents]:
             return stamp, TarContents(videos, about["damage"])
     contents = list_videos(file, stamp.size)
     kept.parent.mkdir(parents=True, exist_ok=True)
-    beside = kept.with_suffix(f".{os.getpid()}")
-    beside.write_text(
-        json.dumps({"of": header, "damage": contents.damage, "videos": contents.videos}), encoding="utf-8"
-    )
-    beside.replace(kept)
+    atomic_write_text(kept, json.dumps({"of": header, "damage": contents.damage, "videos": contents.videos}))
     return stamp, contents

@@ -33,6 +33,7 @@ from typing import Any
 
 import numpy as np
 
+from dali_pipes.atomic_files import atomic_write_text
 from dali_pipes.features.quantization import to_bytes
 from dali_pipes.features.sequence_example import encode_video
 from dali_pipes.features.tfrecord import RecordWriter
@@ -195,10 +196,10 @@ def write_synthetic(
                     writer.write(record)
                     done += 1
                     on_progress(done, total)
-    (folder / "classes.txt").write_text("".join(f"class{number:02d}\n" for number in range(spec.num_classes)))
+    atomic_write_text(folder / "classes.txt", "".join(f"class{number:02d}\n" for number in range(spec.num_classes)))
     about["content_hash"] = digest.hexdigest()
-    (folder / _BEGUN).write_text(json.dumps(about, indent=1) + "\n")
-    (folder / _BEGUN).replace(folder / ABOUT)
+    atomic_write_text(folder / ABOUT, json.dumps(about, indent=1) + "\n")
+    (folder / _BEGUN).unlink()
     return digest.hexdigest()
 
 
@@ -219,7 +220,7 @@ def _claim(folder: Path, about: Mapping[str, Any]) -> None:
     others = [path.name for split in SPLITS for path in folder.glob(f"{split}*.tfrecord")]
     if others and not told:
         raise ValueError(f"{folder} holds records that this did not write, as {min(others)}; choose another folder.")
-    (folder / _BEGUN).write_text(json.dumps(wanted))
+    atomic_write_text(folder / _BEGUN, json.dumps(wanted))
 
 
 def _expect(name: str, found: object, expected: str, is_met: bool) -> None:

@@ -20,7 +20,8 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
-from dali_pipes.decode.pyav import open_video_stream, output_frames
+from dali_pipes.atomic_files import move_into_place
+from dali_pipes.decode.pyav import ffmpeg_name, open_video, open_video_stream, output_frames
 from dali_pipes.scan.probe import one_line, probe
 from dali_pipes.transcode.frame_conversion import BT601_TAG, output_size, render
 from dali_pipes.video_info import FileFacts
@@ -108,7 +109,7 @@ def reencode(source: Path, target: Path, settings: OutputSettings, *, max_frames
         problem = _what_is_wrong(facts, frames_in, size)
         if problem:
             return Reencoded(frames_in, 0, 0, f"failed: {problem}")
-        _publish(part, target)
+        move_into_place(part, target)
     finally:
         part.unlink(missing_ok=True)
     return Reencoded(frames_in, facts.num_frames, facts.file_size, f"cut: {'; '.join(damage)}" if damage else "ok")
@@ -130,12 +131,6 @@ def _what_is_wrong(facts: FileFacts, num_frames: int, size: tuple[int, int]) -> 
     return "" if expected == found else f"wrote frames, width, height, rotation {expected}, read {found}"
 
 
-def _publish(part: Path, target: Path) -> None:
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(target)
-
-
 def _write(
     source: Path, part: Path, settings: OutputSettings, damage: list[str], max_frames: int | None
 ) -> tuple[int, tuple[int, int]]:
@@ -144,7 +139,7 @@ def _write(
     first = next(pictures, None)
     if first is None:
         return 0, (0, 0)
-    with av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+    with av.open(ffmpeg_name(part), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         stream = _add_stream(container, first, settings)
         container.mux(stream.encode(first))
         count = 1
@@ -177,7 +172,7 @@ def _pictures(source: Path, settings: OutputSettings, damage: list[str]) -> Iter
     """The source's frames as they are to be encoded, up to its end or the first error, which is told in ``damage``."""
     count = 0
     try:
-        with av.open(str(source)) as container:
+        with open_video(source) as container:
             stream = open_video_stream(container)
             clock, size = _Clock(stream), None
             for frame in _whole_frames(output_frames(container, stream)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from dali_pipes.annotations.lists import read_list, rewrite_list, videos_under
+from dali_pipes.atomic_files import atomic_write_bytes, atomic_write_text
 from dali_pipes.jobs.map_files import Engine, shard_of
 from dali_pipes.jobs.progress import gib
 from dali_pipes.transcode.encode import SUFFIX, OutputSettings, Reencoded, reencode
@@ -183,12 +183,12 @@ def write_lists(job: Job, records: Mapping[str, Record]) -> list[str]:
             job.source_root, name, lambda path: records[path].output if records[path].usable else None
         )
         target = _place(job, name)
-        target.write_text(text, encoding="utf-8")
+        atomic_write_text(target, text, errors="surrogateescape")
         left_out = f", {num_left_out} videos without a usable frame left out" if num_left_out else ""
         sentences.append(f"{target}: list with the new names{left_out}")
     for name in job.classes:
         target = _place(job, name)
-        shutil.copyfile(job.source_root / name, target)
+        atomic_write_bytes(target, (job.source_root / name).read_bytes())
         sentences.append(f"{target}: copied")
     return sentences
 

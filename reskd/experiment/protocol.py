@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from reskd.atomic_files import write_whole
+from dali_pipes.atomic_files import atomic_write_text
 from reskd.experiment.config import ExperimentConfig, ViewName
 from reskd.experiment.data import data_of
 
@@ -21,7 +21,7 @@ def write_evaluation(result: Mapping[str, Any], folder: Path) -> Path:
     """Write the result as ``evaluation_<split>_<which>_<checkpoint>[_<views>].json``; returns the path."""
     parts = ("evaluation", result["split"], result["which"], Path(result["checkpoint"]).stem)
     path = folder / f"{'_'.join(parts)}{_views_suffix(result['views'])}.json"
-    write_whole(path, json.dumps(result, indent=2) + "\n")
+    atomic_write_text(path, json.dumps(result, indent=2) + "\n")
     return path
 
 

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from dali_pipes.annotations.lists import LabelledVideo
+from dali_pipes.atomic_files import atomic_write_text
 from dali_pipes.config import DataConfig
 from dali_pipes.features.config import EXTRACTION_FILE
 from dali_pipes.features.quantization import quantise_scaled
 from dali_pipes.features.sequence_example import encode_video
 from dali_pipes.features.tfrecord import RecordWriter
+from dali_pipes.file_names import printable
 from dali_pipes.jobs.map_files import Engine
 from dali_pipes.loader.whole_video import TimedFrames, TimedReader
 from dali_pipes.manifest.manifest import ManifestRow
@@ -23,7 +25,6 @@ from dali_pipes.manifest.splits import videos_of_splits
 from dali_pipes.scan.scan import scan
 from dali_pipes.storage_spec import Storage, split_path
 from dali_pipes.video_info import FileFacts
-from reskd.atomic_files import write_whole
 from reskd.feature_extraction.network import FrameNetwork
 from reskd.feature_extraction.record_files import Outcome, RecordFile, plan_files, write_outcomes
 
@@ -134,7 +135,7 @@ def _claim(folder: Path, settings: Mapping[str, Any]) -> None:
         if folder.is_file() or (folder.exists() and any(folder.iterdir())):
             raise ValueError(f"expected an empty folder or one with {EXTRACTION_FILE}, found {folder}; choose another.")
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps({"settings": settings}, indent=2) + "\n")
+        atomic_write_text(path, json.dumps({"settings": settings}, indent=2) + "\n")
         return
     found = json.loads(path.read_text(encoding="utf-8"))["settings"]
     plain = json.loads(json.dumps(settings))
@@ -232,8 +233,9 @@ class _OpenFile:
             self._outcomes[place] = Outcome(video.path, 0, 0.0, 0.0, found.error)
             return
         data_TD, error_T = quantise_scaled(self._job.network.features(found.frames_THWC))
-        name = video.path.encode("utf-8", "backslashreplace").decode()  # file names need not be text
-        self._records[place] = encode_video(video_id=name, labels=sorted(video.labels), groups={GROUP: data_TD})
+        self._records[place] = encode_video(
+            video_id=printable(video.path), labels=sorted(video.labels), groups={GROUP: data_TD}
+        )
         errors = round(float(error_T.mean()), 6), round(float(error_T.max()), 6)
         self._outcomes[place] = Outcome(video.path, len(data_TD), *errors, "" if health == "ok" else health)
 

@@ -13,7 +13,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from dali_pipes.annotations.lists import LabelledVideo
-from reskd.atomic_files import write_whole
+from dali_pipes.atomic_files import atomic_write_text
 
 SPLITS = ("train", "val", "test")
 
@@ -68,12 +68,12 @@ def write_outcomes(path: Path, outcomes: Sequence[Outcome]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([field.name for field in fields(Outcome)])
     writer.writerows(astuple(outcome) for outcome in outcomes)
-    write_whole(path, text.getvalue())
+    atomic_write_text(path, text.getvalue(), errors="surrogateescape")
 
 
 def read_outcomes(path: Path) -> list[Outcome]:
     """What ``write_outcomes`` wrote."""
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         return [
             Outcome(
                 row["path"], int(row["num_frames"]), float(row["mean_error"]), float(row["max_error"]), row["reason"]

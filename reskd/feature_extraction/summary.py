@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import yaml
 
+from dali_pipes.atomic_files import atomic_write_text
 from dali_pipes.features.config import EXTRACTION_FILE
-from reskd.atomic_files import write_whole
 from reskd.feature_extraction.job import GROUP, Job
 from reskd.feature_extraction.record_files import SPLITS, Outcome, read_outcomes, write_outcomes
 
@@ -27,10 +27,12 @@ def finish(job: Job) -> list[str]:
     left_out = [outcome for split in SPLITS for outcome in outcomes[split] if not outcome.num_frames]
     cut = [outcome for split in SPLITS for outcome in outcomes[split] if outcome.num_frames and outcome.reason]
     write_outcomes(job.folder / LEFT_OUT, left_out)
-    write_whole(job.folder / CLASSES, "".join(f"{name}\n" for name in job.class_names))
+    atomic_write_text(job.folder / CLASSES, "".join(f"{name}\n" for name in job.class_names))
     settings = json.loads((job.folder / EXTRACTION_FILE).read_text(encoding="utf-8"))["settings"]
     measured = {split: _measure(outcomes[split]) for split in SPLITS if outcomes[split]}
-    write_whole(job.folder / EXTRACTION_FILE, json.dumps({"settings": settings, "measured": measured}, indent=2) + "\n")
+    atomic_write_text(
+        job.folder / EXTRACTION_FILE, json.dumps({"settings": settings, "measured": measured}, indent=2) + "\n"
+    )
     return [
         *(_describe(split, found) for split, found in measured.items()),
         *(f"left out: {outcome.path}: {outcome.reason}" for outcome in left_out),

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from reskd.atomic_files import write_whole
+from dali_pipes.atomic_files import atomic_write_text, move_into_place
 from reskd.models.config import AggregatedConfig, FeaturesConfig, RecognizerConfig, network_name, parse_recognizer
 from reskd.models.families.registry import build_recognizer
 from reskd.models.recognizer import Recognizer, data_shape
@@ -121,7 +121,7 @@ def export_student(
     folder.mkdir(parents=True, exist_ok=True)
     for left in FILE_NAMES.values():
         (folder / left).unlink(missing_ok=True)
-    write_whole(folder / CONFIG_NAME, json.dumps(dict(about), indent=2) + "\n")
+    atomic_write_text(folder / CONFIG_NAME, json.dumps(dict(about), indent=2) + "\n")
     program: ExportedProgram | None = None
     for name in sorted(formats, key=list(FILE_NAMES).index):
         path = folder / FILE_NAMES[name]
@@ -132,7 +132,7 @@ def export_student(
             _write(name, model, program, unchecked, about)
             with _one_sentence(name, model):
                 difference = _largest_difference(_shipped(model), _open(name, unchecked), clips)
-            unchecked.replace(path)
+            move_into_place(unchecked, path)
         except ValueError as reason:
             yield Refusal(name, f"{name}: {reason}")
             continue

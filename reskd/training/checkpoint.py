@@ -8,13 +8,13 @@ step, rank). So a checkpoint holds no random state, and a run may be resumed by 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from dali_pipes.atomic_files import atomic_open
 from reskd.models.weights.files import why_unread
 
 log = logging.getLogger(__name__)
@@ -25,24 +25,8 @@ SCHEMA_VERSION = 1
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write ``state`` so that ``path`` is at every moment either the old file or the new one, even if power fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            torch.save({"schema_version": SCHEMA_VERSION, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with atomic_open(path) as file:
+        torch.save({"schema_version": SCHEMA_VERSION, **state}, file)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

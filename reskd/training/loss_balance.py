@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from dali_pipes.atomic_files import atomic_write_text
+
 # From here on the smaller term is no more than a hundredth of the gradient's cause.
 _DWARFED = 100.0
 log = logging.getLogger(__name__)
@@ -79,7 +81,7 @@ def log_imbalance(terms: Sequence[FirstTerm], *, when: str) -> None:
 
 
 def write(path: Path, terms: Sequence[FirstTerm]) -> None:
-    path.write_text(json.dumps([term._asdict() for term in terms], indent=2) + "\n")
+    atomic_write_text(path, json.dumps([term._asdict() for term in terms], indent=2) + "\n")
 
 
 def read(path: Path) -> list[FirstTerm]:

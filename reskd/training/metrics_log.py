@@ -12,6 +12,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from dali_pipes.atomic_files import atomic_write_text
 from dali_pipes.batch import ClipBatch, View
 from reskd.distributed import World, mean_over_ranks
 
@@ -131,6 +132,4 @@ def _drop_lines_from(jsonl: Path, first_step: int) -> None:
             continue
         if step <= first_step:
             kept.append(line + "\n")
-    temporary = jsonl.with_suffix(".tmp")
-    temporary.write_text("".join(kept))
-    temporary.replace(jsonl)
+    atomic_write_text(jsonl, "".join(kept))

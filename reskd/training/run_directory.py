@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import yaml
 
-from reskd.atomic_files import write_whole
+from dali_pipes.atomic_files import atomic_write_text
 
 # Settings that change how fast a run is, how much it writes or how it is tested, never what it computes.
 _FREE_TO_CHANGE = (
@@ -148,5 +148,5 @@ def write_description(
     if overwrite and run.config.exists():
         shutil.rmtree(run.path)
     run.path.mkdir(parents=True, exist_ok=True)
-    run.environment.write_text(json.dumps(environment, indent=2) + "\n")
-    write_whole(run.config, yaml.safe_dump(dict(resolved), sort_keys=False))
+    atomic_write_text(run.environment, json.dumps(environment, indent=2) + "\n")
+    atomic_write_text(run.config, yaml.safe_dump(dict(resolved), sort_keys=False))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-import os
-import tempfile
+import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dali_pipes.annotations.lists import LABEL_SEPARATOR
 from dali_pipes.annotations.published.base import Annotations
 from dali_pipes.annotations.published.coverage import Coverage
+from dali_pipes.atomic_files import atomic_write_text
 
 
 def write_lists(annotations: Annotations, coverage: Coverage, out: Path) -> list[Path]:
@@ -64,16 +64,10 @@ def _from_root(path: Path, root: Path) -> str:
 
 
 def _write_csv(path: Path, rows: Iterable[Sequence[str]], *, plain: bool = False) -> Path:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "w", newline="", encoding="utf-8") as file:
-            if plain:
-                file.writelines(f"{row[0]}\n" for row in rows)
-            else:
-                csv.writer(file, lineterminator="\n").writerows(rows)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    text = io.StringIO(newline="")
+    if plain:
+        text.writelines(f"{row[0]}\n" for row in rows)
+    else:
+        csv.writer(text, lineterminator="\n").writerows(rows)
+    atomic_write_text(path, text.getvalue(), errors="surrogateescape")
     return path

@@ -10,7 +10,6 @@ not, and even "getattr" calls nothing. Every other name is refused as before.
 from __future__ import annotations
 
 import json
-import os
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from dali_pipes.atomic_files import atomic_write_bytes
 
 State = Mapping[str, Tensor]
 
@@ -110,15 +111,8 @@ def write_safetensors(
     # The format knows neither memory formats nor tensors that share memory.
     plain = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:  # safetensors' own save_file makes files that nobody else may read
-            file.write(save(plain, metadata))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    # safetensors' own save_file makes files that nobody else may read.
+    atomic_write_bytes(path, save(plain, metadata))
 
 
 def _read_torch(path: Path) -> Mapping[str, Any]:

@@ -103,8 +103,8 @@ def test_a_store_that_cannot_be_written_keeps_nothing(
         raise PermissionError("read-only")
 
     monkeypatch.setattr(json, "dumps", json.dumps)
-    monkeypatch.setattr(Path, "rename", refuse)
+    monkeypatch.setattr(Path, "replace", refuse)
     _manifests(config)
     _manifests(config)
     assert len(builds) == 2
-    assert not list((config.root / ".reskd_scan" / "manifests").glob("*.tmp"))
+    assert not list((config.root / ".reskd_scan" / "manifests").iterdir())
