@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 from rich.logging import RichHandler
 
+from dali_pipes.file_names import print_any_name
 from dali_pipes.jobs.map_files import Engine, make_engine
 
 # What a user can get wrong or an operating system refuse. Anything else is our fault and keeps its traceback.
@@ -24,6 +25,8 @@ def run_tool(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | N
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     wants_traceback = "--traceback" in given
+    for stream in (sys.stdout, sys.stderr):
+        print_any_name(stream)
     set_up_log()
     try:
         main([argument for argument in given if argument != "--traceback"])

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from dali_pipes.file_names import printable
 from dali_pipes.jobs.progress import ProgressLine
 from dali_pipes.sampling.spec import ViewGrid
 from reskd.cli import positive, run_tool
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str]) -> None:
             num_answered += 1
             if isinstance(found, VideoAnswer) and chosen.sheet and len(rows) < MAX_ROWS:
                 top = _top(student, found, chosen.top)
-                rows.append(SheetRow(_printable(found.file), top, found.frames_THWC.numpy()))
+                rows.append(SheetRow(printable(found.file), top, found.frames_THWC.numpy()))
         else:
             num_failed += not found.skipped
     if rows:
@@ -118,9 +119,9 @@ def _top(student: TrainedStudent, answer: Answer, count: int) -> list[tuple[str,
 
 def _as_text(student: TrainedStudent, found: Answer | NoAnswer, count: int) -> str:
     if isinstance(found, NoAnswer):
-        return f"{_printable(found.file)}: {'skipped' if found.skipped else 'no answer'}: {found.reason}"
+        return f"{printable(found.file)}: {'skipped' if found.skipped else 'no answer'}: {found.reason}"
     answers = ", ".join(f"{name} {score:.1%}" for name, score in _top(student, found, count))
-    return _printable(f"{found.file}: {answers}")
+    return printable(f"{found.file}: {answers}")
 
 
 def _as_json(student: TrainedStudent, found: Answer | NoAnswer, count: int) -> str:
@@ -132,11 +133,6 @@ def _as_json(student: TrainedStudent, found: Answer | NoAnswer, count: int) -> s
     ]
     of_record = {"video": found.video_id} if isinstance(found, RecordAnswer) else {}
     return json.dumps({"file": found.file, **of_record, "answers": answers})
-
-
-def _printable(name: str) -> str:
-    """File names are bytes, and need not be text."""
-    return name.encode("utf-8", "backslashreplace").decode()
 
 
 class _Bars:

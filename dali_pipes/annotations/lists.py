@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from dali_pipes.file_names import printable
+
 LABEL_SEPARATOR = "|"
 VIDEO_SUFFIXES = frozenset(
     (".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv")
@@ -55,9 +57,9 @@ def read_list(root: Path, annotation: Path | str) -> list[ListedVideo]:
     elif not source.is_file():
         raise ValueError(f"expected a list at {source}, found no file; check data.root and the name of the list.")
     else:
-        lines = source.read_text(encoding="utf-8-sig").splitlines()
-        is_csv = source.suffix.lower() == ".csv" or re.match(r"path\s*,", lines[0] if lines else "")
-        listed = _read_csv(source, lines) if is_csv else _read_ucf(source, lines)
+        lines = _lines(source)
+        listed = _read_csv(source, lines) if _is_csv(source, lines) else _read_ucf(source, lines)
+        _check_labels_are_text(source, listed)
     if not listed:
         raise ValueError(f"{source}: expected at least one video, found none.")
     seen: set[str] = set()
@@ -66,6 +68,25 @@ def read_list(root: Path, annotation: Path | str) -> list[ListedVideo]:
             raise ValueError(f"{source}: {video.path} is listed twice; a clip must not count twice.")
         seen.add(video.path)
     return listed
+
+
+def _lines(source: Path) -> list[str]:
+    """Names of files in it need not be UTF-8; see ``dali_pipes.file_names``."""
+    return source.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
+
+
+def _is_csv(source: Path, lines: Sequence[str]) -> bool:
+    """Else it is one of UCF101's lists."""
+    return source.suffix.lower() == ".csv" or bool(lines and re.match(r"path\s*,", lines[0]))
+
+
+def _check_labels_are_text(source: Path, listed: Sequence[ListedVideo]) -> None:
+    for video in listed:
+        for label in video.labels:
+            if printable(label) != label:
+                raise ValueError(
+                    f"{source}: expected labels in UTF-8, found {printable(label)!r}; save the list as UTF-8."
+                )
 
 
 def _read_csv(source: Path, lines: Sequence[str]) -> list[ListedVideo]:
@@ -211,9 +232,8 @@ def rewrite_list(root: Path, annotation: Path, new_path: Callable[[str], str | N
         ValueError: what ``read_list`` raises.
     """
     listed = [video.path for video in read_list(root, annotation)]
-    lines = (root / annotation).read_text(encoding="utf-8-sig").splitlines()
-    is_csv = annotation.suffix.lower() == ".csv" or re.match(r"path\s*,", lines[0])
-    text = _rewrite_csv(lines, new_path) if is_csv else _rewrite_ucf(lines, new_path)
+    lines = _lines(root / annotation)
+    text = _rewrite_csv(lines, new_path) if _is_csv(annotation, lines) else _rewrite_ucf(lines, new_path)
     return text, sum(new_path(path) is None for path in listed)
 
 

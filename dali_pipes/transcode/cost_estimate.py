@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -89,7 +90,7 @@ def predict(job: Job, todo: Sequence[str], *, num_wanted: int, num_workers: int)
 
 def _sample(folder: Path, settings: OutputSettings, source: Path) -> Sample | None:
     start_s = time.process_time()
-    target = folder / f"{sha256(str(source).encode()).hexdigest()}.mp4"
+    target = folder / f"{sha256(os.fsencode(source)).hexdigest()}.mp4"
     result = reencode(source, target, settings, max_frames=FRAMES_SAMPLED)
     cpu_s = time.process_time() - start_s
     if not result.frames_out:

@@ -51,7 +51,7 @@ def read_journals(target_root: Path) -> dict[tuple[str, int, int, str], Record]:
     """All records of all shards by ``Record.key``, later lines first served; a line cut short by a kill is left out."""
     records = {}
     for path in sorted(target_root.glob("transcode*.csv")):
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             for cells in csv.DictReader(file):
                 record = _parse(cells)
                 if record is not None:
@@ -92,7 +92,7 @@ def open_journal(path: Path) -> Iterator[Journal]:
         ValueError: another process has it open.
         OSError: it cannot be written.
     """
-    with path.open("a+", newline="", encoding="utf-8") as file:
+    with path.open("a+", newline="", encoding="utf-8", errors="surrogateescape") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -13,6 +13,7 @@ import numpy as np
 
 from dali_pipes.config import SamplingConfig
 from dali_pipes.decode.cost import Keyframes, count_decoded, find_keyframes, spread_sample
+from dali_pipes.file_names import printable
 from dali_pipes.jobs.progress import gib
 from dali_pipes.loader.clip_reader import ClipReader
 from dali_pipes.manifest.manifest import ManifestRow
@@ -112,7 +113,7 @@ def write_data_page(
         _whole_file_table(list(usable.values())),
     ]
     page = out / "data.md"
-    page.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+    page.write_text(printable("\n\n".join(sections) + "\n"), encoding="utf-8")
     return page
 
 
