@@ -7,7 +7,7 @@ Shape letters: N clips, T frames, H height, W width, C = 3 colour channels, B = 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -199,14 +199,22 @@ class LabeledVideos(Protocol):
     @property
     def has_several_labels(self) -> bool: ...
 
-    def label_sets(self, rows: Sequence[int]) -> np.ndarray:
-        """bool (N, K), True at each label of these rows."""
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
+
+    def labels(self, number: int) -> np.ndarray:
+        """int, all labels of a row."""
         ...
 
 
 def label_sets_of(manifest: LabeledVideos, ids_N: Tensor) -> Tensor | None:
-    """``ClipBatch.label_sets_NK`` of these rows, on the CPU."""
-    return torch.from_numpy(manifest.label_sets(ids_N.tolist())) if manifest.has_several_labels else None
+    """``ClipBatch.label_sets_NK`` of these rows, on the CPU: None where each video has one label."""
+    if not manifest.has_several_labels:
+        return None
+    sets_NK = np.zeros((len(ids_N), len(manifest.class_names)), bool)
+    for place, number in enumerate(ids_N.tolist()):
+        sets_NK[place, manifest.labels(number)] = True
+    return torch.from_numpy(sets_NK)
 
 
 class Loader(Protocol):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from dali_pipes.choices import ClipFrameSelection, WayChoice
 from dali_pipes.storage_spec import check_template, check_url, is_shard_pattern
 
 
@@ -36,7 +37,7 @@ class StudentViewConfig(ViewConfig):
         description="shrink the teacher's view (the paper) or render from the decoded frame",
     )
     num_frames: int | None = Field(None, ge=1, description="k, how many of the T frames the student sees; default: all")
-    selection: Literal["uniform", "random", "first", "middle", "last", "first_middle_last"] = Field(
+    selection: ClipFrameSelection = Field(
         "uniform",
         description="which k of the T frames: evenly spread, random (anew each epoch), from the start, the middle or "
         "the end, or k/3 from each",
@@ -167,7 +168,7 @@ class LoaderConfig(StrictConfig):
     num_workers: int = Field(2, ge=1, description="decoding or reading processes a rank")
     num_threads: int = Field(2, ge=1, description="DALI's CPU threads a rank")
     prefetch: int = Field(2, ge=1, description="batches made ahead of use")
-    way_in: Literal["auto", "prefer_dali", "dali", "host"] = Field(
+    way_in: WayChoice = Field(
         "auto",
         description="who decodes: DALI what it decodes right and PyAV the rest (prefer_dali; auto on a GPU), PyAV all "
         "(host; auto on a CPU, where it is quicker), or DALI all (dali)",

@@ -91,7 +91,9 @@ class FaultLog:
         the share weighs what came before like what this rank sees from now on."""
 
         def part(count: int, turn: int = 0) -> int:
-            return (count + (rank + turn) % world_size) // world_size  # over all ranks these sum to count (Hermite)
+            """An equal share; what is left over goes to the last ranks, one each, or with ``turn`` to others."""
+            share, left_over = divmod(count, world_size)
+            return share + ((rank + turn) % world_size >= world_size - left_over)
 
         self.num_clips, self.num_substituted = part(total["num_clips"]), part(total["num_substituted"])
         self.num_fallen_back = part(total["num_fallen_back"])

@@ -5,9 +5,7 @@ NCCL joins GPUs, gloo joins CPUs. A run without torchrun is a world of one, and 
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,9 +16,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from dali_pipes.jobs.worker_process import ask_for_death_with_parent
+
 T = TypeVar("T")
 DeviceChoice = Literal["auto", "cpu", "cuda"]
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def joined_world(device: DeviceChoice = "auto", *, timeout_minutes: float = 60) 
     if torch_device.type == "cuda":
         torch.cuda.set_device(torch_device)
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        _die_with_parent()
+        ask_for_death_with_parent()  # a torchrun agent that is killed with SIGKILL must not leave its ranks behind
     if size == 1:
         yield World(0, 1, torch_device)
         return
@@ -73,11 +72,6 @@ def joined_world(device: DeviceChoice = "auto", *, timeout_minutes: float = 60) 
     yield World(rank, size, torch_device)
     # Not after a fault: NCCL would wait for the other ranks. torchrun ends them when this process exits.
     dist.destroy_process_group()
-
-
-def _die_with_parent() -> None:
-    """A torchrun agent that is killed with SIGKILL must not leave its ranks behind."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def barrier(world: World) -> None:

@@ -6,9 +6,11 @@ H W feature grid, K classes, E code size.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import Tensor
+
+ScoreKind = Literal["softmax", "sigmoid"]  # what logits were trained to be
 
 
 class RecognizerOutput(NamedTuple):
@@ -18,7 +20,6 @@ class RecognizerOutput(NamedTuple):
         logits_NK: class scores of each clip, before softmax.
         features_NTDHW: last feature map before pooling, frame by frame; ``flatten(0, 1)`` is channels-last. None where
             the frames came as features and there is no map.
-        frame_logits_NTK: class scores of each frame, where the model has them.
         code_NE: one vector a clip, E of "Efficient Video Classification Using Fewer Frames": what an aggregator makes
             of all frames, before the head; where the model has one.
         logit_map_NTKHW: class scores of each place of the features by the model's own head, where it was asked for
@@ -27,6 +28,5 @@ class RecognizerOutput(NamedTuple):
 
     logits_NK: Tensor
     features_NTDHW: Tensor | None
-    frame_logits_NTK: Tensor | None = None
     code_NE: Tensor | None = None
     logit_map_NTKHW: Tensor | None = None

@@ -23,9 +23,9 @@ from typing import get_args
 import torch
 
 from benchmarks.decode.few_frames_decode import Row, measure_k
+from dali_pipes.choices import FrameSelection
 from dali_pipes.config import DataConfig
 from dali_pipes.manifest.build import build_manifests
-from dali_pipes.sampling.student_frames import FrameSelection
 from reskd.cli import positive, run_tool
 from reskd.profiling.measurement_rows import aligned, append_rows, describe_run
 

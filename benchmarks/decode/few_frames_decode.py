@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from dali_pipes.choices import FrameSelection
 from dali_pipes.config import DataConfig
 from dali_pipes.loader.clip_reader import ClipReader
 from dali_pipes.loader.cpu_render import render_plan
@@ -21,7 +22,6 @@ from dali_pipes.loader.external_source import ClipChooser
 from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.sampling.order import ReadingOrder
 from dali_pipes.sampling.spec import StudentFrames, first_view_size, rules_from_config
-from dali_pipes.sampling.student_frames import FrameSelection
 from reskd.profiling.decode.candidates import frames_decoded_by_reskd
 from reskd.profiling.measurement_rows import quantiles
 

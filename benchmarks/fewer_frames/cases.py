@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from dali_pipes.sampling.student_frames import FrameSelection
+from dali_pipes.choices import FrameSelection
 from reskd.experiment.config import ExperimentConfig, parse_config
 
 Family = Literal["h_rnn", "netvlad", "nextvlad"]

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from benchmarks.fewer_frames.report import as_table
+from dali_pipes.choices import FrameSelection
 from dali_pipes.features.quantization import dequantise
-from dali_pipes.sampling.student_frames import FrameSelection, select_frames
+from dali_pipes.sampling.student_frames import select_frames
 from dali_pipes.synthetic.features import SyntheticSpec, make_video, prototypes
 from reskd.evaluation.youtube8m import top_lists, video_level_metrics
 

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from dali_pipes.choices import FrameSelection
 from dali_pipes.config import StrictConfig
-from dali_pipes.sampling.student_frames import FrameSelection
 
 # Beside records that prepare_data.py extract-features wrote: how they were made.
 EXTRACTION_FILE = "features.json"

@@ -26,6 +26,7 @@ from dali_pipes.features.config import FeatureDataConfig
 from dali_pipes.features.manifest import FeatureManifest
 from dali_pipes.features.source import FeatureSource, RowChooser, VideoFeatures
 from dali_pipes.sampling.order import ReadingOrder
+from dali_pipes.sampling.spec import check_view_names
 
 
 class ViewArrays(NamedTuple):
@@ -83,7 +84,7 @@ class FeatureLoader:
         quarantine: Path | None = None,
         on_message: Callable[[str], None] = lambda message: None,
     ) -> None:
-        _check_view_names(views, config)
+        check_view_names(views, has_teacher=config.views.teacher is not None)
         self._config = config
         self._views = tuple(views)
         self._device = torch.device(device)
@@ -264,9 +265,3 @@ def write_video(view: ViewArrays, place: int, groups: Sequence[np.ndarray], numb
     data_TD[count:] = 0
     view.frame_index_NT[place, :count] = np.arange(count) if numbers is None else numbers
     view.valid_NT[place, :count] = True
-
-
-def _check_view_names(views: Sequence[str], config: FeatureDataConfig) -> None:
-    known = ["student"] if config.views.teacher is None else ["teacher", "student"]
-    if not views or len(set(views)) != len(views) or not set(views) <= set(known):
-        raise ValueError(f"views: expected some of {known}, each once, found {list(views)}.")

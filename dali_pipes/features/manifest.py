@@ -70,13 +70,6 @@ class FeatureManifest:
         """int64, all labels of a row, in its record's order; at least one."""
         return self.index.labels(self.members[number])
 
-    def label_sets(self, numbers: Sequence[int]) -> np.ndarray:
-        """bool (len(numbers), K), True at each of a row's labels."""
-        sets = np.zeros((len(numbers), len(self.class_names)), bool)
-        for place, number in enumerate(numbers):
-            sets[place, self.labels(number)] = True
-        return sets
-
     @property
     def num_labels(self) -> np.ndarray:
         """int64 (M,), how many labels each video has."""

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dali_pipes.choices import FrameSelection
 from dali_pipes.features.manifest import FeatureManifest
 from dali_pipes.features.sequence_example import BadFeaturesError, frames_of, parse_lists
 from dali_pipes.features.tfrecord import FOOTER_BYTES, HEADER_BYTES, read_record
 from dali_pipes.sampling.order import EpochOrders, ReadingOrder, substitute_row
-from dali_pipes.sampling.student_frames import FrameSelection, select_frames
+from dali_pipes.sampling.student_frames import select_frames
 
 # Which use of the hash; apart from those of sampling.py and others.
 _SELECTION_IN_TRAINING, _SELECTION_IN_EVALUATION = 202, 203

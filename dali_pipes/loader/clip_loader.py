@@ -95,7 +95,7 @@ class ClipLoader:
         on_message: Callable[[str], None] = lambda message: None,
         grid: ViewGrid = ONE_VIEW,
     ) -> None:
-        check_view_names(views, config)
+        check_view_names(views, has_teacher=config.views.teacher is not None)
         self._config = config
         self._views = tuple(views)
         self._device = torch.device(device)

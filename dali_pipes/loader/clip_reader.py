@@ -12,11 +12,12 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from dali_pipes.choices import WayChoice
 from dali_pipes.decode.jpeg import decode_jpegs
 from dali_pipes.decode.pyav import InexactError, Window, decode_frames, decode_packets
 from dali_pipes.decode.remux import remux
 from dali_pipes.loader.cpu_render import RenderPlan
-from dali_pipes.loader.decoder_choice import DeviceKind, WayChoice, way_in
+from dali_pipes.loader.decoder_choice import DeviceKind, way_in
 from dali_pipes.manifest.manifest import ManifestRow
 from dali_pipes.packets.packet_index import (
     READ_TOGETHER,

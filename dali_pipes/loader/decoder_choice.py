@@ -11,11 +11,11 @@ from typing import Literal
 
 import numpy as np
 
+from dali_pipes.choices import WayChoice
 from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.video_info import JPEG_FILES, UNTAGGED, FileFacts
 
 WayIn = Literal["dali", "host"]
-WayChoice = Literal["auto", "prefer_dali", "dali", "host"]
 DeviceKind = Literal["cpu", "cuda"]
 
 # Tested against PyAV (tests/dali_pipes/loader/test_clip_loader.py). On cuda: what NVDEC decodes on every generation

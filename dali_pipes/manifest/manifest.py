@@ -195,13 +195,6 @@ class Manifest:
         start = self.rows["label_end"][number - 1] if number else 0
         return self.label_numbers[start : self.rows["label_end"][number]]
 
-    def label_sets(self, numbers: Sequence[int]) -> np.ndarray:
-        """bool (len(numbers), K), True at each of a row's labels."""
-        sets = np.zeros((len(numbers), len(self.class_names)), bool)
-        for place, number in enumerate(numbers):
-            sets[place, self.labels(number)] = True
-        return sets
-
     def class_counts(self) -> np.ndarray:
         """int64 (K,): usable videos of each class; one of several labels counts under each."""
         return np.bincount(self.label_numbers, minlength=len(self.class_names))

@@ -46,10 +46,6 @@ class ClipPlan:
     crop: Crop
     flip: bool
 
-    @property
-    def substituted(self) -> bool:
-        return self.attempt > 0
-
 
 def plan_clip(
     rules: SamplingRules, *, seed: int, position: int, attempt: int, row: int, num_frames: int, height: int, width: int

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from dali_pipes.sampling.student_frames import FrameSelection, select_frames
+from dali_pipes.choices import FrameSelection
+from dali_pipes.sampling.student_frames import select_frames
 
 if TYPE_CHECKING:
     from dali_pipes.config import SamplingConfig
@@ -135,13 +136,16 @@ def num_frames_read(names: Sequence[str], config: DataConfig) -> int:
     return k or config.sampling.num_frames
 
 
-def check_view_names(views: Sequence[str], config: DataConfig) -> None:
+def check_view_names(views: Sequence[str], *, has_teacher: bool) -> None:
     """Refuse names of views that the config does not have.
+
+    Args:
+        has_teacher: whether the config has a teacher's view; it always has a student's.
 
     Raises:
         ValueError: no name, a name twice, or an unknown one.
     """
-    known = ["student"] if config.views.teacher is None else ["teacher", "student"]
+    known = ["teacher", "student"] if has_teacher else ["student"]
     if not views or len(set(views)) != len(views) or not set(views) <= set(known):
         raise ValueError(f"views: expected some of {known}, each once, found {list(views)}.")
 

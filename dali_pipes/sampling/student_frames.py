@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import numpy as np
 
+from dali_pipes.choices import FrameSelection
 from dali_pipes.sampling.counter_rng import hash_words
-
-FrameSelection = Literal["uniform", "random", "first", "middle", "last", "first_middle_last", "every_jth_of_300"]
 
 # YouTube-8M keeps at most so many frames, and its usual readers fill every video up to it with zeros.
 _PADDED_FRAMES = 300

@@ -16,9 +16,10 @@ from torch.nn.functional import one_hot
 from dali_pipes.batch import ClipBatch
 from dali_pipes.config import Averaging
 from reskd.distributed import World, gather_rows
-from reskd.evaluation.metrics import Scores, metrics_of, rank_scores
+from reskd.evaluation.metrics import metrics_of, rank_scores
 from reskd.evaluation.multi_view import average_views, rows_of_whole_videos
 from reskd.evaluation.youtube8m import TopLists, joined, top_lists, video_level_metrics
+from reskd.outputs import ScoreKind
 
 
 class Scored(NamedTuple):
@@ -53,7 +54,7 @@ class CountedVideos:
 class AllScores:
     """Keeps the logits of every view."""
 
-    def __init__(self, num_views: int, average: Averaging, scores: Scores) -> None:
+    def __init__(self, num_views: int, average: Averaging, scores: ScoreKind) -> None:
         self._num_views, self._average, self._scores = num_views, average, scores
         self._counted = CountedVideos()
         self._logits: list[Tensor] = []
@@ -78,7 +79,7 @@ class AllScores:
 class TopScores:
     """Keeps 20 scores a video, for lists of one view a video; see ``TopLists`` for the bytes."""
 
-    def __init__(self, scores: Scores) -> None:
+    def __init__(self, scores: ScoreKind) -> None:
         self._scores = scores
         self._counted = CountedVideos()
         self._lists: list[TopLists] = []

@@ -13,7 +13,7 @@ from dali_pipes.batch import Loader
 from dali_pipes.config import Averaging
 from reskd.distributed import World
 from reskd.evaluation.accumulators import AllScores, TopScores
-from reskd.evaluation.metrics import ScoredList, Scores
+from reskd.evaluation.metrics import ScoredList
 from reskd.training.precision import Precision
 
 

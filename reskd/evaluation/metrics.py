@@ -24,9 +24,9 @@ from torchmetrics.functional.classification import (
 )
 
 from reskd.evaluation.youtube8m import top_lists, video_level_metrics
+from reskd.outputs import ScoreKind
 from reskd.training.plan import SelectionMetric
 
-Scores = Literal["softmax", "sigmoid"]
 # 256 MiB of fp32, and a GiB while map is computed: 14,000 videos of YouTube-8M's 4716 classes.
 MOST_SCORES = 2**26
 
@@ -46,7 +46,7 @@ class ScoredList:
     num_classes: int
     num_views: int
     several_labels: bool
-    scores: Scores
+    scores: ScoreKind
 
     @property
     def has_video_level(self) -> bool:
@@ -83,7 +83,7 @@ def check_selection_metric(metric: SelectionMetric, scored_list: ScoredList) -> 
 
 
 def metrics_of(
-    logits_NK: Tensor, labels_N: Tensor, label_sets_NK: Tensor | None, *, scores: Scores
+    logits_NK: Tensor, labels_N: Tensor, label_sets_NK: Tensor | None, *, scores: ScoreKind
 ) -> dict[str, float]:
     """``multi_label_metrics`` where the list has several labels a video, else ``classification_metrics``.
 
@@ -123,7 +123,7 @@ def classification_metrics(logits_NK: Tensor, labels_N: Tensor) -> dict[str, flo
     }
 
 
-def multi_label_metrics(logits_NK: Tensor, label_sets_NK: Tensor, *, scores: Scores) -> dict[str, float]:
+def multi_label_metrics(logits_NK: Tensor, label_sets_NK: Tensor, *, scores: ScoreKind) -> dict[str, float]:
     """map and ``video_level_metrics``, each in [0, 1].
 
     ``map`` is the mean over classes of the average precision of the scores against bool label sets. A class without a
@@ -151,7 +151,7 @@ def multi_label_metrics(logits_NK: Tensor, label_sets_NK: Tensor, *, scores: Sco
     return metrics | video_level
 
 
-def rank_scores(logits_NK: Tensor, scores: Scores) -> Tensor:
+def rank_scores(logits_NK: Tensor, scores: ScoreKind) -> Tensor:
     """float32 (N, K) that rises with the scores over all videos, without their rounding near 1: logits, or log p."""
     return logits_NK.float() if scores == "sigmoid" else logits_NK.double().log_softmax(1).float()
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from dali_pipes.config import Averaging
-from reskd.evaluation.metrics import Scores
+from reskd.outputs import ScoreKind
 
 
 def rows_of_whole_videos(positions_R: Tensor, num_views: int) -> Tensor:
@@ -29,7 +29,7 @@ def rows_of_whole_videos(positions_R: Tensor, num_views: int) -> Tensor:
     return order_R[is_whole_R].view(-1, num_views)
 
 
-def average_views(logits_NVK: Tensor, average: Averaging, scores: Scores = "softmax") -> Tensor:
+def average_views(logits_NVK: Tensor, average: Averaging, scores: ScoreKind = "softmax") -> Tensor:
     """float32 (N, K): logits whose softmax (or sigmoid) is the score of the video.
 
     ``logits`` is the mean of the logits; ``probabilities`` what gives the mean of the scores: its logarithm for

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from dali_pipes.sampling.spec import student_frames
-from reskd.evaluation.metrics import Scores
 from reskd.experiment.config import ExperimentConfig, ViewName, load_config, referred_stage
 from reskd.experiment.data import data_of
 from reskd.experiment.renamed_keys import check_names_are_current
@@ -23,6 +22,7 @@ from reskd.models.recognizer import Recognizer
 from reskd.models.teacher import Teacher
 from reskd.models.weights.files import read_weight_file
 from reskd.models.weights.load import load_recognizer_state
+from reskd.outputs import ScoreKind
 
 AnyTeacher = Teacher | Recognizer  # frozen, or joint
 
@@ -214,7 +214,9 @@ def _check_same_architecture(
         )
 
 
-def scores_of(config: ExperimentConfig, which: ViewName = "student", stage: ExperimentConfig | None = None) -> Scores:
+def scores_of(
+    config: ExperimentConfig, which: ViewName = "student", stage: ExperimentConfig | None = None
+) -> ScoreKind:
     """What the model's logits were trained to be; a teacher without a stage is taken to be trained like the student.
 
     Args:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from reskd.evaluation.metrics import Scores
 from reskd.experiment.config import ExperimentConfig
 from reskd.models.aggregators.config import answering_settings
 from reskd.models.config import AggregatedConfig, BatchNormChoice, FeaturesConfig, network_name
 from reskd.models.recognizer import Recognizer
+from reskd.outputs import ScoreKind
 
 
-def check_scores(config: ExperimentConfig, teacher: Recognizer, *, scores: Scores) -> None:
+def check_scores(config: ExperimentConfig, teacher: Recognizer, *, scores: ScoreKind) -> None:
     """Refuse a teacher whose class scores mean something else than the student's, or nothing at all.
 
     Args:

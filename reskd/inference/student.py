@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from reskd.evaluation.metrics import Scores
 from reskd.experiment.config import ExperimentConfig, parse_config
 from reskd.experiment.data import data_of
 from reskd.experiment.networks import build_evaluated_model, scores_of, view_shapes
 from reskd.models.recognizer import Recognizer
+from reskd.outputs import ScoreKind
 from reskd.training.checkpoint import load_checkpoint
 
 _NEEDED = {"config": Mapping, "class_names": list, "student": Mapping, "num_steps": int, "config_hash": str}
@@ -46,7 +46,7 @@ class TrainedStudent:
         return next(self.model.parameters()).device
 
     @property
-    def scores(self) -> Scores:
+    def scores(self) -> ScoreKind:
         """What its logits were trained to be."""
         return scores_of(self.config)
 

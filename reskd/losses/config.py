@@ -8,10 +8,11 @@ from pydantic import Field, model_validator
 
 from dali_pipes.config import StrictConfig
 from reskd.losses.embedding import Reduction
-from reskd.losses.prediction import Distance, ScoreKind
+from reskd.losses.prediction import Distance
 from reskd.losses.task import TaskName
 from reskd.losses.temporal_alignment import TimeMatching
 from reskd.ops.interpolate_mse import Backend
+from reskd.outputs import ScoreKind
 
 
 class PixelLossConfig(StrictConfig):

@@ -20,8 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reskd.outputs import ScoreKind
+
 Distance = Literal["squared_error", "kl", "bernoulli_kl"]
-ScoreKind = Literal["softmax", "sigmoid"]
 
 
 def prediction_loss(student_NK: Tensor, teacher_NK: Tensor, *, distance: Distance, scores: ScoreKind) -> Tensor:

@@ -67,7 +67,7 @@ class SyntheticLoader:
         grid: ViewGrid = ONE_VIEW,
         labels_per_clip: int = 1,
     ) -> None:
-        check_view_names(views, config)
+        check_view_names(views, has_teacher=config.views.teacher is not None)
         self._config = config
         self._views = tuple(views)
         self._device = torch.device(device)

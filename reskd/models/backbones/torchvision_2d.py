@@ -9,8 +9,6 @@ from torchvision.models import get_model
 
 from reskd.models.config import StageStrides
 
-CLASSIFIER_PREFIXES = ("fc.", "classifier.")
-
 
 def build_backbone(name: str, *, stage_strides: StageStrides | None = None) -> tuple[nn.Sequential, int]:
     """(network, feature_dim): images_BCHW -> features_BDhw, with torchvision's parameter names and random weights.

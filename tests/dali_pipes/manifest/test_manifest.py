@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from dali_pipes.batch import label_sets_of
 from dali_pipes.config import DataConfig
 from dali_pipes.manifest.build import build_manifests
 from dali_pipes.manifest.manifest import Manifest
@@ -62,7 +64,8 @@ def test_several_labels_are_kept_counted_and_opened_again(folder: Path, tmp_path
     assert [again.labels(number).tolist() for number in range(3)] == [[1, 0], [1], [0, 2, 1]]
     assert [again.row(number).label for number in range(3)] == [1, 1, 0]
     assert again.class_counts().tolist() == [2, 3, 1]
-    assert again.label_sets([2, 1, 1]).tolist() == [[True] * 3, [False, True, False], [False, True, False]]
+    sets_NK = label_sets_of(again, torch.tensor([2, 1, 1]))
+    assert sets_NK is not None and sets_NK.tolist() == [[True] * 3, [False, True, False], [False, True, False]]
     assert again.content_hash == manifest.content_hash
 
 

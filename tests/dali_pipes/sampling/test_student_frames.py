@@ -5,8 +5,9 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from dali_pipes.choices import FrameSelection
 from dali_pipes.sampling.spec import student_frames
-from dali_pipes.sampling.student_frames import FrameSelection, select_frames
+from dali_pipes.sampling.student_frames import select_frames
 
 SELECTIONS = get_args(FrameSelection)
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dali_pipes.choices import FrameSelection
 from dali_pipes.features.config import FeatureDataConfig
 from dali_pipes.features.manifest import build_feature_manifests
 from dali_pipes.features.quantization import to_bytes
-from dali_pipes.sampling.student_frames import FrameSelection, select_frames
+from dali_pipes.sampling.student_frames import select_frames
 from dali_pipes.synthetic.features import (
     SyntheticSpec,
     SyntheticVideo,

@@ -16,13 +16,12 @@ from reskd.distributed import World
 from reskd.evaluation.evaluator import Evaluation, EvaluationSettings, evaluate
 from reskd.evaluation.metrics import (
     ScoredList,
-    Scores,
     check_selection_metric,
     classification_metrics,
     metrics_of,
     multi_label_metrics,
 )
-from reskd.outputs import RecognizerOutput
+from reskd.outputs import RecognizerOutput, ScoreKind
 from reskd.training.plan import SelectionMetric
 from reskd.training.precision import Precision
 
@@ -207,7 +206,7 @@ def test_several_views_of_a_video_are_averaged_however_long_the_list_is() -> Non
     ],
 )
 def test_only_metrics_that_the_list_gives_may_choose_best_pt(
-    num_videos: int, several_labels: bool, scores: Scores, given: str
+    num_videos: int, several_labels: bool, scores: ScoreKind, given: str
 ) -> None:
     scored_list = ScoredList(num_videos, 4716, 1, several_labels, scores)
     for metric in get_args(SelectionMetric):
@@ -219,7 +218,7 @@ def test_only_metrics_that_the_list_gives_may_choose_best_pt(
 
 
 @pytest.mark.parametrize("scores", ["softmax", "sigmoid"])
-def test_map_is_the_mean_of_average_precisions_by_hand_over_classes_that_occur(scores: Scores) -> None:
+def test_map_is_the_mean_of_average_precisions_by_hand_over_classes_that_occur(scores: ScoreKind) -> None:
     generator = torch.Generator().manual_seed(1)
     logits_NK = torch.randn(40, 7, generator=generator) * 3
     sets_NK = torch.rand(40, 7, generator=generator) < 0.3

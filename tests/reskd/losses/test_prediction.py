@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from reskd.losses.prediction import Distance, ScoreKind, prediction_loss
+from reskd.losses.prediction import Distance, prediction_loss
+from reskd.outputs import ScoreKind
 
 ALL = [
     ("squared_error", "softmax"),
