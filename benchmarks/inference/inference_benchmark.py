@@ -25,7 +25,7 @@ from dali_pipes.features.loader import FeatureLoader
 from dali_pipes.features.manifest import FeatureManifest
 from dali_pipes.features.sequence_example import write_video
 from dali_pipes.features.tfrecord import RecordWriter
-from reskd.profiling.measurement_rows import quantiles
+from reskd.profiling.measurement_rows import quantiles, rounded
 
 Part = Literal["end_to_end", "reading", "model"]
 PARTS: tuple[Part, ...] = ("end_to_end", "reading", "model")
@@ -66,7 +66,7 @@ class Row:
     cpu_times_first: float
 
     def as_columns(self) -> dict[str, object]:
-        return {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(self).items()}
+        return rounded(asdict(self))
 
 
 def write_noise_records(path: Path, groups: Mapping[str, int], *, num_videos: int, num_frames: int) -> None:

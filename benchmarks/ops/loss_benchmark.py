@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from reskd.ops.interpolate_mse import available_backends, interpolate_mse_loss
-from reskd.profiling.measurement_rows import quantiles
+from reskd.profiling.measurement_rows import quantiles, rounded
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 Layout = Literal["channels_last", "contiguous"]
@@ -84,7 +84,7 @@ class Row:
     page_fault_share: float | None
 
     def as_columns(self) -> dict[str, object]:
-        return {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(self).items()}
+        return rounded(asdict(self))
 
 
 @dataclass

@@ -26,6 +26,11 @@ def describe_run(device: torch.device) -> dict[str, object]:
     }
 
 
+def rounded(columns: Mapping[str, object]) -> dict[str, object]:
+    """Numbers that are no whole ones with four digits after the point, as files of rows hold them."""
+    return {name: round(value, 4) if isinstance(value, float) else value for name, value in columns.items()}
+
+
 def append_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     """Append to a CSV, which is made with a first line of names where it is not there.
 

@@ -20,7 +20,7 @@ import torch._dynamo
 from torch import Tensor, nn
 
 from reskd.models.recognizer import Shape, data_shape
-from reskd.profiling.measurement_rows import quantiles
+from reskd.profiling.measurement_rows import quantiles, rounded
 from reskd.training.precision import Precision
 
 Mode = Literal["eager", "compile", "export"]
@@ -55,7 +55,7 @@ class Row:
     cpu_times_largest: float
 
     def as_columns(self) -> dict[str, object]:
-        return {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(self).items()}
+        return rounded(asdict(self))
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from reskd.profiling.decode.candidates import CANDIDATES
 from reskd.profiling.decode.correctness import Check, Reference
 from reskd.profiling.decode.process import CandidateHost, Turn
 from reskd.profiling.decode.workload import Workload
-from reskd.profiling.measurement_rows import quantiles
+from reskd.profiling.measurement_rows import quantiles, rounded
 
 STAGES = ("read", "demux", "remux", "decode", "convert", "resize")
 _NUM_CHECKED_CLIPS = 2
@@ -71,7 +71,7 @@ class Row:
         """One column a field, and one a stage; numbers with four digits after the point."""
         columns = {name: value for name, value in asdict(self).items() if name != "stages_ms"}
         columns |= {f"{stage}_ms": self.stages_ms.get(stage) for stage in (*STAGES, "rest")}
-        return {name: round(value, 4) if isinstance(value, float) else value for name, value in columns.items()}
+        return rounded(columns)
 
 
 def measure_files(
