@@ -81,12 +81,9 @@ def _is_csv(source: Path, lines: Sequence[str]) -> bool:
 
 
 def _check_labels_are_text(source: Path, listed: Sequence[ListedVideo]) -> None:
-    for video in listed:
-        for label in video.labels:
-            if printable(label) != label:
-                raise ValueError(
-                    f"{source}: expected labels in UTF-8, found {printable(label)!r}; save the list as UTF-8."
-                )
+    for label in dict.fromkeys(label for video in listed for label in video.labels):
+        if printable(label) != label:
+            raise ValueError(f"{source}: expected labels in UTF-8, found {printable(label)}; save the list as UTF-8.")
 
 
 def _read_csv(source: Path, lines: Sequence[str]) -> list[ListedVideo]:

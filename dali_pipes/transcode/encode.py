@@ -1,7 +1,7 @@
 """One video file written anew: small, upright, square pixels, BT.601, a keyframe every few frames.
 
-Frame i of the new file is frame i of ``host_decode.output_frames`` of the old one. Interlaced pictures stay as
-they are, and of HDR only the matrix is converted, not the brightness curve.
+Frame i of the new file is frame i of ``dali_pipes.decode.pyav.output_frames`` of the old one. Interlaced pictures stay
+as they are, and of HDR only the matrix is converted, not the brightness curve.
 """
 
 from __future__ import annotations
