@@ -100,7 +100,8 @@ def _draw_result(axis: Axes) -> None:
 
 def _box(axis: Axes, corner: tuple[float, float], size: tuple[float, float], text: str, color: str) -> None:
     axis.add_patch(FancyBboxPatch(corner, *size, boxstyle="round,pad=0.04", facecolor="white", edgecolor=color, lw=2))
-    axis.text(corner[0] + size[0] / 2, corner[1] + size[1] / 2, text, ha="center", va="center", fontsize=11, color=color)
+    middle = (corner[0] + size[0] / 2, corner[1] + size[1] / 2)
+    axis.text(*middle, text, ha="center", va="center", fontsize=11, color=color)
 
 
 def _arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:

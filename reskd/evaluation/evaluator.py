@@ -14,6 +14,7 @@ from dali_pipes.config import Averaging
 from reskd.distributed import World
 from reskd.evaluation.accumulators import AllScores, TopScores
 from reskd.evaluation.metrics import ScoredList
+from reskd.outputs import ScoreKind
 from reskd.training.precision import Precision
 
 
@@ -54,7 +55,7 @@ class EvaluationSettings:
     view: str
     precision: Precision
     average: Averaging = "probabilities"
-    scores: Scores = "softmax"
+    scores: ScoreKind = "softmax"
 
 
 @torch.no_grad()
