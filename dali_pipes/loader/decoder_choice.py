@@ -13,6 +13,7 @@ import numpy as np
 
 from dali_pipes.choices import WayChoice
 from dali_pipes.manifest.manifest import Manifest
+from dali_pipes.manifest.rows import COLUMNS
 from dali_pipes.video_info import JPEG_FILES, UNTAGGED, FileFacts
 
 WayIn = Literal["dali", "host"]
@@ -27,6 +28,8 @@ _DALI_CODECS: dict[DeviceKind, frozenset[str]] = {
 # DALI decodes these too, but frame order (packed B-frames) or range is not proven; only for way_in=dali.
 _UNPROVEN_CODECS: dict[DeviceKind, frozenset[str]] = {"cpu": frozenset(), "cuda": frozenset({"mpeg4", "mjpeg"})}
 _PIX_FMTS = frozenset({"yuv420p", "yuvj420p"})
+# The facts that ``why_not_dali`` looks at, but for the numbers of frames and packets, which it compares.
+DECISIVE_FACTS = ("rotation", "health", "codec", "pix_fmt", "matrix", "colour_range")
 _MJPEG_PIX_FMTS = frozenset({"yuvj420p", "yuvj422p", "yuvj444p"})
 
 
@@ -97,7 +100,7 @@ def _kinds(manifest: Manifest) -> dict[int, int]:
     """The first row of each kind of file, and how many rows are of that kind: rows that differ in nothing that
     ``why_not_dali`` looks at. Row by row, a quarter of a million files would take 18 s."""
     kinds = np.zeros(len(manifest), manifest.rows.dtype)
-    for name in ("rotation", "cut", "codec", "pix_fmt", "matrix", "colour_range"):
+    for name in (COLUMNS[fact].name for fact in DECISIVE_FACTS):
         kinds[name] = manifest.rows[name]
     kinds["num_packets"] = manifest.rows["num_packets"] - manifest.rows["num_frames"]
     as_bytes = kinds.view(f"V{kinds.dtype.itemsize}")

@@ -17,38 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from dali_pipes.annotations.lists import LabelledVideo
+from dali_pipes.manifest.rows import to_facts, to_rows
 from dali_pipes.storage_spec import VIDEO_FILES, Storage, split_path
-from dali_pipes.video_info import FileFacts, PacketPlace
+from dali_pipes.video_info import FileFacts
 
 SCHEMA_VERSION = 3
-
-
-_ROW = np.dtype(
-    [
-        ("label", "<i4"),
-        ("num_frames", "<i4"),
-        ("num_packets", "<i4"),
-        ("width", "<i4"),
-        ("height", "<i4"),
-        ("rotation", "<i2"),
-        ("cut", "?"),
-        ("decoded", "?"),  # by the scan
-        ("variable_rate", "?"),
-        ("codec", "S16"),
-        ("pix_fmt", "S16"),
-        ("matrix", "S12"),
-        ("colour_range", "S8"),
-        ("file_size", "<i8"),
-        ("mtime_ns", "<i8"),
-        ("path_end", "<i8"),
-        ("label_end", "<i8"),
-        ("part", "<i2"),  # number of the file with the packet index; -1: none
-        ("packets_at", "<i8"),
-        ("stub_at", "<i8"),
-        ("stub_size", "<i4"),
-        ("start", "<i8"),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -82,7 +55,7 @@ class Manifest:
     Args:
         root: folder that the paths start from.
         class_names: in the order of the labels.
-        rows: structured array (M,) of type ``_ROW``.
+        rows: structured array (M,) of type ``rows.ROW``.
         path_bytes: uint8, all paths end to end.
         label_numbers: int32, all labels of all rows end to end.
         num_listed: videos in the list, dropped ones included.
@@ -124,21 +97,13 @@ class Manifest:
                 + (f"; the first is {dropped[0][0]} ({dropped[0][1]})." if dropped else ".")
             )
         names = [os.fsencode(video.path) for video in usable]
-        ends = list(accumulate(len(name) for name in names))
-        label_ends = list(accumulate(len(video.labels) for video in usable))
+        rows, parts = to_rows([facts[video.path] for video in usable])
+        rows["label"] = [video.label for video in usable]
+        rows["path_end"] = list(accumulate(len(name) for name in names))
+        rows["label_end"] = list(accumulate(len(video.labels) for video in usable))
         label_numbers = np.array([label for video in usable for label in video.labels], np.int32)
-        all_facts = [facts[video.path] for video in usable]
-        parts = {place.part: None for place in (found.packets for found in all_facts) if place}
-        number_of = {part: number for number, part in enumerate(parts)}
-        rows = np.array(
-            [
-                _to_row(video.label, found, end, label_end, number_of)
-                for video, found, end, label_end in zip(usable, all_facts, ends, label_ends, strict=True)
-            ],
-            _ROW,
-        )
         path_bytes = np.frombuffer(b"".join(names), np.uint8)
-        counts = len(videos), dropped, tuple(parts)
+        counts = len(videos), dropped, parts
         return Manifest(root, tuple(class_names), rows, path_bytes, label_numbers, *counts, storage)
 
     def __len__(self) -> int:
@@ -151,34 +116,10 @@ class Manifest:
 
     def row(self, number: int) -> ManifestRow:
         """Everything about row ``number`` (0 to len - 1)."""
-        r = self.rows[number]
-        facts = FileFacts(
-            num_frames=int(r["num_frames"]),
-            num_packets=int(r["num_packets"]),
-            width=int(r["width"]),
-            height=int(r["height"]),
-            rotation=int(r["rotation"]),
-            codec=r["codec"].decode(),
-            pix_fmt=r["pix_fmt"].decode(),
-            matrix=r["matrix"].decode(),
-            colour_range=r["colour_range"].decode(),
-            file_size=int(r["file_size"]),
-            mtime_ns=int(r["mtime_ns"]),
-            health="cut" if r["cut"] else "ok",
-            num_frames_source="decode" if r["decoded"] else "demux",
-            variable_rate=bool(r["variable_rate"]),
-            whole_file="" if r["part"] >= 0 else "no packet index was made",
-            packets=self._place(r),
-            start=int(r["start"]),
-        )
-        path = self.path(number)
+        row, path = self.rows[number], self.path(number)
         shard = self.storage.shard_file(self.root, split_path(path)[0]) if self.storage.kind == "shards" else ""
-        return ManifestRow(self.root / path, int(r["label"]), facts, self.storage.template, shard)
-
-    def _place(self, r: np.void) -> PacketPlace | None:
-        if r["part"] < 0:
-            return None
-        return PacketPlace(self.parts[r["part"]], int(r["packets_at"]), int(r["stub_at"]), int(r["stub_size"]))
+        facts = to_facts(row, self.parts)
+        return ManifestRow(self.root / path, int(row["label"]), facts, self.storage.template, shard)
 
     @property
     def num_labels(self) -> np.ndarray:
@@ -256,30 +197,3 @@ class Manifest:
             Storage(**about["storage"]),
             folder,
         )
-
-
-def _to_row(
-    label: int, facts: FileFacts, path_end: int, label_end: int, number_of: dict[Path, int]
-) -> tuple[object, ...]:
-    place = facts.packets
-    return (
-        label,
-        facts.num_frames,
-        facts.num_packets,
-        facts.width,
-        facts.height,
-        facts.rotation,
-        facts.health != "ok",
-        facts.num_frames_source == "decode",
-        facts.variable_rate,
-        facts.codec,
-        facts.pix_fmt,
-        facts.matrix,
-        facts.colour_range,
-        facts.file_size,
-        facts.mtime_ns,
-        path_end,
-        label_end,
-        *((number_of[place.part], *place[1:]) if place else (-1, -1, -1, 0)),
-        facts.start,
-    )

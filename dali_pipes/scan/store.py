@@ -11,37 +11,34 @@ import io
 import os
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO, get_type_hints
 
 import numpy as np
 
 from dali_pipes.packets.packet_index import PACKET, PacketIndex
 from dali_pipes.video_info import FileFacts, PacketPlace
 
-_NUMBERS = ("num_frames", "num_packets", "width", "height", "rotation")
-_BIG_NUMBERS = ("file_size", "mtime_ns")
-_COLUMNS = (
-    "path",
-    *_NUMBERS,
-    "codec",
-    "pix_fmt",
-    "matrix",
-    "colour_range",
-    *_BIG_NUMBERS,
-    "health",
-    "num_frames_source",
-    "variable_rate",
-    "whole_file",
-    "packets_at",
-    "stub_at",
-    "stub_size",
-    "start",
-)
+# From a cell to a value, by the type of the fact.
+_PARSERS: Mapping[Any, Callable[[str], Any]] = {int: int, str: str, bool: lambda cell: cell == "yes"}
+_INDEX_COLUMNS = PacketPlace._fields[1:]  # the file is the one beside the CSV
+_NO_INDEX = (-1, -1, 0)
 
+
+def _columns() -> dict[str, Callable[[str], Any]]:
+    """Name and parser of each column behind the path: the facts in their order, the packet index as three numbers."""
+    columns: dict[str, Callable[[str], Any]] = {}
+    for name, kind in get_type_hints(FileFacts).items():
+        columns |= dict.fromkeys(_INDEX_COLUMNS, int) if name == "packets" else {name: _PARSERS[kind]}
+    return columns
+
+
+_COLUMNS = _columns()
+_HEAD = ("path", *_COLUMNS)
+_INDEX_AT = slice(list(_COLUMNS).index(_INDEX_COLUMNS[0]), list(_COLUMNS).index(_INDEX_COLUMNS[-1]) + 1)
 
 _END_OF_ROW = "\r\n"
 
@@ -55,10 +52,10 @@ def read_facts(folder: Path) -> dict[str, FileFacts]:
             text = file.read()
         # Cut off in its last number, a row would look whole.
         reader = csv.reader(io.StringIO(text[: text.rfind(_END_OF_ROW) + len(_END_OF_ROW)], newline=""))
-        if tuple(next(reader, ())) == _COLUMNS:
+        if tuple(next(reader, ())) == _HEAD:
             packets = part.with_suffix(".packets")
             size = packets.stat().st_size if packets.exists() else 0
-            found = (_parse(row, packets) for row in reader if len(row) == len(_COLUMNS))
+            found = (_parse(row, packets) for row in reader if len(row) == len(_HEAD))
             facts.update((path, one) for path, one in found if _end_of_index(one) <= size)
     return facts
 
@@ -71,27 +68,11 @@ def _end_of_index(facts: FileFacts) -> int:
 
 
 def _parse(row: Sequence[str], part: Path) -> tuple[str, FileFacts]:
-    (path, num_frames, num_packets, width, height, rotation, codec, pix_fmt, matrix, colour_range) = row[:10]
-    (file_size, mtime_ns, health, source, variable, whole_file, packets_at, stub_at, stub_size, start) = row[10:]
-    return path, FileFacts(
-        int(num_frames),
-        int(num_packets),
-        int(width),
-        int(height),
-        int(rotation),
-        codec,
-        pix_fmt,
-        matrix,
-        colour_range,
-        int(file_size),
-        int(mtime_ns),
-        health,
-        source,
-        variable == "yes",
-        whole_file,
-        None if packets_at == "-1" else PacketPlace(part, int(packets_at), int(stub_at), int(stub_size)),
-        int(start),
-    )
+    path, *cells = row
+    values = [parse(cell) for parse, cell in zip(_COLUMNS.values(), cells, strict=True)]
+    where = values[_INDEX_AT]
+    values[_INDEX_AT] = [PacketPlace(part, *where) if where[0] >= 0 else None]
+    return path, FileFacts(*values)
 
 
 class FactsWriter:
@@ -123,8 +104,7 @@ class FactsWriter:
             self._csv, self._packets = self._open()
         place = None if index is None else self._add_index(self._packets, index)
         facts = replace(facts, packets=place)
-        at = place[1:] if place else (-1, -1, 0)
-        csv.writer(self._csv).writerow([path, *(_cell(facts, name) for name in _COLUMNS[1:-4]), *at, facts.start])
+        csv.writer(self._csv).writerow([path, *_cells(facts)])
         self._csv.flush()
         return facts
 
@@ -136,7 +116,7 @@ class FactsWriter:
         name = f"{moment}-{os.getpid()}-{secrets.token_hex(3)}"
         packets = (self._folder / f"{name}.packets").open("xb")
         rows = (self._folder / f"{name}.csv").open("x", newline="", encoding="utf-8", errors="surrogateescape")
-        csv.writer(rows).writerow(_COLUMNS)
+        csv.writer(rows).writerow(_HEAD)
         return rows, packets
 
     def _add_index(self, file: BinaryIO, index: PacketIndex) -> PacketPlace:
@@ -150,9 +130,12 @@ class FactsWriter:
         return PacketPlace(Path(file.name), packets_at, stub_at, len(index.stub))
 
 
-def _cell(facts: FileFacts, name: str) -> object:
-    value = getattr(facts, name)
-    return ("yes" if value else "no") if isinstance(value, bool) else value
+def _cells(facts: FileFacts) -> list[object]:
+    """What ``_parse`` reads, behind the path."""
+    where = facts.packets[1:] if facts.packets else _NO_INDEX
+    held = dict(zip(_INDEX_COLUMNS, where, strict=True))
+    values = [held[name] if name in held else getattr(facts, name) for name in _COLUMNS]
+    return [("yes" if value else "no") if isinstance(value, bool) else value for value in values]
 
 
 class IndexReader:

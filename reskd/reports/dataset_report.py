@@ -7,6 +7,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,14 @@ from reskd.reports.dataset_charts import draw_data_charts
 NUM_SAMPLED = 200
 NUM_DECODED = 8
 _CLASSES_SHOWN = 10
+# Head of a column -> fact.
+_KIND_COLUMNS = {
+    "codec": "codec",
+    "pixel format": "pix_fmt",
+    "matrix": "matrix",
+    "range": "colour_range",
+    "rotation, degrees": "rotation",
+}
 
 
 @dataclass(frozen=True)
@@ -138,8 +147,8 @@ def _number_table(usable: Sequence[FileFacts], distances: Mapping[Path, Sequence
 
 
 def _kind_table(usable: Sequence[FileFacts]) -> str:
-    kinds = Counter((f.codec, f.pix_fmt, f.matrix, f.colour_range, f.rotation) for f in usable)
-    rows = ["| codec | pixel format | matrix | range | rotation, degrees | videos |", "|---|---|---|---|---|---|"]
+    kinds = Counter(map(attrgetter(*_KIND_COLUMNS.values()), usable))
+    rows = [f"| {' | '.join(_KIND_COLUMNS)} | videos |", "|---" * (len(_KIND_COLUMNS) + 1) + "|"]
     rows += [f"| {' | '.join(map(str, kind))} | {count} |" for kind, count in kinds.most_common()]
     return "\n".join(rows)
 

@@ -26,7 +26,7 @@ from dali_pipes.sampling.spec import (
     rules_from_config,
     student_frames_rule,
 )
-from dali_pipes.video_info import FileFacts
+from tests.dali_pipes.made_facts import make_facts
 
 # The made-up source: as large as the small sets' videos.
 _NUM_FRAMES, _HEIGHT, _WIDTH = 64, 240, 320
@@ -168,7 +168,6 @@ def _manifest(num_clips: int, num_classes: int, labels_per_clip: int) -> Manifes
         LabelledVideo(f"{row}", tuple((row + more) % num_classes for more in range(labels_per_clip)), f"{row}")
         for row in range(num_clips)
     ]
-    facts = FileFacts(
-        _NUM_FRAMES, _NUM_FRAMES, _WIDTH, _HEIGHT, 0, "computed", "rgb24", "untagged", "untagged", 0, 0, "ok"
-    )
+    size = {"num_frames": _NUM_FRAMES, "num_packets": _NUM_FRAMES, "width": _WIDTH, "height": _HEIGHT}
+    facts = make_facts(**size, codec="computed", pix_fmt="rgb24", file_size=0, mtime_ns=0)
     return Manifest.from_facts(root, [f"class{k}" for k in range(num_classes)], videos, {v.path: facts for v in videos})

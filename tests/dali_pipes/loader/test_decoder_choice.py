@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pytest
 
 from dali_pipes.loader.clip_loader import ClipLoader
-from dali_pipes.loader.decoder_choice import way_in, why_not_dali
+from dali_pipes.loader.decoder_choice import DECISIVE_FACTS, way_in, why_not_dali
 from dali_pipes.video_info import FileFacts
 from tests.conftest import ENCODERS, read_number, write_clip
 from tests.dali_pipes.loader.test_clip_loader import make_config, make_manifest, take
+from tests.dali_pipes.made_facts import make_facts
 
-GOOD = FileFacts(40, 40, 320, 240, 0, "vp9", "yuv420p", "untagged", "limited", 1, 1, "ok")
+GOOD = make_facts(codec="vp9")
 MJPEG = replace(GOOD, codec="mjpeg", pix_fmt="yuvj422p", matrix="bt601", colour_range="full")
 
 
@@ -33,7 +34,7 @@ MJPEG = replace(GOOD, codec="mjpeg", pix_fmt="yuvj422p", matrix="bt601", colour_
         (replace(GOOD, rotation=90), "host", "host"),
         (replace(GOOD, matrix="bt709"), "host", "host"),
         (replace(GOOD, colour_range="full"), "host", "host"),
-        (replace(GOOD, num_packets=41), "host", "host"),
+        (replace(GOOD, num_packets=25), "host", "host"),
         (replace(GOOD, health="cut"), "host", "host"),
         (replace(GOOD, pix_fmt="yuv420p10le"), "host", "host"),
         (replace(GOOD, pix_fmt="yuv444p"), "host", "host"),
@@ -47,6 +48,19 @@ def test_dali_decodes_only_what_it_gets_right(facts: FileFacts, cpu: str, cuda: 
 def test_forcing_allows_what_is_not_proven_but_nothing_that_is_wrong() -> None:
     assert why_not_dali(replace(GOOD, codec="mpeg4"), "cuda", allow_unproven=True) is None
     assert why_not_dali(replace(GOOD, rotation=90), "cuda", allow_unproven=True) == "it is rotated by 90 degrees"
+
+
+def test_files_of_a_kind_differ_in_nothing_that_the_choice_looks_at() -> None:
+    """Files are counted by kind: a fact that decides must tell kinds apart."""
+    looked_at = set()
+
+    class Spy:
+        def __getattr__(self, name: str) -> object:
+            looked_at.add(name)
+            return getattr(GOOD, name)
+
+    assert why_not_dali(cast(FileFacts, Spy()), "cpu", allow_unproven=False) is None
+    assert looked_at == {*DECISIVE_FACTS, "num_frames", "num_packets"}
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,11 @@ import pytest
 from dali_pipes.packets.packet_index import PACKET, PacketIndex
 from dali_pipes.scan.scan import scan
 from dali_pipes.scan.store import FactsWriter, IndexReader, read_facts
-from dali_pipes.video_info import FileFacts
+from dali_pipes.video_info import FileFacts, PacketPlace
 from tests.conftest import numbered_clip
+from tests.dali_pipes.made_facts import make_facts
 
-FACTS = FileFacts(
-    12, 12, 96, 64, 90, "h264", "yuv420p", "bt709", "limited", 12_345, 1_700_000_000_123_456_789, "ok", whole_file=""
-)
+FACTS = make_facts(num_frames=12, num_packets=12, rotation=90, matrix="bt709", whole_file="")
 
 
 def make_index(seed: int, num_packets: int = 12, stub: bytes = b"stub one") -> PacketIndex:
@@ -192,3 +191,32 @@ def test_of_many_scans_within_a_second_the_last_one_wins(tmp_path: Path) -> None
         with FactsWriter(tmp_path) as writer:
             written = writer.add("a.mp4", FACTS, make_index(number))
     assert read_facts(tmp_path) == {"a.mp4": written}
+
+
+# Written by the code that named every column by hand; there is an index of 2 packets behind a stub of 4 bytes.
+OLD_TABLE = (
+    "path,num_frames,num_packets,width,height,rotation,codec,pix_fmt,matrix,colour_range,file_size,mtime_ns,health,"
+    "num_frames_source,variable_rate,whole_file,packets_at,stub_at,stub_size,start\r\n"
+    "a.mp4,2,2,128,96,90,h264,yuv420p,bt709,limited,3754,1795819857326082400,ok,decode,no,,4,0,4,0\r\n"
+    '"b, c.avi",2,2,128,96,0,h264,yuv420p,bt709,limited,3754,1795819857326082400,"cut: packet 7, nothing",demux,yes,'
+    '"no key, frame",-1,-1,0,512\r\n'
+    "d.mp4,0,0,0,0,0,,,untagged,untagged,9,0,bad: does not open,decode,no,it is bad,-1,-1,0,0\r\n"
+)
+
+
+def test_an_old_table_is_read_and_would_be_written_the_same(tmp_path: Path) -> None:
+    (tmp_path / "old.csv").write_text(OLD_TABLE, newline="")
+    index = make_index(0, 2, b"stub")
+    (tmp_path / "old.packets").write_bytes(b"stub" + index.packets_P.tobytes())
+    indexed = make_facts(num_frames=2, num_packets=2, rotation=90, matrix="bt709", whole_file="")
+    cut = replace(indexed, rotation=0, health="cut: packet 7, nothing", num_frames_source="demux", variable_rate=True)
+    expected = {
+        "a.mp4": replace(indexed, packets=PacketPlace(tmp_path / "old.packets", 4, 0, 4)),
+        "b, c.avi": replace(cut, whole_file="no key, frame", start=512),
+        "d.mp4": FileFacts.bad("does not open", size=9),
+    }
+    assert read_facts(tmp_path) == expected
+    with FactsWriter(tmp_path / "new") as writer:
+        for name, facts in expected.items():
+            writer.add(name, facts, index if facts.packets else None)
+    assert part_of(tmp_path / "new", ".csv").read_bytes().decode() == OLD_TABLE

@@ -1,0 +1,81 @@
+"""Rows follow from the facts, and are byte for byte what they were before they did (manifest schema 3)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dali_pipes.annotations.lists import LabelledVideo
+from dali_pipes.manifest.manifest import SCHEMA_VERSION, Manifest
+from dali_pipes.manifest.rows import ROW, to_facts, to_rows
+from dali_pipes.video_info import FileFacts, PacketPlace
+from tests.dali_pipes.made_facts import make_facts
+
+# Computed by the code that named every column by hand.
+SCHEMA_3 = [
+    ("label", "<i4"),
+    ("num_frames", "<i4"),
+    ("num_packets", "<i4"),
+    ("width", "<i4"),
+    ("height", "<i4"),
+    ("rotation", "<i2"),
+    ("cut", "?"),
+    ("decoded", "?"),
+    ("variable_rate", "?"),
+    ("codec", "S16"),
+    ("pix_fmt", "S16"),
+    ("matrix", "S12"),
+    ("colour_range", "S8"),
+    ("file_size", "<i8"),
+    ("mtime_ns", "<i8"),
+    ("path_end", "<i8"),
+    ("label_end", "<i8"),
+    ("part", "<i2"),
+    ("packets_at", "<i8"),
+    ("stub_at", "<i8"),
+    ("stub_size", "<i4"),
+    ("start", "<i8"),
+]
+CONTENT_HASH = "2a7b09fec424e264a0dfc67321ae363d8f2848c1349c0da109791e3d96e4e233"
+ROWS_HASH = "11ec39ef171ac802e029b75b01381c41b2a4a2b9cfa4fe53159860c524d179cf"
+
+
+def _facts() -> dict[str, FileFacts]:
+    indexed = make_facts(whole_file="", packets=PacketPlace(Path("one.packets"), 530, 0, 529))
+    other = {"codec": "mjpeg", "matrix": "bt601", "colour_range": "full", "variable_rate": True, "file_size": 2**40}
+    return {
+        "a/0.mp4": indexed,
+        "a/1.mp4": make_facts(num_frames=20, rotation=270, health="cut: it ends early", num_frames_source="demux"),
+        "b/2.avi": replace(indexed, **other, start=7, packets=PacketPlace(Path("two.packets"), 12, 3, 4)),
+        "b/3.mp4": FileFacts.bad("does not open", size=9),
+    }
+
+
+def _manifest() -> Manifest:
+    labels = {"a/0.mp4": (0,), "a/1.mp4": (0, 1), "b/2.avi": (1,), "b/3.mp4": (1,)}
+    videos = [LabelledVideo(path, own, path) for path, own in labels.items()]
+    return Manifest.from_facts(Path("root"), ["a", "b"], videos, _facts())
+
+
+def test_rows_are_those_of_schema_3() -> None:
+    assert SCHEMA_VERSION == 3 and np.dtype(SCHEMA_3) == ROW
+    manifest = _manifest()
+    assert hashlib.sha256(manifest.rows.tobytes()).hexdigest() == ROWS_HASH
+    assert manifest.content_hash == CONTENT_HASH
+
+
+def test_a_row_gives_back_its_facts_but_for_reasons() -> None:
+    facts = [found for found in _facts().values() if found.usable]
+    rows, parts = to_rows(facts)
+    assert parts == (Path("one.packets"), Path("two.packets"))
+    expected = [facts[0], replace(facts[1], health="cut"), facts[2]]
+    assert [to_facts(row, parts) for row in rows] == expected
+
+
+def test_a_number_that_is_too_large_for_its_column_is_refused() -> None:
+    with pytest.raises(OverflowError):
+        to_rows([make_facts(num_frames=2**31)])
