@@ -7,7 +7,7 @@ import io
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 from dali_pipes.atomic_files import atomic_write_text
 
@@ -42,6 +42,22 @@ def sum_counts(parts: Iterable[FaultCounts]) -> FaultCounts:
 
 class TooManyBadClipsError(RuntimeError):
     """More clips than ``data.loader.max_bad_fraction`` had to be replaced."""
+
+
+class LoaderLog(NamedTuple):
+    """Where a loader says what goes wrong.
+
+    Args:
+        quarantine: CSV to append to, a line for each clip that could not be shown; of an evaluation the lines of its
+            last pass. None: none is written.
+        on_message: called with a sentence when a file fails for the first time, or the pipeline is started again.
+    """
+
+    quarantine: Path | None = None
+    on_message: Callable[[str], None] = lambda message: None
+
+
+NO_LOG = LoaderLog()
 
 
 class FaultLog:

@@ -88,7 +88,7 @@ class Reading:
             student=StudentFrames(case.k, selection, alone=case.decoded == "student"),
         )
         self.case = case
-        self.chooser = ClipChooser(manifest, rules, ReadingOrder("eval", 0, 1, 1))
+        self.chooser = ClipChooser(manifest, rules, ReadingOrder(mode="eval", batch_size=1))
         self._reader = ClipReader("cpu", "host", render=render_plan(config.views, ("student",)))
 
     def pixels(self, position: int) -> np.ndarray:

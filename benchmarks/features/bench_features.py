@@ -39,6 +39,7 @@ from reskd.profiling.measurement_rows import aligned, append_rows, describe_run,
 CSV = Path("docs/results/bench_features.csv")
 GROUPS = {"rgb": 1024, "audio": 128}
 BATCH = 128
+ORDER = ReadingOrder(mode="eval", batch_size=BATCH)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -78,7 +79,7 @@ def measure(folder: Path, num_videos: int, num_frames: int, num_threads: int, ro
     )
     manifest = build_feature_manifests(config, seed=0, splits=("train",))["train"]
     batch_NTD = np.ones((BATCH, num_frames, config.feature_dim), np.uint8)
-    loader = FeatureLoader(manifest, config, views=("teacher", "student"), mode="eval", batch_size=BATCH)
+    loader = FeatureLoader(manifest, config, order=ORDER, views=("teacher", "student"))
     candidates: dict[str, Callable[[], int]] = {
         "reader": lambda: read_all(manifest, config, batch_NTD),
         "loader": lambda: sum(int((~batch.padding_N).sum()) for batch in loader),
@@ -122,8 +123,7 @@ def write_records(path: Path, num_videos: int, num_frames: int) -> None:
 
 
 def read_all(manifest: FeatureManifest, config: FeatureDataConfig, batch_NTD: np.ndarray) -> int:
-    order = ReadingOrder("eval", 0, BATCH, BATCH)
-    source = FeatureSource(manifest, config.groups, config.max_frames, order, config.loader.max_attempts)
+    source = FeatureSource(manifest, config.groups, config.max_frames, ORDER, config.loader.max_attempts)
     for row in range(len(manifest)):
         video, start = source.read(row, row), 0
         for frames_Td in video.groups:

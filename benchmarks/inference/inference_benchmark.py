@@ -25,6 +25,7 @@ from dali_pipes.features.loader import FeatureLoader
 from dali_pipes.features.manifest import FeatureManifest
 from dali_pipes.features.sequence_example import write_video
 from dali_pipes.features.tfrecord import RecordWriter
+from dali_pipes.sampling.order import ReadingOrder
 from reskd.profiling.measurement_rows import quantiles, rounded
 
 Part = Literal["end_to_end", "reading", "model"]
@@ -92,10 +93,8 @@ def measure_candidates(
     Args:
         manifest: whole batches of its videos are read, the rest of them is padding.
     """
-    loaders = [
-        FeatureLoader(manifest, one.data, views=("student",), mode="eval", batch_size=batch_size, device=device)
-        for one in candidates
-    ]
+    order = ReadingOrder(mode="eval", batch_size=batch_size)
+    loaders = [FeatureLoader(manifest, one.data, order=order, views=("student",), device=device) for one in candidates]
     calls: dict[tuple[str, Part], Callable[[], None]] = {}
     try:
         for one, loader in zip(candidates, loaders, strict=True):

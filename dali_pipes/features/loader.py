@@ -10,17 +10,16 @@ Shape letters: N videos, T frames, D features of a frame.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from dali_pipes.batch import PADDING_POSITION, ClipBatch, FeatureView, label_sets_of
-from dali_pipes.fault_log import FaultLog
+from dali_pipes.fault_log import NO_LOG, FaultLog, LoaderLog
 from dali_pipes.features.buffer_pool import RecycledMemory
 from dali_pipes.features.config import FeatureDataConfig
 from dali_pipes.features.manifest import FeatureManifest
@@ -59,9 +58,8 @@ class FeatureLoader:
     Args:
         manifest: the videos.
         config: groups, max_frames, views and loader settings are used.
-        views, mode, batch_size, global_batch_size, rank, world_size, seed, first_batch, device, quarantine: as in
-            ``ClipLoader``.
-        on_message: called with a sentence when a record fails for the first time, or a video is first cut.
+        order, views, device: as in ``ClipLoader``.
+        log: where it says what goes wrong; ``on_message`` is also told when a video is first cut.
 
     Raises:
         ValueError: sizes or names that do not fit.
@@ -72,31 +70,20 @@ class FeatureLoader:
         manifest: FeatureManifest,
         config: FeatureDataConfig,
         *,
+        order: ReadingOrder,
         views: Sequence[str],
-        mode: Literal["train", "eval"],
-        batch_size: int,
-        global_batch_size: int | None = None,
-        rank: int = 0,
-        world_size: int = 1,
-        seed: int = 0,
-        first_batch: int = 0,
         device: torch.device | str = "cpu",
-        quarantine: Path | None = None,
-        on_message: Callable[[str], None] = lambda message: None,
+        log: LoaderLog = NO_LOG,
     ) -> None:
         check_view_names(views, has_teacher=config.views.teacher is not None)
+        order.check(len(manifest))
         self._config = config
         self._views = tuple(views)
         self._device = torch.device(device)
         self._manifest = manifest
-        self._order = ReadingOrder(
-            mode, seed, batch_size, global_batch_size or world_size * batch_size, rank, world_size, first_batch
-        )
-        self._order.check(len(manifest))
-        self._chooser = RowChooser(self._order, len(manifest))
-        self._source = FeatureSource(
-            manifest, config.groups, config.max_frames, self._order, config.loader.max_attempts
-        )
+        self._order = order
+        self._chooser = RowChooser(order, len(manifest))
+        self._source = FeatureSource(manifest, config.groups, config.max_frames, order, config.loader.max_attempts)
         kept = config.loader.prefetch + 2  # those ahead, the one in use and the one before
         self._memory = {name: RecycledMemory(self._shape(name), most=kept) for name in views}
         self._pool: ThreadPoolExecutor | None = None
@@ -104,8 +91,8 @@ class FeatureLoader:
         self._iteration = 0  # of the next batch to be drafted
         self._closed = False
         self._said_cut = False
-        self._on_message = on_message
-        self.faults = FaultLog(quarantine, config.loader.max_bad_fraction, on_message)
+        self._on_message = log.on_message
+        self.faults = FaultLog(log.quarantine, config.loader.max_bad_fraction, log.on_message)
 
     @property
     def num_clips(self) -> int:

@@ -8,44 +8,26 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
-from dali_pipes.batch import PADDING_POSITION, ClipBatch, View, label_sets_of
+from dali_pipes.batch import PADDING_POSITION, ClipBatch
 from dali_pipes.config import DataConfig
-from dali_pipes.fault_log import FaultLog
+from dali_pipes.fault_log import NO_LOG, FaultLog, LoaderLog
 from dali_pipes.jobs.worker_process import main_module_hidden
-from dali_pipes.loader.clip_reader import BY_DALI, FELL_BACK, ClipReader
+from dali_pipes.loader.clip_reader import ClipReader
 from dali_pipes.loader.cpu_render import render_plan
-from dali_pipes.loader.decoder_choice import check_forced, count_ways_in, describe_ways_in
-from dali_pipes.loader.external_source import (
-    ATTEMPT,
-    HOW,
-    LABEL,
-    PADDING,
-    POSITION,
-    ROW,
-    ClipChooser,
-    ClipSource,
-    unpack_faults,
-)
+from dali_pipes.loader.dali_outputs import account_for, has_doubtful_black, to_batch
+from dali_pipes.loader.decoder_choice import DeviceKind, check_forced, count_ways_in, describe_ways_in
+from dali_pipes.loader.external_source import ClipChooser, ClipSource
 from dali_pipes.loader.recovery import Recovery, reason_of
 from dali_pipes.loader.watchdog import Watchdog, forget
 from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.sampling.order import ReadingOrder
-from dali_pipes.sampling.spec import (
-    ONE_VIEW,
-    ViewGrid,
-    check_view_names,
-    first_view_size,
-    num_frames_read,
-    rules_from_config,
-    student_frames_rule,
-)
+from dali_pipes.sampling.spec import num_frames_read, rules_for_views
 
 if TYPE_CHECKING:
     from dali_pipes.loader.dali_graph import GraphSpec
@@ -61,17 +43,10 @@ class ClipLoader:
     Args:
         manifest: the clips; a folder is one that ``Manifest.save`` wrote, and is used where it lies.
         config: sampling, views and loader settings are used.
+        order: which clips the batches hold, training or evaluation, of which seed.
         views: which views the batches hold, of "teacher" and "student".
-        mode: "train" shuffles and augments; "eval" goes through the list once, nothing random.
-        batch_size: B, clips of a batch on this rank.
-        global_batch_size: G, clips of a training step over all ranks and accumulated batches; None: world_size * B.
-        rank, world_size: of this process.
-        seed: of order, frames, crop and flip.
-        first_batch: number of this rank's first training batch, for a resumed run.
         device: "cpu", or "cuda" with an optional index: views are rendered there and all tensors lie there.
-        quarantine: CSV to which every clip that could not be shown is appended; in evaluation, of the last pass alone.
-        on_message: called with a sentence when a file fails for the first time, or the pipeline is started again.
-        grid: clips and crops that "eval" shows of each video.
+        log: where it says what goes wrong.
 
     Raises:
         ValueError: sizes or names that do not fit, or ``way_in=dali`` with a file that DALI cannot decode.
@@ -82,40 +57,20 @@ class ClipLoader:
         manifest: Manifest | Path,
         config: DataConfig,
         *,
+        order: ReadingOrder,
         views: Sequence[str],
-        mode: Literal["train", "eval"],
-        batch_size: int,
-        global_batch_size: int | None = None,
-        rank: int = 0,
-        world_size: int = 1,
-        seed: int = 0,
-        first_batch: int = 0,
         device: torch.device | str = "cpu",
-        quarantine: Path | None = None,
-        on_message: Callable[[str], None] = lambda message: None,
-        grid: ViewGrid = ONE_VIEW,
+        log: LoaderLog = NO_LOG,
     ) -> None:
-        check_view_names(views, has_teacher=config.views.teacher is not None)
-        self._config = config
-        self._views = tuple(views)
+        self._rules = rules_for_views(config, views, mode=order.mode, grid=order.grid)
+        self._config, self._order, self._views = config, order, tuple(views)
         self._device = torch.device(device)
-        self._device_kind: Literal["cpu", "cuda"] = "cuda" if self._device.type == "cuda" else "cpu"
+        self._device_kind: DeviceKind = "cuda" if self._device.type == "cuda" else "cpu"
         self._manifest = manifest if isinstance(manifest, Manifest) else Manifest.open(manifest)
-        choice = config.loader.way_in
-        check_forced(self._manifest, self._device_kind, choice)
-        self._ways = count_ways_in(self._manifest, self._device_kind, choice)
-        self._order = ReadingOrder(
-            mode, seed, batch_size, global_batch_size or world_size * batch_size, rank, world_size, first_batch
-        )
-        self._order.check(len(self._manifest))
-        self._rules = rules_from_config(
-            config.sampling,
-            view_size=first_view_size(config),
-            mode=mode,
-            grid=grid,
-            student=student_frames_rule(views, config),
-        )
-        self._chooser = ClipChooser(self._manifest, self._rules, self._order)
+        check_forced(self._manifest, self._device_kind, config.loader.way_in)
+        self._ways = count_ways_in(self._manifest, self._device_kind, config.loader.way_in)
+        order.check(len(self._manifest))
+        self._chooser = ClipChooser(self._manifest, self._rules, order)
         self._folder = self._manifest.folder
         self._notes: Path | None = None
         self._remove_notes: weakref.finalize | None = None
@@ -125,9 +80,9 @@ class ClipLoader:
         self._watchdog: Watchdog | None = None
         self._iteration = 0
         self._closed = False
-        self._on_message = on_message
+        self._on_message = log.on_message
         self._recovery = Recovery(config.loader.prefetch)
-        self.faults = FaultLog(quarantine, config.loader.max_bad_fraction, on_message)
+        self.faults = FaultLog(log.quarantine, config.loader.max_bad_fraction, log.on_message)
 
     @property
     def num_clips(self) -> int:
@@ -189,12 +144,13 @@ class ClipLoader:
             except Exception as error:
                 self._recover(error)
                 continue
-            if self._has_doubtful_black(tensors):
+            if has_doubtful_black(tensors, self._manifest, self._views[0]):
                 self._recovery.use_host(self._iteration)
                 self._start_again("a frame of a file that was never decoded came out black")
                 continue
             self._iteration += 1
-            return self._to_batch(tensors)
+            account_for(tensors, self.faults, self._chooser)
+            return to_batch(tensors, self._manifest, self._views, self._device)
 
     def _recover(self, error: Exception) -> None:
         """Start again at the same batch, or raise."""
@@ -213,47 +169,32 @@ class ClipLoader:
         self._on_message(f"the pipeline starts again at batch {batch}: {reason}")
         self._stop()
 
-    def _has_doubtful_black(self, tensors: dict[str, Tensor]) -> bool:
-        """DALI puts out black frames where a file ends early; only files that the scan decoded cannot."""
-        about = tensors["about"]
-        decoded = torch.from_numpy(self._manifest.rows["decoded"][about[:, ROW].numpy()])
-        doubtful = ~decoded & torch.isin(about[:, HOW], torch.tensor(BY_DALI))
-        if not doubtful.any():
-            return False
-        frames = tensors[self._views[0]][doubtful.to(tensors[self._views[0]].device)]
-        return bool((frames.flatten(2).amax(-1) == 0).any())
-
     def _start(self) -> Any:
-        from nvidia.dali.plugin.pytorch import DALIGenericIterator
+        """Start the pipeline at the next batch: its workers, and a watchdog over them."""
+        from dali_pipes.loader.dali_graph import start_pipeline
 
-        from dali_pipes.loader.dali_graph import ABOUT_OUTPUTS, GraphSpec, clip_pipeline
-
-        loader = self._config.loader
-        on_gpu = self._device_kind == "cuda"
-        views, num_frames = self._config.views, num_frames_read(self._views, self._config)
-        encoded: Literal["jpegs", "video"] = "jpegs" if self._manifest.storage.kind == "frames" else "video"
-        rendered = self._render is not None
-        spec = GraphSpec(views, self._views, num_frames, self._ways_in(), encoded, rendered, on_gpu, loader.prefetch)
-        device_id = (
-            (self._device.index if self._device.index is not None else torch.cuda.current_device()) if on_gpu else None
-        )
-        pipeline = clip_pipeline(
-            self._make_source(spec),
-            spec,
-            batch_size=self._order.batch_size,
-            num_threads=loader.num_threads,
-            device_id=device_id,
-            py_num_workers=loader.num_workers,
-            py_start_method="spawn",
-            prefetch_queue_depth=loader.prefetch,
-        )
+        spec, loader = self._graph_spec(), self._config.loader
+        source = self._make_source(spec)
         forget(self._notes_folder())
         others = set(multiprocessing.active_children())
         with main_module_hidden():
-            iterator = DALIGenericIterator(pipeline, [*self._views, *ABOUT_OUTPUTS], size=-1, prepare_first_batch=False)
+            iterator = start_pipeline(source, spec, loader, batch_size=self._order.batch_size, device=self._device)
         workers = [process for process in multiprocessing.active_children() if process not in others]
         self._watchdog = Watchdog(self._notes_folder(), loader.hang_seconds, workers)
         return iterator
+
+    def _graph_spec(self) -> GraphSpec:
+        from dali_pipes.loader.dali_graph import GraphSpec
+
+        return GraphSpec(
+            views=self._config.views,
+            names=self._views,
+            num_frames=num_frames_read(self._views, self._config),
+            ways=self._ways_in(),
+            encoded="jpegs" if self._manifest.storage.kind == "frames" else "video",
+            rendered=self._render is not None,
+            on_gpu=self._device_kind == "cuda",
+        )
 
     def _notes_folder(self) -> Path:
         """A folder of our own, for the workers' notes and for a manifest that lies nowhere else."""
@@ -285,35 +226,6 @@ class ClipLoader:
     def _ways_in(self) -> frozenset[str]:
         host = {"host"} if self._recovery.host_batches else set()
         return frozenset({way for way, _ in self._ways} | host)
-
-    def _to_batch(self, tensors: dict[str, Tensor]) -> ClipBatch:
-        about, frame_index_NT = tensors["about"], tensors["frame_index_T"].long()
-        self._account(tensors)
-        seen = {
-            "teacher": (frame_index_NT, tensors["valid_T"]),
-            "student": (frame_index_NT.gather(1, tensors["student_k"].long()), tensors["student_valid_k"]),
-        }
-        views = {
-            name: View(tensors[name], *(part.to(self._device, non_blocking=True) for part in seen[name]))
-            for name in self._views
-        }
-        position_N = torch.where(about[:, PADDING] == 1, PADDING_POSITION, about[:, POSITION])
-        label_sets = label_sets_of(self._manifest, about[:, ROW])
-        return ClipBatch(views, about[:, LABEL], about[:, ROW], position_N, about[:, ATTEMPT] > 0, label_sets).to(
-            self._device, non_blocking=True
-        )
-
-    def _account(self, tensors: dict[str, Tensor]) -> None:
-        about = tensors["about"]
-        self.faults.num_clips += len(about)
-        self.faults.num_substituted += int((about[:, ATTEMPT] > 0).sum())
-        self.faults.num_fallen_back += int((about[:, HOW] == FELL_BACK).sum())
-        for clip in torch.nonzero(about[:, ATTEMPT]).flatten().tolist():
-            position = int(about[clip, POSITION])
-            for attempt, reason in enumerate(unpack_faults(tensors["faults"][clip].numpy().tobytes())):
-                file = self._manifest.path(self._chooser.row_number(position, attempt))
-                self.faults.add(file, reason, position=position, attempt=attempt)
-        self.faults.check()
 
     def _describe_failure(self, error: Exception) -> str:
         places = range(self._order.batch_size)

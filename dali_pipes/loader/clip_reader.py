@@ -33,7 +33,7 @@ from dali_pipes.storage.byte_range import Stretch, is_url
 from dali_pipes.storage.frame_files import read_frame_files
 from dali_pipes.storage.tar_index import read_member
 
-# How a clip was read; a column of ``Sample.about``. FELL_BACK: the packets were not enough, the whole file was decoded.
+# How a clip was read; ``About.how`` of a sample. FELL_BACK: the packets were not enough, the whole file was decoded.
 WHOLE, SPARSE, FELL_BACK, WHOLE_BY_DALI, SPARSE_BY_DALI, FRAMES, FRAMES_BY_DALI = range(7)
 # Where DALI answers black frames past the end of a video.
 BY_DALI = (WHOLE_BY_DALI, SPARSE_BY_DALI)

@@ -7,32 +7,14 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Literal
 
+import torch
 from nvidia.dali import fn, pipeline_def, types
+from nvidia.dali.plugin.pytorch import DALIGenericIterator
 
-from dali_pipes.config import ViewConfig, ViewsConfig
-from dali_pipes.loader.external_source import Sample, fields_for
+from dali_pipes.config import LoaderConfig, ViewConfig, ViewsConfig
+from dali_pipes.loader.sample import FIELDS, OUTPUTS, fields_for
 
-# Outputs that follow the views.
-ABOUT_OUTPUTS = ("frame_index_T", "valid_T", "student_k", "student_valid_k", "about", "faults")
-
-_TYPES = {
-    "encoded": (types.UINT8, 1),
-    "raw_THWC": (types.UINT8, 4),
-    "teacher_THWC": (types.UINT8, 4),
-    "student_THWC": (types.UINT8, 4),
-    "is_encoded": (types.BOOL, 0),
-    "decode_index_T": (types.INT32, 1),
-    "frame_index_T": (types.INT32, 1),
-    "valid_T": (types.BOOL, 1),
-    "student_k": (types.INT32, 1),
-    "student_valid_k": (types.BOOL, 1),
-    "crop_start": (types.INT32, 1),
-    "crop_shape": (types.INT32, 1),
-    "flip": (types.INT32, 0),
-    "about": (types.INT64, 1),
-    "faults": (types.UINT8, 1),
-}
-assert tuple(_TYPES) == Sample._fields
+_DALI_TYPES = {"bool": types.BOOL, "uint8": types.UINT8, "int32": types.INT32, "int64": types.INT64}
 
 
 @dataclass(frozen=True)
@@ -47,7 +29,6 @@ class GraphSpec:
         encoded: what the encoded clips are: videos, or JPEG files end to end.
         rendered: the host renders what it decodes.
         on_gpu: decode with NVDEC and render on the GPU.
-        prefetch: batches made ahead.
     """
 
     views: ViewsConfig
@@ -57,25 +38,47 @@ class GraphSpec:
     encoded: Literal["video", "jpegs"]
     rendered: bool
     on_gpu: bool
-    prefetch: int
 
     @property
     def fields(self) -> tuple[str, ...]:
+        """Names of the ``FIELDS`` that the graph takes."""
         return fields_for(self.ways, self.names if self.rendered else ())
 
 
+def start_pipeline(
+    source: Callable[..., Any], spec: GraphSpec, loader: LoaderConfig, *, batch_size: int, device: torch.device
+) -> DALIGenericIterator:
+    """Start the workers, which call ``source``; the iterator gives a list of one dict of tensors by name: the views of
+    ``spec.names`` as uint8 FHWC, and the fields of ``OUTPUTS`` on the CPU."""
+    device_id = None
+    if spec.on_gpu:
+        device_id = torch.cuda.current_device() if device.index is None else device.index
+    pipeline = _clip_pipeline(
+        source,
+        spec,
+        loader.prefetch,
+        batch_size=batch_size,
+        num_threads=loader.num_threads,
+        device_id=device_id,
+        py_num_workers=loader.num_workers,
+        py_start_method="spawn",
+        prefetch_queue_depth=loader.prefetch,
+    )
+    return DALIGenericIterator(pipeline, [*spec.names, *OUTPUTS], size=-1, prepare_first_batch=False)
+
+
 @pipeline_def(enable_conditionals=True)
-def clip_pipeline(source: Callable[..., Any], spec: GraphSpec) -> tuple[Any, ...]:
-    """Outputs the views in the order of ``spec.names`` as uint8 FHWC, then ``ABOUT_OUTPUTS`` on the CPU."""
+def _clip_pipeline(source: Callable[..., Any], spec: GraphSpec, prefetch: int) -> tuple[Any, ...]:
+    """Outputs the views in the order of ``spec.names`` as uint8 FHWC, then ``OUTPUTS`` on the CPU."""
     fields = spec.fields
     outputs = fn.external_source(
         source=source,
         num_outputs=len(fields),
         batch=False,
         parallel=True,
-        prefetch_queue_depth=spec.prefetch,
-        dtype=[_TYPES[name][0] for name in fields],
-        ndim=[_TYPES[name][1] for name in fields],
+        prefetch_queue_depth=prefetch,
+        dtype=[_DALI_TYPES[FIELDS[name].dtype] for name in fields],
+        ndim=[FIELDS[name].ndim for name in fields],
         layout=["FHWC" if name.endswith("_THWC") else "" for name in fields],
     )
     sample = SimpleNamespace(**dict(zip(fields, outputs)))  # noqa: B905 -- DALI's autograph has no strict
@@ -94,7 +97,7 @@ def clip_pipeline(source: Callable[..., Any], spec: GraphSpec) -> tuple[Any, ...
         else:
             clip = _take_raw(sample, spec)
         views = _render(clip, sample, spec)
-    return (*views, *(getattr(sample, name) for name in ABOUT_OUTPUTS))
+    return (*views, *(getattr(sample, name) for name in OUTPUTS))
 
 
 def _decode_and_render(sample: SimpleNamespace, spec: GraphSpec) -> tuple[Any, ...]:

@@ -5,29 +5,24 @@ A worker imports numpy and av, neither torch nor pydantic.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from dali_pipes.jobs.worker_process import die_with_parent
-from dali_pipes.loader.clip_reader import Clip, ClipReader
+from dali_pipes.loader.clip_reader import ClipReader
+from dali_pipes.loader.sample import FIELDS, About, Sample
 from dali_pipes.loader.watchdog import ReadingDiary
 from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.sampling.clip_plan import ClipPlan, plan_clip
 from dali_pipes.sampling.order import EpochOrders, ReadingOrder, substitute_row
 from dali_pipes.sampling.spec import SamplingRules
 
-# Columns of ``Sample.about``.
-POSITION, PADDING, ROW, LABEL, ATTEMPT, HOW = range(6)
 # Part of the message when a position has no readable clip: trying again is of no use.
 NONE_READABLE = "expected a readable clip"
-# Bytes of ``Sample.faults``: what was wrong with the clips that a substitute stands in for.
-FAULT_BYTES = 1024
 
 
 class SampleInfo(Protocol):
@@ -35,64 +30,6 @@ class SampleInfo(Protocol):
 
     idx_in_batch: int
     iteration: int
-
-
-class Sample(NamedTuple):
-    """What external_source receives for a clip; always the same fields, types and numbers of dimensions.
-
-    Args:
-        encoded: uint8 (bytes,), a video or T JPEG files end to end; one zero byte where the host decoded.
-        raw_THWC: uint8 RGB, upright and cropped; (1, 1, 1, 3) where there is nothing to render.
-        teacher_THWC, student_THWC: uint8 RGB, views that the host has rendered, else (1, 1, 1, 3).
-        is_encoded: bool, scalar.
-        decode_index_T: int32, where the wanted frames are in ``encoded``: their numbers, or where each JPEG file ends.
-        frame_index_T: int32, their numbers in the file.
-        valid_T: bool.
-        student_k: int32, which of them the student sees.
-        student_valid_k: bool.
-        crop_start: int32 (y, x), for DALI to crop with.
-        crop_shape: int32 (height, width).
-        flip: int32, scalar.
-        about: int64 (6,): position, padding, row, label, attempt, how it was read.
-        faults: uint8 (FAULT_BYTES,): JSON, one reason for each attempt that failed, filled up with spaces.
-    """
-
-    encoded: np.ndarray
-    raw_THWC: np.ndarray
-    teacher_THWC: np.ndarray
-    student_THWC: np.ndarray
-    is_encoded: np.ndarray
-    decode_index_T: np.ndarray
-    frame_index_T: np.ndarray
-    valid_T: np.ndarray
-    student_k: np.ndarray
-    student_valid_k: np.ndarray
-    crop_start: np.ndarray
-    crop_shape: np.ndarray
-    flip: np.ndarray
-    about: np.ndarray
-    faults: np.ndarray
-
-
-_FOR_DALI = {"encoded", "decode_index_T", "crop_start", "crop_shape", "flip"}
-_FOR_EACH = {"frame_index_T", "valid_T", "student_k", "student_valid_k", "about", "faults"}
-
-
-def fields_for(ways: frozenset[str], rendered: Sequence[str]) -> tuple[str, ...]:
-    """The fields that the graph uses.
-
-    Args:
-        ways: the ways in that occur, "dali" and "host".
-        rendered: the views that the host renders of what it decodes; none where DALI does.
-    """
-    used = set(_FOR_EACH)
-    if "dali" in ways:
-        used |= _FOR_DALI
-    if "host" in ways:
-        used |= {f"{name}_THWC" for name in rendered} or {"raw_THWC", "flip"}
-    if len(ways) == 2:
-        used.add("is_encoded")
-    return tuple(name for name in Sample._fields if name in used)
 
 
 class ClipChooser:
@@ -140,7 +77,7 @@ class ClipChooser:
 
 @dataclass
 class ClipSource:
-    """The callback of external_source: SampleInfo -> fields of a Sample. Picklable; opens the manifest itself.
+    """The callback of external_source: SampleInfo -> arrays of a Sample. Picklable; opens the manifest itself.
 
     Args:
         manifest_folder: where ``Manifest.save`` wrote.
@@ -150,7 +87,7 @@ class ClipSource:
         first_iteration: of this pipeline, where an earlier one failed.
         host_batches: iterations whose clips the host decodes whatever their way in is.
         hung_rows: rows that are not opened any more.
-        fields: which fields of a Sample to hand to DALI.
+        fields: names of the ``FIELDS`` to hand to DALI.
     """
 
     manifest_folder: Path
@@ -163,7 +100,7 @@ class ClipSource:
     first_iteration: int = 0
     host_batches: frozenset[int] = frozenset()
     hung_rows: frozenset[int] = frozenset()
-    fields: tuple[str, ...] = Sample._fields
+    fields: tuple[str, ...] = tuple(FIELDS)
     _chooser: ClipChooser | None = None
     _diary: ReadingDiary | None = None
 
@@ -180,7 +117,7 @@ class ClipSource:
         position = self.order.position(iteration, info.idx_in_batch, self._chooser.num_positions)
         sample = self.read(self._chooser, position, by_host=iteration in self.host_batches)
         # A plain tuple: DALI makes new ones of the same type from a single argument, which a NamedTuple refuses.
-        return tuple(getattr(sample, name) for name in self.fields)
+        return tuple(FIELDS[name].array(sample) for name in self.fields)
 
     def read(self, chooser: ClipChooser, position: int, *, by_host: bool = False) -> Sample:
         """The clip of a position, or the first of its substitutes that can be read.
@@ -203,44 +140,11 @@ class ClipSource:
             except Exception as error:  # whatever a damaged file raises; handed on as a fault
                 faults.append(str(error) or type(error).__name__)
                 continue
-            return self._sample(plan, row.label, clip, faults, chooser.num_positions)
+            padding = self.order.mode == "eval" and position >= chooser.num_positions
+            about = About(position, int(padding), plan.row, row.label, attempt, clip.how)
+            return Sample(clip, plan, about, faults)
         named = "; ".join(f"{path}: {fault}" for path, fault in zip(paths, faults, strict=True))
         raise RuntimeError(
             f"position {position}: {NONE_READABLE}, found none in {self.max_attempts} attempts "
             f"(data.loader.max_attempts): {named}"
         )
-
-    def _sample(self, plan: ClipPlan, label: int, clip: Clip, faults: list[str], num_positions: int) -> Sample:
-        padding = self.order.mode == "eval" and plan.position >= num_positions
-        about = [plan.position, padding, plan.row, label, plan.attempt, clip.how]
-        return Sample(
-            encoded=clip.encoded,
-            raw_THWC=clip.raw_THWC,
-            teacher_THWC=clip.teacher_THWC,
-            student_THWC=clip.student_THWC,
-            is_encoded=np.array(clip.is_encoded),
-            decode_index_T=clip.decode_index_T,
-            frame_index_T=plan.frame_index_T,
-            valid_T=plan.valid_T,
-            student_k=plan.student_k,
-            student_valid_k=plan.student_valid_k,
-            crop_start=np.array(plan.crop[:2], np.int32),
-            crop_shape=np.array(plan.crop[2:], np.int32),
-            flip=np.array(plan.flip, np.int32),
-            about=np.array(about, np.int64),
-            faults=pack_faults(faults),
-        )
-
-
-def pack_faults(faults: Sequence[str]) -> np.ndarray:
-    """uint8 (FAULT_BYTES,): as JSON, each reason cut so that all fit."""
-    longest = FAULT_BYTES // max(1, len(faults)) - 8
-    ascii_only = [fault.encode("ascii", "replace").decode().replace("\\", "/").replace('"', "'") for fault in faults]
-    text = json.dumps([fault[:longest] for fault in ascii_only])
-    return np.frombuffer(text.ljust(FAULT_BYTES).encode(), np.uint8)
-
-
-def unpack_faults(packed: bytes) -> list[str]:
-    """What ``pack_faults`` packed."""
-    faults: list[str] = json.loads(packed)
-    return faults

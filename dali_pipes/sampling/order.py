@@ -19,22 +19,39 @@ from typing import Literal
 import numpy as np
 
 from dali_pipes.sampling.counter_rng import hash_words, uniform
+from dali_pipes.sampling.spec import ONE_VIEW, ViewGrid
 
 # One number per use, so that no two uses share random numbers; clip_plan.py has the next ones.
 _ORDER, _SUBSTITUTE = 1, 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReadingOrder:
-    """Which positions a rank's batches hold; see ``positions_of_batch``."""
+    """What a loader shows and when: which positions a rank's batches hold (``positions_of_batch``), of which passes.
+
+    Args:
+        mode: "train" shuffles and augments, without end; "eval" goes through the list once, nothing random.
+        batch_size: B, clips of a batch on this rank.
+        seed: of order, frames, crop and flip.
+        global_batch_size: G, clips of a training step over all ranks and accumulated batches; None: world_size * B.
+        rank, world_size: of this process.
+        first_batch: number of this rank's first training batch, for a resumed run.
+        grid: clips and crops that "eval" shows of each video; of features there is one view.
+    """
 
     mode: Literal["train", "eval"]
-    seed: int
     batch_size: int
-    global_batch_size: int
+    seed: int = 0
+    global_batch_size: int | None = None
     rank: int = 0
     world_size: int = 1
     first_batch: int = 0
+    grid: ViewGrid = ONE_VIEW
+
+    @property
+    def clips_per_step(self) -> int:
+        """G."""
+        return self.world_size * self.batch_size if self.global_batch_size is None else self.global_batch_size
 
     def check(self, num_clips: int) -> None:
         """Refuse sizes that do not fit together.
@@ -49,7 +66,7 @@ class ReadingOrder:
         if not 0 <= self.rank < self.world_size:
             raise ValueError(f"rank: expected 0 to {self.world_size - 1}, found {self.rank}.")
         if self.mode == "train":
-            positions_of_batch(self.first_batch, self.rank, self.world_size, self.batch_size, self.global_batch_size)
+            positions_of_batch(self.first_batch, self.rank, self.world_size, self.batch_size, self.clips_per_step)
 
     def num_batches(self, num_positions: int) -> int:
         """Batches of an evaluation pass, the same on every rank."""
@@ -61,9 +78,7 @@ class ReadingOrder:
             batch_number = iteration % self.num_batches(num_positions)
             return int(evaluation_positions_of_batch(batch_number, self.rank, self.world_size, self.batch_size)[place])
         batch_number = self.first_batch + iteration
-        positions_B = positions_of_batch(
-            batch_number, self.rank, self.world_size, self.batch_size, self.global_batch_size
-        )
+        positions_B = positions_of_batch(batch_number, self.rank, self.world_size, self.batch_size, self.clips_per_step)
         return int(positions_B[place])
 
 

@@ -110,6 +110,19 @@ def rules_from_config(
     )
 
 
+def rules_for_views(
+    config: DataConfig, views: Sequence[str], *, mode: Literal["train", "eval"], grid: ViewGrid = ONE_VIEW
+) -> SamplingRules:
+    """The rules of a loader whose batches hold these views.
+
+    Raises:
+        ValueError: no name, a name twice, or one that the config does not have.
+    """
+    check_view_names(views, config)
+    size, student = first_view_size(config), student_frames_rule(views, config)
+    return rules_from_config(config.sampling, view_size=size, mode=mode, grid=grid, student=student)
+
+
 def student_frames(num_student_frames: int | None, num_frames: int, selection: FrameSelection = "uniform") -> list[int]:
     """Which of the T frames the student sees of every clip, where they are the same of each. T=8, k=3: 0, 2, 5.
 

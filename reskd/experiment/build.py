@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -63,17 +63,32 @@ def evaluation_settings(config: ExperimentConfig, which: ViewName, *, world: Wor
     return EvaluationSettings(which, precision, data_of(config).averaging, scores_of(config, which))
 
 
-def evaluation_order(config: ExperimentConfig, batch_size: int, world: World) -> ReadingOrder:
+def evaluation_order(
+    config: ExperimentConfig, split: Literal["val", "test"], batch_size: int, world: World
+) -> ReadingOrder:
     """One pass over a list. ``batch_size``: of a rank."""
-    return ReadingOrder("eval", config.seed, batch_size, batch_size * world.size, world.rank, world.size)
+    return ReadingOrder(
+        mode="eval",
+        batch_size=batch_size,
+        seed=config.seed,
+        rank=world.rank,
+        world_size=world.size,
+        grid=data_of(config).test_views(split),
+    )
 
 
 def _training_loaders(
     config: ExperimentConfig, train: AnyManifest, plan: Plan, run: RunDirectory, world: World
 ) -> Callable[[int], AnyLoader]:
     """A function: number of the first batch -> the training batches from there on."""
-    sizes = plan.clips_per_pass, plan.global_batch_size
-    order = ReadingOrder("train", config.seed, *sizes, world.rank, world.size)
+    order = ReadingOrder(
+        mode="train",
+        batch_size=plan.clips_per_pass,
+        seed=config.seed,
+        global_batch_size=plan.global_batch_size,
+        rank=world.rank,
+        world_size=world.size,
+    )
 
     def make_loader(first_batch: int) -> AnyLoader:
         loader = data_of(config).make_loader(
@@ -104,11 +119,10 @@ def _validation(
 ) -> Validation:
     loader = data_of(config).make_loader(
         manifest,
-        evaluation_order(config, batch_size, world),
+        evaluation_order(config, "val", batch_size, world),
         views=(which,),
         device=world.device,
         quarantine=RunDirectory(config.folder).quarantine("val", world.rank),
-        grid=data_of(config).test_views("val"),
     )
     return Validation(loader, evaluation_settings(config, which, world=world), world=world)
 

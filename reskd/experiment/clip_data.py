@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -12,12 +12,13 @@ import numpy as np
 import torch
 
 from dali_pipes.config import Averaging, DataConfig
+from dali_pipes.fault_log import LoaderLog
 from dali_pipes.loader.clip_loader import ClipLoader
 from dali_pipes.manifest.build import build_manifests
 from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.manifest.splits import videos_of_splits
 from dali_pipes.sampling.order import ReadingOrder
-from dali_pipes.sampling.spec import ONE_VIEW, ViewGrid, first_view_size, student_frames
+from dali_pipes.sampling.spec import ViewGrid, first_view_size, student_frames
 from reskd.experiment.config import ViewName
 from reskd.models.config import RecognizerConfig
 
@@ -68,18 +69,9 @@ class ClipData:
         views: Sequence[str],
         device: torch.device,
         quarantine: Path,
-        grid: ViewGrid = ONE_VIEW,
     ) -> ClipLoader:
-        return ClipLoader(
-            manifest,
-            self.config,
-            **asdict(order),
-            views=views,
-            device=device,
-            quarantine=quarantine,
-            on_message=log.warning,
-            grid=grid,
-        )
+        loader_log = LoaderLog(quarantine, log.warning)
+        return ClipLoader(manifest, self.config, order=order, views=views, device=device, log=loader_log)
 
     def view_shapes(self) -> dict[str, tuple[int, ...]]:
         views, num_frames = self.config.views, self.config.sampling.num_frames

@@ -18,7 +18,7 @@ from dali_pipes.features.manifest import FeatureManifest
 from dali_pipes.loader.clip_loader import ClipLoader
 from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.sampling.order import ReadingOrder
-from dali_pipes.sampling.spec import ONE_VIEW, ViewGrid
+from dali_pipes.sampling.spec import ViewGrid
 from reskd.experiment.clip_data import ClipData, ListedLabels
 from reskd.experiment.config import ExperimentConfig, ViewName
 from reskd.experiment.feature_data import FeatureData
@@ -63,9 +63,8 @@ class ExperimentData(Protocol[ManifestT]):
         views: Sequence[str],
         device: torch.device,
         quarantine: Path,
-        grid: ViewGrid = ONE_VIEW,
     ) -> AnyLoader:
-        """Batches of these views on ``device``. ``quarantine``: CSV of what could not be read. ``grid``: of "eval"."""
+        """Batches of these views on ``device``. ``quarantine``: CSV of what could not be read."""
         ...
 
     def view_shapes(self) -> dict[str, tuple[int, ...]]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
 
 from dali_pipes.config import Averaging
+from dali_pipes.fault_log import LoaderLog
 from dali_pipes.features.config import EXTRACTION_FILE, FeatureDataConfig
 from dali_pipes.features.loader import FeatureLoader
 from dali_pipes.features.manifest import FeatureManifest, build_feature_manifests
@@ -59,18 +60,9 @@ class FeatureData:
         views: Sequence[str],
         device: torch.device,
         quarantine: Path,
-        grid: ViewGrid = ONE_VIEW,
     ) -> FeatureLoader:
-        assert grid == ONE_VIEW
-        return FeatureLoader(
-            manifest,
-            self.config,
-            **asdict(order),
-            views=views,
-            device=device,
-            quarantine=quarantine,
-            on_message=log.warning,
-        )
+        loader_log = LoaderLog(quarantine, log.warning)
+        return FeatureLoader(manifest, self.config, order=order, views=views, device=device, log=loader_log)
 
     def view_shapes(self) -> dict[str, tuple[int, ...]]:
         views, num_frames, dim = self.config.views, self.config.max_frames, self.config.feature_dim

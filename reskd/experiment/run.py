@@ -99,7 +99,7 @@ def evaluate_checkpoint(
     settings = evaluation_settings(config, which, world=world)
     _check_classes(manifest, state, checkpoint)
     model = build_evaluated_model(config, state, which=which, source=str(checkpoint), device=world.device).eval()
-    order = evaluation_order(config, batch_size, world)
+    order = evaluation_order(config, "test", batch_size, world)
     with closing(_test_loader(config, manifest, order, split=split, which=which, world=world)) as loader:
         log.info(loader.describe_ways_in())
         evaluation = evaluate(model, loader, settings, world=world)
@@ -135,7 +135,6 @@ def _test_loader(
         views=(which,),
         device=world.device,
         quarantine=RunDirectory(config.folder).quarantine(split, world.rank),
-        grid=data_of(config).test_views("test"),
     )
 
 

@@ -125,7 +125,7 @@ class _Reader:
 
     def _source(self, index: RecordIndex) -> FeatureSource:
         manifest = FeatureManifest(self._student.class_names, index, np.arange(len(index.rows)), (), 0)
-        order = ReadingOrder("eval", self._student.config.seed, self._batch_size, self._batch_size, 0, 1, 0)
+        order = ReadingOrder(mode="eval", batch_size=self._batch_size, seed=self._student.config.seed)
         return FeatureSource(manifest, self._data.groups, self._data.max_frames, order, max_attempts=1)
 
     def _log_cut(self, source: FeatureSource, video: VideoFeatures) -> None:

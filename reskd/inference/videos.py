@@ -17,9 +17,11 @@ from torch import Tensor
 from dali_pipes.annotations.lists import LabelledVideo
 from dali_pipes.batch import PADDING_POSITION
 from dali_pipes.config import DataConfig, VideoFilesConfig
+from dali_pipes.fault_log import LoaderLog
 from dali_pipes.loader.clip_loader import ClipLoader
 from dali_pipes.loader.recovery import reason_of
 from dali_pipes.manifest.manifest import Manifest
+from dali_pipes.sampling.order import ReadingOrder
 from dali_pipes.sampling.spec import ViewGrid
 from dali_pipes.scan.scan import scan
 from dali_pipes.video_info import FileFacts
@@ -136,12 +138,14 @@ class _Reader:
         self._loader = ClipLoader(
             Manifest.from_facts(Path.cwd(), student.class_names, videos, files),
             _data_config(student.config.clips, len(files)),
+            order=ReadingOrder(
+                mode="eval",
+                batch_size=min(settings.batch_size, len(files) * self._grid.num_views),
+                grid=self._grid,
+            ),
             views=("student",),
-            mode="eval",
-            batch_size=min(settings.batch_size, len(files) * self._grid.num_views),
             device=student.device,
-            grid=self._grid,
-            on_message=on_message,
+            log=LoaderLog(on_message=on_message),
         )
 
     def answers(self, on_progress: OnProgress) -> Iterator[VideoAnswer | NoAnswer]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -18,14 +17,7 @@ from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.sampling.clip_plan import ClipPlan
 from dali_pipes.sampling.counter_rng import uniform
 from dali_pipes.sampling.order import ReadingOrder
-from dali_pipes.sampling.spec import (
-    ONE_VIEW,
-    ViewGrid,
-    check_view_names,
-    first_view_size,
-    rules_from_config,
-    student_frames_rule,
-)
+from dali_pipes.sampling.spec import first_view_size, rules_for_views
 from tests.dali_pipes.made_facts import make_facts
 
 # The made-up source: as large as the small sets' videos.
@@ -35,15 +27,13 @@ _CLASS, _CLIP = 101, 102  # which use of the hash; apart from those of sampling.
 
 class SyntheticLoader:
     """Clips whose pixels are a pure function of the row: stripes with a colour and width of the class, a phase and
-    background of the clip, moving with time. Row r has class r mod K. Positions, order, frames, crops and flips are
+    background of the clip, moving with time. Positions, order, frames, crops and flips are
     those that a ClipLoader over as many videos would give.
 
     Args:
-        num_clips: of an epoch.
-        num_classes: K.
+        manifest: the clips, see ``synthetic_manifest``.
         config: sampling and views are used.
-        views, mode, batch_size, global_batch_size, rank, world_size, seed, first_batch, device, grid: as in ClipLoader.
-        labels_per_clip: row r also has the classes r + 1, r + 2, ... mod K, so many in all, at most K.
+        order, views, device: as in ClipLoader.
 
     Raises:
         ValueError: sizes or names that do not fit.
@@ -51,38 +41,18 @@ class SyntheticLoader:
 
     def __init__(
         self,
-        num_clips: int,
-        num_classes: int,
+        manifest: Manifest,
         config: DataConfig,
         *,
+        order: ReadingOrder,
         views: Sequence[str],
-        mode: Literal["train", "eval"],
-        batch_size: int,
-        global_batch_size: int | None = None,
-        rank: int = 0,
-        world_size: int = 1,
-        seed: int = 0,
-        first_batch: int = 0,
         device: torch.device | str = "cpu",
-        grid: ViewGrid = ONE_VIEW,
-        labels_per_clip: int = 1,
     ) -> None:
-        check_view_names(views, has_teacher=config.views.teacher is not None)
-        self._config = config
-        self._views = tuple(views)
+        self._config, self._order, self._views = config, order, tuple(views)
         self._device = torch.device(device)
-        self._order = ReadingOrder(
-            mode, seed, batch_size, global_batch_size or world_size * batch_size, rank, world_size, first_batch
-        )
-        self._order.check(num_clips)
-        self._rules = rules_from_config(
-            config.sampling,
-            view_size=first_view_size(config),
-            mode=mode,
-            grid=grid,
-            student=student_frames_rule(views, config),
-        )
-        self._chooser = ClipChooser(_manifest(num_clips, num_classes, labels_per_clip), self._rules, self._order)
+        order.check(len(manifest))
+        rules = rules_for_views(config, views, mode=order.mode, grid=order.grid)
+        self._chooser = ClipChooser(manifest, rules, order)
         self._iteration = 0
         self.faults = FaultLog(None, config.loader.max_bad_fraction)
 
@@ -156,7 +126,14 @@ class SyntheticLoader:
         return np.clip(64 + 64 * background + 96 * (colour - 0.5) * (1 + wave), 0, 255).astype(np.uint8)
 
 
-def _manifest(num_clips: int, num_classes: int, labels_per_clip: int) -> Manifest:
+def synthetic_manifest(num_clips: int, num_classes: int, *, labels_per_clip: int = 1) -> Manifest:
+    """As many clips; row r has class r mod K, and the classes r + 1, r + 2, ... mod K, ``labels_per_clip`` in all.
+
+    Raises:
+        ValueError: no clip, no class, or more labels than classes.
+    """
+    if num_clips < 1:
+        raise ValueError(f"num_clips: expected at least 1, found {num_clips}.")
     if num_classes < 1:
         raise ValueError(f"num_classes: expected at least 1, found {num_classes}.")
     if not 1 <= labels_per_clip <= num_classes:

@@ -11,7 +11,8 @@ from dali_pipes.batch import PADDING_POSITION
 from dali_pipes.config import DataConfig
 from dali_pipes.sampling.order import epoch_order
 from dali_pipes.sampling.spec import ViewGrid
-from tests.dali_pipes.synthetic_loader import SyntheticLoader
+from tests.dali_pipes.loaders import grouped
+from tests.dali_pipes.synthetic_loader import SyntheticLoader, synthetic_manifest
 
 CONFIG = DataConfig(
     root=".",
@@ -23,7 +24,8 @@ CONFIG = DataConfig(
 
 def _loader(**changes: Any) -> SyntheticLoader:
     settings = {"views": ("teacher", "student"), "mode": "train", "batch_size": 4}
-    return SyntheticLoader(12, 3, CONFIG, **{**settings, **changes})
+    manifest = synthetic_manifest(12, 3, labels_per_clip=changes.pop("labels_per_clip", 1))
+    return SyntheticLoader(manifest, CONFIG, **grouped({**settings, **changes}))
 
 
 def test_batches_have_the_form_of_real_ones() -> None:
@@ -90,9 +92,9 @@ def test_a_linear_classifier_learns_the_classes() -> None:
 
 def test_no_clip_is_refused() -> None:
     with pytest.raises(ValueError, match="num_clips: expected at least 1, found 0"):
-        SyntheticLoader(0, 3, CONFIG, views=("student",), mode="train", batch_size=1)
+        synthetic_manifest(0, 3)
     with pytest.raises(ValueError, match="num_classes: expected at least 1, found 0"):
-        SyntheticLoader(3, 0, CONFIG, views=("student",), mode="train", batch_size=1)
+        synthetic_manifest(3, 0)
 
 
 def test_several_labels_a_clip_come_as_sets_and_go_where_the_batch_goes() -> None:

@@ -15,7 +15,6 @@ import pytest
 import torch
 
 from dali_pipes.annotations.lists import LabelledVideo
-from dali_pipes.loader.clip_loader import ClipLoader
 from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.sampling.spec import ViewGrid
 from dali_pipes.scan.scan import scan
@@ -27,6 +26,7 @@ from reskd.inference.student import load_trained_student
 from reskd.inference.videos import VideoSettings, answer_videos
 from reskd.training.precision import Precision
 from tests.conftest import SHARED_DATA, numbered_clip
+from tests.dali_pipes.loaders import clip_loader
 from tests.tiny_student import CLASSES, write_checkpoint
 from tools import predict
 
@@ -103,7 +103,7 @@ def test_answers_are_those_of_evaluation(tmp_path: Path, folder: Path) -> None:
     names, grid = ["a.mp4", "film", "deeper/b.webm"], ViewGrid(2, 3)
     videos = [LabelledVideo(name, (0,), name) for name in names]
     facts = scan(names, root=folder, store=tmp_path / "store")
-    loader = ClipLoader(
+    loader = clip_loader(
         Manifest.from_facts(folder, CLASSES, videos, facts),
         student.config.data,
         views=("student",),

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from dali_pipes.features.loader import FeatureLoader
 from dali_pipes.features.manifest import build_feature_manifests
 from dali_pipes.features.sequence_example import write_video
 from dali_pipes.features.tfrecord import RecordWriter
@@ -18,6 +17,7 @@ from reskd.cli import run_tool
 from reskd.inference.answers import NoAnswer
 from reskd.inference.feature_records import RecordAnswer, answer_records
 from reskd.inference.student import TrainedStudent, load_trained_student
+from tests.dali_pipes.loaders import feature_loader
 from tests.reskd.feature_files import DIM, write_features
 from tests.tiny_student import write_feature_checkpoint
 from tools import predict
@@ -44,7 +44,7 @@ def evaluated(student: TrainedStudent, batch_size: int) -> torch.Tensor:
     """logits_NK of the test list, by the loader that evaluation reads with."""
     data = student.config.features
     manifest = build_feature_manifests(data, seed=0, splits=("test",))["test"]
-    loader = FeatureLoader(manifest, data, views=("student",), mode="eval", batch_size=batch_size)
+    loader = feature_loader(manifest, data, views=("student",), mode="eval", batch_size=batch_size)
     with torch.no_grad():
         views = (batch.views["student"] for batch in loader)
         return torch.cat([student.model(view.data, view.valid_NT).logits_NK for view in views])

@@ -66,10 +66,8 @@ def open_reskd(workload: Workload) -> Generator[Batch, None, None]:
     loader = ClipLoader(
         workload.manifest_folder,
         workload.config(),
+        order=workload.order(),
         views=("teacher", "student"),
-        mode="train",
-        batch_size=workload.batch_size,
-        seed=workload.seed,
         device=workload.device,
     )
     with contextlib.closing(loader):

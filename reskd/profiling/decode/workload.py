@@ -66,5 +66,8 @@ class Workload:
         """Position -> plan of the clip."""
         config = self.config()
         rules = rules_from_config(config.sampling, view_size=first_view_size(config), mode="train")
-        order = ReadingOrder("train", self.seed, self.batch_size, self.batch_size)
-        return ClipChooser(Manifest.open(self.manifest_folder), rules, order)
+        return ClipChooser(Manifest.open(self.manifest_folder), rules, self.order())
+
+    def order(self) -> ReadingOrder:
+        """Which clips the batches hold."""
+        return ReadingOrder(mode="train", batch_size=self.batch_size, seed=self.seed)

@@ -29,6 +29,7 @@ from tests.dali_pipes.features.feature_files import (
     num_frames_of_video,
     write_file,
 )
+from tests.dali_pipes.loaders import feature_loader
 
 NUM_VIDEOS = 20
 
@@ -44,7 +45,7 @@ def _loader(root: Path, config: dict[str, Any] | None = None, **options: Any) ->
     chosen = make_config(root, **(config or {}))
     manifest = build_feature_manifests(chosen, seed=0, splits=("train",))["train"]
     given: dict[str, Any] = {"views": ("teacher", "student"), "mode": "eval", "batch_size": 8} | options
-    return FeatureLoader(manifest, chosen, **given)
+    return feature_loader(manifest, chosen, **given)
 
 
 def _take(loader: FeatureLoader, count: int | None = None) -> list[ClipBatch]:

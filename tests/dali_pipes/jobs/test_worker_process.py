@@ -17,11 +17,11 @@ from dali_pipes.jobs.worker_process import die_with_parent, main_module_hidden
 READER = """
 import sys
 from pathlib import Path
-from dali_pipes.loader.clip_loader import ClipLoader
+from tests.dali_pipes.loaders import clip_loader
 from tests.dali_pipes.loader.test_clip_loader import make_config, make_manifest
 
 config = make_config(Path(sys.argv[1]), num_workers=2)
-loader = ClipLoader(make_manifest(config), config, views=("student",), mode="train", batch_size=2)
+loader = clip_loader(make_manifest(config), config, views=("student",), mode="train", batch_size=2)
 for batch in loader:
     print("batch", flush=True)
 """

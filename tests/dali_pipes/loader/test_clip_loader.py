@@ -24,6 +24,7 @@ from dali_pipes.sampling.clip_plan import plan_clip
 from dali_pipes.sampling.order import epoch_order
 from dali_pipes.sampling.spec import ViewGrid, rules_from_config
 from tests.conftest import HEIGHT, WIDTH, read_number
+from tests.dali_pipes.loaders import clip_loader
 
 pytest.importorskip("nvidia.dali")
 
@@ -62,7 +63,7 @@ def mixed_folder(make_folder: Callable[..., Path]) -> Path:
 def batches(mixed_folder: Path) -> list[ClipBatch]:
     """Two epochs of 6 clips, three a batch, both ways in."""
     config = make_config(mixed_folder)
-    return take(ClipLoader(make_manifest(config), config, views=("teacher", "student"), mode="train", batch_size=3), 4)
+    return take(clip_loader(make_manifest(config), config, views=("teacher", "student"), mode="train", batch_size=3), 4)
 
 
 def test_both_views_show_the_announced_frames_and_the_same_flip(batches: Sequence[ClipBatch]) -> None:
@@ -100,7 +101,7 @@ def test_frames_are_channels_last_without_a_copy(batches: Sequence[ClipBatch]) -
 def test_a_resumed_loader_goes_on_with_the_same_pixels(batches: Sequence[ClipBatch], mixed_folder: Path) -> None:
     config = make_config(mixed_folder, prefetch=1)
     (third,) = take(
-        ClipLoader(
+        clip_loader(
             make_manifest(config), config, views=("teacher", "student"), mode="train", batch_size=3, first_batch=2
         ),
         1,
@@ -114,7 +115,7 @@ def test_each_global_step_holds_the_same_clips_with_two_ranks(batches: Sequence[
     manifest = make_manifest(config)
     ranks = [
         take(
-            ClipLoader(
+            clip_loader(
                 manifest,
                 config,
                 views=("student",),
@@ -161,7 +162,7 @@ def test_views_are_the_planned_crop_resized_from_one_decode(
     sampling = {"num_frames": 4, "crop": {"kind": "multi_scale"}}
     config = make_config(mixed_folder, sampling=sampling, views={"teacher": {"size": (48, 80)}, "student": student})
     manifest = make_manifest(config)
-    (batch,) = take(ClipLoader(manifest, config, views=names, mode="train", batch_size=6, seed=3), 1)
+    (batch,) = take(clip_loader(manifest, config, views=names, mode="train", batch_size=6, seed=3), 1)
     assert tuple(batch.views) == names
     rules = rules_from_config(config.sampling, view_size=(48, 80), mode="train")
     for clip in range(6):
@@ -200,7 +201,7 @@ def test_a_student_alone_gets_the_pixels_that_it_gets_beside_its_teacher(
     config = make_config(mixed_folder, sampling={"num_frames": 5}, views=views)
     manifest = make_manifest(config)
     loaders = [
-        ClipLoader(manifest, config, views=names, mode="train", batch_size=6, seed=3)
+        clip_loader(manifest, config, views=names, mode="train", batch_size=6, seed=3)
         for names in (("teacher", "student"), ("student",))
     ]
     beside, alone = (take(loader, 1)[0] for loader in loaders)
@@ -222,7 +223,7 @@ def evaluation(mixed_folder: Path) -> Iterator[Callable[..., ClipLoader]]:
 
     def make(**options: Any) -> ClipLoader:
         config = make_config(mixed_folder)
-        loaders.append(ClipLoader(make_manifest(config), config, views=("student",), mode="eval", **options))
+        loaders.append(clip_loader(make_manifest(config), config, views=("student",), mode="eval", **options))
         return loaders[-1]
 
     yield make
@@ -254,7 +255,7 @@ def test_three_crops_of_two_clips_are_shown_unstretched_in_both_ways_in(mixed_fo
     views = {"teacher": {"size": HEIGHT}, "student": {"size": HEIGHT // 2}}
     config = make_config(mixed_folder, views=views)
     manifest = make_manifest(config)
-    loader = ClipLoader(manifest, config, views=("teacher", "student"), mode="eval", batch_size=6, grid=ViewGrid(2, 3))
+    loader = clip_loader(manifest, config, views=("teacher", "student"), mode="eval", batch_size=6, grid=ViewGrid(2, 3))
     assert (loader.num_clips, loader.num_views, loader.num_batches) == (6, 6, 6)
     for video, batch in enumerate(take(loader, 6)):
         assert batch.positions_N.tolist() == list(range(6 * video, 6 * video + 6))
@@ -275,7 +276,7 @@ def test_three_crops_of_two_clips_are_shown_unstretched_in_both_ways_in(mixed_fo
 def test_a_looped_clip_of_a_short_video_shows_the_announced_frames_in_both_ways_in(mixed_folder: Path) -> None:
     frames = {"kind": "dense", "stride": 10, "short_video": "loop"}
     config = make_config(mixed_folder, sampling={**CENTER, "num_frames": 5, "frames": frames})
-    loader = ClipLoader(make_manifest(config), config, views=("student",), mode="eval", batch_size=6)
+    loader = clip_loader(make_manifest(config), config, views=("student",), mode="eval", batch_size=6)
     (batch,) = take(loader, 1)
     for clip in batch.views["student"].data_NTHWC.numpy():
         assert [read_number(frame)[0] for frame in clip] == [0, 10, 20, 6, 16]
@@ -291,7 +292,7 @@ def test_several_labels_follow_the_clip_that_is_shown_also_in_padding_and_substi
     config = make_config(tmp_path).model_copy(update={"train": Path("list.csv")})
     manifest = make_manifest(config)
     (tmp_path / "h264" / "01.mp4").write_bytes(b"gone")
-    shown = take(ClipLoader(manifest, config, views=("student",), mode="eval", batch_size=3), 2)
+    shown = take(clip_loader(manifest, config, views=("student",), mode="eval", batch_size=3), 2)
     sets = {0: [0, 2], 1: [1], 2: [1, 2], 3: [0]}
     for batch in shown:
         assert batch.label_sets_NK is not None
@@ -311,7 +312,7 @@ def test_a_file_that_went_bad_is_replaced_and_flagged_the_same_way_each_time(
     (folder / "h264" / "00.mp4").write_bytes(b"gone")  # another size than scanned
     for name in ("mjpeg/01.avi", "vp9/00.webm"):
         (folder / name).unlink()
-    loaders = [ClipLoader(manifest, config, views=("student",), mode="eval", batch_size=6) for _ in range(2)]
+    loaders = [clip_loader(manifest, config, views=("student",), mode="eval", batch_size=6) for _ in range(2)]
     first, second = (take(loader, 1)[0] for loader in loaders)
     _assert_equal(first, second)
     assert first.substituted_N.tolist() == [True, False, False, True, True, False]
@@ -326,7 +327,7 @@ def test_no_readable_file_ends_the_run_with_their_names(mixed_folder: Path, tmp_
     folder = tmp_path / "clips"
     shutil.copytree(mixed_folder, folder)
     config = make_config(folder, max_attempts=2)
-    loader = ClipLoader(make_manifest(config), config, views=("student",), mode="train", batch_size=2)
+    loader = clip_loader(make_manifest(config), config, views=("student",), mode="train", batch_size=2)
     for path in folder.glob("*/*.[amw]*"):
         path.unlink()
     with pytest.raises(
@@ -340,7 +341,7 @@ def test_no_readable_file_ends_the_run_with_their_names(mixed_folder: Path, tmp_
 
 def test_batches_outlive_a_closed_loader(mixed_folder: Path) -> None:
     config = make_config(mixed_folder)
-    loader = ClipLoader(make_manifest(config), config, views=("student",), mode="eval", batch_size=6)
+    loader = clip_loader(make_manifest(config), config, views=("student",), mode="eval", batch_size=6)
     (batch,) = list(loader)
     before = batch.views["student"].data_NTHWC.clone()
     folder = loader._folder
@@ -365,12 +366,12 @@ def test_settings_that_do_not_fit_are_refused(options: dict[str, Any], message: 
     config = make_config(mixed_folder)
     settings = {"views": ("student",), "mode": "train", "batch_size": 2, **options}
     with pytest.raises(ValueError, match=message):
-        ClipLoader(make_manifest(config), config, **settings)
+        clip_loader(make_manifest(config), config, **settings)
 
 
 def test_the_ways_in_are_said_in_one_line(mixed_folder: Path) -> None:
     config = make_config(mixed_folder)
-    loader = ClipLoader(make_manifest(config), config, views=("student",), mode="train", batch_size=2)
+    loader = clip_loader(make_manifest(config), config, views=("student",), mode="train", batch_size=2)
     ways, _, by_packets = loader.describe_ways_in().partition("; ")
     assert by_packets == "6 of 6 files by the packets that are needed"
     assert sorted(ways.removeprefix("way in: ").split(", ")) == [
@@ -383,6 +384,6 @@ def test_the_ways_in_are_said_in_one_line(mixed_folder: Path) -> None:
 def test_a_saved_manifest_is_used_where_it_lies(mixed_folder: Path, tmp_path: Path) -> None:
     config = make_config(mixed_folder)
     make_manifest(config).save(tmp_path)
-    loader = ClipLoader(tmp_path, config, views=("student",), mode="eval", batch_size=6)
+    loader = clip_loader(tmp_path, config, views=("student",), mode="eval", batch_size=6)
     assert np.array_equal(take(loader, 1)[0].ids_N, np.arange(6))
     assert (tmp_path / "rows.npy").exists()

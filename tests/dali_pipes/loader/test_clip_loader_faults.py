@@ -22,6 +22,7 @@ from dali_pipes.loader.clip_loader import ClipLoader
 from dali_pipes.manifest.manifest import Manifest
 from tests.conftest import HEIGHT, WIDTH, numbered_clip, write_clip
 from tests.dali_pipes.loader.test_clip_loader import NUM_FRAMES, make_config, make_manifest, take
+from tests.dali_pipes.loaders import clip_loader
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def _assert_same(one: ClipBatch, other: ClipBatch) -> None:
 
 def _loader(manifest: Manifest, config: Any, **options: Any) -> ClipLoader:
     settings = {"views": ("student",), "mode": "train", "batch_size": 3, **options}
-    return ClipLoader(manifest, config, **settings)
+    return clip_loader(manifest, config, **settings)
 
 
 def _kill_workers() -> None:

@@ -19,6 +19,7 @@ from dali_pipes.manifest.build import build_manifests
 from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.sampling.order import epoch_order
 from tests.conftest import ENCODERS, numbered_clip, read_number
+from tests.dali_pipes.loaders import clip_loader
 from tests.dali_pipes.storage.stored_clips import make_config, write_frames, write_tar
 
 pytest.importorskip("nvidia.dali")
@@ -98,13 +99,13 @@ def test_training_shows_each_clip_once_an_epoch_and_resumes_to_the_same_pixels(
     config = make_data(kind)
     manifest = manifest_of(config)
     options: dict[str, Any] = {"views": ("teacher", "student"), "mode": "train", "batch_size": 3}
-    batches = take(ClipLoader(manifest, config, **options), 4)
+    batches = take(clip_loader(manifest, config, **options), 4)
     assert_announced_frames(batches, manifest)
     for epoch in range(2):
         ids = torch.cat([batch.ids_N for batch in batches[2 * epoch : 2 * epoch + 2]])
         assert ids.tolist() == epoch_order(0, epoch, 6).tolist()
     assert not any(batch.substituted_N.any() for batch in batches)
-    (third,) = take(ClipLoader(manifest, config, **options, first_batch=2), 1)
+    (third,) = take(clip_loader(manifest, config, **options, first_batch=2), 1)
     assert_equal(third, batches[2])
 
 
@@ -113,8 +114,8 @@ def test_two_ranks_share_each_step_of_one(kind: str, make_data: Callable[..., Da
     config = make_data(kind)
     manifest = manifest_of(config)
     options: dict[str, Any] = {"views": ("student",), "mode": "train", "batch_size": 3, "global_batch_size": 6}
-    one = take(ClipLoader(manifest, config, **options), 2)
-    ranks = [take(ClipLoader(manifest, config, **options, rank=rank, world_size=2), 1)[0] for rank in range(2)]
+    one = take(clip_loader(manifest, config, **options), 2)
+    ranks = [take(clip_loader(manifest, config, **options, rank=rank, world_size=2), 1)[0] for rank in range(2)]
     for rank in range(2):
         assert_equal(one[rank], ranks[rank])
 
@@ -123,7 +124,7 @@ def test_two_ranks_share_each_step_of_one(kind: str, make_data: Callable[..., Da
 def test_evaluation_counts_each_clip_once(kind: str, make_data: Callable[..., DataConfig]) -> None:
     config = make_data(kind)
     manifest = manifest_of(config)
-    batches = take(ClipLoader(manifest, config, views=("student",), mode="eval", batch_size=4), 2)
+    batches = take(clip_loader(manifest, config, views=("student",), mode="eval", batch_size=4), 2)
     assert torch.cat([batch.positions_N for batch in batches]).tolist() == [*range(6)] + [PADDING_POSITION] * 2
     assert_announced_frames(batches, manifest)
     assert batches[0].views["student"].frame_index_NT[0].tolist() == [3, 9, 15, 21]
@@ -137,7 +138,7 @@ def test_a_damaged_member_is_replaced_and_named(make_data: Callable[..., DataCon
     with (tmp_path / "train-0.tar").open("r+b") as file:
         file.seek(facts.start)
         file.write(bytes(facts.file_size))
-    loaders = [ClipLoader(manifest, config, views=("student",), mode="eval", batch_size=6) for _ in range(2)]
+    loaders = [clip_loader(manifest, config, views=("student",), mode="eval", batch_size=6) for _ in range(2)]
     first, second = (take(loader, 1)[0] for loader in loaders)
     assert_equal(first, second)
     assert first.substituted_N.tolist() == [True] + [False] * 5
@@ -164,7 +165,7 @@ def test_a_damaged_frame_costs_its_clip_and_is_named(
     config = make_config(tmp_path, storage={"kind": "frames"}, train="folders", way_in=way_in, max_bad_fraction=1.0)
     manifest = manifest_of(config)
     damage(tmp_path / "a" / "0" / "img_00003.jpg")  # frame 3, which evaluation shows
-    loader = ClipLoader(
+    loader = clip_loader(
         manifest, config, views=("student",), mode="eval", batch_size=6, quarantine=tmp_path / "quarantine.csv"
     )
     (batch,) = take(loader, 1)
@@ -182,11 +183,11 @@ def test_frames_by_dali_and_by_the_host_are_alike_also_in_one_graph(make_data: C
         config.root, storage={"kind": "frames"}, train="folders", sampling=sampling, way_in="prefer_dali"
     )
     host = make_config(config.root, storage={"kind": "frames"}, train="folders", sampling=sampling, way_in="host")
-    both = ClipLoader(manifest, auto, **options)
+    both = clip_loader(manifest, auto, **options)
     both._recovery.host_batches = frozenset({1})  # as after a failure of DALI
     assert both.describe_ways_in() == "way in: 6 jpeg files DALI cpu"
     by_dali, mixed, by_host = (
-        take(one, 2) for one in (ClipLoader(manifest, auto, **options), both, ClipLoader(manifest, host, **options))
+        take(one, 2) for one in (clip_loader(manifest, auto, **options), both, clip_loader(manifest, host, **options))
     )
     assert_equal(mixed[0], by_dali[0])
     assert_equal(mixed[1], by_host[1])

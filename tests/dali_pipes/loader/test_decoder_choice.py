@@ -10,11 +10,11 @@ from typing import Any, Literal, cast
 import numpy as np
 import pytest
 
-from dali_pipes.loader.clip_loader import ClipLoader
 from dali_pipes.loader.decoder_choice import DECISIVE_FACTS, way_in, why_not_dali
 from dali_pipes.video_info import FileFacts
 from tests.conftest import ENCODERS, read_number, write_clip
 from tests.dali_pipes.loader.test_clip_loader import make_config, make_manifest, take
+from tests.dali_pipes.loaders import clip_loader
 from tests.dali_pipes.made_facts import make_facts
 
 GOOD = make_facts(codec="vp9")
@@ -72,12 +72,12 @@ def test_a_forced_way_in_is_honoured_or_refused(codec: str, allowed: bool, make_
     manifest = make_manifest(config)
     options: dict[str, Any] = {"views": ("student",), "mode": "eval", "batch_size": 1}
     if allowed:
-        assert "DALI cpu" in ClipLoader(manifest, config, **options).describe_ways_in()
+        assert "DALI cpu" in clip_loader(manifest, config, **options).describe_ways_in()
     else:
         with pytest.raises(ValueError, match=r"way_in=dali: .* on cpu, found a/00.mp4: codec h264 is not among mjpeg"):
-            ClipLoader(manifest, config, **options)
+            clip_loader(manifest, config, **options)
     config = make_config(config.root, way_in="host")
-    assert "host (PyAV)" in ClipLoader(manifest, config, **options).describe_ways_in()
+    assert "host (PyAV)" in clip_loader(manifest, config, **options).describe_ways_in()
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_both_ways_in_give_the_same_frames(
     for way in ways:
         config = make_config(folder, way_in=way, views={"student": {"size": (96, 128), "source": "decoded"}})
         manifest = make_manifest(config)
-        loader = ClipLoader(manifest, config, views=("student",), mode="eval", batch_size=len(manifest))
+        loader = clip_loader(manifest, config, views=("student",), mode="eval", batch_size=len(manifest))
         view = take(loader, 1)[0].views["student"]
         pixels[way] = view.data_NTHWC.numpy().astype(int)
         if content == "numbers":

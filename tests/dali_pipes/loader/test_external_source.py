@@ -4,6 +4,7 @@ import json
 import pickle
 import subprocess
 import sys
+from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,15 +16,15 @@ import numpy as np
 import pytest
 
 from dali_pipes.loader.clip_reader import ClipReader
-from dali_pipes.loader.external_source import ATTEMPT, LABEL, PADDING, POSITION, ROW, ClipSource, Sample, fields_for
+from dali_pipes.loader.external_source import ClipSource
+from dali_pipes.loader.sample import FIELDS, About
 from dali_pipes.packets.packet_index import select
 from dali_pipes.sampling.order import ReadingOrder, epoch_order
 from dali_pipes.sampling.spec import StudentFrames, ViewGrid, rules_from_config
 from tests.conftest import picture, read_number, set_display_rotation, write_clip
 from tests.dali_pipes.loader.test_clip_loader import make_config, make_manifest
 
-VIEWS = {"teacher_THWC", "student_THWC"}
-FOR_EACH = {"frame_index_T", "valid_T", "student_k", "student_valid_k", "about", "faults"}
+Arrays = namedtuple("Arrays", FIELDS)
 CODECS = {"h264": ["libx264"], "mjpeg": ["mjpeg"], "vp9": ["libvpx-vp9"]}
 
 
@@ -35,7 +36,7 @@ def make_source(make_folder: Callable[..., Path], tmp_path: Path) -> Callable[..
         settings: dict[str, Any] = {
             "manifest_folder": tmp_path,
             "rules": rules_from_config(config.sampling, view_size=(96, 128), mode="train"),
-            "order": ReadingOrder("train", 0, 2, 2),
+            "order": ReadingOrder(mode="train", batch_size=2),
             "reader": ClipReader("cpu", "prefer_dali"),
             "max_attempts": 2,
             "parent_pid": 1,
@@ -45,14 +46,19 @@ def make_source(make_folder: Callable[..., Path], tmp_path: Path) -> Callable[..
     return make
 
 
-def _call(source: ClipSource, iteration: int, place: int) -> Sample:
-    return Sample(*source(SimpleNamespace(iteration=iteration, idx_in_batch=place)))
+def _call(source: ClipSource, iteration: int, place: int) -> Arrays:
+    return Arrays(*source(SimpleNamespace(iteration=iteration, idx_in_batch=place)))
+
+
+def _about(sample: Arrays) -> About[int]:
+    return About(*sample.about.tolist())
 
 
 def test_samples_always_have_the_same_types(make_source: Callable[..., ClipSource]) -> None:
     source = make_source()
     samples = [_call(source, iteration, place) for iteration in range(3) for place in range(2)]
-    assert len({tuple((array.dtype, array.ndim) for array in sample) for sample in samples}) == 1
+    expected = tuple((np.dtype(field.dtype), field.ndim) for field in FIELDS.values())
+    assert {tuple((array.dtype, array.ndim) for array in sample) for sample in samples} == {expected}
     assert {bool(sample.is_encoded) for sample in samples} == {False, True}
     for sample in samples:
         assert (len(sample.encoded) > 1) == bool(sample.is_encoded) == (sample.raw_THWC.shape == (1, 1, 1, 3))
@@ -60,19 +66,22 @@ def test_samples_always_have_the_same_types(make_source: Callable[..., ClipSourc
 
 def test_a_sample_is_a_pure_function_of_its_place(make_source: Callable[..., ClipSource]) -> None:
     """Another order of calls, another process (pickled), another first batch: the same clip."""
-    one, other = make_source(), pickle.loads(pickle.dumps(make_source(order=ReadingOrder("train", 0, 2, 2, 0, 1, 5))))
+    one, other = (
+        make_source(),
+        pickle.loads(pickle.dumps(make_source(order=ReadingOrder(mode="train", batch_size=2, first_batch=5)))),
+    )
     late = _call(one, 7, 1)
     _call(one, 0, 0)
     for array, again in zip(late, _call(other, 2, 1), strict=True):
         assert np.array_equal(array, again)
-    assert late.about[POSITION] == 15 and late.about[ROW] == epoch_order(0, 5, 3)[0]
+    assert _about(late).position == 15 and _about(late).row == epoch_order(0, 5, 3)[0]
 
 
 def test_evaluation_repeats_its_pass_and_marks_padding(make_source: Callable[..., ClipSource]) -> None:
-    source = make_source(order=ReadingOrder("eval", 0, 2, 2))
-    abouts = [_call(source, iteration, place).about for iteration in range(4) for place in range(2)]
-    assert [(int(a[ROW]), bool(a[PADDING])) for a in abouts] == [(0, False), (1, False), (2, False), (0, True)] * 2
-    assert [int(a[LABEL]) for a in abouts[:3]] == [0, 1, 2]
+    source = make_source(order=ReadingOrder(mode="eval", batch_size=2))
+    abouts = [_about(_call(source, iteration, place)) for iteration in range(4) for place in range(2)]
+    assert [(a.row, bool(a.padding)) for a in abouts] == [(0, False), (1, False), (2, False), (0, True)] * 2
+    assert [a.label for a in abouts[:3]] == [0, 1, 2]
 
 
 def test_an_evaluation_of_several_views_shows_each_of_each_video_and_then_padding(
@@ -80,11 +89,11 @@ def test_an_evaluation_of_several_views_shows_each_of_each_video_and_then_paddin
 ) -> None:
     config = make_config(make_folder(CODECS, num_frames=24))
     rules = rules_from_config(config.sampling, view_size=(96, 96), mode="eval", grid=ViewGrid(2, 3))
-    source = make_source(order=ReadingOrder("eval", 0, 4, 4), rules=rules, reader=ClipReader("cpu", "host"))
+    source = make_source(order=ReadingOrder(mode="eval", batch_size=4), rules=rules, reader=ClipReader("cpu", "host"))
     samples = [_call(source, iteration, place) for iteration in range(5) for place in range(4)]
-    assert [int(s.about[POSITION]) for s in samples] == list(range(20))
-    assert [int(s.about[ROW]) for s in samples] == [0] * 6 + [1] * 6 + [2] * 6 + [0] * 2
-    assert [bool(s.about[PADDING]) for s in samples] == [False] * 18 + [True] * 2
+    assert [_about(s).position for s in samples] == list(range(20))
+    assert [_about(s).row for s in samples] == [0] * 6 + [1] * 6 + [2] * 6 + [0] * 2
+    assert [bool(_about(s).padding) for s in samples] == [False] * 18 + [True] * 2
     assert {s.raw_THWC.shape for s in samples} == {(4, 96, 96, 3)}
     assert [s.frame_index_T[0] for s in samples[:6]] == [3] * 3 + [0] * 3
     assert [s.crop_start.tolist() for s in samples[:3]] == [[0, 0], [0, 16], [0, 32]]
@@ -98,7 +107,9 @@ def test_packets_are_read_for_frames_that_a_view_shows_and_for_no_others(
 ) -> None:
     config = make_config(make_folder(CODECS, num_frames=24))
     rules = rules_from_config(config.sampling, view_size=(96, 128), mode="eval", student=StudentFrames(2, alone=alone))
-    source = make_source(order=ReadingOrder("eval", 0, 3, 3), rules=rules, reader=ClipReader("cpu", "prefer_dali"))
+    source = make_source(
+        order=ReadingOrder(mode="eval", batch_size=3), rules=rules, reader=ClipReader("cpu", "prefer_dali")
+    )
     with mock.patch("dali_pipes.loader.clip_reader.select", wraps=select) as asked:
         samples = [_call(source, 0, place) for place in range(3)]
     assert [call.args[1].tolist() for call in asked.call_args_list] == [wanted] * 3
@@ -109,32 +120,16 @@ def test_packets_are_read_for_frames_that_a_view_shows_and_for_no_others(
 
 
 def test_a_file_of_another_size_is_not_trusted(make_source: Callable[..., ClipSource], tmp_path: Path) -> None:
-    source = make_source(order=ReadingOrder("eval", 0, 1, 1), max_attempts=3)
+    source = make_source(order=ReadingOrder(mode="eval", batch_size=1), max_attempts=3)
     rows = np.load(tmp_path / "rows.npy")
     rows["file_size"][[0, 1]] += 1
     np.save(tmp_path / "rows.npy", rows)
-    about = _call(source, 0, 0).about
-    assert about[ROW] == 2 and about[ATTEMPT] > 0 and about[POSITION] == 0
+    about = _about(_call(source, 0, 0))
+    assert about.row == 2 and about.attempt > 0 and about.position == 0
     with pytest.raises(
         RuntimeError, match=r"position 1: .* in 1 attempts .*00.avi: expected \d+ bytes as scanned, found"
     ):
         _call(replace(source, max_attempts=1), 1, 0)
-
-
-@pytest.mark.parametrize(
-    ("ways", "rendered", "absent"),
-    [
-        ({"dali"}, (), {"raw_THWC", "is_encoded", *VIEWS}),
-        ({"host"}, (), {"encoded", "is_encoded", "decode_index_T", "crop_start", "crop_shape", *VIEWS}),
-        ({"host"}, ("student",), set(Sample._fields) - {"student_THWC", *FOR_EACH}),
-        ({"dali", "host"}, (), VIEWS),
-        ({"dali", "host"}, ("teacher", "student"), {"raw_THWC"}),
-    ],
-)
-def test_only_fields_that_the_graph_uses_are_shipped(
-    ways: set[str], rendered: tuple[str, ...], absent: set[str]
-) -> None:
-    assert set(Sample._fields) - set(fields_for(frozenset(ways), rendered)) == absent
 
 
 def test_a_worker_imports_neither_torch_nor_dali_nor_pydantic() -> None:
@@ -158,7 +153,9 @@ def test_a_rotated_and_short_video_is_upright_in_its_sample_and_repeats_frames(t
     config = make_config(tmp_path / "clips")
     make_manifest(config).save(tmp_path / "manifest")
     rules = rules_from_config(config.sampling, view_size=(96, 128), mode="eval")
-    source = ClipSource(tmp_path / "manifest", rules, ReadingOrder("eval", 0, 1, 1), ClipReader("cuda", "auto"), 1, 1)
+    source = ClipSource(
+        tmp_path / "manifest", rules, ReadingOrder(mode="eval", batch_size=1), ClipReader("cuda", "auto"), 1, 1
+    )
     sample = _call(source, 0, 0)
     assert not sample.is_encoded and sample.raw_THWC.shape == (4, 96, 128, 3)
     assert sample.frame_index_T.tolist() == [0, 0, 1, 1]

@@ -29,4 +29,4 @@ def test_validation_shows_one_clip_and_one_crop_unless_told(
     changed_tree["data"]["sampling"] = {"test_clips": 10, "test_crops": 3, **changes}
     manifest: Any = ["a video"]
     build._validation(parse_config(changed_tree), manifest, "student", 4, World(0, 1, torch.device("cpu")))
-    assert asked["grid"] == expected and asked["mode"] == "eval"
+    assert asked["order"].grid == expected and asked["order"].mode == "eval"

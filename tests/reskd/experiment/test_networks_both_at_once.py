@@ -8,8 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from dali_pipes.sampling.order import ReadingOrder
 from reskd.experiment.networks import build_networks
-from tests.dali_pipes.synthetic_loader import SyntheticLoader
+from tests.dali_pipes.synthetic_loader import SyntheticLoader, synthetic_manifest
 from tests.reskd.experiment.test_config import parse_config, tree
 
 NUM_FRAMES, NUM_CLASSES = 8, 5
@@ -42,7 +43,10 @@ def test_the_pixel_term_compares_each_of_the_students_frames_with_the_same_frame
     student, teacher, loss = build_networks(config, num_classes=NUM_CLASSES, device=torch.device("cpu"))
     assert teacher is not None and loss.moments is not None
     assert [moment.before for moment in loss.moments] == places and not any(m.share_of_next for m in loss.moments)
-    loader = SyntheticLoader(4, NUM_CLASSES, config.clips, views=("teacher", "student"), mode="train", batch_size=2)
+    order = ReadingOrder(mode="train", batch_size=2)
+    loader = SyntheticLoader(
+        synthetic_manifest(4, NUM_CLASSES), config.clips, order=order, views=("teacher", "student")
+    )
     batch = next(iter(loader))
     shown, seen = batch.views["teacher"], batch.views["student"]
     assert torch.equal(seen.frame_index_NT, shown.frame_index_NT[:, places])

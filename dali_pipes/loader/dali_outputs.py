@@ -1,0 +1,75 @@
+"""What becomes of a batch that DALI's graph puts out: it is checked, accounted for, and made a ClipBatch.
+
+``tensors`` are the graph's outputs by name: the views, and the fields of ``OUTPUTS`` (sample.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from dali_pipes.batch import PADDING_POSITION, ClipBatch, View, label_sets_of
+from dali_pipes.fault_log import FaultLog
+from dali_pipes.loader.clip_reader import BY_DALI, FELL_BACK
+from dali_pipes.loader.external_source import ClipChooser
+from dali_pipes.loader.sample import About, unpack_faults
+from dali_pipes.manifest.manifest import Manifest
+
+
+def has_doubtful_black(tensors: Mapping[str, Tensor], manifest: Manifest, view: str) -> bool:
+    """Whether a frame may be black by mistake: DALI puts out black frames where a file ends early, and only files that
+    the scan decoded cannot.
+
+    Args:
+        view: the view to look at.
+    """
+    about = _about(tensors)
+    decoded = torch.from_numpy(manifest.rows["decoded"][about.row.numpy()])
+    doubtful = ~decoded & torch.isin(about.how, torch.tensor(BY_DALI))
+    if not doubtful.any():
+        return False
+    frames = tensors[view][doubtful.to(tensors[view].device)]
+    return bool((frames.flatten(2).amax(-1) == 0).any())
+
+
+def account_for(tensors: Mapping[str, Tensor], faults: FaultLog, chooser: ClipChooser) -> None:
+    """Note what was served, and each clip that a substitute stands in for.
+
+    Raises:
+        TooManyBadClipsError: of too many.
+    """
+    about = _about(tensors)
+    faults.num_clips += len(about.position)
+    faults.num_substituted += int((about.attempt > 0).sum())
+    faults.num_fallen_back += int((about.how == FELL_BACK).sum())
+    for clip in torch.nonzero(about.attempt).flatten().tolist():
+        position = int(about.position[clip])
+        for attempt, reason in enumerate(unpack_faults(tensors["faults"][clip].numpy().tobytes())):
+            file = chooser.manifest.path(chooser.row_number(position, attempt))
+            faults.add(file, reason, position=position, attempt=attempt)
+    faults.check()
+
+
+def to_batch(
+    tensors: Mapping[str, Tensor], manifest: Manifest, views: Sequence[str], device: torch.device
+) -> ClipBatch:
+    """The batch with these views, on ``device``."""
+    about, frame_index_NT = _about(tensors), tensors["frame_index_T"].long()
+    shown = {
+        "teacher": (frame_index_NT, tensors["valid_T"]),
+        "student": (frame_index_NT.gather(1, tensors["student_k"].long()), tensors["student_valid_k"]),
+    }
+    return ClipBatch(
+        {name: View(tensors[name], *(part.to(device, non_blocking=True) for part in shown[name])) for name in views},
+        about.label,
+        about.row,
+        torch.where(about.padding == 1, PADDING_POSITION, about.position),
+        about.attempt > 0,
+        label_sets_of(manifest, about.row),
+    ).to(device, non_blocking=True)
+
+
+def _about(tensors: Mapping[str, Tensor]) -> About[Tensor]:
+    return About(*tensors["about"].unbind(1))

@@ -1,0 +1,135 @@
+"""What a worker hands to DALI for each clip: ``FIELDS`` is the one table, of which worker, graph and loader read.
+
+A worker imports this file: it needs neither torch nor DALI nor pydantic.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
+
+import numpy as np
+
+from dali_pipes.loader.clip_reader import Clip
+from dali_pipes.sampling.clip_plan import ClipPlan
+
+# Bytes of the field ``faults``.
+FAULT_BYTES = 1024
+
+# An int of one clip; a tensor (N,) of a batch.
+Number = TypeVar("Number")
+
+
+class About(NamedTuple, Generic[Number]):
+    """A clip in numbers, in the order in which the field ``about`` holds them.
+
+    Args:
+        position: in the order of the loader.
+        padding: 1 for a clip that only fills up an evaluation's last batch.
+        row: of the manifest.
+        label: the first of the row.
+        attempt: 0 for the planned clip, k for its k-th substitute.
+        how: how it was read, WHOLE, SPARSE, ... of clip_reader.py.
+    """
+
+    position: Number
+    padding: Number
+    row: Number
+    label: Number
+    attempt: Number
+    how: Number
+
+
+class Sample(NamedTuple):
+    """A clip that a worker has read.
+
+    Args:
+        faults: a reason for each attempt that failed.
+    """
+
+    clip: Clip
+    plan: ClipPlan
+    about: About[int]
+    faults: Sequence[str] = ()
+
+
+# What needs a field: every clip; a clip that DALI decodes; one that the host decodes and DALI renders; one that the
+# host renders too, as the teacher's or the student's view; a pipeline that has clips of both decoders.
+User = Literal["every", "dali", "host", "host_teacher", "host_student", "both"]
+
+
+class Field(NamedTuple):
+    """An array of each clip.
+
+    Args:
+        name: its ending names the dimensions, where there are any that vary.
+        dtype: NumPy's name for it.
+        ndim: number of dimensions, always the same.
+        users: it is handed over only where one of them occurs.
+        value: what the array is made of.
+        is_output: it leaves the graph as it came, beside the views.
+    """
+
+    name: str
+    dtype: Literal["bool", "uint8", "int32", "int64"]
+    ndim: int
+    users: tuple[User, ...]
+    value: Callable[[Sample], Any]
+    is_output: bool = False
+
+    def array(self, sample: Sample) -> np.ndarray:
+        return np.asarray(self.value(sample), self.dtype)
+
+
+# What the arrays mean is said at Clip (clip_reader.py) and ClipPlan (clip_plan.py).
+_FIELDS = (
+    Field("encoded", "uint8", 1, ("dali",), lambda sample: sample.clip.encoded),
+    Field("raw_THWC", "uint8", 4, ("host",), lambda sample: sample.clip.raw_THWC),
+    Field("teacher_THWC", "uint8", 4, ("host_teacher",), lambda sample: sample.clip.teacher_THWC),
+    Field("student_THWC", "uint8", 4, ("host_student",), lambda sample: sample.clip.student_THWC),
+    Field("is_encoded", "bool", 0, ("both",), lambda sample: sample.clip.is_encoded),
+    Field("decode_index_T", "int32", 1, ("dali",), lambda sample: sample.clip.decode_index_T),
+    Field("frame_index_T", "int32", 1, ("every",), lambda sample: sample.plan.frame_index_T, is_output=True),
+    Field("valid_T", "bool", 1, ("every",), lambda sample: sample.plan.valid_T, is_output=True),
+    Field("student_k", "int32", 1, ("every",), lambda sample: sample.plan.student_k, is_output=True),
+    Field("student_valid_k", "bool", 1, ("every",), lambda sample: sample.plan.student_valid_k, is_output=True),
+    Field("crop_start", "int32", 1, ("dali",), lambda sample: sample.plan.crop[:2]),  # y, x
+    Field("crop_shape", "int32", 1, ("dali",), lambda sample: sample.plan.crop[2:]),  # height, width
+    Field("flip", "int32", 0, ("dali", "host"), lambda sample: sample.plan.flip),
+    Field("about", "int64", 1, ("every",), lambda sample: sample.about, is_output=True),
+    Field("faults", "uint8", 1, ("every",), lambda sample: pack_faults(sample.faults), is_output=True),
+)
+FIELDS = {field.name: field for field in _FIELDS}
+OUTPUTS = tuple(field.name for field in _FIELDS if field.is_output)
+
+
+def fields_for(ways: frozenset[str], rendered: Sequence[str]) -> tuple[str, ...]:
+    """The fields that the graph uses.
+
+    Args:
+        ways: the ways in that occur, "dali" and "host".
+        rendered: the views that the host renders of what it decodes; none where DALI does.
+    """
+    users: set[str] = {"every"}
+    if "dali" in ways:
+        users.add("dali")
+    if "host" in ways:
+        users |= {f"host_{name}" for name in rendered} or {"host"}
+    if len(ways) == 2:
+        users.add("both")
+    return tuple(field.name for field in _FIELDS if users & set(field.users))
+
+
+def pack_faults(faults: Sequence[str]) -> np.ndarray:
+    """uint8 (FAULT_BYTES,): as JSON, each reason cut so that all fit, filled up with spaces."""
+    longest = FAULT_BYTES // max(1, len(faults)) - 8
+    ascii_only = [fault.encode("ascii", "replace").decode().replace("\\", "/").replace('"', "'") for fault in faults]
+    text = json.dumps([fault[:longest] for fault in ascii_only])
+    return np.frombuffer(text.ljust(FAULT_BYTES).encode(), np.uint8)
+
+
+def unpack_faults(packed: bytes) -> list[str]:
+    """What ``pack_faults`` packed."""
+    faults: list[str] = json.loads(packed)
+    return faults

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+
+from dali_pipes.loader.sample import FAULT_BYTES, FIELDS, OUTPUTS, fields_for, pack_faults, unpack_faults
+
+VIEWS = {"teacher_THWC", "student_THWC"}
+
+
+@pytest.mark.parametrize(
+    ("ways", "rendered", "absent"),
+    [
+        ({"dali"}, (), {"raw_THWC", "is_encoded", *VIEWS}),
+        ({"host"}, (), {"encoded", "is_encoded", "decode_index_T", "crop_start", "crop_shape", *VIEWS}),
+        ({"host"}, ("student",), set(FIELDS) - {"student_THWC", *OUTPUTS}),
+        ({"dali", "host"}, (), VIEWS),
+        ({"dali", "host"}, ("teacher", "student"), {"raw_THWC"}),
+    ],
+)
+def test_only_fields_that_the_graph_uses_are_shipped(
+    ways: set[str], rendered: tuple[str, ...], absent: set[str]
+) -> None:
+    assert set(FIELDS) - set(fields_for(frozenset(ways), rendered)) == absent
+
+
+def test_what_leaves_the_graph_is_shipped_for_every_clip() -> None:
+    assert {name for name, field in FIELDS.items() if field.users == ("every",)} == set(OUTPUTS)
+
+
+@pytest.mark.parametrize("faults", [[], ["gone"], ["a" * 2 * FAULT_BYTES, 'a "b" \\ \u00e9', "c"]])
+def test_faults_have_one_size_and_keep_their_beginnings(faults: list[str]) -> None:
+    packed = pack_faults(faults)
+    assert packed.shape == (FAULT_BYTES,)
+    found = unpack_faults(packed.tobytes())
+    assert len(found) == len(faults)
+    assert all(one[0] == other[0] for one, other in zip(found, faults, strict=True))
