@@ -35,7 +35,7 @@ from reskd.models.families.registry import build_recognizer
 from reskd.models.recognizer import Shape
 from reskd.profiling.flops import MacCount, count_recognizer
 from reskd.profiling.measurement_rows import aligned, append_rows, describe_run
-from reskd.profiling.throughput import Mode, Row, measure_sizes
+from reskd.profiling.throughput import Mode, Row, Sweep, measure_sizes
 from reskd.training.precision import Precision, PrecisionChoice
 
 _NUM_CLASSES = 200
@@ -88,10 +88,12 @@ def _throughput(chosen: argparse.Namespace) -> None:
     model = build_recognizer(without_weights, asked.num_classes).to(device)
     rows = measure_sizes(
         model,
-        sorted(asked.shapes, key=lambda shape: -math.prod(shape)),
+        Sweep(
+            sorted(asked.shapes, key=lambda shape: -math.prod(shape)),
+            chosen.modes,
+            batches=list(dict.fromkeys((chosen.batch, 1))),
+        ),
         Precision(chosen.precision, device),
-        modes=chosen.modes,
-        batches=list(dict.fromkeys((chosen.batch, 1))),
         views=asked.num_views,
         rounds=chosen.rounds,
         on_ready=lambda message: log.info("ready: %s", message),

@@ -34,7 +34,7 @@ from dali_pipes.transcode.journal import Record, journal_path
 from reskd.cli import add_engine_arguments, engine_of, positive, run_tool
 from reskd.experiment.config import load_config
 from reskd.feature_extraction.command import add_extract_features
-from reskd.reports.dataset_report import write_data_page
+from reskd.reports.dataset_report import VideoSet, write_data_page
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -83,10 +83,9 @@ def _run_scan(chosen: argparse.Namespace) -> None:
     store = chosen.scan_cache or (store_of(config) if config else default_store(root))
     progress = ProgressLine("files")
     facts = scan(
-        names,
+        places_of(config.model_copy(update={"scan_cache": store}), names) if config else names,
         root=root,
         store=store,
-        places=places_of(config.model_copy(update={"scan_cache": store}), names) if config else None,
         engine=engine_of(chosen),
         decode=not chosen.index_only,
         on_progress=lambda done, total, num_bytes: progress(done, total),
@@ -249,9 +248,7 @@ def _run_describe(chosen: argparse.Namespace) -> None:
     labels = {name: [label for video in videos for label in video.labels] for name, videos in listed.items()}
     page = write_data_page(
         chosen.out,
-        chosen.root,
-        {chosen.root / name: found for name, found in facts.items()},
-        labels=labels,
+        VideoSet(chosen.root, {chosen.root / name: found for name, found in facts.items()}, labels),
         num_frames=chosen.frames,
         num_cores=os.cpu_count() or 1,
     )

@@ -22,7 +22,7 @@ from typing import get_args
 
 import torch
 
-from benchmarks.decode.few_frames_decode import Row, measure_k
+from benchmarks.decode.few_frames_decode import Row, Sweep, measure_k
 from dali_pipes.choices import FrameSelection
 from dali_pipes.config import DataConfig
 from dali_pipes.manifest.build import build_manifests
@@ -48,15 +48,8 @@ def main(arguments: Sequence[str]) -> None:
             }
         )
         build_manifests(config, seed=0, splits=("train",))["train"].save(manifest)
-        rows = measure_k(
-            chosen.root.resolve().name,
-            manifest,
-            chosen.k,
-            num_frames=chosen.frames,
-            selection=chosen.selection,
-            num_clips=chosen.clips,
-            rounds=chosen.rounds,
-        )
+        sweep = Sweep(chosen.k, chosen.frames, chosen.clips, chosen.rounds, chosen.selection)
+        rows = measure_k(chosen.root.resolve().name, manifest, sweep)
     print(table(rows))
     if not chosen.dry_run:
         about = describe_run(torch.device("cpu"))

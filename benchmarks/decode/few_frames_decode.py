@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -103,50 +103,75 @@ class Reading:
         return statistics.mean(count for count in counts if count is not None)
 
 
-def measure_k(
-    files: str,
-    manifest_folder: Path,
-    ks: Sequence[int],
-    *,
-    num_frames: int,
-    selection: FrameSelection = "uniform",
-    num_clips: int,
-    rounds: int,
-) -> list[Row]:
+class Sweep(NamedTuple):
+    """What is measured.
+
+    Args:
+        ks: frames that the student sees.
+        num_frames: T, of a clip.
+        num_clips: videos, spread evenly over the list.
+        rounds: turns of each k and way.
+    """
+
+    ks: Sequence[int]
+    num_frames: int
+    num_clips: int
+    rounds: int
+    selection: FrameSelection = "uniform"
+
+
+def measure_k(files: str, manifest_folder: Path, sweep: Sweep) -> list[Row]:
     """A row for each k and each of both ways. They take turns, in another order in each round.
 
     Args:
-        num_clips: videos, spread evenly over the list.
+        files: what the rows call the videos.
 
     Raises:
         ValueError: k above T, or the two ways show different pixels.
     """
     manifest = Manifest.open(manifest_folder)
-    num_clips = min(num_clips, len(manifest))
-    positions = [number * len(manifest) // num_clips for number in range(num_clips)]
-    cases = [Case(k, decoded) for k in ks for decoded in ("clip", "student")]
-    readings = [Reading(manifest, case, num_frames=num_frames, selection=selection) for case in cases]
+    sweep = sweep._replace(num_clips=min(sweep.num_clips, len(manifest)))
+    positions = [number * len(manifest) // sweep.num_clips for number in range(sweep.num_clips)]
+    cases = [Case(k, decoded) for k in sweep.ks for decoded in ("clip", "student")]
+    readings = [Reading(manifest, case, num_frames=sweep.num_frames, selection=sweep.selection) for case in cases]
     _check_equal(readings, positions)
-    milliseconds: dict[Case, list[float]] = {case: [] for case in cases}
-    for number in range(rounds):
-        shift = number * len(readings) // rounds
-        for reading in readings[shift:] + readings[:shift]:
-            started = time.process_time()
-            for position in positions:
-                reading.pixels(position)
-            milliseconds[reading.case].append(1e3 * (time.process_time() - started) / num_clips)
+    milliseconds = _take_turns(readings, positions, sweep.rounds)
+    codec = manifest.row(0).facts.codec
     rows = []
     for reading in readings:
         case, decoded = reading.case, reading.frames_decoded(positions)
         low, middle, high = quantiles(milliseconds[case])
-        counts = (decoded, decoded / case.k)
-        codec = manifest.row(0).facts.codec
         rows.append(
             Row(
-                files, codec, num_frames, selection, case.k, case.decoded, num_clips, rounds, middle, low, high, *counts
+                files=files,
+                codec=codec,
+                num_frames=sweep.num_frames,
+                selection=sweep.selection,
+                k=case.k,
+                decoded=case.decoded,
+                num_clips=sweep.num_clips,
+                rounds=sweep.rounds,
+                cpu_ms=middle,
+                cpu_ms_p20=low,
+                cpu_ms_p80=high,
+                frames_decoded=decoded,
+                amplification=decoded / case.k,
             )
         )
     return rows
+
+
+def _take_turns(readings: Sequence[Reading], positions: Sequence[int], rounds: int) -> dict[Case, list[float]]:
+    """Milliseconds of cpu time a clip, of each case one number a round."""
+    milliseconds: dict[Case, list[float]] = {reading.case: [] for reading in readings}
+    for number in range(rounds):
+        shift = number * len(readings) // rounds
+        for reading in (*readings[shift:], *readings[:shift]):
+            started = time.process_time()
+            for position in positions:
+                reading.pixels(position)
+            milliseconds[reading.case].append(1e3 * (time.process_time() - started) / len(positions))
+    return milliseconds
 
 
 def _check_equal(readings: Sequence[Reading], positions: Sequence[int]) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from dali_pipes.choices import FrameSelection
 from reskd.experiment.config import ExperimentConfig, parse_config
@@ -147,32 +147,37 @@ def teacher_case(case: Case) -> Case:
     return Case(case.data, case.family, "teacher", "uniform", None, case.seed)
 
 
-def cases_of(
-    data_sets: Sequence[DataSet],
-    *,
-    families: Sequence[Family] = FAMILIES,
-    ks: Sequence[int] = KS,
-    seeds: Sequence[int] = SEEDS,
-    selections: Sequence[FrameSelection] = SELECTIONS,
-    modes: Sequence[Mode] = MODES,
-    weights: tuple[float, float] | None = None,
-) -> list[Case]:
-    """Every run once, teachers before those who learn from them. 41 for each data set, family and seed.
+class Sweep(NamedTuple):
+    """Which runs, for each data set.
 
     Args:
-        modes: which runs, besides the teachers.
+        modes: besides the teachers.
         weights: of L_rep and L_pred, in place of the study's.
     """
+
+    families: Sequence[Family] = FAMILIES
+    ks: Sequence[int] = KS
+    seeds: Sequence[int] = SEEDS
+    selections: Sequence[FrameSelection] = SELECTIONS
+    modes: Sequence[Mode] = MODES
+    weights: tuple[float, float] | None = None
+
+
+WHOLE_STUDY = Sweep()
+
+
+def cases_of(data_sets: Sequence[DataSet], sweep: Sweep = WHOLE_STUDY) -> list[Case]:
+    """Every run once, teachers before those who learn from them. 41 for each data set, family and seed."""
     found = []
-    for seed in seeds:
+    for seed in sweep.seeds:
         for data in data_sets:
-            for family in families:
+            for family in sweep.families:
                 found.append(Case(data, family, "teacher", "uniform", None, seed))
-                for k in ks:
-                    if "baseline" in modes:
-                        found += [Case(data, family, "baseline", selection, k, seed) for selection in selections]
-                    distilled = [mode for mode in modes if mode in ("serial", "parallel")]
-                    found += [Case(data, family, mode, "uniform", k, seed, weights) for mode in distilled]
+                for k in sweep.ks:
+                    if "baseline" in sweep.modes:
+                        found += [Case(data, family, "baseline", selection, k, seed) for selection in sweep.selections]
+                    distilled = [mode for mode in sweep.modes if mode in ("serial", "parallel")]
+                    found += [Case(data, family, mode, "uniform", k, seed, sweep.weights) for mode in distilled]
     return found
 
 

@@ -35,6 +35,7 @@ from benchmarks.fewer_frames.cases import (
     Case,
     DataSet,
     Family,
+    Sweep,
     cases_of,
     part_of,
 )
@@ -149,8 +150,7 @@ def _cases(chosen: argparse.Namespace) -> list[Case]:
     if not data_sets:
         raise ValueError("which data? Expected --synthetic FOLDER, --ucf10 FOLDER or both, found neither.")
     selections = [name for name in SELECTIONS if name in chosen.selections]
-    return cases_of(
-        data_sets,
+    sweep = Sweep(
         families=chosen.families,
         ks=chosen.k,
         seeds=chosen.seeds,
@@ -158,6 +158,7 @@ def _cases(chosen: argparse.Namespace) -> list[Case]:
         modes=[mode for mode in MODES if mode in chosen.modes],
         weights=tuple(chosen.weights) if chosen.weights else None,
     )
+    return cases_of(data_sets, sweep)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -37,6 +37,11 @@ class Case:
     num_channels: int
     small: int
     large: int
+
+    @property
+    def columns(self) -> dict[str, object]:
+        """The columns of a row that say which case it is."""
+        return {"case": self.name} | {name: value for name, value in asdict(self).items() if name != "name"}
 
     def describe(self) -> str:
         return f"{self.num_images} x {self.num_channels}, {self.small}x{self.small} -> {self.large}x{self.large}"
@@ -113,39 +118,42 @@ def measure_case(
     for phase in ("forward", "forward+backward"):
         moved = teacher.nbytes + student.nbytes * (1 if phase == "forward" else 4)
         calls = _candidates(student, teacher, phase=phase, moved_bytes=moved, with_compile=with_compile)
-        samples = {name: _Samples([], [], []) for name in calls}
-        for turn in range(_WARMUP + rounds):
-            for name, call in calls.items():
-                _time(call, device, samples[name] if turn >= _WARMUP else _Samples([], [], []))
+        shared = {**case.columns, "layout": layout, "dtype": dtype, "phase": phase, "moved_mib": moved / _MIB}
+        rows += _rows(shared, _take_turns(calls, device, rounds), fault_ms)
+    return rows
+
+
+def _take_turns(calls: Mapping[str, Callable[[], object]], device: torch.device, rounds: int) -> dict[str, _Samples]:
+    samples = {name: _Samples([], [], []) for name in calls}
+    for turn in range(_WARMUP + rounds):
         for name, call in calls.items():
-            samples[name].peak_extra_mib = _peak_extra_mib(call, device)
-        floor, eager = (statistics.median(samples[name].wall_ms) for name in ("copy", "eager"))
-        for name, sample in samples.items():
-            low, median, high = quantiles(sample.wall_ms)
-            rows.append(
-                Row(
-                    case.name,
-                    case.num_images,
-                    case.num_channels,
-                    case.small,
-                    case.large,
-                    layout,
-                    dtype,
-                    name,
-                    phase,
-                    median_ms=median,
-                    p20_ms=low,
-                    p80_ms=high,
-                    cpu_ms=statistics.median(sample.cpu_ms),
-                    moved_mib=moved / _MIB,
-                    times_eager=eager / median,
-                    times_floor=median / floor,
-                    peak_extra_mib=sample.peak_extra_mib,
-                    page_fault_share=(
-                        None if fault_ms is None else statistics.median(sample.page_faults) * fault_ms / median
-                    ),
-                )
+            _time(call, device, samples[name] if turn >= _WARMUP else _Samples([], [], []))
+    for name, call in calls.items():
+        samples[name].peak_extra_mib = _peak_extra_mib(call, device)
+    return samples
+
+
+def _rows(shared: Mapping[str, Any], samples: Mapping[str, _Samples], fault_ms: float | None) -> list[Row]:
+    """A row for each candidate; ``shared`` has the columns in which they are equal."""
+    floor, eager = (statistics.median(samples[name].wall_ms) for name in ("copy", "eager"))
+    rows = []
+    for name, sample in samples.items():
+        low, median, high = quantiles(sample.wall_ms)
+        share = None if fault_ms is None else statistics.median(sample.page_faults) * fault_ms / median
+        rows.append(
+            Row(
+                **shared,
+                candidate=name,
+                median_ms=median,
+                p20_ms=low,
+                p80_ms=high,
+                cpu_ms=statistics.median(sample.cpu_ms),
+                times_eager=eager / median,
+                times_floor=median / floor,
+                peak_extra_mib=sample.peak_extra_mib,
+                page_fault_share=share,
             )
+        )
     return rows
 
 

@@ -17,7 +17,7 @@ from dali_pipes.loader.clip_reader import ClipReader
 from dali_pipes.loader.sample import FIELDS, About, Sample
 from dali_pipes.loader.watchdog import ReadingDiary
 from dali_pipes.manifest.manifest import Manifest
-from dali_pipes.sampling.clip_plan import ClipPlan, plan_clip
+from dali_pipes.sampling.clip_plan import ClipPlan, VideoShape, plan_clip
 from dali_pipes.sampling.order import EpochOrders, ReadingOrder, substitute_row
 from dali_pipes.sampling.spec import SamplingRules
 
@@ -62,17 +62,8 @@ class ClipChooser:
     def plan(self, position: int, attempt: int) -> ClipPlan:
         number = self.row_number(position, attempt)
         row = self.manifest.row(number)
-        height, width = row.upright_size
-        return plan_clip(
-            self._rules,
-            seed=self._order.seed,
-            position=position,
-            attempt=attempt,
-            row=number,
-            num_frames=row.facts.num_frames,
-            height=height,
-            width=width,
-        )
+        shape = VideoShape(row.facts.num_frames, *row.upright_size)
+        return plan_clip(self._rules, shape, seed=self._order.seed, position=position, attempt=attempt, row=number)
 
 
 @dataclass

@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dali_pipes.annotations.lists import LabelledVideo
 from dali_pipes.atomic_files import atomic_folder
 from dali_pipes.jobs.map_files import make_engine
 from dali_pipes.jobs.progress import describe_progress
@@ -25,6 +26,7 @@ from dali_pipes.manifest.manifest import SCHEMA_VERSION, Manifest
 from dali_pipes.manifest.sources import places_of, storage_of, store_of
 from dali_pipes.manifest.splits import videos_of_splits
 from dali_pipes.scan.scan import scan
+from dali_pipes.video_info import FileFacts
 
 if TYPE_CHECKING:
     from dali_pipes.config import DataConfig
@@ -68,46 +70,46 @@ def build_manifests(
         messages.append(message)
         on_message(message)
 
-    manifests = _build(config, seed=seed, splits=splits, store=store, say=say, tell=on_message, num_workers=num_workers)
+    class_names, videos = videos_of_splits(config, seed, splits, say)
+    videos = {name: videos[name] for name in splits if videos.get(name)}
+    facts = _look_into(config, videos, store, on_message=on_message, num_workers=num_workers)
+    manifests = {}
+    for name, found in videos.items():
+        manifests[name] = Manifest.from_facts(config.root, class_names, found, facts, storage_of(config))
+        _name_faults(name, found, facts, say)
+        _name_imbalance(name, manifests[name], say)
     key = cache_key(config, seed=seed, splits=splits, store=store)  # the scan may have added to the store
     if key:
         keep_manifests(store, key, manifests, messages)
     return manifests
 
 
-def _build(
+def _look_into(
     config: DataConfig,
-    *,
-    seed: int,
-    splits: Sequence[str],
+    videos: Mapping[str, Sequence[LabelledVideo]],
     store: Path,
-    say: Callable[[str], None],
-    tell: Callable[[str], None],
+    *,
+    on_message: Callable[[str], None],
     num_workers: int,
-) -> dict[str, Manifest]:
-    """Args: ``say`` what holds for the manifests, ``tell`` what happens."""
-    class_names, videos = videos_of_splits(config, seed, splits, say)
-    places = places_of(config, [video.path for name in splits for video in videos.get(name, [])])
-    facts = scan(
-        list(places),
+) -> dict[str, FileFacts]:
+    """What the scan finds out, or knows, about the videos of all splits."""
+    return scan(
+        places_of(config, [video.path for found in videos.values() for video in found]),
         root=config.root,
         store=store,
-        places=places,
         engine=make_engine("local", num_workers=num_workers),
         decode=config.scan == "decode",
-        on_progress=_Progress(tell),
+        on_progress=_Progress(on_message),
     )
-    manifests = {}
-    for name in splits:
-        if not videos.get(name):
-            continue
-        manifests[name] = Manifest.from_facts(config.root, class_names, videos[name], facts, storage_of(config))
-        for video in videos[name]:
-            health = facts[video.path].health
-            if health != "ok":
-                say(f"{name}: {video.path}: {health}")
-        _name_imbalance(name, manifests[name], say)
-    return manifests
+
+
+def _name_faults(
+    split: str, videos: Sequence[LabelledVideo], facts: Mapping[str, FileFacts], on_message: Callable[[str], None]
+) -> None:
+    for video in videos:
+        health = facts[video.path].health
+        if health != "ok":
+            on_message(f"{split}: {video.path}: {health}")
 
 
 class _Progress:

@@ -6,6 +6,7 @@ See Note [Position is the only clock] in order.py. Shape letter: T frames of a c
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -47,20 +48,22 @@ class ClipPlan:
     flip: bool
 
 
-def plan_clip(
-    rules: SamplingRules, *, seed: int, position: int, attempt: int, row: int, num_frames: int, height: int, width: int
-) -> ClipPlan:
-    """Frames, crop and flip of a clip: pure in (seed, position, attempt) and the facts of the video.
+class VideoShape(NamedTuple):
+    """Frames of a video, and height and width of its upright picture in pixels."""
+
+    num_frames: int
+    height: int
+    width: int
+
+
+def plan_clip(rules: SamplingRules, video: VideoShape, *, seed: int, position: int, attempt: int, row: int) -> ClipPlan:
+    """Frames, crop and flip of a clip: pure in (seed, position, attempt) and the shape of the video.
 
     The student sees the same frames, in the same crop, whether other views are asked for or not.
-
-    Args:
-        num_frames: of the video.
-        height, width: of its upright picture, in pixels.
     """
     clip, place = divmod(position % rules.views.num_views, rules.views.num_crops)
-    numbers_T, valid_T = choose_frames(rules, (seed, _FRAMES, position, attempt), num_frames, clip=clip)
-    crop = choose_crop(rules, (seed, _CROP, position, attempt), height, width, place=place)
+    numbers_T, valid_T = choose_frames(rules, (seed, _FRAMES, position, attempt), video.num_frames, clip=clip)
+    crop = choose_crop(rules, (seed, _CROP, position, attempt), video.height, video.width, place=place)
     flip = bool(uniform(seed, _FLIP, position, attempt)[0] < rules.flip_probability)
     student_k, student_valid_k = _student_frames(rules, (seed, _STUDENT, position, attempt), numbers_T, valid_T)
     if rules.student.alone:

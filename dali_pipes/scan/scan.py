@@ -65,11 +65,10 @@ def video_files(root: Path, names: Sequence[str]) -> dict[str, Place]:
 
 
 def scan(
-    names: Sequence[str],
+    videos: Sequence[str] | Mapping[str, Place],
     *,
     root: Path,
     store: Path | None = None,
-    places: Mapping[str, Place] | None = None,
     engine: Engine | None = None,
     decode: bool = True,
     on_progress: Callable[[int, int, int], None] | None = None,
@@ -80,10 +79,9 @@ def scan(
     stored file by file; a scan that was killed goes on where it was.
 
     Args:
-        names: of the videos in the list: paths of files from ``root``, or what ``places`` tells where to find.
+        videos: paths of files from ``root``; or for videos stored otherwise, where each lies, by its name in the list.
         root: folder.
         store: folder to read and add to; default ``default_store(root)``.
-        places: where each path's video lies; default: in a file of its own.
         engine: who decodes; default: two processes of this machine.
         decode: look into every frame; else what an index-only scan found is good enough too.
         on_progress: called with (files done, files to probe, bytes done) after each file that was not stored.
@@ -93,26 +91,14 @@ def scan(
         OSError: the store cannot be written.
     """
     store = store or default_store(root)
-    known = read_facts(store)
-    places = places or video_files(root, names)
-    facts: dict[str, FileFacts] = {}
-    missing = []
-    for name in names:
-        place = places[name]
-        found = known.get(place.key)
-        try:
-            is_known = place.is_as(found)
-        except OSError:
-            missing.append(name)
-            continue
-        if found and is_known and (found.num_frames_source == "decode" or not decode):
-            facts[name] = found
+    places = videos if isinstance(videos, Mapping) else video_files(root, videos)
+    facts, missing = _stored_facts(places, store, decode=decode)
     if missing:
         raise ValueError(
-            f"expected the {len(names)} listed videos under {root}, found {len(missing)} of them missing; the first is "
-            f"{missing[0]}; check data.root."
+            f"expected the {len(videos)} listed videos under {root}, found {len(missing)} of them missing; the first "
+            f"is {missing[0]}; check data.root."
         )
-    todo = [(name, places[name].prober(decode=decode)) for name in dict.fromkeys(names) if name not in facts]
+    todo = [(name, place.prober(decode=decode)) for name, place in places.items() if name not in facts]
     num_bytes = 0
     engine = engine or make_engine("local")
     with FactsWriter(store) as writer:
@@ -123,6 +109,23 @@ def scan(
             if on_progress is not None:
                 on_progress(done, len(todo), num_bytes)
     return facts
+
+
+def _stored_facts(places: Mapping[str, Place], store: Path, *, decode: bool) -> tuple[dict[str, FileFacts], list[str]]:
+    """Facts in the store that still hold and are good enough, and the names of videos that are not there."""
+    known = read_facts(store)
+    facts: dict[str, FileFacts] = {}
+    missing = []
+    for name, place in places.items():
+        found = known.get(place.key)
+        try:
+            is_known = place.is_as(found)
+        except OSError:
+            missing.append(name)
+            continue
+        if found and is_known and (found.num_frames_source == "decode" or not decode):
+            facts[name] = found
+    return facts, missing
 
 
 def _call(named: tuple[str, Callable[[], Probed]]) -> Probed:

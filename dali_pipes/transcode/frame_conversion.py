@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -37,40 +37,39 @@ def render(frame: VideoFrame, width: int, height: int, target_range: ColorRange)
         ValueError: this PyAV does not know the frame's matrix.
     """
     turns = quarter_turns(frame)
-    matrix, source_range = colours_of(frame)
-    if turns or matrix != Colorspace.ITU601 or not frame.format.name.startswith("yuv"):
+    source = _Colors(*colours_of(frame))
+    if turns or source.matrix != Colorspace.ITU601 or not frame.format.name.startswith("yuv"):
         # Through RGB: turning subsampled planes shifts the colours, and swscale converts matrices less exactly.
         stored = (height, width) if turns % 2 else (width, height)
-        rgb = _convert(frame, *stored, "rgb24", matrix, source_range, matrix, ColorRange.JPEG).to_ndarray()
+        full = _Colors(source.matrix, ColorRange.JPEG)
+        rgb = _convert(frame, stored, "rgb24", source, full).to_ndarray()
         upright: Any = np.ascontiguousarray(np.rot90(rgb, k=turns))
         frame = VideoFrame.from_ndarray(upright, format="rgb24")
-        source_range = ColorRange.JPEG
-    picture = _convert(
-        frame, width, height, "yuv420p", Colorspace.ITU601, source_range, Colorspace.ITU601, target_range
-    )
+        source = full
+    of_bt601 = _Colors(Colorspace.ITU601, source.range)
+    picture = _convert(frame, (width, height), "yuv420p", of_bt601, _Colors(Colorspace.ITU601, target_range))
     picture.colorspace, picture.color_range = BT601_TAG, int(target_range)
     picture.pict_type = 0  # the source's types would ask the encoder for keyframes
     return picture
 
 
+class _Colors(NamedTuple):
+    matrix: Colorspace
+    range: ColorRange
+
+
 def _convert(
-    frame: VideoFrame,
-    width: int,
-    height: int,
-    pixel_format: str,
-    matrix: Colorspace,
-    colour_range: ColorRange,
-    to_matrix: Colorspace,
-    to_range: ColorRange,
+    frame: VideoFrame, size: tuple[int, int], pixel_format: str, source: _Colors, target: _Colors
 ) -> VideoFrame:
+    """``size`` is (width, height)."""
     return frame.reformat(
-        width=width,
-        height=height,
+        width=size[0],
+        height=size[1],
         format=pixel_format,
-        src_colorspace=matrix,
-        src_color_range=colour_range,
-        dst_colorspace=to_matrix,
-        dst_color_range=to_range,
+        src_colorspace=source.matrix,
+        src_color_range=source.range,
+        dst_colorspace=target.matrix,
+        dst_color_range=target.range,
         interpolation=_EXACT,
         threads=1,
     )

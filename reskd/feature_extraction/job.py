@@ -253,10 +253,9 @@ def _scan(
     job: Job, paths: Sequence[str], engine: Engine, decode: bool, on_progress: OnProgress
 ) -> dict[str, FileFacts]:
     return scan(
-        paths,
+        places_of(job.data, paths),
         root=job.data.root,
         store=store_of(job.data),
-        places=places_of(job.data, paths),
         engine=engine,
         decode=decode,
         on_progress=lambda done, total, _: on_progress("files looked into", done, total),

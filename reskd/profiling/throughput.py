@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch._dynamo
@@ -65,6 +65,24 @@ class _Candidate:
     batch: int
 
 
+class Sweep(NamedTuple):
+    """What is measured: every mode with every batch and every shape.
+
+    Args:
+        shapes: of a clip; the first is what the others are compared with, which is to be the largest.
+        batches: clips at once; a batch of 1 is for the latency.
+    """
+
+    shapes: Sequence[Shape]
+    modes: Sequence[Mode]
+    batches: Sequence[int]
+
+    def candidates(self) -> list[_Candidate]:
+        return [
+            _Candidate(mode, shape, batch) for mode in self.modes for batch in self.batches for shape in self.shapes
+        ]
+
+
 @dataclass
 class _Samples:
     wall_ms: list[float]
@@ -74,11 +92,9 @@ class _Samples:
 @torch.no_grad()
 def measure_sizes(
     model: nn.Module,
-    shapes: Sequence[Shape],
+    sweep: Sweep,
     precision: Precision,
     *,
-    modes: Sequence[Mode],
-    batches: Sequence[int],
     views: int = 1,
     rounds: int = _REPEATS,
     on_ready: Callable[[str], None] = lambda message: None,
@@ -87,8 +103,6 @@ def measure_sizes(
 
     Args:
         model: uint8 data -> RecognizerOutput, on ``precision.device``; put into eval mode.
-        shapes: of a clip; the first is what the others are compared with, which is to be the largest.
-        batches: clips at once; a batch of 1 is for the latency.
         views: clips of one video.
         on_ready: is told of each candidate that has been prepared, as compiling takes long.
 
@@ -96,7 +110,7 @@ def measure_sizes(
         ValueError: a batch does not fit the GPU.
     """
     model.eval()
-    candidates = [_Candidate(mode, shape, batch) for mode in modes for batch in batches for shape in shapes]
+    candidates = sweep.candidates()
     samples = {candidate: _Samples([], []) for candidate in candidates}
     with _fastest_kernels(num_candidates=len(candidates)), precision.autocast():
         calls = {}
@@ -106,7 +120,7 @@ def measure_sizes(
         for turn in range(rounds):
             for candidate in candidates[turn % len(candidates) :] + candidates[: turn % len(candidates)]:
                 _time(calls[candidate], precision.device, samples[candidate])
-    return [_row(candidate, samples, shapes[0], views, precision) for candidate in candidates]
+    return [_row(candidate, samples, sweep.shapes[0], views, precision) for candidate in candidates]
 
 
 @torch.no_grad()

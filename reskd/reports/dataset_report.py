@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from dali_pipes.jobs.progress import gib
 from dali_pipes.loader.clip_reader import ClipReader
 from dali_pipes.manifest.manifest import ManifestRow
 from dali_pipes.packets.packet_index import start_distances
-from dali_pipes.sampling.clip_plan import plan_clip
+from dali_pipes.sampling.clip_plan import VideoShape, plan_clip
 from dali_pipes.sampling.spec import rules_from_config
 from dali_pipes.scan.store import IndexReader
 from dali_pipes.video_info import FileFacts
@@ -44,6 +45,24 @@ class DecodeTime:
 
     num_frames: int
     cpu_ms: tuple[float, ...]
+
+
+class VideoSet(NamedTuple):
+    """Videos to report on.
+
+    Args:
+        root: the folder that gives the page its title, and from which paths are shown.
+        facts: of every video.
+        labels: for each list by name, all labels of its videos, end to end.
+    """
+
+    root: Path
+    facts: Mapping[Path, FileFacts]
+    labels: Mapping[str, Sequence[str]]
+
+    @property
+    def usable(self) -> dict[Path, FileFacts]:
+        return {path: found for path, found in self.facts.items() if found.usable}
 
 
 def sample_keyframe_distances(facts: Mapping[Path, FileFacts]) -> dict[Path, Sequence[int]]:
@@ -71,10 +90,8 @@ def measure_decode(facts: Mapping[Path, FileFacts], *, num_frames: int) -> Decod
     times_ms = []
     for path in [*chosen[:1], *chosen]:  # the first once more, as a warm-up
         row = ManifestRow(path, 0, facts[path])
-        height, width = row.upright_size
-        plan = plan_clip(
-            rules, seed=0, position=0, attempt=0, row=0, num_frames=row.facts.num_frames, height=height, width=width
-        )
+        shape = VideoShape(row.facts.num_frames, *row.upright_size)
+        plan = plan_clip(rules, shape, seed=0, position=0, attempt=0, row=0)
         start_s = time.process_time()
         reader.read(plan, row)
         times_ms.append(1000 * (time.process_time() - start_s))
@@ -83,10 +100,8 @@ def measure_decode(facts: Mapping[Path, FileFacts], *, num_frames: int) -> Decod
 
 def write_data_page(
     out: Path,
-    root: Path,
-    facts: Mapping[Path, FileFacts],
+    videos: VideoSet,
     *,
-    labels: Mapping[str, Sequence[str]],
     num_frames: int,
     num_cores: int,
     keyframe_distances: Mapping[Path, Sequence[int]] | None = None,
@@ -94,8 +109,6 @@ def write_data_page(
     """Write ``data.md`` and ``data.png`` into ``out``, which is made; returns the page's path.
 
     Args:
-        facts: of every video of the page.
-        labels: for each list by name, all labels of its videos, end to end.
         num_frames: T, of the clip whose cost is measured.
         num_cores: that clips/s are told for.
         keyframe_distances: in packets, for all files or some; None: those of a sample are read.
@@ -103,31 +116,34 @@ def write_data_page(
     Raises:
         ValueError: not one usable video.
     """
-    usable = {path: found for path, found in facts.items() if found.usable}
+    by_path = videos.usable
+    usable = list(by_path.values())
     if not usable:
-        raise ValueError(f"expected at least one usable video under {root}, found none among {len(facts)}.")
-    distances = sample_keyframe_distances(usable) if keyframe_distances is None else keyframe_distances
-    decode_time = measure_decode(usable, num_frames=num_frames)
+        raise ValueError(
+            f"expected at least one usable video under {videos.root}, found none among {len(videos.facts)}."
+        )
+    distances = sample_keyframe_distances(by_path) if keyframe_distances is None else keyframe_distances
+    decode_time = measure_decode(by_path, num_frames=num_frames)
     out.mkdir(parents=True, exist_ok=True)
-    draw_data_charts(list(usable.values()), distances, labels, out / "data.png")
+    draw_data_charts(usable, distances, videos.labels, out / "data.png")
     sections = [
-        f"# {root.resolve().name}",
-        _summary(facts, usable),
+        f"# {videos.root.resolve().name}",
+        _summary(videos.facts, usable),
         "![histograms](data.png)",
-        _number_table(list(usable.values()), distances),
-        _kind_table(list(usable.values())),
+        _number_table(usable, distances),
+        _kind_table(usable),
         _cost(distances, decode_time, num_cores),
-        *(_class_table(name, found) for name, found in labels.items()),
-        _health_table(root, facts),
-        _whole_file_table(list(usable.values())),
+        *(_class_table(name, found) for name, found in videos.labels.items()),
+        _health_table(videos.root, videos.facts),
+        _whole_file_table(usable),
     ]
     page = out / "data.md"
     page.write_text(printable("\n\n".join(sections) + "\n"), encoding="utf-8")
     return page
 
 
-def _summary(facts: Mapping[Path, FileFacts], usable: Mapping[Path, FileFacts]) -> str:
-    num_frames = sum(found.num_frames for found in usable.values())
+def _summary(facts: Mapping[Path, FileFacts], usable: Sequence[FileFacts]) -> str:
+    num_frames = sum(found.num_frames for found in usable)
     num_bytes = sum(found.file_size for found in facts.values())
     return f"{len(facts)} videos, {len(usable)} usable, {num_frames} frames, {gib(num_bytes)}."
 

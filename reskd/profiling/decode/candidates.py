@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import tempfile
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -146,17 +144,15 @@ def _why_not_importable(package: str) -> str | None:
 
 def _stock(reader: StockReader) -> Candidate:
     def open_batches(workload: Workload) -> Generator[Batch, None, None]:
-        with tempfile.TemporaryDirectory(prefix="reskd_stock_") as folder:
-            for batch in stock_batches(
-                stock_clips(workload),
-                reader=reader,
-                batch_size=workload.batch_size,
-                sizes=workload.sizes,
-                num_threads=workload.num_workers,
-                device_id=torch.cuda.current_device() if workload.device == "cuda" else None,
-                list_folder=Path(folder),
-            ):
-                yield Batch(*batch)
+        for batch in stock_batches(
+            stock_clips(workload),
+            reader=reader,
+            batch_size=workload.batch_size,
+            sizes=workload.sizes,
+            num_threads=workload.num_workers,
+            device_id=torch.cuda.current_device() if workload.device == "cuda" else None,
+        ):
+            yield Batch(*batch)
 
     def why_not(manifest: Manifest, device: DeviceName) -> str | None:
         reasons = (

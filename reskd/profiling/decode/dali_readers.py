@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -44,7 +45,6 @@ def stock_batches(
     sizes: tuple[tuple[int, int], tuple[int, int]],
     num_threads: int,
     device_id: int | None,
-    list_folder: Path,
 ) -> Iterator[StockBatch]:
     """Batches of the clips in the given order, without end.
 
@@ -53,7 +53,6 @@ def stock_batches(
             seeks, and is given each wanted frame as a sequence of one, as it has no other way to take any frames.
         sizes: (height, width) of the teacher's and of the student's view.
         device_id: of the GPU that decodes and renders; None: the CPU.
-        list_folder: an existing folder for the reader's list of files.
 
     Raises:
         RuntimeError: DALI cannot read a file.
@@ -62,21 +61,22 @@ def stock_batches(
 
     num_frames = len(clips[0].frame_index_T)
     whole_files = reader == "decoders.video"
-    pipeline = _pipeline_of(whole_files)(
-        clips,
-        sizes,
-        list_folder,
-        batch_size=batch_size if whole_files else batch_size * num_frames,
-        num_threads=num_threads,
-        device_id=device_id,
-    )
-    for (tensors,) in DALIGenericIterator(pipeline, ["teacher", "student", "frames"], size=-1):
-        teacher, student = (tensors[name] for name in ("teacher", "student"))
-        yield StockBatch(
-            teacher.reshape(batch_size, num_frames, *teacher.shape[-3:]),
-            student.reshape(batch_size, num_frames, *student.shape[-3:]),
-            tensors["frames"].reshape(batch_size, num_frames).long().cpu(),
+    with TemporaryDirectory(prefix="reskd_stock_") as list_folder:  # for the reader's list of files
+        pipeline = _pipeline_of(whole_files)(
+            clips,
+            sizes,
+            Path(list_folder),
+            batch_size=batch_size if whole_files else batch_size * num_frames,
+            num_threads=num_threads,
+            device_id=device_id,
         )
+        for (tensors,) in DALIGenericIterator(pipeline, ["teacher", "student", "frames"], size=-1):
+            teacher, student = (tensors[name] for name in ("teacher", "student"))
+            yield StockBatch(
+                teacher.reshape(batch_size, num_frames, *teacher.shape[-3:]),
+                student.reshape(batch_size, num_frames, *student.shape[-3:]),
+                tensors["frames"].reshape(batch_size, num_frames).long().cpu(),
+            )
 
 
 def _pipeline_of(whole_files: bool) -> Any:

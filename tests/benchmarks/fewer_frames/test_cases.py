@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.fewer_frames.cases import FAMILIES, Case, DataSet, Family, cases_of, part_of
+from benchmarks.fewer_frames.cases import FAMILIES, Case, DataSet, Family, Sweep, cases_of, part_of
 from benchmarks.fewer_frames.pixels import PixelCase, pixel_cases
 from reskd.experiment.networks import build_networks
 from reskd.training.run_directory import config_hash, flatten
@@ -39,8 +39,9 @@ def test_there_are_738_runs_each_of_its_own() -> None:
 
 
 def test_trials_are_the_asked_modes_with_other_weights() -> None:
-    teacher, student = cases_of(DATA[:1], families=["h_rnn"], ks=[6], seeds=[1], modes=["parallel"], weights=(0.0, 2.0))
-    (usual,) = (case for case in cases_of(DATA[:1], ks=[6], seeds=[1]) if case.name == student.name)
+    asked = Sweep(families=["h_rnn"], ks=[6], seeds=[1], modes=["parallel"], weights=(0.0, 2.0))
+    teacher, student = cases_of(DATA[:1], asked)
+    (usual,) = (case for case in cases_of(DATA[:1], Sweep(ks=[6], seeds=[1])) if case.name == student.name)
     assert teacher.mode == "teacher" and teacher.weights is None
     mine, theirs = settings_of(student), settings_of(usual)
     differing = {key: (theirs[key], mine[key]) for key in theirs if mine[key] != theirs[key]}
@@ -48,7 +49,7 @@ def test_trials_are_the_asked_modes_with_other_weights() -> None:
 
 
 def test_two_processes_share_the_runs_and_no_teacher() -> None:
-    cases = cases_of(DATA, ks=[6])
+    cases = cases_of(DATA, Sweep(ks=[6]))
     parts = [part_of(cases, (number, 2)) for number in (1, 2)]
     assert sorted(case.name for part in parts for case in part) == sorted(case.name for case in cases)
     teachers = [{(case.data.name, case.family, case.seed) for case in part} for part in parts]
@@ -56,7 +57,7 @@ def test_two_processes_share_the_runs_and_no_teacher() -> None:
 
 
 def test_a_part_without_a_teacher_is_told() -> None:
-    cases = cases_of(DATA[:1], ks=[6], seeds=[1])
+    cases = cases_of(DATA[:1], Sweep(ks=[6], seeds=[1]))
     assert part_of(cases, (3, 4))
     with pytest.raises(ValueError, match="there are 3 teachers; expected a part from 1 to 3, found 4/4"):
         part_of(cases, (4, 4))

@@ -20,7 +20,7 @@ from dali_pipes.decode.pyav import Window, decode_frames
 from dali_pipes.loader.clip_loader import ClipLoader
 from dali_pipes.manifest.build import build_manifests
 from dali_pipes.manifest.manifest import Manifest
-from dali_pipes.sampling.clip_plan import plan_clip
+from dali_pipes.sampling.clip_plan import VideoShape, plan_clip
 from dali_pipes.sampling.order import epoch_order
 from dali_pipes.sampling.spec import ViewGrid, rules_from_config
 from tests.conftest import HEIGHT, WIDTH, read_number
@@ -167,9 +167,7 @@ def test_views_are_the_planned_crop_resized_from_one_decode(
     rules = rules_from_config(config.sampling, view_size=(48, 80), mode="train")
     for clip in range(6):
         row = manifest.row(int(batch.ids_N[clip]))
-        plan = plan_clip(
-            rules, seed=3, position=clip, attempt=0, row=0, num_frames=NUM_FRAMES, height=HEIGHT, width=WIDTH
-        )
+        plan = plan_clip(rules, VideoShape(NUM_FRAMES, HEIGHT, WIDTH), seed=3, position=clip, attempt=0, row=0)
         decoded = decode_frames(row.path, plan.frame_index_T, Window(plan.crop, 0, WIDTH, HEIGHT))
         frames = torch.from_numpy(np.stack(decoded))
         frames = frames.flip(2) if plan.flip else frames

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dali_pipes.choices import FrameSelection
 from dali_pipes.config import RandomResizedCropConfig, SamplingConfig
-from dali_pipes.sampling.clip_plan import plan_clip
+from dali_pipes.sampling.clip_plan import VideoShape, plan_clip
 from dali_pipes.sampling.counter_rng import hash_words
 from dali_pipes.sampling.crops import Crop
 from dali_pipes.sampling.order import epoch_order, evaluation_positions_of_batch, positions_of_batch, substitute_row
@@ -39,21 +39,21 @@ def test_numbers_are_frozen() -> None:
     assert epoch_order(7, 2, 10).tolist() == GOLDEN["order"]
     assert [substitute_row(7, 5, attempt, 100, planned_row=60) for attempt in (1, 2, 3)] == GOLDEN["substitutes"]
     rules = rules_from_config(SamplingConfig(num_frames=8), view_size=(224, 224), mode="train")
-    plan = plan_clip(rules, seed=1, position=11, attempt=0, row=3, num_frames=250, height=240, width=320)
+    plan = plan_clip(rules, VideoShape(250, 240, 320), seed=1, position=11, attempt=0, row=3)
     assert plan.frame_index_T.tolist() == GOLDEN["frames"]
     assert plan.crop == GOLDEN["multi_scale"]
     assert plan.flip == GOLDEN["flip"]
     some = replace(rules, student=StudentFrames(3, "random"))
-    plan = plan_clip(some, seed=1, position=11, attempt=0, row=3, num_frames=250, height=240, width=320)
+    plan = plan_clip(some, VideoShape(250, 240, 320), seed=1, position=11, attempt=0, row=3)
     assert plan.student_k.tolist() == GOLDEN["student"]
     rules = rules_from_config(SamplingConfig(crop=RandomResizedCropConfig()), view_size=(224, 224), mode="train")
-    plan = plan_clip(rules, seed=1, position=11, attempt=1, row=3, num_frames=250, height=240, width=320)
+    plan = plan_clip(rules, VideoShape(250, 240, 320), seed=1, position=11, attempt=1, row=3)
     assert plan.crop == GOLDEN["random_resized"]
     for kind in ("uniform", "dense"):
         frames = {"kind": kind, **({"stride": 8} if kind == "dense" else {})}
         config = SamplingConfig.model_validate({"num_frames": 8, "frames": frames})
         rules = rules_from_config(config, view_size=(224, 224), mode="train")
-        plan = plan_clip(rules, seed=1, position=11, attempt=0, row=3, num_frames=250, height=240, width=320)
+        plan = plan_clip(rules, VideoShape(250, 240, 320), seed=1, position=11, attempt=0, row=3)
         assert plan.frame_index_T.tolist() == GOLDEN[kind]
 
 
@@ -116,10 +116,7 @@ def test_flips_come_as_often_as_asked_and_never_in_evaluation() -> None:
     def share(rules: SamplingRules) -> float:
         return float(
             np.mean(
-                [
-                    plan_clip(rules, seed=0, position=p, attempt=0, row=0, num_frames=9, height=9, width=9).flip
-                    for p in range(2000)
-                ]
+                [plan_clip(rules, VideoShape(9, 9, 9), seed=0, position=p, attempt=0, row=0).flip for p in range(2000)]
             )
         )
 
@@ -132,9 +129,7 @@ def test_a_plan_depends_on_its_position_and_attempt_alone() -> None:
     rules = rules_from_config(SamplingConfig(), view_size=(8, 8), mode="train")
 
     def plan(position: int, attempt: int) -> str:
-        return repr(
-            plan_clip(rules, seed=3, position=position, attempt=attempt, row=0, num_frames=99, height=50, width=60)
-        )
+        return repr(plan_clip(rules, VideoShape(99, 50, 60), seed=3, position=position, attempt=attempt, row=0))
 
     assert plan(4, 0) == plan(4, 0)
     assert plan(4, 0) != plan(5, 0)
@@ -143,9 +138,7 @@ def test_a_plan_depends_on_its_position_and_attempt_alone() -> None:
 
 def test_positions_of_an_evaluation_go_through_clips_and_crops_of_a_video() -> None:
     rules = rules_from_config(SamplingConfig(num_frames=2), view_size=(8, 8), mode="eval", grid=ViewGrid(2, 3))
-    plans = [
-        plan_clip(rules, seed=0, position=p, attempt=0, row=0, num_frames=40, height=10, width=30) for p in range(12)
-    ]
+    plans = [plan_clip(rules, VideoShape(40, 10, 30), seed=0, position=p, attempt=0, row=0) for p in range(12)]
     assert [plan.crop.x for plan in plans] == [0, 10, 20] * 4
     assert [plan.frame_index_T.tolist() for plan in plans] == ([[10, 30]] * 3 + [[0, 20]] * 3) * 2
 
@@ -161,11 +154,10 @@ def test_a_student_alone_sees_the_frames_the_crop_and_the_flip_that_it_sees_besi
     rules = rules_from_config(config, view_size=(8, 8), mode=mode, grid=ViewGrid(2, 3))
     beside, alone = (replace(rules, student=StudentFrames(3, selection, is_alone)) for is_alone in (False, True))
     for position in range(12):
-        about = {"seed": 1, "position": position, "attempt": 0, "row": 0, "height": 30, "width": 50}
-        all_frames, own = (plan_clip(each, num_frames=num_frames, **about) for each in (beside, alone))
-        assert (
-            all_frames.frame_index_T.tolist() == plan_clip(rules, num_frames=num_frames, **about).frame_index_T.tolist()
-        )
+        about = {"seed": 1, "position": position, "attempt": 0, "row": 0}
+        shape = VideoShape(num_frames, 30, 50)
+        all_frames, own = (plan_clip(each, shape, **about) for each in (beside, alone))
+        assert all_frames.frame_index_T.tolist() == plan_clip(rules, shape, **about).frame_index_T.tolist()
         assert own.frame_index_T.tolist() == all_frames.frame_index_T[all_frames.student_k].tolist()
         assert own.valid_T.tolist() == own.student_valid_k.tolist() == all_frames.student_valid_k.tolist()
         assert own.student_k.tolist() == [0, 1, 2] and len(all_frames.frame_index_T) == 8
@@ -177,8 +169,7 @@ def test_random_frames_of_the_student_are_drawn_anew_at_each_position_and_attemp
     rules = replace(rules, student=StudentFrames(4, "random"))
 
     def drawn(seed: int, position: int, attempt: int) -> tuple[int, ...]:
-        about = {"row": 0, "num_frames": 90, "height": 30, "width": 50}
-        plan = plan_clip(rules, seed=seed, position=position, attempt=attempt, **about)
+        plan = plan_clip(rules, VideoShape(90, 30, 50), seed=seed, position=position, attempt=attempt, row=0)
         assert (np.diff(plan.student_k) > 0).all()
         return tuple(plan.student_k.tolist())
 
@@ -191,7 +182,7 @@ def test_random_frames_of_the_student_are_drawn_anew_at_each_position_and_attemp
 def test_a_repetition_of_a_frame_that_the_student_was_not_shown_is_valid_to_it() -> None:
     rules = rules_from_config(SamplingConfig(num_frames=8), view_size=(8, 8), mode="eval")
     rules = replace(rules, student=StudentFrames(4, "last"))
-    plan = plan_clip(rules, seed=0, position=0, attempt=0, row=0, num_frames=3, height=30, width=50)
+    plan = plan_clip(rules, VideoShape(3, 30, 50), seed=0, position=0, attempt=0, row=0)
     assert plan.frame_index_T.tolist() == [0, 0, 0, 1, 1, 2, 2, 2]
     assert plan.valid_T.tolist() == [True, False, False, True, False, True, False, False]
     assert plan.student_valid_k.tolist() == [True, True, False, False]  # frames 1 2 2 2

@@ -20,7 +20,7 @@ from dali_pipes.decode.pyav import Window, decode_frames
 from dali_pipes.loader.clip_reader import SPARSE, WHOLE, ClipReader
 from dali_pipes.manifest.build import build_manifests
 from dali_pipes.manifest.manifest import Manifest
-from dali_pipes.sampling.clip_plan import plan_clip
+from dali_pipes.sampling.clip_plan import VideoShape, plan_clip
 from dali_pipes.sampling.spec import rules_from_config
 from dali_pipes.storage import shards as shards_module
 from dali_pipes.storage.shards import expand_pattern, list_shards
@@ -252,7 +252,7 @@ def read_row(manifest: Manifest, number: int, *, sparse: bool = True, by_host: b
     config = make_config(Path(), storage=SHARDS, train="s.tar")
     rules = rules_from_config(config.sampling, view_size=(HEIGHT, WIDTH), mode="eval")
     options: dict[str, Any] = {"seed": 0, "position": 0, "attempt": 0, "row": number}
-    plan = plan_clip(rules, **options, num_frames=NUM_FRAMES, height=HEIGHT, width=WIDTH)
+    plan = plan_clip(rules, VideoShape(NUM_FRAMES, HEIGHT, WIDTH), **options)
     return plan, ClipReader("cpu", "auto", sparse=sparse).read(plan, manifest.row(number), by_host=by_host)
 
 

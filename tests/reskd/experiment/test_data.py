@@ -72,7 +72,7 @@ def test_features_are_read_in_the_order_that_is_asked_for(tmp_path: Path) -> Non
     manifest = data.build_manifests(("test",), seed=1, on_message=lambda message: None)["test"]
     loader = data.make_loader(
         manifest,
-        ReadingOrder("eval", 1, 5, 10, rank=1, world_size=2),
+        ReadingOrder(mode="eval", batch_size=5, seed=1, rank=1, world_size=2),
         views=("student",),
         device=torch.device("cpu"),
         quarantine=tmp_path / "quarantine.csv",

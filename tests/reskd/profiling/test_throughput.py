@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from reskd.models.config import TsnConfig
 from reskd.models.families.registry import build_recognizer
 from reskd.profiling import throughput
-from reskd.profiling.throughput import measure_clips_per_second, measure_sizes
+from reskd.profiling.throughput import Sweep, measure_clips_per_second, measure_sizes
 from reskd.training.precision import Precision
 
 CPU = Precision("fp32", torch.device("cpu"))
@@ -29,7 +29,7 @@ class _Watched(nn.Module):
 
 def test_sizes_take_turns_in_an_order_that_shifts() -> None:
     model = _Watched()
-    rows = measure_sizes(model, [(1, 8, 8), (1, 4, 6)], CPU, modes=["eager"], batches=[3, 1], views=2, rounds=4)
+    rows = measure_sizes(model, Sweep([(1, 8, 8), (1, 4, 6)], ["eager"], [3, 1]), CPU, views=2, rounds=4)
     timed = model.calls[4 * throughput._WARMUP :]
     assert len(timed) == 4 * 4
     rounds = [timed[start : start + 4] for start in range(0, 16, 4)]
@@ -54,7 +54,7 @@ def test_an_exported_program_is_what_runs(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.undo()
     with torch.no_grad():
         torch.testing.assert_close(found.logits_NK, model(frames_NTHWC).logits_NK)  # type: ignore[attr-defined]
-    (row,) = measure_sizes(model, [(1, 32, 32)], CPU, modes=["export"], batches=[1], rounds=1)
+    (row,) = measure_sizes(model, Sweep([(1, 32, 32)], ["export"], [1]), CPU, rounds=1)
     assert row.mode == "export"
 
 
@@ -68,7 +68,7 @@ def test_compiling_many_sizes_never_falls_back(monkeypatch: pytest.MonkeyPatch) 
     compile_for_real = torch.compile
     monkeypatch.setattr(torch, "compile", lambda *args, **options: compile_for_real(*args, backend=backend, **options))
     shapes = [(1, side, side) for side in range(64, 42, -2)]
-    measure_sizes(_Counted(), shapes, CPU, modes=["compile"], batches=[2, 1], rounds=1)
+    measure_sizes(_Counted(), Sweep(shapes, ["compile"], [2, 1]), CPU, rounds=1)
     assert len(set(compiled)) == len(compiled) == 2 * len(shapes)
     assert torch._dynamo.config.cache_size_limit == 8
 
@@ -84,7 +84,7 @@ def test_a_batch_too_large_is_one_sentence() -> None:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(ValueError, match="found 64 clips of 2x8x8 that do not; choose a smaller --batch"):
-        measure_sizes(_Full(), [(2, 8, 8)], CPU, modes=["eager"], batches=[64])
+        measure_sizes(_Full(), Sweep([(2, 8, 8)], ["eager"], [64]), CPU)
 
 
 def test_clips_per_second_counts_clips() -> None:

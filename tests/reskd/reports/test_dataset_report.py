@@ -6,7 +6,7 @@ import pytest
 
 from dali_pipes.scan.scan import scan
 from dali_pipes.video_info import FileFacts
-from reskd.reports.dataset_report import measure_decode, sample_keyframe_distances, write_data_page
+from reskd.reports.dataset_report import VideoSet, measure_decode, sample_keyframe_distances, write_data_page
 from tests.conftest import numbered_clip
 
 
@@ -25,7 +25,7 @@ def facts(tmp_path: Path) -> dict[Path, FileFacts]:
 def test_a_page_names_sizes_codecs_damage_and_cost(facts: dict[Path, FileFacts], tmp_path: Path) -> None:
     labels = {"train.csv": ["Run"] * 3 + ["Jump"]}
     page = write_data_page(
-        tmp_path / "out", tmp_path / "videos", facts, labels=labels, num_frames=4, num_cores=2
+        tmp_path / "out", VideoSet(tmp_path / "videos", facts, labels), num_frames=4, num_cores=2
     ).read_text()
     assert "4 videos, 3 usable, 40 frames" in page
     assert "| frames | 8 | 8 | 12 | 19 | 20 |" in page
@@ -39,7 +39,7 @@ def test_a_page_names_sizes_codecs_damage_and_cost(facts: dict[Path, FileFacts],
 def test_given_keyframe_distances_are_used(facts: dict[Path, FileFacts], tmp_path: Path) -> None:
     distances = {tmp_path / "videos" / "a.mp4": [1] * 8}
     page = write_data_page(
-        tmp_path, tmp_path / "videos", facts, labels={}, num_frames=8, num_cores=1, keyframe_distances=distances
+        tmp_path, VideoSet(tmp_path / "videos", facts, {}), num_frames=8, num_cores=1, keyframe_distances=distances
     ).read_text()
     assert "| keyframe distance, packets (1 files read) | 1 | 1 | 1 | 1 | 1 |" in page
     assert "8 frames decoded by a decoder that starts at the first frame, 8 by one that starts at the keyframe" in page
@@ -61,4 +61,4 @@ def test_the_warm_up_is_not_counted(facts: dict[Path, FileFacts]) -> None:
 def test_nothing_usable_is_told(facts: dict[Path, FileFacts], tmp_path: Path) -> None:
     bad = {path: found for path, found in facts.items() if not found.usable}
     with pytest.raises(ValueError, match="expected at least one usable video"):
-        write_data_page(tmp_path, tmp_path, bad, labels={}, num_frames=4, num_cores=1)
+        write_data_page(tmp_path, VideoSet(tmp_path, bad, {}), num_frames=4, num_cores=1)

@@ -27,7 +27,6 @@ def test_both_readers_show_the_planned_frames(reader: StockReader, codec: str, t
         sizes=((HEIGHT, WIDTH), (HEIGHT // 2, WIDTH // 2)),
         num_threads=1,
         device_id=None,
-        list_folder=tmp_path,
     )
     for first in (0, 2):
         teacher, student, frames = next(batches)
