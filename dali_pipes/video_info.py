@@ -1,10 +1,12 @@
 """What is known about a video. Plain values: read by loader workers, written by the scan.
 
 Note [One table of facts]
-``FileFacts`` is the only list of what is known about a video. The cells of the scan's CSV (scan/store.py) follow from
-the order and the types of its fields; the columns of a manifest's rows (manifest/rows.py) follow from their ``Column``.
-Both file formats keep the order of the fields, so a new field goes to the end. It makes old scans be scanned again (the
-head of their CSV is another one); raise manifest.SCHEMA_VERSION with it.
+``FileFacts`` is the only list of what is known about a video. The columns of the scan's CSV (scan/store.py) follow from
+the order and the types of its fields, those of a manifest's rows (manifest/rows.py) from the ``Column`` of each field.
+
+The names of columns are part of both file formats: whoever renames a field gives its ``Column`` the old name. A new
+field goes to the end, and SCHEMA_VERSION in manifest.py up by one. Videos are then scanned again, as the head of older
+CSV files differs.
 """
 
 from __future__ import annotations
@@ -21,30 +23,31 @@ UNTAGGED = "untagged"  # a file that does not say its colour matrix or range
 
 
 class Column(NamedTuple):
-    """The column of a manifest's row that holds a fact.
+    """How a fact is kept in files.
 
     Args:
-        dtype: NumPy's code for it.
-        name: where it is not the fact's own.
+        dtype: NumPy's code for what a manifest's row holds.
+        name: of the column, in CSV and in rows.
+        row_name: in rows, where they name it otherwise.
         to_row, from_row: from the fact to what the row holds, and back.
     """
 
     dtype: str
-    name: str = ""
+    name: str
+    row_name: str = ""
     to_row: Callable[[Any], Any] = lambda value: value
     from_row: Callable[[Any], Any] = lambda value: value
 
 
-_INT16, _INT32, _INT64, _FLAG = Column("<i2"), Column("<i4"), Column("<i8"), Column("?")
-
-
-def _text(num_bytes: int) -> Column:
-    return Column(f"S{num_bytes}", from_row=bytes.decode)
+def _text(num_bytes: int, name: str) -> Column:
+    return Column(f"S{num_bytes}", name, from_row=bytes.decode)
 
 
 # Rows leave the reasons out.
-_IS_CUT = Column("?", "cut", lambda health: health != "ok", lambda is_cut: "cut" if is_cut else "ok")
-_IS_DECODED = Column("?", "decoded", lambda source: source == "decode", lambda by: "decode" if by else "demux")
+_HEALTH = Column("?", "health", "cut", lambda health: health != "ok", lambda is_cut: "cut" if is_cut else "ok")
+_SOURCE = Column(
+    "?", "num_frames_source", "decoded", lambda source: source == "decode", lambda by: "decode" if by else "demux"
+)
 
 
 class Stamp(NamedTuple):
@@ -57,10 +60,10 @@ class Stamp(NamedTuple):
 class PacketPlace(NamedTuple):
     """Where a packet index lies: in the file ``part``, so many bytes from its start."""
 
-    part: Annotated[Path, _INT16]  # its number among a manifest's; -1: none
-    packets_at: Annotated[int, _INT64]
-    stub_at: Annotated[int, _INT64]
-    stub_size: Annotated[int, _INT32]
+    part: Annotated[Path, Column("<i2", "part")]  # in rows its number among the manifest's; -1: none
+    packets_at: Annotated[int, Column("<i8", "packets_at")]
+    stub_at: Annotated[int, Column("<i8", "stub_at")]
+    stub_size: Annotated[int, Column("<i4", "stub_size")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,23 +88,23 @@ class FileFacts:
         start: where the video begins: its byte in the shard, or the number of the first JPEG file.
     """
 
-    num_frames: Annotated[int, _INT32]
-    num_packets: Annotated[int, _INT32]
-    width: Annotated[int, _INT32]
-    height: Annotated[int, _INT32]
-    rotation: Annotated[int, _INT16]
-    codec: Annotated[str, _text(16)]
-    pix_fmt: Annotated[str, _text(16)]
-    matrix: Annotated[str, _text(12)]
-    colour_range: Annotated[str, _text(8)]
-    file_size: Annotated[int, _INT64]
-    mtime_ns: Annotated[int, _INT64]
-    health: Annotated[str, _IS_CUT]
-    num_frames_source: Annotated[str, _IS_DECODED] = "decode"
-    variable_rate: Annotated[bool, _FLAG] = False
-    whole_file: str = NO_INDEX  # a row does not hold it
+    num_frames: Annotated[int, Column("<i4", "num_frames")]
+    num_packets: Annotated[int, Column("<i4", "num_packets")]
+    width: Annotated[int, Column("<i4", "width")]
+    height: Annotated[int, Column("<i4", "height")]
+    rotation: Annotated[int, Column("<i2", "rotation")]
+    codec: Annotated[str, _text(16, "codec")]
+    pix_fmt: Annotated[str, _text(16, "pix_fmt")]
+    matrix: Annotated[str, _text(12, "matrix")]
+    colour_range: Annotated[str, _text(8, "colour_range")]
+    file_size: Annotated[int, Column("<i8", "file_size")]
+    mtime_ns: Annotated[int, Column("<i8", "mtime_ns")]
+    health: Annotated[str, _HEALTH]
+    num_frames_source: Annotated[str, _SOURCE] = "decode"
+    variable_rate: Annotated[bool, Column("?", "variable_rate")] = False
+    whole_file: Annotated[str, Column("", "whole_file")] = NO_INDEX  # not in rows
     packets: PacketPlace | None = None
-    start: Annotated[int, _INT64] = 0
+    start: Annotated[int, Column("<i8", "start")] = 0
 
     @staticmethod
     def bad(reason: str, *, size: int = 0, mtime_ns: int = 0, start: int = 0) -> FileFacts:
@@ -115,8 +118,7 @@ class FileFacts:
         return not self.health.startswith("bad")
 
 
-def columns_of(facts: Any) -> dict[str, Column]:
-    """The columns of the fields that a row holds, of ``FileFacts`` or of ``PacketPlace``, with their names."""
+def columns_of(facts: type[FileFacts | PacketPlace]) -> dict[str, Column]:
+    """The columns by the names of the fields; ``packets`` has none of its own."""
     hints = get_type_hints(facts, include_extras=True)
-    found = {name: column for name, hint in hints.items() for column in getattr(hint, "__metadata__", ())}
-    return {name: column._replace(name=column.name or name) for name, column in found.items()}
+    return {name: hint.__metadata__[0] for name, hint in hints.items() if name != "packets"}

@@ -12,7 +12,11 @@ import numpy as np
 from dali_pipes.video_info import NO_INDEX, Column, FileFacts, PacketPlace, columns_of
 
 # By the name of the fact.
-COLUMNS = columns_of(FileFacts)
+COLUMNS = {
+    fact: column._replace(name=column.row_name or column.name)
+    for fact, column in columns_of(FileFacts).items()
+    if column.dtype
+}
 _INDEX_COLUMNS = columns_of(PacketPlace)
 
 

@@ -12,7 +12,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, TextIO, get_type_hints
@@ -20,26 +20,31 @@ from typing import Any, BinaryIO, TextIO, get_type_hints
 import numpy as np
 
 from dali_pipes.packets.packet_index import PACKET, PacketIndex
-from dali_pipes.video_info import FileFacts, PacketPlace
+from dali_pipes.video_info import FileFacts, PacketPlace, columns_of
 
 # From a cell to a value, by the type of the fact.
 _PARSERS: Mapping[Any, Callable[[str], Any]] = {int: int, str: str, bool: lambda cell: cell == "yes"}
-_INDEX_COLUMNS = PacketPlace._fields[1:]  # the file is the one beside the CSV
+# Without the first: the file is the one beside the CSV.
+_INDEX_COLUMNS = tuple(column.name for column in columns_of(PacketPlace).values())[1:]
 _NO_INDEX = (-1, -1, 0)
+
+
+_FACTS = [field.name for field in fields(FileFacts)]
+_INDEX_AT = slice(_FACTS.index("packets"), _FACTS.index("packets") + len(_INDEX_COLUMNS))
 
 
 def _columns() -> dict[str, Callable[[str], Any]]:
     """Name and parser of each column behind the path: the facts in their order, the packet index as three numbers."""
-    columns: dict[str, Callable[[str], Any]] = {}
-    for name, kind in get_type_hints(FileFacts).items():
-        columns |= dict.fromkeys(_INDEX_COLUMNS, int) if name == "packets" else {name: _PARSERS[kind]}
-    return columns
+    types, names = get_type_hints(FileFacts), columns_of(FileFacts)
+    parsers: dict[str, Callable[[str], Any]] = {}
+    for fact in _FACTS:
+        of_index = fact == "packets"
+        parsers |= dict.fromkeys(_INDEX_COLUMNS, int) if of_index else {names[fact].name: _PARSERS[types[fact]]}
+    return parsers
 
 
 _COLUMNS = _columns()
 _HEAD = ("path", *_COLUMNS)
-_INDEX_AT = slice(list(_COLUMNS).index(_INDEX_COLUMNS[0]), list(_COLUMNS).index(_INDEX_COLUMNS[-1]) + 1)
-
 _END_OF_ROW = "\r\n"
 
 
@@ -133,9 +138,11 @@ class FactsWriter:
 def _cells(facts: FileFacts) -> list[object]:
     """What ``_parse`` reads, behind the path."""
     where = facts.packets[1:] if facts.packets else _NO_INDEX
-    held = dict(zip(_INDEX_COLUMNS, where, strict=True))
-    values = [held[name] if name in held else getattr(facts, name) for name in _COLUMNS]
-    return [("yes" if value else "no") if isinstance(value, bool) else value for value in values]
+    cells: list[object] = []
+    for fact in _FACTS:
+        value = getattr(facts, fact)
+        cells += where if fact == "packets" else [("yes" if value else "no") if isinstance(value, bool) else value]
+    return cells
 
 
 class IndexReader:

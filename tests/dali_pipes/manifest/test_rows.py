@@ -40,6 +40,8 @@ SCHEMA_3 = [
     ("stub_size", "<i4"),
     ("start", "<i8"),
 ]
+# Names and dtypes as a hash, which no renaming of words changes in step with the code.
+DTYPE_HASH = "a42db211c55821ea"
 CONTENT_HASH = "2a7b09fec424e264a0dfc67321ae363d8f2848c1349c0da109791e3d96e4e233"
 ROWS_HASH = "11ec39ef171ac802e029b75b01381c41b2a4a2b9cfa4fe53159860c524d179cf"
 
@@ -63,6 +65,7 @@ def _manifest() -> Manifest:
 
 def test_rows_are_those_of_schema_3() -> None:
     assert SCHEMA_VERSION == 3 and np.dtype(SCHEMA_3) == ROW
+    assert hashlib.sha256(str(ROW.descr).encode()).hexdigest()[:16] == DTYPE_HASH
     manifest = _manifest()
     assert hashlib.sha256(manifest.rows.tobytes()).hexdigest() == ROWS_HASH
     assert manifest.content_hash == CONTENT_HASH
