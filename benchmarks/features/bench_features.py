@@ -19,7 +19,7 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -85,15 +85,7 @@ def measure(folder: Path, num_videos: int, num_frames: int, num_threads: int, ro
         "loader": lambda: sum(int((~batch.padding_N).sum()) for batch in loader),
         "tfrecord": lambda: loop_over_package(folder / "train.tfrecord", batch_NTD),
     }
-    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in candidates}
-    for number in range(rounds + 1):
-        for name, run in candidates.items():
-            cpu, wall = time.process_time(), time.perf_counter()
-            found = run()
-            spent = time.process_time() - cpu, time.perf_counter() - wall
-            assert found == num_videos
-            if number:  # the first round warms up
-                seconds[name].append(spent)
+    seconds = _take_turns(candidates, num_videos, rounds)
     loader.close()
     ours = {name: quantiles([num_videos / cpu for cpu, _ in spent]) for name, spent in seconds.items()}
     return [
@@ -112,6 +104,22 @@ def measure(folder: Path, num_videos: int, num_frames: int, num_threads: int, ro
         }
         for name, (low, median, high) in ours.items()
     ]
+
+
+def _take_turns(
+    candidates: Mapping[str, Callable[[], int]], num_videos: int, rounds: int
+) -> dict[str, list[tuple[float, float]]]:
+    """Seconds of cpu time and of wall time, a pair for each round of each candidate."""
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in candidates}
+    for number in range(rounds + 1):
+        for name, run in candidates.items():
+            cpu, wall = time.process_time(), time.perf_counter()
+            found = run()
+            spent = time.process_time() - cpu, time.perf_counter() - wall
+            assert found == num_videos
+            if number:  # the first round warms up
+                seconds[name].append(spent)
+    return seconds
 
 
 def write_records(path: Path, num_videos: int, num_frames: int) -> None:

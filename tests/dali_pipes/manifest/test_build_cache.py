@@ -30,13 +30,13 @@ def config(tmp_path: Path) -> DataConfig:
 def builds(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """One entry for each time that manifests are built and not taken from the store."""
     count: list[int] = []
-    build: Callable[..., Any] = build_module._build
+    scan: Callable[..., Any] = build_module.scan
 
     def counted(*positional: Any, **keywords: Any) -> Any:
         count.append(1)
-        return build(*positional, **keywords)
+        return scan(*positional, **keywords)
 
-    monkeypatch.setattr(build_module, "_build", counted)
+    monkeypatch.setattr(build_module, "scan", counted)
     return count
 
 
