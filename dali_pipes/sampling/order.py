@@ -27,7 +27,7 @@ _ORDER, _SUBSTITUTE = 1, 2
 
 @dataclass(frozen=True, kw_only=True)
 class ReadingOrder:
-    """What a loader shows and when: which positions a rank's batches hold (``positions_of_batch``), of which passes.
+    """Which positions a rank's batches hold, in training or in evaluation; see ``positions_of_batch``.
 
     Args:
         mode: "train" shuffles and augments, without end; "eval" goes through the list once, nothing random.
