@@ -118,7 +118,7 @@ def rules_for_views(
     Raises:
         ValueError: no name, a name twice, or one that the config does not have.
     """
-    check_view_names(views, config)
+    check_view_names(views, has_teacher=config.views.teacher is not None)
     size, student = first_view_size(config), student_frames_rule(views, config)
     return rules_from_config(config.sampling, view_size=size, mode=mode, grid=grid, student=student)
 
