@@ -20,7 +20,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from dali_pipes.decode.pyav import Window, decode_frames, open_video_stream, output_frames
+from dali_pipes.decode.pyav import Window, decode_frames, open_video, open_video_stream, output_frames
 from dali_pipes.decode.remux import remux
 from dali_pipes.loader.clip_reader import SPARSE, ClipReader
 from dali_pipes.manifest.manifest import ManifestRow
@@ -161,7 +161,7 @@ def _defined(path: Path, whole: np.ndarray, window: Window) -> np.ndarray:
     FFmpeg shows what lay in memory where damaged HEVC and JPEG pictures have no data, and calls it no error.
     """
     kept, defined = [], np.zeros(len(whole), bool)
-    with av.open(str(path)) as container:
+    with open_video(path) as container:
         for number, frame in zip(
             range(len(whole)), output_frames(container, open_video_stream(container)), strict=False
         ):
