@@ -51,17 +51,22 @@ def atomic_open(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     """An empty folder to fill, which gets the name ``path`` when the block ends without an error.
 
+    Args:
+        replace: an older folder is removed first, so for a moment there is none, but never a part of one.
+
     Raises:
-        OSError: ``path`` is a folder with files; to replace it, the block removes it as the last thing that it does.
+        OSError: ``path`` is a folder with files, and not to be replaced.
     """
     with _temporary_beside(path) as temporary:
         temporary.mkdir()
         yield temporary
         for inner in temporary.rglob("*"):
             _flush(inner)
+        if replace and path.exists():
+            shutil.rmtree(path)
         move_into_place(temporary, path)
 
 

@@ -17,7 +17,6 @@ import csv
 import hashlib
 import json
 import os
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -187,15 +186,13 @@ def refuse_to_replace(out: Path, *, overwrite: bool) -> None:
 def make_data_set(out: Path, settings: Settings, *, num_workers: int) -> dict[str, Any]:
     """Write everything to a folder beside ``out``, then rename it; ``out`` is whole or is not there."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_folder(out) as root:
+    with atomic_folder(out, replace=True) as root:
         clips = write_clips(settings, root, num_workers=num_workers)
         description = describe(settings, clips)
         for split in SPLITS:
             write_list(root / f"{split}.csv", [clip for clip in clips if clip.path.startswith(f"{split}/")])
         (root / "classes.txt").write_text("".join(f"{name}\n" for name in CLASSES))
         (root / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
-        if out.exists():
-            shutil.rmtree(out)
     return description
 
 

@@ -181,11 +181,10 @@ def keep_manifests(store: Path, key: str, manifests: Mapping[str, Manifest], mes
     # No store to write in: the next start builds the manifests again.
     with suppress(OSError):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_folder(folder) as new:
+        with atomic_folder(folder, replace=True) as new:
             for name, manifest in manifests.items():
                 manifest.save(new / name)
             (new / "messages.json").write_text(json.dumps(list(messages)), encoding="utf-8")
-            shutil.rmtree(folder, ignore_errors=True)
         _forget_old(folder.parent)
 
 

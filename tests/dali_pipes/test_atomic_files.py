@@ -94,6 +94,10 @@ def test_a_folder_is_whole_or_not_there(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="not empty"), atomic_folder(target) as new:
         (new / "b").write_text("other")
     assert names(tmp_path) == ["folder"] and names(target) == ["inner"]
+    with atomic_folder(target, replace=True) as new:
+        (new / "b").write_text("other")
+        assert names(target) == ["inner"]
+    assert names(tmp_path) == ["folder"] and names(target) == ["b"]
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
