@@ -1,4 +1,7 @@
-"""What all command-line tools share: plain sentences for faults, and a log that only rank 0 writes."""
+"""What all command-line tools share: faults as plain sentences, and a log that only rank 0 writes.
+
+Only the standard library is imported at the top: `--help` and a usage error answer at once.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,10 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-
-from rich.console import Console
-from rich.logging import RichHandler
+from typing import get_args
 
 from dali_pipes.file_names import print_any_name
-from dali_pipes.jobs.map_files import Engine, make_engine
+from dali_pipes.jobs.map_files import Engine, EngineName, make_engine
 
 # What a user can get wrong or an operating system refuse. Anything else is our fault and keeps its traceback.
 _USER_FAULTS = (ValueError, TypeError, OSError, FloatingPointError)
@@ -48,33 +49,52 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def part_of_parts(text: str) -> tuple[int, int]:
+    """An argparse type: ``I/N``, part I of N."""
+    part, _, parts = text.partition("/")
+    if not (part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
+        raise argparse.ArgumentTypeError(f"expected I/N with I from 1 to N, as in 2/8, found {text}")
+    return int(part), int(parts)
+
+
 def set_up_log() -> None:
     """Messages of rank 0 to stderr, one line each; the other ranks only warn."""
     is_main = os.environ.get("RANK", "0") == "0"
     handler: logging.Handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.logging import RichHandler
+
         handler = RichHandler(console=Console(stderr=True), show_path=False, show_level=False, markup=False)
     logging.basicConfig(level=logging.INFO if is_main else logging.WARNING, handlers=[handler], force=True)
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     """``--shard``, ``--workers``, ``--engine`` and ``--ray-address``."""
-    parser.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="this machine's part of the job")
-    parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1, help="processes (default: one a core)")
-    parser.add_argument("--engine", choices=("local", "ray"), default="local", help="who does it (default %(default)s)")
     parser.add_argument(
-        "--ray-address", metavar="ADDRESS", help="of a running cluster, or auto; default: Ray on this machine alone"
+        "--shard",
+        type=part_of_parts,
+        default=(1, 1),
+        metavar="I/N",
+        help="do part I of N of the job, as in 2/8; default: all",
+    )
+    parser.add_argument(
+        "--workers", type=positive, default=os.cpu_count() or 1, help="processes (default: one per core)"
+    )
+    parser.add_argument(
+        "--engine",
+        choices=get_args(EngineName),
+        default="local",
+        help="local: processes of this machine; ray: machines of a Ray cluster (default %(default)s)",
+    )
+    parser.add_argument(
+        "--ray-address",
+        metavar="ADDRESS",
+        help="address of a running Ray cluster, or auto to find one; default: start Ray on this machine alone",
     )
 
 
 def engine_of(chosen: argparse.Namespace) -> Engine:
     """The engine that the arguments name; raises ValueError where it is not installed."""
     return make_engine(chosen.engine, num_workers=chosen.workers, ray_address=chosen.ray_address)
-
-
-def _shard(text: str) -> tuple[int, int]:
-    part, _, parts = text.partition("/")
-    if not (part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
-        raise argparse.ArgumentTypeError(f"expected I/N with I from 1 to N, as in 2/8, found {text}")
-    return int(part), int(parts)

@@ -1,4 +1,4 @@
-"""What a model costs: arithmetic and parameters per part, or videos a second, for one or many input sizes.
+"""Measure what a model costs: its arithmetic and parameters, or the videos per second it classifies.
 
     python tools/analyze.py flops configs/demo/student.yaml
     python tools/analyze.py flops --model backbone=resnet50 --frames 16 --sizes 224 144 112 96 72 56
@@ -7,9 +7,10 @@
         --model family=features aggregator.kind=nextvlad classifier.kind=logistic
     python tools/analyze.py throughput --model backbone=resnet50 --frames 16 --sizes 224 112 --batch 64 --precision fp16
 
-A config is an experiment: its student, and for flops its teacher, with the frames, sizes and views it has; settings
-can be changed as in train.py (key.sub=value). --model takes a recogniser's settings alone. Nothing is downloaded and
-no video is read. Rows of throughput are appended to docs/results/throughput.csv.
+Give a config to measure its student (flops: and its teacher) with the frames, sizes and views of that config;
+key.sub=value changes its settings as in train.py. Or give --model with the settings of a model alone. Several --sizes
+or --frames are compared in one table. Nothing is downloaded, and no video is read. throughput appends its rows to
+docs/results/throughput.csv.
 """
 
 from __future__ import annotations
@@ -20,23 +21,17 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
-import torch
-
+from reskd.choices import PrecisionChoice, ThroughputMode
 from reskd.cli import positive, run_tool
-from reskd.experiment.config import recognizer_from
-from reskd.experiment.config_files import read_settings
-from reskd.experiment.data import data_of
-from reskd.experiment.networks import teacher_model, view_shapes
-from reskd.experiment.stages import choose_stage, load_stages, teacher_stage
-from reskd.models.config import FeaturesConfig, RecognizerConfig, network_name
-from reskd.models.families.registry import build_recognizer
-from reskd.models.recognizer import Shape
-from reskd.profiling.flops import MacCount, count_recognizer
 from reskd.profiling.measurement_rows import aligned, append_rows, describe_run
-from reskd.profiling.throughput import Mode, Row, Sweep, measure_sizes
-from reskd.training.precision import Precision, PrecisionChoice
+
+if TYPE_CHECKING:
+    from reskd.models.config import RecognizerConfig
+    from reskd.models.recognizer import Shape
+    from reskd.profiling.flops import MacCount
+    from reskd.profiling.throughput import Row
 
 _NUM_CLASSES = 200
 CSV = Path("docs/results/throughput.csv")
@@ -61,13 +56,15 @@ class _Asked(NamedTuple):
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser, commands = _parsers()
+    parser, commands = build_parsers()
     parser.parse_args(arguments[:1])  # no command, an unknown one, or --help
     chosen = commands[arguments[0]].parse_intermixed_args(arguments[1:])
     chosen.run(chosen)
 
 
 def _flops(chosen: argparse.Namespace) -> None:
+    from reskd.profiling.flops import count_recognizer
+
     for asked in _asked(chosen):
         counts = {
             shape: count_recognizer(asked.config, shape, num_classes=asked.num_classes, num_views=asked.num_views)
@@ -79,6 +76,13 @@ def _flops(chosen: argparse.Namespace) -> None:
 
 
 def _throughput(chosen: argparse.Namespace) -> None:
+    import torch
+
+    from reskd.models.config import network_name
+    from reskd.models.families.registry import build_recognizer
+    from reskd.profiling.throughput import Sweep, measure_sizes
+    from reskd.training.precision import Precision
+
     asked = _asked(chosen)[0]
     device = torch.device(chosen.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if chosen.threads:
@@ -110,12 +114,27 @@ def _asked(chosen: argparse.Namespace) -> list[_Asked]:
     """The student, then the teacher; or the one model of --model."""
     if (chosen.config is None) == (chosen.model is None):
         raise ValueError("expected either a config or --model, found both or neither.")
-    if chosen.config is None:
-        model = recognizer_from(read_settings(chosen.model, where="--model"), where="--model")
-        frames = chosen.frames or [8]
-        sizes = [(sum(model.groups.values()),)] if isinstance(model, FeaturesConfig) else chosen.sizes or [(224, 224)]
-        shapes = [(count, *size) for count in frames for size in sizes]
-        return [_Asked("", model, shapes, chosen.views or 1, chosen.num_classes or _NUM_CLASSES)]
+    return [_asked_by_settings(chosen)] if chosen.config is None else _asked_by_config(chosen)
+
+
+def _asked_by_settings(chosen: argparse.Namespace) -> _Asked:
+    from reskd.experiment.config import recognizer_from
+    from reskd.experiment.config_files import read_settings
+    from reskd.models.config import FeaturesConfig
+
+    model = recognizer_from(read_settings(chosen.model, where="--model"), where="--model")
+    frames = chosen.frames or [8]
+    sizes = [(sum(model.groups.values()),)] if isinstance(model, FeaturesConfig) else chosen.sizes or [(224, 224)]
+    shapes = [(count, *size) for count in frames for size in sizes]
+    return _Asked("", model, shapes, chosen.views or 1, chosen.num_classes or _NUM_CLASSES)
+
+
+def _asked_by_config(chosen: argparse.Namespace) -> list[_Asked]:
+    from reskd.experiment.data import data_of
+    from reskd.experiment.networks import teacher_model, view_shapes
+    from reskd.experiment.stages import choose_stage, load_stages, teacher_stage
+    from reskd.models.config import FeaturesConfig
+
     configs = load_stages(chosen.config, chosen.overrides)
     config = choose_stage(configs, chosen.stage)
     shapes_of = view_shapes(config)
@@ -132,6 +151,8 @@ def _asked(chosen: argparse.Namespace) -> list[_Asked]:
 
 
 def _describe(asked: _Asked) -> str:
+    from reskd.models.config import network_name
+
     network = f"{asked.config.family} {network_name(asked.config)}"
     frames = " and ".join(dict.fromkeys(str(shape[0]) for shape in asked.shapes))
     return f"{network}, {frames} frames, {asked.num_views} view(s) a video"
@@ -177,7 +198,7 @@ def throughput_table(rows: Sequence[Row]) -> str:
     return aligned(lines)
 
 
-def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
+def build_parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
     """The tool's, and each command's by name: argparse mixes options and settings for none that has commands."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
@@ -192,25 +213,42 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
 
 
 def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", nargs="?", help="an experiment")
-    parser.add_argument("overrides", nargs="*", help="key.sub=value changes of the config")
-    parser.add_argument("--stage", metavar="NAME", help="which stage, where the config has several")
-    parser.add_argument("--model", nargs="+", metavar="KEY=VALUE", help="a recogniser's settings in place of a config")
-    parser.add_argument("--frames", type=positive, nargs="+", help="frames a view; default: the config's, or 8")
-    parser.add_argument("--sizes", type=_size, nargs="+", metavar="S", help="sides of squares, or HEIGHTxWIDTH")
-    parser.add_argument("--num-classes", type=positive, help=f"default: data.num_classes, or {_NUM_CLASSES}")
-    parser.add_argument("--views", type=positive, help="clips times crops a video; default: the config's test, or 1")
+    parser.add_argument("config", nargs="?", help="YAML file of an experiment")
+    parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="settings in place of the file's")
+    parser.add_argument("--stage", metavar="NAME", help="which stage, if the config has several")
+    parser.add_argument("--model", nargs="+", metavar="KEY=VALUE", help="settings of a model, in place of a config")
+    parser.add_argument("--frames", type=positive, nargs="+", help="frames of a clip; default: the config's, or 8")
+    parser.add_argument(
+        "--sizes", type=_size, nargs="+", metavar="S", help="frame sizes: side of a square, or HEIGHTxWIDTH"
+    )
+    parser.add_argument(
+        "--num-classes", type=positive, help=f"default: the config's data.num_classes, or {_NUM_CLASSES}"
+    )
+    parser.add_argument(
+        "--views", type=positive, help="clips times crops of a video; default: as the config tests, or 1"
+    )
 
 
 def _add_throughput_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--batch", type=positive, default=64, help="clips at once; 1 is measured besides")
-    parser.add_argument("--modes", nargs="+", choices=get_args(Mode), default=["eager"])
-    parser.add_argument("--precision", choices=get_args(PrecisionChoice), default="fp32")
-    parser.add_argument("--device", choices=("cpu", "cuda"))
-    parser.add_argument("--threads", type=positive, help="of a CPU; default: torch's")
-    parser.add_argument("--rounds", type=positive, default=15, help="timed batches of each size")
-    parser.add_argument("--csv", type=Path, default=CSV)
-    parser.add_argument("--dry-run", action="store_true", help="append nothing")
+    parser.add_argument(
+        "--batch",
+        type=positive,
+        default=64,
+        help="clips at once; 1 clip at a time is measured too (default %(default)s)",
+    )
+    parser.add_argument(
+        "--modes",
+        nargs="+",
+        choices=get_args(ThroughputMode),
+        default=["eager"],
+        help="how the model runs (default: eager)",
+    )
+    parser.add_argument("--precision", choices=get_args(PrecisionChoice), default="fp32", help="default %(default)s")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: the GPU if there is one")
+    parser.add_argument("--threads", type=positive, help="threads of the CPU; default: torch's own choice")
+    parser.add_argument("--rounds", type=positive, default=15, help="timed batches of each size (default %(default)s)")
+    parser.add_argument("--csv", type=Path, default=CSV, help="file that rows are appended to (default %(default)s)")
+    parser.add_argument("--dry-run", action="store_true", help="print the results and append no rows")
 
 
 def _size(text: str) -> tuple[int, int]:

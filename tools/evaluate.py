@@ -1,8 +1,14 @@
-"""Score a checkpoint: python tools/evaluate.py CONFIG CHECKPOINT [key.sub=value ...] [--which teacher] [--split val]
+"""Score a checkpoint on the test or validation list.
 
-The result is printed and written as JSON beside the checkpoint, with its protocol and coverage. How often a video is
-shown is a setting too: data.sampling.test_clips=10 data.sampling.test_crops=3 data.sampling.average_views=logits
-writes evaluation_test_student_last_10x3_logits.json beside evaluation_test_student_last.json of one clip and one crop.
+    python tools/evaluate.py configs/demo/student.yaml runs/demo_student/last.pt
+    python tools/evaluate.py configs/demo/student.yaml runs/demo_student/last.pt --which teacher --split val
+    python tools/evaluate.py configs/demo/student.yaml runs/demo_student/last.pt \\
+        data.sampling.test_clips=10 data.sampling.test_crops=3
+
+The result is printed and written as JSON beside the checkpoint: the metrics, how each video was shown, and how many
+videos were scored. The settings test_clips, test_crops and average_views of data.sampling say how each video is shown.
+One clip and one crop is the default and gives evaluation_test_student_last.json; other choices have a file of their
+own, such as evaluation_test_student_last_10x3.json for 10 clips and 3 crops.
 """
 
 from __future__ import annotations
@@ -12,27 +18,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from reskd.cli import run_tool
-from reskd.distributed import joined_world
-from reskd.experiment.protocol import write_evaluation
-from reskd.experiment.run import evaluate_checkpoint
-from reskd.experiment.stages import choose_stage, load_stages
+from reskd.cli import positive, run_tool
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", help="YAML file of the experiment")
-    parser.add_argument("checkpoint", type=Path, help="last.pt or best.pt of its run")
-    parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="settings in place of the file's")
-    parser.add_argument("--stage", metavar="NAME", help="which stage, where the file has several")
-    parser.add_argument("--which", choices=("student", "teacher"), default="student", help="model and view")
-    parser.add_argument("--split", choices=("test", "val"), default="test", help="list of clips")
-    parser.add_argument("--batch-size", type=int, default=16, help="clips a process runs at once")
-    parser.add_argument("--out", type=Path, help="folder of the JSON, made if need be; default: the checkpoint's")
-    chosen = parser.parse_intermixed_args(arguments)
+    chosen = build_parser().parse_intermixed_args(arguments)
+    from reskd.distributed import joined_world
+    from reskd.experiment.protocol import write_evaluation
+    from reskd.experiment.run import evaluate_checkpoint
+    from reskd.experiment.stages import choose_stage, load_stages
+
     config = choose_stage(load_stages(chosen.config, chosen.overrides), chosen.stage)
     if chosen.out:
-        chosen.out.mkdir(parents=True, exist_ok=True)  # what cannot be written is told before all clips are shown
+        chosen.out.mkdir(parents=True, exist_ok=True)  # fails now, not after all clips, where it cannot be written
     with joined_world(config.device) as world:
         result = evaluate_checkpoint(
             config,
@@ -50,6 +48,26 @@ def main(arguments: Sequence[str]) -> None:
     print(f"{config.name} {chosen.which} on {chosen.split}: {metrics}")
     print(f"scored {coverage['scored']} of {coverage['listed']} listed clips; {result['protocol']}")
     print(f"written to {path}")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", help="YAML file of the experiment")
+    parser.add_argument("checkpoint", type=Path, help="last.pt or best.pt of its run")
+    parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="settings in place of the file's")
+    parser.add_argument("--stage", metavar="NAME", help="which stage, if the config has several")
+    parser.add_argument(
+        "--which",
+        choices=("student", "teacher"),
+        default="student",
+        help="which model, with its own view (default %(default)s)",
+    )
+    parser.add_argument("--split", choices=("test", "val"), default="test", help="which list (default %(default)s)")
+    parser.add_argument(
+        "--batch-size", type=positive, default=16, help="clips that a process scores at once (default %(default)s)"
+    )
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="folder of the JSON file; default: the checkpoint's")
+    return parser
 
 
 if __name__ == "__main__":

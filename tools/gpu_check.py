@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Does this GPU decode and train as the project expects? One JSON answer; each part runs in a process of its own.
+"""Check whether this GPU decodes and trains as the project expects, and write the answers as JSON.
 
     python tools/gpu_check.py --out gpu_check.json
 
-Needs torch, DALI and PyAV (torchvision for the training step), nothing of this project. A part that crashes, hangs or
-lacks a package is reported, and the others still run. Exit status 1 when a part failed; how a damaged file fails is an
-answer, not a failure. Without a GPU every part says "skipped: no CUDA device".
+This file needs torch, DALI, PyAV and torchvision, and no other file of this project. Each part runs in a process of its
+own: one that crashes, hangs or lacks a package is reported, and the others still run. The exit status is 1 if a part
+failed; what a damaged file does is an answer and no failure. Without a GPU every part says "skipped: no CUDA device".
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ import time
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 NO_DEVICE = "skipped: no CUDA device"
 RESULT_MARK = "RESULT "
@@ -42,6 +43,8 @@ def wanted_frames(num_frames: int = NUM_FRAMES, num_wanted: int = NUM_WANTED) ->
 
 def counted_frames(num_frames: int = NUM_FRAMES) -> np.ndarray:
     """Moving stripes under a burnt-in counter: uint8 (num_frames, 256, 340, 3) RGB; at most 256 frames."""
+    import numpy as np
+
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     frames = np.empty((num_frames, HEIGHT, WIDTH, 3), np.uint8)
     for number in range(num_frames):
@@ -78,6 +81,7 @@ def encode(frames_THWC: np.ndarray, *, codec: str = "libx264", container: str = 
 def decode_with_pyav(data: bytes) -> np.ndarray:
     """Every frame of an encoded file: uint8 (frames, height, width, 3) RGB."""
     import av
+    import numpy as np
 
     with av.open(io.BytesIO(data), "r") as source:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in source.decode(video=0)])
@@ -115,6 +119,7 @@ def sparse_stream(data: bytes, wanted: Sequence[int]) -> tuple[bytes, list[int]]
 
 def build_pipeline(data: bytes, numbers: Sequence[int], *, batch_size: int, device: str) -> Any:
     """A DALI pipeline that decodes the same frames of the same file ``batch_size`` times a run."""
+    import numpy as np
     from nvidia.dali import fn, pipeline_def, types
 
     encoded, frames = np.frombuffer(data, np.uint8), np.asarray(numbers, np.int32)
@@ -129,12 +134,16 @@ def build_pipeline(data: bytes, numbers: Sequence[int], *, batch_size: int, devi
 
 
 def decode_with_dali(data: bytes, numbers: Sequence[int], *, device: str = "mixed") -> np.ndarray:
+    import numpy as np
+
     (decoded,) = build_pipeline(data, numbers, batch_size=1, device=device).run()
     return np.asarray(decoded.as_cpu().at(0))
 
 
 def compare(found_THWC: np.ndarray, expected_THWC: np.ndarray, wanted: Sequence[int]) -> dict[str, object]:
     """Pixel differences in levels, and whether the burnt-in counters name the wanted frames."""
+    import numpy as np
+
     difference = np.abs(found_THWC.astype(np.int16) - expected_THWC)
     counters = [read_counter(frame) for frame in found_THWC]
     return {
@@ -147,6 +156,8 @@ def compare(found_THWC: np.ndarray, expected_THWC: np.ndarray, wanted: Sequence[
 
 def speed(data: bytes, numbers: Sequence[int], *, device: str = "mixed", runs: int = 4) -> dict[str, object]:
     """At each batch size: lowest, median and highest clips/s of five measurements; decoded frames/s at the median."""
+    import numpy as np
+
     answers: dict[str, object] = {}
     for batch_size in BATCH_SIZES:
         pipeline = build_pipeline(data, numbers, batch_size=batch_size, device=device)
@@ -206,6 +217,8 @@ def part_decode_sparse() -> dict[str, object]:
 
 def damage(data: bytes) -> bytes:
     """The middle tenth of the file overwritten with noise: the container stays readable, the pictures do not."""
+    import numpy as np
+
     start, stop = int(0.45 * len(data)), int(0.55 * len(data))
     return data[:start] + np.random.default_rng(0).bytes(stop - start) + data[stop:]
 
@@ -281,11 +294,7 @@ def run_parts(timeout_s: float) -> dict[str, dict[str, Any]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("gpu_check.json"), help="where the JSON answer goes")
-    parser.add_argument("--timeout-s", type=float, default=120, help="longest time of one part, in seconds")
-    parser.add_argument("--part", choices=PARTS, help="run this part alone, in this process")
-    options = parser.parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     if options.part is not None:
         print(RESULT_MARK + json.dumps(PARTS[options.part]()))
         return 0
@@ -294,6 +303,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"written to {options.out}")
     fine = [answer["status"] in ("ok", NO_DEVICE) or name == "damaged_file" for name, answer in answers.items()]
     return 0 if all(fine) else 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("gpu_check.json"), help="JSON file (default %(default)s)")
+    parser.add_argument("--timeout-s", type=float, default=120, help="limit of a part in seconds (default %(default)s)")
+    parser.add_argument("--part", choices=PARTS, help="run this part alone, in this process")
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
-"""What is in a file of weights, and where each tensor goes: python tools/import_weights.py FILE [family=tsm ...]
+"""Show what is in a file of weights and where each tensor goes.
 
-Reads a checkpoint of ours, of mmaction2 or of the paper's code, a torchvision state dict, or safetensors; runs nothing
-that is in it. Prints a row for every tensor of the file and of the recogniser, and what the settings of a config would
-be. Settings that the file does not tell are given as key.sub=value: backbone=resnet50 stage_strides=[1,1,2,2].
-With --output it writes the recogniser as safetensors, with its settings in the file.
+    python tools/import_weights.py weights.pth
+    python tools/import_weights.py weights.pth family=tsm backbone=resnet50 --output weights.safetensors
+
+Reads a checkpoint of this project, of mmaction2 or of the paper's code, a torchvision state dict, or a safetensors
+file. No code in the file is run. Prints a row for every tensor of the file and of the network, and the settings that a
+config needs. Settings that the file does not hold are given as key.sub=value, such as stage_strides=[1,1,2,2]. --output
+writes the network as safetensors, with its settings in the file.
 """
 
 from __future__ import annotations
@@ -12,28 +15,23 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from reskd.cli import run_tool
-from reskd.experiment.config import recognizer_from
-from reskd.experiment.config_files import read_settings
-from reskd.models.config import RecognizerConfig
-from reskd.models.families.registry import build_recognizer
-from reskd.models.weights.architectures import describe, num_classes_of, recognise
-from reskd.models.weights.files import WeightFile, read_weight_file, write_safetensors
-from reskd.models.weights.fill import fit
-from reskd.models.weights.names import rename
+from reskd.cli import positive, run_tool
+
+if TYPE_CHECKING:
+    from reskd.models.config import RecognizerConfig
+    from reskd.models.weights.files import WeightFile
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=Path, help=".pth, .pt or .safetensors")
-    parser.add_argument("settings", nargs="*", help="of the recogniser, as key.sub=value; default: what the file tells")
-    parser.add_argument("--classes", type=int, help="number of classes; default: the file's")
-    parser.add_argument("--output", type=Path, help="a .safetensors file to write")
-    chosen = parser.parse_args(arguments)
+    chosen = build_parser().parse_args(arguments)
     if chosen.output and chosen.output.suffix != ".safetensors":
         raise ValueError(f"--output: expected a name that ends in .safetensors, found {chosen.output}.")
+    from reskd.models.families.registry import build_recognizer
+    from reskd.models.weights.files import read_weight_file, write_safetensors
+    from reskd.models.weights.fill import fit
+
     file = read_weight_file(chosen.file)
     config, num_classes = choose(file, chosen.settings, chosen.classes)
     model = build_recognizer(config, num_classes)
@@ -49,7 +47,12 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def choose(file: WeightFile, settings: Sequence[str], num_classes: int | None) -> tuple[RecognizerConfig, int]:
-    """The recogniser that the file is of, as far as it tells, with ``settings`` over that, and its classes."""
+    """The network that the file is of, as far as the file tells, with ``settings`` over that, and its classes."""
+    from reskd.experiment.config import recognizer_from
+    from reskd.experiment.config_files import read_settings
+    from reskd.models.weights.architectures import describe, num_classes_of, recognise
+    from reskd.models.weights.names import rename
+
     renamed = rename(file.tensors, where=file.source)
     network = recognise(renamed.tensors, is_shifted=bool(renamed.shifted))
     told: dict[str, Any] = dict(file.settings or {})
@@ -64,6 +67,17 @@ def choose(file: WeightFile, settings: Sequence[str], num_classes: int | None) -
         )
     config = recognizer_from(told | {"weights": "none"}, where="settings")
     return config, num_classes or num_classes_of(renamed.tensors) or 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path, metavar="FILE", help="a .pth, .pt or .safetensors file")
+    parser.add_argument(
+        "settings", nargs="*", metavar="key.sub=value", help="settings of the network; default: what the file holds"
+    )
+    parser.add_argument("--classes", type=positive, help="number of classes; default: the file's")
+    parser.add_argument("--output", type=Path, metavar="FILE.safetensors", help="file to write")
+    return parser
 
 
 if __name__ == "__main__":

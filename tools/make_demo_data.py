@@ -1,302 +1,78 @@
-"""Write the demo data, a small action set as encoded videos; dali_pipes/synthetic/videos.py says what they show.
+"""Write the demo data: a small set of action videos, made from nothing.
 
-python tools/make_demo_data.py data/demo
-python tools/make_demo_data.py data/demo --num-test 2400 --format mjpeg --overwrite
-python tools/make_demo_data.py --preview demo.png
+    python tools/make_demo_data.py data/demo
+    python tools/make_demo_data.py data/demo --num-test 2400 --format mjpeg --overwrite
+    python tools/make_demo_data.py --preview demo.png
 
-OUT gets train/, test/, train.csv and test.csv (path,label,group), classes.txt and dataset.json, which holds the
-settings, the hash of all rendered pixels and labels (the same on every machine) and, for information, the hash of the
-files (which another FFmpeg may write differently). A group is a scene: clips before the same background. OUT that
-already holds this data set is left alone.
+OUT gets the videos in train/ and test/, the lists train.csv and test.csv (path,label,group), classes.txt and
+dataset.json. A group is a scene: clips before the same background. dataset.json holds the settings, the hash of all
+rendered pixels and labels, which is the same on every machine, and the hash of the encoded files, which depends on
+FFmpeg. If OUT already holds this data set, nothing is written.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import hashlib
-import json
 import os
 import sys
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import get_args
 
-import av
-import numpy as np
-
-from dali_pipes.atomic_files import atomic_folder
-from dali_pipes.jobs.map_files import process_pool
-from dali_pipes.synthetic.videos import (
-    CLASSES,
-    FRAMES_PER_SECOND,
-    GENERATOR_VERSION,
-    SPLITS,
-    Pixels,
-    render_scene_clips,
-)
-from reskd.cli import run_tool
-from reskd.reports.demo_preview import draw_preview
-
-Format = Literal["mixed", "h264", "vp9", "mjpeg"]
-DESCRIPTION = "dataset.json"
-
-
-class Codec(NamedTuple):
-    """How one kind of file is written."""
-
-    encoder: str
-    suffix: str
-    pixel_format: str
-    options: dict[str, str]
-
-
-# A key frame every 12 frames, and settings quick to encode at a quality that keeps the slats.
-CODECS = {
-    "h264": Codec("libx264", ".mp4", "yuv420p", {"preset": "ultrafast", "crf": "18", "g": "12", "threads": "1"}),
-    "vp9": Codec(
-        "libvpx-vp9",
-        ".webm",
-        "yuv420p",
-        {"deadline": "realtime", "cpu-used": "8", "crf": "18", "b": "0", "g": "12", "threads": "1"},
-    ),
-    "mjpeg": Codec("mjpeg", ".avi", "yuvj420p", {"qmin": "3", "qmax": "3", "threads": "1"}),
-}
-MIXED_SHARES = {"vp9": 0.05, "mjpeg": 0.05}  # of the clips; the others are H.264
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What decides the pixels and the files."""
-
-    seed: int
-    num_train: int
-    num_test: int
-    format: Format
-
-    def __post_init__(self) -> None:
-        for name in ("num_train", "num_test"):
-            count, step = getattr(self, name), len(CLASSES)
-            if count < step or count % step:
-                raise ValueError(
-                    f"--{name.replace('_', '-')}: expected a positive multiple of {step}, the number of classes, "
-                    f"found {count}; try {max(1, round(count / step)) * step}."
-                )
-        if self.seed < 0:
-            raise ValueError(f"--seed: expected 0 or more, found {self.seed}.")
-
-
-class Scene(NamedTuple):
-    """One scene to render and write under ``root``."""
-
-    settings: Settings
-    root: Path
-    split: str
-    number: int
-
-
-class WrittenClip(NamedTuple):
-    """What is known of a file after writing it: its line in the list, its codec, its two digests."""
-
-    path: str
-    label: str
-    group: str
-    codec: str
-    rendered_sha256: str
-    encoded_sha256: str
+from dali_pipes.choices import DemoFormat
+from dali_pipes.jobs.progress import ProgressDisplay
+from reskd.cli import positive, run_tool
 
 
 def main(arguments: Sequence[str]) -> None:
-    chosen = parse(arguments)
+    parser = build_parser()
+    chosen = parser.parse_args(arguments)
+    if chosen.out is None and chosen.preview is None:
+        parser.error("expected OUT, the folder to make, or --preview PNG; found neither")
     if chosen.preview is not None:
+        from reskd.reports.demo_preview import draw_preview
+
         draw_preview(chosen.seed, chosen.preview)
         print(f"preview: {chosen.preview}")
-    if chosen.out is None:
-        return
+    if chosen.out is not None:
+        _make(chosen)
+
+
+def _make(chosen: argparse.Namespace) -> None:
+    from dali_pipes.synthetic.data_set import Settings, holds_data_set, make_data_set, refuse_to_replace
+
     settings = Settings(chosen.seed, chosen.num_train, chosen.num_test, chosen.format)
     if holds_data_set(chosen.out, settings) and not chosen.overwrite:
         print(f"{chosen.out} already holds this data set; --overwrite writes it again.")
         return
     refuse_to_replace(chosen.out, overwrite=chosen.overwrite)
-    description = make_data_set(chosen.out, settings, num_workers=chosen.workers)
+    with ProgressDisplay(enabled=sys.stderr.isatty()) as display:
+        description = make_data_set(
+            chosen.out, settings, num_workers=chosen.workers, on_progress=display.counter("clips")
+        )
     print(f"{chosen.out}: {description['num_clips']} clips, files {description['codecs']}")
     print(f"rendered pixels and labels sha256 {description['rendered_sha256']}")
     print(f"encoded files              sha256 {description['encoded_sha256']} (depends on FFmpeg)")
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", nargs="?", type=Path, help="folder to make")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("out", nargs="?", type=Path, metavar="OUT", help="folder to make")
+    parser.add_argument("--seed", type=int, default=0, help="other numbers give other videos (default %(default)s)")
     parser.add_argument("--num-train", type=int, default=1500, help="training clips (default %(default)s)")
     parser.add_argument("--num-test", type=int, default=1200, help="test clips (default %(default)s)")
     parser.add_argument(
-        "--format", choices=get_args(Format), default="mixed", help="mixed (default): 90 %% H.264, 5 %% VP9, 5 %% MJPEG"
+        "--format",
+        choices=get_args(DemoFormat),
+        default="mixed",
+        help="codec of the files; mixed (default): 90 %% H.264, 5 %% VP9, 5 %% MJPEG",
     )
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument(
+        "--workers", type=positive, default=os.cpu_count() or 1, help="processes (default: one per core)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the data set that OUT holds")
     parser.add_argument("--preview", type=Path, metavar="PNG", help="draw what the classes look like; OUT is optional")
-    chosen = parser.parse_args(arguments)
-    if chosen.out is None and chosen.preview is None:
-        parser.error("expected OUT, the folder to make, or --preview PNG; found neither")
-    if chosen.workers < 1:
-        parser.error(f"--workers: expected 1 or more, found {chosen.workers}")
-    return chosen
-
-
-def read_description(out: Path) -> dict[str, Any] | None:
-    """dataset.json of a data set of ours, or None."""
-    try:
-        description = json.loads((out / DESCRIPTION).read_text())
-    except (OSError, ValueError):
-        return None
-    return description if isinstance(description, dict) and "generator_version" in description else None
-
-
-def holds_data_set(out: Path, settings: Settings) -> bool:
-    """Whether ``out`` is a data set of these settings and none of its files is missing."""
-    description = read_description(out)
-    wanted = {"generator_version": GENERATOR_VERSION, "settings": asdict(settings)}
-    if description is None or any(description.get(key) != value for key, value in wanted.items()):
-        return False
-    lists = [out / f"{split}.csv" for split in SPLITS]
-    return all(path.is_file() for path in lists) and all(
-        (out / row["path"]).is_file() for path in lists for row in csv.DictReader(path.read_text().splitlines())
-    )
-
-
-def refuse_to_replace(out: Path, *, overwrite: bool) -> None:
-    """Raise FileExistsError unless ``out`` is free, an empty folder, or a data set of ours and ``overwrite``."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    if read_description(out) is None:
-        raise FileExistsError(
-            f"{out}: expected no such folder or a demo data set, found something else; choose another OUT."
-        )
-    if not overwrite:
-        raise FileExistsError(
-            f"{out} holds another demo data set, or one with missing files; "
-            "choose another OUT, or replace it with --overwrite."
-        )
-
-
-def make_data_set(out: Path, settings: Settings, *, num_workers: int) -> dict[str, Any]:
-    """Write everything to a folder beside ``out``, then rename it; ``out`` is whole or is not there."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_folder(out, replace=True) as root:
-        clips = write_clips(settings, root, num_workers=num_workers)
-        description = describe(settings, clips)
-        for split in SPLITS:
-            write_list(root / f"{split}.csv", [clip for clip in clips if clip.path.startswith(f"{split}/")])
-        (root / "classes.txt").write_text("".join(f"{name}\n" for name in CLASSES))
-        (root / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
-    return description
-
-
-def write_clips(settings: Settings, root: Path, *, num_workers: int) -> list[WrittenClip]:
-    """All clips of both splits, in an order that does not depend on ``num_workers``."""
-    counts = dict(zip(SPLITS, (settings.num_train, settings.num_test), strict=True))
-    for split in SPLITS:
-        for label in CLASSES:
-            (root / split / label).mkdir(parents=True)
-    scenes = [Scene(settings, root, split, k) for split in SPLITS for k in range(counts[split] // len(CLASSES))]
-    clips: list[WrittenClip] = []
-    with written_scenes(scenes, num_workers) as results:
-        for written in results:
-            clips += written
-            if sys.stderr.isatty():
-                print(f"\r{len(clips)} of {sum(counts.values())} clips", end="", file=sys.stderr, flush=True)
-    if sys.stderr.isatty():
-        print(file=sys.stderr)
-    return clips
-
-
-@contextmanager
-def written_scenes(scenes: Sequence[Scene], num_workers: int) -> Iterator[Iterator[list[WrittenClip]]]:
-    """Write the scenes here or, with two workers or more, in other processes."""
-    if num_workers == 1:
-        yield map(write_scene, scenes)
-        return
-    with process_pool(num_workers) as pool:
-        try:
-            yield pool.map(write_scene, scenes, chunksize=4)
-        finally:
-            pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the scenes that nobody began
-
-
-def write_scene(scene: Scene) -> list[WrittenClip]:
-    """Render and encode the clips of one scene."""
-    written = []
-    for clip in render_scene_clips(scene.settings.seed, split=scene.split, scene=scene.number):
-        name = choose_codec(scene.settings, f"{clip.scene} {clip.label}")
-        path = f"{scene.split}/{clip.label}/{clip.scene}{CODECS[name].suffix}"
-        encode(scene.root / path, clip.frames_THWC, CODECS[name])
-        rendered = hashlib.sha256(f"{clip.scene} {clip.label}\n".encode() + clip.frames_THWC.tobytes()).hexdigest()
-        encoded = hashlib.sha256((scene.root / path).read_bytes()).hexdigest()
-        written.append(WrittenClip(path, clip.label, clip.scene, name, rendered, encoded))
-    return written
-
-
-def choose_codec(settings: Settings, clip_name: str) -> str:
-    """The codec of a clip: for "mixed" a throw of dice that knows nothing but the clip's name and the seed."""
-    if settings.format != "mixed":
-        return settings.format
-    digest = hashlib.sha256(f"{settings.seed} {clip_name}".encode()).digest()
-    draw = int.from_bytes(digest[:4], "big") / 2**32
-    for name, share in MIXED_SHARES.items():
-        if draw < share:
-            return name
-        draw -= share
-    return "h264"
-
-
-def encode(path: Path, frames_THWC: Pixels, codec: Codec) -> None:
-    """Write uint8 RGB frames as a video file.
-
-    Raises:
-        ValueError: the FFmpeg in PyAV lacks the encoder.
-    """
-    if codec.encoder not in av.codecs_available:
-        raise ValueError(
-            f"expected an FFmpeg with the encoder {codec.encoder}, found PyAV {av.__version__} without it; "
-            "install PyAV from a wheel, or choose another --format."
-        )
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec.encoder, rate=FRAMES_PER_SECOND, options=codec.options)
-        assert isinstance(stream, av.VideoStream)
-        stream.height, stream.width = frames_THWC.shape[1:3]
-        stream.pix_fmt = codec.pixel_format
-        for frame in frames_THWC:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
-
-
-def write_list(path: Path, clips: Sequence[WrittenClip]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("path", "label", "group"))
-        writer.writerows((clip.path, clip.label, clip.group) for clip in clips)
-
-
-def describe(settings: Settings, clips: Sequence[WrittenClip]) -> dict[str, Any]:
-    """What dataset.json says."""
-
-    def digest(parts: Sequence[str]) -> str:
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-    return {
-        "generator_version": GENERATOR_VERSION,
-        "settings": asdict(settings),
-        "classes": list(CLASSES),
-        "num_clips": len(clips),
-        "codecs": dict(sorted(Counter(clip.codec for clip in clips).items())),
-        "rendered_sha256": digest([clip.rendered_sha256 for clip in clips]),
-        "encoded_sha256": digest([clip.encoded_sha256 for clip in clips]),
-        "written_with": {"av": av.__version__, "numpy": np.__version__},
-    }
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
-"""Write made-up videos as features, in YouTube-8M's frame-level records: python tools/make_feature_data.py FOLDER
+"""Write made-up videos as features, in the record format of YouTube-8M's frame-level data.
 
-What they hold is told in dali_pipes/synthetic/features.py. The printed hash is that of the records' content: equal
-settings give equal hashes. Settings of the generator by name: --set signal=1.2 visible=0.08 num_classes=50.
+    python tools/make_feature_data.py data/features
+    python tools/make_feature_data.py data/features --train 500 --set signal=1.2 num_classes=50
+
+dali_pipes/synthetic/features.py says what the videos hold. The printed hash is that of the records' content: the same
+settings give the same hash. --set changes settings of the generator by name.
 """
 
 from __future__ import annotations
@@ -11,28 +14,37 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from dali_pipes.jobs.progress import ProgressLine
-from dali_pipes.synthetic.features import SyntheticSpec, write_synthetic
+from dali_pipes.jobs.progress import ProgressDisplay
 from reskd.cli import run_tool
+
+if TYPE_CHECKING:
+    from dali_pipes.synthetic.features import SyntheticSpec
+
+_NUM_VIDEOS = {"train": 4000, "val": 500, "test": 1000}
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="of the records; is made")
-    for split, count in (("train", 4000), ("val", 500), ("test", 1000)):
-        parser.add_argument(f"--{split}", type=int, default=count, help=f"videos (default {count})")
-    parser.add_argument("--set", nargs="*", default=[], metavar="name=value", help="settings of the generator")
-    chosen = parser.parse_args(arguments)
+    chosen = build_parser().parse_args(arguments)
+    from dali_pipes.synthetic.features import write_synthetic
+
     spec = parse_spec(chosen.set)
-    num_videos = {split: getattr(chosen, split) for split in ("train", "val", "test")}
-    content_hash = write_synthetic(spec, chosen.folder, num_videos, on_progress=ProgressLine("videos"))
+    num_videos = {split: getattr(chosen, split) for split in _NUM_VIDEOS}
+    with ProgressDisplay() as display:
+        content_hash = write_synthetic(spec, chosen.folder, num_videos, on_progress=display.counter("videos"))
     shown = ", ".join(f"{count} {split}" for split, count in num_videos.items())
     groups = " ".join(f"{name} {dim}" for name, dim in spec.groups.items())
     print(f"{shown} videos of {spec.num_classes} classes in {chosen.folder}; groups {groups}; sha256 {content_hash}")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder of the records; made if it is not there")
+    for split, count in _NUM_VIDEOS.items():
+        parser.add_argument(f"--{split}", type=int, default=count, help=f"videos of the {split} list (default {count})")
+    parser.add_argument("--set", nargs="*", default=[], metavar="name=value", help="settings of the generator")
+    return parser
 
 
 def parse_spec(settings: Sequence[str]) -> SyntheticSpec:
@@ -41,6 +53,10 @@ def parse_spec(settings: Sequence[str]) -> SyntheticSpec:
     Raises:
         ValueError: an unknown name, or a value of another kind than the default.
     """
+    import yaml
+
+    from dali_pipes.synthetic.features import SyntheticSpec
+
     defaults = dataclasses.asdict(SyntheticSpec())
     values: dict[str, Any] = {}
     for setting in settings:

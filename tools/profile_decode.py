@@ -1,17 +1,20 @@
-"""What a clip costs to read: this project's loader beside stock DALI, torchcodec, PyAV and decord, on the same clips.
+"""Measure what a clip costs to read: this project's loader beside DALI's own, torchcodec, PyAV and decord.
 
-    python tools/profile_decode.py --make data/bench                    # the standard files: nine kinds, two clips each
-    python tools/profile_decode.py --make data/bench --content VIDEOS   # ... from real pictures, which is better
-    python tools/profile_decode.py --root data/bench                    # every kind in turn
+    python tools/profile_decode.py --make data/bench                    # write the standard files of nine kinds
+    python tools/profile_decode.py --make data/bench --content VIDEOS   # the same from real videos, which is better
+    python tools/profile_decode.py --root data/bench                    # measure every kind in turn
     python tools/profile_decode.py --root data/ucf101 --list trainlist01.txt --frames 8 16 --candidates reskd pyav
-    python tools/profile_decode.py --manifest FOLDER                    # what Manifest.save wrote
-    python tools/profile_decode.py --picture                            # draw the rows again, measure nothing
+    python tools/profile_decode.py --manifest FOLDER                    # measure a saved manifest
+    python tools/profile_decode.py --picture                            # draw the picture again; measure nothing
 
-All candidates get the same plans: random TSN segments, the same crops and flips, both views (224 and 112) out as uint8.
-Each first shows two clips, which are compared with a full PyAV decode. Then they take turns, in another order in each
-round; cpu time is that of a candidate's process and all its children. `amplification` is frames decoded / frames used.
-Rows are appended to OUT/profile_decode.csv and .jsonl (with all versions and the command), OUT/profile_decode.png shows
-the cpu time. What is not installed is listed as absent: pip install -e '.[bench]', and FFmpeg's shared libraries.
+All candidates read the same clips: random TSN segments, the same crops and flips, both views (224 and 112) as uint8.
+First, two clips of each candidate are compared with a full decode by PyAV. Then the candidates take turns, in another
+order in each round. Cpu time is that of a candidate's process and all its children. `amplif.` is the number of frames
+decoded for each frame used.
+
+Rows are appended to OUT/profile_decode.csv and, with all versions and the command, to OUT/profile_decode.jsonl;
+OUT/profile_decode.png shows the cpu time. A package that is not installed is listed as absent. To install them:
+pip install -e '.[bench]', and FFmpeg's shared libraries.
 """
 
 from __future__ import annotations
@@ -24,26 +27,21 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from dali_pipes.annotations.lists import VIDEO_SUFFIXES
-from dali_pipes.config import DataConfig
-from dali_pipes.manifest.build import build_manifests
-from dali_pipes.manifest.manifest import Manifest
-from reskd.cli import run_tool
+from reskd.cli import positive, run_tool
 from reskd.environment import describe_environment
-from reskd.profiling.decode.benchmark import STAGES, Row, draw_rows, measure_files
-from reskd.profiling.decode.candidates import CANDIDATES, check_names
-from reskd.profiling.decode.standard_clips import FRAMES_PER_SECOND, LIST_NAME, available_kinds, make_kind
-from reskd.profiling.decode.workload import Workload
 from reskd.profiling.measurement_rows import aligned, append_rows, describe_run, read_rows
+
+if TYPE_CHECKING:
+    from reskd.profiling.decode.benchmark import Row
 
 NAME = "profile_decode"
 
 
 def main(arguments: Sequence[str]) -> None:
-    chosen = _parser().parse_args(arguments)
+    chosen = build_parser().parse_args(arguments)
     if chosen.make:
         make(chosen)
     elif chosen.picture:
@@ -60,6 +58,8 @@ def command_line(arguments: Sequence[str]) -> str:
 
 def make(chosen: argparse.Namespace) -> None:
     """Write the standard files and say their bitrates."""
+    from reskd.profiling.decode.standard_clips import FRAMES_PER_SECOND, available_kinds, make_kind
+
     kinds = available_kinds()
     names = chosen.kinds or list(kinds)
     unknown = [name for name in names if name not in kinds]
@@ -87,11 +87,18 @@ def contents_of(folder: Path | None, num_videos: int) -> list[Path | int]:
 
 def measure(chosen: argparse.Namespace, command: str) -> None:
     """Measure, print and append, kind by kind."""
-    check_names(chosen.candidates)
-    if chosen.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda: expected a GPU that torch can use, found none; run tools/doctor.py for why.")
     if chosen.clips % chosen.batch:
         raise ValueError(f"--clips: expected a multiple of --batch {chosen.batch}, found {chosen.clips}.")
+    import torch
+
+    from reskd.profiling.decode.benchmark import measure_files
+    from reskd.profiling.decode.candidates import CANDIDATES, check_names
+    from reskd.profiling.decode.workload import Workload
+
+    candidates = chosen.candidates or list(CANDIDATES)
+    check_names(candidates)
+    if chosen.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: expected a GPU that torch can use, found none; run tools/doctor.py for why.")
     about = {**describe_run(torch.device(chosen.device)), **_peer_versions()}
     with tempfile.TemporaryDirectory(prefix="reskd_profile_") as scratch:
         for files, folder in manifests(chosen, Path(scratch)):
@@ -101,7 +108,7 @@ def measure(chosen: argparse.Namespace, command: str) -> None:
                     Workload(
                         folder, num_frames, chosen.batch, chosen.workers, 0, seed=chosen.seed, device=chosen.device
                     ),
-                    chosen.candidates,
+                    candidates,
                     rounds=chosen.rounds,
                     batches_a_turn=chosen.clips // chosen.batch,
                     on_message=lambda message: print(message, file=sys.stderr, flush=True),
@@ -119,6 +126,11 @@ def manifests(chosen: argparse.Namespace, scratch: Path) -> Iterator[tuple[str, 
     """
     if (chosen.manifest is None) == (chosen.root is None):
         raise ValueError("expected either --manifest FOLDER or --root FOLDER, or --make FOLDER to make files first.")
+    from dali_pipes.config import DataConfig
+    from dali_pipes.manifest.build import build_manifests
+    from dali_pipes.manifest.manifest import Manifest
+    from reskd.profiling.decode.standard_clips import LIST_NAME
+
     if chosen.manifest is not None:
         Manifest.open(chosen.manifest)  # says now what is wrong with it
         yield chosen.manifest.name, chosen.manifest
@@ -138,6 +150,8 @@ def manifests(chosen: argparse.Namespace, scratch: Path) -> Iterator[tuple[str, 
 
 def table(rows: Sequence[Row]) -> str:
     """The numbers, then a line for each candidate that has none or shows wrong frames."""
+    from reskd.profiling.decode.benchmark import STAGES
+
     head = ["candidate", "clips/s", "20 %", "80 %", "cpu ms", "20 %", "80 %", "amplif.", "read KiB", "peak MiB"]
     head += ["wrong", "diff.", *(f"{stage} ms" for stage in (*STAGES, "rest"))]
     lines, remarks = [head], []
@@ -184,30 +198,46 @@ def _draw(out: Path) -> None:
     rows, picture = out / f"{NAME}.csv", out / f"{NAME}.png"
     if not rows.is_file():
         raise ValueError(f"--out: expected rows in {rows}, found none; measure first.")
+    from reskd.profiling.decode.benchmark import draw_rows
+
     draw_rows(read_rows(rows), picture)
     print(f"\nrows in {rows}, drawn in {picture}")
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--manifest", type=Path, help="a saved manifest")
-    parser.add_argument("--root", type=Path, help="a folder of videos, or one that --make filled")
-    parser.add_argument("--list", type=Path, help="list under --root; default: one folder a class")
-    parser.add_argument("--scan-cache", type=Path, help="folder for what the scan found; default: beside the data")
-    parser.add_argument("--frames", type=int, nargs="+", default=[8, 16], help="T, frames a clip")
-    parser.add_argument("--candidates", nargs="+", default=list(CANDIDATES), metavar="NAME")
-    parser.add_argument("--rounds", type=int, default=5, help="timed turns of each candidate")
-    parser.add_argument("--clips", type=int, default=16, help="clips of a turn")
-    parser.add_argument("--batch", type=int, default=4, help="clips of a batch")
-    parser.add_argument("--workers", type=int, default=2, help="reading processes, and DALI's threads")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where the views are wanted")
-    parser.add_argument("--out", type=Path, default=Path("docs/results"))
-    parser.add_argument("--picture", action="store_true", help="draw the rows of --out and measure nothing")
-    parser.add_argument("--make", type=Path, metavar="FOLDER", help="write the standard files and measure nothing")
-    parser.add_argument("--kinds", nargs="+", metavar="KIND", help="which standard files")
-    parser.add_argument("--videos", type=int, default=2, help="clips of each standard kind")
-    parser.add_argument("--content", type=Path, help="folder of real videos whose pictures to show")
+    parser.add_argument("--manifest", type=Path, metavar="FOLDER", help="folder of a saved manifest")
+    parser.add_argument("--root", type=Path, metavar="FOLDER", help="folder of videos, or one that --make wrote")
+    parser.add_argument("--list", type=Path, help="list of videos in --root; default: one folder per class")
+    parser.add_argument(
+        "--scan-cache", type=Path, help="folder that keeps what the scan finds; default: beside the data"
+    )
+    parser.add_argument(
+        "--frames", type=positive, nargs="+", default=[8, 16], help="frames T of a clip (default: 8 16)"
+    )
+    parser.add_argument("--candidates", nargs="+", metavar="NAME", help="which readers; default: all of them")
+    parser.add_argument(
+        "--rounds", type=positive, default=5, help="timed turns of each candidate (default %(default)s)"
+    )
+    parser.add_argument("--clips", type=positive, default=16, help="clips of a turn (default %(default)s)")
+    parser.add_argument("--batch", type=positive, default=4, help="clips of a batch (default %(default)s)")
+    parser.add_argument(
+        "--workers", type=positive, default=2, help="reading processes, and threads of DALI (default %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the plans (default %(default)s)")
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", help="where the views must end up (default %(default)s)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("docs/results"), help="folder of the results (default %(default)s)"
+    )
+    parser.add_argument("--picture", action="store_true", help="draw the rows of --out; measure nothing")
+    parser.add_argument("--make", type=Path, metavar="FOLDER", help="write the standard files here; measure nothing")
+    parser.add_argument("--kinds", nargs="+", metavar="KIND", help="which standard files; default: all")
+    parser.add_argument("--videos", type=positive, default=2, help="clips of each standard kind (default %(default)s)")
+    parser.add_argument(
+        "--content", type=Path, metavar="VIDEOS", help="folder of real videos to make the standard files from"
+    )
     return parser
 
 

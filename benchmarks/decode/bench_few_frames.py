@@ -1,13 +1,13 @@
-"""Time what a student's k of T frames cost to read in a test: all T decoded and k shown, or these k decoded alone.
+"""Time how long a test takes to read the k of T frames that a student sees: all T decoded, or only these k.
 
     python -m benchmarks.decode.bench_few_frames ../shared/data/ucf10 --list split1_test.txt
     python tools/profile_decode.py --make data/bench --kinds h264-g12 h264-g250
     python -m benchmarks.decode.bench_few_frames data/bench/h264-g12 --list list.csv
     python -m benchmarks.decode.bench_few_frames data/bench/h264-g12 --list list.csv --selection first --k 1 4 16
 
-Work of one loader's worker in this process: plan, read, decode, render the student's view of 112 from the teacher's of
-224. Both ways are first compared, and show the same pixels. They take turns; times are of the cpu, of all threads. Rows
-are appended to docs/results/bench_few_frames.csv.
+This process does the work of one loader worker: it plans, reads, decodes, and renders the student's view of 112 pixels
+from the teacher's of 224. Before the timing it checks that both ways give the same pixels. The two ways take turns.
+Times are cpu times of all threads. Rows are appended to docs/results/bench_few_frames.csv.
 """
 
 from __future__ import annotations
@@ -18,24 +18,28 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
-import torch
-
-from benchmarks.decode.few_frames_decode import Row, Sweep, measure_k
-from dali_pipes.choices import FrameSelection
-from dali_pipes.config import DataConfig
-from dali_pipes.manifest.build import build_manifests
+from dali_pipes.choices import ClipFrameSelection
 from reskd.cli import positive, run_tool
 from reskd.profiling.measurement_rows import aligned, append_rows, describe_run
+
+if TYPE_CHECKING:
+    from benchmarks.decode.few_frames_decode import Row
 
 CSV = Path("docs/results/bench_few_frames.csv")
 
 
 def main(arguments: Sequence[str]) -> None:
-    chosen = _parser().parse_args(arguments)
+    chosen = build_parser().parse_args(arguments)
     if max(chosen.k) > chosen.frames:
         raise ValueError(f"--k: expected at most --frames = {chosen.frames}, found {max(chosen.k)}.")
+    import torch
+
+    from benchmarks.decode.few_frames_decode import Sweep, measure_k
+    from dali_pipes.config import DataConfig
+    from dali_pipes.manifest.build import build_manifests
+
     with tempfile.TemporaryDirectory(prefix="reskd_few_frames_") as scratch:
         manifest = Path(scratch) / "manifest"
         config = DataConfig.model_validate(
@@ -66,19 +70,26 @@ def table(rows: Sequence[Row]) -> str:
     return aligned(lines)
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path, help="folder of videos")
-    parser.add_argument("--list", default="folders", help="list under the folder; default: one folder a class")
-    parser.add_argument("--scan-cache", type=Path, help="folder for what the scan found; default: none is kept")
-    parser.add_argument("--frames", type=positive, default=16, help="T, frames of a clip")
-    parser.add_argument("--k", type=positive, nargs="+", default=[1, 2, 4, 8, 16], help="frames of the student")
-    selections = [name for name in get_args(FrameSelection) if name != "every_jth_of_300"]
-    parser.add_argument("--selection", choices=selections, default="uniform")
-    parser.add_argument("--clips", type=positive, default=24, help="videos, spread evenly over the list")
-    parser.add_argument("--rounds", type=positive, default=5, help="turns of each k and way")
+    parser.add_argument("--list", default="folders", help="list of videos in ROOT; default: one folder per class")
+    parser.add_argument(
+        "--scan-cache", type=Path, help="folder that keeps what the scan finds; default: nothing is kept"
+    )
+    parser.add_argument("--frames", type=positive, default=16, help="frames T of a clip (default %(default)s)")
+    parser.add_argument(
+        "--k", type=positive, nargs="+", default=[1, 2, 4, 8, 16], help="numbers of frames that the student sees"
+    )
+    parser.add_argument("--selection", choices=get_args(ClipFrameSelection), default="uniform", help="which k frames")
+    parser.add_argument(
+        "--clips", type=positive, default=24, help="videos to time, spread evenly over the list (default %(default)s)"
+    )
+    parser.add_argument(
+        "--rounds", type=positive, default=5, help="timed turns of each k and way of decoding (default %(default)s)"
+    )
     parser.add_argument("--csv", type=Path, default=CSV)
-    parser.add_argument("--dry-run", action="store_true", help="append nothing")
+    parser.add_argument("--dry-run", action="store_true", help="print the results and append no rows")
     return parser
 
 

@@ -1,15 +1,15 @@
-"""Time the reader of frame-level records beside a plain loop over the `tfrecord` package (pip install tfrecord).
+"""Time our reader of frame-level records beside the `tfrecord` package (pip install tfrecord).
 
     python -m benchmarks.features.bench_features --rounds 7
 
-Records of random bytes are written into a temporary folder and stay in the file cache. Each round times every candidate
-once, in turn, so that a busy moment hits all of them:
+Records of random bytes are written into a temporary folder and stay in the file cache. In each round the candidates
+take turns, so that a moment when the machine is busy slows all of them:
 
-    reader        one record after another into one batch's memory, checksums compared
-    loader        FeatureLoader with the teacher's view of all frames and a student's of 30, as in a run
-    tfrecord      sequence_loader of the package, its frames joined and copied into one batch's memory; no checksums
+    reader        our reader: one record after another into the memory of one batch; checksums are compared
+    loader        our FeatureLoader, as in training: a teacher of all frames and a student of 30
+    tfrecord      the package's sequence_loader; its frames are joined and copied into one batch; no checksums
 
-Speed is videos a cpu-second of the whole process: what one core delivers. Rows are appended to
+Speed is given as videos per cpu-second of the whole process, which is what one core delivers. Rows are appended to
 docs/results/bench_features.csv.
 """
 
@@ -18,41 +18,24 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from dali_pipes.features.config import FeatureDataConfig
-from dali_pipes.features.loader import FeatureLoader
-from dali_pipes.features.manifest import FeatureManifest, build_feature_manifests
-from dali_pipes.features.sequence_example import write_video
-from dali_pipes.features.source import FeatureSource
-from dali_pipes.features.tfrecord import RecordWriter
-from dali_pipes.sampling.order import ReadingOrder
-from reskd.cli import run_tool
-from reskd.profiling.measurement_rows import aligned, append_rows, describe_run, quantiles
+from reskd.cli import positive, run_tool
+from reskd.profiling.measurement_rows import aligned, append_rows, describe_run
 
 CSV = Path("docs/results/bench_features.csv")
-GROUPS = {"rgb": 1024, "audio": 128}
-BATCH = 128
-ORDER = ReadingOrder(mode="eval", batch_size=BATCH)
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7, help="times that every candidate is timed")
-    parser.add_argument("--videos", type=int, default=512, help="videos of a candidate's turn")
-    parser.add_argument("--frames", type=int, default=300, help="frames a video")
-    parser.add_argument("--threads", type=int, default=1, help="reading threads of the loader")
-    parser.add_argument("--csv", type=Path, default=CSV, help="rows are appended to it")
-    parser.add_argument("--dry-run", action="store_true", help="append no rows")
-    chosen = parser.parse_args(arguments)
+    chosen = build_parser().parse_args(arguments)
     if find_spec("tfrecord") is None:
         raise ValueError("expected the package tfrecord to compare with, found none; pip install tfrecord.")
+    import torch
+
+    from benchmarks.features.reader_benchmark import measure
+
     about = describe_run(torch.device("cpu"))
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(Path(folder), chosen.videos, chosen.frames, chosen.threads, chosen.rounds)
@@ -62,96 +45,19 @@ def main(arguments: Sequence[str]) -> None:
         print(f"rows appended to {chosen.csv}")
 
 
-def measure(folder: Path, num_videos: int, num_frames: int, num_threads: int, rounds: int) -> list[dict[str, object]]:
-    """A row of the CSV for each candidate."""
-    write_records(folder / "train.tfrecord", num_videos, num_frames)
-    config = FeatureDataConfig.model_validate(
-        {
-            "kind": "features",
-            "root": folder,
-            "train": "train.tfrecord",
-            "num_classes": 1,
-            "groups": GROUPS,
-            "max_frames": num_frames,
-            "views": {"teacher": {}, "student": {"num_frames": min(30, num_frames)}},
-            "loader": {"num_threads": num_threads},
-        }
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--rounds", type=positive, default=7, help="timed turns of each candidate (default %(default)s)"
     )
-    manifest = build_feature_manifests(config, seed=0, splits=("train",))["train"]
-    batch_NTD = np.ones((BATCH, num_frames, config.feature_dim), np.uint8)
-    loader = FeatureLoader(manifest, config, order=ORDER, views=("teacher", "student"))
-    candidates: dict[str, Callable[[], int]] = {
-        "reader": lambda: read_all(manifest, config, batch_NTD),
-        "loader": lambda: sum(int((~batch.padding_N).sum()) for batch in loader),
-        "tfrecord": lambda: loop_over_package(folder / "train.tfrecord", batch_NTD),
-    }
-    seconds = _take_turns(candidates, num_videos, rounds)
-    loader.close()
-    ours = {name: quantiles([num_videos / cpu for cpu, _ in spent]) for name, spent in seconds.items()}
-    return [
-        {
-            "candidate": name,
-            "videos": num_videos,
-            "frames": num_frames,
-            "features": config.feature_dim,
-            "reading_threads": num_threads if name == "loader" else 1,
-            "rounds": rounds,
-            "videos_per_cpu_s_p20": round(low, 1),
-            "videos_per_cpu_s": round(median, 1),
-            "videos_per_cpu_s_p80": round(high, 1),
-            "videos_per_s": round(quantiles([num_videos / wall for _, wall in seconds[name]])[1], 1),
-            "times_tfrecord": round(median / ours["tfrecord"][1], 2),
-        }
-        for name, (low, median, high) in ours.items()
-    ]
-
-
-def _take_turns(
-    candidates: Mapping[str, Callable[[], int]], num_videos: int, rounds: int
-) -> dict[str, list[tuple[float, float]]]:
-    """Seconds of cpu time and of wall time, a pair for each round of each candidate."""
-    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in candidates}
-    for number in range(rounds + 1):
-        for name, run in candidates.items():
-            cpu, wall = time.process_time(), time.perf_counter()
-            found = run()
-            spent = time.process_time() - cpu, time.perf_counter() - wall
-            assert found == num_videos
-            if number:  # the first round warms up
-                seconds[name].append(spent)
-    return seconds
-
-
-def write_records(path: Path, num_videos: int, num_frames: int) -> None:
-    random = np.random.default_rng(0)
-    with RecordWriter(path) as writer:
-        for number in range(num_videos):
-            groups = {name: random.integers(0, 256, (num_frames, dim), np.uint8) for name, dim in GROUPS.items()}
-            write_video(writer, video_id=f"v{number}", labels=[0], groups=groups)
-
-
-def read_all(manifest: FeatureManifest, config: FeatureDataConfig, batch_NTD: np.ndarray) -> int:
-    source = FeatureSource(manifest, config.groups, config.max_frames, ORDER, config.loader.max_attempts)
-    for row in range(len(manifest)):
-        video, start = source.read(row, row), 0
-        for frames_Td in video.groups:
-            stop = start + frames_Td.shape[1]
-            batch_NTD[row % BATCH, : len(frames_Td), start:stop] = frames_Td
-            start = stop
-    return len(manifest)
-
-
-def loop_over_package(path: Path, batch_NTD: np.ndarray) -> int:
-    from tfrecord.reader import sequence_loader
-
-    number = -1
-    for number, (_, features) in enumerate(sequence_loader(str(path), None, None, dict.fromkeys(GROUPS, "byte"))):
-        start = 0
-        for name, dim in GROUPS.items():
-            frames_Td = np.frombuffer(b"".join(features[name]), np.uint8).reshape(-1, dim)
-            batch_NTD[number % BATCH, : len(frames_Td), start : start + dim] = frames_Td
-            start += dim
-    return number + 1
+    parser.add_argument("--videos", type=positive, default=512, help="videos of a turn (default %(default)s)")
+    parser.add_argument("--frames", type=positive, default=300, help="frames of a video (default %(default)s)")
+    parser.add_argument(
+        "--threads", type=positive, default=1, help="reading threads of the loader (default %(default)s)"
+    )
+    parser.add_argument("--csv", type=Path, default=CSV, help="file that rows are appended to (default %(default)s)")
+    parser.add_argument("--dry-run", action="store_true", help="print the results and append no rows")
+    return parser
 
 
 def table(rows: Sequence[dict[str, object]]) -> str:

@@ -1,4 +1,4 @@
-"""The fewer-frames study: a teacher that sees all frames, six baselines and two kinds of students that see k of them.
+"""The fewer-frames study: a teacher of all frames beside baselines and distilled students that see k of them.
 
     python -m benchmarks.fewer_frames.run run --synthetic runs/synthetic --ucf10 runs/ucf10_features
     python -m benchmarks.fewer_frames.run run ... --part 1/2        # one of two processes
@@ -10,9 +10,9 @@
     python -m benchmarks.fewer_frames.run report
     python -m benchmarks.fewer_frames.run oracle                    # what the selected frames of made-up videos hold
 
-738 runs: 41 for each of two data sets, three families and three seeds. Each is a config that the common trainer
-trains; a run that has a row in docs/results/study_fewer_frames.csv is not run again. ``time`` measures what the same
-networks need from a record to its scores. ``report`` makes the tables and pictures from the rows.
+The study has 738 runs: 41 for each of two data sets, three families and three seeds. Each run is a config that the
+ordinary trainer trains. A run that has a row in docs/results/study_fewer_frames.csv is not run again. `time` measures
+how long the same networks take from a record to its scores. `report` makes the tables and pictures from the rows.
 """
 
 from __future__ import annotations
@@ -22,9 +22,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
-
-import torch
+from typing import TYPE_CHECKING, get_args
 
 from benchmarks.fewer_frames.cases import (
     FAMILIES,
@@ -32,6 +30,7 @@ from benchmarks.fewer_frames.cases import (
     MODES,
     SEEDS,
     SELECTIONS,
+    VIDEOS_SEED,
     Case,
     DataSet,
     Family,
@@ -39,20 +38,14 @@ from benchmarks.fewer_frames.cases import (
     cases_of,
     part_of,
 )
-from benchmarks.fewer_frames.data import VIDEOS_SEED, synthetic, ucf10
-from benchmarks.fewer_frames.oracle import oracle_table
-from benchmarks.fewer_frames.pictures import draw, macs_of, times_of
 from benchmarks.fewer_frames.pixels import KS as PIXEL_KS
-from benchmarks.fewer_frames.pixels import SIDES, pixel_cases, time_pixels
-from benchmarks.fewer_frames.pixels_report import draw_pixels, pixels_markdown
-from benchmarks.fewer_frames.report import markdown
-from benchmarks.fewer_frames.runner import Planned, run_all
-from benchmarks.fewer_frames.timing import time_cases
-from dali_pipes.jobs.progress import ProgressLine
-from dali_pipes.synthetic.features import SyntheticSpec
-from reskd.cli import positive, run_tool
-from reskd.distributed import joined_world
+from benchmarks.fewer_frames.pixels import SIDES, pixel_cases
+from dali_pipes.jobs.progress import ProgressDisplay
+from reskd.cli import part_of_parts, positive, run_tool
 from reskd.profiling.measurement_rows import append_rows, describe_run, read_rows
+
+if TYPE_CHECKING:
+    from benchmarks.fewer_frames.runner import Planned
 
 RESULTS = Path("docs/results")
 ROWS, TIMES = RESULTS / "study_fewer_frames.csv", RESULTS / "study_fewer_frames_time.csv"
@@ -61,11 +54,15 @@ log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str]) -> None:
-    chosen = _parser().parse_args(arguments)
+    chosen = build_parser().parse_args(arguments)
     chosen.run(chosen)
 
 
 def _run(chosen: argparse.Namespace) -> None:
+    import torch
+
+    from benchmarks.fewer_frames.runner import Planned
+
     torch.set_num_threads(1)
     csv = _csv(chosen, ROWS)
     cases = part_of(_cases(chosen), chosen.part)
@@ -73,14 +70,24 @@ def _run(chosen: argparse.Namespace) -> None:
 
 
 def _run_all(planned: Sequence[Planned], csv: Path) -> None:
+    import torch
+
+    from benchmarks.fewer_frames.runner import run_all
+    from reskd.distributed import joined_world
+
     logging.getLogger("reskd").setLevel(logging.WARNING)  # a run says a dozen lines
-    with joined_world("cpu") as world:
+    with joined_world("cpu") as world, ProgressDisplay() as display:
         about = describe_run(torch.device("cpu"))
-        done = run_all(planned, csv=csv, about=about, world=world, on_progress=ProgressLine("runs"))
+        done = run_all(planned, csv=csv, about=about, world=world, on_progress=display.counter("runs"))
     print(f"{len(planned)} runs, {done} of them now; rows in {csv}")
 
 
 def _pixels(chosen: argparse.Namespace) -> None:
+    import torch
+
+    from benchmarks.fewer_frames.pixels_timing import time_pixels
+    from benchmarks.fewer_frames.runner import Planned
+
     torch.set_num_threads(1)
     cases = pixel_cases(chosen.k, chosen.sides, chosen.seeds, epochs=chosen.epochs)
     if chosen.times:
@@ -93,6 +100,10 @@ def _pixels(chosen: argparse.Namespace) -> None:
 
 
 def _time(chosen: argparse.Namespace) -> None:
+    import torch
+
+    from benchmarks.fewer_frames.timing import time_cases
+
     torch.set_num_threads(1)
     rows = time_cases(_cases(chosen), rounds=chosen.rounds)
     csv = _csv(chosen, TIMES)
@@ -101,6 +112,9 @@ def _time(chosen: argparse.Namespace) -> None:
 
 
 def _oracle(chosen: argparse.Namespace) -> None:
+    from benchmarks.fewer_frames.oracle import oracle_table
+    from dali_pipes.synthetic.features import SyntheticSpec
+
     print(oracle_table(SyntheticSpec(seed=chosen.seed), num_videos=chosen.videos, ks=chosen.k))
 
 
@@ -124,12 +138,17 @@ def _report(chosen: argparse.Namespace) -> None:
     if chosen.csv.exists():
         _report_features(chosen)
     if chosen.pixels.exists():
+        from benchmarks.fewer_frames.pixels_report import draw_pixels, pixels_markdown
+
         rows, times = read_rows(chosen.pixels), read_rows(chosen.pixel_times) if chosen.pixel_times.exists() else []
         print(pixels_markdown(rows, times))
         draw_pixels(rows, times, chosen.pixels.with_suffix(".png"))
 
 
 def _report_features(chosen: argparse.Namespace) -> None:
+    from benchmarks.fewer_frames.pictures import draw, macs_of, times_of
+    from benchmarks.fewer_frames.report import markdown
+
     rows = read_rows(chosen.csv)
     print(markdown(rows))
     pictures = {"macs": (macs_of(rows), "million multiply-accumulates a video")}
@@ -142,6 +161,8 @@ def _report_features(chosen: argparse.Namespace) -> None:
 
 
 def _cases(chosen: argparse.Namespace) -> list[Case]:
+    from benchmarks.fewer_frames.data import synthetic, ucf10
+
     data_sets: list[DataSet] = []
     if chosen.synthetic:
         data_sets.append(synthetic(chosen.synthetic, quick=chosen.quick, seed=chosen.synthetic_seed))
@@ -161,72 +182,94 @@ def _cases(chosen: argparse.Namespace) -> list[Case]:
     return cases_of(data_sets, sweep)
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="train and score what has no row yet")
+    run = commands.add_parser("run", help="train and score the runs that have no row yet")
     run.set_defaults(run=_run)
     _add_cases(run)
     run.add_argument("--runs", type=Path, default=Path("runs/fewer_frames"), help="folder of the runs")
-    run.add_argument("--part", type=_part, default=(1, 1), metavar="I/N", help="of N processes side by side")
+    run.add_argument(
+        "--part",
+        type=part_of_parts,
+        default=(1, 1),
+        metavar="I/N",
+        help="do part I of N of the runs, for N processes side by side",
+    )
     run.add_argument("--csv", type=Path, help=f"default: {ROWS}, with --quick {_quick(ROWS)}")
-    time = commands.add_parser("time", help="measure reading and answering, all frames against k")
+    time = commands.add_parser("time", help="time reading and classifying a video, all frames against k")
     time.set_defaults(run=_time)
     _add_cases(time)
     time.add_argument("--rounds", type=positive, default=7, help="timed passes of each network (default %(default)s)")
     time.add_argument("--csv", type=Path, help=f"default: {TIMES}, with --quick {_quick(TIMES)}")
     _add_pixels(commands.add_parser("pixels", help="the grid of frames and resolutions on the videos of UCF10"))
-    report = commands.add_parser("report", help="tables on the standard output, pictures beside the rows")
+    report = commands.add_parser("report", help="print the tables, write the pictures beside the rows")
     report.set_defaults(run=_report)
     report.add_argument("--csv", type=Path, default=ROWS)
     report.add_argument("--times", type=Path, default=TIMES)
     report.add_argument("--pixels", type=Path, default=PIXELS)
     report.add_argument("--pixel-times", type=Path, default=PIXELS.with_stem(f"{PIXELS.stem}_time"))
-    oracle = commands.add_parser("oracle", help="GAP of one who knows the prototypes of the made-up videos")
+    oracle = commands.add_parser(
+        "oracle", help="GAP of an ideal classifier, which knows how the made-up videos were made"
+    )
     oracle.set_defaults(run=_oracle)
     oracle.add_argument("--k", type=positive, nargs="+", default=list(KS))
-    oracle.add_argument("--videos", type=positive, default=400, help="of the test list (default %(default)s)")
-    oracle.add_argument("--seed", type=int, default=0, help="of the videos (default %(default)s; the study's are of 1)")
+    oracle.add_argument("--videos", type=positive, default=400, help="videos of the test list (default %(default)s)")
+    oracle.add_argument(
+        "--seed", type=int, default=0, help="seed of the videos (default %(default)s; the study uses 1)"
+    )
     return parser
 
 
 def _add_cases(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--synthetic", type=Path, metavar="FOLDER", help="of made-up videos, made where it is not there"
+        "--synthetic", type=Path, metavar="FOLDER", help="folder of the made-up videos; made if it is not there"
     )
     parser.add_argument(
-        "--synthetic-seed", type=int, default=VIDEOS_SEED, help="of the made-up videos (default %(default)s)"
+        "--synthetic-seed", type=int, default=VIDEOS_SEED, help="seed of the made-up videos (default %(default)s)"
     )
     parser.add_argument(
-        "--weights", type=float, nargs=2, metavar=("CODE", "PREDICTION"), help="of both terms, in place of the study's"
+        "--weights",
+        type=float,
+        nargs=2,
+        metavar=("CODE", "PREDICTION"),
+        help="weights of the two loss terms, in place of the study's",
     )
-    parser.add_argument("--ucf10", type=Path, metavar="FOLDER", help="what extract-features wrote")
+    parser.add_argument("--ucf10", type=Path, metavar="FOLDER", help="folder that extract-features wrote")
     parser.add_argument("--families", nargs="+", choices=get_args(Family), default=list(FAMILIES))
-    parser.add_argument("--k", type=positive, nargs="+", default=list(KS), help="frames of the students")
+    parser.add_argument(
+        "--k", type=positive, nargs="+", default=list(KS), help="numbers of frames that the students see"
+    )
     parser.add_argument("--seeds", type=positive, nargs="+", default=list(SEEDS))
     parser.add_argument("--selections", nargs="+", choices=SELECTIONS, default=list(SELECTIONS), help="baselines")
-    parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES), help="besides the teachers")
-    parser.add_argument("--quick", action="store_true", help="a few steps on a few videos: shows that all of it runs")
+    parser.add_argument(
+        "--modes", nargs="+", choices=MODES, default=list(MODES), help="which runs besides the teachers"
+    )
+    parser.add_argument("--quick", action="store_true", help="a few steps on a few videos, to see that everything runs")
 
 
 def _add_pixels(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_pixels)
-    parser.add_argument("--base", type=Path, default=Path("configs/ucf10/teacher_r18-96.yaml"), help="lists and recipe")
-    parser.add_argument("--k", type=positive, nargs="+", default=list(PIXEL_KS), help="frames of the students")
-    parser.add_argument("--sides", type=positive, nargs="+", default=list(SIDES), help="of the students' views")
+    parser.add_argument(
+        "--base",
+        type=Path,
+        default=Path("configs/ucf10/teacher_r18-96.yaml"),
+        help="config whose lists and recipe are used",
+    )
+    parser.add_argument(
+        "--k", type=positive, nargs="+", default=list(PIXEL_KS), help="numbers of frames that the students see"
+    )
+    parser.add_argument(
+        "--sides", type=positive, nargs="+", default=list(SIDES), help="sides of the students' views, in pixels"
+    )
     parser.add_argument("--seeds", type=positive, nargs="+", default=[1])
-    parser.add_argument("--epochs", type=float, default=10.0, help="of every run (default %(default)g)")
+    parser.add_argument("--epochs", type=float, default=10.0, help="epochs of every run (default %(default)g)")
     parser.add_argument("--runs", type=Path, default=Path("runs/fewer_pixels"), help="folder of the runs")
     parser.add_argument("--csv", type=Path, default=PIXELS)
-    parser.add_argument("--times", type=Path, metavar="CSV", help="train nothing: time file to scores, append rows")
-    parser.add_argument("--rounds", type=positive, default=5, help="of --times (default %(default)s)")
-
-
-def _part(text: str) -> tuple[int, int]:
-    part, _, parts = text.partition("/")
-    if not (part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
-        raise argparse.ArgumentTypeError(f"expected I/N with I from 1 to N, as in 1/2, found {text}")
-    return int(part), int(parts)
+    parser.add_argument(
+        "--times", type=Path, metavar="CSV", help="train nothing; time from a file to its scores and append rows here"
+    )
+    parser.add_argument("--rounds", type=positive, default=5, help="timed rounds of --times (default %(default)s)")
 
 
 if __name__ == "__main__":

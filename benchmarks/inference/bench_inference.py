@@ -1,12 +1,12 @@
-"""Time answering a video from its features: the teacher that sees all frames beside students that see k of them.
+"""Time how long a video takes to classify from its features: a teacher of all frames beside students of k frames.
 
     python -m benchmarks.inference.bench_inference    # the published sizes: 300 frames, k=30, 4716 classes
     python -m benchmarks.inference.bench_inference --k 30 6 --families h_rnn --batch 1
     python -m benchmarks.inference.bench_inference --device cuda --batch 256
 
-Records of random bytes are written first (they stay in the file cache), then every candidate is timed in turn: end to
-end (read, checksum, parse, select, network), reading alone, network alone. Rows are appended to
-docs/results/bench_inference.csv.
+Records of random bytes are written first and stay in the file cache. Then the candidates take turns. Three times are
+measured: end to end (read, checksum, parse, select, network), reading alone, and the network alone. Rows are appended
+to docs/results/bench_inference.csv.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from benchmarks.inference.inference_benchmark import Candidate, Row, measure_candidates, write_noise_records
-from dali_pipes.features.config import FeatureDataConfig
-from dali_pipes.features.manifest import FeatureManifest, build_feature_manifests
 from reskd.cli import positive, run_tool
-from reskd.models.config import parse_recognizer
-from reskd.models.families.registry import build_recognizer
 from reskd.profiling.measurement_rows import aligned, append_rows, describe_run
+
+if TYPE_CHECKING:
+    import torch
+
+    from benchmarks.inference.inference_benchmark import Row
+    from dali_pipes.features.config import FeatureDataConfig
+    from dali_pipes.features.manifest import FeatureManifest
 
 CSV = Path("docs/results/bench_inference.csv")
 GROUPS = {"rgb": 1024, "audio": 128}
@@ -40,10 +40,15 @@ CLASSIFIERS: dict[str, dict[str, Any]] = {
 
 
 def main(arguments: Sequence[str]) -> None:
-    chosen = _parser().parse_args(arguments)
+    chosen = build_parser().parse_args(arguments)
+    import torch
+
+    from benchmarks.inference.inference_benchmark import write_noise_records
+    from dali_pipes.features.manifest import build_feature_manifests
+
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
-    device = torch.device(chosen.device)
+    device = torch.device(chosen.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     about = describe_run(device)
     with TemporaryDirectory(prefix="reskd_bench_") as folder:
         root = Path(folder)
@@ -65,6 +70,10 @@ def main(arguments: Sequence[str]) -> None:
 def _measure(
     family: str, root: Path, manifest: FeatureManifest, chosen: argparse.Namespace, device: torch.device
 ) -> list[Row]:
+    from benchmarks.inference.inference_benchmark import Candidate, measure_candidates
+    from reskd.models.config import parse_recognizer
+    from reskd.models.families.registry import build_recognizer
+
     models: dict[int, Any] = {}
     candidates = []
     for k in (None, *chosen.k):
@@ -82,6 +91,8 @@ def _measure(
 
 
 def _data(root: Path, chosen: argparse.Namespace, k: int | None) -> FeatureDataConfig:
+    from dali_pipes.features.config import FeatureDataConfig
+
     return FeatureDataConfig.model_validate(
         {
             "kind": "features",
@@ -105,19 +116,23 @@ def table(rows: Sequence[Row]) -> str:
     return aligned(lines)
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--families", nargs="+", choices=sorted(CLASSIFIERS), default=list(CLASSIFIERS))
-    parser.add_argument("--k", type=positive, nargs="+", default=[30], help="frames of the students; default 30")
-    parser.add_argument("--frames", type=positive, default=300, help="of a video; default 300")
-    parser.add_argument("--num-classes", type=positive, default=4716)
-    parser.add_argument("--videos", type=positive, default=32, help="in a pass; default 32")
-    parser.add_argument("--batch", type=positive, default=16, help="videos at once; default 16")
-    parser.add_argument("--rounds", type=positive, default=5, help="timed passes of each candidate; default 5")
-    parser.add_argument("--threads", type=positive, help="of the CPU; default: torch's")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument(
+        "--k", type=positive, nargs="+", default=[30], help="numbers of frames that the students see (default: 30)"
+    )
+    parser.add_argument("--frames", type=positive, default=300, help="frames of a video (default %(default)s)")
+    parser.add_argument("--num-classes", type=positive, default=4716, help="default %(default)s")
+    parser.add_argument("--videos", type=positive, default=32, help="videos of a timed pass (default %(default)s)")
+    parser.add_argument("--batch", type=positive, default=16, help="videos at once (default %(default)s)")
+    parser.add_argument(
+        "--rounds", type=positive, default=5, help="timed passes of each candidate (default %(default)s)"
+    )
+    parser.add_argument("--threads", type=positive, help="threads of the CPU; default: torch's own choice")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: the GPU if there is one")
     parser.add_argument("--csv", type=Path, default=CSV)
-    parser.add_argument("--dry-run", action="store_true", help="append nothing")
+    parser.add_argument("--dry-run", action="store_true", help="print the results and append no rows")
     return parser
 
 

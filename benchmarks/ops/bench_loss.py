@@ -1,14 +1,17 @@
-"""Time the interpolate-plus-MSE loss, each backend beside eager PyTorch, torch.compile and a plain copy.
+"""Time the interpolate-plus-MSE loss: each backend, eager PyTorch, torch.compile and a plain copy.
 
     python -m benchmarks.ops.bench_loss                                   # a few shapes, this machine's best device
     python -m benchmarks.ops.bench_loss --all --dtypes fp32 fp16          # all of the paper's shapes
     python -m benchmarks.ops.bench_loss --frames 128 --sides 4,7 --channels 2048 --layouts channels_last contiguous
     python -m benchmarks.ops.bench_loss --picture docs/results/bench_loss.png
 
-In one run every case times all candidates in turn, again and again, so that a busy moment hits all of them. The floor
-is a `copy_` into memory allocated before, of so many bytes that it moves what the loss must move: the student and the
-teacher read, for a gradient also the student's written, read and written again (the forward pass saves it, the
-backward pass scales it). Rows are appended to docs/results/bench_loss.csv.
+In each round all candidates take turns, so that a moment when the machine is busy slows all of them.
+
+The floor is the time of a `copy_` that moves as many bytes as the loss must move. The loss reads the student and the
+teacher. With a gradient it also writes the student's gradient in the forward pass, and reads and writes it again in
+the backward pass, which scales it.
+
+Rows are appended to docs/results/bench_loss.csv.
 """
 
 from __future__ import annotations
@@ -17,18 +20,25 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, get_args
 
-import torch
-
-from benchmarks.ops.loss_benchmark import CASES, DTYPES, Case, Row, draw_rows, measure_case
-from reskd.cli import run_tool
+from benchmarks.ops.loss_cases import CASES, Case, Layout
+from reskd.choices import PrecisionChoice
+from reskd.cli import positive, run_tool
 from reskd.profiling.measurement_rows import aligned, append_rows, describe_run, read_rows
+
+if TYPE_CHECKING:
+    from benchmarks.ops.loss_benchmark import Row
 
 CSV = Path("docs/results/bench_loss.csv")
 
 
 def main(arguments: Sequence[str]) -> None:
-    chosen = _parser().parse_args(arguments)
+    chosen = build_parser().parse_args(arguments)
+    import torch
+
+    from benchmarks.ops.loss_benchmark import draw_rows, measure_case
+
     if chosen.picture:
         draw_rows(read_rows(chosen.csv), chosen.picture)
         print(f"written to {chosen.picture}")
@@ -54,20 +64,22 @@ def main(arguments: Sequence[str]) -> None:
         print(f"\nrows appended to {chosen.csv}")
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--all", action="store_true", help="all shapes, not only those of 128 frames")
-    parser.add_argument("--frames", type=int, help="images B of one case of your own")
-    parser.add_argument("--channels", type=int, default=2048)
-    parser.add_argument("--sides", default="4,7", help="h,H of your own case")
+    parser.add_argument("--all", action="store_true", help="time all shapes, not only those of 128 images")
+    parser.add_argument("--frames", type=positive, help="time one case of your own, of so many images B")
+    parser.add_argument("--channels", type=positive, default=2048, help="D of your own case (default %(default)s)")
+    parser.add_argument(
+        "--sides", default="4,7", help="sides h,H of your own case: student, teacher (default %(default)s)"
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"))
-    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=["fp32"])
-    parser.add_argument("--layouts", nargs="+", choices=("channels_last", "contiguous"), default=["channels_last"])
-    parser.add_argument("--rounds", type=int, default=15, help="timed calls of each candidate")
-    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
-    parser.add_argument("--dry-run", action="store_true", help="append nothing")
+    parser.add_argument("--dtypes", nargs="+", choices=get_args(PrecisionChoice), default=["fp32"])
+    parser.add_argument("--layouts", nargs="+", choices=get_args(Layout), default=["channels_last"])
+    parser.add_argument("--rounds", type=positive, default=15, help="timed calls of each candidate")
+    parser.add_argument("--no-compile", action="store_true", help="do not time torch.compile")
+    parser.add_argument("--dry-run", action="store_true", help="print the results and append no rows")
     parser.add_argument("--csv", type=Path, default=CSV)
-    parser.add_argument("--picture", type=Path, help="draw the rows of --csv and measure nothing")
+    parser.add_argument("--picture", type=Path, metavar="PNG", help="draw the rows of --csv; measure nothing")
     return parser
 
 

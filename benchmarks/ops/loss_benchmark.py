@@ -13,50 +13,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from benchmarks.ops.loss_cases import Case, Layout
+from reskd.choices import PrecisionChoice
 from reskd.ops.interpolate_mse import available_backends, interpolate_mse_loss
 from reskd.profiling.measurement_rows import quantiles, rounded
 
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-Layout = Literal["channels_last", "contiguous"]
+_DTYPES: dict[PrecisionChoice, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _MIB = 2**20
 _WARMUP = 2
 _HEAD_START_CYCLES = 4_000_000  # about 2 ms
-
-
-@dataclass(frozen=True)
-class Case:
-    """Square features of B images: ``small`` is the student's side, ``large`` the teacher's."""
-
-    name: str
-    num_images: int
-    num_channels: int
-    small: int
-    large: int
-
-    @property
-    def columns(self) -> dict[str, object]:
-        """The columns of a row that say which case it is."""
-        return {"case": self.name} | {name: value for name, value in asdict(self).items() if name != "name"}
-
-    def describe(self) -> str:
-        return f"{self.num_images} x {self.num_channels}, {self.small}x{self.small} -> {self.large}x{self.large}"
-
-
-# ResNet-50's last map has ceil(side / 32) pixels a side: 2, 3, 3, 4, 5 at 56, 72, 96, 112, 144 and 7 at 224. Swin-S and
-# -B have the same sides with 768 and 1024 channels and half the frames in time.
-CASES = [
-    Case(f"R50 {side} of 224, {frames} frames x {clips}", frames * clips, 2048, small, 7)
-    for frames, clips in ((16, 8), (8, 8), (8, 64), (16, 64))
-    for side, small in ((56, 2), (72, 3), (96, 3), (112, 4), (144, 5))
-    if side != 72  # the same maps as 96
-] + [
-    Case(f"Swin-{size} 112 of 224, 32 frames x 8", 128, channels, 4, 7) for size, channels in (("S", 768), ("B", 1024))
-]
 
 
 @dataclass(frozen=True)
@@ -101,13 +71,13 @@ class _Samples:
 
 
 def measure_case(
-    case: Case, *, device: torch.device, dtype: str, layout: Layout, rounds: int, with_compile: bool
+    case: Case, *, device: torch.device, dtype: PrecisionChoice, layout: Layout, rounds: int, with_compile: bool
 ) -> list[Row]:
     """All candidates of one case, timed in turn ``rounds`` times, forward alone and forward plus backward."""
     memory_format = torch.channels_last if layout == "channels_last" else torch.contiguous_format
     student, teacher = (
         torch.randn(case.num_images, case.num_channels, side, side, device=device)
-        .to(DTYPES[dtype])
+        .to(_DTYPES[dtype])
         .to(memory_format=memory_format)
         for side in (case.small, case.large)
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +15,7 @@ import numpy as np
 from dali_pipes.annotations.lists import read_class_names
 from dali_pipes.features.record_index import Damage, RecordIndex, open_index
 from dali_pipes.features.tfrecord import RecordPlace
-from dali_pipes.jobs.progress import describe_progress
+from dali_pipes.jobs.progress import progress_messages
 from dali_pipes.sampling.counter_rng import uniform
 from dali_pipes.scan.scan import default_store
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 _SPLIT = 201  # which use of the hash; apart from those of sampling.py and synthetic.py
 _MOST_NAMED = 10
-_SAY_EVERY_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -159,7 +157,12 @@ def _open_index(config: FeatureDataConfig, pattern: str, on_message: Callable[[s
     files = sorted(path.relative_to(config.root).as_posix() for path in config.root.glob(pattern) if path.is_file())
     if not files:
         raise ValueError(f"data: expected files {pattern} under {config.root}, found none; check data.root and it.")
-    index = open_index(config.root, files, store=default_store(config.root), on_progress=_progress(on_message))
+    index = open_index(
+        config.root,
+        files,
+        store=default_store(config.root),
+        on_progress=progress_messages(on_message, "indexing records", "files"),
+    )
     for name, lists in index.lists.items():
         _check_lists(config, config.root / name, lists)
     return index
@@ -247,17 +250,3 @@ def _label_fault(labels: np.ndarray, num_classes: int) -> str:
 
 def _lengths(ends: np.ndarray) -> np.ndarray:
     return np.diff(ends, prepend=0)
-
-
-def _progress(on_message: Callable[[str], None]) -> Callable[[int, int], None]:
-    """Says now and then how far the index is; a short one goes by in silence."""
-    started = said = time.monotonic()
-
-    def say(done: int, total: int) -> None:
-        nonlocal said
-        now = time.monotonic()
-        if now - said >= _SAY_EVERY_S:
-            said = now
-            on_message(f"indexing records: {describe_progress(done, total, 'files', now - started)}")
-
-    return say

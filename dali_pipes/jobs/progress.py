@@ -1,39 +1,158 @@
-"""A line that says how far a long job is, how fast it goes and when it ends."""
+"""How far a long job is: bars on a terminal, plain lines where there is none.
+
+    with ProgressDisplay() as display:
+        run(job, on_progress=display.counter("files"))
+
+rich is imported with the first bar, so that a job without a terminal never needs it.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
-from typing import TextIO
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 _LINE_EVERY_S = {True: 0.5, False: 60.0}  # on a terminal, in a log
+_MESSAGE_EVERY_S = 20.0
 
 
-class ProgressLine:
-    """Called with (done, total); rewrites one line of a terminal, or writes a line a minute elsewhere."""
+@dataclass
+class _Clock:
+    """When a task began, with how much of it already done, and when it may be shown again."""
 
-    def __init__(self, noun: str, stream: TextIO | None = None) -> None:
-        self._noun = noun
+    start_s: float
+    num_done_before: int
+    next_s: float
+
+    def left(self, done: int, total: int, now_s: float) -> str:
+        elapsed_s, num_done = now_s - self.start_s, done - self.num_done_before
+        return hours_minutes_seconds((total - done) * elapsed_s / num_done) if num_done > 0 else "?"
+
+
+class ProgressDisplay:
+    """Shows how far one or several tasks are. Leave its ``with`` block, or the terminal stays without a cursor.
+
+    Args:
+        stream: where it writes; default: stderr.
+        enabled: False shows nothing, as on all ranks but one.
+    """
+
+    def __init__(self, stream: TextIO | None = None, *, enabled: bool = True) -> None:
         self._stream = stream or sys.stderr
-        self._start_s = time.monotonic()
-        self._next_s = self._start_s
+        self._enabled = enabled
+        self._clocks: dict[str, _Clock] = {}
+        self._bars: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
 
-    def __call__(self, done: int, total: int) -> None:
-        now_s = time.monotonic()
-        if now_s < self._next_s and done < total:
+    def __enter__(self) -> ProgressDisplay:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stop(erase=False)
+
+    def counter(self, noun: str) -> Callable[[int, int], None]:
+        """A function of (done, total) for a job over many of ``noun``, such as "files". Its clock starts now."""
+        self._clock(noun, 0)
+        return partial(self.count, noun)
+
+    def count(self, noun: str, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` are done: at most twice a second on a terminal, once a minute elsewhere."""
+        clock, now_s = self._clock(noun, 0), time.monotonic()
+        if not self._enabled or (now_s < clock.next_s and done < total):
             return
         is_terminal = self._stream.isatty()
-        self._next_s = now_s + _LINE_EVERY_S[is_terminal]
-        line = describe_progress(done, total, self._noun, now_s - self._start_s)
-        last = "\n" if done == total or not is_terminal else ""
-        self._stream.write(f"\r{line:<78}{last}" if is_terminal else f"{line}{last}")
-        self._stream.flush()
+        clock.next_s = now_s + _LINE_EVERY_S[is_terminal]
+        line = describe_progress(done, total, noun, now_s - clock.start_s)
+        if not is_terminal:
+            print(line, file=self._stream, flush=True)
+        elif done < total:
+            self._draw(noun, done, total, line.partition(", ")[2])
+        else:
+            self._finish(noun, line)
+
+    def step(self, name: str, done: int, total: int, numbers: str) -> None:
+        """Show the numbers of a step that was just done; without a terminal every call writes a line."""
+        if not self._enabled:
+            return
+        if not self._stream.isatty():
+            print(f"{name} step {done}/{total} {numbers}", file=self._stream, flush=True)
+            return
+        left = self._clock(name, done).left(done, total, time.monotonic())
+        self._draw(name, done, total, f"{left} left  {numbers}")
 
     def clear(self) -> None:
-        """Take the line off a terminal, for something else to be printed there."""
-        if self._stream.isatty():
-            self._stream.write(f"\r{'':<78}\r")
-            self._stream.flush()
+        """Take the bars off the terminal, for something else to be printed there; the next call brings them back."""
+        self._stop(erase=True)
+
+    def _clock(self, task: str, num_done_before: int) -> _Clock:
+        now_s = time.monotonic()
+        return self._clocks.setdefault(task, _Clock(now_s, num_done_before, now_s))
+
+    def _draw(self, task: str, done: int, total: int, text: str) -> None:
+        if self._bars is None:
+            self._bars = _start_bars(self._stream)
+        if task not in self._tasks:
+            self._tasks[task] = self._bars.add_task(task, total=total, completed=done, text=text)
+        self._bars.update(self._tasks[task], completed=done, text=text, refresh=True)
+
+    def _finish(self, task: str, line: str) -> None:
+        """A line in place of the bar."""
+        if self._bars is not None and task in self._tasks:
+            self._bars.remove_task(self._tasks.pop(task))
+        if not self._tasks:
+            self.clear()
+            print(line, file=self._stream, flush=True)
+        elif self._bars is not None:
+            self._bars.console.print(line, markup=False, highlight=False)
+
+    def _stop(self, *, erase: bool) -> None:
+        if self._bars is not None:
+            self._bars.live.transient = erase
+            self._bars.stop()
+        self._bars, self._tasks = None, {}
+
+
+def _start_bars(stream: TextIO) -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[text]}", markup=False),
+    )
+    # What else is printed to the terminal goes above the bars; a stdout that is a pipe or a file stays as it is.
+    bars = Progress(*columns, console=Console(file=stream), auto_refresh=False, redirect_stdout=sys.stdout.isatty())
+    bars.start()
+    return bars
+
+
+def progress_messages(say: Callable[[str], None], doing: str, noun: str) -> Callable[[int, int], None]:
+    """A function of (done, total) that says every 20 seconds how far a job is; of a short job it says nothing.
+
+    Args:
+        doing: how a message begins, such as "looking into files".
+    """
+    start_s = said_s = time.monotonic()
+
+    def on_progress(done: int, total: int) -> None:
+        nonlocal said_s
+        now_s = time.monotonic()
+        if now_s - said_s >= _MESSAGE_EVERY_S:
+            said_s = now_s
+            say(f"{doing}: {describe_progress(done, total, noun, now_s - start_s)}")
+
+    return on_progress
 
 
 def describe_progress(done: int, total: int, noun: str, elapsed_s: float) -> str:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from dali_pipes.annotations.lists import LabelledVideo
 from dali_pipes.atomic_files import atomic_folder
 from dali_pipes.jobs.map_files import make_engine
-from dali_pipes.jobs.progress import describe_progress
+from dali_pipes.jobs.progress import progress_messages
 from dali_pipes.manifest.manifest import SCHEMA_VERSION, Manifest
 from dali_pipes.manifest.sources import places_of, storage_of, store_of
 from dali_pipes.manifest.splits import videos_of_splits
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 # More videos in the largest class than this many times the smallest one's: said aloud.
 _IMBALANCE_TO_NAME = 1.5
-_SAY_EVERY_S = 20.0
 
 
 def build_manifests(
@@ -93,13 +92,14 @@ def _look_into(
     num_workers: int,
 ) -> dict[str, FileFacts]:
     """What the scan finds out, or knows, about the videos of all splits."""
+    report = progress_messages(on_message, "looking into files", "files")
     return scan(
         places_of(config, [video.path for found in videos.values() for video in found]),
         root=config.root,
         store=store,
         engine=make_engine("local", num_workers=num_workers),
         decode=config.scan == "decode",
-        on_progress=_Progress(on_message),
+        on_progress=lambda done, total, num_bytes: report(done, total),
     )
 
 
@@ -110,21 +110,6 @@ def _name_faults(
         health = facts[video.path].health
         if health != "ok":
             on_message(f"{split}: {video.path}: {health}")
-
-
-class _Progress:
-    """Says now and then how far the scan is; a short one goes by in silence."""
-
-    def __init__(self, on_message: Callable[[str], None]) -> None:
-        self._on_message = on_message
-        self._started = self._said = time.monotonic()
-
-    def __call__(self, done: int, total: int, num_bytes: int) -> None:
-        now = time.monotonic()
-        if now - self._said < _SAY_EVERY_S:
-            return
-        self._said = now
-        self._on_message(f"looking into files: {describe_progress(done, total, 'files', now - self._started)}")
 
 
 def _name_imbalance(split: str, manifest: Manifest, on_message: Callable[[str], None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -119,3 +120,13 @@ def describe_prediction(prediction: Prediction, *, num_workers: int) -> str:
         f"{p.decoded_then.from_keyframes:.0f} by a decoder that starts at keyframes; "
         f"{p.decoded_now.from_start:.0f} -> {p.decoded_then.from_start:.0f} by one that starts at the first frame"
     )
+
+
+def check_room(prediction: Prediction, folder: Path) -> None:
+    """Raise ValueError where the disk of ``folder`` has less room than the outputs will need."""
+    free = shutil.disk_usage(folder).free
+    if prediction.bytes_then > free:
+        raise ValueError(
+            f"{folder}: expected room for about {gib(prediction.bytes_then)}, found {gib(free)} free; make room, "
+            "choose another folder, or a higher --quality number."
+        )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import av
 from av.video.frame import VideoFrame
@@ -21,13 +21,13 @@ from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
 from dali_pipes.atomic_files import move_into_place
+from dali_pipes.choices import DEFAULT_QUALITY, TranscodeCodec
 from dali_pipes.decode.pyav import ffmpeg_name, open_video, open_video_stream, output_frames
 from dali_pipes.scan.probe import one_line, probe
 from dali_pipes.transcode.frame_conversion import BT601_TAG, output_size, render
 from dali_pipes.video_info import FileFacts
 
 SUFFIX = ".mp4"  # also for MJPEG: unlike AVI it keeps timestamps, and DALI's CPU decoder and PyAV read it
-DEFAULT_QUALITY = {"h264": 20, "mjpeg": 4}
 ENCODERS = {"h264": "libx264", "mjpeg": "mjpeg"}
 _FINEST_TICK = 10_000  # ticks a second that a coarser time base is brought to
 # The machine's fault: when writing, the next file would meet it too; when reading, another day may be better. EPERM is
@@ -47,7 +47,7 @@ class OutputSettings:
         quality: CRF of H.264 (0 to 51), quantiser of MJPEG (2 to 31); lower is better.
     """
 
-    codec: Literal["h264", "mjpeg"] = "h264"
+    codec: TranscodeCodec = "h264"
     short_side: int = 256
     gop: int = 4
     quality: int = DEFAULT_QUALITY["h264"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -214,3 +214,26 @@ def describe_records(records: Sequence[Record]) -> str:
     if len(named) > _NUM_NAMED:
         lines.append(f"  and {len(named) - _NUM_NAMED} more")
     return "\n".join(lines)
+
+
+def finish(job: Job, done: Mapping[str, Record]) -> Iterator[str]:
+    """Lines about what became of this run's files; the last shard to finish writes the lists.
+
+    Raises:
+        ValueError: a file that was written could not be read back.
+    """
+    own = [done[path] for path in job.own_paths]
+    journal = journal_path(job.target_root, job.shard)
+    yield describe_records(own)
+    yield f"{journal}: every file with what became of it"
+    failed = [record for record in own if record.status.startswith("failed")]
+    if failed:
+        raise ValueError(
+            f"expected to read back every file written, found {len(failed)} that failed, the first {failed[0].path} "
+            f"({failed[0].status}); run the same command again, and report it if it stays."
+        )
+    num_left = sum(path not in done for path in job.paths)
+    if num_left:
+        yield f"{num_left} videos of other shards are not finished; the last shard to finish writes the lists."
+        return
+    yield from write_lists(job, done)

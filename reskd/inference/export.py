@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from pydantic import ValidationError
@@ -23,18 +23,18 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from dali_pipes.atomic_files import atomic_write_text, move_into_place
+from reskd.choices import ExportFormat
 from reskd.models.config import AggregatedConfig, FeaturesConfig, RecognizerConfig, network_name, parse_recognizer
 from reskd.models.families.registry import build_recognizer
 from reskd.models.recognizer import Recognizer, data_shape
 from reskd.models.weights.files import read_weight_file, write_safetensors
 from reskd.models.weights.load import load_recognizer_state
 
-Format = Literal["onnx", "torch_export", "safetensors"]
 Inputs = tuple[Tensor, ...]  # frames_NTHWC or features_NTD, and valid_NT where the student asks for it
 Answer = Callable[..., Tensor]
 
 # In the order of writing: in torch 2.6 the way to ONNX leaves a program that takes two clips and no other number.
-FILE_NAMES: Mapping[Format, str] = {
+FILE_NAMES: Mapping[ExportFormat, str] = {
     "safetensors": "student.safetensors",
     "torch_export": "student.pt2",
     "onnx": "student.onnx",
@@ -44,7 +44,7 @@ METADATA_KEY = "reskd"  # under which the .onnx and the .pt2 carry what config.j
 MAX_DIFFERENCE = 1e-4  # of logits, between a file and the student
 CHECKED_BATCH_SIZES = (1, 7)
 _MOST_CLIPS = 65536  # torch 2.6 asks for an end of the range
-_PACKAGES: Mapping[Format, tuple[str, ...]] = {
+_PACKAGES: Mapping[ExportFormat, tuple[str, ...]] = {
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "torch_export": (),
     "safetensors": (),
@@ -78,7 +78,7 @@ class ShippedMaskedStudent(nn.Module):
 class ExportedFile(NamedTuple):
     """A file that answers as the student does; ``difference`` is the largest one of all logits compared."""
 
-    format: Format
+    format: ExportFormat
     path: Path
     difference: float
 
@@ -90,7 +90,7 @@ class _DiffersError(ValueError):
 class Refusal(NamedTuple):
     """A format that was not written, and why in one sentence."""
 
-    format: Format
+    format: ExportFormat
     reason: str
 
 
@@ -99,7 +99,7 @@ def export_student(
     shape: tuple[int, ...],
     folder: Path,
     *,
-    formats: Sequence[Format],
+    formats: Sequence[ExportFormat],
     about: Mapping[str, Any],
     clips: Mapping[str, Inputs],
 ) -> Iterator[ExportedFile | Refusal]:
@@ -141,7 +141,7 @@ def export_student(
         yield ExportedFile(name, path, difference)
 
 
-def check_packages(name: Format) -> None:
+def check_packages(name: ExportFormat) -> None:
     """Raises ValueError where a format's packages are not installed."""
     for package in _PACKAGES[name]:
         try:
@@ -187,7 +187,7 @@ def _input_names(config: RecognizerConfig) -> list[str]:
     return [data, "valid"] if asks_which_are_valid(config) else [data]
 
 
-def _trace(model: Recognizer, shape: tuple[int, ...], name: Format) -> ExportedProgram:
+def _trace(model: Recognizer, shape: tuple[int, ...], name: ExportFormat) -> ExportedProgram:
     inputs: Inputs = (torch.zeros(data_shape(shape, 2), dtype=torch.uint8),)
     if asks_which_are_valid(model.config):
         inputs += (torch.ones((2, shape[0]), dtype=torch.bool),)
@@ -199,7 +199,7 @@ def _trace(model: Recognizer, shape: tuple[int, ...], name: Format) -> ExportedP
 
 
 def _write(
-    name: Format, model: Recognizer, program: ExportedProgram | None, path: Path, about: Mapping[str, Any]
+    name: ExportFormat, model: Recognizer, program: ExportedProgram | None, path: Path, about: Mapping[str, Any]
 ) -> None:
     if name == "safetensors":
         write_safetensors(
@@ -224,7 +224,7 @@ def _write_onnx(program: ExportedProgram, path: Path, about: Mapping[str, Any], 
     onnx.save(graph, path)
 
 
-def _open(name: Format, path: Path) -> Answer:
+def _open(name: ExportFormat, path: Path) -> Answer:
     """What the file answers, read as another program would read it."""
     if name == "safetensors":
         return _shipped(load_exported_student(path))
@@ -270,7 +270,7 @@ def _largest_difference(student: nn.Module, answer: Answer, clips: Mapping[str, 
 
 
 @contextlib.contextmanager
-def _one_sentence(name: Format, model: Recognizer) -> Iterator[None]:
+def _one_sentence(name: ExportFormat, model: Recognizer) -> Iterator[None]:
     """Exporters print and log as they go, and fail in pages."""
     logging.disable(logging.WARNING)
     try:

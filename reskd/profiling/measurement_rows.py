@@ -7,14 +7,18 @@ import statistics
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from reskd.environment import describe_environment
+
+if TYPE_CHECKING:
+    import torch
 
 
 def describe_run(device: torch.device) -> dict[str, object]:
     """The columns that every row of this run begins with; a commit with ``+`` had uncommitted changes."""
+    import torch
+
     facts = describe_environment()
     commit = facts["commit"]
     return {

@@ -13,17 +13,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch._dynamo
 from torch import Tensor, nn
 
+from reskd.choices import ThroughputMode
 from reskd.models.recognizer import Shape, data_shape
 from reskd.profiling.measurement_rows import quantiles, rounded
 from reskd.training.precision import Precision
 
-Mode = Literal["eager", "compile", "export"]
 _WARMUP, _REPEATS = 2, 7
 
 
@@ -60,7 +60,7 @@ class Row:
 
 @dataclass(frozen=True)
 class _Candidate:
-    mode: Mode
+    mode: ThroughputMode
     shape: Shape
     batch: int
 
@@ -74,7 +74,7 @@ class Sweep(NamedTuple):
     """
 
     shapes: Sequence[Shape]
-    modes: Sequence[Mode]
+    modes: Sequence[ThroughputMode]
     batches: Sequence[int]
 
     def candidates(self) -> list[_Candidate]:
@@ -156,7 +156,7 @@ def _prepare(model: nn.Module, candidate: _Candidate, device: torch.device) -> C
     return lambda: run(data)
 
 
-def _runnable(model: nn.Module, mode: Mode, data: Tensor) -> Callable[[Tensor], object]:
+def _runnable(model: nn.Module, mode: ThroughputMode, data: Tensor) -> Callable[[Tensor], object]:
     if mode == "compile":
         # fullgraph: a part that falls back to eager would be timed under compile's name.
         return torch.compile(model, dynamic=False, fullgraph=True)

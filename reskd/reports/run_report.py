@@ -126,3 +126,36 @@ def describe_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str
         f"{one['name']} minus {other['name']}: {100 * difference:+.1f} points of top-1, standard error "
         f"{100 * error:.1f} (binomial, one seed): {verdict}."
     )
+
+
+def read_result(folder: Path, views: str | None) -> dict[str, Any]:
+    """The evaluation of a run's own model on the test list, after its last step.
+
+    Args:
+        views: such as ``10x3``; None: of one clip and one crop, or the only one there is.
+
+    Raises:
+        FileNotFoundError: there is none, or there are several and it is not clear which is meant.
+    """
+    plain = folder / "evaluation_test_student_last.json"
+    path = plain.with_stem(f"{plain.stem}_{views}") if views else plain
+    others = sorted(folder.glob(f"{plain.stem}_*.json"))
+    if not views and not plain.is_file() and len(others) == 1:
+        path = others[0]
+    if not path.is_file():
+        names = ", ".join(other.name for other in others) or "none"
+        raise FileNotFoundError(
+            f"expected {path}, found {names}; choose one by --views, or run tools/evaluate.py with the run's config "
+            f"and {folder}/last.pt first."
+        )
+    return dict(json.loads(path.read_text()))
+
+
+def render_comparison(title: str, results: Sequence[dict[str, Any]]) -> str:
+    """The report of several runs, as Markdown; the last one is compared with each of the others."""
+    differences = "\n".join(f"- {describe_difference(results[-1], other)}" for other in results[:-1])
+    protocols = "\n".join(f"- {result['name']}: {result['protocol']}." for result in results)
+    return (
+        f"# {title}\n\n{comparison_table(results)}\n\n{differences}\n\nHow each was shown the test list (last "
+        f"checkpoint, never chosen on it):\n\n{protocols}\n\n![curves](curves.png)\n"
+    )

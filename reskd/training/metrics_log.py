@@ -133,3 +133,14 @@ def _drop_lines_from(jsonl: Path, first_step: int) -> None:
         if step <= first_step:
             kept.append(line + "\n")
     atomic_write_text(jsonl, "".join(kept))
+
+
+def describe_step(values: Mapping[str, float]) -> str:
+    """The metrics of a logged step as one line: losses, accuracy, speed."""
+    shown = [f"{name.split('/')[1]} {value:.3f}" for name, value in values.items() if name.startswith("loss/")]
+    shown += [f"top1 {values['train/top1']:.3f}"] if "train/top1" in values else []
+    validated = next((key for key in ("val/top1", "val/gap", "val/map") if key in values), None)
+    shown += [f"{validated.replace('/', ' ')} {values[validated]:.3f}"] if validated else []
+    shown.append(f"{values['speed/clips_per_second']:.1f} clips/s")
+    shown.append(f"waiting {values['speed/data_wait_share']:.0%}")
+    return "  ".join(shown)

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from dali_pipes.config import StrictConfig
-from reskd.training.precision import PrecisionChoice
+from reskd.choices import PrecisionChoice
 
 SelectionMetric = Literal["top1", "mean_class_accuracy", "map", "gap", "hit1"]
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 
-PrecisionChoice = Literal["fp32", "bf16", "fp16"]
+from reskd.choices import PrecisionChoice
+
 _AUTOCAST_DTYPE = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 

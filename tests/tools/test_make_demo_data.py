@@ -5,11 +5,11 @@ import json
 from collections import Counter
 from pathlib import Path
 
-import av
-import numpy as np
 import pytest
 
-from dali_pipes.synthetic.videos import CLASSES, HEIGHT, NUM_FRAMES, WIDTH, render_scene_clips
+from dali_pipes.synthetic import data_set
+from dali_pipes.synthetic.data_set import Settings, choose_codec, make_data_set
+from dali_pipes.synthetic.videos import CLASSES
 from tools import make_demo_data
 
 SMALL = ["--num-train", "6", "--num-test", "6", "--workers", "1", "--format", "mjpeg"]
@@ -41,37 +41,23 @@ def test_no_group_is_in_both_lists(demo: Path) -> None:
     assert not train & test
 
 
-@pytest.mark.parametrize("name", list(make_demo_data.CODECS))
-def test_each_codec_keeps_every_frame_and_nearly_every_pixel(name: str, tmp_path: Path) -> None:
-    codec = make_demo_data.CODECS[name]
-    frames_THWC = next(render_scene_clips(0, split="train", scene=0)).frames_THWC
-    path = tmp_path / f"clip{codec.suffix}"
-    make_demo_data.encode(path, frames_THWC, codec)
-    with av.open(str(path)) as container:
-        assert container.streams.video[0].codec_context.name.startswith(name)
-        decoded = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
-    assert decoded.shape == (NUM_FRAMES, HEIGHT, WIDTH, 3)
-    luma = np.asarray([0.299, 0.587, 0.114])
-    assert np.abs((decoded - frames_THWC.astype(float)) @ luma).mean() < 6
-
-
 def test_same_seed_same_hash_whatever_the_format_and_the_workers(demo: Path, tmp_path: Path) -> None:
-    settings = make_demo_data.Settings(seed=0, num_train=6, num_test=6, format="mixed")
-    again = make_demo_data.make_data_set(tmp_path / "again", settings, num_workers=2)
+    settings = Settings(seed=0, num_train=6, num_test=6, format="mixed")
+    again = make_data_set(tmp_path / "again", settings, num_workers=2)
     first = json.loads((demo / "dataset.json").read_text())
     assert again["rendered_sha256"] == first["rendered_sha256"]
     assert again["encoded_sha256"] != first["encoded_sha256"]
 
 
 def test_other_seed_other_hash(demo: Path, tmp_path: Path) -> None:
-    settings = make_demo_data.Settings(seed=1, num_train=6, num_test=6, format="mjpeg")
-    other = make_demo_data.make_data_set(tmp_path / "other", settings, num_workers=1)
+    settings = Settings(seed=1, num_train=6, num_test=6, format="mjpeg")
+    other = make_data_set(tmp_path / "other", settings, num_workers=1)
     assert other["rendered_sha256"] != json.loads((demo / "dataset.json").read_text())["rendered_sha256"]
 
 
 def test_mixed_is_mostly_h264_with_a_few_of_the_others() -> None:
-    settings = make_demo_data.Settings(seed=0, num_train=6, num_test=6, format="mixed")
-    count = Counter(make_demo_data.choose_codec(settings, f"train_{k:04d} level-upright") for k in range(4000))
+    settings = Settings(seed=0, num_train=6, num_test=6, format="mixed")
+    count = Counter(choose_codec(settings, f"train_{k:04d} level-upright") for k in range(4000))
     assert 0.03 < count["vp9"] / 4000 < 0.07
     assert 0.03 < count["mjpeg"] / 4000 < 0.07
     assert count.total() - count["vp9"] - count["mjpeg"] == count["h264"]
@@ -113,7 +99,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     def full_disk(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(make_demo_data, "encode", full_disk)
+    monkeypatch.setattr(data_set, "encode", full_disk)
     with pytest.raises(OSError, match="no space left"):
         make_demo_data.main([str(tmp_path / "data"), *SMALL])
     assert list(tmp_path.iterdir()) == []
@@ -130,12 +116,6 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
 def test_settings_out_of_range_are_named(arguments: list[str], message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         make_demo_data.main([str(tmp_path / "data"), *arguments])
-
-
-def test_a_missing_encoder_is_named(tmp_path: Path) -> None:
-    codec = make_demo_data.CODECS["h264"]._replace(encoder="libnone")
-    with pytest.raises(ValueError, match=r"encoder libnone.*--format"):
-        make_demo_data.encode(tmp_path / "clip.mp4", np.zeros((2, 96, 112, 3), np.uint8), codec)
 
 
 def test_preview_alone_writes_a_picture_and_no_data(tmp_path: Path) -> None:

@@ -80,6 +80,6 @@ def test_the_standard_files_are_found_again_as_kinds(
 ) -> None:
     profile_decode.main(["--make", str(tmp_path / "made"), "--kinds", "mjpeg", "--videos", "1"])
     assert "mjpeg: 1 clips, " in capsys.readouterr().out
-    chosen = profile_decode._parser().parse_args(["--root", str(tmp_path / "made"), "--workers", "1"])
+    chosen = profile_decode.build_parser().parse_args(["--root", str(tmp_path / "made"), "--workers", "1"])
     ((files, folder),) = profile_decode.manifests(chosen, tmp_path / "scratch")
     assert files == "mjpeg" and (folder / "manifest.json").is_file()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from reskd.experiment.protocol import write_evaluation
-from tools.report import read_result
+from reskd.reports.run_report import read_result
 
 
 def evaluated(folder: Path, clips: int, crops: int, average: str = "probabilities", **changes: Any) -> Path:

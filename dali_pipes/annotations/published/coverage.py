@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 from dali_pipes.annotations.published.base import SPLITS, AnnotatedVideo, Annotations, Split
@@ -109,3 +110,26 @@ def most_affected(coverage: Coverage, split: Split, count: int) -> Sequence[tupl
     listed = lacking + Counter(label for found in coverage.found[split] for label in found.video.labels)
     order = sorted(lacking, key=lambda name: (-lacking[name] / listed[name], -lacking[name], name))
     return [(name, lacking[name], listed[name]) for name in order[:count]]
+
+
+def refuse_nothing_found(coverage: Coverage, files: VideoFiles, root: Path) -> None:
+    """Raise ValueError where no video of the annotations was found, with an example of both names."""
+    if any(coverage.found.values()):
+        return
+    wanted = [missing.video.names[0] for videos in coverage.missing.values() for missing in videos]
+    if not wanted:
+        raise ValueError("expected videos with labels, found none in the annotations; give the training list too.")
+    raise ValueError(
+        f"expected files such as {wanted[0]} with any suffix under {root}, found {files.num_files} videos but not one "
+        f"that the annotations name; there are for example {', '.join(files.some_paths(3))}."
+    )
+
+
+def refuse_low_coverage(coverage: Coverage, least: float) -> None:
+    """Raise ValueError where less than this share of a split's videos was found."""
+    low = [f"{split} {coverage.share(split):.1%}" for split in coverage.splits() if coverage.share(split) < least]
+    if low:
+        raise ValueError(
+            f"expected at least {least:.1%} of each split's videos (--min-coverage), found {', '.join(low)}; "
+            "missing.csv names the others."
+        )

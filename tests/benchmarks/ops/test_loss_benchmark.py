@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks.ops.loss_benchmark import CASES, Case, measure_case
+from benchmarks.ops.loss_benchmark import measure_case
+from benchmarks.ops.loss_cases import CASES, Case
 
 TINY = Case("tiny", 2, 8, 2, 3)
 

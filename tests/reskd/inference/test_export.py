@@ -15,8 +15,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from reskd.choices import ExportFormat
 from reskd.inference import export
-from reskd.inference.export import ExportedFile, Format, Refusal, export_student, load_exported_student
+from reskd.inference.export import ExportedFile, Refusal, export_student, load_exported_student
 from reskd.models.config import parse_recognizer
 from reskd.models.families.registry import build_recognizer
 from reskd.models.recognizer import Recognizer
@@ -58,7 +59,7 @@ def noise(num_clips: int, size: int = 40) -> Tensor:
     return torch.randint(0, 256, (num_clips, NUM_FRAMES, size, size, 3), dtype=torch.uint8)
 
 
-def exported(model: Recognizer, folder: Path, *formats: Format, size: int = 40) -> list[ExportedFile | Refusal]:
+def exported(model: Recognizer, folder: Path, *formats: ExportFormat, size: int = 40) -> list[ExportedFile | Refusal]:
     about = {"class_names": [str(number) for number in range(NUM_CLASSES)]}
     shape, clips = (NUM_FRAMES, size, size), {"random": (noise(7, size),)}
     return list(export_student(model, shape, folder, formats=formats, about=about, clips=clips))
@@ -125,7 +126,7 @@ def need_onnx_of_lstms() -> None:
     ],
 )
 def test_students_of_features_are_exported_with_their_masks(
-    aggregator: str, formats: tuple[Format, ...], tmp_path: Path
+    aggregator: str, formats: tuple[ExportFormat, ...], tmp_path: Path
 ) -> None:
     if "onnx" in formats:
         need_onnx_of_lstms()

@@ -1,0 +1,9 @@
+"""Closed choices that configs, command lines and the code share. Standard library only: a parser must start at once."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+PrecisionChoice = Literal["fp32", "bf16", "fp16"]  # training/precision.py
+ExportFormat = Literal["onnx", "torch_export", "safetensors"]  # inference/export.py
+ThroughputMode = Literal["eager", "compile", "export"]  # profiling/throughput.py

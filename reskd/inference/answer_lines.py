@@ -1,0 +1,39 @@
+"""A student's answer to a video as one line: text for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from dali_pipes.file_names import printable
+from reskd.inference.answers import Answer, NoAnswer
+from reskd.inference.feature_records import RecordAnswer
+from reskd.inference.student import TrainedStudent
+
+
+def top_answers(student: TrainedStudent, answer: Answer, count: int) -> list[tuple[str, float]]:
+    """(class, score) of the ``count`` best classes, best first."""
+    scores, classes = answer.scores_K.topk(min(count, len(student.class_names)))
+    return [
+        (student.class_names[number], score) for number, score in zip(classes.tolist(), scores.tolist(), strict=True)
+    ]
+
+
+def as_text(student: TrainedStudent, found: Answer | NoAnswer, count: int) -> str:
+    """Such as "clip.mp4: archery 93.1%, bowling 4.0%"."""
+    if isinstance(found, NoAnswer):
+        return f"{printable(found.file)}: {'skipped' if found.skipped else 'no answer'}: {found.reason}"
+    answers = ", ".join(f"{name} {score:.1%}" for name, score in top_answers(student, found, count))
+    return printable(f"{found.file}: {answers}")
+
+
+def as_json(student: TrainedStudent, found: Answer | NoAnswer, count: int) -> str:
+    """One JSON object; tools/predict.py says which keys it has."""
+    if isinstance(found, NoAnswer):
+        return json.dumps({"file": found.file, "skipped" if found.skipped else "error": found.reason})
+    logits = dict(zip(student.class_names, found.logits_K.tolist(), strict=True))
+    answers: list[dict[str, Any]] = [
+        {"class": name, "score": score, "logit": logits[name]} for name, score in top_answers(student, found, count)
+    ]
+    of_record = {"video": found.video_id} if isinstance(found, RecordAnswer) else {}
+    return json.dumps({"file": found.file, **of_record, "answers": answers})

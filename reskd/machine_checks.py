@@ -1,0 +1,157 @@
+"""What a machine can do, judged from what was found on it: tools/doctor.py looks and asks these functions.
+
+Only the standard library is imported at the top: the first thing that may be missing is a package.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from reskd.environment import TESTED, in_tested_range
+
+GIB = 2**30
+# Oldest Linux driver branch for each CUDA major version (docs.nvidia.com/deploy/cuda-compatibility, minor version
+# compatibility).
+MIN_DRIVER = {12: 525, 13: 580}
+# One good file of each codec, as FFmpeg describes it: pixel format and colour range.
+_LIMITED = dict.fromkeys(("h264", "hevc", "vp9", "vp8", "av1", "mjpeg", "mpeg4"), ("yuv420p", "limited"))
+CODECS = {**_LIMITED, "mjpeg": ("yuvj420p", "full")}
+# Core-seconds to decode 8 frames spread over a 250-frame 340x256 H.264 clip with PyAV.
+HOST_DECODE_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found about one topic: fine, worth knowing, or to be mended."""
+
+    level: Literal["OK", "NOTE", "PROBLEM"]
+    topic: str
+    text: str
+
+
+def check_driver(driver: str | None, torch_cuda: str | None, *, usable: bool) -> Finding:
+    """``usable``: what torch.cuda.is_available() says; ``torch_cuda``: the CUDA version torch was built with."""
+    if driver is None:
+        text = "no NVIDIA driver: everything runs on the CPU. With a GPU in this machine, install its driver"
+        return Finding("NOTE", "driver", f"{text}; in a container, start it with --gpus all.")
+    if usable:
+        return Finding("OK", "driver", f"{driver}, and torch (CUDA {torch_cuda}) can use it.")
+    if torch_cuda is None:
+        return Finding("PROBLEM", "driver", f"{driver} is there, but this torch is built without CUDA: make install.")
+    needed = MIN_DRIVER.get(int(torch_cuda.split(".")[0]))
+    text = f"{driver} is there, but torch (CUDA {torch_cuda}, driver {needed} or newer) cannot use it"
+    return Finding("PROBLEM", "driver", f"{text}; update the driver, or use torch 2.6 (make install-min).")
+
+
+def check_gpu(name: str, capability: tuple[int, int], arch_list: Sequence[str]) -> Finding:
+    """Whether torch has code for the GPU: of its major version, or PTX that the driver can translate."""
+    major, minor = capability
+    for arch in arch_list:
+        found = re.fullmatch(r"(sm|compute)_(\d+)(\d)[af]?", arch)
+        if found is None:
+            continue
+        kind, built = found[1], (int(found[2]), int(found[3]))
+        if built <= (major, minor) and (kind == "compute" or built[0] == major):
+            return Finding("OK", "GPU", f"{name}, compute capability {major}.{minor}; torch has code for it.")
+    text = f"{name} has compute capability {major}.{minor}, torch has code for {', '.join(arch_list)} only"
+    remedy = "use torch 2.6 (make install-min) or the Dockerfile" if capability < (7, 5) else "install a newer torch"
+    return Finding("PROBLEM", "GPU", f"{text}; {remedy}.")
+
+
+def check_nvdec(*, library: bool, num_gpus: int) -> Finding:
+    if num_gpus == 0:
+        return Finding("OK", "NVDEC", "not needed without a GPU.")
+    if library:
+        return Finding("OK", "NVDEC", "libnvcuvid is there: the GPU can decode.")
+    text = "libnvcuvid.so.1 is missing: the GPU cannot decode; install the driver's decode library (libnvidia-decode)"
+    remedy = "in a container set NVIDIA_DRIVER_CAPABILITIES=compute,utility,video, or set data.loader.way_in=host"
+    return Finding("PROBLEM", "NVDEC", f"{text}; {remedy}.")
+
+
+def check_ways_in(device: Literal["cpu", "cuda"], *, dali: bool) -> Finding:
+    """Who decodes a good file of each codec here, by the rule that the loader follows."""
+    from dali_pipes.loader.decoder_choice import way_in
+    from dali_pipes.video_info import FileFacts
+
+    if not dali:
+        return Finding("PROBLEM", "way in", "nvidia-dali-cuda120 is not installed: make install.")
+    names = {"dali": "DALI on NVDEC", "host": "PyAV on the CPU"}
+    ways: dict[str, list[str]] = {}
+    for codec, (pix_fmt, colour_range) in CODECS.items():
+        facts = FileFacts(250, 250, 340, 256, 0, codec, pix_fmt, "untagged", colour_range, 1, 1, "ok")
+        ways.setdefault(names[way_in(facts, device, "auto")], []).append(codec)
+    text = "; ".join(f"{way}: {', '.join(codecs)}" for way, codecs in ways.items())
+    return Finding("OK", "way in", text + ("." if device == "cpu" else " (cut, rotated or BT.709 files always PyAV)."))
+
+
+def check_shared_memory(total_bytes: int, free_bytes: int) -> Finding:
+    text = f"/dev/shm has {free_bytes / GIB:.1f} of {total_bytes / GIB:.1f} GiB free"
+    if free_bytes < GIB / 4:
+        remedy = "start the container with --shm-size=8g, or remove what others left there"
+        return Finding("PROBLEM", "shared memory", f"{text}: too little for the loader's workers; {remedy}.")
+    if free_bytes < 2 * GIB:
+        return Finding("NOTE", "shared memory", f"{text}: enough for small clips; 8 GiB is comfortable.")
+    return Finding("OK", "shared memory", f"{text}.")
+
+
+def check_disk(free_bytes: int) -> Finding:
+    text = f"{free_bytes / GIB:.0f} GiB free where runs are written"
+    if free_bytes < GIB:
+        return Finding("PROBLEM", "disk", f"{text}; make room, or set runs=PATH on another disk.")
+    return Finding("NOTE" if free_bytes < 20 * GIB else "OK", "disk", f"{text}.")
+
+
+def check_cores(num_cores: int) -> Finding:
+    rate = num_cores / HOST_DECODE_SECONDS
+    text = f"{num_cores}: PyAV decodes about {rate:.0f} clips/s of 250 frames at 340x256"
+    return Finding("NOTE" if num_cores < 4 else "OK", "CPU cores", f"{text} when nothing else runs.")
+
+
+def check_versions(installed: Mapping[str, str | None]) -> list[Finding]:
+    findings = []
+    for name, (oldest, newest) in TESTED.items():
+        version = installed.get(name)
+        if version is None:
+            findings.append(Finding("PROBLEM", name, f"not installed (tested: {oldest} to {newest}): make install."))
+        elif in_tested_range(name, version):
+            findings.append(Finding("OK", name, version))
+        else:
+            text = f"{version} is outside the tested range {oldest} to {newest}; if something is odd, make install."
+            findings.append(Finding("NOTE", name, text))
+    return findings
+
+
+def check_native_op(backends: Mapping[str, str | None], *, num_gpus: int) -> Finding:
+    """``backends``: name -> why it cannot serve, or None (reskd.ops.available_backends)."""
+    wanted = "cuda" if num_gpus else "cpu"
+    reason = backends[wanted]
+    if reason is None:
+        return Finding("OK", "fused loss", f"the {wanted} kernel is compiled and loaded.")
+    return Finding("NOTE", "fused loss", f"plain PyTorch, slower and with more memory; no {wanted} kernel: {reason}.")
+
+
+def check_apex(folder: Path | None, *, compiled: bool) -> Finding:
+    """``folder``: of the package called apex; ``compiled``: whether its module amp_C is there."""
+    if folder is None:
+        return Finding("OK", "apex", "not installed (optional): torch's own optimizers are used.")
+    if not (folder / "optimizers").is_dir():
+        text = "the installed package of this name is another project, not NVIDIA's; pip uninstall apex"
+        return Finding("PROBLEM", "apex", f"{text}. NVIDIA's comes with the Dockerfile's image.")
+    if not compiled:
+        return Finding("NOTE", "apex", "NVIDIA's, without its compiled part: optimizer.implementation=apex cannot run.")
+    return Finding("OK", "apex", "NVIDIA's, compiled: optimizer.implementation=apex works.")
+
+
+def report(findings: Sequence[Finding], *, as_json: bool) -> str:
+    """The findings for people, a line each and the number of problems, or as JSON for programs."""
+    if as_json:
+        return json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2)
+    lines = [f"{finding.level:8}{finding.topic}: {finding.text}" for finding in findings]
+    num_problems = sum(finding.level == "PROBLEM" for finding in findings)
+    return "\n".join([*lines, f"{num_problems} problem{'' if num_problems == 1 else 's'}."])

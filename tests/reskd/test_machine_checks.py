@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from reskd import machine_checks as checks
+from reskd.environment import TESTED
+from reskd.machine_checks import GIB
+
+
+@pytest.mark.parametrize(
+    ("driver", "cuda", "usable", "level", "words"),
+    [
+        (None, "13.2", False, "NOTE", "no NVIDIA driver"),
+        ("580.95.05", "13.2", True, "OK", "can use it"),
+        ("535.54.03", "13.2", False, "PROBLEM", "driver 580 or newer"),
+        ("535.54.03", None, False, "PROBLEM", "built without CUDA"),
+    ],
+)
+def test_driver(driver: str | None, cuda: str | None, usable: bool, level: str, words: str) -> None:
+    finding = checks.check_driver(driver, cuda, usable=usable)
+    assert finding.level == level and words in finding.text
+
+
+@pytest.mark.parametrize(
+    ("capability", "arch_list", "level"),
+    [
+        ((7, 0), ["sm_50", "sm_60", "sm_70", "sm_90"], "OK"),
+        ((7, 0), ["sm_75", "sm_80", "sm_90"], "PROBLEM"),
+        ((8, 6), ["sm_80"], "OK"),
+        ((8, 0), ["sm_86"], "PROBLEM"),
+        ((9, 0), ["sm_80"], "PROBLEM"),
+        ((9, 0), ["sm_80", "compute_80"], "OK"),
+        ((12, 0), ["sm_90", "sm_120"], "OK"),
+        ((9, 0), ["sm_90a"], "OK"),
+    ],
+)
+def test_gpu_needs_code_of_its_major_version_or_older_ptx(
+    capability: tuple[int, int], arch_list: list[str], level: str
+) -> None:
+    assert checks.check_gpu("a GPU", capability, arch_list).level == level
+
+
+def test_volta_is_sent_to_torch_2_6() -> None:
+    assert "torch 2.6" in checks.check_gpu("V100", (7, 0), ["sm_75"]).text
+
+
+@pytest.mark.parametrize(
+    ("library", "num_gpus", "level"), [(True, 1, "OK"), (False, 1, "PROBLEM"), (False, 0, "OK"), (True, 0, "OK")]
+)
+def test_nvdec_is_missed_only_beside_a_gpu(library: bool, num_gpus: int, level: str) -> None:
+    assert checks.check_nvdec(library=library, num_gpus=num_gpus).level == level
+
+
+def test_ways_in_follow_the_loader() -> None:
+    cpu, cuda = checks.check_ways_in("cpu", dali=True).text, checks.check_ways_in("cuda", dali=True).text
+    assert cpu.startswith("PyAV on the CPU: h264, hevc, vp9")
+    assert cuda.startswith("DALI on NVDEC: h264")
+    assert checks.check_ways_in("cpu", dali=False).level == "PROBLEM"
+
+
+@pytest.mark.parametrize(("free", "level"), [(0.06, "PROBLEM"), (1.0, "NOTE"), (8.0, "OK")])
+def test_shared_memory(free: float, level: str) -> None:
+    assert checks.check_shared_memory(8 * GIB, int(free * GIB)).level == level
+
+
+@pytest.mark.parametrize(("free", "level"), [(0.5, "PROBLEM"), (5.0, "NOTE"), (500.0, "OK")])
+def test_disk(free: float, level: str) -> None:
+    assert checks.check_disk(int(free * GIB)).level == level
+
+
+def test_versions_missing_outside_and_inside_the_range() -> None:
+    installed = dict.fromkeys(TESTED, "0.0.1") | {"torch": "2.6.0", "av": None}
+    levels = {finding.topic: finding.level for finding in checks.check_versions(installed)}
+    assert (levels["torch"], levels["numpy"], levels["av"]) == ("OK", "NOTE", "PROBLEM")
+
+
+def test_native_op() -> None:
+    backends = {"cuda": "there is no GPU", "cpu": None, "reference": None}
+    assert checks.check_native_op(backends, num_gpus=0).level == "OK"
+    finding = checks.check_native_op(backends, num_gpus=1)
+    assert finding.level == "NOTE"
+    assert "there is no GPU" in finding.text
+
+
+def test_the_other_project_called_apex_is_a_problem(tmp_path: Path) -> None:
+    assert checks.check_apex(None, compiled=False).level == "OK"
+    assert checks.check_apex(tmp_path, compiled=False).level == "PROBLEM"
+    (tmp_path / "optimizers").mkdir()
+    assert checks.check_apex(tmp_path, compiled=False).level == "NOTE"
+    assert checks.check_apex(tmp_path, compiled=True).level == "OK"
+
+
+def test_report_counts_problems_and_speaks_json() -> None:
+    findings = [checks.Finding("OK", "a", "fine."), checks.Finding("PROBLEM", "b", "broken; mend it.")]
+    assert checks.report(findings, as_json=False).splitlines() == [
+        "OK      a: fine.",
+        "PROBLEM b: broken; mend it.",
+        "1 problem.",
+    ]
+    assert json.loads(checks.report(findings, as_json=True))[1]["level"] == "PROBLEM"
