@@ -17,11 +17,6 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
-from torchmetrics.functional.classification import (
-    binary_average_precision,
-    multiclass_accuracy,
-    multiclass_average_precision,
-)
 
 from reskd.evaluation.youtube8m import top_lists, video_level_metrics
 from reskd.outputs import ScoreKind
@@ -108,6 +103,9 @@ def classification_metrics(logits_NK: Tensor, labels_N: Tensor) -> dict[str, flo
     """
     if len(labels_N) == 0:
         raise ValueError("expected at least one scored clip, found none; see the messages about the files above.")
+    # Here and not at the top: the package takes seconds to import, and training begins without it.
+    from torchmetrics.functional.classification import multiclass_accuracy, multiclass_average_precision
+
     scores_NK, num_classes = logits_NK.float().softmax(dim=1), logits_NK.shape[1]
     present = labels_N.unique()
 
@@ -138,6 +136,8 @@ def multi_label_metrics(logits_NK: Tensor, label_sets_NK: Tensor, *, scores: Sco
     Raises:
         ValueError: no clips, no labels, or logits that are no numbers.
     """
+    from torchmetrics.functional.classification import binary_average_precision
+
     lists, num_classes = top_lists(rank_scores(logits_NK, scores), label_sets_NK), logits_NK.shape[1]
     video_level = video_level_metrics(lists, label_sets_NK.sum(0))
     ranked_NK = rank_scores(logits_NK, scores)

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 MAX_FRAMES_A_LINE = 16
 MAX_ROWS = 50  # a sheet longer than that opens nowhere
@@ -37,6 +35,9 @@ def draw_contact_sheet(rows: Sequence[SheetRow], path: Path) -> None:
     """
     if not 1 <= len(rows) <= MAX_ROWS:
         raise ValueError(f"contact sheet: expected 1 to {MAX_ROWS} videos, found {len(rows)}.")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     texts = [_text(row) for row in rows]
     strips = [film_strip(row.frames_THWC) for row in rows]
     sizes = [_strip_inches(row.frames_THWC, strip) for row, strip in zip(rows, strips, strict=True)]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from dali_pipes.video_info import FileFacts
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _NUM_BINS = 40
 
@@ -24,6 +24,9 @@ def draw_data_charts(
     path: Path,
 ) -> None:
     """Write a PNG of six panels; the last stays empty where there are no ``labels``."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(14.4, 7.6), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, 3).ravel()
@@ -43,6 +46,8 @@ def draw_data_charts(
 
 def _histogram(axes: Axes, values: Sequence[float], name: str, *, counted: str = "videos") -> None:
     """Bins grow with the value: lengths and sizes of a data set span powers of ten."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
     low, high = min(values), max(values)
     edges = np.geomspace(max(low, 0.5) * 0.97, high * 1.03, _NUM_BINS + 1)
     axes.hist(values, bins=edges.tolist(), color="C0")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure, FigureBase
 from PIL import Image
 
 from dali_pipes.synthetic.videos import CLASSES, HEIGHT, NUM_FRAMES, POSES, SUPPORT, WIDTH, Pixels, render_scene_clips
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import FigureBase
 
 FRAMES_SHOWN = tuple(range(1, NUM_FRAMES, 3))
 TEACHER_SIZE, STUDENT_SIZE = 80, 40  # of the picture; the runs of configs/demo have 64 and 48
@@ -18,6 +20,9 @@ TEACHER_SIZE, STUDENT_SIZE = 80, 40  # of the picture; the runs of configs/demo 
 
 def draw_preview(seed: int, path: Path) -> None:
     """Write a PNG: a row of frames for each class, then the four poses as the teacher and the student see them."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     clips = [list(render_scene_clips(seed, split="train", scene=k))[k] for k in range(len(CLASSES))]
     figure = Figure(figsize=(13, 12.6), dpi=100, facecolor="white")
     FigureCanvasAgg(figure)
