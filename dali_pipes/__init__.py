@@ -8,3 +8,7 @@ For other folders:
     storage_spec: is_shard_pattern, split_path, split_template, Storage, VIDEO_FILES
     video_info: FileFacts, JPEG_FILES, PacketPlace, Stamp, UNTAGGED
 """
+
+from dali_pipes import renamed
+
+renamed.install()

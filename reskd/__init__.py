@@ -10,4 +10,8 @@ For other folders:
     outputs: RecognizerOutput
 """
 
+from reskd import renamed
+
 __version__ = "0.1.0"
+
+renamed.install()
