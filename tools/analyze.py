@@ -202,10 +202,12 @@ def build_parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.Argu
     """The tool's, and each command's by name: argparse mixes options and settings for none that has commands."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    flops = commands.add_parser("flops", help="multiply-accumulates and parameters per part and per video")
+    flops = commands.add_parser("flops", help="multiply-accumulates and parameters of each part of the model")
     flops.set_defaults(run=_flops)
     _add_model_arguments(flops)
-    throughput = commands.add_parser("throughput", help="videos a second and the time of one video, against the size")
+    throughput = commands.add_parser(
+        "throughput", help="videos per second and the time of one video, for one or several input sizes"
+    )
     throughput.set_defaults(run=_throughput)
     _add_model_arguments(throughput)
     _add_throughput_arguments(throughput)

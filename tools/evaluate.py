@@ -7,8 +7,8 @@
 
 The result is printed and written as JSON beside the checkpoint: the metrics, how each video was shown, and how many
 videos were scored. The settings test_clips, test_crops and average_views of data.sampling say how each video is shown.
-One clip and one crop is the default and gives evaluation_test_student_last.json; other choices have a file of their
-own, such as evaluation_test_student_last_10x3.json for 10 clips and 3 crops.
+With one clip and one crop, the default, the file is evaluation_test_student_last.json. Other choices have a file of
+their own: evaluation_test_student_last_10x3.json for 10 clips and 3 crops.
 """
 
 from __future__ import annotations

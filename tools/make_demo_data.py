@@ -1,4 +1,4 @@
-"""Write the demo data: a small set of action videos, made from nothing.
+"""Write the demo data: a small set of generated action videos.
 
     python tools/make_demo_data.py data/demo
     python tools/make_demo_data.py data/demo --num-test 2400 --format mjpeg --overwrite

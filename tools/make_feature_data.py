@@ -1,4 +1,4 @@
-"""Write made-up videos as features, in the record format of YouTube-8M's frame-level data.
+"""Write generated videos as features, in the record format of YouTube-8M's frame-level data.
 
     python tools/make_feature_data.py data/features
     python tools/make_feature_data.py data/features --train 500 --set signal=1.2 num_classes=50

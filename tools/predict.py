@@ -9,7 +9,7 @@ videos. A student of features takes TFRecord files, as extract-features writes t
 
 With --json each line is one object: {"file", "answers": [{"class", "score", "logit"}]}, for a record also "video", its
 id. A file without an answer gives {"file", "error"}; a file in a folder that is no video gives {"file", "skipped"}.
-The exit code is 0 if every video was answered.
+The exit code is 0 if every video was answered; skipped files do not count.
 """
 
 from __future__ import annotations
@@ -109,7 +109,9 @@ def _answer_records(
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path, help="last.pt or best.pt of a run")
-    parser.add_argument("videos", nargs="+", metavar="VIDEO", help="video file or folder; of features TFRecord files")
+    parser.add_argument(
+        "videos", nargs="+", metavar="VIDEO", help="video file or folder; for a student of features, TFRecord files"
+    )
     parser.add_argument("--top", type=positive, default=5, metavar="K", help="classes shown per video (default 5)")
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     parser.add_argument(
@@ -123,7 +125,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: the GPU if there is one (default)"
     )
-    parser.add_argument("--batch-size", type=positive, help="clips at once (default 16, of features 256)")
+    parser.add_argument("--batch-size", type=positive, help="clips at once (default 16; records of features 256)")
     parser.add_argument(
         "--scan",
         choices=("decode", "index_only"),

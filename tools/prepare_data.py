@@ -57,8 +57,7 @@ def _add_scan(subparsers: Any) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("root", type=Path, nargs="?", metavar="ROOT", help="folder of the videos")
     source.add_argument("--config", type=Path, help="scan the lists of this experiment, also of shards and frames")
-    parser.add_argument("--list", type=Path, nargs="+", default=[], metavar="LIST", help="default: all under ROOT")
-    _add_scan_cache(parser)
+    _add_lists(parser)
     parser.add_argument(
         "--index-only",
         action="store_true",
@@ -111,8 +110,8 @@ def _add_import(subparsers: Any) -> None:
         f"are missing, and the lines that a config needs. Annotation files:\n{files}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("data_set", choices=sorted(DATA_SETS))
-    parser.add_argument("--annotations", type=Path, nargs="+", required=True, metavar="FILE")
+    parser.add_argument("data_set", choices=sorted(DATA_SETS), help="which data set")
+    parser.add_argument("--annotations", type=Path, nargs="+", required=True, metavar="FILE", help="files as above")
     parser.add_argument("--videos", type=Path, required=True, help="folder that is searched for the videos")
     parser.add_argument("--out", type=Path, required=True, help="folder of the lists; made if it is not there")
     parser.add_argument(
@@ -149,7 +148,8 @@ def _add_transcode(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "transcode",
         help="write all videos anew for fast reading: small, upright, many keyframes",
-        description="Frame i of a new file is frame i of the old one. The same command goes on with a run that was "
+        description="Writes each video anew, small and upright with many keyframes, which makes clips fast to read. "
+        "Frame i of a new file is frame i of the old one. The same command goes on with a run that was "
         "stopped. DST_ROOT/transcode.csv says what became of each file.",
     )
     parser.set_defaults(run=_run_transcode)
@@ -211,16 +211,15 @@ def _print_prediction(job: Job, todo: Sequence[str], chosen: argparse.Namespace)
 
 def _add_describe(subparsers: Any) -> None:
     parser = subparsers.add_parser(
-        "describe", help="write a page about a folder of videos: sizes, codecs, damage, classes, cost of decoding"
+        "describe",
+        help="write a page about a folder of videos: sizes, codecs, damage, classes, cost of decoding",
+        description="Scans the videos as the command scan does, and writes a page with tables and pictures about them.",
     )
     parser.set_defaults(run=_run_describe)
     parser.add_argument("root", type=Path, metavar="ROOT", help="folder that the lists' paths start from")
     parser.add_argument("--out", type=Path, required=True, help="folder of the page; made if it is not there")
-    parser.add_argument(
-        "--list", type=Path, nargs="+", default=[], metavar="LIST", help="default: all videos under ROOT, no classes"
-    )
+    _add_lists(parser)
     parser.add_argument("--frames", type=positive, default=8, help="frames of a clip (default %(default)s)")
-    _add_scan_cache(parser)
     parser.add_argument(
         "--workers", type=positive, default=os.cpu_count() or 1, help="processes (default: one per core)"
     )
@@ -247,8 +246,11 @@ def _run_describe(chosen: argparse.Namespace) -> None:
     print(f"written to {page}")
 
 
-def _add_scan_cache(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--scan-cache", type=Path, help="as data.scan_cache in a config; default: beside the data")
+def _add_lists(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--list", type=Path, nargs="+", default=[], metavar="LIST", help="lists of videos; default: all under ROOT"
+    )
+    parser.add_argument("--scan-cache", type=Path, help="folder of the scan's results; default: beside the data")
 
 
 def _add_extract_features(subparsers: Any) -> None:
@@ -264,7 +266,7 @@ def _add_extract_features(subparsers: Any) -> None:
     videos = parser.add_argument_group("videos")
     videos.add_argument("--config", type=Path, help="take the lists of this experiment")
     videos.add_argument("--root", type=Path, help="folder that the lists' paths start from")
-    videos.add_argument("--train", help="list under ROOT, or the word folders: one folder per class")
+    videos.add_argument("--train", help="list under ROOT, or the word 'folders': one folder per class")
     videos.add_argument("--test", type=Path, help="list under ROOT")
     videos.add_argument("--classes", type=Path, help="file of class names under ROOT; default: sorted names")
     videos.add_argument("--group-pattern", help="as data.group_pattern in a config")
@@ -272,12 +274,12 @@ def _add_extract_features(subparsers: Any) -> None:
     network = parser.add_argument_group("network")
     network.add_argument("--run", dest="checkpoint", type=Path, metavar="CHECKPOINT", help="last.pt of a training run")
     network.add_argument("--which", choices=("student", "teacher"), default="student", help="which network of the run")
-    network.add_argument("--model", nargs="+", metavar="KEY=VALUE", help="backbone=resnet50 weights=IMAGENET1K_V2")
+    network.add_argument("--model", nargs="+", metavar="KEY=VALUE", help="as backbone=resnet50 weights=IMAGENET1K_V2")
     network.add_argument("--size", type=positive, default=224, help="side of --model's view (default %(default)s)")
     parser.add_argument("--fps", type=float, default=1.0, help="frames taken per second (default %(default)g)")
     parser.add_argument("--folder-fps", type=float, help="frame rate of folders of JPEG files")
     parser.add_argument("--max-frames", type=positive, default=300, help="most frames of a video (default %(default)s)")
-    parser.add_argument("--videos-per-file", type=positive, default=100, help="default %(default)s")
+    parser.add_argument("--videos-per-file", type=positive, default=100, help="records of a file (default %(default)s)")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: the GPU if there is one")
     parser.add_argument("--index-only", action="store_true", help="count packets in place of a first decode: quicker")
     add_engine_arguments(parser)

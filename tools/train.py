@@ -4,8 +4,8 @@
     python tools/train.py configs/ucf10/student_r18-96_r18-48.yaml training.epochs=5 optimizer.lr=0.01
     torchrun --nproc-per-node 2 tools/train.py configs/demo/student.yaml
 
-key.sub=value changes a setting of the config. Everything of a run is written to runs/NAME, and report.md in it is what
-to read first. The same command goes on with a run that was stopped.
+key.sub=value changes a setting of the config. All files of a run are in runs/NAME; read report.md there first. A run
+that was stopped goes on when you give the same command again.
 
 A config with several stages, such as a teacher and its student, trains them one after the other, each in
 runs/NAME.STAGE. Stages that are done are not trained again. stages.STAGE.key=value changes one stage.

@@ -2,7 +2,7 @@
 
     python -m benchmarks.fewer_frames.run run --synthetic runs/synthetic --ucf10 runs/ucf10_features
     python -m benchmarks.fewer_frames.run run ... --part 1/2        # one of two processes
-    python -m benchmarks.fewer_frames.run run --synthetic runs/other --synthetic-seed 0 \
+    python -m benchmarks.fewer_frames.run run --synthetic runs/other --synthetic-seed 0 \\
         --weights 0 1 --csv runs/trial.csv
     python -m benchmarks.fewer_frames.run time --synthetic runs/synthetic --ucf10 runs/ucf10_features
     python -m benchmarks.fewer_frames.run pixels                    # frames x resolution, with and without a teacher
