@@ -1,6 +1,6 @@
 """What all command-line tools share: faults as plain sentences, and a log that only rank 0 writes.
 
-Only the standard library is imported at the top: `--help` and a usage error answer at once.
+Nothing heavy is imported at the top: `--help` and a usage error answer at once.
 """
 
 from __future__ import annotations

@@ -131,8 +131,14 @@ def _start_bars(stream: TextIO) -> Progress:
         MofNCompleteColumn(),
         TextColumn("{task.fields[text]}", markup=False),
     )
-    # What else is printed to the terminal goes above the bars; a stdout that is a pipe or a file stays as it is.
-    bars = Progress(*columns, console=Console(file=stream), auto_refresh=False, redirect_stdout=sys.stdout.isatty())
+    # What else is printed to the terminal goes above the bars; what goes to a pipe or a file stays as it is.
+    bars = Progress(
+        *columns,
+        console=Console(file=stream),
+        auto_refresh=False,
+        redirect_stdout=sys.stdout.isatty(),
+        redirect_stderr=sys.stderr.isatty(),
+    )
     bars.start()
     return bars
 

@@ -49,7 +49,7 @@ def test_a_quick_study_runs_once_and_is_reported(tmp_path: Path, capsys: pytest.
 
 
 def test_quick_rows_go_nowhere_near_the_results() -> None:
-    parse = study_fewer_frames._parser().parse_args
+    parse = study_fewer_frames.build_parser().parse_args
     for command, default in (("run", study_fewer_frames.ROWS), ("time", study_fewer_frames.TIMES)):
         assert study_fewer_frames._csv(parse([command]), default) == default
         assert study_fewer_frames._csv(parse([command, "--quick"]), default) == Path("runs") / f"quick_{default.name}"
