@@ -68,7 +68,7 @@ MOVED = {
     "reskd.predict.answers": "reskd.inference.answers",
     "reskd.predict.records": "reskd.inference.feature_records",
     "reskd.predict.videos": "reskd.inference.videos",
-    "reskd.run": "reskd.experiment.run, write_evaluation to reskd.experiment.protocol",
+    "reskd.run": "reskd.experiment.run, describe_protocol and write_evaluation to reskd.experiment.protocol",
     "reskd.stages": "reskd.experiment.stages",
     "reskd.study.cases": "benchmarks.fewer_frames.cases",
     "reskd.study.data": "benchmarks.fewer_frames.data",
