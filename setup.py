@@ -91,7 +91,7 @@ def make_extension(torch, cpp_extension, *, with_cuda):
     kind = cpp_extension.CUDAExtension if with_cuda else cpp_extension.CppExtension
     # at::parallel_for is a header and runs on one thread without -fopenmp. The linker is not told: the OpenMP that
     # torch has loaded already must serve, as a second one would bring threads of its own. Without traps the compiler
-    # may compute both sides of a choice, without which conversions of fp16 are not vectorised.
+    # may compute both sides of a choice, without which conversions of fp16 are not vectorized.
     flags = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden", "-fopenmp", "-g0"]
     extension = kind(
         f"reskd.{ENVIRONMENT['native_library_name'](torch.__version__)}",

@@ -1,12 +1,16 @@
 """The input pipeline: from lists of videos to batches that hold the teacher's and the student's view of each clip.
 
 For other folders:
+    atomic_files: atomic_folder, atomic_open, atomic_write_bytes, atomic_write_text, move_into_place
     batch: ClipBatch, FeatureView, label_sets_of, Loader, PADDING_POSITION, View
-    config: Averaging, DataConfig, SamplingConfig, StrictConfig, StudentViewConfig, VideoFilesConfig, ViewConfig,
-        ViewsConfig
-    fault_log: drop_lines_from, FaultCounts, FaultLog, sum_counts
+    choices: ClipFrameSelection, DecoderChoice, DEFAULT_QUALITY, DemoFormat, FrameSelection, TranscodeCodec
+    config: Averaging, DataConfig, LoaderConfig, SamplingConfig, StrictConfig, StudentViewConfig, VideoFilesConfig,
+        ViewConfig, ViewsConfig
+    fault_log: drop_lines_from, FaultCounts, FaultLog, LoaderLog, NO_LOG, sum_counts
+    file_names: print_any_name, printable
+    renamed: OldNames
     storage_spec: is_shard_pattern, split_path, split_template, Storage, VIDEO_FILES
-    video_info: FileFacts, JPEG_FILES, PacketPlace, Stamp, UNTAGGED
+    video_info: Column, columns_of, JPEG_FILES, NO_INDEX, PacketLocation, Stamp, UNTAGGED, VideoInfo
 """
 
 from dali_pipes import renamed

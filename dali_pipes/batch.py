@@ -2,7 +2,7 @@
 
 A clip is pixels (``View``) or features that were extracted before, a vector a frame (``FeatureView``).
 
-Shape letters: N clips, T frames, H height, W width, C = 3 colour channels, B = N * T, D features of a frame.
+Shape letters: N clips, T frames, H height, W width, C = 3 color channels, B = N * T, D features of a frame.
 """
 
 from __future__ import annotations
@@ -43,9 +43,7 @@ class View:
         _expect("valid_NT", self.valid_NT, torch.bool, 2)
         clips_frames = tuple(self.data_NTHWC.shape[:2])
         if self.data_NTHWC.shape[-1] != 3:
-            raise ValueError(
-                f"data_NTHWC: expected 3 colour channels last, found shape {tuple(self.data_NTHWC.shape)}."
-            )
+            raise ValueError(f"data_NTHWC: expected 3 color channels last, found shape {tuple(self.data_NTHWC.shape)}.")
         for name, tensor in (("frame_index_NT", self.frame_index_NT), ("valid_NT", self.valid_NT)):
             if tuple(tensor.shape) != clips_frames:
                 raise ValueError(
@@ -84,7 +82,7 @@ class FeatureView:
     """Some or all frames of every video in a batch, as features.
 
     Args:
-        data_NTD: uint8, quantised as in YouTube-8M: value * 4 / 255 + 4 / 512 - 2. Groups of features (rgb, audio) lie
+        data_NTD: uint8, quantized as in YouTube-8M: value * 4 / 255 + 4 / 512 - 2. Groups of features (rgb, audio) lie
             one after another. 0 where there is no frame.
         frame_index_NT: int64, the number of each frame among the video's; 0 where there is none.
         valid_NT: bool, False where there is no frame, as in a video shorter than the view. May be all False.
@@ -212,8 +210,8 @@ def label_sets_of(manifest: LabeledVideos, ids_N: Tensor) -> Tensor | None:
     if not manifest.has_several_labels:
         return None
     sets_NK = np.zeros((len(ids_N), len(manifest.class_names)), bool)
-    for place, number in enumerate(ids_N.tolist()):
-        sets_NK[place, manifest.labels(number)] = True
+    for index, number in enumerate(ids_N.tolist()):
+        sets_NK[index, manifest.labels(number)] = True
     return torch.from_numpy(sets_NK)
 
 
@@ -230,12 +228,12 @@ class Loader(Protocol):
     faults: FaultLog
 
     @property
-    def num_clips(self) -> int:
+    def num_samples(self) -> int:
         """Clips in an epoch, over all ranks; in evaluation the videos of the list."""
         ...
 
     @property
-    def num_views(self) -> int:
+    def num_test_views(self) -> int:
         """V, how many clips and crops of each video an evaluation pass shows; 1 in training."""
         ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-WayChoice = Literal["auto", "prefer_dali", "dali", "host"]
+DecoderChoice = Literal["auto", "prefer_dali", "dali", "pyav"]
 
 # Of a clip's T frames, the student's k: sampling/student_frames.py.
 ClipFrameSelection = Literal["uniform", "random", "first", "middle", "last", "first_middle_last"]

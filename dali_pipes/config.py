@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from dali_pipes.choices import ClipFrameSelection, WayChoice
+from dali_pipes.choices import ClipFrameSelection, DecoderChoice
 from dali_pipes.storage_spec import check_template, check_url, is_shard_pattern
 
 
@@ -100,7 +100,7 @@ class RandomResizedCropConfig(StrictConfig):
 
 
 class CenterCropConfig(StrictConfig):
-    """The same centre crop as in evaluation: no spatial augmentation."""
+    """The same center crop as in evaluation: no spatial augmentation."""
 
     kind: Literal["center"] = "center"
 
@@ -149,11 +149,11 @@ class SamplingConfig(StrictConfig):
         0.875,
         gt=0,
         le=1,
-        description="one centre crop's side over the short side, 224 / 256 in the paper; three crops take all of it",
+        description="one center crop's side over the short side, 224 / 256 in the paper; three crops take all of it",
     )
     test_clips: int = Field(1, ge=1, description="stretches of time that evaluate.py shows of a video: 10 for SlowOnly")
     test_crops: Literal[1, 3] = Field(
-        1, description="crops that evaluate.py shows of each: the centre, or three along the longer side"
+        1, description="crops that evaluate.py shows of each: the center, or three along the longer side"
     )
     val_clips: int = Field(1, ge=1, description="as test_clips, for the validation during training")
     val_crops: Literal[1, 3] = Field(1, description="as test_crops, for the validation during training")
@@ -163,15 +163,15 @@ class SamplingConfig(StrictConfig):
 
 
 class LoaderConfig(StrictConfig):
-    """How clips are read. Nothing here changes which clips or pixels come out of a given way in of a sound file."""
+    """How clips are read. For a sound file nothing here but ``decoder`` changes the clips or pixels."""
 
     num_workers: int = Field(2, ge=1, description="decoding or reading processes a rank")
     num_threads: int = Field(2, ge=1, description="DALI's CPU threads a rank")
     prefetch: int = Field(2, ge=1, description="batches made ahead of use")
-    way_in: WayChoice = Field(
+    decoder: DecoderChoice = Field(
         "auto",
         description="who decodes: DALI what it decodes right and PyAV the rest (prefer_dali; auto on a GPU), PyAV all "
-        "(host; auto on a CPU, where it is quicker), or DALI all (dali)",
+        "(pyav; auto on a CPU, where it is faster), or DALI all (dali)",
     )
     max_attempts: int = Field(
         8, ge=1, description="clips tried for one position before a run stops; the second and later are substitutes"

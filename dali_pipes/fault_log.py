@@ -20,7 +20,7 @@ _MOST_NAMED = 20
 class FaultCounts(TypedDict):
     """What was served and what had to be replaced, in plain values, for a checkpoint."""
 
-    num_clips: int
+    num_served: int
     num_substituted: int
     num_fallen_back: int
     files: dict[str, int]  # how often each failed
@@ -29,9 +29,9 @@ class FaultCounts(TypedDict):
 
 def sum_counts(parts: Iterable[FaultCounts]) -> FaultCounts:
     """The counts of all ranks together; of none: zeros."""
-    total = FaultCounts(num_clips=0, num_substituted=0, num_fallen_back=0, files={}, reasons={})
+    total = FaultCounts(num_served=0, num_substituted=0, num_fallen_back=0, files={}, reasons={})
     for part in parts:
-        total["num_clips"] += part["num_clips"]
+        total["num_served"] += part["num_served"]
         total["num_substituted"] += part["num_substituted"]
         total["num_fallen_back"] += part["num_fallen_back"]
         for file, count in part["files"].items():
@@ -78,7 +78,7 @@ class FaultLog:
         self._quarantine = quarantine
         self._max_bad_fraction = max_bad_fraction
         self._on_message = on_message
-        self.num_clips = 0
+        self.num_served = 0
         self.num_substituted = 0
         self.num_fallen_back = 0  # clips whose packets were not enough, so that the whole file was decoded
         self.files: Counter[str] = Counter()
@@ -95,7 +95,7 @@ class FaultLog:
 
     def counts(self) -> FaultCounts:
         return FaultCounts(
-            num_clips=self.num_clips,
+            num_served=self.num_served,
             num_substituted=self.num_substituted,
             num_fallen_back=self.num_fallen_back,
             files=dict(self.files),
@@ -111,7 +111,7 @@ class FaultLog:
             share, left_over = divmod(count, world_size)
             return share + ((rank + turn) % world_size >= world_size - left_over)
 
-        self.num_clips, self.num_substituted = part(total["num_clips"]), part(total["num_substituted"])
+        self.num_served, self.num_substituted = part(total["num_served"]), part(total["num_substituted"])
         self.num_fallen_back = part(total["num_fallen_back"])
         parts = {file: part(count, turn) for turn, (file, count) in enumerate(sorted(total["files"].items()))}
         self.files = Counter({file: count for file, count in parts.items() if count})
@@ -119,7 +119,7 @@ class FaultLog:
 
     def start_pass(self) -> None:
         """Forget what was counted and listed: an evaluation shows the same clips again in each pass."""
-        self.num_clips = self.num_substituted = self.num_fallen_back = 0
+        self.num_served = self.num_substituted = self.num_fallen_back = 0
         self.files.clear()
         if self._quarantine is not None:
             self._quarantine.unlink(missing_ok=True)
@@ -130,12 +130,12 @@ class FaultLog:
         Raises:
             TooManyBadClipsError: names the files that failed most.
         """
-        if self.num_substituted <= self._max_bad_fraction * max(self.num_clips, _FEWEST_CLIPS):
+        if self.num_substituted <= self._max_bad_fraction * max(self.num_served, _FEWEST_CLIPS):
             return
         named = [f"{file} ({count} times): {self.reasons[file]}" for file, count in self.files.most_common(_MOST_NAMED)]
         rest = f"\n... and {len(self.files) - len(named)} more files" if len(self.files) > len(named) else ""
         raise TooManyBadClipsError(
-            f"{self.num_substituted} of {self.num_clips} clips had to be replaced, more than "
+            f"{self.num_substituted} of {self.num_served} clips had to be replaced, more than "
             f"data.loader.max_bad_fraction={self._max_bad_fraction:g} allows; mend or leave out these files:\n"
             + "\n".join(named)
             + rest

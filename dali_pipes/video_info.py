@@ -1,7 +1,7 @@
 """What is known about a video. Plain values: read by loader workers, written by the scan.
 
 Note [One table of facts]
-``FileFacts`` is the only list of what is known about a video. The columns of the scan's CSV (scan/store.py) follow from
+``VideoInfo`` is the only list of what is known about a video. The columns of the scan's CSV (scan/store.py) follow from
 the order and the types of its fields, those of a manifest's rows (manifest/rows.py) from the ``Column`` of each field.
 
 The names of columns are part of both file formats: whoever renames a field gives its ``Column`` the old name. A new
@@ -19,7 +19,7 @@ from typing import Annotated, Any, NamedTuple, get_type_hints
 # The codec of a folder of JPEG files; FFmpeg calls a file or a stream of JPEG "mjpeg".
 JPEG_FILES = "jpeg files"
 NO_INDEX = "no packet index was made"
-UNTAGGED = "untagged"  # a file that does not say its colour matrix or range
+UNTAGGED = "untagged"  # a file that does not say its color matrix or range
 
 
 class Column(NamedTuple):
@@ -57,17 +57,17 @@ class Stamp(NamedTuple):
     changed: int
 
 
-class PacketPlace(NamedTuple):
+class PacketLocation(NamedTuple):
     """Where a packet index lies: in the file ``part``, so many bytes from its start."""
 
     part: Annotated[Path, Column("<i2", "part")]  # in rows its number among the manifest's; -1: none
     packets_at: Annotated[int, Column("<i8", "packets_at")]
-    stub_at: Annotated[int, Column("<i8", "stub_at")]
-    stub_size: Annotated[int, Column("<i4", "stub_size")]
+    codec_header_at: Annotated[int, Column("<i8", "stub_at")]
+    codec_header_size: Annotated[int, Column("<i4", "stub_size")]
 
 
 @dataclass(frozen=True, slots=True)
-class FileFacts:
+class VideoInfo:
     """One video: a file, a member of a shard, or a folder of JPEG files. See Note [One table of facts].
 
     Args:
@@ -96,29 +96,29 @@ class FileFacts:
     codec: Annotated[str, _text(16, "codec")]
     pix_fmt: Annotated[str, _text(16, "pix_fmt")]
     matrix: Annotated[str, _text(12, "matrix")]
-    colour_range: Annotated[str, _text(8, "colour_range")]
+    color_range: Annotated[str, _text(8, "colour_range")]
     file_size: Annotated[int, Column("<i8", "file_size")]
     mtime_ns: Annotated[int, Column("<i8", "mtime_ns")]
     health: Annotated[str, _HEALTH]
     num_frames_source: Annotated[str, _SOURCE] = "decode"
     variable_rate: Annotated[bool, Column("?", "variable_rate")] = False
     whole_file: Annotated[str, Column("", "whole_file")] = NO_INDEX  # not in rows
-    packets: PacketPlace | None = None
+    packets: PacketLocation | None = None
     start: Annotated[int, Column("<i8", "start")] = 0
 
     @staticmethod
-    def bad(reason: str, *, size: int = 0, mtime_ns: int = 0, start: int = 0) -> FileFacts:
+    def bad(reason: str, *, size: int = 0, mtime_ns: int = 0, start: int = 0) -> VideoInfo:
         """Facts of a video that gives not one frame."""
         health = f"bad: {reason}"
         unknown = (0, 0, 0, 0, 0, "", "", UNTAGGED, UNTAGGED)
-        return FileFacts(*unknown, size, mtime_ns, health, whole_file="it is bad", start=start)
+        return VideoInfo(*unknown, size, mtime_ns, health, whole_file="it is bad", start=start)
 
     @property
     def usable(self) -> bool:
         return not self.health.startswith("bad")
 
 
-def columns_of(facts: type[FileFacts | PacketPlace]) -> dict[str, Column]:
+def columns_of(video_info: type[VideoInfo | PacketLocation]) -> dict[str, Column]:
     """The columns by the names of the fields; ``packets`` has none of its own."""
-    hints = get_type_hints(facts, include_extras=True)
+    hints = get_type_hints(video_info, include_extras=True)
     return {name: hint.__metadata__[0] for name, hint in hints.items() if name != "packets"}

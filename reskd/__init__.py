@@ -1,13 +1,13 @@
 """Distillation for video classifiers that see fewer pixels and frames.
 
 For other folders:
-    atomic_files: write_whole
-    cli: add_engine_arguments, engine_of, positive, run_tool
+    choices: ExportFormat, PrecisionChoice, ThroughputMode
+    cli: add_engine_arguments, engine_of, part_of_parts, positive, run_tool
     distributed: barrier, broadcast_buffers, choose_device, DeviceChoice, gather_objects, gather_rows, joined_world,
         mean_over_ranks, minimum_over_ranks, World
-    environment: describe_environment, driver_version, in_tested_range, installed_versions, native_library_name,
-        TESTED
-    outputs: RecognizerOutput
+    environment: describe_environment, driver_version, installed_versions, native_library_name
+    machine_checks: Finding, GIB, HOST_DECODE_SECONDS
+    outputs: RecognizerOutput, ScoreKind
 """
 
 from reskd import renamed

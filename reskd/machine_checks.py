@@ -19,7 +19,7 @@ GIB = 2**30
 # Oldest Linux driver branch for each CUDA major version (docs.nvidia.com/deploy/cuda-compatibility, minor version
 # compatibility).
 MIN_DRIVER = {12: 525, 13: 580}
-# One good file of each codec, as FFmpeg describes it: pixel format and colour range.
+# One good file of each codec, as FFmpeg describes it: pixel format and color range.
 _LIMITED = dict.fromkeys(("h264", "hevc", "vp9", "vp8", "av1", "mjpeg", "mpeg4"), ("yuv420p", "limited"))
 CODECS = {**_LIMITED, "mjpeg": ("yuvj420p", "full")}
 # Core-seconds to decode 8 frames spread over a 250-frame 340x256 H.264 clip with PyAV.
@@ -70,24 +70,24 @@ def check_nvdec(*, library: bool, num_gpus: int) -> Finding:
     if library:
         return Finding("OK", "NVDEC", "libnvcuvid is there: the GPU can decode.")
     text = "libnvcuvid.so.1 is missing: the GPU cannot decode; install the driver's decode library (libnvidia-decode)"
-    remedy = "in a container set NVIDIA_DRIVER_CAPABILITIES=compute,utility,video, or set data.loader.way_in=host"
+    remedy = "in a container set NVIDIA_DRIVER_CAPABILITIES=compute,utility,video, or set data.loader.decoder=pyav"
     return Finding("PROBLEM", "NVDEC", f"{text}; {remedy}.")
 
 
-def check_ways_in(device: Literal["cpu", "cuda"], *, dali: bool) -> Finding:
+def check_decoders(device: Literal["cpu", "cuda"], *, dali: bool) -> Finding:
     """Who decodes a good file of each codec here, by the rule that the loader follows."""
-    from dali_pipes.loader.decoder_choice import way_in
-    from dali_pipes.video_info import FileFacts
+    from dali_pipes.loader.decoder_choice import choose_decoder
+    from dali_pipes.video_info import VideoInfo
 
     if not dali:
-        return Finding("PROBLEM", "way in", "nvidia-dali-cuda120 is not installed: make install.")
-    names = {"dali": "DALI on NVDEC", "host": "PyAV on the CPU"}
-    ways: dict[str, list[str]] = {}
-    for codec, (pix_fmt, colour_range) in CODECS.items():
-        facts = FileFacts(250, 250, 340, 256, 0, codec, pix_fmt, "untagged", colour_range, 1, 1, "ok")
-        ways.setdefault(names[way_in(facts, device, "auto")], []).append(codec)
-    text = "; ".join(f"{way}: {', '.join(codecs)}" for way, codecs in ways.items())
-    return Finding("OK", "way in", text + ("." if device == "cpu" else " (cut, rotated or BT.709 files always PyAV)."))
+        return Finding("PROBLEM", "decoder", "nvidia-dali-cuda120 is not installed: make install.")
+    names = {"dali": "DALI on NVDEC", "pyav": "PyAV on the CPU"}
+    decoders: dict[str, list[str]] = {}
+    for codec, (pix_fmt, color_range) in CODECS.items():
+        video_info = VideoInfo(250, 250, 340, 256, 0, codec, pix_fmt, "untagged", color_range, 1, 1, "ok")
+        decoders.setdefault(names[choose_decoder(video_info, device, "auto")], []).append(codec)
+    text = "; ".join(f"{way}: {', '.join(codecs)}" for way, codecs in decoders.items())
+    return Finding("OK", "decoder", text + ("." if device == "cpu" else " (cut, rotated or BT.709 files always PyAV)."))
 
 
 def check_shared_memory(total_bytes: int, free_bytes: int) -> Finding:

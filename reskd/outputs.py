@@ -1,4 +1,4 @@
-"""What every recogniser returns.
+"""What every recognizer returns.
 
 Shape letters: N clips, T frames (of the features, which may be fewer than of the clip), D feature channels,
 H W feature grid, K classes, E code size.
@@ -28,5 +28,5 @@ class RecognizerOutput(NamedTuple):
 
     logits_NK: Tensor
     features_NTDHW: Tensor | None
-    code_NE: Tensor | None = None
+    embedding_NE: Tensor | None = None
     logit_map_NTKHW: Tensor | None = None

@@ -40,11 +40,11 @@ def picture(number: int, *, height: int = HEIGHT, width: int = WIDTH, tint: int 
 def read_number(frame: np.ndarray) -> tuple[int, bool]:
     """The number that a whole (uncropped) frame of any size shows, and whether it is flipped left to right."""
     height, width = frame.shape[:2]
-    grey = frame.astype(np.float32).mean(-1)
-    flipped = bool(grey[: height // 4, : width // 4].mean() > grey[: height // 4, -(width // 4) :].mean())
+    gray = frame.astype(np.float32).mean(-1)
+    flipped = bool(gray[: height // 4, : width // 4].mean() > gray[: height // 4, -(width // 4) :].mean())
     if flipped:
-        grey = grey[:, ::-1]
-    middle = grey[int(height * 0.42) : int(height * 0.58)]
+        gray = gray[:, ::-1]
+    middle = gray[int(height * 0.42) : int(height * 0.58)]
     blocks = np.array_split(np.arange(width), NUM_BITS)
     return sum((middle[:, block].mean() > 128) << bit for bit, block in enumerate(blocks)), flipped
 

@@ -114,8 +114,8 @@ def test_modules_stay_short_enough_to_read_at_once() -> None:
     assert {name: length for name, length in lengths.items() if length > MAX_LINES} == {}
 
 
-def test_ci_can_be_run_and_the_licence_is_apache_2() -> None:
+def test_ci_can_be_run_and_the_license_is_apache_2() -> None:
     assert os.access(ROOT / ".ci/run", os.X_OK)
     assert "make lint test" in (ROOT / ".ci/run").read_text()
-    licence = (ROOT / "LICENSE").read_text()
-    assert "Apache License" in licence and "Version 2.0, January 2004" in licence
+    license = (ROOT / "LICENSE").read_text()
+    assert "Apache License" in license and "Version 2.0, January 2004" in license

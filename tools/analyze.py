@@ -41,17 +41,17 @@ _LEGEND = """\
 GMACs: 1e9 multiply-accumulates for one video, all its views; papers call them GFLOPs. "between frames" are those that
 look at several frames at once (3-D kernels, attention, what an aggregator does but for layers of single frames), "one
 frame by itself" is the rest without the head, a frame.
-"as the paper counts": the ResKD paper's counter adds normalisation (2 an element), ReLU and max pooling (1 each), and
+"as the paper counts": the ResKD paper's counter adds normalization (2 an element), ReLU and max pooling (1 each), and
 leaves out attention's two products, which are no layer of their own."""
 
 
 class _Asked(NamedTuple):
-    """A model to be analysed, at one or more sizes."""
+    """A model to be analyzed, at one or more sizes."""
 
     title: str
     config: RecognizerConfig
     shapes: list[Shape]
-    num_views: int
+    num_test_views: int
     num_classes: int
 
 
@@ -67,11 +67,13 @@ def _flops(chosen: argparse.Namespace) -> None:
 
     for asked in _asked(chosen):
         counts = {
-            shape: count_recognizer(asked.config, shape, num_classes=asked.num_classes, num_views=asked.num_views)
+            shape: count_recognizer(
+                asked.config, shape, num_classes=asked.num_classes, num_test_views=asked.num_test_views
+            )
             for shape in asked.shapes
         }
         print(f"{asked.title}{_describe(asked)}")
-        print(flops_table(counts, asked.num_views), end="\n\n")
+        print(flops_table(counts, asked.num_test_views), end="\n\n")
     print(_LEGEND)
 
 
@@ -98,7 +100,7 @@ def _throughput(chosen: argparse.Namespace) -> None:
             batches=list(dict.fromkeys((chosen.batch, 1))),
         ),
         Precision(chosen.precision, device),
-        views=asked.num_views,
+        views=asked.num_test_views,
         rounds=chosen.rounds,
         on_ready=lambda message: log.info("ready: %s", message),
     )
@@ -138,15 +140,15 @@ def _asked_by_config(chosen: argparse.Namespace) -> list[_Asked]:
     configs = load_stages(chosen.config, chosen.overrides)
     config = choose_stage(configs, chosen.stage)
     shapes_of = view_shapes(config)
-    num_views = chosen.views or data_of(config).test_views("test").num_views
+    num_test_views = chosen.views or data_of(config).test_views("test").num_test_views
     num_classes = chosen.num_classes or getattr(config.data, "num_classes", None) or _NUM_CLASSES
     num_frames, *size = shapes_of["student"]
     sizes = [tuple(size)] if isinstance(config.student, FeaturesConfig) or not chosen.sizes else chosen.sizes
     shapes = [(count, *size) for count in chosen.frames or [num_frames] for size in sizes]
-    asked = [_Asked("student: ", config.student, shapes, num_views, num_classes)]
+    asked = [_Asked("student: ", config.student, shapes, num_test_views, num_classes)]
     if config.teacher:
         teacher = teacher_model(config, teacher_stage(config, configs))
-        asked.append(_Asked("teacher: ", teacher, [shapes_of["teacher"]], num_views, num_classes))
+        asked.append(_Asked("teacher: ", teacher, [shapes_of["teacher"]], num_test_views, num_classes))
     return asked
 
 
@@ -155,10 +157,10 @@ def _describe(asked: _Asked) -> str:
 
     network = f"{asked.config.family} {network_name(asked.config)}"
     frames = " and ".join(dict.fromkeys(str(shape[0]) for shape in asked.shapes))
-    return f"{network}, {frames} frames, {asked.num_views} view(s) a video"
+    return f"{network}, {frames} frames, {asked.num_test_views} view(s) a video"
 
 
-def flops_table(counts: dict[Shape, MacCount], num_views: int) -> str:
+def flops_table(counts: dict[Shape, MacCount], num_test_views: int) -> str:
     """One column a size; one line a part, then the sums of Note [What is counted] in GMACs."""
     first = next(iter(counts.values()))
     lines = [["part", "parameters, M", *_labels(list(counts))]]
@@ -169,7 +171,7 @@ def flops_table(counts: dict[Shape, MacCount], num_views: int) -> str:
     for name, part in first.parts.items():
         add(name, part.parameters, [count.parts[name].macs / 1e9 for count in counts.values()])
     add("total, GMACs", first.parameters, [count.total / 1e9 for count in counts.values()])
-    add("one frame by itself", None, [c.within_frames / 1e9 / shape[0] / num_views for shape, c in counts.items()])
+    add("one frame by itself", None, [c.within_frames / 1e9 / shape[0] / num_test_views for shape, c in counts.items()])
     add("between frames", None, [count.between_frames / 1e9 for count in counts.values()])
     add("head, once a view", None, [count.head / 1e9 for count in counts.values()])
     add("+ elementwise", None, [count.elementwise / 1e9 for count in counts.values()])

@@ -81,7 +81,7 @@ def check_machine(runs: Path) -> list[Finding]:
             for i in range(num_gpus)
         ),
         checks.check_nvdec(library=_loads("libnvcuvid.so.1"), num_gpus=num_gpus),
-        checks.check_ways_in("cuda" if num_gpus else "cpu", dali=versions["nvidia-dali-cuda120"] is not None),
+        checks.check_decoders("cuda" if num_gpus else "cpu", dali=versions["nvidia-dali-cuda120"] is not None),
         checks.check_shared_memory(shared.total, shared.free),
         checks.check_disk(shutil.disk_usage(existing).free),
         checks.check_cores(len(os.sched_getaffinity(0))),

@@ -57,8 +57,8 @@ def counted_frames(num_frames: int = NUM_FRAMES) -> np.ndarray:
 
 def read_counter(frame_HWC: np.ndarray) -> int:
     """The burnt-in number of a frame."""
-    centres = [BIT_SIDE // 2 + bit * BIT_SIDE for bit in range(NUM_BITS)]
-    return sum((int(frame_HWC[BIT_SIDE // 2, x].mean()) > 127) << bit for bit, x in enumerate(centres))
+    centers = [BIT_SIDE // 2 + bit * BIT_SIDE for bit in range(NUM_BITS)]
+    return sum((int(frame_HWC[BIT_SIDE // 2, x].mean()) > 127) << bit for bit, x in enumerate(centers))
 
 
 def encode(frames_THWC: np.ndarray, *, codec: str = "libx264", container: str = "mp4") -> bytes:
@@ -177,7 +177,7 @@ def speed(data: bytes, numbers: Sequence[int], *, device: str = "mixed", runs: i
     return answers
 
 
-def part_facts() -> dict[str, object]:
+def part_video_info() -> dict[str, object]:
     import torch
 
     if not torch.cuda.is_available():
@@ -261,7 +261,14 @@ def part_train_step() -> dict[str, object]:
     return {"loss": round(loss.item(), 4), "step_ms": milliseconds, "scale": scaler.get_scale(), "peak_gib": peak_gib}
 
 
-_PART_FUNCTIONS = (part_facts, part_nvdec, part_decode_whole, part_decode_sparse, part_damaged_file, part_train_step)
+_PART_FUNCTIONS = (
+    part_video_info,
+    part_nvdec,
+    part_decode_whole,
+    part_decode_sparse,
+    part_damaged_file,
+    part_train_step,
+)
 PARTS = {function.__name__.removeprefix("part_"): function for function in _PART_FUNCTIONS}
 
 

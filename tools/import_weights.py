@@ -50,11 +50,11 @@ def choose(file: WeightFile, settings: Sequence[str], num_classes: int | None) -
     """The network that the file is of, as far as the file tells, with ``settings`` over that, and its classes."""
     from reskd.experiment.config import recognizer_from
     from reskd.experiment.config_files import read_settings
-    from reskd.models.weights.architectures import describe, num_classes_of, recognise
+    from reskd.models.weights.architectures import describe, num_classes_of, recognize
     from reskd.models.weights.names import rename
 
     renamed = rename(file.tensors, where=file.source)
-    network = recognise(renamed.tensors, is_shifted=bool(renamed.shifted))
+    network = recognize(renamed.tensors, is_shifted=bool(renamed.shifted))
     told: dict[str, Any] = dict(file.settings or {})
     if not told and network is not None:
         told = {"family": network.family, "backbone": network.backbone}

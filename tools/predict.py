@@ -74,12 +74,12 @@ def main(arguments: Sequence[str]) -> None:
 def _answer_videos(
     student: TrainedStudent, chosen: argparse.Namespace, on_progress: OnProgress
 ) -> Iterator[Answer | NoAnswer]:
-    from dali_pipes.sampling.spec import ViewGrid
+    from dali_pipes.sampling.spec import TestViews
     from reskd.inference.videos import VideoSettings, answer_videos
 
     data = student.config.clips
     settings = VideoSettings(
-        grid=ViewGrid(chosen.clips or data.sampling.test_clips, chosen.crops or data.sampling.test_crops),
+        test_views=TestViews(chosen.clips or data.sampling.test_clips, chosen.crops or data.sampling.test_crops),
         batch_size=chosen.batch_size or 16,
         scan=chosen.scan or data.scan,
     )

@@ -23,9 +23,9 @@ from dali_pipes.jobs.progress import ProgressDisplay
 from reskd.cli import add_engine_arguments, engine_of, positive, run_tool
 
 if TYPE_CHECKING:
-    from dali_pipes.scan.scan import Place
+    from dali_pipes.scan.scan import Location
     from dali_pipes.transcode.job import Job
-    from dali_pipes.video_info import FileFacts
+    from dali_pipes.video_info import VideoInfo
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def _add_scan(subparsers: Any) -> None:
 def _run_scan(chosen: argparse.Namespace) -> None:
     from dali_pipes.annotations.lists import read_list, videos_under
     from dali_pipes.jobs.map_files import shard_of
-    from dali_pipes.manifest.sources import places_of, store_of
+    from dali_pipes.manifest.sources import locations_of, store_of
     from dali_pipes.manifest.splits import videos_of_splits
     from dali_pipes.scan.scan import default_store, describe_scan
     from reskd.experiment.config import load_config
@@ -86,14 +86,14 @@ def _run_scan(chosen: argparse.Namespace) -> None:
     if not names:
         raise ValueError(f"expected videos under {root}, found none.")
     store = chosen.scan_cache or (store_of(config) if config else default_store(root))
-    videos_to_scan = places_of(config.model_copy(update={"scan_cache": store}), names) if config else names
-    facts = _scan(videos_to_scan, root=root, store=store, engine=engine_of(chosen), decode=not chosen.index_only)
-    for line in describe_scan(facts):
+    videos_to_scan = locations_of(config.model_copy(update={"scan_cache": store}), names) if config else names
+    video_info = _scan(videos_to_scan, root=root, store=store, engine=engine_of(chosen), decode=not chosen.index_only)
+    for line in describe_scan(video_info):
         print(line)
     print(f"kept in {store}")
 
 
-def _scan(videos: Sequence[str] | Mapping[str, Place], **options: Any) -> dict[str, FileFacts]:
+def _scan(videos: Sequence[str] | Mapping[str, Location], **options: Any) -> dict[str, VideoInfo]:
     from dali_pipes.scan.scan import scan
 
     with ProgressDisplay() as display:
@@ -235,11 +235,11 @@ def _run_describe(chosen: argparse.Namespace) -> None:
     if not names:
         raise ValueError(f"expected videos under {chosen.root}, found none.")
     engine = make_engine("local", num_workers=chosen.workers)
-    facts = _scan(list(names), root=chosen.root, store=chosen.scan_cache, engine=engine)
+    video_info = _scan(list(names), root=chosen.root, store=chosen.scan_cache, engine=engine)
     labels = {name: [label for video in videos for label in video.labels] for name, videos in listed.items()}
     page = write_data_page(
         chosen.out,
-        VideoSet(chosen.root, {chosen.root / name: found for name, found in facts.items()}, labels),
+        VideoSet(chosen.root, {chosen.root / name: found for name, found in video_info.items()}, labels),
         num_frames=chosen.frames,
         num_cores=os.cpu_count() or 1,
     )

@@ -89,7 +89,7 @@ class Reading:
         )
         self.case = case
         self.chooser = ClipChooser(manifest, rules, ReadingOrder(mode="eval", batch_size=1))
-        self._reader = ClipReader("cpu", "host", render=render_plan(config.views, ("student",)))
+        self._reader = ClipReader("cpu", "pyav", render=render_plan(config.views, ("student",)))
 
     def pixels(self, position: int) -> np.ndarray:
         """uint8 (k, height, width, 3)."""
@@ -136,7 +136,7 @@ def measure_k(files: str, manifest_folder: Path, sweep: Sweep) -> list[Row]:
     readings = [Reading(manifest, case, num_frames=sweep.num_frames, selection=sweep.selection) for case in cases]
     _check_equal(readings, positions)
     milliseconds = _take_turns(readings, positions, sweep.rounds)
-    codec = manifest.row(0).facts.codec
+    codec = manifest.row(0).video_info.codec
     rows = []
     for reading in readings:
         case, decoded = reading.case, reading.frames_decoded(positions)

@@ -129,7 +129,7 @@ class Case:
             teacher = {"model": model | {"weights": weights, "weights_head": "keep"}, "batch_norm": "running_stats"}
         else:
             teacher = {"model": model, "update": "joint", "batch_norm": "batch_stats"}
-        terms = {"code": {"alpha": code}, "prediction": {"alpha": prediction}}
+        terms = {"embedding": {"alpha": code}, "prediction": {"alpha": prediction}}
         return {"teacher": teacher, "loss": {"task": "sigmoid_bce", **terms}}
 
     def _views(self) -> dict[str, Any]:

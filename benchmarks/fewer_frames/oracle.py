@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.fewer_frames.report import as_table
 from dali_pipes.choices import FrameSelection
-from dali_pipes.features.quantization import dequantise
+from dali_pipes.features.quantization import dequantize
 from dali_pipes.sampling.student_frames import select_frames
 from dali_pipes.synthetic.features import SyntheticSpec, make_video, prototypes
 from reskd.evaluation.youtube8m import top_lists, video_level_metrics
@@ -34,7 +34,7 @@ def oracle_table(spec: SyntheticSpec, *, num_videos: int, ks: Sequence[int]) -> 
     likenesses = []
     for number, video in enumerate(videos):
         label_sets_NK[number, list(video.labels)] = True
-        frames_TD = dequantise(np.concatenate([video.groups[name] for name in spec.groups], axis=1))
+        frames_TD = dequantize(np.concatenate([video.groups[name] for name in spec.groups], axis=1))
         likenesses.append(frames_TD * (2 / np.sqrt(spec.feature_dim)) @ prototypes_KD.T)  # as make_video scales them
     lines = [["", *(f"k={k}" for k in ks)]]
     for selection in get_args(FrameSelection):

@@ -59,7 +59,7 @@ class PixelCase:
         if self.mode == "distilled":
             taught = network | {"weights": str(runs / self.teacher.name / "last.pt"), "weights_head": "keep"}
             tree["teacher"] = {"model": taught, "batch_norm": "batch_stats"}
-            terms = {"pixel": {"alpha": _PIXEL}, "code": {"alpha": _CODE}, "prediction": {"alpha": _PREDICTION}}
+            terms = {"pixel": {"alpha": _PIXEL}, "embedding": {"alpha": _CODE}, "prediction": {"alpha": _PREDICTION}}
             tree["loss"] |= {**terms, "time": "equal" if self.k == NUM_FRAMES else "nearest"}
         return parse_config(tree, where=self.name)
 

@@ -237,13 +237,13 @@ def draw_rows(rows: Sequence[Mapping[str, str]], path: Path) -> None:
     figure, axes = plt.subplots(figsize=(9, 1 + 0.55 * len(groups)), layout="constrained")
     height = 0.8 / len(candidates)
     for number, candidate in enumerate(candidates):
-        places = [index + number * height for index in range(len(groups))]
-        bars = axes.barh(places, [newest.get((group, candidate), 0) for group in groups], height, label=candidate)
+        positions = [index + number * height for index in range(len(groups))]
+        bars = axes.barh(positions, [newest.get((group, candidate), 0) for group in groups], height, label=candidate)
         axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=7)
     axes.set_yticks([index + 0.4 - height / 2 for index in range(len(groups))], groups, fontsize=7)
     axes.invert_yaxis()
     axes.set_xscale("log")
-    axes.axvline(1, color="grey", linewidth=1)
+    axes.axvline(1, color="gray", linewidth=1)
     axes.set_xlabel("forward + backward, as a multiple of a copy that moves the same bytes")
     versions, commits = (", ".join(sorted({row[name] for row in rows})) for name in ("torch", "commit"))
     axes.set_title(f"{rows[-1]['device']}, torch {versions}, commit {commits}", fontsize=9)

@@ -1,6 +1,6 @@
 """Lists of labeled videos: reading UCF101's lists, CSV files and class folders, and writing them anew.
 
 For other folders:
-    lists: class_names_of, LABEL_SEPARATOR, label_videos, LabelledVideo, ListedVideo, read_class_names, read_list,
+    lists: class_names_of, LABEL_SEPARATOR, label_videos, LabeledVideo, ListedVideo, read_class_names, read_list,
         rewrite_list, VIDEO_SUFFIXES, videos_under
 """

@@ -32,7 +32,7 @@ class ListedVideo:
 
 
 @dataclass(frozen=True, slots=True)
-class LabelledVideo:
+class LabeledVideo:
     """A listed video with the numbers of its classes, as listed, and the name of its group."""
 
     path: str
@@ -183,7 +183,7 @@ def class_names_of(listed: Sequence[ListedVideo]) -> tuple[str, ...]:
 
 def label_videos(
     listed: Sequence[ListedVideo], class_names: Sequence[str], *, group_pattern: str | None, source: str
-) -> list[LabelledVideo]:
+) -> list[LabeledVideo]:
     """Class numbers and groups: the group is the pattern's first group, else the CSV's column, else the video.
 
     Raises:
@@ -195,7 +195,7 @@ def label_videos(
         raise ValueError(
             f"data.group_pattern: expected a pair of parentheses around the group, found {group_pattern!r}."
         )
-    labelled = []
+    labeled = []
     for video in listed:
         numbers = []
         for label in video.labels:
@@ -209,8 +209,8 @@ def label_videos(
         if pattern and not match:
             raise ValueError(f"{source}: data.group_pattern {group_pattern!r} does not match {video.path}.")
         group = match.group(1) if match else video.group or video.path
-        labelled.append(LabelledVideo(video.path, tuple(dict.fromkeys(numbers)), group))
-    return labelled
+        labeled.append(LabeledVideo(video.path, tuple(dict.fromkeys(numbers)), group))
+    return labeled
 
 
 def _no_class(label: str, class_names: Sequence[str]) -> str:

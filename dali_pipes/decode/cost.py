@@ -22,7 +22,7 @@ class Keyframes:
     """Places of the keyframes among the ``num_packets`` packets of a video, in decoding order."""
 
     num_packets: int
-    places: tuple[int, ...]
+    positions: tuple[int, ...]
 
     @staticmethod
     def from_distances(distances: Sequence[int]) -> Keyframes:
@@ -33,8 +33,8 @@ class Keyframes:
     @property
     def distances(self) -> tuple[int, ...]:
         """Packets from each keyframe to the next one or to the end."""
-        ends = (*self.places[1:], self.num_packets)
-        return tuple(end - place for place, end in zip(self.places, ends, strict=True))
+        ends = (*self.positions[1:], self.num_packets)
+        return tuple(end - position for position, end in zip(self.positions, ends, strict=True))
 
 
 class DecodedFrames(NamedTuple):
@@ -51,20 +51,20 @@ def find_keyframes(path: Path) -> Keyframes:
     Raises:
         ValueError: the file does not open or has no video packet.
     """
-    places, count = [], 0
+    positions, count = [], 0
     try:
         with open_video(path) as container:
             for packet in container.demux(open_video_stream(container)):
                 if packet.size:
                     if packet.is_keyframe:
-                        places.append(count)
+                        positions.append(count)
                     count += 1
     except av.error.FFmpegError as error:
         if not count:
             raise ValueError(f"{path}: does not open: {error.strerror}.") from error
     if not count:
         raise ValueError(f"{path}: expected video packets, found none.")
-    return Keyframes(count, tuple(places) if places and places[0] == 0 else (0, *places))
+    return Keyframes(count, tuple(positions) if positions and positions[0] == 0 else (0, *positions))
 
 
 def count_decoded(keyframes: Keyframes, num_wanted: int, *, num_draws: int = 64) -> DecodedFrames:
@@ -75,7 +75,7 @@ def count_decoded(keyframes: Keyframes, num_wanted: int, *, num_draws: int = 64)
     draws = np.random.default_rng(0).random((num_draws, num_wanted))
     wanted = ((np.arange(num_wanted) + draws) * keyframes.num_packets / num_wanted).astype(int)
     packets_P = np.zeros(keyframes.num_packets, PACKET)
-    packets_P["flags"][list(keyframes.places)] = START
+    packets_P["flags"][list(keyframes.positions)] = START
     from_keyframes = [len(select(packets_P, frames, may_flush=False).number_K) for frames in wanted]
     return DecodedFrames(float((wanted.max(1) + 1).mean()), float(np.mean(from_keyframes)))
 

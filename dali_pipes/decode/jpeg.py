@@ -1,7 +1,7 @@
 """JPEG files: what their headers say, and decoding them with PyAV.
 
 Sources: ITU-T T.81 annex B (markers), Exif 2.3 section 4.6 (orientation). The headers are read before every decode, for
-decoders make a grey or a stretched picture of a file that is cut, and say nothing.
+decoders make a gray or a stretched picture of a file that is cut, and say nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def read_header(data: bytes) -> JpegHeader:
     """What a whole file says about its picture.
 
     Raises:
-        BadJpegError: it is empty, no JPEG, cut, neither grey nor of three colours, or to be turned before it is shown.
+        BadJpegError: it is empty, no JPEG, cut, neither gray nor of three colors, or to be turned before it is shown.
     """
     if not data:
         raise BadJpegError("it is empty")
@@ -72,9 +72,9 @@ def read_header(data: bytes) -> JpegHeader:
 def _read_frame(kind: int, content: bytes) -> JpegHeader:
     if kind not in _SERVED or len(content) < 6:
         raise BadJpegError(f"its coding (marker ff{kind:02x}) is none of baseline, extended and progressive")
-    bits, height, width, num_colours = struct.unpack(">BHHB", content[:6])
-    if bits != 8 or num_colours not in (1, 3) or not height or not width:
-        raise BadJpegError(f"expected a grey or colour picture of 8 bits, found {num_colours} colours of {bits} bits")
+    bits, height, width, num_colors = struct.unpack(">BHHB", content[:6])
+    if bits != 8 or num_colors not in (1, 3) or not height or not width:
+        raise BadJpegError(f"expected a gray or color picture of 8 bits, found {num_colors} colors of {bits} bits")
     return JpegHeader(width, height)
 
 

@@ -113,7 +113,7 @@ def quarter_turns(frame: VideoFrame) -> int:
     return round(frame.rotation / 90) % 4
 
 
-def colours_of(frame: VideoFrame) -> tuple[Colorspace, ColorRange]:
+def colors_of(frame: VideoFrame) -> tuple[Colorspace, ColorRange]:
     """Matrix and range of a frame; what is not tagged counts as BT.601, limited range, which is also what DALI takes.
 
     Raises:
@@ -122,7 +122,7 @@ def colours_of(frame: VideoFrame) -> tuple[Colorspace, ColorRange]:
     name = MATRIX_NAMES.get(int(frame.colorspace), UNTAGGED)
     matrix = _MATRIX_OF_NAME.get(name, Colorspace.ITU601)
     if matrix is None:
-        raise ValueError(f"the colour matrix is {name}: expected PyAV 18 or newer for it, found {av.__version__}.")
+        raise ValueError(f"the color matrix is {name}: expected PyAV 18 or newer for it, found {av.__version__}.")
     full = int(frame.color_range) == 2 or frame.format.name.startswith("yuvj")
     return matrix, ColorRange.JPEG if full else ColorRange.MPEG
 
@@ -130,7 +130,7 @@ def colours_of(frame: VideoFrame) -> tuple[Colorspace, ColorRange]:
 def to_rgb(frame: VideoFrame, *, width: int, height: int, reformatter: VideoReformatter | None = None) -> np.ndarray:
     """uint8 RGB of shape (height, width, 3), as stored (not turned).
 
-    The frame's colours are those of ``colours_of``. A frame whose size differs from (width, height), as after a change
+    The frame's colors are those of ``colors_of``. A frame whose size differs from (width, height), as after a change
     in mid-stream, is resized to it.
 
     Args:
@@ -139,7 +139,7 @@ def to_rgb(frame: VideoFrame, *, width: int, height: int, reformatter: VideoRefo
     Raises:
         ValueError: this PyAV does not know the frame's matrix.
     """
-    matrix, colour_range = colours_of(frame)
+    matrix, color_range = colors_of(frame)
     picture = (reformatter or VideoReformatter()).reformat(
         frame,
         width=width,
@@ -147,7 +147,7 @@ def to_rgb(frame: VideoFrame, *, width: int, height: int, reformatter: VideoRefo
         format="rgb24",
         src_colorspace=matrix,
         dst_colorspace=matrix,
-        src_color_range=colour_range,
+        src_color_range=color_range,
         dst_color_range=ColorRange.JPEG,
         threads=1,
     )
@@ -211,7 +211,9 @@ def decode_frames(video: str | Path | BinaryIO, frame_index_T: np.ndarray, windo
     return [pictures[int(number)] for number in frame_index_T]
 
 
-def decode_packets(stub: bytes, datas: Sequence[bytes], selection: Selection, window: Window) -> list[np.ndarray]:
+def decode_packets(
+    codec_header: bytes, payloads: Sequence[bytes], selection: Selection, window: Window
+) -> list[np.ndarray]:
     """The wanted frames of a selection, upright and cropped.
 
     Args:
@@ -227,11 +229,11 @@ def decode_packets(stub: bytes, datas: Sequence[bytes], selection: Selection, wi
     wanted = set(selection.wanted_T.tolist())
     pictures: dict[int, np.ndarray] = {}
     seen = []
-    with open_video(io.BytesIO(stub)) as container:
+    with open_video(io.BytesIO(codec_header)) as container:
         try:
             stream = open_video_stream(container, strict=True)
             stream.codec_context.codec_tag = bytes.fromhex(stream.metadata[CODEC_TAG]).decode("ascii")
-            for frame in _frames_of_packets(stream, datas, selection):
+            for frame in _frames_of_packets(stream, payloads, selection):
                 if frame.is_corrupt or frame.pts is None:
                     raise InexactError("a kept frame came out corrupt or without its number.")
                 seen.append(frame.pts)
@@ -254,9 +256,9 @@ def packet_of(data: bytes) -> av.Packet:
     return packet
 
 
-def _frames_of_packets(stream: VideoStream, datas: Sequence[bytes], selection: Selection) -> Iterator[VideoFrame]:
+def _frames_of_packets(stream: VideoStream, payloads: Sequence[bytes], selection: Selection) -> Iterator[VideoFrame]:
     decoder = stream.codec_context
-    for data, number, flush in zip(datas, selection.number_K.tolist(), selection.flush_K.tolist(), strict=True):
+    for data, number, flush in zip(payloads, selection.number_K.tolist(), selection.flush_K.tolist(), strict=True):
         if flush:
             yield from decoder.decode(None)
             decoder.flush_buffers()

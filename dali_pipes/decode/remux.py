@@ -15,7 +15,7 @@ from dali_pipes.packets.packet_index import Selection
 _TICK = Fraction(1, 25)  # the rate means nothing; decoders go by the order
 
 
-def remux(stub: bytes, datas: Sequence[bytes], selection: Selection) -> np.ndarray:
+def remux(codec_header: bytes, payloads: Sequence[bytes], selection: Selection) -> np.ndarray:
     """uint8 (bytes,): a Matroska file of the packets, whose frames come out in the order of ``number_K``.
 
     Args:
@@ -23,18 +23,18 @@ def remux(stub: bytes, datas: Sequence[bytes], selection: Selection) -> np.ndarr
         datas: the packets' bytes, as ``read_packets`` returns them.
     """
     rank_K = np.argsort(np.argsort(selection.number_K)).tolist()
-    delay = max(0, *(place - rank for place, rank in enumerate(rank_K)))
+    delay = max(0, *(index - rank for index, rank in enumerate(rank_K)))
     file = io.BytesIO()
     with (
-        open_video(io.BytesIO(stub)) as template,
+        open_video(io.BytesIO(codec_header)) as template,
         av.open(file, "w", format="matroska", container_options={"fflags": "bitexact"}) as container,
     ):
         stream = container.add_stream_from_template(template.streams.video[0], opaque=True)  # a stub has one stream
-        for place, (data, rank) in enumerate(zip(datas, rank_K, strict=True)):
+        for index, (data, rank) in enumerate(zip(payloads, rank_K, strict=True)):
             packet = packet_of(data)
-            packet.pts, packet.dts = rank, place - delay
+            packet.pts, packet.dts = rank, index - delay
             packet.time_base = _TICK
-            packet.is_keyframe = bool(selection.flush_K[place]) or place == 0
+            packet.is_keyframe = bool(selection.flush_K[index]) or index == 0
             packet.stream = stream
             container.mux(packet)
     return np.frombuffer(file.getbuffer(), np.uint8)

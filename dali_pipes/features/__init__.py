@@ -4,7 +4,7 @@ For other folders:
     config: EXTRACTION_FILE, FeatureDataConfig
     loader: FeatureLoader, ViewArrays, write_video
     manifest: build_feature_manifests, FeatureManifest
-    quantization: dequantise, quantise_scaled, to_bytes
+    quantization: dequantize, quantize_scaled, to_bytes
     record_index: open_index, RecordIndex
     sequence_example: encode_video, write_video
     source: FeatureSource, VideoFeatures

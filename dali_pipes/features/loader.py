@@ -37,7 +37,7 @@ class ViewArrays(NamedTuple):
 
 
 @dataclass
-class _Draft:
+class _PendingBatch:
     """A batch while threads fill it; ``done`` holds a future a thread."""
 
     views: dict[str, FeatureView]
@@ -87,7 +87,7 @@ class FeatureLoader:
         kept = config.loader.prefetch + 2  # those ahead, the one in use and the one before
         self._memory = {name: RecycledMemory(self._shape(name), most=kept) for name in views}
         self._pool: ThreadPoolExecutor | None = None
-        self._drafts: deque[_Draft] = deque()
+        self._pending: deque[_PendingBatch] = deque()
         self._iteration = 0  # of the next batch to be drafted
         self._closed = False
         self._said_cut = False
@@ -95,12 +95,12 @@ class FeatureLoader:
         self.faults = FaultLog(log.quarantine, config.loader.max_bad_fraction, log.on_message)
 
     @property
-    def num_clips(self) -> int:
+    def num_samples(self) -> int:
         """Videos of an epoch, over all ranks; in evaluation of the list."""
         return len(self._manifest)
 
     @property
-    def num_views(self) -> int:
+    def num_test_views(self) -> int:
         """1: a video is shown once."""
         return 1
 
@@ -109,16 +109,16 @@ class FeatureLoader:
         """Batches of an evaluation pass on this rank (and every other); in training, of an epoch, rounded up."""
         return self._order.num_batches(len(self._manifest))
 
-    def describe_ways_in(self) -> str:
+    def describe_reading(self) -> str:
         """What is read, in one line for the log."""
         files = len(np.unique(self._manifest.index.rows["file"][self._manifest.members]))
-        return f"way in: {len(self._manifest)} videos as features, in {files} TFRecord file(s)"
+        return f"features: {len(self._manifest)} videos in {files} TFRecord file(s)"
 
     def __iter__(self) -> Iterator[ClipBatch]:
         if self._order.mode == "train":
             while True:
                 yield self._next_batch()
-        self._drop_drafts()
+        self._drop_pending()
         self._iteration = 0
         self.faults.start_pass()
         for _ in range(self.num_batches):
@@ -127,7 +127,7 @@ class FeatureLoader:
     def close(self) -> None:
         """End the threads. Batches that were yielded stay good."""
         self._closed = True
-        self._drop_drafts()
+        self._drop_pending()
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
@@ -135,26 +135,26 @@ class FeatureLoader:
     def _next_batch(self) -> ClipBatch:
         if self._closed:
             raise RuntimeError("expected an open loader, found one that was closed or has failed; make a new one.")
-        while len(self._drafts) <= self._config.loader.prefetch and self._goes_on():
-            self._drafts.append(self._start_draft())
-        draft = self._drafts.popleft()
+        while len(self._pending) <= self._config.loader.prefetch and self._continues():
+            self._pending.append(self._start_batch())
+        pending = self._pending.popleft()
         try:
-            for part in draft.done:
+            for part in pending.done:
                 part.result()
-            return self._to_batch(draft)
+            return self._to_batch(pending)
         except Exception:
             self.close()
             raise
 
-    def _goes_on(self) -> bool:
+    def _continues(self) -> bool:
         """Whether the batch after the last draft is wanted: not after an evaluation's last."""
         return self._order.mode == "train" or self._iteration < self.num_batches
 
-    def _start_draft(self) -> _Draft:
+    def _start_batch(self) -> _PendingBatch:
         size, num_threads = self._order.batch_size, self._config.loader.num_threads
         if self._pool is None:
             self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="features")
-        positions = [self._order.position(self._iteration, place, len(self._manifest)) for place in range(size)]
+        positions = [self._order.position(self._iteration, index, len(self._manifest)) for index in range(size)]
         self._iteration += 1
         rows = [self._chooser.row(position) for position in positions]
         views = {name: self._empty_view(name) for name in self._views}
@@ -162,17 +162,17 @@ class FeatureLoader:
             name: ViewArrays(view.data_NTD.numpy(), view.frame_index_NT.numpy(), view.valid_NT.numpy())
             for name, view in views.items()
         }
-        draft = _Draft(views, arrays, positions, rows, [None] * size, [])
-        draft.done = [
-            self._pool.submit(self._fill, draft, range(part, size, num_threads)) for part in range(num_threads)
+        pending = _PendingBatch(views, arrays, positions, rows, [None] * size, [])
+        pending.done = [
+            self._pool.submit(self._fill, pending, range(part, size, num_threads)) for part in range(num_threads)
         ]
-        return draft
+        return pending
 
-    def _drop_drafts(self) -> None:
-        for draft in self._drafts:
-            for part in draft.done:
+    def _drop_pending(self) -> None:
+        for pending in self._pending:
+            for part in pending.done:
                 part.cancel()
-        self._drafts.clear()
+        self._pending.clear()
 
     def _empty_view(self, name: str) -> FeatureView:
         """Features are not set yet. For a GPU memory is pinned, and torch itself uses it again."""
@@ -191,15 +191,15 @@ class FeatureLoader:
         num_frames = k if name == "student" and k is not None else self._config.max_frames
         return self._order.batch_size, num_frames, self._config.feature_dim
 
-    def _fill(self, draft: _Draft, places: Sequence[int]) -> None:
+    def _fill(self, pending: _PendingBatch, indices: Sequence[int]) -> None:
         """What a thread does: read and render the videos at some places of a batch."""
-        for place in places:
-            position = draft.positions[place]
-            video = self._source.read(position, draft.planned_rows[place])
-            for name, arrays in draft.arrays.items():
-                write_video(arrays, place, video.groups, self._frame_numbers(name, video, position))
+        for index in indices:
+            position = pending.positions[index]
+            video = self._source.read(position, pending.planned_rows[index])
+            for name, arrays in pending.arrays.items():
+                write_video(arrays, index, video.groups, self._frame_numbers(name, video, position))
             # Let go of the record: what the account needs is a few numbers.
-            draft.videos[place] = VideoFeatures(video.row, video.attempt, (), video.num_beyond, video.faults)
+            pending.videos[index] = VideoFeatures(video.row, video.attempt, (), video.num_beyond, video.faults)
 
     def _frame_numbers(self, name: str, video: VideoFeatures, position: int) -> np.ndarray | None:
         """None: all of them."""
@@ -208,15 +208,15 @@ class FeatureLoader:
             return None
         return self._source.select(student.selection, student.num_frames, video, position)
 
-    def _to_batch(self, draft: _Draft) -> ClipBatch:
-        videos = [video for video in draft.videos if video is not None]
-        self._account(draft, videos)
+    def _to_batch(self, pending: _PendingBatch) -> ClipBatch:
+        videos = [video for video in pending.videos if video is not None]
+        self._account(pending, videos)
         rows_N = torch.tensor([video.row for video in videos])
-        positions = draft.positions
+        positions = pending.positions
         if self._order.mode == "eval":
             positions = [at if at < len(self._manifest) else PADDING_POSITION for at in positions]
         return ClipBatch(
-            draft.views,
+            pending.views,
             torch.tensor([int(self._manifest.labels(video.row)[0]) for video in videos]),
             rows_N,
             torch.tensor(positions),
@@ -224,9 +224,9 @@ class FeatureLoader:
             label_sets_of(self._manifest, rows_N),
         ).to(self._device, non_blocking=True)
 
-    def _account(self, draft: _Draft, videos: Sequence[VideoFeatures]) -> None:
-        self.faults.num_clips += len(videos)
-        for position, planned, video in zip(draft.positions, draft.planned_rows, videos, strict=True):
+    def _account(self, pending: _PendingBatch, videos: Sequence[VideoFeatures]) -> None:
+        self.faults.num_served += len(videos)
+        for position, planned, video in zip(pending.positions, pending.planned_rows, videos, strict=True):
             self.faults.num_substituted += video.attempt > 0
             for attempt, reason in enumerate(video.faults):
                 record = self._manifest.name(self._source.row(position, attempt, planned))
@@ -237,18 +237,18 @@ class FeatureLoader:
         self.faults.check()
 
 
-def write_video(view: ViewArrays, place: int, groups: Sequence[np.ndarray], numbers: np.ndarray | None) -> None:
+def write_video(view: ViewArrays, index: int, groups: Sequence[np.ndarray], numbers: np.ndarray | None) -> None:
     """One video of a view: the frames of these numbers, zeros behind them.
 
     Args:
         groups: uint8 (T, d) each, which lie one after another in the view's D.
     """
-    data_TD = view.data_NTD[place]
+    data_TD = view.data_NTD[index]
     count, start = len(groups[0]) if numbers is None else len(numbers), 0
     for frames_Td in groups:
         stop = start + frames_Td.shape[1]
         data_TD[:count, start:stop] = frames_Td if numbers is None else frames_Td[numbers]
         start = stop
     data_TD[count:] = 0
-    view.frame_index_NT[place, :count] = np.arange(count) if numbers is None else numbers
-    view.valid_NT[place, :count] = True
+    view.frame_index_NT[index, :count] = np.arange(count) if numbers is None else numbers
+    view.valid_NT[index, :count] = True

@@ -14,7 +14,7 @@ import numpy as np
 
 from dali_pipes.annotations.lists import read_class_names
 from dali_pipes.features.record_index import Damage, RecordIndex, open_index
-from dali_pipes.features.tfrecord import RecordPlace
+from dali_pipes.features.tfrecord import RecordLocation
 from dali_pipes.jobs.progress import progress_messages
 from dali_pipes.sampling.counter_rng import uniform
 from dali_pipes.scan.scan import default_store
@@ -60,9 +60,9 @@ class FeatureManifest:
         """Path of the file that holds a row's record."""
         return f"{self.index.root}/{self.index.file(self.members[number])}"
 
-    def place(self, number: int) -> RecordPlace:
+    def location(self, number: int) -> RecordLocation:
         """Where in its file a row's record lies."""
-        return self.index.place(self.members[number])
+        return self.index.location(self.members[number])
 
     def labels(self, number: int) -> np.ndarray:
         """int64, all labels of a row, in its record's order; at least one."""
@@ -175,7 +175,7 @@ def _check_lists(config: FeatureDataConfig, file: Path, lists: dict[str, int | s
     shown = ", ".join(f"{name} ({holds})" for name, holds in lists.items()) or "none"
     hint = "set data.groups to what the files hold"
     if "floats" in found.values():
-        hint = "only features quantised to 8 bits are read (dali_pipes/features/sequence_example.py writes them)"
+        hint = "only features quantized to 8 bits are read (dali_pipes/features/sequence_example.py writes them)"
     raise ValueError(f"{file}: expected feature lists {config.groups} (bytes a frame), found {shown}; {hint}.")
 
 

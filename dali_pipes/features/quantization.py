@@ -19,7 +19,7 @@ _STEP, _LOWEST = 4 / 255, 4 / 512 - 2
 _LARGEST = 2.0
 
 
-class Quantised(NamedTuple):
+class Quantized(NamedTuple):
     """Bytes, and how far they are from what they stand for.
 
     Args:
@@ -31,7 +31,7 @@ class Quantised(NamedTuple):
     error_T: np.ndarray
 
 
-def quantise_scaled(features_TD: np.ndarray) -> Quantised:
+def quantize_scaled(features_TD: np.ndarray) -> Quantized:
     """Each frame scaled by itself, then rounded to the nearest step. See Note [How features are scaled].
 
     Args:
@@ -48,8 +48,8 @@ def quantise_scaled(features_TD: np.ndarray) -> Quantised:
     scaled_TD = features_TD / np.where(largest_T1 > 0, largest_T1, 1) * _LARGEST
     data_TD = to_bytes(scaled_TD)
     lengths_T = np.linalg.norm(scaled_TD, axis=1)
-    off_T = np.linalg.norm(dequantise(data_TD) - scaled_TD, axis=1)
-    return Quantised(data_TD, np.divide(off_T, lengths_T, out=np.zeros_like(off_T), where=lengths_T > 0))
+    off_T = np.linalg.norm(dequantize(data_TD) - scaled_TD, axis=1)
+    return Quantized(data_TD, np.divide(off_T, lengths_T, out=np.zeros_like(off_T), where=lengths_T > 0))
 
 
 def to_bytes(values: np.ndarray) -> np.ndarray:
@@ -57,6 +57,6 @@ def to_bytes(values: np.ndarray) -> np.ndarray:
     return np.rint((values - _LOWEST) / _STEP).clip(0, 255).astype(np.uint8)
 
 
-def dequantise(data_TD: np.ndarray) -> np.ndarray:
+def dequantize(data_TD: np.ndarray) -> np.ndarray:
     """float32: what the bytes stand for."""
     return data_TD.astype(np.float32) * np.float32(_STEP) + np.float32(_LOWEST)

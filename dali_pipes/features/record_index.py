@@ -26,10 +26,10 @@ from dali_pipes.features.tfrecord import (
     HEADER_BYTES,
     BrokenFramingError,
     DamagedRecordError,
-    RecordPlace,
+    RecordLocation,
     find_record,
     read_record,
-    record_places,
+    record_locations,
 )
 
 _VERSION = 2
@@ -84,9 +84,9 @@ class RecordIndex:
     damaged: tuple[Damage, ...]
     lists: dict[str, dict[str, int | str]]
 
-    def place(self, number: int) -> RecordPlace:
+    def location(self, number: int) -> RecordLocation:
         row = self.rows[number]
-        return RecordPlace(int(row["offset"]), int(row["length"]))
+        return RecordLocation(int(row["offset"]), int(row["length"]))
 
     def file(self, number: int) -> str:
         return self.files[self.rows[number]["file"]]
@@ -160,12 +160,12 @@ def _make_index(root: Path, files: Sequence[str], on_progress: Callable[[int, in
         with closing(_File(root, name)) as file:
             file.read()
             damaged += file.damaged
-            for place, context in file.records:
+            for location, context in file.records:
                 ids += context.video_id.encode()
                 labels.extend(context.labels)
-                split_by = context.video_id or f"{name}, byte {place.offset}"
+                split_by = context.video_id or f"{name}, byte {location.offset}"
                 id_hash = int.from_bytes(hashlib.sha256(split_by.encode()).digest()[:8], "little")
-                rows.append((number, *place, len(ids), len(labels), id_hash))
+                rows.append((number, *location, len(ids), len(labels), id_hash))
             if file.lists is not None and file.lists not in lists.values():
                 lists[name] = file.lists
         parts.append(np.array(rows, _ROW))
@@ -192,7 +192,7 @@ class _File:
     def __init__(self, root: Path, name: str) -> None:
         self._path, self._name = root / name, name
         self._file = os.open(self._path, os.O_RDONLY)
-        self.records: list[tuple[RecordPlace, Context]] = []
+        self.records: list[tuple[RecordLocation, Context]] = []
         self.damaged: list[Damage] = []
         self.lists: dict[str, int | str] | None = None
 
@@ -211,9 +211,9 @@ class _File:
         gaps: list[tuple[int, int, DamagedRecordError]] = []
         while at < size:
             try:
-                for place in record_places(self._file, at):
-                    self._add(place)
-                    at = place.offset + place.length + FOOTER_BYTES
+                for location in record_locations(self._file, at):
+                    self._add(location)
+                    at = location.offset + location.length + FOOTER_BYTES
             except DamagedRecordError as error:
                 following = find_record(self._file, at + 1)
                 if at == 0 and following is None and isinstance(error, BrokenFramingError):
@@ -223,24 +223,24 @@ class _File:
                 at = end
         self.damaged += [self._gap(start, end, size, error) for start, end, error in gaps]
 
-    def _add(self, place: RecordPlace) -> None:
+    def _add(self, location: RecordLocation) -> None:
         try:
-            context = self._context(place)
+            context = self._context(location)
             if not self.records:
-                self.lists = self._lists(place)
-            self.records.append((place, context))
+                self.lists = self._lists(location)
+            self.records.append((location, context))
         except MalformedMessageError as error:
-            if place.offset == HEADER_BYTES and self._is_sound(place):
+            if location.offset == HEADER_BYTES and self._is_sound(location):
                 raise ValueError(
                     f"expected records of type SequenceExample in {self._path}, found other ones: {error}; "
                     "frame-level files of YouTube-8M are meant."
                 ) from None
-            self.damaged.append(Damage(f"{self._name}, byte {place.offset}", f"no SequenceExample: {error}", 1))
+            self.damaged.append(Damage(f"{self._name}, byte {location.offset}", f"no SequenceExample: {error}", 1))
 
     def _gap(self, start: int, end: int, size: int, error: DamagedRecordError) -> Damage:
         """Bytes between sound records: one record where it may be one, else as many as there are in the mean."""
         lost, num_records = end - start, 1
-        lengths = [HEADER_BYTES + place.length + FOOTER_BYTES for place, _ in self.records]
+        lengths = [HEADER_BYTES + location.length + FOOTER_BYTES for location, _ in self.records]
         if isinstance(error, BrokenFramingError) and lengths and lost > max(lengths):
             num_records = round(lost * len(lengths) / sum(lengths))
         until = "to its end" if end == size else "up to the next sound record"
@@ -250,24 +250,24 @@ class _File:
         )
         return Damage(f"{self._name}, byte {start}", reason, num_records)
 
-    def _context(self, place: RecordPlace) -> Context:
-        data = os.pread(self._file, min(place.length, _CONTEXT_BYTES), place.offset)
+    def _context(self, location: RecordLocation) -> Context:
+        data = os.pread(self._file, min(location.length, _CONTEXT_BYTES), location.offset)
         end = context_end(data, 0)
         if end is None or end > len(data):
-            data = os.pread(self._file, place.length, place.offset)
+            data = os.pread(self._file, location.length, location.offset)
             end = len(data)
         return parse_context(data, 0, end)
 
-    def _lists(self, place: RecordPlace) -> dict[str, int | str] | None:
+    def _lists(self, location: RecordLocation) -> dict[str, int | str] | None:
         try:
-            framed = read_record(self._file, place)
+            framed = read_record(self._file, location)
         except DamagedRecordError:
             return None
-        found = parse_lists(framed, HEADER_BYTES, HEADER_BYTES + place.length)
+        found = parse_lists(framed, HEADER_BYTES, HEADER_BYTES + location.length)
         return {name: describe_list(where) for name, where in found.items()}
 
-    def _is_sound(self, place: RecordPlace) -> bool:
+    def _is_sound(self, location: RecordLocation) -> bool:
         try:
-            return bool(read_record(self._file, place))
+            return bool(read_record(self._file, location))
         except DamagedRecordError:
             return False

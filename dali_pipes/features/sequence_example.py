@@ -39,7 +39,7 @@ class BadFeaturesError(ValueError):
     """A record whose features are not those that were asked for."""
 
 
-class ListPlace(NamedTuple):
+class ListLocation(NamedTuple):
     """One feature list: the FeatureList message is ``data[start:stop]``."""
 
     data: bytes
@@ -65,7 +65,7 @@ def write_video(
     """Append a video to a file of records.
 
     Args:
-        groups: name of a feature list ("rgb", "audio") -> uint8 (T, d), quantised as ``FeatureView`` says; T is the
+        groups: name of a feature list ("rgb", "audio") -> uint8 (T, d), quantized as ``FeatureView`` says; T is the
             same in all.
         id_key: "video_id" is the name of 2017.
 
@@ -85,7 +85,7 @@ def encode_video(
         if frames_Td.dtype != np.uint8 or frames_Td.ndim != 2:
             raise TypeError(
                 f"groups[{name!r}]: expected uint8 (frames, features), found {frames_Td.dtype} {frames_Td.shape}; "
-                "quantise the features first."
+                "quantize the features first."
             )
     lengths = {name: len(frames_Td) for name, frames_Td in groups.items()}
     if len(set(lengths.values())) > 1:
@@ -145,16 +145,16 @@ def context_end(data: bytes, start: int) -> int | None:
     return at + length if tag == (1 << 3 | BYTES) else None
 
 
-def parse_lists(data: bytes, start: int, stop: int) -> dict[str, ListPlace]:
+def parse_lists(data: bytes, start: int, stop: int) -> dict[str, ListLocation]:
     """Name -> place of the feature lists of the record in ``data[start:stop]``.
 
     Raises:
         MalformedMessageError: the bytes are no SequenceExample.
     """
-    return {name: ListPlace(*place) for name, place in _map_of(data, start, stop, number=2).items()}
+    return {name: ListLocation(*location) for name, location in _map_of(data, start, stop, number=2).items()}
 
 
-def frames_of(place: ListPlace, name: str, dim: int) -> np.ndarray:
+def frames_of(location: ListLocation, name: str, dim: int) -> np.ndarray:
     """uint8 (T, d), the frames of a feature list; shares the record's memory where all are encoded alike.
 
     Raises:
@@ -163,39 +163,39 @@ def frames_of(place: ListPlace, name: str, dim: int) -> np.ndarray:
     """
     prefix = _frame_prefix(dim)
     stride = len(prefix) + dim
-    num_frames, rest = divmod(place.stop - place.start, stride)
+    num_frames, rest = divmod(location.stop - location.start, stride)
     if rest == 0:
-        frames = np.frombuffer(place.data, np.uint8, num_frames * stride, place.start).reshape(num_frames, stride)
+        frames = np.frombuffer(location.data, np.uint8, num_frames * stride, location.start).reshape(num_frames, stride)
         if (frames[:, : len(prefix)] == np.frombuffer(prefix, np.uint8)).all():
             return frames[:, len(prefix) :]
-    return _frames_one_by_one(place, name, dim)
+    return _frames_one_by_one(location, name, dim)
 
 
-def describe_list(place: ListPlace) -> int | str:
+def describe_list(location: ListLocation) -> int | str:
     """Bytes of the first frame of a feature list; "no frames", "floats" or "integers" where there are none.
 
     Raises:
         MalformedMessageError: the bytes are no feature list.
     """
-    for field in _messages(place.data, place.start, place.stop, 1):
-        kind, values = _feature(place.data, field.start, field.stop)
+    for field in _messages(location.data, location.start, location.stop, 1):
+        kind, values = _feature(location.data, field.start, field.stop)
         if kind == _BYTES_LIST and values:
             return values[0].stop - values[0].start
         return _KINDS.get(kind, "nothing")
     return "no frames"
 
 
-def _frames_one_by_one(place: ListPlace, name: str, dim: int) -> np.ndarray:
+def _frames_one_by_one(location: ListLocation, name: str, dim: int) -> np.ndarray:
     frames = []
-    for number, field in enumerate(_messages(place.data, place.start, place.stop, 1)):
-        kind, values = _feature(place.data, field.start, field.stop)
+    for number, field in enumerate(_messages(location.data, location.start, location.stop, 1)):
+        kind, values = _feature(location.data, field.start, field.stop)
         lengths = [value.stop - value.start for value in values]
         if kind != _BYTES_LIST or lengths != [dim]:
             holds = f"strings of {lengths} bytes" if kind == _BYTES_LIST else _KINDS.get(kind, "nothing")
             raise BadFeaturesError(
                 f"feature list {name}: expected one string of {dim} bytes a frame, found {holds} in frame {number}"
             )
-        frames.append(np.frombuffer(place.data, np.uint8, dim, values[0].start))
+        frames.append(np.frombuffer(location.data, np.uint8, dim, values[0].start))
     return np.stack(frames) if frames else np.empty((0, dim), np.uint8)
 
 

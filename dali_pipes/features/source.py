@@ -54,8 +54,8 @@ class RowChooser:
         self._epochs = EpochOrders(order.seed, num_videos)
 
     def row(self, position: int) -> int:
-        epoch, place = divmod(position, self._num_videos)
-        return place if self._order.mode == "eval" else self._epochs.row(epoch, place)
+        epoch, index = divmod(position, self._num_videos)
+        return index if self._order.mode == "eval" else self._epochs.row(epoch, index)
 
 
 @dataclass(frozen=True)
@@ -132,10 +132,10 @@ class FeatureSource:
 
     def _read(self, row: int) -> list[np.ndarray]:
         """The frames of each group of a row, all of them; raises as read_row."""
-        place = self.manifest.place(row)
+        location = self.manifest.location(row)
         file = os.open(self.manifest.file(row), os.O_RDONLY)
         try:
-            framed = read_record(file, place)
+            framed = read_record(file, location)
         finally:
             os.close(file)
         lists = parse_lists(framed, HEADER_BYTES, len(framed) - FOOTER_BYTES)

@@ -32,7 +32,7 @@ class BrokenFramingError(DamagedRecordError):
     """Where a record's length is expected, there is none: where the next record begins is not told."""
 
 
-class RecordPlace(NamedTuple):
+class RecordLocation(NamedTuple):
     """Where the bytes of a record lie in its file, without header and footer."""
 
     offset: int
@@ -74,7 +74,7 @@ def masked_crc(data: bytes | np.ndarray) -> int:
     return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
 
 
-def record_places(file: int, start: int = 0) -> Iterator[RecordPlace]:
+def record_locations(file: int, start: int = 0) -> Iterator[RecordLocation]:
     """Where the records of an open file lie, by their lengths alone; their bytes are not read.
 
     Args:
@@ -93,11 +93,11 @@ def record_places(file: int, start: int = 0) -> Iterator[RecordPlace]:
         stop = at + HEADER_BYTES + length + FOOTER_BYTES
         if stop > size:
             raise DamagedRecordError(f"the file ends in the middle of a record, {stop - size} bytes short")
-        yield RecordPlace(at + HEADER_BYTES, length)
+        yield RecordLocation(at + HEADER_BYTES, length)
         at = stop
 
 
-def find_record(file: int, start: int) -> RecordPlace | None:
+def find_record(file: int, start: int) -> RecordLocation | None:
     """The first record from a byte on whose two checksums fit, wherever it begins; None: there is none.
 
     Bytes that are none pass both by chance once in 2^64 places.
@@ -109,12 +109,12 @@ def find_record(file: int, start: int) -> RecordPlace | None:
     for at in range(start, size, _SEARCHED_BYTES):
         data = np.frombuffer(os.pread(file, _SEARCHED_BYTES + HEADER_BYTES - 1, at), np.uint8)
         for offset, length in _headers(data, most=size - at):
-            place = RecordPlace(at + offset + HEADER_BYTES, length)
+            location = RecordLocation(at + offset + HEADER_BYTES, length)
             try:
-                read_record(file, place)
+                read_record(file, location)
             except DamagedRecordError:
                 continue
-            return place
+            return location
     return None
 
 
@@ -133,7 +133,7 @@ def _headers(data: np.ndarray, *, most: int) -> list[tuple[int, int]]:
     return list(zip(hits.tolist(), lengths[hits].tolist(), strict=True))
 
 
-def read_record(file: int, place: RecordPlace) -> bytes:
+def read_record(file: int, location: RecordLocation) -> bytes:
     """Header, bytes and footer of a record, its checksums compared; the bytes are ``[HEADER_BYTES:-FOOTER_BYTES]``.
 
     The whole is returned, since cutting the ends off would copy a third of a megabyte.
@@ -144,13 +144,13 @@ def read_record(file: int, place: RecordPlace) -> bytes:
     Raises:
         DamagedRecordError: the file ends before, or a checksum differs.
     """
-    framed = os.pread(file, HEADER_BYTES + place.length + FOOTER_BYTES, place.offset - HEADER_BYTES)
-    if len(framed) < HEADER_BYTES + place.length + FOOTER_BYTES:
+    framed = os.pread(file, HEADER_BYTES + location.length + FOOTER_BYTES, location.offset - HEADER_BYTES)
+    if len(framed) < HEADER_BYTES + location.length + FOOTER_BYTES:
         raise DamagedRecordError("the file ends in the middle of the record")
-    if _checked_length(framed) != place.length:
+    if _checked_length(framed) != location.length:
         raise DamagedRecordError("the record's length is not what it was; the file was written anew")
-    (expected,) = _FOOTER.unpack_from(framed, HEADER_BYTES + place.length)
-    if masked_crc(np.frombuffer(framed, np.uint8, place.length, HEADER_BYTES)) != expected:
+    (expected,) = _FOOTER.unpack_from(framed, HEADER_BYTES + location.length)
+    if masked_crc(np.frombuffer(framed, np.uint8, location.length, HEADER_BYTES)) != expected:
         raise DamagedRecordError("the checksum of the record's bytes (CRC-32C) is wrong")
     return framed
 

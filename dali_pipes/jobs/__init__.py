@@ -1,7 +1,7 @@
 """Long jobs over many files: worker processes or a Ray cluster, progress, processes that die with their parent.
 
 For other folders:
-    map_files: Engine, make_engine, map_isolated, process_pool, shard_of
-    progress: describe_progress, gib, hours_minutes_seconds, ProgressLine
-    worker_process: die_with_parent, main_module_hidden
+    map_files: Engine, EngineName, make_engine, map_isolated, process_pool, shard_of
+    progress: gib, hours_minutes_seconds, progress_messages, ProgressDisplay
+    worker_process: ask_for_death_with_parent, die_with_parent, main_module_hidden
 """

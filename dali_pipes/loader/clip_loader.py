@@ -21,7 +21,7 @@ from dali_pipes.jobs.worker_process import main_module_hidden
 from dali_pipes.loader.clip_reader import ClipReader
 from dali_pipes.loader.cpu_render import render_plan
 from dali_pipes.loader.dali_outputs import account_for, has_doubtful_black, to_batch
-from dali_pipes.loader.decoder_choice import DeviceKind, check_forced, count_ways_in, describe_ways_in
+from dali_pipes.loader.decoder_choice import DeviceKind, check_forced, count_decoders, describe_decoders
 from dali_pipes.loader.external_source import ClipChooser, ClipSource
 from dali_pipes.loader.recovery import Recovery, reason_of
 from dali_pipes.loader.watchdog import Watchdog, forget
@@ -49,7 +49,7 @@ class ClipLoader:
         log: where it says what goes wrong.
 
     Raises:
-        ValueError: sizes or names that do not fit, or ``way_in=dali`` with a file that DALI cannot decode.
+        ValueError: sizes or names that do not fit, or ``decoder=dali`` with a file that DALI cannot decode.
     """
 
     def __init__(
@@ -62,13 +62,13 @@ class ClipLoader:
         device: torch.device | str = "cpu",
         log: LoaderLog = NO_LOG,
     ) -> None:
-        self._rules = rules_for_views(config, views, mode=order.mode, grid=order.grid)
+        self._rules = rules_for_views(config, views, mode=order.mode, test_views=order.test_views)
         self._config, self._order, self._views = config, order, tuple(views)
         self._device = torch.device(device)
         self._device_kind: DeviceKind = "cuda" if self._device.type == "cuda" else "cpu"
         self._manifest = manifest if isinstance(manifest, Manifest) else Manifest.open(manifest)
-        check_forced(self._manifest, self._device_kind, config.loader.way_in)
-        self._ways = count_ways_in(self._manifest, self._device_kind, config.loader.way_in)
+        check_forced(self._manifest, self._device_kind, config.loader.decoder)
+        self._decoders = count_decoders(self._manifest, self._device_kind, config.loader.decoder)
         order.check(len(self._manifest))
         self._chooser = ClipChooser(self._manifest, self._rules, order)
         self._folder = self._manifest.folder
@@ -85,27 +85,27 @@ class ClipLoader:
         self.faults = FaultLog(log.quarantine, config.loader.max_bad_fraction, log.on_message)
 
     @property
-    def num_clips(self) -> int:
+    def num_samples(self) -> int:
         """Clips of an epoch, over all ranks; in evaluation the videos of the list."""
         return len(self._manifest)
 
     @property
-    def num_views(self) -> int:
+    def num_test_views(self) -> int:
         """V, positions of each video in an evaluation pass; 1 in training."""
-        return self._chooser.num_views
+        return self._chooser.num_test_views
 
     @property
     def num_batches(self) -> int:
         """Batches of an evaluation pass on this rank (and every other); in training, of an epoch, rounded up."""
         return self._order.num_batches(self._chooser.num_positions)
 
-    def describe_ways_in(self) -> str:
+    def describe_reading(self) -> str:
         """Who decodes how many files, and of how many only the packets that are needed, in one line for the log."""
-        ways = describe_ways_in(self._ways, self._device_kind)
+        decoders = describe_decoders(self._decoders, self._device_kind)
         if self._manifest.storage.kind == "frames":  # each frame is a file of its own
-            return ways
+            return decoders
         indexed = int((self._manifest.rows["part"] >= 0).sum()) if self._config.loader.sparse_decode else 0
-        return f"{ways}; {indexed} of {len(self._manifest)} files by the packets that are needed"
+        return f"{decoders}; {indexed} of {len(self._manifest)} files by the packets that are needed"
 
     def __iter__(self) -> Iterator[ClipBatch]:
         if self._order.mode == "train":
@@ -145,7 +145,7 @@ class ClipLoader:
                 self._recover(error)
                 continue
             if has_doubtful_black(tensors, self._manifest, self._views[0]):
-                self._recovery.use_host(self._iteration)
+                self._recovery.use_pyav(self._iteration)
                 self._start_again("a frame of a file that was never decoded came out black")
                 continue
             self._iteration += 1
@@ -155,7 +155,7 @@ class ClipLoader:
     def _recover(self, error: Exception) -> None:
         """Start again at the same batch, or raise."""
         hangs = self._watchdog.hangs if self._watchdog else []
-        if not self._recovery.may_go_on(error, self._iteration, hangs):
+        if not self._recovery.should_retry(error, self._iteration, hangs):
             message = self._describe_failure(error)
             self.close()
             raise RuntimeError(message) from error
@@ -190,7 +190,7 @@ class ClipLoader:
             views=self._config.views,
             names=self._views,
             num_frames=num_frames_read(self._views, self._config),
-            ways=self._ways_in(),
+            decoders=self._decoders_used(),
             encoded="jpegs" if self._manifest.storage.kind == "frames" else "video",
             rendered=self._render is not None,
             on_gpu=self._device_kind == "cuda",
@@ -213,23 +213,23 @@ class ClipLoader:
             self._folder,
             self._rules,
             self._order,
-            ClipReader(self._device_kind, loader.way_in, sparse=loader.sparse_decode, render=self._render),
+            ClipReader(self._device_kind, loader.decoder, sparse=loader.sparse_decode, render=self._render),
             loader.max_attempts,
             os.getpid(),
             notes,
             first_iteration=self._iteration,
-            host_batches=self._recovery.host_batches,
+            pyav_batches=self._recovery.pyav_batches,
             hung_rows=self._recovery.hung_rows,
             fields=spec.fields,
         )
 
-    def _ways_in(self) -> frozenset[str]:
-        host = {"host"} if self._recovery.host_batches else set()
-        return frozenset({way for way, _ in self._ways} | host)
+    def _decoders_used(self) -> frozenset[str]:
+        host = {"pyav"} if self._recovery.pyav_batches else set()
+        return frozenset({way for way, _ in self._decoders} | host)
 
     def _describe_failure(self, error: Exception) -> str:
-        places = range(self._order.batch_size)
-        positions = [self._order.position(self._iteration, place, self._chooser.num_positions) for place in places]
+        indices = range(self._order.batch_size)
+        positions = [self._order.position(self._iteration, index, self._chooser.num_positions) for index in indices]
         files = [self._manifest.path(self._chooser.row_number(position, 0)) for position in positions]
         return (
             f"reading batch {self._order.first_batch + self._iteration} failed (prefetching: it may be a later one's "

@@ -12,12 +12,12 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from dali_pipes.choices import WayChoice
+from dali_pipes.choices import DecoderChoice
 from dali_pipes.decode.jpeg import decode_jpegs
 from dali_pipes.decode.pyav import InexactError, Window, decode_frames, decode_packets
 from dali_pipes.decode.remux import remux
 from dali_pipes.loader.cpu_render import RenderPlan
-from dali_pipes.loader.decoder_choice import DeviceKind, way_in
+from dali_pipes.loader.decoder_choice import DeviceKind, choose_decoder
 from dali_pipes.manifest.manifest import ManifestRow
 from dali_pipes.packets.packet_index import (
     READ_TOGETHER,
@@ -29,7 +29,7 @@ from dali_pipes.packets.packet_index import (
 )
 from dali_pipes.sampling.clip_plan import ClipPlan
 from dali_pipes.scan.store import IndexReader
-from dali_pipes.storage.byte_range import Stretch, is_url
+from dali_pipes.storage.byte_range import ByteRange, is_url
 from dali_pipes.storage.frame_files import read_frame_files
 from dali_pipes.storage.tar_index import read_member
 
@@ -46,9 +46,9 @@ class Clip(NamedTuple):
     """What a clip's file gave.
 
     Args:
-        encoded: uint8 (bytes,), a video or T JPEG files end to end; one zero byte where the host decoded.
-        raw_THWC: uint8 RGB, upright and cropped; (1, 1, 1, 3) where DALI is to decode, or the host has rendered.
-        teacher_THWC, student_THWC: uint8 RGB, the views where the host has rendered them, else (1, 1, 1, 3).
+        encoded: uint8 (bytes,), a video or T JPEG files end to end; one zero byte where PyAV decoded.
+        raw_THWC: uint8 RGB, upright and cropped; (1, 1, 1, 3) where DALI is to decode, or the worker has rendered.
+        teacher_THWC, student_THWC: uint8 RGB, the views where the worker has rendered them, else (1, 1, 1, 3).
         is_encoded: whether ``encoded`` holds the clip.
         decode_index_T: int32, where the wanted frames are in ``encoded``: their numbers, or where each JPEG file ends.
         how: WHOLE, SPARSE, ...
@@ -71,43 +71,43 @@ class ClipReader:
         device: where DALI would decode.
         choice: who decodes.
         sparse: use packet indexes.
-        render: the views to make of what the host decodes; None: DALI makes them.
+        render: the views to make of what PyAV decodes; None: DALI makes them.
     """
 
     device: DeviceKind
-    choice: WayChoice
+    choice: DecoderChoice
     sparse: bool = True
     render: RenderPlan | None = None
 
     def __post_init__(self) -> None:
         self._indexes = IndexReader()
 
-    def read(self, plan: ClipPlan, row: ManifestRow, *, by_host: bool = False) -> Clip:
-        """The clip; ``by_host`` has PyAV decode it whatever the way in is.
+    def read(self, plan: ClipPlan, row: ManifestRow, *, by_pyav: bool = False) -> Clip:
+        """The clip; ``by_pyav`` has PyAV decode it whatever the choice is.
 
         Raises:
             ValueError: the file is not the one that was scanned, or has no such frames.
             OSError: it cannot be read.
         """
-        to_dali = not by_host and way_in(row.facts, self.device, self.choice) == "dali"
+        to_dali = not by_pyav and choose_decoder(row.video_info, self.device, self.choice) == "dali"
         if row.template:
             files = _read_frame_files(plan, row)
             if to_dali:
                 ends_T = np.cumsum([len(file) for file in files]).astype(np.int32)
                 return Clip(FRAMES_BY_DALI, True, ends_T, np.frombuffer(b"".join(files), np.uint8))
-            return self._of_host(plan, FRAMES, decode_jpegs(files, _window(plan, row)))
+            return self._from_pyav(plan, FRAMES, decode_jpegs(files, _window(plan, row)))
         index = self._index(row)
         with _open(row, index) as file:
             size = file.seek(0, 2)
-            if size != row.facts.file_size:
-                raise ValueError(f"expected {row.facts.file_size} bytes as scanned, found {size}; scan again.")
-            if index is None and not row.shard and row.path.stat().st_mtime_ns != row.facts.mtime_ns:
+            if size != row.video_info.file_size:
+                raise ValueError(f"expected {row.video_info.file_size} bytes as scanned, found {size}; scan again.")
+            if index is None and not row.shard and row.path.stat().st_mtime_ns != row.video_info.mtime_ns:
                 raise ValueError("it was changed after the scan; scan again.")  # an index has checksums
             if to_dali:
                 return _for_dali(file, plan, row, index)
-            return self._of_host(plan, *_by_host(file, plan, row, index))
+            return self._from_pyav(plan, *_with_pyav(file, plan, row, index))
 
-    def _of_host(self, plan: ClipPlan, how: int, frames: list[np.ndarray]) -> Clip:
+    def _from_pyav(self, plan: ClipPlan, how: int, frames: list[np.ndarray]) -> Clip:
         if self.render is None:
             return Clip(how, False, plan.frame_index_T, raw_THWC=np.stack(frames))
         rendered = self.render.render(frames, student_frames=plan.student_k.tolist(), flip=plan.flip)
@@ -116,30 +116,30 @@ class ClipReader:
 
     def _index(self, row: ManifestRow) -> PacketIndex | None:
         """None where there is none, or its file is gone: the whole file gives the same frames."""
-        place = row.facts.packets
+        location = row.video_info.packets
         try:
-            return self._indexes.read(place, row.facts.num_packets) if self.sparse and place else None
+            return self._indexes.read(location, row.video_info.num_packets) if self.sparse and location else None
         except FileNotFoundError:
             return None
 
 
 def _open(row: ManifestRow, index: PacketIndex | None) -> BinaryIO:
     """The video's bytes; of a shard in memory, where all of them are wanted."""
-    facts = row.facts
+    video_info = row.video_info
     if not row.shard:
         return row.path.open("rb", buffering=0)
     if index is None:
-        return io.BytesIO(read_member(row.shard, facts.start, facts.file_size))
-    return Stretch(row.shard, facts.start, facts.file_size)  # type: ignore[return-value]  # a RawIOBase
+        return io.BytesIO(read_member(row.shard, video_info.start, video_info.file_size))
+    return ByteRange(row.shard, video_info.start, video_info.file_size)  # type: ignore[return-value]  # a RawIOBase
 
 
 def _window(plan: ClipPlan, row: ManifestRow) -> Window:
-    return Window(plan.crop, row.facts.rotation, row.facts.width, row.facts.height)
+    return Window(plan.crop, row.video_info.rotation, row.video_info.width, row.video_info.height)
 
 
 def _read_frame_files(plan: ClipPlan, row: ManifestRow) -> list[bytes]:
-    numbers = (plan.frame_index_T + row.facts.start).tolist()
-    return read_frame_files(row.path, row.template, numbers, width=row.facts.width, height=row.facts.height)
+    numbers = (plan.frame_index_T + row.video_info.start).tolist()
+    return read_frame_files(row.path, row.template, numbers, width=row.video_info.width, height=row.video_info.height)
 
 
 def _for_dali(file: BinaryIO, plan: ClipPlan, row: ManifestRow, index: PacketIndex | None) -> Clip:
@@ -147,19 +147,19 @@ def _for_dali(file: BinaryIO, plan: ClipPlan, row: ManifestRow, index: PacketInd
         file.seek(0)
         return Clip(WHOLE_BY_DALI, True, plan.frame_index_T, np.frombuffer(file.read(), np.uint8))
     selection = select(index.packets_P, plan.frame_index_T, may_flush=False)
-    encoded = remux(index.stub, _read_packets(file, row, selection), selection)
+    encoded = remux(index.codec_header, _read_packets(file, row, selection), selection)
     return Clip(SPARSE_BY_DALI, True, selection.rank_T, encoded)
 
 
-def _by_host(
+def _with_pyav(
     file: BinaryIO, plan: ClipPlan, row: ManifestRow, index: PacketIndex | None
 ) -> tuple[int, list[np.ndarray]]:
     how = WHOLE
     if index is not None:
         selection = select(index.packets_P, plan.frame_index_T, may_flush=True)
         try:
-            datas = _read_packets(file, row, selection)
-            return SPARSE, decode_packets(index.stub, datas, selection, _window(plan, row))
+            payloads = _read_packets(file, row, selection)
+            return SPARSE, decode_packets(index.codec_header, payloads, selection, _window(plan, row))
         except InexactError:
             how = FELL_BACK
     video: BinaryIO | Path = row.path

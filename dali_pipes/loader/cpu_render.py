@@ -1,7 +1,7 @@
 """The views of a clip, rendered in a worker with OpenCV: what the DALI graph does, at a fifth of its cost on a CPU.
 
 On a GPU the graph renders. On a CPU DALI's resize of a clip takes 14 to 18 ms and OpenCV's 2 (docs/lab_notes.md); both
-are bilinear with pixel centres at halves and without antialias, and agree within a level.
+are bilinear with pixel centers at halves and without antialias, and agree within a level.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class RenderPlan:
             if self.from_teacher:
                 source, flip = list(source_views), False
         if "student" in self.names:
-            student = _resize([source[place] for place in student_frames], self.student_size, flip=flip)
+            student = _resize([source[index] for index in student_frames], self.student_size, flip=flip)
             views["student"] = (
                 student if self.enlarged_size is None else _resize(list(student), self.enlarged_size, flip=False)
             )

@@ -1,4 +1,4 @@
-"""The DALI pipeline: clips of both ways in become the asked views, from one decode with one crop and one flip."""
+"""The DALI pipeline: clips of both decoders become the asked views, with one decode, one crop and one flip."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class GraphSpec:
         views: sizes and sources of the views.
         names: which views leave the graph, in this order.
         num_frames: T, or k where only the student's view leaves.
-        ways: the ways in that occur, "dali" and "host".
+        decoders: those that occur, "dali" and "pyav".
         encoded: what the encoded clips are: videos, or JPEG files end to end.
-        rendered: the host renders what it decodes.
+        rendered: the workers render what PyAV decodes.
         on_gpu: decode with NVDEC and render on the GPU.
     """
 
     views: ViewsConfig
     names: tuple[str, ...]
     num_frames: int
-    ways: frozenset[str]
+    decoders: frozenset[str]
     encoded: Literal["video", "jpegs"]
     rendered: bool
     on_gpu: bool
@@ -42,7 +42,7 @@ class GraphSpec:
     @property
     def fields(self) -> tuple[str, ...]:
         """Names of the ``FIELDS`` that the graph takes."""
-        return fields_for(self.ways, self.names if self.rendered else ())
+        return fields_for(self.decoders, self.names if self.rendered else ())
 
 
 def start_pipeline(
@@ -82,9 +82,9 @@ def _clip_pipeline(source: Callable[..., Any], spec: GraphSpec, prefetch: int) -
         layout=["FHWC" if name.endswith("_THWC") else "" for name in fields],
     )
     sample = SimpleNamespace(**dict(zip(fields, outputs)))  # noqa: B905 -- DALI's autograph has no strict
-    if spec.ways == {"dali"}:
+    if spec.decoders == {"dali"}:
         views = _decode_and_render(sample, spec)
-    elif spec.ways == {"host"}:
+    elif spec.decoders == {"pyav"}:
         views = _take_rendered(sample, spec) if spec.rendered else _render(_take_raw(sample, spec), sample, spec)
     elif spec.rendered:
         if sample.is_encoded:  # noqa: SIM108 -- an if of the graph: one branch a clip
@@ -109,7 +109,7 @@ def _take_rendered(sample: SimpleNamespace, spec: GraphSpec) -> tuple[Any, ...]:
 
 
 def _decode(sample: SimpleNamespace, spec: GraphSpec) -> Any:
-    """Frames that DALI decodes, cropped: cropping before resizing gives both ways in the same pixels at borders."""
+    """Frames that DALI decodes, cropped: cropping before resizing gives both decoders the same pixels at borders."""
     if spec.encoded == "jpegs":
         return _decode_jpegs(sample, spec)
     video = fn.decoders.video(
@@ -135,7 +135,7 @@ def _decode_jpegs(sample: SimpleNamespace, spec: GraphSpec) -> Any:
             shape=sample.crop_shape,
             axes=[0, 1],
             adjust_orientation=False,
-            jpeg_fancy_upsampling=True,  # of colours, as on the CPU
+            jpeg_fancy_upsampling=True,  # of colors, as on the CPU
         )
         frames.append(picture)
     return fn.reshape(fn.stack(*frames, axis=0), layout="FHWC")

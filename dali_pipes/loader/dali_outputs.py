@@ -41,7 +41,7 @@ def account_for(tensors: Mapping[str, Tensor], faults: FaultLog, chooser: ClipCh
         TooManyBadClipsError: of too many.
     """
     about = _about(tensors)
-    faults.num_clips += len(about.position)
+    faults.num_served += len(about.position)
     faults.num_substituted += int((about.attempt > 0).sum())
     faults.num_fallen_back += int((about.how == FELL_BACK).sum())
     for clip in torch.nonzero(about.attempt).flatten().tolist():

@@ -15,7 +15,7 @@ import numpy as np
 from dali_pipes.jobs.worker_process import die_with_parent
 from dali_pipes.loader.clip_reader import ClipReader
 from dali_pipes.loader.sample import FIELDS, About, Sample
-from dali_pipes.loader.watchdog import ReadingDiary
+from dali_pipes.loader.watchdog import WorkerHeartbeat
 from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.sampling.clip_plan import ClipPlan, VideoShape, plan_clip
 from dali_pipes.sampling.order import EpochOrders, ReadingOrder, substitute_row
@@ -42,19 +42,19 @@ class ClipChooser:
         self._epochs = EpochOrders(order.seed, len(manifest))
 
     @property
-    def num_views(self) -> int:
+    def num_test_views(self) -> int:
         """V, positions of a video in an evaluation pass; 1 in training."""
-        return self._rules.views.num_views
+        return self._rules.test_views.num_test_views
 
     @property
     def num_positions(self) -> int:
         """Positions of an evaluation pass, or of an epoch; those beyond are an evaluation's padding."""
-        return len(self.manifest) * self.num_views
+        return len(self.manifest) * self.num_test_views
 
     def row_number(self, position: int, attempt: int) -> int:
         num_clips = len(self.manifest)
-        epoch, place = divmod(position // self.num_views, num_clips)
-        planned = place if self._order.mode == "eval" else self._epochs.row(epoch, place)
+        epoch, index = divmod(position // self.num_test_views, num_clips)
+        planned = index if self._order.mode == "eval" else self._epochs.row(epoch, index)
         if attempt == 0:
             return planned
         return substitute_row(self._order.seed, position, attempt, num_clips, planned_row=planned)
@@ -62,7 +62,7 @@ class ClipChooser:
     def plan(self, position: int, attempt: int) -> ClipPlan:
         number = self.row_number(position, attempt)
         row = self.manifest.row(number)
-        shape = VideoShape(row.facts.num_frames, *row.upright_size)
+        shape = VideoShape(row.video_info.num_frames, *row.upright_size)
         return plan_clip(self._rules, shape, seed=self._order.seed, position=position, attempt=attempt, row=number)
 
 
@@ -76,7 +76,7 @@ class ClipSource:
         parent_pid: the process that starts the workers, with which they die.
         notes: folder where workers note what they read (``dali_pipes.loader.watchdog``); None: they do not.
         first_iteration: of this pipeline, where an earlier one failed.
-        host_batches: iterations whose clips the host decodes whatever their way in is.
+        pyav_batches: iterations whose clips PyAV decodes whatever the choice is.
         hung_rows: rows that are not opened any more.
         fields: names of the ``FIELDS`` to hand to DALI.
     """
@@ -89,11 +89,11 @@ class ClipSource:
     parent_pid: int
     notes: Path | None = None
     first_iteration: int = 0
-    host_batches: frozenset[int] = frozenset()
+    pyav_batches: frozenset[int] = frozenset()
     hung_rows: frozenset[int] = frozenset()
     fields: tuple[str, ...] = tuple(FIELDS)
     _chooser: ClipChooser | None = None
-    _diary: ReadingDiary | None = None
+    _heartbeat: WorkerHeartbeat | None = None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Unpickling is the first thing a worker does; at the first call it might be too late.
@@ -103,14 +103,14 @@ class ClipSource:
     def __call__(self, info: SampleInfo) -> tuple[np.ndarray, ...]:
         if self._chooser is None:
             self._chooser = ClipChooser(Manifest.open(self.manifest_folder), self.rules, self.order)
-            self._diary = ReadingDiary(self.notes) if self.notes else None
+            self._heartbeat = WorkerHeartbeat(self.notes) if self.notes else None
         iteration = self.first_iteration + info.iteration
         position = self.order.position(iteration, info.idx_in_batch, self._chooser.num_positions)
-        sample = self.read(self._chooser, position, by_host=iteration in self.host_batches)
+        sample = self.read(self._chooser, position, by_pyav=iteration in self.pyav_batches)
         # A plain tuple: DALI makes new ones of the same type from a single argument, which a NamedTuple refuses.
         return tuple(FIELDS[name].array(sample) for name in self.fields)
 
-    def read(self, chooser: ClipChooser, position: int, *, by_host: bool = False) -> Sample:
+    def read(self, chooser: ClipChooser, position: int, *, by_pyav: bool = False) -> Sample:
         """The clip of a position, or the first of its substitutes that can be read.
 
         Raises:
@@ -126,8 +126,8 @@ class ClipSource:
                 faults.append("reading it hung before")
                 continue
             try:
-                with self._diary.reading(plan.row) if self._diary else nullcontext():
-                    clip = self.reader.read(plan, row, by_host=by_host)
+                with self._heartbeat.reading(plan.row) if self._heartbeat else nullcontext():
+                    clip = self.reader.read(plan, row, by_pyav=by_pyav)
             except Exception as error:  # whatever a damaged file raises; handed on as a fault
                 faults.append(str(error) or type(error).__name__)
                 continue

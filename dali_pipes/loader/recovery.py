@@ -1,4 +1,4 @@
-"""What a loader tries after its pipeline failed: the same again, then the host in place of DALI; then it gives up."""
+"""What a loader tries after its pipeline failed: the same again, then PyAV in place of DALI; then it gives up."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ class Recovery:
         prefetch: batches that DALI makes ahead; it may have failed at a later one than it owes.
 
     Attributes:
-        host_batches: iterations whose clips the host decodes whatever their way in is.
+        pyav_batches: iterations whose clips PyAV decodes whatever the choice is.
         hung_rows: rows that are not opened any more.
     """
 
     def __init__(self, prefetch: int) -> None:
         self._prefetch = prefetch
         self._failures: Counter[int] = Counter()
-        self.host_batches: frozenset[int] = frozenset()
+        self.pyav_batches: frozenset[int] = frozenset()
         self.hung_rows: frozenset[int] = frozenset()
 
-    def may_go_on(self, error: Exception, iteration: int, hangs: Sequence[Hang]) -> bool:
+    def should_retry(self, error: Exception, iteration: int, hangs: Sequence[Hang]) -> bool:
         """Whether to start again at ``iteration``, having noted how.
 
         A worker that hung costs its file. Anything else is tried once more as it was, as a killed worker is no fault
-        of a file, and once with the host decoding what DALI would have.
+        of a file, and once with PyAV decoding what DALI would have.
         """
         if NONE_READABLE in str(error):
             return False
@@ -39,12 +39,12 @@ class Recovery:
             return True
         self._failures[iteration] += 1
         if self._failures[iteration] == 2:
-            self.use_host(iteration)
+            self.use_pyav(iteration)
         return self._failures[iteration] <= 2
 
-    def use_host(self, iteration: int) -> None:
-        """Have the host decode this batch and those that are made ahead of it."""
-        self.host_batches |= frozenset(range(iteration, iteration + self._prefetch + 1))
+    def use_pyav(self, iteration: int) -> None:
+        """Have PyAV decode this batch and those that are made ahead of it."""
+        self.pyav_batches |= frozenset(range(iteration, iteration + self._prefetch + 1))
 
 
 def reason_of(error: Exception) -> str:

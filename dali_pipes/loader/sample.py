@@ -54,9 +54,9 @@ class Sample(NamedTuple):
     faults: Sequence[str] = ()
 
 
-# What needs a field: every clip; a clip that DALI decodes; one that the host decodes and DALI renders; one that the
-# host renders too, as the teacher's or the student's view; a pipeline that has clips of both decoders.
-User = Literal["every", "dali", "host", "host_teacher", "host_student", "both"]
+# What needs a field: every clip; a clip that DALI decodes; one that PyAV decodes and DALI renders; one that the
+# worker renders too, as the teacher's or the student's view; a pipeline that has clips of both decoders.
+User = Literal["every", "dali", "pyav", "host_teacher", "host_student", "both"]
 
 
 class Field(NamedTuple):
@@ -85,7 +85,7 @@ class Field(NamedTuple):
 # What the arrays mean is said at Clip (clip_reader.py) and ClipPlan (clip_plan.py).
 _FIELDS = (
     Field("encoded", "uint8", 1, ("dali",), lambda sample: sample.clip.encoded),
-    Field("raw_THWC", "uint8", 4, ("host",), lambda sample: sample.clip.raw_THWC),
+    Field("raw_THWC", "uint8", 4, ("pyav",), lambda sample: sample.clip.raw_THWC),
     Field("teacher_THWC", "uint8", 4, ("host_teacher",), lambda sample: sample.clip.teacher_THWC),
     Field("student_THWC", "uint8", 4, ("host_student",), lambda sample: sample.clip.student_THWC),
     Field("is_encoded", "bool", 0, ("both",), lambda sample: sample.clip.is_encoded),
@@ -96,7 +96,7 @@ _FIELDS = (
     Field("student_valid_k", "bool", 1, ("every",), lambda sample: sample.plan.student_valid_k, is_output=True),
     Field("crop_start", "int32", 1, ("dali",), lambda sample: sample.plan.crop[:2]),  # y, x
     Field("crop_shape", "int32", 1, ("dali",), lambda sample: sample.plan.crop[2:]),  # height, width
-    Field("flip", "int32", 0, ("dali", "host"), lambda sample: sample.plan.flip),
+    Field("flip", "int32", 0, ("dali", "pyav"), lambda sample: sample.plan.flip),
     Field("about", "int64", 1, ("every",), lambda sample: sample.about, is_output=True),
     Field("faults", "uint8", 1, ("every",), lambda sample: pack_faults(sample.faults), is_output=True),
 )
@@ -104,19 +104,19 @@ FIELDS = {field.name: field for field in _FIELDS}
 OUTPUTS = tuple(field.name for field in _FIELDS if field.is_output)
 
 
-def fields_for(ways: frozenset[str], rendered: Sequence[str]) -> tuple[str, ...]:
+def fields_for(decoders: frozenset[str], rendered: Sequence[str]) -> tuple[str, ...]:
     """The fields that the graph uses.
 
     Args:
-        ways: the ways in that occur, "dali" and "host".
-        rendered: the views that the host renders of what it decodes; none where DALI does.
+        decoders: those that occur, "dali" and "pyav".
+        rendered: the views that workers render of what PyAV decodes; none where DALI does.
     """
     users: set[str] = {"every"}
-    if "dali" in ways:
+    if "dali" in decoders:
         users.add("dali")
-    if "host" in ways:
-        users |= {f"host_{name}" for name in rendered} or {"host"}
-    if len(ways) == 2:
+    if "pyav" in decoders:
+        users |= {f"host_{name}" for name in rendered} or {"pyav"}
+    if len(decoders) == 2:
         users.add("both")
     return tuple(field.name for field in _FIELDS if users & set(field.users))
 

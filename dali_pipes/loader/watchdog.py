@@ -44,7 +44,7 @@ class WorkerEndedError(RuntimeError):
     """A reading process is not there any more."""
 
 
-class ReadingDiary:
+class WorkerHeartbeat:
     """A worker's note of what it reads, in ``folder``."""
 
     def __init__(self, folder: Path) -> None:

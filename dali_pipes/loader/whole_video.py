@@ -1,6 +1,6 @@
 """The frames of a whole video at so many a second, cropped and resized as in evaluation. A worker's part: numpy and av.
 
-Shape letters: T frames, H height, W width, C = 3 colour channels.
+Shape letters: T frames, H height, W width, C = 3 color channels.
 
 When each frame of a video is on the screen, and which frames a rate of so many a second takes.
 
@@ -66,18 +66,18 @@ class TimedReader:
             return TimedFrames.bad(" ".join(str(error).split()))
 
     def _times(self, row: ManifestRow) -> FrameTimes:
-        facts = row.facts
+        video_info = row.video_info
         if row.template:
             if self.folder_rate is None:
                 raise ValueError("a folder of frames has no times; give --folder-fps, its frames a second.")
-            return even_times(facts.num_frames, self.folder_rate)
-        video = io.BytesIO(read_member(row.shard, facts.start, facts.file_size)) if row.shard else row.path
-        return read_frame_times(video, facts.num_frames)
+            return even_times(video_info.num_frames, self.folder_rate)
+        video = io.BytesIO(read_member(row.shard, video_info.start, video_info.file_size)) if row.shard else row.path
+        return read_frame_times(video, video_info.num_frames)
 
     def _decode(self, row: ManifestRow, numbers_T: np.ndarray) -> np.ndarray:
         height, width = row.upright_size
         crop = choose_crop(self.rules, (), height, width)
-        reader = ClipReader("cpu", "host", render=self.render)
+        reader = ClipReader("cpu", "pyav", render=self.render)
         at_once = max(_LEAST_AT_ONCE, _BYTES_AT_ONCE // (height * width * 3))
         parts = []
         for start in range(0, len(numbers_T), at_once):

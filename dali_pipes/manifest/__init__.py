@@ -3,6 +3,7 @@
 For other folders:
     build: build_manifests
     manifest: Manifest, ManifestRow
-    sources: places_of, storage_of, store_of
+    rows: COLUMNS
+    sources: locations_of, storage_of, store_of
     splits: videos_of_splits
 """

@@ -18,15 +18,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dali_pipes.annotations.lists import LabelledVideo
+from dali_pipes.annotations.lists import LabeledVideo
 from dali_pipes.atomic_files import atomic_folder
 from dali_pipes.jobs.map_files import make_engine
 from dali_pipes.jobs.progress import progress_messages
 from dali_pipes.manifest.manifest import SCHEMA_VERSION, Manifest
-from dali_pipes.manifest.sources import places_of, storage_of, store_of
+from dali_pipes.manifest.sources import locations_of, storage_of, store_of
 from dali_pipes.manifest.splits import videos_of_splits
 from dali_pipes.scan.scan import scan
-from dali_pipes.video_info import FileFacts
+from dali_pipes.video_info import VideoInfo
 
 if TYPE_CHECKING:
     from dali_pipes.config import DataConfig
@@ -71,11 +71,11 @@ def build_manifests(
 
     class_names, videos = videos_of_splits(config, seed, splits, say)
     videos = {name: videos[name] for name in splits if videos.get(name)}
-    facts = _look_into(config, videos, store, on_message=on_message, num_workers=num_workers)
+    video_info = _look_into(config, videos, store, on_message=on_message, num_workers=num_workers)
     manifests = {}
     for name, found in videos.items():
-        manifests[name] = Manifest.from_facts(config.root, class_names, found, facts, storage_of(config))
-        _name_faults(name, found, facts, say)
+        manifests[name] = Manifest.from_video_info(config.root, class_names, found, video_info, storage_of(config))
+        _name_faults(name, found, video_info, say)
         _name_imbalance(name, manifests[name], say)
     key = cache_key(config, seed=seed, splits=splits, store=store)  # the scan may have added to the store
     if key:
@@ -85,16 +85,16 @@ def build_manifests(
 
 def _look_into(
     config: DataConfig,
-    videos: Mapping[str, Sequence[LabelledVideo]],
+    videos: Mapping[str, Sequence[LabeledVideo]],
     store: Path,
     *,
     on_message: Callable[[str], None],
     num_workers: int,
-) -> dict[str, FileFacts]:
+) -> dict[str, VideoInfo]:
     """What the scan finds out, or knows, about the videos of all splits."""
     report = progress_messages(on_message, "looking into files", "files")
     return scan(
-        places_of(config, [video.path for found in videos.values() for video in found]),
+        locations_of(config, [video.path for found in videos.values() for video in found]),
         root=config.root,
         store=store,
         engine=make_engine("local", num_workers=num_workers),
@@ -104,10 +104,10 @@ def _look_into(
 
 
 def _name_faults(
-    split: str, videos: Sequence[LabelledVideo], facts: Mapping[str, FileFacts], on_message: Callable[[str], None]
+    split: str, videos: Sequence[LabeledVideo], video_info: Mapping[str, VideoInfo], on_message: Callable[[str], None]
 ) -> None:
     for video in videos:
-        health = facts[video.path].health
+        health = video_info[video.path].health
         if health != "ok":
             on_message(f"{split}: {video.path}: {health}")
 

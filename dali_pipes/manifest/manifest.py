@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dali_pipes.annotations.lists import LabelledVideo
+from dali_pipes.annotations.lists import LabeledVideo
 from dali_pipes.manifest.rows import to_facts, to_rows
 from dali_pipes.storage_spec import VIDEO_FILES, Storage, split_path
-from dali_pipes.video_info import FileFacts
+from dali_pipes.video_info import VideoInfo
 
 SCHEMA_VERSION = 3
 
@@ -37,15 +37,15 @@ class ManifestRow:
 
     path: Path
     label: int
-    facts: FileFacts
+    video_info: VideoInfo
     template: str = ""
     shard: str = ""
 
     @property
     def upright_size(self) -> tuple[int, int]:
         """(height, width) in pixels after rotation."""
-        stored = (self.facts.height, self.facts.width)
-        return stored if self.facts.rotation % 180 == 0 else (stored[1], stored[0])
+        stored = (self.video_info.height, self.video_info.width)
+        return stored if self.video_info.rotation % 180 == 0 else (stored[1], stored[0])
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,11 @@ class Manifest:
     folder: Path | None = None
 
     @staticmethod
-    def from_facts(
+    def from_video_info(
         root: Path,
         class_names: Sequence[str],
-        videos: Sequence[LabelledVideo],
-        facts: dict[str, FileFacts],
+        videos: Sequence[LabeledVideo],
+        video_info: dict[str, VideoInfo],
         storage: Storage = VIDEO_FILES,
     ) -> Manifest:
         """Rows for the usable videos, in the order of the list; the others are ``dropped``.
@@ -89,15 +89,15 @@ class Manifest:
         Raises:
             ValueError: not one usable video.
         """
-        usable = [video for video in videos if facts[video.path].usable]
-        dropped = tuple((v.path, facts[v.path].health) for v in videos if not facts[v.path].usable)
+        usable = [video for video in videos if video_info[video.path].usable]
+        dropped = tuple((v.path, video_info[v.path].health) for v in videos if not video_info[v.path].usable)
         if not usable:
             raise ValueError(
                 f"expected at least one usable video under {root}, found none among {len(videos)}"
                 + (f"; the first is {dropped[0][0]} ({dropped[0][1]})." if dropped else ".")
             )
         names = [os.fsencode(video.path) for video in usable]
-        rows, parts = to_rows([facts[video.path] for video in usable])
+        rows, parts = to_rows([video_info[video.path] for video in usable])
         rows["label"] = [video.label for video in usable]
         rows["path_end"] = list(accumulate(len(name) for name in names))
         rows["label_end"] = list(accumulate(len(video.labels) for video in usable))
@@ -118,8 +118,8 @@ class Manifest:
         """Everything about row ``number`` (0 to len - 1)."""
         row, path = self.rows[number], self.path(number)
         shard = self.storage.shard_file(self.root, split_path(path)[0]) if self.storage.kind == "shards" else ""
-        facts = to_facts(row, self.parts)
-        return ManifestRow(self.root / path, int(row["label"]), facts, self.storage.template, shard)
+        video_info = to_facts(row, self.parts)
+        return ManifestRow(self.root / path, int(row["label"]), video_info, self.storage.template, shard)
 
     @property
     def num_labels(self) -> np.ndarray:
@@ -144,10 +144,10 @@ class Manifest:
     def content_hash(self) -> str:
         """sha256 over paths, labels, frame counts and file sizes; the same on another machine with the same data."""
         digest = hashlib.sha256(self.path_bytes.tobytes())
-        ends, *facts = (self.rows[name] for name in ("path_end", "num_frames", "file_size"))
+        ends, *video_info = (self.rows[name] for name in ("path_end", "num_frames", "file_size"))
         # Where each video has one label, where its labels end says nothing.
         label_ends = [self.rows["label_end"]] if self.has_several_labels else []
-        for column in (ends, self.label_numbers, *facts, *label_ends):
+        for column in (ends, self.label_numbers, *video_info, *label_ends):
             digest.update(np.ascontiguousarray(column).tobytes())
         digest.update(os.fsencode("\n".join(self.class_names)))
         return digest.hexdigest()

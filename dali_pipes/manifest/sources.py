@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dali_pipes.annotations.lists import ListedVideo, read_list
-from dali_pipes.scan.scan import Place, default_store, video_files
+from dali_pipes.scan.scan import Location, default_store, video_files
 from dali_pipes.storage.frame_folders import as_folder, folders_of, list_frame_folders
 from dali_pipes.storage.shards import list_shards, members_of
 from dali_pipes.storage_spec import Storage, is_shard_pattern
@@ -44,7 +44,7 @@ def listed_videos(
     return read_list(config.root, annotation)
 
 
-def places_of(config: DataConfig, paths: Sequence[str]) -> Mapping[str, Place]:
+def locations_of(config: DataConfig, paths: Sequence[str]) -> Mapping[str, Location]:
     """Where listed videos lie, by their paths in the list.
 
     Raises:

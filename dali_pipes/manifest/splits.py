@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dali_pipes.annotations.lists import LabelledVideo, class_names_of, label_videos, read_class_names
+from dali_pipes.annotations.lists import LabeledVideo, class_names_of, label_videos, read_class_names
 from dali_pipes.manifest.sources import listed_videos
 from dali_pipes.sampling.counter_rng import uniform
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def videos_of_splits(
     config: DataConfig, seed: int, splits: Sequence[str], on_message: Callable[[str], None]
-) -> tuple[tuple[str, ...], dict[str, list[LabelledVideo]]]:
+) -> tuple[tuple[str, ...], dict[str, list[LabeledVideo]]]:
     """Class names, and the videos of "train", "val" and, where asked for or held out, "test".
 
     Raises:
@@ -33,7 +33,7 @@ def videos_of_splits(
     listed = listed_videos(config, config.train, on_message)
     class_names = read_class_names(config.root / config.classes) if config.classes else class_names_of(listed)
     rest = label_videos(listed, class_names, group_pattern=config.group_pattern, source=str(config.train))
-    videos: dict[str, list[LabelledVideo]] = {}
+    videos: dict[str, list[LabeledVideo]] = {}
     hold_out = partial(split_by_group, class_names=class_names, on_message=on_message)
     if config.test_fraction:
         rest, videos["test"] = hold_out(rest, config.test_fraction, seed=seed)
@@ -48,13 +48,13 @@ def videos_of_splits(
 
 
 def split_by_group(
-    videos: Sequence[LabelledVideo],
+    videos: Sequence[LabeledVideo],
     fraction: float,
     *,
     seed: int,
     class_names: Sequence[str] = (),
     on_message: Callable[[str], None] = lambda message: None,
-) -> tuple[list[LabelledVideo], list[LabelledVideo]]:
+) -> tuple[list[LabeledVideo], list[LabeledVideo]]:
     """Split into (kept, held out): of each class about ``fraction`` of the videos, in whole groups.
 
     A group is a pair (class, group). The choice depends on the seed and the groups' names alone. A class with a single
@@ -77,7 +77,7 @@ def split_by_group(
         )
     if single:
         on_message(f"one group only, so nothing is held out of: {', '.join(sorted(single))}")
-    parts: tuple[list[LabelledVideo], list[LabelledVideo]] = ([], [])
+    parts: tuple[list[LabeledVideo], list[LabeledVideo]] = ([], [])
     for video in videos:
         parts[(video.label, video.group) in held_out].append(video)
     return parts
@@ -90,7 +90,7 @@ def _hold_out(sizes: dict[str, int], fraction: float, seed: int, label: int) -> 
     order = np.argsort(uniform(seed, label, np.array([_name_hash(name) for name in names], np.uint64)), kind="stable")
     chosen: list[str] = []
     count = 0
-    for name in (names[place] for place in order[:-1]):
+    for name in (names[index] for index in order[:-1]):
         if chosen and abs(count + sizes[name] - target) >= abs(count - target):
             break
         chosen.append(name)

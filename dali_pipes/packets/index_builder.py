@@ -119,7 +119,7 @@ class PacketIndexer:
             flags=flags_P,
             checksum=checksum_P,
         )
-        return PacketIndex(packets_P, make_stub(self._stream))
+        return PacketIndex(packets_P, make_codec_header(self._stream))
 
     def _check_times(self, number_P: np.ndarray) -> None:
         """Without a decode, times have to be such that they can be the order on the screen."""
@@ -177,7 +177,7 @@ def _pack(**columns: np.ndarray) -> np.ndarray:
     return packets_P
 
 
-def make_stub(stream: VideoStream) -> bytes:
+def make_codec_header(stream: VideoStream) -> bytes:
     """A Matroska file with the stream's header and one empty packet; equal streams give equal bytes.
 
     Raises:

@@ -22,17 +22,17 @@ def header_settings(codec: str, extradata: bytes) -> frozenset[bytes]:
     if not _has_lengths(codec, extradata):
         return frozenset(extradata[start:end].rstrip(b"\0") for start, end in annex_b(extradata))
     units = []
-    place = 5 if codec == "h264" else 22
-    arrays = 2 if codec == "h264" else int.from_bytes(extradata[place : place + 1], "big")
-    place += codec == "hevc"
+    offset = 5 if codec == "h264" else 22
+    arrays = 2 if codec == "h264" else int.from_bytes(extradata[offset : offset + 1], "big")
+    offset += codec == "hevc"
     for number in range(arrays):
         size = 1 if codec == "h264" else 3  # a count; before it, in HEVC, the kind
-        count = int.from_bytes(extradata[place : place + size][-2:], "big")
-        place += size
+        count = int.from_bytes(extradata[offset : offset + size][-2:], "big")
+        offset += size
         for _ in range(count & 31 if codec == "h264" and not number else count):
-            end = place + 2 + int.from_bytes(extradata[place : place + 2], "big")
-            units.append(extradata[place + 2 : end].rstrip(b"\0"))
-            place = end
+            end = offset + 2 + int.from_bytes(extradata[offset : offset + 2], "big")
+            units.append(extradata[offset + 2 : end].rstrip(b"\0"))
+            offset = end
     return frozenset(units)
 
 
@@ -94,16 +94,16 @@ def _told_by_first_byte(first: bytes) -> bool | None:
 def _read_slice_type(slice_header: bytes) -> tuple[bool, int]:
     """Whether it is B, and how many bits tell."""
     bits = int.from_bytes(slice_header[:8].ljust(8, b"\0"), "big")
-    place, values = 63, list[int]()
+    offset, values = 63, list[int]()
     while len(values) < 2:
         zeros = 0
-        while place >= 0 and not bits >> place & 1:
-            zeros, place = zeros + 1, place - 1
-        if place < zeros:
+        while offset >= 0 and not bits >> offset & 1:
+            zeros, offset = zeros + 1, offset - 1
+        if offset < zeros:
             return True, 64  # longer than any real one
-        values.append((bits >> place - zeros & (1 << zeros + 1) - 1) - 1)
-        place -= zeros + 1
-    return values[1] % 5 == 1, 63 - place
+        values.append((bits >> offset - zeros & (1 << zeros + 1) - 1) - 1)
+        offset -= zeros + 1
+    return values[1] % 5 == 1, 63 - offset
 
 
 def sei_problem(unit: bytes, *, profile_444: bool) -> str:
@@ -112,22 +112,22 @@ def sei_problem(unit: bytes, *, profile_444: bool) -> str:
     Film grain is made from a count of all pictures before; old x264 streams need to be known as such.
     """
     message = unit.replace(b"\0\0\3", b"\0\0")
-    place = 0
-    while place + 2 < len(message):  # the last byte ends the unit
+    offset = 0
+    while offset + 2 < len(message):  # the last byte ends the unit
         kind_and_size = []
         for _ in range(2):
             value = 0
-            while place < len(message) and message[place] == 255:
-                value, place = value + 255, place + 1
-            kind_and_size.append(value + (message[place] if place < len(message) else 0))
-            place += 1
+            while offset < len(message) and message[offset] == 255:
+                value, offset = value + 255, offset + 1
+            kind_and_size.append(value + (message[offset] if offset < len(message) else 0))
+            offset += 1
         kind, size = kind_and_size
         if kind == _FILM_GRAIN:
             return "it has film grain"
-        text = message[place : place + size]
+        text = message[offset : offset + size]
         if kind == _USER_DATA and profile_444 and text.startswith(_X264):
             digits = text[len(_X264) :].split()[:1]
             if not digits or not digits[0].isdigit() or int(digits[0]) < _FIRST_GOOD_444:
                 return "it is 4:4:4 of an old x264"
-        place += size
+        offset += size
     return ""

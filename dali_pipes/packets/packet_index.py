@@ -4,7 +4,7 @@ Note [Sparse decode]
 A decoder that gets the whole file decodes all frames up to the last wanted one: 30 for each frame used, at 8 of 250.
 The index knows, for each packet, where its bytes lie, which frame it holds and whether others refer to it. A clip
 then needs, for each wanted frame, the packets from the last one where decoding can start, without those that nothing
-refers to. Those packets alone are read, and decoded at the host or remuxed in memory for DALI.
+refers to. Those packets alone are read, and decoded by PyAV or remuxed in memory for DALI.
 
     coded    I0 P3 b1 b2 | I6 P9 b7 b8        wanted: 9        kept: I6 P9
     frame     0  3  1  2    6  9  7  8        wanted: 2, 7     kept: I0 P3 b2, I6 P9 b7
@@ -54,11 +54,11 @@ class PacketIndex:
 
     Args:
         packets_P: of type ``PACKET``.
-        stub: a Matroska file without pictures: codec, its settings, size, colour. Decoders are opened with it.
+        stub: a Matroska file without pictures: codec, its settings, size, color. Decoders are opened with it.
     """
 
     packets_P: np.ndarray
-    stub: bytes
+    codec_header: bytes
 
 
 class Selection(NamedTuple):
@@ -134,7 +134,7 @@ def select(packets_P: np.ndarray, frame_index_T: np.ndarray, *, may_flush: bool)
 
 
 def read_packets(file: BinaryIO, selection: Selection, *, together: int = READ_TOGETHER) -> list[bytes]:
-    """The bytes of the kept packets; neighbours are read together.
+    """The bytes of the kept packets; neighbors are read together.
 
     Args:
         file: the video, readable and seekable.
@@ -144,18 +144,18 @@ def read_packets(file: BinaryIO, selection: Selection, *, together: int = READ_T
         ChangedFileError: the file ends early, or a checksum differs.
     """
     begin_K, end_K = selection.position_K, selection.position_K + selection.size_K
-    datas: list[bytes] = []
+    payloads: list[bytes] = []
     for run in np.split(np.arange(len(begin_K)), np.flatnonzero(_apart(begin_K, end_K, together)) + 1):
         start = int(begin_K[run[0]])
         file.seek(start)
         block = _read_up_to(file, int(end_K[run[-1]]) - start)
-        datas += [block[a - start : b - start] for a, b in zip(begin_K[run], end_K[run], strict=True)]
+        payloads += [block[a - start : b - start] for a, b in zip(begin_K[run], end_K[run], strict=True)]
     for number, (data, size, expected) in enumerate(
-        zip(datas, selection.size_K.tolist(), selection.checksum_K.tolist(), strict=True)
+        zip(payloads, selection.size_K.tolist(), selection.checksum_K.tolist(), strict=True)
     ):
         if len(data) != size or checksum(data) != expected:
-            raise ChangedFileError(f"packet {number} of {len(datas)} is not the one that was scanned; scan again.")
-    return datas
+            raise ChangedFileError(f"packet {number} of {len(payloads)} is not the one that was scanned; scan again.")
+    return payloads
 
 
 def _read_up_to(file: BinaryIO, size: int) -> bytes:

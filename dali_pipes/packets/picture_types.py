@@ -125,7 +125,7 @@ def _keeps_segments(partition: bytes) -> bool:
     """Whether a key frame goes by the segments of the frames before: four flags in the bool code, RFC 6386 9.3."""
     value, width = int.from_bytes(partition.ljust(4, b"\0"), "big"), 255
     flags = []
-    for _ in range(4):  # colour space, clamping, segmentation_enabled, update_mb_segmentation_map
+    for _ in range(4):  # color space, clamping, segmentation_enabled, update_mb_segmentation_map
         split = 1 + (width - 1) // 2
         flags.append(value >= split << 24)
         value, width = (value - (split << 24), width - split) if flags[-1] else (value, split)
@@ -142,32 +142,32 @@ def _vp9(packet: bytes) -> PictureKind:
 
 def _av1(packet: bytes) -> PictureKind:
     """A shown key frame behind a sequence header."""
-    place, settings = 0, False
-    while place < len(packet):
-        header = packet[place]
+    offset, settings = 0, False
+    while offset < len(packet):
+        header = packet[offset]
         kind, extended, has_size = header >> 3 & 15, header >> 2 & 1, header >> 1 & 1
-        place += 1 + extended
+        offset += 1 + extended
         size, shift = 0, 0
-        while has_size and place < len(packet):
-            size |= (packet[place] & 127) << shift
+        while has_size and offset < len(packet):
+            size |= (packet[offset] & 127) << shift
             shift += 7
-            place += 1
-            if not packet[place - 1] & 128:
+            offset += 1
+            if not packet[offset - 1] & 128:
                 break
         settings |= kind == 1
-        if kind in (3, 6) and place < len(packet):
+        if kind in (3, 6) and offset < len(packet):
             # show_existing_frame 0, frame_type 00, show_frame 1
-            return _START if settings and packet[place] >> 4 == 1 else _PLAIN
-        place += size if has_size else len(packet)
+            return _START if settings and packet[offset] >> 4 == 1 else _PLAIN
+        offset += size if has_size else len(packet)
     return _PLAIN
 
 
 def _mjpeg(packet: bytes) -> PictureKind:
     """FFmpeg takes tables that a picture lacks from the one before; with no Huffman tables in any, the usual ones."""
-    place, tables = packet.find(b"\xff\xd8") + 2, set()
-    while 2 <= place < len(packet) - 4 and packet[place] == 0xFF and packet[place + 1] != 0xDA:
-        tables.add(packet[place + 1])
-        place += 1 if packet[place + 1] == 0xFF else 2 + int.from_bytes(packet[place + 2 : place + 4], "big")
-    if packet[place : place + 2] != b"\xff\xda" or 0xDB not in tables:
+    offset, tables = packet.find(b"\xff\xd8") + 2, set()
+    while 2 <= offset < len(packet) - 4 and packet[offset] == 0xFF and packet[offset + 1] != 0xDA:
+        tables.add(packet[offset + 1])
+        offset += 1 if packet[offset + 1] == 0xFF else 2 + int.from_bytes(packet[offset + 2 : offset + 4], "big")
+    if packet[offset : offset + 2] != b"\xff\xda" or 0xDB not in tables:
         return PictureKind(problem="a picture has no tables of its own")
     return _START if 0xC4 in tables else PictureKind(START, 0, (b"the usual Huffman tables",))

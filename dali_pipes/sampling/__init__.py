@@ -1,11 +1,11 @@
 """Which video, frames, crop and flip stand at a position: pure functions of seed and position.
 
 For other folders:
-    clip_plan: ClipPlan, Crop, plan_clip
+    clip_plan: ClipPlan, Crop, plan_clip, VideoShape
     counter_rng: uniform
     crops: choose_crop
     order: EpochOrders, ReadingOrder, substitute_row
-    spec: check_view_names, first_view_size, num_frames_read, ONE_VIEW, rules_from_config, SamplingRules,
-        student_frames, student_frames_rule, StudentFrames, ViewGrid
-    student_frames: FrameSelection, select_frames
+    spec: check_view_names, first_view_size, num_frames_read, ONE_TEST_VIEW, rules_for_views, rules_from_config,
+        SamplingRules, student_frames, StudentFrames, TestViews
+    student_frames: select_frames
 """

@@ -61,9 +61,9 @@ def plan_clip(rules: SamplingRules, video: VideoShape, *, seed: int, position: i
 
     The student sees the same frames, in the same crop, whether other views are asked for or not.
     """
-    clip, place = divmod(position % rules.views.num_views, rules.views.num_crops)
+    clip, index = divmod(position % rules.test_views.num_test_views, rules.test_views.num_crops)
     numbers_T, valid_T = choose_frames(rules, (seed, _FRAMES, position, attempt), video.num_frames, clip=clip)
-    crop = choose_crop(rules, (seed, _CROP, position, attempt), video.height, video.width, place=place)
+    crop = choose_crop(rules, (seed, _CROP, position, attempt), video.height, video.width, index=index)
     flip = bool(uniform(seed, _FLIP, position, attempt)[0] < rules.flip_probability)
     student_k, student_valid_k = _student_frames(rules, (seed, _STUDENT, position, attempt), numbers_T, valid_T)
     if rules.student.alone:

@@ -20,7 +20,7 @@ class Crop(NamedTuple):
     width: int
 
 
-def choose_crop(rules: SamplingRules, key: tuple[int, ...], height: int, width: int, *, place: int = 0) -> Crop:
+def choose_crop(rules: SamplingRules, key: tuple[int, ...], height: int, width: int, *, index: int = 0) -> Crop:
     """The crop that ``rules.crop_kind`` names.
 
     Args:
@@ -29,7 +29,7 @@ def choose_crop(rules: SamplingRules, key: tuple[int, ...], height: int, width: 
         place: which of three crops, 0 to 2.
     """
     if rules.crop_kind == "three":
-        return three_crop(rules, place, height, width)
+        return three_crop(rules, index, height, width)
     return _CROPS[rules.crop_kind](rules, key, height, width)
 
 
@@ -44,14 +44,14 @@ def center_crop(rules: SamplingRules, key: tuple[int, ...], height: int, width: 
     return _centered(box_height * rules.center_ratio, box_width * rules.center_ratio, height, width)
 
 
-def three_crop(rules: SamplingRules, place: int, height: int, width: int) -> Crop:
+def three_crop(rules: SamplingRules, index: int, height: int, width: int) -> Crop:
     """The largest box with the view's aspect at the start (left or top), middle or end of the side it does not fill.
 
     For a square view: the full short side, as in the tests of SlowFast (arXiv:1812.03982) and Video Swin
     (arXiv:2106.13230). ``center_ratio`` does not apply.
     """
     box = _centered(*_largest_box(rules, height, width), height, width)
-    y, x = ((0, box.y, height - box.height)[place], (0, box.x, width - box.width)[place])
+    y, x = ((0, box.y, height - box.height)[index], (0, box.x, width - box.width)[index])
     return box._replace(y=y, x=x)
 
 
@@ -59,8 +59,8 @@ def multi_scale_crop(rules: SamplingRules, key: tuple[int, ...], height: int, wi
     """A scale each for height and width of the largest box, at most ``max_scale_steps_apart`` places apart, at one of
     13 places: all (y, x) in quarters of the free space with both even (9 of them), and the 4 with both odd."""
     box_height, box_width = _largest_box(rules, height, width)
-    places = range(len(rules.scales))
-    pairs = [(i, j) for i in places for j in places if abs(i - j) <= rules.max_scale_steps_apart]
+    indices = range(len(rules.scales))
+    pairs = [(i, j) for i in indices for j in indices if abs(i - j) <= rules.max_scale_steps_apart]
     which_pair, which_place = uniform(*key, np.arange(2))
     i, j = pairs[int(which_pair * len(pairs))]
     crop_height = max(1, int(box_height * rules.scales[i]))
@@ -72,7 +72,7 @@ def multi_scale_crop(rules: SamplingRules, key: tuple[int, ...], height: int, wi
 
 def random_resized_crop(rules: SamplingRules, key: tuple[int, ...], height: int, width: int) -> Crop:
     """Random area and aspect (log-uniform, times the view's), as torchvision's RandomResizedCrop defines them: ten
-    tries, then the largest centred box whose aspect is nearest to the allowed ones."""
+    tries, then the largest centered box whose aspect is nearest to the allowed ones."""
     low, high = (math.log(value * rules.view_aspect) for value in rules.aspect_ratio)
     for attempt in range(10):
         of_area, of_aspect, of_y, of_x = uniform(*key, attempt, np.arange(4))

@@ -13,8 +13,8 @@ Training shows every frame of every video sooner or later, whatever n. Expected 
 
 Evaluation takes nothing at random:
 
-- ``segments``, ``uniform``: clip v has its moments (v/V + 1/2) mod 1 inside the segments: the centres alone for V = 1;
-  centres and starts for V = 2, which is TSM's "twice sample" (arXiv:1811.08383); tenths for V = 10. Together the clips
+- ``segments``, ``uniform``: clip v has its moments (v/V + 1/2) mod 1 inside the segments: the centers alone for V = 1;
+  centers and starts for V = 2, which is TSM's "twice sample" (arXiv:1811.08383); tenths for V = 10. Together the clips
   take V*T frames evenly spread, all frames where n <= V*T.
 - ``dense``: the middle for V = 1, else starts evenly spread from the first possible to the last, both included, as in
   TSM's dense test, PySlowFast's use_offset and MMAction2 1.x. (MMAction2 0.x, under the ResKD paper's code, starts in
@@ -54,10 +54,10 @@ def _segment_frames(rules: SamplingRules, key: tuple[int, ...], num_frames: int,
     segments_T = np.arange(rules.num_frames)
     if rules.random_frames:
         inside_T = uniform(*key, segments_T if rules.frame_kind == "segments" else 0)
-        moments_T = (segments_T + inside_T) * num_frames / rules.num_frames
-        return np.minimum(moments_T.astype(np.int32), num_frames - 1)
+        timestamps_T = (segments_T + inside_T) * num_frames / rules.num_frames
+        return np.minimum(timestamps_T.astype(np.int32), num_frames - 1)
     # In integers: V clips that each round for themselves would leave frames out.
-    num_clips = rules.views.num_clips
+    num_clips = rules.test_views.num_temporal_clips
     inside = (2 * clip + num_clips) % (2 * num_clips)  # in 2V-ths of a segment
     numbers_T = (2 * num_clips * segments_T + inside) * num_frames // (2 * num_clips * rules.num_frames)
     return numbers_T.astype(np.int32)
@@ -71,10 +71,10 @@ def _dense_frames(
     if rules.random_frames:
         last_start = max(last_start, min(rules.stride, num_frames) - 1)
         start = int(uniform(*key, 0)[0] * (last_start + 1))
-    elif rules.views.num_clips == 1:
+    elif rules.test_views.num_temporal_clips == 1:
         start = last_start // 2
     else:
-        gaps = rules.views.num_clips - 1
+        gaps = rules.test_views.num_temporal_clips - 1
         start = (2 * clip * last_start + gaps) // (2 * gaps)  # rounded half up
     wanted_T = start + offsets_T
     inside_T = wanted_T < num_frames

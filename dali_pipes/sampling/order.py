@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 
 from dali_pipes.sampling.counter_rng import hash_words, uniform
-from dali_pipes.sampling.spec import ONE_VIEW, ViewGrid
+from dali_pipes.sampling.spec import ONE_TEST_VIEW, TestViews
 
 # One number per use, so that no two uses share random numbers; clip_plan.py has the next ones.
 _ORDER, _SUBSTITUTE = 1, 2
@@ -36,7 +36,7 @@ class ReadingOrder:
         global_batch_size: G, clips of a training step over all ranks and accumulated batches; None: world_size * B.
         rank, world_size: of this process.
         first_batch: number of this rank's first training batch, for a resumed run.
-        grid: clips and crops that "eval" shows of each video; of features there is one view.
+        test_views: clips and crops that "eval" shows of each video; of features there is one view.
     """
 
     mode: Literal["train", "eval"]
@@ -46,7 +46,7 @@ class ReadingOrder:
     rank: int = 0
     world_size: int = 1
     first_batch: int = 0
-    grid: ViewGrid = ONE_VIEW
+    test_views: TestViews = ONE_TEST_VIEW
 
     @property
     def clips_per_step(self) -> int:
@@ -72,14 +72,14 @@ class ReadingOrder:
         """Batches of an evaluation pass, the same on every rank."""
         return -(-num_positions // (self.world_size * self.batch_size))
 
-    def position(self, iteration: int, place: int, num_positions: int) -> int:
+    def position(self, iteration: int, index: int, num_positions: int) -> int:
         """Position of a place in the rank's batch. Evaluation repeats the same pass without end."""
         if self.mode == "eval":
             batch_number = iteration % self.num_batches(num_positions)
-            return int(evaluation_positions_of_batch(batch_number, self.rank, self.world_size, self.batch_size)[place])
+            return int(evaluation_positions_of_batch(batch_number, self.rank, self.world_size, self.batch_size)[index])
         batch_number = self.first_batch + iteration
         positions_B = positions_of_batch(batch_number, self.rank, self.world_size, self.batch_size, self.clips_per_step)
-        return int(positions_B[place])
+        return int(positions_B[index])
 
 
 class EpochOrders:
@@ -90,12 +90,12 @@ class EpochOrders:
         self._num_clips = num_clips
         self._orders: dict[int, np.ndarray] = {}
 
-    def row(self, epoch: int, place: int) -> int:
+    def row(self, epoch: int, index: int) -> int:
         if epoch not in self._orders:
             while len(self._orders) >= 2:  # a batch, and what is prefetched, may lie across two epochs
                 del self._orders[min(self._orders)]
             self._orders[epoch] = epoch_order(self._seed, epoch, self._num_clips)
-        return int(self._orders[epoch][place])
+        return int(self._orders[epoch][index])
 
 
 def epoch_order(seed: int, epoch: int, num_clips: int) -> np.ndarray:

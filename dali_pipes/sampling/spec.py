@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from dali_pipes.config import DataConfig
 
 
-class ViewGrid(NamedTuple):
-    """How often evaluation shows a video: each of ``num_clips`` stretches of time as each of ``num_crops`` crops.
+class TestViews(NamedTuple):
+    """How often evaluation shows a video: each of ``num_temporal_clips`` clips as each of ``num_crops`` crops.
 
-    View v of the V = num_clips * num_crops shows clip v // num_crops, crop v % num_crops.
+    View v of the V = num_temporal_clips * num_crops shows clip v // num_crops, crop v % num_crops.
     """
 
-    num_clips: int = 1
+    num_temporal_clips: int = 1
     num_crops: Literal[1, 3] = 1
 
     @property
-    def num_views(self) -> int:
-        return self.num_clips * self.num_crops
+    def num_test_views(self) -> int:
+        return self.num_temporal_clips * self.num_crops
 
 
-ONE_VIEW = ViewGrid()
+ONE_TEST_VIEW = TestViews()
 
 
 class StudentFrames(NamedTuple):
@@ -63,7 +63,7 @@ class SamplingRules:
     view_aspect: float
     center_ratio: float
     flip_probability: float
-    views: ViewGrid = ONE_VIEW
+    test_views: TestViews = ONE_TEST_VIEW
     student: StudentFrames = ALL_FRAMES
     stride: int = 1
     short_video: Literal["repeat_last", "loop"] = "repeat_last"
@@ -78,10 +78,10 @@ def rules_from_config(
     *,
     view_size: tuple[int, int],
     mode: Literal["train", "eval"],
-    grid: ViewGrid = ONE_VIEW,
+    test_views: TestViews = ONE_TEST_VIEW,
     student: StudentFrames = ALL_FRAMES,
 ) -> SamplingRules:
-    """The rules of training (random frames, config.crop, flips) or evaluation (the ``grid``'s views, no flip).
+    """The rules of training (random frames, config.crop, flips) or evaluation (the ``test_views``'s views, no flip).
 
     ``view_size`` is (height, width) of the first view rendered, the teacher's where there is one.
     """
@@ -90,11 +90,11 @@ def rules_from_config(
         num_frames=config.num_frames,
         frame_kind=config.frames.kind,
         random_frames=False,
-        crop_kind="center" if grid.num_crops == 1 else "three",
+        crop_kind="center" if test_views.num_crops == 1 else "three",
         view_aspect=width / height,
         center_ratio=config.test_crop_ratio,
         flip_probability=0.0,
-        views=grid,
+        test_views=test_views,
         student=student,
         **config.frames.model_dump(exclude={"kind", "train"}),
     )
@@ -105,13 +105,13 @@ def rules_from_config(
         random_frames=config.frames.kind == "dense" or config.frames.train == "random",
         crop_kind=config.crop.kind,
         flip_probability=config.flip_probability,
-        views=ONE_VIEW,
+        test_views=ONE_TEST_VIEW,
         **config.crop.model_dump(exclude={"kind"}),
     )
 
 
 def rules_for_views(
-    config: DataConfig, views: Sequence[str], *, mode: Literal["train", "eval"], grid: ViewGrid = ONE_VIEW
+    config: DataConfig, views: Sequence[str], *, mode: Literal["train", "eval"], test_views: TestViews = ONE_TEST_VIEW
 ) -> SamplingRules:
     """The rules of a loader whose batches hold these views.
 
@@ -120,7 +120,7 @@ def rules_for_views(
     """
     check_view_names(views, has_teacher=config.views.teacher is not None)
     size, student = first_view_size(config), student_frames_rule(views, config)
-    return rules_from_config(config.sampling, view_size=size, mode=mode, grid=grid, student=student)
+    return rules_from_config(config.sampling, view_size=size, mode=mode, test_views=test_views, student=student)
 
 
 def student_frames(num_student_frames: int | None, num_frames: int, selection: FrameSelection = "uniform") -> list[int]:

@@ -2,6 +2,6 @@
 
 For other folders:
     probe: one_line, probe, probe_bytes, Probed
-    scan: default_store, describe_scan, Place, scan, video_files
+    scan: default_store, describe_scan, Location, scan, video_files
     store: IndexReader
 """

@@ -29,7 +29,7 @@ from dali_pipes.decode.pyav import (
 )
 from dali_pipes.packets.index_builder import NotIndexableError, PacketIndexer
 from dali_pipes.packets.packet_index import PacketIndex
-from dali_pipes.video_info import UNTAGGED, FileFacts, Stamp
+from dali_pipes.video_info import UNTAGGED, Stamp, VideoInfo
 
 # Opening a file, FFmpeg decodes some frames to learn what the first one says: half of the time of an index-only scan.
 _NO_PROBING = {"probesize": "32", "analyzeduration": "0"}
@@ -37,7 +37,7 @@ _EDITED = "mov,"  # FFmpeg's name of mp4 and its kin begins so; only these have 
 
 
 class Probed(NamedTuple):
-    facts: FileFacts
+    video_info: VideoInfo
     packet_index: PacketIndex | None = None
 
 
@@ -64,8 +64,8 @@ def probe(path: str | Path, *, decode: bool = True) -> Probed:
 
 def probe_bytes(content: BinaryIO, stamp: Stamp, *, decode: bool, start: int) -> Probed:
     """As ``probe``, of a video that lies in memory; ``start`` is a fact about where it was found."""
-    facts, index = _probe(content, content, stamp, decode=decode)
-    return Probed(replace(facts, start=start), index)
+    video_info, index = _probe(content, content, stamp, decode=decode)
+    return Probed(replace(video_info, start=start), index)
 
 
 def _probe(video: str | BinaryIO, content: BinaryIO, stamp: Stamp, *, decode: bool) -> Probed:
@@ -165,7 +165,7 @@ class _Reading:
             except (NotIndexableError, OSError) as reason:
                 whole_file = str(reason)
         return Probed(
-            FileFacts(
+            VideoInfo(
                 num_frames=num_frames,
                 num_packets=num_packets,
                 width=first.width,
@@ -174,7 +174,7 @@ class _Reading:
                 codec=self._codec,
                 pix_fmt=first.format.name,
                 matrix=MATRIX_NAMES.get(int(first.colorspace), UNTAGGED),
-                colour_range=RANGE_NAMES.get(int(first.color_range), UNTAGGED),
+                color_range=RANGE_NAMES.get(int(first.color_range), UNTAGGED),
                 file_size=self._stamp.size,
                 mtime_ns=self._stamp.changed,
                 health=f"cut: {'; '.join(damage)}" if damage else "ok",
@@ -239,13 +239,13 @@ def _is_variable(time_stamps: Sequence[int | None]) -> bool:
     return len(steps) > 0 and int(steps.max() - steps.min()) > 1
 
 
-def bad_file(status: os.stat_result | None, reason: str) -> FileFacts:
+def bad_file(status: os.stat_result | None, reason: str) -> VideoInfo:
     """Facts of a file that gives not one frame."""
     return bad_stamped(Stamp(status.st_size, status.st_mtime_ns) if status else Stamp(0, 0), reason)
 
 
-def bad_stamped(stamp: Stamp, reason: str) -> FileFacts:
-    return FileFacts.bad(reason, size=stamp.size, mtime_ns=stamp.changed)
+def bad_stamped(stamp: Stamp, reason: str) -> VideoInfo:
+    return VideoInfo.bad(reason, size=stamp.size, mtime_ns=stamp.changed)
 
 
 def one_line(error: Exception) -> str:

@@ -13,13 +13,13 @@ from typing import Protocol
 
 from dali_pipes.jobs.map_files import Engine, make_engine
 from dali_pipes.scan.probe import Probed, bad_file, probe
-from dali_pipes.scan.store import FactsWriter, read_facts
-from dali_pipes.video_info import FileFacts
+from dali_pipes.scan.store import VideoInfoWriter, read_video_info
+from dali_pipes.video_info import VideoInfo
 
 STORE_NAME = ".reskd_scan"
 
 
-class Place(Protocol):
+class Location(Protocol):
     """Where a video lies, as the scan needs to know it."""
 
     @property
@@ -27,7 +27,7 @@ class Place(Protocol):
         """Its name in the store."""
         ...
 
-    def is_as(self, found: FileFacts | None) -> bool:
+    def is_unchanged(self, found: VideoInfo | None) -> bool:
         """Whether stored facts, if any, are still those of this video; raises OSError where it is missing."""
         ...
 
@@ -35,7 +35,7 @@ class Place(Protocol):
         """What finds out the facts, in another process: can be pickled."""
         ...
 
-    def bad(self, reason: str) -> FileFacts:
+    def bad(self, reason: str) -> VideoInfo:
         """Facts of a video whose prober died."""
         ...
 
@@ -47,32 +47,32 @@ class VideoFile:
     file: str  # no Path: a quarter of a million of those would take 20 s
     key: str
 
-    def is_as(self, found: FileFacts | None) -> bool:
+    def is_unchanged(self, found: VideoInfo | None) -> bool:
         status = os.stat(self.file)  # noqa: PTH116
         return found is not None and (found.file_size, found.mtime_ns) == (status.st_size, status.st_mtime_ns)
 
     def prober(self, *, decode: bool) -> Callable[[], Probed]:
         return partial(probe, Path(self.file), decode=decode)
 
-    def bad(self, reason: str) -> FileFacts:
+    def bad(self, reason: str) -> VideoInfo:
         path = Path(self.file)
         return bad_file(path.stat() if path.exists() else None, reason)
 
 
-def video_files(root: Path, names: Sequence[str]) -> dict[str, Place]:
+def video_files(root: Path, names: Sequence[str]) -> dict[str, Location]:
     """Places of files, by their paths from ``root``."""
     return {name: VideoFile(os.path.join(root, name), name) for name in names}  # noqa: PTH118
 
 
 def scan(
-    videos: Sequence[str] | Mapping[str, Place],
+    videos: Sequence[str] | Mapping[str, Location],
     *,
     root: Path,
     store: Path | None = None,
     engine: Engine | None = None,
     decode: bool = True,
     on_progress: Callable[[int, int, int], None] | None = None,
-) -> dict[str, FileFacts]:
+) -> dict[str, VideoInfo]:
     """Facts of every video by its name: what is stored, where it is unchanged, else by ``probe`` or its like.
 
     Videos are decoded in separate processes, so that one which kills its decoder is only a "bad" row. What is found is
@@ -91,41 +91,43 @@ def scan(
         OSError: the store cannot be written.
     """
     store = store or default_store(root)
-    places = videos if isinstance(videos, Mapping) else video_files(root, videos)
-    facts, missing = _stored_facts(places, store, decode=decode)
+    locations = videos if isinstance(videos, Mapping) else video_files(root, videos)
+    video_info, missing = _stored_facts(locations, store, decode=decode)
     if missing:
         raise ValueError(
             f"expected the {len(videos)} listed videos under {root}, found {len(missing)} of them missing; the first "
             f"is {missing[0]}; check data.root."
         )
-    todo = [(name, place.prober(decode=decode)) for name, place in places.items() if name not in facts]
+    todo = [(name, location.prober(decode=decode)) for name, location in locations.items() if name not in video_info]
     num_bytes = 0
     engine = engine or make_engine("local")
-    with FactsWriter(store) as writer:
+    with VideoInfoWriter(store) as writer:
         for done, ((name, _), found_now) in enumerate(engine(_call, todo), start=1):
-            probed = found_now or Probed(places[name].bad("the decoder's process died"))
-            facts[name] = writer.add(places[name].key, *probed)
-            num_bytes += probed.facts.file_size
+            probed = found_now or Probed(locations[name].bad("the decoder's process died"))
+            video_info[name] = writer.add(locations[name].key, *probed)
+            num_bytes += probed.video_info.file_size
             if on_progress is not None:
                 on_progress(done, len(todo), num_bytes)
-    return facts
+    return video_info
 
 
-def _stored_facts(places: Mapping[str, Place], store: Path, *, decode: bool) -> tuple[dict[str, FileFacts], list[str]]:
+def _stored_facts(
+    locations: Mapping[str, Location], store: Path, *, decode: bool
+) -> tuple[dict[str, VideoInfo], list[str]]:
     """Facts in the store that still hold and are good enough, and the names of videos that are not there."""
-    known = read_facts(store)
-    facts: dict[str, FileFacts] = {}
+    known = read_video_info(store)
+    video_info: dict[str, VideoInfo] = {}
     missing = []
-    for name, place in places.items():
-        found = known.get(place.key)
+    for name, location in locations.items():
+        found = known.get(location.key)
         try:
-            is_known = place.is_as(found)
+            is_known = location.is_unchanged(found)
         except OSError:
             missing.append(name)
             continue
         if found and is_known and (found.num_frames_source == "decode" or not decode):
-            facts[name] = found
-    return facts, missing
+            video_info[name] = found
+    return video_info, missing
 
 
 def _call(named: tuple[str, Callable[[], Probed]]) -> Probed:
@@ -141,13 +143,13 @@ def default_store(root: Path) -> Path:
     return Path.home() / ".cache" / "reskd" / name
 
 
-def describe_scan(facts: Mapping[str, FileFacts]) -> list[str]:
+def describe_scan(video_info: Mapping[str, VideoInfo]) -> list[str]:
     """What was found, in lines for a person: every file that is not sound by name."""
-    kinds = Counter(found.health.partition(":")[0] for found in facts.values())
-    whole = Counter(found.whole_file for found in facts.values() if found.usable and found.whole_file)
+    kinds = Counter(found.health.partition(":")[0] for found in video_info.values())
+    whole = Counter(found.whole_file for found in video_info.values() if found.usable and found.whole_file)
     num_indexed = kinds.total() - kinds["bad"] - whole.total()
-    lines = [f"{name}: {found.health}" for name, found in facts.items() if found.health != "ok"]
-    lines.append(f"{len(facts)} files: {kinds['ok']} sound, {kinds['cut']} cut, {kinds['bad']} bad")
+    lines = [f"{name}: {found.health}" for name, found in video_info.items() if found.health != "ok"]
+    lines.append(f"{len(video_info)} files: {kinds['ok']} sound, {kinds['cut']} cut, {kinds['bad']} bad")
     lines.append(f"{num_indexed} have a packet index: a clip reads and decodes only what it needs")
     lines += [f"{count} are decoded whole: {reason}" for reason, count in whole.most_common()]
     return lines

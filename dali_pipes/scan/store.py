@@ -20,22 +20,22 @@ from typing import Any, BinaryIO, TextIO, get_type_hints
 import numpy as np
 
 from dali_pipes.packets.packet_index import PACKET, PacketIndex
-from dali_pipes.video_info import FileFacts, PacketPlace, columns_of
+from dali_pipes.video_info import PacketLocation, VideoInfo, columns_of
 
 # From a cell to a value, by the type of the fact.
 _PARSERS: Mapping[Any, Callable[[str], Any]] = {int: int, str: str, bool: lambda cell: cell == "yes"}
 # Without the first: the file is the one beside the CSV.
-_INDEX_COLUMNS = tuple(column.name for column in columns_of(PacketPlace).values())[1:]
+_INDEX_COLUMNS = tuple(column.name for column in columns_of(PacketLocation).values())[1:]
 _NO_INDEX = (-1, -1, 0)
 
 
-_FACTS = [field.name for field in fields(FileFacts)]
+_FACTS = [field.name for field in fields(VideoInfo)]
 _INDEX_AT = slice(_FACTS.index("packets"), _FACTS.index("packets") + len(_INDEX_COLUMNS))
 
 
 def _columns() -> dict[str, Callable[[str], Any]]:
     """Name and parser of each column behind the path: the facts in their order, the packet index as three numbers."""
-    types, names = get_type_hints(FileFacts), columns_of(FileFacts)
+    types, names = get_type_hints(VideoInfo), columns_of(VideoInfo)
     parsers: dict[str, Callable[[str], Any]] = {}
     for fact in _FACTS:
         of_index = fact == "packets"
@@ -48,10 +48,10 @@ _HEAD = ("path", *_COLUMNS)
 _END_OF_ROW = "\r\n"
 
 
-def read_facts(folder: Path) -> dict[str, FileFacts]:
+def read_video_info(folder: Path) -> dict[str, VideoInfo]:
     """Facts by path as written; rows that were cut short, rows whose index was, and files of another version are left
     out."""
-    facts: dict[str, FileFacts] = {}
+    video_info: dict[str, VideoInfo] = {}
     for part in sorted(folder.glob("*.csv")):
         with part.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             text = file.read()
@@ -61,35 +61,38 @@ def read_facts(folder: Path) -> dict[str, FileFacts]:
             packets = part.with_suffix(".packets")
             size = packets.stat().st_size if packets.exists() else 0
             found = (_parse(row, packets) for row in reader if len(row) == len(_HEAD))
-            facts.update((path, one) for path, one in found if _end_of_index(one) <= size)
-    return facts
+            video_info.update((path, one) for path, one in found if _end_of_index(one) <= size)
+    return video_info
 
 
-def _end_of_index(facts: FileFacts) -> int:
-    place = facts.packets
-    if place is None:
+def _end_of_index(video_info: VideoInfo) -> int:
+    location = video_info.packets
+    if location is None:
         return 0
-    return max(place.packets_at + facts.num_packets * PACKET.itemsize, place.stub_at + place.stub_size)
+    return max(
+        location.packets_at + video_info.num_packets * PACKET.itemsize,
+        location.codec_header_at + location.codec_header_size,
+    )
 
 
-def _parse(row: Sequence[str], part: Path) -> tuple[str, FileFacts]:
+def _parse(row: Sequence[str], part: Path) -> tuple[str, VideoInfo]:
     path, *cells = row
     values = [parse(cell) for parse, cell in zip(_COLUMNS.values(), cells, strict=True)]
     where = values[_INDEX_AT]
-    values[_INDEX_AT] = [PacketPlace(part, *where) if where[0] >= 0 else None]
-    return path, FileFacts(*values)
+    values[_INDEX_AT] = [PacketLocation(part, *where) if where[0] >= 0 else None]
+    return path, VideoInfo(*values)
 
 
-class FactsWriter:
+class VideoInfoWriter:
     """Appends to a new pair of files in ``folder``, which are made with the first row."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._csv: TextIO | None = None
         self._packets: BinaryIO | None = None
-        self._stubs: dict[bytes, int] = {}
+        self._codec_headers: dict[bytes, int] = {}
 
-    def __enter__(self) -> FactsWriter:
+    def __enter__(self) -> VideoInfoWriter:
         return self
 
     def __exit__(
@@ -99,48 +102,48 @@ class FactsWriter:
             if file is not None:
                 file.close()
 
-    def add(self, path: str, facts: FileFacts, index: PacketIndex | None) -> FileFacts:
-        """Write a row and its index; the answer is ``facts`` with the index's place.
+    def add(self, path: str, video_info: VideoInfo, index: PacketIndex | None) -> VideoInfo:
+        """Write a row and its index; the answer is ``video_info`` with the index's place.
 
         Raises:
             OSError: the folder cannot be written.
         """
         if self._csv is None or self._packets is None:
             self._csv, self._packets = self._open()
-        place = None if index is None else self._add_index(self._packets, index)
-        facts = replace(facts, packets=place)
-        csv.writer(self._csv).writerow([path, *_cells(facts)])
+        location = None if index is None else self._add_index(self._packets, index)
+        video_info = replace(video_info, packets=location)
+        csv.writer(self._csv).writerow([path, *_cells(video_info)])
         self._csv.flush()
-        return facts
+        return video_info
 
     def _open(self) -> tuple[TextIO, BinaryIO]:
         self._folder.mkdir(parents=True, exist_ok=True)
         # To the nanosecond: files are read in the order of their names, and the later of two in a second has to win.
         seconds, nanoseconds = divmod(time.time_ns(), 10**9)
-        moment = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(seconds))}-{nanoseconds:09d}"
-        name = f"{moment}-{os.getpid()}-{secrets.token_hex(3)}"
+        timestamp = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(seconds))}-{nanoseconds:09d}"
+        name = f"{timestamp}-{os.getpid()}-{secrets.token_hex(3)}"
         packets = (self._folder / f"{name}.packets").open("xb")
         rows = (self._folder / f"{name}.csv").open("x", newline="", encoding="utf-8", errors="surrogateescape")
         csv.writer(rows).writerow(_HEAD)
         return rows, packets
 
-    def _add_index(self, file: BinaryIO, index: PacketIndex) -> PacketPlace:
-        stub_at = self._stubs.get(index.stub)
-        if stub_at is None:
-            stub_at = self._stubs[index.stub] = file.tell()
-            file.write(index.stub)
+    def _add_index(self, file: BinaryIO, index: PacketIndex) -> PacketLocation:
+        codec_header_at = self._codec_headers.get(index.codec_header)
+        if codec_header_at is None:
+            codec_header_at = self._codec_headers[index.codec_header] = file.tell()
+            file.write(index.codec_header)
         packets_at = file.tell()
         file.write(index.packets_P.tobytes())
         file.flush()
-        return PacketPlace(Path(file.name), packets_at, stub_at, len(index.stub))
+        return PacketLocation(Path(file.name), packets_at, codec_header_at, len(index.codec_header))
 
 
-def _cells(facts: FileFacts) -> list[object]:
+def _cells(video_info: VideoInfo) -> list[object]:
     """What ``_parse`` reads, behind the path."""
-    where = facts.packets[1:] if facts.packets else _NO_INDEX
+    where = video_info.packets[1:] if video_info.packets else _NO_INDEX
     cells: list[object] = []
     for fact in _FACTS:
-        value = getattr(facts, fact)
+        value = getattr(video_info, fact)
         cells += where if fact == "packets" else [("yes" if value else "no") if isinstance(value, bool) else value]
     return cells
 
@@ -150,24 +153,24 @@ class IndexReader:
 
     def __init__(self) -> None:
         self._files: dict[Path, int] = {}
-        self._stubs: dict[tuple[Path, int], bytes] = {}
+        self._codec_headers: dict[tuple[Path, int], bytes] = {}
 
     def __reduce__(self) -> tuple[type[IndexReader], tuple[()]]:
         """In another process, the numbers of open files mean other files."""
         return IndexReader, ()
 
-    def read(self, place: PacketPlace, num_packets: int) -> PacketIndex:
+    def read(self, location: PacketLocation, num_packets: int) -> PacketIndex:
         """The index of a video.
 
         Raises:
             OSError: the file is gone.
             ValueError: it ends early.
         """
-        packets = self._pread(place.part, num_packets * PACKET.itemsize, place.packets_at)
-        key = (place.part, place.stub_at)
-        if key not in self._stubs:
-            self._stubs[key] = self._pread(place.part, place.stub_size, place.stub_at)
-        return PacketIndex(np.frombuffer(packets, PACKET), self._stubs[key])
+        packets = self._pread(location.part, num_packets * PACKET.itemsize, location.packets_at)
+        key = (location.part, location.codec_header_at)
+        if key not in self._codec_headers:
+            self._codec_headers[key] = self._pread(location.part, location.codec_header_size, location.codec_header_at)
+        return PacketIndex(np.frombuffer(packets, PACKET), self._codec_headers[key])
 
     def _pread(self, part: Path, size: int, offset: int) -> bytes:
         if part not in self._files:

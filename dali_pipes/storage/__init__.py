@@ -1,7 +1,7 @@
 """The ways videos are stored: byte ranges of files, tar shards, folders of JPEG frames.
 
 For other folders:
-    byte_range: is_url, Stretch
+    byte_range: ByteRange, is_url
     frame_files: read_frame_files
     frame_folders: as_folder, folders_of, list_frame_folders
     shards: list_shards, members_of

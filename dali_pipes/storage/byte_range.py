@@ -61,7 +61,7 @@ def file_system(url: str) -> tuple[Any, str]:
     return system, path
 
 
-class Stretch(io.RawIOBase):
+class ByteRange(io.RawIOBase):
     """``size`` bytes of a file from ``start`` on; every read of it is one read, or one request, of just these bytes.
 
     Args:

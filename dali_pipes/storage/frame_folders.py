@@ -15,7 +15,7 @@ from dali_pipes.decode.jpeg import BadJpegError, JpegDecoder, JpegHeader, read_h
 from dali_pipes.decode.pyav import to_rgb
 from dali_pipes.scan.probe import Probed
 from dali_pipes.storage.frame_files import numbers_in
-from dali_pipes.video_info import JPEG_FILES, UNTAGGED, FileFacts
+from dali_pipes.video_info import JPEG_FILES, UNTAGGED, VideoInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +31,16 @@ class FrameFolder:
     template: str
     key: str
 
-    def is_as(self, found: FileFacts | None) -> bool:
+    def is_unchanged(self, found: VideoInfo | None) -> bool:
         mtime_ns = os.stat(os.path.join(self.folder, "")).st_mtime_ns  # noqa: PTH116, PTH118 -- "/": not of a file
         return found is not None and found.mtime_ns == mtime_ns and found.health == "ok"
 
     def prober(self, *, decode: bool) -> Callable[[], Probed]:
         return partial(probe_frames, Path(self.folder), self.template, decode=decode)
 
-    def bad(self, reason: str) -> FileFacts:
+    def bad(self, reason: str) -> VideoInfo:
         path = Path(self.folder)
-        return FileFacts.bad(reason, mtime_ns=path.stat().st_mtime_ns if path.exists() else 0)
+        return VideoInfo.bad(reason, mtime_ns=path.stat().st_mtime_ns if path.exists() else 0)
 
 
 def list_frame_folders(root: Path, template: str) -> list[ListedVideo]:
@@ -94,20 +94,20 @@ def probe_frames(folder: Path, template: str, *, decode: bool) -> Probed:
         mtime_ns = os.stat(folder).st_mtime_ns  # noqa: PTH116 -- before the files are listed
         sizes = numbers_in(folder, template)
     except OSError as error:
-        return Probed(FileFacts.bad(f"does not open: {error.strerror}", mtime_ns=mtime_ns))
+        return Probed(VideoInfo.bad(f"does not open: {error.strerror}", mtime_ns=mtime_ns))
     if not sizes or min(sizes) > 1:
         found = f"{template.format(min(sizes))} as the first" if sizes else "none"
         reason = f"expected {template.format(0)} or {template.format(1)}, found {found}"
-        return Probed(FileFacts.bad(reason, mtime_ns=mtime_ns))
+        return Probed(VideoInfo.bad(reason, mtime_ns=mtime_ns))
     first = min(sizes)
     names, damage = _in_a_row(sizes, first, template)
     num_good, fault, picture = _look_into(folder, names, decode=decode)
     if num_good < len(names):
         damage = f"{fault}; {len(sizes) - num_good} files from there on are not used"
     if picture is None or not num_good:
-        return Probed(FileFacts.bad(fault or damage, size=sum(sizes.values()), mtime_ns=mtime_ns))
+        return Probed(VideoInfo.bad(fault or damage, size=sum(sizes.values()), mtime_ns=mtime_ns))
     return Probed(
-        FileFacts(
+        VideoInfo(
             num_frames=num_good,
             num_packets=num_good,
             width=picture.width,
@@ -116,7 +116,7 @@ def probe_frames(folder: Path, template: str, *, decode: bool) -> Probed:
             codec=JPEG_FILES,
             pix_fmt=picture.format.name,
             matrix=UNTAGGED,
-            colour_range="full",
+            color_range="full",
             file_size=sum(sizes.values()),
             mtime_ns=mtime_ns,
             health=f"cut: {damage}" if damage else "ok",
@@ -144,9 +144,9 @@ def _look_into(folder: Path, names: Sequence[str], *, decode: bool) -> tuple[int
     """How many of the files are good, what is wrong with the next one, and the first picture."""
     decoder, picture, expected = JpegDecoder(), None, None
     wanted = range(len(names)) if decode else sorted({0, len(names) - 1}) if names else ()
-    for place in wanted:
+    for location in wanted:
         try:
-            data = (folder / names[place]).read_bytes()
+            data = (folder / names[location]).read_bytes()
             header = read_header(data)
             frame = decoder.decode(data)
             if picture is None:
@@ -156,9 +156,9 @@ def _look_into(folder: Path, names: Sequence[str], *, decode: bool) -> tuple[int
         except (BadJpegError, OSError, ValueError) as error:
             fault = str(error)
         if fault:
-            if not decode and place:  # somewhere between the first and the last
+            if not decode and location:  # somewhere between the first and the last
                 return _look_into(folder, names, decode=True)
-            return place, f"{names[place]}: {fault}", picture
+            return location, f"{names[location]}: {fault}", picture
     return len(names), "", picture
 
 

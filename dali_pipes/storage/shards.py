@@ -32,7 +32,7 @@ from dali_pipes.scan.probe import Probed, probe_bytes
 from dali_pipes.storage.byte_range import file_system, is_url, stamp_of
 from dali_pipes.storage.tar_index import TarContents, TarVideo, list_videos, read_member
 from dali_pipes.storage_spec import Storage, split_path
-from dali_pipes.video_info import FileFacts, Stamp
+from dali_pipes.video_info import Stamp, VideoInfo
 
 _NUM_THREADS = 8  # they wait for headers
 _LISTING_VERSION = 1
@@ -56,7 +56,7 @@ class ShardMember:
     size: int
     key: str
 
-    def is_as(self, found: FileFacts | None) -> bool:
+    def is_unchanged(self, found: VideoInfo | None) -> bool:
         return found is not None and (found.start, found.file_size, found.mtime_ns) == (
             self.start,
             self.size,
@@ -66,8 +66,8 @@ class ShardMember:
     def prober(self, *, decode: bool) -> Callable[[], Probed]:
         return partial(probe_member, self, decode=decode)
 
-    def bad(self, reason: str) -> FileFacts:
-        return FileFacts.bad(reason, size=self.size, mtime_ns=self.stamp.changed, start=self.start)
+    def bad(self, reason: str) -> VideoInfo:
+        return VideoInfo.bad(reason, size=self.size, mtime_ns=self.stamp.changed, start=self.start)
 
 
 def probe_member(member: ShardMember, *, decode: bool) -> Probed:
@@ -126,7 +126,7 @@ def list_shards(
     store: Path,
     on_message: Callable[[str], None] = lambda message: None,
 ) -> list[ListedVideo]:
-    """The labelled videos of the shards that a pattern names; ``path`` is "shard.tar/name".
+    """The labeled videos of the shards that a pattern names; ``path`` is "shard.tar/name".
 
     Args:
         store: folder that keeps what the headers said.

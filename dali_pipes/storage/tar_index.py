@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple
 
 from dali_pipes.annotations.lists import VIDEO_SUFFIXES
 from dali_pipes.packets.packet_index import ChangedFileError
-from dali_pipes.storage.byte_range import Stretch
+from dali_pipes.storage.byte_range import ByteRange
 
 _BLOCK = tarfile.BLOCKSIZE
 # Headers are read through a buffer of so many bytes: small members beside a video cost no read of their own.
@@ -51,7 +51,7 @@ def list_videos(file: str, size: int) -> TarContents:
         ValueError: it is compressed, is no tar file, holds a name twice, or a label that is none.
         OSError: it cannot be read.
     """
-    with io.BufferedReader(Stretch(file, 0, size), _BUFFER) as stream:
+    with io.BufferedReader(ByteRange(file, 0, size), _BUFFER) as stream:
         start = stream.peek(8)[:8]
         for mark, name in _COMPRESSED.items():
             if start.startswith(mark):
@@ -141,8 +141,8 @@ def read_member(file: str, start: int, size: int) -> bytes:
         ChangedFileError: no member of this size begins there.
         OSError: the file cannot be read.
     """
-    with Stretch(file, start - _BLOCK, size + _BLOCK) as stretch:
-        data = stretch.read()
+    with ByteRange(file, start - _BLOCK, size + _BLOCK) as byte_range:
+        data = byte_range.read()
     try:
         header = tarfile.TarInfo.frombuf(data[:_BLOCK], "utf-8", "surrogateescape")
     except tarfile.TarError as error:

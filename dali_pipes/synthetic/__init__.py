@@ -1,7 +1,7 @@
 """Synthetic data with known answers: the demo's videos, and features for the fewer-frames study.
 
 For other folders:
+    data_set: holds_data_set, make_data_set, refuse_to_replace, Settings
     features: ABOUT, describe_synthetic, make_video, prototypes, SyntheticSpec, write_synthetic
-    videos: CLASSES, FRAMES_PER_SECOND, GENERATOR_VERSION, HEIGHT, NUM_FRAMES, Pixels, POSES, render_scene_clips,
-        SPLITS, SUPPORT, WIDTH
+    videos: CLASSES, HEIGHT, NUM_FRAMES, Pixels, POSES, render_scene_clips, SUPPORT, WIDTH
 """

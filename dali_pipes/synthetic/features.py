@@ -1,7 +1,7 @@
 """Videos as features with a known structure, written as frame-level records: what the fewer-frames study is tried on.
 
 Note [What a made-up video holds]
-A video is a row of *scenes*. A scene has a centre of its own; its frames drift slowly away from it, so that neighbours
+A video is a row of *scenes*. A scene has a center of its own; its frames drift slowly away from it, so that neighbors
 are nearly equal, and a cut jumps to the next. None of this depends on the labels.
 Each label shows in *events*: a few frames in a row to which the class's prototype is added, with a strength and a
 disturbance that belong to the event. Looking at an event twice therefore says little more than once, while another
@@ -17,7 +17,7 @@ frame of all is nearly as good as all, as long as j is below an event's length. 
 over k = 6, 10, 15, 20, 30: uniform .59 .76 .85 .91 .94, random .54 .68 .78 .84 .90, middle .35 .41 .49 .54 .65,
 first .17 .22 .30 .38 .53, last .17 .20 .26 .31 .42, all frames .96.
 
-Some videos are short. Labels: one to three a video, low numbers more often. Values are quantised as in YouTube-8M.
+Some videos are short. Labels: one to three a video, low numbers more often. Values are quantized as in YouTube-8M.
 
 Shape letters: T frames, d features of a group, D of all groups, K classes.
 """
@@ -59,11 +59,11 @@ class SyntheticSpec:
         frames: fewest and most frames of a video, but for the short ones.
         short_share: share of videos with 4 frames up to the fewest.
         scene_frames: mean length of a scene.
-        drift: how far a frame moves on from the one before; a scene's centre has length 1 in this unit.
+        drift: how far a frame moves on from the one before; a scene's center has length 1 in this unit.
         noise: of each frame by itself.
         event_frames: shortest and longest event of a label.
         visible: mean share of a video's frames that show a given label; each label has one event at least.
-        signal: length of a prototype where an event is of mean strength; a scene's centre has length 1.
+        signal: length of a prototype where an event is of mean strength; a scene's center has length 1.
         disturbance: length of what belongs to an event and says nothing.
         decoys: events of other classes, for each event of a label.
         start_rate, end_rate: how often events begin at either end, against the middle.
@@ -145,19 +145,19 @@ def make_video(spec: SyntheticSpec, split: str, number: int, prototypes_KD: np.n
     frames_TD = _scenes(spec, num_frames, random)
     shows = np.zeros((num_frames, len(labels)), bool)
     mean_length = sum(spec.event_frames) / 2
-    for place, label in enumerate(labels):
+    for location, label in enumerate(labels):
         num_events = max(1, random.poisson(spec.visible * num_frames / mean_length))
         for event in _draw_events(spec, num_events, num_frames, random):
-            shows[event, place] = True
+            shows[event, location] = True
             strength = random.uniform(0.5, 1.5) * spec.signal
             frames_TD[event] += strength * prototypes_KD[label] + spec.disturbance * _direction(spec, random)
         for decoy in _draw_events(spec, random.poisson(spec.decoys * num_events), num_frames, random):
             strength = random.uniform(0.3, 0.7) * spec.signal
             frames_TD[decoy][:2] += strength * prototypes_KD[random.integers(spec.num_classes)]
     frames_TD += spec.noise / np.sqrt(spec.feature_dim) * random.standard_normal(frames_TD.shape)
-    quantised = to_bytes(frames_TD * np.sqrt(spec.feature_dim) / 2)
+    quantized = to_bytes(frames_TD * np.sqrt(spec.feature_dim) / 2)
     ends = np.cumsum(list(spec.groups.values()))[:-1]
-    parts = np.split(quantised, ends, axis=1)
+    parts = np.split(quantized, ends, axis=1)
     return SyntheticVideo(f"{split}{number:06d}", labels, dict(zip(spec.groups, parts, strict=True)), shows)
 
 
@@ -265,20 +265,20 @@ def _draw_labels(spec: SyntheticSpec, random: np.random.Generator) -> tuple[int,
 
 
 def _scenes(spec: SyntheticSpec, num_frames: int, random: np.random.Generator) -> np.ndarray:
-    """float64 (T, D): each scene's centre and the drift since its first frame."""
+    """float64 (T, D): each scene's center and the drift since its first frame."""
     is_cut = random.random(num_frames) < 1 / spec.scene_frames
     is_cut[0] = True
     scene_T = np.cumsum(is_cut) - 1
-    centres = _directions(random, scene_T[-1] + 1, spec.feature_dim)
+    centers = _directions(random, scene_T[-1] + 1, spec.feature_dim)
     walk_TD = np.cumsum(spec.drift * _directions(random, num_frames, spec.feature_dim), axis=0)
-    return centres[scene_T] + walk_TD - walk_TD[np.flatnonzero(is_cut)[scene_T]]
+    return centers[scene_T] + walk_TD - walk_TD[np.flatnonzero(is_cut)[scene_T]]
 
 
 def _draw_events(spec: SyntheticSpec, count: int, num_frames: int, random: np.random.Generator) -> list[slice]:
     """Where events lie; their first frames follow the rate of Note [What a made-up video holds]."""
     shortest, longest = spec.event_frames
-    place = (np.arange(num_frames) + 0.5) / num_frames
-    rate = np.interp(place, [0, _RISE_ENDS, _FALL_STARTS, 1], [spec.start_rate, 1, 1, spec.end_rate])
+    location = (np.arange(num_frames) + 0.5) / num_frames
+    rate = np.interp(location, [0, _RISE_ENDS, _FALL_STARTS, 1], [spec.start_rate, 1, 1, spec.end_rate])
     starts = random.choice(num_frames, count, p=rate / rate.sum())
     return [
         slice(start, start + length)

@@ -2,12 +2,12 @@
 
 A class is an unordered pair of poses of the slats, say "level-slanted": they jump between the two again and again.
 One frame shows one pose, which three of the six classes share, so a model needs frames from all over the clip; the
-slats are two or three pixels wide, so it needs resolution. Nothing else (scene, path, outline, size, colours) tells
+slats are two or three pixels wide, so it needs resolution. Nothing else (scene, path, outline, size, colors) tells
 anything about the class. A scene is a background with one clip of every class.
 
 Pixels are equal for equal seeds on every machine: see Note [Same pixels everywhere].
 
-Shape letters: T frames, H W pixels, P side of the patch round a tile, C = 3 colours.
+Shape letters: T frames, H W pixels, P side of the patch round a tile, C = 3 colors.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SPLITS = ("train", "test")
 HEIGHT, WIDTH, NUM_FRAMES, FRAMES_PER_SECOND = 96, 112, 24, 12
 MARGIN = 16  # of a scene round the frame: how far the camera may pan
 PATCH = 52  # side of the square that a tile is drawn in
-SUPPORT = 84  # side of the centre square that holds the whole tile at all times: the centre crop of 0.875
+SUPPORT = 84  # side of the center square that holds the whole tile at all times: the center crop of 0.875
 
 # Degrees from the vertical to a tile's slats; "lattice" has both kinds.
 POSES = {"upright": 0, "slanted": 45, "level": 90, "lattice": 0}
@@ -70,7 +70,7 @@ def random_stream(seed: int, *, split: str, scene: int, part: int) -> np.random.
     """The random numbers of one part of one scene: part 0 is the background, 1 + k the clip of class k.
 
     Streams of other splits, scenes and parts are independent (SeedSequence's spawn keys), so that no background,
-    path or colour of the test clips can come from the training clips. Only ``random`` and ``integers`` are used.
+    path or color of the test clips can come from the training clips. Only ``random`` and ``integers`` are used.
     """
     key = (SPLITS.index(split), scene, part)
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key)))
@@ -80,11 +80,11 @@ def uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return low + (high - low) * float(rng.random())
 
 
-def luma(colour_C: Floats) -> float:
-    return 0.299 * float(colour_C[0]) + 0.587 * float(colour_C[1]) + 0.114 * float(colour_C[2])
+def luma(color_C: Floats) -> float:
+    return 0.299 * float(color_C[0]) + 0.587 * float(color_C[1]) + 0.114 * float(color_C[2])
 
 
-def random_colour(rng: np.random.Generator, *, low: int = 0, high: int = 256) -> Floats:
+def random_color(rng: np.random.Generator, *, low: int = 0, high: int = 256) -> Floats:
     return rng.integers(low, high, 3).astype(np.float32)
 
 
@@ -106,28 +106,28 @@ def capsule(x: Floats, y: Floats, start: Point, end: Point, radius: float) -> Fl
     return np.sqrt(ox * ox + oy * oy) - np.float32(radius)
 
 
-def ellipse(x: Floats, y: Floats, centre: tuple[float, float], half_axes: tuple[float, float]) -> Floats:
+def ellipse(x: Floats, y: Floats, center: tuple[float, float], half_axes: tuple[float, float]) -> Floats:
     """Distance to an ellipse, roughly; exact for a disc."""
     u, v = (
-        (x - np.float32(centre[0])) / np.float32(half_axes[0]),
-        (y - np.float32(centre[1])) / np.float32(half_axes[1]),
+        (x - np.float32(center[0])) / np.float32(half_axes[0]),
+        (y - np.float32(center[1])) / np.float32(half_axes[1]),
     )
     return (np.sqrt(u * u + v * v) - 1) * np.float32(min(half_axes))
 
 
-def paint(canvas: Floats, distance: Floats, colour: Floats) -> None:
+def paint(canvas: Floats, distance: Floats, color: Floats) -> None:
     """Lay ``colour`` over ``canvas`` (..., C) where ``distance`` is negative, with an edge one pixel soft."""
     cover = np.clip(np.float32(0.5) - distance, 0, 1)[..., None]
-    canvas += cover * (colour - canvas)
+    canvas += cover * (color - canvas)
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], cell: int) -> Floats:
-    """Random colours on a grid of ``cell`` pixels, linear in between: (H, W, C), 0 to 255."""
+    """Random colors on a grid of ``cell`` pixels, linear in between: (H, W, C), 0 to 255."""
     grid = rng.integers(0, 256, (shape[0] // cell + 2, shape[1] // cell + 2, 3)).astype(np.float32)
     for axis, length in enumerate(shape):
-        place = np.arange(length, dtype=np.float32) / np.float32(cell)
-        lower = place.astype(np.int64)
-        weight = (place - lower).astype(np.float32).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
+        index = np.arange(length, dtype=np.float32) / np.float32(cell)
+        lower = index.astype(np.int64)
+        weight = (index - lower).astype(np.float32).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
         grid = grid.take(lower, axis) * (1 - weight) + grid.take(lower + 1, axis) * weight
     return grid
 
@@ -142,9 +142,9 @@ def render_background(rng: np.random.Generator) -> Pixels:
 
 
 def _draw_clutter(rng: np.random.Generator, canvas: Floats) -> None:
-    """A box, a disc or a stroke as thick as a slat, somewhere, in some colour."""
+    """A box, a disc or a stroke as thick as a slat, somewhere, in some color."""
     x0, y0 = uniform(rng, 0, canvas.shape[1]), uniform(rng, 0, canvas.shape[0])
-    colour, kind, size = random_colour(rng, low=30, high=226), int(rng.integers(4)), uniform(rng, 3, 10)
+    color, kind, size = random_color(rng, low=30, high=226), int(rng.integers(4)), uniform(rng, 3, 10)
     cosine, sine = unit_vector(uniform(rng, 0, 360))
     top, left = max(0, int(y0) - 24), max(0, int(x0) - 24)
     window = canvas[top : int(y0) + 25, left : int(x0) + 25]
@@ -157,7 +157,7 @@ def _draw_clutter(rng: np.random.Generator, canvas: Floats) -> None:
     else:
         end = np.float32(x0 + 2 * size * cosine), np.float32(y0 + 2 * size * sine)
         distance = capsule(x, y, (np.float32(x0), np.float32(y0)), end, uniform(rng, 0.8, 2.0))
-    paint(window, distance.astype(np.float32), colour)
+    paint(window, distance.astype(np.float32), color)
 
 
 def arc(rng: np.random.Generator, low: Sequence[float], high: Sequence[float]) -> Floats:
@@ -188,34 +188,34 @@ def render_clip(rng: np.random.Generator, background: Pixels, poses: Sequence[st
     frames = np.stack([background[y : y + HEIGHT, x : x + WIDTH] for x, y in pan_T2])
     reach = PATCH // 2 - 1
     low, high = [[side / 2 + sign * (SUPPORT / 2 - reach) for side in (WIDTH, HEIGHT)] for sign in (-1, 1)]
-    centre_T2 = arc(rng, low, high)
-    corner_T2 = centre_T2.astype(np.int64) - PATCH // 2
+    center_T2 = arc(rng, low, high)
+    corner_T2 = center_T2.astype(np.int64) - PATCH // 2
     patches = np.stack(
         [frame[y : y + PATCH, x : x + PATCH] for frame, (x, y) in zip(frames, corner_T2, strict=True)]
     ).astype(np.float32)
-    draw_tile(rng, patches, centre_T2 - corner_T2.astype(np.float32), poses)
+    draw_tile(rng, patches, center_T2 - corner_T2.astype(np.float32), poses)
     for frame, (x, y), patch in zip(frames, corner_T2, np.rint(patches).astype(np.uint8), strict=True):
         frame[y : y + PATCH, x : x + PATCH] = patch
     return frames
 
 
-def draw_tile(rng: np.random.Generator, patches_TPPC: Floats, centre_T2: Floats, poses: Sequence[str]) -> None:
-    """Draw one slatted tile of random outline, colours, size and lean into the patches, in place."""
+def draw_tile(rng: np.random.Generator, patches_TPPC: Floats, center_T2: Floats, poses: Sequence[str]) -> None:
+    """Draw one slatted tile of random outline, colors, size and lean into the patches, in place."""
     zoom = arc(rng, (0.9,), (1.1,)).reshape(-1, 1, 1)
     y, x = np.mgrid[:PATCH, :PATCH].astype(np.float32)
-    x, y = (x - centre_T2[:, 0].reshape(-1, 1, 1)) / zoom, (y - centre_T2[:, 1].reshape(-1, 1, 1)) / zoom
-    ground, slats = contrasting_colours(rng)
+    x, y = (x - center_T2[:, 0].reshape(-1, 1, 1)) / zoom, (y - center_T2[:, 1].reshape(-1, 1, 1)) / zoom
+    ground, slats = contrasting_colors(rng)
     outline = _outline(rng, x, y)
-    paint(patches_TPPC, outline - np.float32(2), random_colour(rng))
+    paint(patches_TPPC, outline - np.float32(2), random_color(rng))
     paint(patches_TPPC, outline, ground)
     pattern = _slats(rng, x, y, poses)
     paint(patches_TPPC, np.maximum(pattern, outline), slats)
 
 
-def contrasting_colours(rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Two random colours of clearly different brightness, either the brighter first."""
+def contrasting_colors(rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Two random colors of clearly different brightness, either the brighter first."""
     while True:
-        one, other = random_colour(rng), random_colour(rng)
+        one, other = random_color(rng), random_color(rng)
         if abs(luma(one) - luma(other)) >= MIN_CONTRAST:
             return one, other
 

@@ -25,7 +25,7 @@ from dali_pipes.choices import DEFAULT_QUALITY, TranscodeCodec
 from dali_pipes.decode.pyav import ffmpeg_name, open_video, open_video_stream, output_frames
 from dali_pipes.scan.probe import one_line, probe
 from dali_pipes.transcode.frame_conversion import BT601_TAG, output_size, render
-from dali_pipes.video_info import FileFacts
+from dali_pipes.video_info import VideoInfo
 
 SUFFIX = ".mp4"  # also for MJPEG: unlike AVI it keeps timestamps, and DALI's CPU decoder and PyAV read it
 ENCODERS = {"h264": "libx264", "mjpeg": "mjpeg"}
@@ -44,7 +44,7 @@ class OutputSettings:
     Args:
         short_side: pixels; a smaller video keeps its size.
         gop: frames from one keyframe to the next; H.264 alone.
-        quality: CRF of H.264 (0 to 51), quantiser of MJPEG (2 to 31); lower is better.
+        quality: CRF of H.264 (0 to 51), quantizer of MJPEG (2 to 31); lower is better.
     """
 
     codec: TranscodeCodec = "h264"
@@ -105,14 +105,16 @@ def reencode(source: Path, target: Path, settings: OutputSettings, *, max_frames
             return Reencoded(0, 0, 0, f"failed: {'; '.join(damage)}")
         if frames_in == 0:
             return Reencoded(0, 0, 0, f"bad: {'; '.join(damage) or 'the stream is empty'}")
-        facts = probe(part).facts
-        problem = _what_is_wrong(facts, frames_in, size)
+        video_info = probe(part).video_info
+        problem = _what_is_wrong(video_info, frames_in, size)
         if problem:
             return Reencoded(frames_in, 0, 0, f"failed: {problem}")
         move_into_place(part, target)
     finally:
         part.unlink(missing_ok=True)
-    return Reencoded(frames_in, facts.num_frames, facts.file_size, f"cut: {'; '.join(damage)}" if damage else "ok")
+    return Reencoded(
+        frames_in, video_info.num_frames, video_info.file_size, f"cut: {'; '.join(damage)}" if damage else "ok"
+    )
 
 
 def _raise_if_not_the_files_fault(error: Exception, target: Path) -> None:
@@ -123,11 +125,11 @@ def _raise_if_not_the_files_fault(error: Exception, target: Path) -> None:
         ) from error
 
 
-def _what_is_wrong(facts: FileFacts, num_frames: int, size: tuple[int, int]) -> str:
-    if facts.health != "ok":
-        return f"the written file is {facts.health}"
+def _what_is_wrong(video_info: VideoInfo, num_frames: int, size: tuple[int, int]) -> str:
+    if video_info.health != "ok":
+        return f"the written file is {video_info.health}"
     expected = (num_frames, *size, 0)
-    found = (facts.num_frames, facts.width, facts.height, facts.rotation)
+    found = (video_info.num_frames, video_info.width, video_info.height, video_info.rotation)
     return "" if expected == found else f"wrote frames, width, height, rotation {expected}, read {found}"
 
 

@@ -9,11 +9,11 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 
-from dali_pipes.decode.pyav import colours_of, quarter_turns
+from dali_pipes.decode.pyav import colors_of, quarter_turns
 
 BT601_TAG = 6  # H.273: SMPTE 170M
 # swscale.h: SWS_BICUBIC, SWS_ACCURATE_RND, SWS_FULL_CHR_H_INT; PyAV 17 has no names for the last two. Without them a
-# plain colour is up to 3 levels off.
+# plain color is up to 3 levels off.
 _EXACT = 0x4 | 0x40000 | 0x2000
 _WIDEST_PIXEL = 4  # a pixel aspect ratio beyond this is damage, not a picture
 
@@ -37,9 +37,9 @@ def render(frame: VideoFrame, width: int, height: int, target_range: ColorRange)
         ValueError: this PyAV does not know the frame's matrix.
     """
     turns = quarter_turns(frame)
-    source = _Colors(*colours_of(frame))
+    source = _Colors(*colors_of(frame))
     if turns or source.matrix != Colorspace.ITU601 or not frame.format.name.startswith("yuv"):
-        # Through RGB: turning subsampled planes shifts the colours, and swscale converts matrices less exactly.
+        # Through RGB: turning subsampled planes shifts the colors, and swscale converts matrices less exactly.
         stored = (height, width) if turns % 2 else (width, height)
         full = _Colors(source.matrix, ColorRange.JPEG)
         rgb = _convert(frame, stored, "rgb24", source, full).to_ndarray()

@@ -1,4 +1,4 @@
-// fp16 and bf16 as bits. Plain integer and float arithmetic without branches, so that a compiler can vectorise loops
+// fp16 and bf16 as bits. Plain integer and float arithmetic without branches, so that a compiler can vectorize loops
 // over it for any processor; ATen's own conversions are either calls or need the build's instruction set to be fixed.
 #pragma once
 

@@ -1,7 +1,7 @@
 // Where a pixel of the large grid falls on the small one. Shared by the CPU and the CUDA kernels, so that what is
 // tested on one holds for the other. Everything here is about one axis; an image has two.
 //
-// Bilinear with align_corners=False, as torch.nn.functional.interpolate defines it: the centre of pixel `place` of
+// Bilinear with align_corners=False, as torch.nn.functional.interpolate defines it: the center of pixel `place` of
 // num_out lies at (place + 1/2) * num_in / num_out - 1/2 of the small axis, not below 0, and is mixed from the pixels
 // on its two sides. In integers: numerator / denominator with denominator = 2 * num_out, so the index is exact and the
 // weight is rounded once.
@@ -23,27 +23,27 @@ namespace reskd {
 // is not resized, high == low; the weight stays what it is, so that an infinity there becomes what PyTorch makes of it
 // on a CPU.
 template <typename Weight>
-struct Neighbours {
+struct Neighbors {
   int low;
   int high;
   Weight weight_high;
 };
 
-RESKD_HOST_DEVICE int high_neighbour(int low, int num_in, int num_out) {
+RESKD_HOST_DEVICE int high_neighbor(int low, int num_in, int num_out) {
   return low + 1 < num_in && num_in != num_out ? low + 1 : low;
 }
 
 template <typename Weight>
-RESKD_HOST_DEVICE Neighbours<Weight> neighbours(int place, int num_in, int num_out) {
+RESKD_HOST_DEVICE Neighbors<Weight> neighbors(int place, int num_in, int num_out) {
   const int64_t denominator = 2 * static_cast<int64_t>(num_out);
   int64_t numerator = (2 * static_cast<int64_t>(place) + 1) * num_in - num_out;
   if (numerator < 0) numerator = 0;
   const int low = static_cast<int>(numerator / denominator);
   const int64_t rest = numerator - low * denominator;
-  return {low, high_neighbour(low, num_in, num_out), static_cast<Weight>(rest) / static_cast<Weight>(denominator)};
+  return {low, high_neighbor(low, num_in, num_out), static_cast<Weight>(rest) / static_cast<Weight>(denominator)};
 }
 
-// The other way round, which a gradient needs: the first place whose low neighbour is `source` or beyond. Pixel
+// The other way round, which a gradient needs: the first place whose low neighbor is `source` or beyond. Pixel
 // `source` takes part in the places from first_place(source - 1) to before first_place(source + 1).
 RESKD_HOST_DEVICE int first_place(int source, int num_in, int num_out) {
   if (source <= 0) return 0;
@@ -57,7 +57,7 @@ RESKD_HOST_DEVICE int first_place(int source, int num_in, int num_out) {
 
 // How much of `source` there is in the place.
 template <typename Weight>
-RESKD_HOST_DEVICE Weight share_of(int source, const Neighbours<Weight>& at) {
+RESKD_HOST_DEVICE Weight share_of(int source, const Neighbors<Weight>& at) {
   if (at.low == at.high) return Weight(source == at.low);
   if (source == at.low) return Weight(1) - at.weight_high;
   return source == at.high ? at.weight_high : Weight(0);
@@ -69,7 +69,7 @@ RESKD_HOST_DEVICE double largest_sum_of_shares(int num_in, int num_out) {
   double largest = 0, low_sum = 0, high_sum = 0;
   int low = 0;
   for (int place = 0; place < num_out; ++place) {
-    const Neighbours<double> at = neighbours<double>(place, num_in, num_out);
+    const Neighbors<double> at = neighbors<double>(place, num_in, num_out);
     for (; low < at.low; ++low) {  // that pixel is complete
       largest = low_sum > largest ? low_sum : largest;
       low_sum = high_sum;

@@ -43,19 +43,19 @@ class CountedVideos:
         self._rows.append(torch.stack([batch.positions_N, batch.labels_N, batch.ids_N, counts_N.long()], dim=1))
         return counts_N
 
-    def joined(self, world: World, num_views: int) -> tuple[Tensor, Tensor, Tensor]:
+    def joined(self, world: World, num_test_views: int) -> tuple[Tensor, Tensor, Tensor]:
         """(rows_NV, labels_N, ids_N) of the videos all of whose views count; rows are those of ``gather_rows``."""
         rows_R4 = gather_rows(torch.cat(self._rows), world).cpu()
         counted = rows_R4[:, 3].nonzero().flatten()
-        rows_NV = counted[rows_of_whole_videos(rows_R4[counted, 0], num_views)]
+        rows_NV = counted[rows_of_whole_videos(rows_R4[counted, 0], num_test_views)]
         return rows_NV, rows_R4[rows_NV[:, 0], 1], rows_R4[rows_NV[:, 0], 2]
 
 
 class AllScores:
     """Keeps the logits of every view."""
 
-    def __init__(self, num_views: int, average: Averaging, scores: ScoreKind) -> None:
-        self._num_views, self._average, self._scores = num_views, average, scores
+    def __init__(self, num_test_views: int, average: Averaging, scores: ScoreKind) -> None:
+        self._num_test_views, self._average, self._scores = num_test_views, average, scores
         self._counted = CountedVideos()
         self._logits: list[Tensor] = []
         self._label_sets: list[Tensor] = []
@@ -67,7 +67,7 @@ class AllScores:
             self._label_sets.append(batch.label_sets_NK)
 
     def joined(self, world: World) -> Scored:
-        rows_NV, labels_N, ids_N = self._counted.joined(world, self._num_views)
+        rows_NV, labels_N, ids_N = self._counted.joined(world, self._num_test_views)
         logits_RK = gather_rows(torch.cat(self._logits), world).cpu()
         logits_NK = average_views(logits_RK[rows_NV], self._average, self._scores)
         sets_NK = None

@@ -76,7 +76,7 @@ def evaluate(model: nn.Module, loader: Loader, settings: EvaluationSettings, *, 
     return Evaluation(
         metrics=scored.metrics,
         num_scored=len(scored.labels_N),
-        num_clips=loader.num_clips,
+        num_clips=loader.num_samples,
         seconds=time.perf_counter() - started,
         logits_NK=scored.logits_NK,
         labels_N=scored.labels_N,
@@ -107,8 +107,12 @@ def _no_answers(
 ) -> AllScores | TopScores:
     """What keeps the answers, before the first one."""
     scores = settings.scores
-    scored_list = ScoredList(loader.num_clips, num_classes, loader.num_views, several_labels, scores)
-    return AllScores(loader.num_views, settings.average, scores) if scored_list.keeps_all_scores else TopScores(scores)
+    scored_list = ScoredList(loader.num_samples, num_classes, loader.num_test_views, several_labels, scores)
+    return (
+        AllScores(loader.num_test_views, settings.average, scores)
+        if scored_list.keeps_all_scores
+        else TopScores(scores)
+    )
 
 
 class Validation:

@@ -39,7 +39,7 @@ class ScoredList:
 
     num_videos: int
     num_classes: int
-    num_views: int
+    num_test_views: int
     several_labels: bool
     scores: ScoreKind
 
@@ -51,7 +51,7 @@ class ScoredList:
     def keeps_all_scores(self) -> bool:
         """N * K of them, not the videos' top lists alone."""
         is_small = self.num_videos * self.num_classes <= MOST_SCORES
-        return is_small or self.num_views > 1 or not self.has_video_level
+        return is_small or self.num_test_views > 1 or not self.has_video_level
 
     @property
     def selection_metrics(self) -> tuple[str, ...]:
@@ -143,7 +143,7 @@ def multi_label_metrics(logits_NK: Tensor, label_sets_NK: Tensor, *, scores: Sco
     ranked_NK = rank_scores(logits_NK, scores)
     present = label_sets_NK.any(dim=0).nonzero().flatten().tolist()
     precision_P = torch.stack(
-        [binary_average_precision(_places(ranked_NK[:, k]), label_sets_NK[:, k].long()) for k in present]
+        [binary_average_precision(_locations(ranked_NK[:, k]), label_sets_NK[:, k].long()) for k in present]
     )
     metrics = {"map": precision_P.mean().item()}
     if len(present) < num_classes:
@@ -156,6 +156,6 @@ def rank_scores(logits_NK: Tensor, scores: ScoreKind) -> Tensor:
     return logits_NK.float() if scores == "sigmoid" else logits_NK.double().log_softmax(1).float()
 
 
-def _places(scores_N: Tensor) -> Tensor:
+def _locations(scores_N: Tensor) -> Tensor:
     """float64 (N,) in [0, 1] in the order of the scores, equal for equal ones: torchmetrics would squash logits."""
     return scores_N.unique(return_inverse=True)[1].double() / len(scores_N)

@@ -1,9 +1,12 @@
 """Whole experiments: the config, its stages, the wired networks and data, training and evaluation runs.
 
 For other folders:
-    build: count_training_list
-    config: ExperimentConfig, load_config, parse_config, read_settings, recognizer_from
-    networks: build_evaluated_model, build_networks, scores_of, teacher_model, view_shapes, ViewName
-    run: evaluate_checkpoint, train_experiment, write_evaluation
+    config: ExperimentConfig, load_config, parse_config, recognizer_from, ViewName
+    config_files: read_settings
+    data: data_of
+    networks: build_evaluated_model, scores_of, teacher_model, view_shapes
+    protocol: write_evaluation
+    run: evaluate_checkpoint, train_experiment
+    run_checks: check_config
     stages: check_stages, choose_stage, load_stages, teacher_stage, train_stages
 """

@@ -73,7 +73,7 @@ def evaluation_order(
         seed=config.seed,
         rank=world.rank,
         world_size=world.size,
-        grid=data_of(config).test_views(split),
+        test_views=data_of(config).test_views(split),
     )
 
 
@@ -98,7 +98,7 @@ def _training_loaders(
             device=world.device,
             quarantine=run.quarantine("train", world.rank),
         )
-        log.info(loader.describe_ways_in())
+        log.info(loader.describe_reading())
         return loader
 
     return make_loader

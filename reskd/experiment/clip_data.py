@@ -18,7 +18,7 @@ from dali_pipes.manifest.build import build_manifests
 from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.manifest.splits import videos_of_splits
 from dali_pipes.sampling.order import ReadingOrder
-from dali_pipes.sampling.spec import ViewGrid, first_view_size, student_frames
+from dali_pipes.sampling.spec import TestViews, first_view_size, student_frames
 from reskd.experiment.config import ViewName
 from reskd.models.config import RecognizerConfig
 
@@ -86,11 +86,11 @@ class ClipData:
     def averaging(self) -> Averaging:
         return self.config.sampling.average_views
 
-    def test_views(self, split: Literal["val", "test"]) -> ViewGrid:
+    def test_views(self, split: Literal["val", "test"]) -> TestViews:
         sampling = self.config.sampling
         if split == "val":
-            return ViewGrid(sampling.val_clips, sampling.val_crops)
-        return ViewGrid(sampling.test_clips, sampling.test_crops)
+            return TestViews(sampling.val_clips, sampling.val_crops)
+        return TestViews(sampling.test_clips, sampling.test_crops)
 
     def check_network(self, config: RecognizerConfig) -> None:
         """Any network of images takes any frames."""
@@ -109,7 +109,7 @@ class ClipData:
             frames = f"{num_frames} of {sampling.num_frames} frames"
             frames += f" ({selection.replace('_', ' ')})" if selection != "uniform" else ""
         spacing = f"{sampling.frames.stride} apart" if sampling.frames.kind == "dense" else "at equal distances"
-        crops = f"1 centre crop of {sampling.test_crop_ratio:g} of the short side"
+        crops = f"1 center crop of {sampling.test_crop_ratio:g} of the short side"
         if sampling.test_crops == 3:
             crops = "3 crops along the longer side"
         text = f"{sampling.test_clips} clip(s) a video, {frames} {spacing}, {crops}, shown at {height}x{width}"

@@ -87,7 +87,7 @@ AnyDataConfig = Annotated[
 class ExperimentConfig(StrictConfig):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="of the run's folder under runs")
     runs: Path = Field(Path("runs"), description="folder of all runs")
-    seed: int = Field(1, ge=0, description="of the initialisation, the clips' order, crops, flips and dropout")
+    seed: int = Field(1, ge=0, description="of the initialization, the clips' order, crops, flips and dropout")
     device: DeviceChoice = Field("auto", description="auto is the GPU where there is one")
     data: AnyDataConfig
     student: RecognizerConfig
@@ -106,7 +106,7 @@ class ExperimentConfig(StrictConfig):
         if self.teacher is not None and not terms:
             raise ValueError(
                 "a teacher is named, but no loss term uses it; add loss.pixel.alpha (100 in the ResKD paper), "
-                "loss.logit_map.alpha (200), or loss.code.alpha and loss.prediction.alpha (1 in fewer-frames)"
+                "loss.logit_map.alpha (200), or loss.embedding.alpha and loss.prediction.alpha (1 in fewer-frames)"
             )
         if self.teacher is not None and self.data.views.teacher is None:
             raise ValueError(
@@ -117,7 +117,7 @@ class ExperimentConfig(StrictConfig):
         if self.loss.map_terms and selection == "random":
             raise ValueError(
                 f"loss.{self.loss.map_terms[0]} compares frames of the same moments, and data.views.student.selection "
-                "= random shows other frames each time; use loss.code or loss.prediction, or another selection"
+                "= random shows other frames each time; use loss.embedding or loss.prediction, or another selection"
             )
         return self
 
@@ -127,7 +127,7 @@ class ExperimentConfig(StrictConfig):
             return self
         asked = [f"loss.{name}" for name in self.loss.distillation_terms if name != "pixel"]
         asked += ["teacher.shares_head"] if self.teacher.shares_head else []
-        of_head = [name for name in asked if name != "loss.code"]
+        of_head = [name for name in asked if name != "loss.embedding"]
         if of_head and self.teacher.model.weights_head == "new":
             raise ValueError(
                 f"{of_head[0]} takes what a trained teacher's head says, and teacher.model.weights_head is new; "

@@ -18,7 +18,7 @@ from dali_pipes.features.manifest import FeatureManifest
 from dali_pipes.loader.clip_loader import ClipLoader
 from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.sampling.order import ReadingOrder
-from dali_pipes.sampling.spec import ViewGrid
+from dali_pipes.sampling.spec import TestViews
 from reskd.experiment.clip_data import ClipData, ListedLabels
 from reskd.experiment.config import ExperimentConfig, ViewName
 from reskd.experiment.feature_data import FeatureData
@@ -76,7 +76,7 @@ class ExperimentData(Protocol[ManifestT]):
         """What is averaged over a video's clips and crops."""
         ...
 
-    def test_views(self, split: Literal["val", "test"]) -> ViewGrid:
+    def test_views(self, split: Literal["val", "test"]) -> TestViews:
         """The clips and crops of each video in validation or in a test."""
         ...
 

@@ -17,7 +17,7 @@ from dali_pipes.features.config import EXTRACTION_FILE, FeatureDataConfig
 from dali_pipes.features.loader import FeatureLoader
 from dali_pipes.features.manifest import FeatureManifest, build_feature_manifests
 from dali_pipes.sampling.order import ReadingOrder
-from dali_pipes.sampling.spec import ONE_VIEW, ViewGrid
+from dali_pipes.sampling.spec import ONE_TEST_VIEW, TestViews
 from reskd.experiment.config import ViewName
 from reskd.models.config import FeaturesConfig, RecognizerConfig
 
@@ -69,8 +69,8 @@ class FeatureData:
         shapes: dict[str, tuple[int, ...]] = {"student": (views.student.num_frames or num_frames, dim)}
         return shapes | ({"teacher": (num_frames, dim)} if views.teacher else {})
 
-    def test_views(self, split: Literal["val", "test"]) -> ViewGrid:
-        return ONE_VIEW
+    def test_views(self, split: Literal["val", "test"]) -> TestViews:
+        return ONE_TEST_VIEW
 
     def check_network(self, config: RecognizerConfig) -> None:
         """Groups of the same sizes in another order would pass for each other."""

@@ -57,8 +57,8 @@ def check_labels(config: ExperimentConfig, num_labels: Mapping[str, np.ndarray],
         )
     num_validated = len(num_labels.get("val", ()))
     if num_validated:
-        num_views = data_of(config).test_views("val").num_views
+        num_test_views = data_of(config).test_views("val").num_test_views
         # A list gives what its own videos allow; one without several labels by chance has no gap of softmax scores.
         for several in {several_labels, bool((num_labels["val"] > 1).any())}:
-            scored_list = ScoredList(num_validated, num_classes, num_views, several, scores_of(config))
+            scored_list = ScoredList(num_validated, num_classes, num_test_views, several, scores_of(config))
             check_selection_metric(config.training.selection_metric, scored_list)

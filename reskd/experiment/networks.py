@@ -15,7 +15,7 @@ from reskd.experiment.data import data_of
 from reskd.experiment.renamed_keys import check_names_are_current
 from reskd.experiment.teacher_checks import check_each_is_trainable, check_scores, share_head, take_head
 from reskd.losses.distillation import DistillationLoss, FeaturePair
-from reskd.losses.temporal_alignment import Moments, moments_of
+from reskd.losses.temporal_alignment import Timestamps, timestamps_of
 from reskd.models.config import RecognizerConfig, difference
 from reskd.models.families.registry import build_recognizer
 from reskd.models.recognizer import Recognizer
@@ -30,7 +30,7 @@ AnyTeacher = Teacher | Recognizer  # frozen, or joint
 def build_networks(
     config: ExperimentConfig, *, num_classes: int, device: torch.device, stage: ExperimentConfig | None = None
 ) -> tuple[Recognizer, AnyTeacher | None, DistillationLoss]:
-    """Student, teacher and loss. The student's initialisation depends on the seed alone.
+    """Student, teacher and loss. The student's initialization depends on the seed alone.
 
     Args:
         device: where they end up; on the meta device no weights are read.
@@ -83,8 +83,8 @@ def _check_view(config: ExperimentConfig, name: ViewName, model: Recognizer) -> 
 
 def _feature_pair(config: ExperimentConfig, student: Recognizer, teacher: Recognizer) -> FeaturePair:
     num_frames = view_shapes(config)["teacher"][0]
-    student_moments: Moments = ()
-    teacher_moments: Moments = ()
+    student_timestamps: Timestamps = ()
+    teacher_timestamps: Timestamps = ()
     if config.data.views.student.selection == "random" and config.loss.map_terms:
         raise ValueError(
             "views.student.selection = random draws other frames of each clip, which loss.pixel and loss.logit_map "
@@ -93,15 +93,15 @@ def _feature_pair(config: ExperimentConfig, student: Recognizer, teacher: Recogn
     if config.loss.map_terms and student.feature_dim is not None and teacher.feature_dim is not None:
         view = config.data.views.student
         chosen = student_frames(view.num_frames, num_frames, view.selection)
-        student_moments = moments_of(chosen, student.num_feature_frames(len(chosen)))
-        teacher_moments = moments_of(range(num_frames), teacher.num_feature_frames(num_frames))
+        student_timestamps = timestamps_of(chosen, student.num_feature_frames(len(chosen)))
+        teacher_timestamps = timestamps_of(range(num_frames), teacher.num_feature_frames(num_frames))
     return FeaturePair(
         student_dim=student.feature_dim,
         teacher_dim=teacher.feature_dim,
-        student_moments=student_moments,
-        teacher_moments=teacher_moments,
-        student_code_dim=student.code_dim,
-        teacher_code_dim=teacher.code_dim,
+        student_timestamps=student_timestamps,
+        teacher_timestamps=teacher_timestamps,
+        student_embedding_dim=student.embedding_dim,
+        teacher_embedding_dim=teacher.embedding_dim,
     )
 
 

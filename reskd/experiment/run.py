@@ -101,7 +101,7 @@ def evaluate_checkpoint(
     model = build_evaluated_model(config, state, which=which, source=str(checkpoint), device=world.device).eval()
     order = evaluation_order(config, "test", batch_size, world)
     with closing(_test_loader(config, manifest, order, split=split, which=which, world=world)) as loader:
-        log.info(loader.describe_ways_in())
+        log.info(loader.describe_reading())
         evaluation = evaluate(model, loader, settings, world=world)
     return {
         "name": config.name,
@@ -157,10 +157,10 @@ def _describe_state(config: ExperimentConfig, state: Mapping[str, Any]) -> dict[
 
 def _describe_views(config: ExperimentConfig, which: ViewName, settings: EvaluationSettings) -> dict[str, Any]:
     """How each video was shown, in words and as values."""
-    grid = data_of(config).test_views("test")
+    test_views = data_of(config).test_views("test")
     return {
         "protocol": f"{describe_protocol(config, which)}, {settings.scores} scores",
-        "views": {"clips": grid.num_clips, "crops": grid.num_crops, "average": settings.average},
+        "views": {"clips": test_views.num_temporal_clips, "crops": test_views.num_crops, "average": settings.average},
     }
 
 
@@ -168,9 +168,9 @@ def _measure_cost(
     model: Recognizer, config: ExperimentConfig, which: ViewName, settings: EvaluationSettings, batch_size: int
 ) -> dict[str, float]:
     """What a video costs, all its views together."""
-    shape, num_views = view_shapes(config)[which], data_of(config).test_views("test").num_views
+    shape, num_test_views = view_shapes(config)[which], data_of(config).test_views("test").num_test_views
     clips_per_second = measure_clips_per_second(model, shape, settings.precision, batch_size=batch_size)
     return {
-        "gmacs_per_video": count_macs(model, shape, num_views=num_views).total / 1e9,
-        "videos_per_second": clips_per_second / num_views,
+        "gmacs_per_video": count_macs(model, shape, num_test_views=num_test_views).total / 1e9,
+        "videos_per_second": clips_per_second / num_test_views,
     }

@@ -54,7 +54,7 @@ def share_head(student: Recognizer, teacher: Recognizer) -> None:
     """One classifier in both, the teacher's: the student's own is thrown away. Its weights may go on learning.
 
     Raises:
-        ValueError: the two classifiers have other forms, or normalise with the batch that they see.
+        ValueError: the two classifiers have other forms, or normalize with the batch that they see.
     """
     _check_same_form(student, teacher)
     _check_no_batch_norm(teacher, advice="or leave teacher.shares_head out")
@@ -67,10 +67,10 @@ def take_head(student: Recognizer, teacher: Recognizer, *, batch_norm: BatchNorm
     A copy, so that the student's file is whole and the teacher is outside of whatever trains the student.
 
     Args:
-        batch_norm: of the teacher; the copy normalises with running statistics.
+        batch_norm: of the teacher; the copy normalizes with running statistics.
 
     Raises:
-        ValueError: the two classifiers have other forms, or would normalise differently.
+        ValueError: the two classifiers have other forms, or would normalize differently.
     """
     _check_same_form(student, teacher)
     if batch_norm == "batch_stats":
@@ -92,7 +92,7 @@ def _check_same_form(student: Recognizer, teacher: Recognizer) -> None:
 def _check_no_batch_norm(teacher: Recognizer, *, advice: str) -> None:
     if any(isinstance(module, _BatchNorm) for module in teacher.head.modules()):
         raise ValueError(
-            "teacher.shares_head is one classifier for both networks, and batch norm inside of it would normalise each "
+            "teacher.shares_head is one classifier for both networks, and batch norm inside of it would normalize each "
             "network's scores with another batch: expected a classifier without batch norm, found "
             f"classifier.gate_probabilities; set that to false, {advice}."
         )

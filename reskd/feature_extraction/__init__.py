@@ -1,5 +1,7 @@
 """Frame features of videos, written as YouTube-8M's records.
 
 For other folders:
-    command: add_extract_features
+    command: network_and_data, NetworkAsked, VideosAsked
+    job: plan, run, Sampling, VideoLists
+    summary: finish
 """

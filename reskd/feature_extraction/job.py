@@ -9,22 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dali_pipes.annotations.lists import LabelledVideo
+from dali_pipes.annotations.lists import LabeledVideo
 from dali_pipes.atomic_files import atomic_write_text
 from dali_pipes.config import DataConfig
 from dali_pipes.features.config import EXTRACTION_FILE
-from dali_pipes.features.quantization import quantise_scaled
+from dali_pipes.features.quantization import quantize_scaled
 from dali_pipes.features.sequence_example import encode_video
 from dali_pipes.features.tfrecord import RecordWriter
 from dali_pipes.file_names import printable
 from dali_pipes.jobs.map_files import Engine
 from dali_pipes.loader.whole_video import TimedFrames, TimedReader
 from dali_pipes.manifest.manifest import ManifestRow
-from dali_pipes.manifest.sources import places_of, storage_of, store_of
+from dali_pipes.manifest.sources import locations_of, storage_of, store_of
 from dali_pipes.manifest.splits import videos_of_splits
 from dali_pipes.scan.scan import scan
 from dali_pipes.storage_spec import Storage, split_path
-from dali_pipes.video_info import FileFacts
+from dali_pipes.video_info import VideoInfo
 from reskd.feature_extraction.network import FrameNetwork
 from reskd.feature_extraction.record_files import Outcome, RecordFile, plan_files, write_outcomes
 
@@ -59,7 +59,7 @@ class VideoLists:
 
     data: DataConfig
     class_names: tuple[str, ...]
-    videos: Mapping[str, Sequence[LabelledVideo]]
+    videos: Mapping[str, Sequence[LabeledVideo]]
 
     @classmethod
     def read(
@@ -120,7 +120,7 @@ def _settings(lists: VideoLists, network: FrameNetwork, sampling: Sampling) -> d
         "feature": "mean over space of the last map of a frame",
         "groups": {GROUP: network.model.feature_dim},
         "scaling": "each frame's vector times 2 / its largest absolute value",
-        "dequantise": "q * 4 / 255 + 4 / 512 - 2",
+        "dequantize": "q * 4 / 255 + 4 / 512 - 2",
         "frames_a_second": sampling.fps,
         "folder_frames_a_second": sampling.folder_fps,
         "max_frames": sampling.max_frames,
@@ -169,19 +169,19 @@ def run(
     """
     todo = job.todo
     videos = [(file, video) for file in todo for video in file.videos]
-    facts = _scan(job, [video.path for _, video in videos], engine, decode, on_progress)
+    video_info = _scan(job, [video.path for _, video in videos], engine, decode, on_progress)
     network, sampling = job.network, job.sampling
     reader = TimedReader(sampling.fps, sampling.max_frames, network.rules, network.render, sampling.folder_fps)
     rows = [
-        _Item(file.split, file.number, place, _row(job.data, video, facts[video.path]))
+        _Item(file.split, file.number, location, _row(job.data, video, video_info[video.path]))
         for file in todo
-        for place, video in enumerate(file.videos)
+        for location, video in enumerate(file.videos)
     ]
     open_files = {(file.split, file.number): _OpenFile(file, job) for file in todo}
     on_progress("videos", 0, len(rows))
     for done, (item, found) in enumerate(_read_all(reader, rows, engine), start=1):
         key = (item.split, item.number)
-        open_files[key].add(item.place, found, item.row.facts.health)
+        open_files[key].add(item.location, found, item.row.video_info.health)
         if open_files[key].is_whole:
             open_files.pop(key).write()
         on_progress("videos", done, len(rows))
@@ -193,7 +193,7 @@ class _Item:
 
     split: str
     number: int
-    place: int
+    location: int
     row: ManifestRow
 
 
@@ -208,9 +208,9 @@ class _ReadItem:
 def _read_all(reader: TimedReader, items: Sequence[_Item], engine: Engine) -> Iterator[tuple[_Item, TimedFrames]]:
     """Every video once, bad ones first: they are not opened again."""
     for item in items:
-        if not item.row.facts.usable:
-            yield item, TimedFrames.bad(item.row.facts.health.removeprefix("bad: "))
-    usable = [item for item in items if item.row.facts.usable]
+        if not item.row.video_info.usable:
+            yield item, TimedFrames.bad(item.row.video_info.health.removeprefix("bad: "))
+    usable = [item for item in items if item.row.video_info.usable]
     for item, found in engine(_ReadItem(reader), usable):
         yield item, found or TimedFrames.bad("the decoder's process died")
 
@@ -227,17 +227,17 @@ class _OpenFile:
     def is_whole(self) -> bool:
         return None not in self._outcomes
 
-    def add(self, place: int, found: TimedFrames, health: str) -> None:
-        video = self._file.videos[place]
+    def add(self, location: int, found: TimedFrames, health: str) -> None:
+        video = self._file.videos[location]
         if found.error:
-            self._outcomes[place] = Outcome(video.path, 0, 0.0, 0.0, found.error)
+            self._outcomes[location] = Outcome(video.path, 0, 0.0, 0.0, found.error)
             return
-        data_TD, error_T = quantise_scaled(self._job.network.features(found.frames_THWC))
-        self._records[place] = encode_video(
+        data_TD, error_T = quantize_scaled(self._job.network.features(found.frames_THWC))
+        self._records[location] = encode_video(
             video_id=printable(video.path), labels=sorted(video.labels), groups={GROUP: data_TD}
         )
         errors = round(float(error_T.mean()), 6), round(float(error_T.max()), 6)
-        self._outcomes[place] = Outcome(video.path, len(data_TD), *errors, "" if health == "ok" else health)
+        self._outcomes[location] = Outcome(video.path, len(data_TD), *errors, "" if health == "ok" else health)
 
     def write(self) -> None:
         """The records, where there is one, then what became of the videos."""
@@ -251,9 +251,9 @@ class _OpenFile:
 
 def _scan(
     job: Job, paths: Sequence[str], engine: Engine, decode: bool, on_progress: OnProgress
-) -> dict[str, FileFacts]:
+) -> dict[str, VideoInfo]:
     return scan(
-        places_of(job.data, paths),
+        locations_of(job.data, paths),
         root=job.data.root,
         store=store_of(job.data),
         engine=engine,
@@ -262,7 +262,7 @@ def _scan(
     )
 
 
-def _row(data: DataConfig, video: LabelledVideo, facts: FileFacts) -> ManifestRow:
+def _row(data: DataConfig, video: LabeledVideo, video_info: VideoInfo) -> ManifestRow:
     storage: Storage = storage_of(data)
     shard = storage.shard_file(data.root, split_path(video.path)[0]) if storage.kind == "shards" else ""
-    return ManifestRow(data.root / video.path, video.label, facts, storage.template, shard)
+    return ManifestRow(data.root / video.path, video.label, video_info, storage.template, shard)

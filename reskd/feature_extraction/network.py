@@ -1,6 +1,6 @@
 """The network that turns frames into features, and how it is shown them: as in its own evaluation.
 
-Shape letters: T frames, H height, W width, C = 3 colours, D features.
+Shape letters: T frames, H height, W width, C = 3 colors, D features.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class FrameNetwork:
 def network_of_settings(
     config: RecognizerConfig, *, size: tuple[int, int], seed: int, device: torch.device
 ) -> FrameNetwork:
-    """A recogniser with the weights that its config names, shown squares as the paper tests: 7/8 of the short side.
+    """A recognizer with the weights that its config names, shown squares as the paper tests: 7/8 of the short side.
 
     Raises:
         ValueError, OSError: a family that mixes frames; weights that cannot be had or do not fit.

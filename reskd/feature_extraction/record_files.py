@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from dali_pipes.annotations.lists import LabelledVideo
+from dali_pipes.annotations.lists import LabeledVideo
 from dali_pipes.atomic_files import atomic_write_text
 
 SPLITS = ("train", "val", "test")
@@ -24,7 +24,7 @@ class Outcome:
 
     Args:
         num_frames: in the record; 0: it is in none.
-        mean_error, max_error: of quantising, over its frames: length of the difference over the vector's length.
+        mean_error, max_error: of quantizing, over its frames: length of the difference over the vector's length.
         reason: why it is left out, or where it is cut; empty where it is whole.
     """
 
@@ -41,7 +41,7 @@ class RecordFile:
 
     split: str
     number: int
-    videos: tuple[LabelledVideo, ...]
+    videos: tuple[LabeledVideo, ...]
 
     def records(self, folder: Path) -> Path:
         return folder / f"{self.split}-{self.number:05d}.tfrecord"
@@ -53,7 +53,7 @@ class RecordFile:
         return self.outcomes(folder).exists()
 
 
-def plan_files(videos: Mapping[str, Sequence[LabelledVideo]], *, videos_per_file: int) -> list[RecordFile]:
+def plan_files(videos: Mapping[str, Sequence[LabeledVideo]], *, videos_per_file: int) -> list[RecordFile]:
     """Each split's videos in the order of its list, so many a file."""
     return [
         RecordFile(split, number, tuple(videos[split][start : start + videos_per_file]))

@@ -1,10 +1,11 @@
 """A trained student in use: load it from a checkpoint, ask it about files or records, export it.
 
 For other folders:
+    answer_lines: as_json, as_text, top_answers
     answers: Answer, NoAnswer, OnProgress
-    export: asks_which_are_valid, check_packages, CHECKED_BATCH_SIZES, export_student, Format, Inputs,
-        MAX_DIFFERENCE, Refusal
-    feature_records: answer_records, RecordAnswer
+    export: check_packages, CHECKED_BATCH_SIZES, export_student, MAX_DIFFERENCE, Refusal
+    export_clips: clips_to_compare
+    feature_records: answer_records
     student: describe_student, load_trained_student, TrainedStudent
-    videos: answer_videos, VideoAnswer
+    videos: answer_videos, VideoAnswer, VideoSettings
 """

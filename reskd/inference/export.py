@@ -1,7 +1,7 @@
 """The student alone, in files that other programs run: ONNX, torch.export, safetensors.
 
 Each file is read again and compared with the student before it gets its name. Shape letters: N clips, T frames, H W
-heights and widths, C = 3 colours, D features of a frame, K classes.
+heights and widths, C = 3 colors, D features of a frame, K classes.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _PACKAGES: Mapping[ExportFormat, tuple[str, ...]] = {
 
 
 class ShippedStudent(nn.Module):
-    """uint8 frames_NTHWC in, fp32 logits_NK out; the normalisation is inside."""
+    """uint8 frames_NTHWC in, fp32 logits_NK out; the normalization is inside."""
 
     def __init__(self, model: Recognizer) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class ShippedStudent(nn.Module):
 
 
 class ShippedMaskedStudent(nn.Module):
-    """uint8 frames_NTHWC or features_NTD and bool valid_NT in, fp32 logits_NK out; the normalisation is inside."""
+    """uint8 frames_NTHWC or features_NTD and bool valid_NT in, fp32 logits_NK out; the normalization is inside."""
 
     def __init__(self, model: Recognizer) -> None:
         super().__init__()
@@ -166,7 +166,7 @@ def load_exported_student(path: Path) -> Recognizer:
         config = parse_recognizer({**file.settings, "weights": "none"})
     except ValidationError as error:
         raise ValueError(
-            f"{path}: expected the settings of a recogniser in it, found {' '.join(str(error).split())[:200]}."
+            f"{path}: expected the settings of a recognizer in it, found {' '.join(str(error).split())[:200]}."
         ) from None
     model = build_recognizer(config, len(file.class_names))
     load_recognizer_state(model, file.tensors, source=str(path))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dali_pipes.annotations.lists import VIDEO_SUFFIXES
-from dali_pipes.sampling.spec import ONE_VIEW
+from dali_pipes.sampling.spec import ONE_TEST_VIEW
 from reskd.inference.answers import Answer
 from reskd.inference.export import CHECKED_BATCH_SIZES, Inputs, asks_which_are_valid
 from reskd.inference.student import TrainedStudent
@@ -63,7 +63,7 @@ def _frames(student: TrainedStudent, given: Sequence[str] | None) -> dict[str, I
 def _real_clips(student: TrainedStudent, given: Sequence[str] | None) -> dict[str, Tensor]:
     """name -> frames_NTHWC: what the student sees of the given videos, of its own data, or of a made clip."""
     files = list(given or _own_videos(student))
-    answers = answer_videos(student, files, VideoSettings(ONE_VIEW, scan="index_only")) if files else ()
+    answers = answer_videos(student, files, VideoSettings(ONE_TEST_VIEW, scan="index_only")) if files else ()
     seen = [answer.frames_THWC for answer in answers if isinstance(answer, Answer)]
     if seen:
         return {"real": torch.stack(seen)}
@@ -83,7 +83,7 @@ def _own_videos(student: TrainedStudent) -> Iterator[str]:
 
 
 def _made_clip(shape: tuple[int, ...]) -> Tensor:
-    """uint8 frames_THWC: a ramp of each colour, moving with time."""
+    """uint8 frames_THWC: a ramp of each color, moving with time."""
     num_frames, height, width = shape
     time_T11 = torch.arange(num_frames).view(-1, 1, 1) / num_frames
     y_1H1 = torch.arange(height).view(1, -1, 1) / height

@@ -112,11 +112,11 @@ class _Reader:
             np.zeros((size, num_frames), bool),
         )
         view = self._data.views.student
-        for place, video in enumerate(videos):
+        for location, video in enumerate(videos):
             self._log_cut(source, video)
             k = view.num_frames
             numbers = None if k is None else source.select(view.selection, k, video, video.row)
-            write_video(arrays, place, video.groups, numbers)
+            write_video(arrays, location, video.groups, numbers)
         data_NTD, valid_NT = (
             torch.from_numpy(array).to(self._student.device) for array in (arrays.data_NTD, arrays.valid_NT)
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dali_pipes.annotations.lists import VIDEO_SUFFIXES
-from dali_pipes.video_info import FileFacts
+from dali_pipes.video_info import VideoInfo
 
 # FFmpeg takes a text for a film of a terminal.
 _NO_FILMS = frozenset({"ansi", "bintext", "xbin", "idf"})
@@ -61,15 +61,15 @@ class GivenVideos:
         self.files.append(str(path))
         return True
 
-    def why_no_video(self, file: str, facts: FileFacts) -> str:
+    def why_no_video(self, file: str, video_info: VideoInfo) -> str:
         """Why a file that a folder holds is passed over; empty where it is to be answered, or named as bad."""
         if file not in self.found:
             return ""
-        if not facts.usable:
-            return facts.health.removeprefix("bad: ")
-        if facts.codec in _NO_FILMS:
+        if not video_info.usable:
+            return video_info.health.removeprefix("bad: ")
+        if video_info.codec in _NO_FILMS:
             return "a text"
-        return "a single picture" if facts.num_frames == 1 else ""
+        return "a single picture" if video_info.num_frames == 1 else ""
 
 
 def _files_below(folder: Path) -> Iterable[Path]:

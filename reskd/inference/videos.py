@@ -1,6 +1,6 @@
 """A trained student's answers to any video files, through the input of evaluation.
 
-Shape letters: V views (clips x crops) of a video, T frames, H W heights and widths, C = 3 colours, K classes.
+Shape letters: V views (clips x crops) of a video, T frames, H W heights and widths, C = 3 colors, K classes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dali_pipes.annotations.lists import LabelledVideo
+from dali_pipes.annotations.lists import LabeledVideo
 from dali_pipes.batch import PADDING_POSITION
 from dali_pipes.config import DataConfig, VideoFilesConfig
 from dali_pipes.fault_log import LoaderLog
@@ -22,9 +22,9 @@ from dali_pipes.loader.clip_loader import ClipLoader
 from dali_pipes.loader.recovery import reason_of
 from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.sampling.order import ReadingOrder
-from dali_pipes.sampling.spec import ViewGrid
+from dali_pipes.sampling.spec import TestViews
 from dali_pipes.scan.scan import scan
-from dali_pipes.video_info import FileFacts
+from dali_pipes.video_info import VideoInfo
 from reskd.evaluation.multi_view import average_views
 from reskd.experiment.data import data_of
 from reskd.inference.answers import Answer, NoAnswer, OnProgress, answering_precision
@@ -51,12 +51,12 @@ class VideoSettings:
     """How the student is shown videos.
 
     Args:
-        grid: clips and crops of each video; None: those of the student's test.
+        test_views: clips and crops of each video; None: those of the student's test.
         batch_size: clips at once.
         scan: as ``data.scan``.
     """
 
-    grid: ViewGrid | None = None
+    test_views: TestViews | None = None
     batch_size: int = 16
     scan: Literal["decode", "index_only"] = "decode"
 
@@ -86,16 +86,16 @@ def answer_videos(
     yield from (NoAnswer(file, reason, skipped=True) for file, reason in given.skipped)
     on_progress("files", 0, len(given.files))
     with TemporaryDirectory(prefix="reskd_predict_") as store:
-        facts = scan(
+        video_info = scan(
             given.files,
             root=Path.cwd(),
             store=Path(store),
             decode=settings.scan == "decode",
             on_progress=lambda done, total, _: on_progress("files", done, total),
         )
-        good: dict[str, FileFacts] = {}
+        good: dict[str, VideoInfo] = {}
         for file in given.files:
-            found = facts[file]
+            found = video_info[file]
             why = given.why_no_video(file, found)
             if why or not found.usable:
                 yield NoAnswer(file, why or found.health.removeprefix("bad: "), skipped=bool(why))
@@ -114,7 +114,7 @@ def _data_config(config: DataConfig, num_files: int) -> DataConfig:
             "max_attempts": min(num_files, _MOST_ATTEMPTS),
             "max_bad_fraction": 1.0,
             "num_workers": min(config.loader.num_workers, num_files),
-            "way_in": "prefer_dali" if config.loader.way_in == "dali" else config.loader.way_in,
+            "decoder": "prefer_dali" if config.loader.decoder == "dali" else config.loader.decoder,
         }
     )
     return config.model_copy(update={"storage": VideoFilesConfig(), "loader": loader})
@@ -126,22 +126,22 @@ class _Reader:
     def __init__(
         self,
         student: TrainedStudent,
-        files: dict[str, FileFacts],
+        files: dict[str, VideoInfo],
         settings: VideoSettings,
         on_message: Callable[[str], None],
     ) -> None:
         self._student = student
         self._files = list(files)
-        self._grid = settings.grid or data_of(student.config).test_views("test")
+        self._test_views = settings.test_views or data_of(student.config).test_views("test")
         self._precision = answering_precision(student)
-        videos = [LabelledVideo(file, (0,), file) for file in files]
+        videos = [LabeledVideo(file, (0,), file) for file in files]
         self._loader = ClipLoader(
-            Manifest.from_facts(Path.cwd(), student.class_names, videos, files),
+            Manifest.from_video_info(Path.cwd(), student.class_names, videos, files),
             _data_config(student.config.clips, len(files)),
             order=ReadingOrder(
                 mode="eval",
-                batch_size=min(settings.batch_size, len(files) * self._grid.num_views),
-                grid=self._grid,
+                batch_size=min(settings.batch_size, len(files) * self._test_views.num_test_views),
+                test_views=self._test_views,
             ),
             views=("student",),
             device=student.device,
@@ -149,16 +149,16 @@ class _Reader:
         )
 
     def answers(self, on_progress: OnProgress) -> Iterator[VideoAnswer | NoAnswer]:
-        num_views, number = self._grid.num_views, 0
+        num_test_views, number = self._test_views.num_test_views, 0
         logits: list[Tensor | None] = []
         frames_THWC = torch.empty(0)
         on_progress("videos", 0, len(self._files))
         try:
             for logits_K, view_THWC in self._views():
-                if len(logits) == num_views // 2:
+                if len(logits) == num_test_views // 2:
                     frames_THWC = view_THWC
                 logits.append(logits_K)
-                if len(logits) == num_views:
+                if len(logits) == num_test_views:
                     yield self._answer(self._files[number], logits, frames_THWC)
                     number, logits = number + 1, []
                     on_progress("videos", number, len(self._files))

@@ -3,5 +3,5 @@
 For other folders:
     config: LossConfig
     distillation: DistillationLoss, FeaturePair
-    temporal_alignment: Moments, moments_of
+    temporal_alignment: Timestamps, timestamps_of
 """

@@ -37,13 +37,13 @@ class LogitMapLossConfig(StrictConfig):
     )
 
 
-class CodeLossConfig(StrictConfig):
+class EmbeddingLossConfig(StrictConfig):
     alpha: float = Field(
         ge=0,
         allow_inf_nan=False,
         description="weight of L_rep = ||E_T - E_S||^2; fewer-frames has 1, and 0.001 for NeXtVLAD",
     )
-    reduction: Reduction = Field("sum", description="over the numbers of a code: sum is the paper's; mean")
+    reduction: Reduction = Field("sum", description="over the numbers of an embedding: sum is the paper's; mean")
 
 
 class PredictionLossConfig(StrictConfig):
@@ -52,7 +52,7 @@ class PredictionLossConfig(StrictConfig):
     )
     distance: Distance = Field(
         "squared_error",
-        description="squared_error of probabilities; kl of scores normalised to sum to 1 over classes; bernoulli_kl of "
+        description="squared_error of probabilities; kl of scores normalized to sum to 1 over classes; bernoulli_kl of "
         "each class by itself, with sigmoid_bce. All are summed over classes",
     )
 
@@ -74,8 +74,8 @@ class LossConfig(StrictConfig):
         description="how the student learns from the teacher's class scores at every place of its feature map, for "
         "networks of any two widths; default: not at all. It may stand beside pixel",
     )
-    code: CodeLossConfig | None = Field(
-        None, description="how the student learns from the teacher's code of a clip; default: not at all"
+    embedding: EmbeddingLossConfig | None = Field(
+        None, description="how the student learns from the teacher's embedding of a clip; default: not at all"
     )
     prediction: PredictionLossConfig | None = Field(
         None, description="how the student learns from the teacher's class scores of a clip; default: not at all"
@@ -95,7 +95,7 @@ class LossConfig(StrictConfig):
     @property
     def distillation_terms(self) -> tuple[str, ...]:
         """Names of the terms that need a teacher."""
-        clip_terms = tuple(name for name in ("code", "prediction") if getattr(self, name) is not None)
+        clip_terms = tuple(name for name in ("embedding", "prediction") if getattr(self, name) is not None)
         return self.map_terms + clip_terms
 
     @property

@@ -1,7 +1,7 @@
 """The student's loss, a weighted sum: L_cls + alpha * MSE(Phi(f_s), f_t), equation (1) of the ResKD paper, and its kin.
 
-"Efficient Video Classification Using Fewer Frames" has L_CE + L_rep + L_pred: task, code and prediction here. Every
-gradient of a distillation term goes to the student alone.
+"Efficient Video Classification Using Fewer Frames" has L_CE + L_rep + L_pred: task, embedding and prediction here.
+Every gradient of a distillation term goes to the student alone.
 
 Shape letters: N clips, K classes.
 """
@@ -14,12 +14,12 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from reskd.losses.config import LossConfig
-from reskd.losses.embedding import check_codes, code_loss
+from reskd.losses.embedding import check_embeddings, embedding_loss
 from reskd.losses.logit_map import logit_map_loss
 from reskd.losses.pixel import Projection, check_widths, pixel_loss
 from reskd.losses.prediction import prediction_loss
 from reskd.losses.task import TASK_LOSSES
-from reskd.losses.temporal_alignment import Moments, at_moments, match_moments
+from reskd.losses.temporal_alignment import Timestamps, at_timestamps, match_timestamps
 from reskd.outputs import RecognizerOutput
 
 
@@ -30,15 +30,15 @@ class FeaturePair:
     Attributes:
         student_dim, teacher_dim: channels of the last feature maps; None where a network has none.
         student_moments, teacher_moments: of each feature frame, see temporal_alignment.py; empty without feature maps.
-        student_code_dim, teacher_code_dim: numbers in a clip's code; None where a network makes none.
+        student_embedding_dim, teacher_embedding_dim: E of each network; None where a network makes no embedding.
     """
 
     student_dim: int | None
     teacher_dim: int | None
-    student_moments: Moments
-    teacher_moments: Moments
-    student_code_dim: int | None = None
-    teacher_code_dim: int | None = None
+    student_timestamps: Timestamps
+    teacher_timestamps: Timestamps
+    student_embedding_dim: int | None = None
+    teacher_embedding_dim: int | None = None
 
 
 class LossTerms(NamedTuple):
@@ -56,7 +56,7 @@ class LossTerms(NamedTuple):
 class DistillationLoss(nn.Module):
     """A module, so that the projection lives inside the DDP module, the optimizer and the checkpoint.
 
-    The classifiers are no part of it: each recogniser gives its own logit map, so no parameter has two owners.
+    The classifiers are no part of it: each recognizer gives its own logit map, so no parameter has two owners.
 
     Args:
         pair: of student and teacher; without it they are taken to have the same channels and moments.
@@ -68,7 +68,7 @@ class DistillationLoss(nn.Module):
     def __init__(self, config: LossConfig, pair: FeaturePair | None = None) -> None:
         super().__init__()
         self.config = config
-        self.moments = None
+        self.timestamps = None
         self.projection: Projection | None = None
         has_projection = config.pixel is not None and config.pixel.projection == "linear"
         if pair is None:
@@ -78,12 +78,14 @@ class DistillationLoss(nn.Module):
                     "give one, as build_networks does."
                 )
             return
-        if config.code is not None:
-            check_codes(student_dim=pair.student_code_dim, teacher_dim=pair.teacher_code_dim)
+        if config.embedding is not None:
+            check_embeddings(student_dim=pair.student_embedding_dim, teacher_dim=pair.teacher_embedding_dim)
         if not config.map_terms:
             return
         student_dim, teacher_dim = _map_widths(config, pair)
-        self.moments = match_moments(config.time, student=pair.student_moments, teacher=pair.teacher_moments)
+        self.timestamps = match_timestamps(
+            config.time, student=pair.student_timestamps, teacher=pair.teacher_timestamps
+        )
         if has_projection:
             self.projection = Projection(student_dim, teacher_dim)
         elif config.pixel is not None:
@@ -127,25 +129,25 @@ class DistillationLoss(nn.Module):
             raise ValueError(_no_maps("pixel"))
         if self.projection is not None:
             features_NTDhw = self.projection(features_NTDhw)
-        teacher_NTDHW = at_moments(teacher.features_NTDHW.detach(), self.moments)
+        teacher_NTDHW = at_timestamps(teacher.features_NTDHW.detach(), self.timestamps)
         return pixel_loss(features_NTDhw, teacher_NTDHW, backend=config.backend)
 
     def _logit_map(self, student: RecognizerOutput, teacher: RecognizerOutput) -> Tensor:
         assert self.config.logit_map is not None
         if student.logit_map_NTKHW is None or teacher.logit_map_NTKHW is None:
             raise ValueError(
-                "loss.logit_map needs class scores at every place: expected recognisers with gives_logit_map = True, "
+                "loss.logit_map needs class scores at every place: expected recognizers with gives_logit_map = True, "
                 "found one without; build_networks sets it."
             )
-        teacher_NTKHW = at_moments(teacher.logit_map_NTKHW.detach(), self.moments)
+        teacher_NTKHW = at_timestamps(teacher.logit_map_NTKHW.detach(), self.timestamps)
         return logit_map_loss(student.logit_map_NTKHW, teacher_NTKHW, temperature=self.config.logit_map.temperature)
 
-    def _code(self, student: RecognizerOutput, teacher: RecognizerOutput) -> Tensor:
-        assert self.config.code is not None
-        if student.code_NE is None or teacher.code_NE is None:
-            check_codes(student_dim=_code_dim(student), teacher_dim=_code_dim(teacher))
-        assert student.code_NE is not None and teacher.code_NE is not None
-        return code_loss(student.code_NE, teacher.code_NE, reduction=self.config.code.reduction)
+    def _embedding(self, student: RecognizerOutput, teacher: RecognizerOutput) -> Tensor:
+        assert self.config.embedding is not None
+        if student.embedding_NE is None or teacher.embedding_NE is None:
+            check_embeddings(student_dim=_embedding_dim(student), teacher_dim=_embedding_dim(teacher))
+        assert student.embedding_NE is not None and teacher.embedding_NE is not None
+        return embedding_loss(student.embedding_NE, teacher.embedding_NE, reduction=self.config.embedding.reduction)
 
     def _prediction(self, student: RecognizerOutput, teacher: RecognizerOutput) -> Tensor:
         assert self.config.prediction is not None
@@ -163,9 +165,9 @@ def _map_widths(config: LossConfig, pair: FeaturePair) -> tuple[int, int]:
 def _no_maps(term: str) -> str:
     return (
         f"loss.{term} compares feature maps: expected networks that see pixels, found one that sees features; use "
-        f"loss.code or loss.prediction in place of loss.{term}."
+        f"loss.embedding or loss.prediction in place of loss.{term}."
     )
 
 
-def _code_dim(output: RecognizerOutput) -> int | None:
-    return None if output.code_NE is None else output.code_NE.shape[1]
+def _embedding_dim(output: RecognizerOutput) -> int | None:
+    return None if output.embedding_NE is None else output.embedding_NE.shape[1]

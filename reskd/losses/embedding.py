@@ -1,6 +1,6 @@
-"""The code term of "Efficient Video Classification Using Fewer Frames": L_rep = ||E_T - E_S||^2.
+"""The embedding term of "Efficient Video Classification Using Fewer Frames": L_rep = ||E_T - E_S||^2.
 
-Shape letters: N clips, E code size.
+Shape letters: N clips, E embedding size.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from torch import Tensor
 Reduction = Literal["sum", "mean"]
 
 
-def code_loss(student_NE: Tensor, teacher_NE: Tensor, *, reduction: Reduction) -> Tensor:
+def embedding_loss(student_NE: Tensor, teacher_NE: Tensor, *, reduction: Reduction) -> Tensor:
     """The squared distance of two codes, mean over clips: a scalar in fp32 (fp64 for fp64), also under autocast.
 
     The gradient goes to the student only.
 
     Args:
         student_NE, teacher_NE: floating point.
-        reduction: over the E numbers of a code: sum is the paper's formula, mean does not grow with E.
+        reduction: over the E numbers of an embedding: sum is the paper's formula, mean does not grow with E.
 
     Raises:
         ValueError: the codes have other shapes.
     """
     if student_NE.ndim != 2 or student_NE.shape != teacher_NE.shape:
         raise ValueError(
-            "the code term compares one vector a clip: expected (N, E) of both, found student "
+            "loss.embedding compares one vector a clip: expected (N, E) of both, found student "
             f"{tuple(student_NE.shape)} and teacher {tuple(teacher_NE.shape)}; use loss.prediction in place of "
-            "loss.code, or aggregators of one code size."
+            "loss.embedding, or aggregators with embeddings of one size."
         )
     dtype = torch.promote_types(torch.promote_types(student_NE.dtype, teacher_NE.dtype), torch.float32)
     # Autocast would be free to square in half precision, whose largest number is 65504.
@@ -38,17 +38,18 @@ def code_loss(student_NE: Tensor, teacher_NE: Tensor, *, reduction: Reduction) -
         return (squares_NE.sum(1) if reduction == "sum" else squares_NE.mean(1)).mean()
 
 
-def check_codes(*, student_dim: int | None, teacher_dim: int | None) -> None:
-    """Raises ValueError where a network makes no code, or the codes have other sizes."""
-    for name, code_dim in (("student", student_dim), ("teacher", teacher_dim)):
-        if code_dim is None:
+def check_embeddings(*, student_dim: int | None, teacher_dim: int | None) -> None:
+    """Raises ValueError where a network makes no embedding, or the embeddings differ in size."""
+    for name, embedding_dim in (("student", student_dim), ("teacher", teacher_dim)):
+        if embedding_dim is None:
             raise ValueError(
-                f"loss.code compares what an aggregator makes of all frames: expected a {name} with a code, found one "
-                "without; use loss.prediction in place of loss.code, or a network with an aggregator "
+                f"loss.embedding compares the embeddings of aggregators: expected a {name} with an embedding, found "
+                "one without; use loss.prediction in place of loss.embedding, or a network with an aggregator "
                 "(family: features or aggregated)."
             )
     if student_dim != teacher_dim:
         raise ValueError(
-            f"loss.code compares codes number by number: expected equal sizes E, found {student_dim} (student) and "
-            f"{teacher_dim} (teacher); use loss.prediction in place of loss.code, or aggregators of one code size."
+            f"loss.embedding compares embeddings number by number: expected equal sizes E, found {student_dim} "
+            f"(student) and {teacher_dim} (teacher); use loss.prediction in place of loss.embedding, or aggregators "
+            "with embeddings of one size."
         )

@@ -4,7 +4,7 @@
 probabilities, another a KL divergence; both are here, and the divergence that belongs to classes that are trained one
 by one.
 
-Note [What normalised means]
+Note [What normalized means]
 A KL divergence is between distributions over classes. Softmax scores are one. Sigmoid scores are K probabilities of
 their own, whose sum is anything: each is divided by the sum over classes. That sees how a clip's scores compare with
 each other, and not how large they are: scores (0.8, 0.4) and (0.2, 0.1) have a divergence of 0. bernoulli_kl sees both.
@@ -28,7 +28,7 @@ Distance = Literal["squared_error", "kl", "bernoulli_kl"]
 def prediction_loss(student_NK: Tensor, teacher_NK: Tensor, *, distance: Distance, scores: ScoreKind) -> Tensor:
     """A distance of two sets of class scores, summed over classes, mean over clips: a scalar in fp32 (fp64 for fp64).
 
-    squared_error: (p_T - p_S)^2. kl: p_T log(p_T / p_S) of normalised scores, Note [What normalised means].
+    squared_error: (p_T - p_S)^2. kl: p_T log(p_T / p_S) of normalized scores, Note [What normalized means].
     bernoulli_kl: p_T log(p_T / p_S) + (1 - p_T) log((1 - p_T) / (1 - p_S)), of sigmoid scores. The gradient goes to
     the student only. Divergences are taken from logarithms of scores, so none overflows where a score is nearly 0 or 1.
 
@@ -50,7 +50,7 @@ def prediction_loss(student_NK: Tensor, teacher_NK: Tensor, *, distance: Distanc
         if distance == "squared_error":
             distance_NK = (_probabilities(student_NK, scores) - _probabilities(teacher_NK, scores)).square()
         elif distance == "kl":
-            distance_NK = _kl(_log_normalised(student_NK, scores), _log_normalised(teacher_NK, scores))
+            distance_NK = _kl(_log_normalized(student_NK, scores), _log_normalized(teacher_NK, scores))
         elif scores == "sigmoid":
             distance_NK = _kl(F.logsigmoid(student_NK), F.logsigmoid(teacher_NK))
             distance_NK = distance_NK + _kl(F.logsigmoid(-student_NK), F.logsigmoid(-teacher_NK))
@@ -65,7 +65,7 @@ def _probabilities(logits_NK: Tensor, scores: ScoreKind) -> Tensor:
     return logits_NK.sigmoid() if scores == "sigmoid" else logits_NK.softmax(1)
 
 
-def _log_normalised(logits_NK: Tensor, scores: ScoreKind) -> Tensor:
+def _log_normalized(logits_NK: Tensor, scores: ScoreKind) -> Tensor:
     # log_softmax(log p) = log(p / sum of p).
     return (F.logsigmoid(logits_NK) if scores == "sigmoid" else logits_NK).log_softmax(1)
 

@@ -23,17 +23,17 @@ import torch
 from torch import Tensor
 
 TimeMatching = Literal["equal", "nearest", "interpolate"]
-Moments = tuple[float, ...]
+Timestamps = tuple[float, ...]
 
 
-class Moment(NamedTuple):
+class Timestamp(NamedTuple):
     """A point on the teacher's time axis: feature frame ``before``, and the share that the next one has in it."""
 
     before: int
     share_of_next: float
 
 
-def moments_of(frames: Sequence[int], num_feature_frames: int) -> Moments:
+def timestamps_of(frames: Sequence[int], num_feature_frames: int) -> Timestamps:
     """The mean of the frames behind each feature frame, groups of one size.
 
     Args:
@@ -45,7 +45,9 @@ def moments_of(frames: Sequence[int], num_feature_frames: int) -> Moments:
     return tuple(sum(frames[start : start + size]) / size for start in range(0, len(frames), size))
 
 
-def match_moments(matching: TimeMatching, *, student: Moments, teacher: Moments) -> tuple[Moment, ...] | None:
+def match_timestamps(
+    matching: TimeMatching, *, student: Timestamps, teacher: Timestamps
+) -> tuple[Timestamp, ...] | None:
     """Where on the teacher's time axis each of the student's feature frames lies; None where the axes are the same.
 
     Raises:
@@ -61,34 +63,34 @@ def match_moments(matching: TimeMatching, *, student: Moments, teacher: Moments)
             "sees some of the teacher's frames) or interpolate, or let both see the same frames."
         )
     if matching == "nearest":
-        return tuple(Moment(min(range(len(teacher)), key=lambda i: abs(teacher[i] - time)), 0.0) for time in student)
+        return tuple(Timestamp(min(range(len(teacher)), key=lambda i: abs(teacher[i] - time)), 0.0) for time in student)
     return tuple(_between(teacher, time) for time in student)
 
 
-def at_moments(teacher_NTDHW: Tensor, moments: Sequence[Moment] | None) -> Tensor:
-    """The teacher's maps at ``moments`` (see match_moments), in their order; unchanged for None.
+def at_timestamps(teacher_NTDHW: Tensor, timestamps: Sequence[Timestamp] | None) -> Tensor:
+    """The teacher's maps at ``timestamps`` (see match_moments), in their order; unchanged for None.
 
     Channels-last within a frame stays so; what is picked is copied, and nothing else.
     """
-    if moments is None:
+    if timestamps is None:
         return teacher_NTDHW
     frames_NTHWD = teacher_NTDHW.permute(0, 1, 3, 4, 2)
     picked = [
         frames_NTHWD[:, before].lerp(frames_NTHWD[:, before + 1], share) if share else frames_NTHWD[:, before]
-        for before, share in moments
+        for before, share in timestamps
     ]
     return torch.stack(picked, 1).permute(0, 1, 4, 2, 3)
 
 
-def _between(teacher: Moments, time: float) -> Moment:
+def _between(teacher: Timestamps, time: float) -> Timestamp:
     """Outside of the teacher's first and last moment it is the first or the last."""
     if time <= teacher[0]:
-        return Moment(0, 0.0)
+        return Timestamp(0, 0.0)
     for before, (start, end) in enumerate(pairwise(teacher)):
         if time < end:
-            return Moment(before, (time - start) / (end - start))
-    return Moment(len(teacher) - 1, 0.0)
+            return Timestamp(before, (time - start) / (end - start))
+    return Timestamp(len(teacher) - 1, 0.0)
 
 
-def _shown(moments: Moments) -> str:
-    return ", ".join(f"{time:g}" for time in moments[:4]) + (", ..." if len(moments) > 4 else "")
+def _shown(timestamps: Timestamps) -> str:
+    return ", ".join(f"{time:g}" for time in timestamps[:4]) + (", ..." if len(timestamps) > 4 else "")

@@ -1,4 +1,4 @@
-"""What a user may choose about a recogniser and a teacher."""
+"""What a user may choose about a recognizer and a teacher."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class _AnyPixelConfig(_AnyRecognizerConfig):
     """What all families have that see pixels."""
 
     pixel_mean: _Rgb = Field(
-        (123.675, 116.28, 103.53), description="subtracted from each colour channel (R, G, B), of 0..255"
+        (123.675, 116.28, 103.53), description="subtracted from each color channel (R, G, B), of 0..255"
     )
-    pixel_std: _PositiveRgb = Field((58.395, 57.12, 57.375), description="divides each colour channel, of 0..255")
+    pixel_std: _PositiveRgb = Field((58.395, 57.12, 57.375), description="divides each color channel, of 0..255")
 
 
 class _AnyPooledConfig(_AnyPixelConfig):
@@ -137,7 +137,7 @@ class AggregatedConfig(_AnyPixelConfig):
 
     family: Literal["aggregated"] = Field(description="every frame by itself, then an aggregator")
     backbone: BackboneName = Field(description="a torchvision network without its pooling and classifier")
-    normalise_frames: bool = Field(False, description="scale each frame's mean to unit length before the aggregator")
+    normalize_frames: bool = Field(False, description="scale each frame's mean to unit length before the aggregator")
     aggregator: AggregatorConfig = Field(description="from frames to one code")
     classifier: ClassifierConfig = Field(description="from the code to class scores")
 
@@ -155,7 +155,7 @@ class FeaturesConfig(_AnyRecognizerConfig):
         min_length=1,
         description="the feature groups, in the order of data.groups, and the length of a frame's vector in each",
     )
-    normalise_frames: bool = Field(True, description="scale each frame's whole vector to unit length")
+    normalize_frames: bool = Field(True, description="scale each frame's whole vector to unit length")
     aggregator: AggregatorConfig = Field(description="from frames to one code")
     classifier: ClassifierConfig = Field(description="from the code to class scores")
 
@@ -212,7 +212,7 @@ def network_name(config: RecognizerConfig) -> str:
 
 
 def parse_recognizer(settings: Mapping[str, Any]) -> RecognizerConfig:
-    """A recogniser's config from plain values; raises pydantic.ValidationError."""
+    """A recognizer's config from plain values; raises pydantic.ValidationError."""
     config: RecognizerConfig = TypeAdapter(RecognizerConfig).validate_python(settings)
     return config
 
@@ -221,12 +221,12 @@ def difference(mine: RecognizerConfig, trained: Mapping[str, Any]) -> tuple[str,
     """(setting, mine, theirs) where weights trained with the settings ``trained`` would answer otherwise under mine.
 
     Raises:
-        ValueError: ``trained`` are no settings of a recogniser.
+        ValueError: ``trained`` are no settings of a recognizer.
     """
     try:
         theirs = parse_recognizer(trained).architecture
     except ValidationError as error:
-        raise ValueError(f"expected a recogniser's settings, found {' '.join(str(error).split())}") from None
+        raise ValueError(f"expected a recognizer's settings, found {' '.join(str(error).split())}") from None
     for key, value in mine.architecture.items():
         if theirs.get(key) != value:
             return key, value, theirs.get(key)
@@ -243,7 +243,7 @@ class TeacherConfig(StrictConfig):
         "its own task loss alone",
     )
     batch_norm: BatchNormChoice = Field(
-        description="normalise with the batch, as the paper's code does on purpose, or with the stored statistics"
+        description="normalize with the batch, as the paper's code does on purpose, or with the stored statistics"
     )
     shares_head: bool = Field(
         False,
@@ -256,6 +256,6 @@ class TeacherConfig(StrictConfig):
         if self.update == "joint" and self.batch_norm == "running_stats":
             raise ValueError(
                 "batch_norm: expected batch_stats, found running_stats; a joint teacher is trained, and networks in "
-                "training normalise with the batch"
+                "training normalize with the batch"
             )
         return self

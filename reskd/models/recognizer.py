@@ -1,6 +1,6 @@
-"""What all recognisers have in common: clips in, class scores and what a teacher can teach from out.
+"""What all recognizers have in common: clips in, class scores and what a teacher can teach from out.
 
-Shape letters: N clips, T frames, C = 3 colours, D feature channels, H W heights and widths, K classes, E code.
+Shape letters: N clips, T frames, C = 3 colors, D feature channels, H W heights and widths, K classes, E code.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Recognizer(nn.Module, ABC):
     """What the trainer, the losses and the tools know of a network.
 
     Args:
-        config: ``config.weights`` is for ``build_recognizer``, a recogniser starts at random.
+        config: ``config.weights`` is for ``build_recognizer``, a recognizer starts at random.
         num_classes: K.
         feature_dim: D, channels of the last feature map; None where there is no map.
         code_dim: E; None where there is no code.
@@ -32,7 +32,7 @@ class Recognizer(nn.Module, ABC):
     head: nn.Module
 
     def __init__(
-        self, config: RecognizerConfig, num_classes: int, *, feature_dim: int | None, code_dim: int | None
+        self, config: RecognizerConfig, num_classes: int, *, feature_dim: int | None, embedding_dim: int | None
     ) -> None:
         super().__init__()
         if num_classes < 1:
@@ -40,7 +40,7 @@ class Recognizer(nn.Module, ABC):
         self.config = config
         self.num_classes = num_classes
         self.feature_dim = feature_dim
-        self.code_dim = code_dim
+        self.embedding_dim = embedding_dim
         self._gives_logit_map = False
 
     @property
@@ -56,7 +56,7 @@ class Recognizer(nn.Module, ABC):
 
     @gives_logit_map.setter
     def gives_logit_map(self, value: bool) -> None:
-        if value and self.code_dim is not None:
+        if value and self.embedding_dim is not None:
             raise ValueError(
                 f"the logit map asks the head for scores at every place: expected a network whose head stands on the "
                 f"mean of its feature map, found family {self.config.family}, whose head stands on a clip's code; "

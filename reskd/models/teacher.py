@@ -1,4 +1,4 @@
-"""The frozen teacher: a recogniser whose parameters and buffers never move.
+"""The frozen teacher: a recognizer whose parameters and buffers never move.
 
 Note [No stored buffers]
 A BatchNorm layer in training mode with track_running_stats=False hands no running mean or variance to the kernel
@@ -25,7 +25,7 @@ class Teacher(nn.Module):
 
     Args:
         recognizer: is changed in place: no parameter requires a gradient any more.
-        config: how batch norm normalises.
+        config: how batch norm normalizes.
     """
 
     def __init__(self, recognizer: Recognizer, config: TeacherConfig) -> None:
@@ -34,7 +34,7 @@ class Teacher(nn.Module):
         self.config = config
         super().train(False)
         if config.batch_norm == "batch_stats":
-            _normalise_with_the_batch(recognizer)
+            _normalize_with_the_batch(recognizer)
 
     def train(self, mode: bool = True) -> Teacher:
         """Does nothing: a trainer that calls train() on all it holds must not wake dropout or the buffers."""
@@ -46,7 +46,7 @@ class Teacher(nn.Module):
         return self.model(data, valid_NT)
 
 
-def _normalise_with_the_batch(recognizer: nn.Module) -> None:
+def _normalize_with_the_batch(recognizer: nn.Module) -> None:
     for module in recognizer.modules():
         if isinstance(module, _BatchNorm):
             module.train()

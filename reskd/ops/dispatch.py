@@ -1,4 +1,4 @@
-"""Which implementation of an op runs. A backend that is asked for is honoured or refused; only "auto" chooses."""
+"""Which implementation of an op runs. A backend that is asked for is honored or refused; only "auto" chooses."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 For other folders:
     flops: count_macs, count_recognizer, MacCount
-    measurement_rows: aligned, append_rows, describe_run, quantiles, read_rows
+    measurement_rows: aligned, append_rows, describe_run, quantiles, read_rows, rounded
     resource_estimate: checkpoint_bytes, estimate_memory, measure_seconds_per_clip
-    throughput: measure_clips_per_second, measure_sizes, Mode, Row
+    throughput: measure_clips_per_second, measure_sizes, Row, Sweep
 """

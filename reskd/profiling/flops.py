@@ -1,4 +1,4 @@
-"""How much arithmetic a recogniser does for one video, how many parameters it has, and where.
+"""How much arithmetic a recognizer does for one video, how many parameters it has, and where.
 
 Note [What is counted]
 ``total`` counts multiply-accumulates of convolutions, matrix products and attention: half of what
@@ -86,7 +86,7 @@ class MacCount:
         return self.total - self.attention_products + self.elementwise
 
 
-def count_macs(model: nn.Module, shape: Shape, *, num_views: int = 1) -> MacCount:
+def count_macs(model: nn.Module, shape: Shape, *, num_test_views: int = 1) -> MacCount:
     """Run ``model`` once on the meta device, which computes shapes only, and count.
 
     Args:
@@ -109,7 +109,7 @@ def count_macs(model: nn.Module, shape: Shape, *, num_views: int = 1) -> MacCoun
     def macs(name: str, *, of_layers: bool = True, of_attention: bool = True) -> int:
         wanted = {True: of_layers, False: of_attention}
         found = counts.get(f"{root}.{name}" if name else "Global", {})
-        return sum(flops for op, flops in found.items() if wanted[_name(op) in _OF_LAYERS]) // 2 * num_views
+        return sum(flops for op, flops in found.items() if wanted[_name(op) in _OF_LAYERS]) // 2 * num_test_views
 
     over_time = [name for name, module in model.named_modules() if _looks_over_time(module)]
     aggregators = [name for name, module in model.named_modules() if isinstance(module, Aggregator)]
@@ -119,17 +119,17 @@ def count_macs(model: nn.Module, shape: Shape, *, num_views: int = 1) -> MacCoun
         total=macs(""),
         between_frames=attention_products + sum(macs(name) for name in over_time + aggregators) - of_frames,
         attention_products=attention_products,
-        elementwise=sum(elementwise) * num_views,
+        elementwise=sum(elementwise) * num_test_views,
         parameters=_num_parameters(model),
         parts={name: PartCount(macs(name), _num_parameters(part)) for name, part in _parts(model).items()},
     )
 
 
-def count_recognizer(config: RecognizerConfig, shape: Shape, *, num_classes: int, num_views: int = 1) -> MacCount:
-    """As count_macs, for a recogniser that is not built yet and whose weights are not read."""
+def count_recognizer(config: RecognizerConfig, shape: Shape, *, num_classes: int, num_test_views: int = 1) -> MacCount:
+    """As count_macs, for a recognizer that is not built yet and whose weights are not read."""
     with torch.device("meta"):
         model = build_recognizer(config, num_classes).eval()
-    return count_macs(model, shape, num_views=num_views)
+    return count_macs(model, shape, num_test_views=num_test_views)
 
 
 def _name(op: Any) -> str:

@@ -19,12 +19,12 @@ def describe_run(device: torch.device) -> dict[str, object]:
     """The columns that every row of this run begins with; a commit with ``+`` had uncommitted changes."""
     import torch
 
-    facts = describe_environment()
-    commit = facts["commit"]
+    video_info = describe_environment()
+    commit = video_info["commit"]
     return {
         "date": date.today().isoformat(),
         "commit": f"{commit['hash'][:10]}{'+' if commit['dirty'] else ''}" if isinstance(commit, dict) else "unknown",
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else facts["cpu"],
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else video_info["cpu"],
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
     }

@@ -1,6 +1,6 @@
 """What a run will need, before it starts: memory, disk and hours. Rough on purpose: good to a factor of two.
 
-Shape letters: N clips, T frames, C = 3 colour channels.
+Shape letters: N clips, T frames, C = 3 color channels.
 """
 
 from __future__ import annotations

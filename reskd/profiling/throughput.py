@@ -1,4 +1,4 @@
-"""How many videos a second a recogniser answers, decoding left out, and how long one video takes.
+"""How many videos a second a recognizer answers, decoding left out, and how long one video takes.
 
 Note [Sizes take turns]
 Sizes, ways to run and batches are candidates of one run: each round times every candidate once, in an order that

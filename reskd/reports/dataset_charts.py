@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dali_pipes.video_info import FileFacts
+from dali_pipes.video_info import VideoInfo
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +18,7 @@ _NUM_BINS = 40
 
 
 def draw_data_charts(
-    usable: Sequence[FileFacts],
+    usable: Sequence[VideoInfo],
     keyframe_distances: Mapping[Path, Sequence[int]],
     labels: Mapping[str, Sequence[str]],
     path: Path,

@@ -23,7 +23,7 @@ from dali_pipes.packets.packet_index import start_distances
 from dali_pipes.sampling.clip_plan import VideoShape, plan_clip
 from dali_pipes.sampling.spec import rules_from_config
 from dali_pipes.scan.store import IndexReader
-from dali_pipes.video_info import FileFacts
+from dali_pipes.video_info import VideoInfo
 from reskd.reports.dataset_charts import draw_data_charts
 
 NUM_SAMPLED = 200
@@ -57,40 +57,40 @@ class VideoSet(NamedTuple):
     """
 
     root: Path
-    facts: Mapping[Path, FileFacts]
+    video_info: Mapping[Path, VideoInfo]
     labels: Mapping[str, Sequence[str]]
 
     @property
-    def usable(self) -> dict[Path, FileFacts]:
-        return {path: found for path, found in self.facts.items() if found.usable}
+    def usable(self) -> dict[Path, VideoInfo]:
+        return {path: found for path, found in self.video_info.items() if found.usable}
 
 
-def sample_keyframe_distances(facts: Mapping[Path, FileFacts]) -> dict[Path, Sequence[int]]:
+def sample_keyframe_distances(video_info: Mapping[Path, VideoInfo]) -> dict[Path, Sequence[int]]:
     """Keyframe distances, in packets, of at most ``NUM_SAMPLED`` usable files: from the packet index, or where there is
     none by reading the packets; nothing is decoded."""
-    usable = [path for path, found in facts.items() if found.usable]
+    usable = [path for path, found in video_info.items() if found.usable]
     indexes = IndexReader()
     distances: dict[Path, Sequence[int]] = {}
     for path in spread_sample(usable, NUM_SAMPLED):
-        place = facts[path].packets
-        if place is None:
+        index = video_info[path].packets
+        if index is None:
             distances[path] = find_keyframes(path).distances
         else:
-            distances[path] = start_distances(indexes.read(place, facts[path].num_packets).packets_P)
+            distances[path] = start_distances(indexes.read(index, video_info[path].num_packets).packets_P)
     return distances
 
 
-def measure_decode(facts: Mapping[Path, FileFacts], *, num_frames: int) -> DecodeTime:
+def measure_decode(video_info: Mapping[Path, VideoInfo], *, num_frames: int) -> DecodeTime:
     """Read a clip of the middle frames of equal segments, cut to the central square, from a few usable files, as a
     worker does whose frames are decoded by PyAV."""
-    usable = [path for path, found in facts.items() if found.usable]
+    usable = [path for path, found in video_info.items() if found.usable]
     chosen = spread_sample(usable, NUM_DECODED)
-    reader = ClipReader("cpu", "host")
+    reader = ClipReader("cpu", "pyav")
     rules = rules_from_config(SamplingConfig(num_frames=num_frames, test_crop_ratio=1), view_size=(1, 1), mode="eval")
     times_ms = []
     for path in [*chosen[:1], *chosen]:  # the first once more, as a warm-up
-        row = ManifestRow(path, 0, facts[path])
-        shape = VideoShape(row.facts.num_frames, *row.upright_size)
+        row = ManifestRow(path, 0, video_info[path])
+        shape = VideoShape(row.video_info.num_frames, *row.upright_size)
         plan = plan_clip(rules, shape, seed=0, position=0, attempt=0, row=0)
         start_s = time.process_time()
         reader.read(plan, row)
@@ -120,7 +120,7 @@ def write_data_page(
     usable = list(by_path.values())
     if not usable:
         raise ValueError(
-            f"expected at least one usable video under {videos.root}, found none among {len(videos.facts)}."
+            f"expected at least one usable video under {videos.root}, found none among {len(videos.video_info)}."
         )
     distances = sample_keyframe_distances(by_path) if keyframe_distances is None else keyframe_distances
     decode_time = measure_decode(by_path, num_frames=num_frames)
@@ -128,13 +128,13 @@ def write_data_page(
     draw_data_charts(usable, distances, videos.labels, out / "data.png")
     sections = [
         f"# {videos.root.resolve().name}",
-        _summary(videos.facts, usable),
+        _summary(videos.video_info, usable),
         "![histograms](data.png)",
         _number_table(usable, distances),
         _kind_table(usable),
         _cost(distances, decode_time, num_cores),
         *(_class_table(name, found) for name, found in videos.labels.items()),
-        _health_table(videos.root, videos.facts),
+        _health_table(videos.root, videos.video_info),
         _whole_file_table(usable),
     ]
     page = out / "data.md"
@@ -142,13 +142,13 @@ def write_data_page(
     return page
 
 
-def _summary(facts: Mapping[Path, FileFacts], usable: Sequence[FileFacts]) -> str:
+def _summary(video_info: Mapping[Path, VideoInfo], usable: Sequence[VideoInfo]) -> str:
     num_frames = sum(found.num_frames for found in usable)
-    num_bytes = sum(found.file_size for found in facts.values())
-    return f"{len(facts)} videos, {len(usable)} usable, {num_frames} frames, {gib(num_bytes)}."
+    num_bytes = sum(found.file_size for found in video_info.values())
+    return f"{len(video_info)} videos, {len(usable)} usable, {num_frames} frames, {gib(num_bytes)}."
 
 
-def _number_table(usable: Sequence[FileFacts], distances: Mapping[Path, Sequence[int]]) -> str:
+def _number_table(usable: Sequence[VideoInfo], distances: Mapping[Path, Sequence[int]]) -> str:
     columns: dict[str, list[float]] = {
         "frames": [found.num_frames for found in usable],
         "short side, pixels": [min(found.width, found.height) for found in usable],
@@ -162,7 +162,7 @@ def _number_table(usable: Sequence[FileFacts], distances: Mapping[Path, Sequence
     return "\n".join(rows)
 
 
-def _kind_table(usable: Sequence[FileFacts]) -> str:
+def _kind_table(usable: Sequence[VideoInfo]) -> str:
     kinds = Counter(map(attrgetter(*_KIND_COLUMNS.values()), usable))
     rows = [f"| {' | '.join(_KIND_COLUMNS)} | videos |", "|---" * (len(_KIND_COLUMNS) + 1) + "|"]
     rows += [f"| {' | '.join(map(str, kind))} | {count} |" for kind, count in kinds.most_common()]
@@ -200,10 +200,10 @@ def _class_table(name: str, labels: Sequence[str]) -> str:
     return "\n".join(rows)
 
 
-def _health_table(root: Path, facts: Mapping[Path, FileFacts]) -> str:
+def _health_table(root: Path, video_info: Mapping[Path, VideoInfo]) -> str:
     """Reasons with their numbers taken out, so that like damage is counted together."""
     examples: defaultdict[str, list[str]] = defaultdict(list)
-    for path, found in facts.items():
+    for path, found in video_info.items():
         name = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
         examples[re.sub(r"\d+", "N", found.health)].append(name)
     rows = ["| health | videos | for example |", "|---|---|---|"]
@@ -212,7 +212,7 @@ def _health_table(root: Path, facts: Mapping[Path, FileFacts]) -> str:
     return "\n".join(rows)
 
 
-def _whole_file_table(usable: Sequence[FileFacts]) -> str:
+def _whole_file_table(usable: Sequence[VideoInfo]) -> str:
     """Why files are decoded as a whole."""
     reasons = Counter(re.sub(r"\d+", "N", found.whole_file) or "no: the packets it needs" for found in usable)
     rows = ["| is the whole file read for a clip? | videos |", "|---|---|"]

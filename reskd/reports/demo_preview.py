@@ -42,7 +42,7 @@ def draw_preview(seed: int, path: Path) -> None:
 
 
 def _draw_sizes(figure: FigureBase, seed: int) -> None:
-    """The poses at the size of the centre crop, of the teacher's view and of the student's."""
+    """The poses at the size of the center crop, of the teacher's view and of the student's."""
     figure.suptitle("What resolution leaves of a pose: two examples of each", fontsize=15, fontweight="bold")
     columns = [frame for pose in POSES for frame in _examples(seed, pose, 2)]
     rows = figure.subplots(3, len(columns))

@@ -18,7 +18,7 @@ _PANELS: tuple[tuple[str, dict[str, str]], ...] = (
     ("task loss", {"loss/task": "-"}),
     ("pixel term, unweighted", {"loss/pixel": "-"}),
     ("logit map term, unweighted", {"loss/logit_map": "-"}),
-    ("code term, unweighted", {"loss/code": "-"}),
+    ("code term, unweighted", {"loss/embedding": "-"}),
     ("prediction term, unweighted", {"loss/prediction": "-"}),
     ("joint teacher's task loss", {"loss/teacher_task": "-"}),
     ("top-1: training solid, validation dashed", {"train/top1": "-", "val/top1": "--"}),
@@ -48,8 +48,8 @@ def write_run_report(run: RunDirectory) -> Path:
     last = {name: value for line in lines for name, value in line.items()}
     rows = "\n".join(f"| {name} | {value:.5g} |" for name, value in sorted(last.items()))
     terms = ""
-    if run.first_terms.exists():
-        terms = f"\n## The loss in the first step\n\n{loss_balance.table(loss_balance.read(run.first_terms))}\n"
+    if run.loss_balance.exists():
+        terms = f"\n## The loss in the first step\n\n{loss_balance.table(loss_balance.read(run.loss_balance))}\n"
     report = run.path / "report.md"
     report.write_text(
         f"# {run.path.name}\n\nThe last value of each metric; settings are in `config.yaml`, the machine and versions "
@@ -59,7 +59,7 @@ def write_run_report(run: RunDirectory) -> Path:
 
 
 def draw_curves(runs: Mapping[str, Lines], path: Path) -> None:
-    """One picture, one colour a run; panels that no run has numbers for are left out."""
+    """One picture, one color a run; panels that no run has numbers for are left out."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

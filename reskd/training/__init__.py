@@ -4,11 +4,13 @@ For other folders:
     checkpoint: load_checkpoint
     dry_run: choose_clips_per_pass, leaving_no_trace, noise_batch
     loss_balance
+    metrics_log: describe_step
     optimizer: OptimizerConfig
     plan: Plan, SelectionMetric, TrainingConfig
-    precision: Precision, PrecisionChoice
+    precision: Precision
     run_directory: check_same_experiment, config_hash, flatten, open_run_directory, RunDirectory, write_description
     schedule: ScheduleConfig
-    trainable: shown, Trainable
+    trainable: inputs_of, Networks, Trainable
     trainer: Trainer
+    trainer_arguments: RunRecord, Settings, TrainingData
 """

@@ -20,7 +20,7 @@ _DWARFED = 100.0
 log = logging.getLogger(__name__)
 
 
-class FirstTerm(NamedTuple):
+class TermBalance(NamedTuple):
     """A term of the loss, mean over the clips of the first step."""
 
     name: str
@@ -32,18 +32,18 @@ class FirstTerm(NamedTuple):
         return self.weight * self.unweighted
 
 
-def first_terms(losses: Mapping[str, float], weights: Mapping[str, float]) -> list[FirstTerm]:
+def balance_of(losses: Mapping[str, float], weights: Mapping[str, float]) -> list[TermBalance]:
     """``losses``: the step's metrics, ``loss/<term>`` unweighted; ``weights``: term -> weight."""
-    return [FirstTerm(name, losses[f"loss/{name}"], weight) for name, weight in weights.items()]
+    return [TermBalance(name, losses[f"loss/{name}"], weight) for name, weight in weights.items()]
 
 
-def table(terms: Sequence[FirstTerm]) -> str:
+def table(terms: Sequence[TermBalance]) -> str:
     """Markdown, a term a row."""
     rows = [f"| {term.name} | {term.unweighted:.4g} | {term.weight:g} | {term.weighted:.4g} |" for term in terms]
     return "\n".join(["| term | unweighted | weight | weighted |", "|---|---|---|---|", *rows])
 
 
-def warning(terms: Sequence[FirstTerm], *, when: str) -> str | None:
+def warning(terms: Sequence[TermBalance], *, when: str) -> str | None:
     """A sentence where one weighted term is more than 100 times another; terms with weight 0 do not count.
 
     Args:
@@ -59,33 +59,33 @@ def warning(terms: Sequence[FirstTerm], *, when: str) -> str | None:
         f"{small.weighted:.3g}), which will hardly be learned; set {_setting(large.name)} lower or "
         f"{_setting(small.name)} higher."
     )
-    if large.name == "task" or not {small.name, large.name} <= {"task", "code", "prediction"}:
+    if large.name == "task" or not {small.name, large.name} <= {"task", "embedding", "prediction"}:
         return advice
     return advice + (
-        " Fewer-frames found 1 for the task, 0.01 for the prediction and 0.001 for the code to work for NeXtVLAD, "
+        " Fewer-frames found 1 for the task, 0.01 for the prediction and 0.001 for the embedding to work for NeXtVLAD, "
         "where 1 for all three did not."
     )
 
 
-def log_first_terms(terms: Sequence[FirstTerm], path: Path) -> None:
+def log_first_terms(terms: Sequence[TermBalance], path: Path) -> None:
     """Into ``path`` and as a table into the log, where there are several."""
     if len(terms) > 1:
         write(path, terms)
         log.info("the terms of the first step's loss:\n%s", table(terms))
 
 
-def log_imbalance(terms: Sequence[FirstTerm], *, when: str) -> None:
+def log_imbalance(terms: Sequence[TermBalance], *, when: str) -> None:
     """``warning``, where there is one."""
     if advice := warning(terms, when=when):
         log.warning(advice)
 
 
-def write(path: Path, terms: Sequence[FirstTerm]) -> None:
+def write(path: Path, terms: Sequence[TermBalance]) -> None:
     atomic_write_text(path, json.dumps([term._asdict() for term in terms], indent=2) + "\n")
 
 
-def read(path: Path) -> list[FirstTerm]:
-    return [FirstTerm(**row) for row in json.loads(path.read_text())]
+def read(path: Path) -> list[TermBalance]:
+    return [TermBalance(**row) for row in json.loads(path.read_text())]
 
 
 def _setting(name: str) -> str:

@@ -41,9 +41,9 @@ class OptimizerConfig(StrictConfig):
 def parameter_groups(
     module: nn.Module, config: OptimizerConfig, *, without: Collection[nn.Parameter] = ()
 ) -> list[dict[str, Any]]:
-    """Weights, biases and what normalises, each with its ``lr_factor``; frozen parameters and ``without`` are left out.
+    """Weights, biases and what normalizes, each with its ``lr_factor``; frozen parameters and ``without`` are left out.
 
-    Attention's tables of relative positions go with what normalises: like Swin's own recipe we do not decay them.
+    Attention's tables of relative positions go with what normalizes: like Swin's own recipe we do not decay them.
     """
     left_out = {id(parameter) for parameter in without}
     found: dict[tuple[str, bool], list[nn.Parameter]] = {}

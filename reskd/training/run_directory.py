@@ -60,8 +60,8 @@ class RunDirectory:
         return self.path / "metrics.jsonl"
 
     @property
-    def first_terms(self) -> Path:
-        return self.path / "first_terms.json"
+    def loss_balance(self) -> Path:
+        return self.path / "loss_balance.json"
 
     def quarantine(self, split: Literal["train", "val", "test"], rank: int) -> Path:
         """Where a rank lists the clips that could not be shown; a file each, so that lines do not mix."""

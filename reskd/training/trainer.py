@@ -74,7 +74,7 @@ class Trainer:
         Raises:
             FloatingPointError: the loss is not finite; last.pt is the last good state.
         """
-        self._rehearse()
+        self._dry_run()
         latest: dict[str, float] = {}
         clock, means = WaitClock(), RunningMeans()
         with ExitStack() as stack:
@@ -152,17 +152,17 @@ class Trainer:
 
     def _log_first_step(self, means: RunningMeans, batch: ClipBatch, writer: MetricsWriter | None) -> None:
         """Its clips, and how large the terms of its loss were."""
-        terms = loss_balance.first_terms(means.peek(self.world), self.trainable.loss.config.weights)
+        terms = loss_balance.balance_of(means.peek(self.world), self.trainable.loss.config.weights)
         if writer:
             writer.views(1, batch)
-            loss_balance.log_first_terms(terms, self.run.first_terms)
+            loss_balance.log_first_terms(terms, self.run.loss_balance)
             if self.trainable.teacher is None:
                 loss_balance.log_imbalance(terms, when="in the first step")
 
     def _log_balance_after_epoch(self, values: Mapping[str, float]) -> None:
         """Of a joint run: Note [When two networks are fresh] in loss_balance.py."""
         if self.world.is_main:
-            terms = loss_balance.first_terms(values, self.trainable.loss.config.weights)
+            terms = loss_balance.balance_of(values, self.trainable.loss.config.weights)
             loss_balance.log_imbalance(terms, when="after an epoch")
 
     def _gradients_joined(self, is_last: bool) -> Any:
@@ -171,7 +171,7 @@ class Trainer:
             return self.parallel.no_sync()
         return nullcontext()
 
-    def _rehearse(self) -> None:
+    def _dry_run(self) -> None:
         """One forward and backward on noise before the first step, leaving no trace.
 
         Note [Why rehearse]

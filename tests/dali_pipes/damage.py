@@ -28,7 +28,7 @@ from dali_pipes.packets.packet_index import PacketIndex, read_packets, select
 from dali_pipes.sampling.clip_plan import ClipPlan
 from dali_pipes.sampling.crops import Crop
 from dali_pipes.scan.scan import probe
-from dali_pipes.scan.store import FactsWriter
+from dali_pipes.scan.store import VideoInfoWriter
 
 SECONDS_A_FILE = 30
 Rng = np.random.Generator
@@ -39,28 +39,28 @@ def _cut(data: bytearray, rng: Rng) -> bytearray:
 
 
 def _flip(data: bytearray, rng: Rng) -> bytearray:
-    for place in rng.integers(0, len(data), rng.choice([1, 1, 3, 30])):
-        data[place] ^= int(rng.integers(1, 256))
+    for offset in rng.integers(0, len(data), rng.choice([1, 1, 3, 30])):
+        data[offset] ^= int(rng.integers(1, 256))
     return data
 
 
 def _flip_header(data: bytearray, rng: Rng) -> bytearray:
     """In the first or last kilobyte, where headers and tables lie."""
-    place = int(rng.integers(0, min(1024, len(data))))
-    data[place if rng.random() < 0.5 else -1 - place] ^= int(rng.integers(1, 256))
+    offset = int(rng.integers(0, min(1024, len(data))))
+    data[offset if rng.random() < 0.5 else -1 - offset] ^= int(rng.integers(1, 256))
     return data
 
 
 def _zeros(data: bytearray, rng: Rng) -> bytearray:
-    place = int(rng.integers(0, len(data)))
-    length = min(int(rng.choice([1, 4, 64, 1000, 8000])), len(data) - place)
-    data[place : place + length] = bytes(length)
+    offset = int(rng.integers(0, len(data)))
+    length = min(int(rng.choice([1, 4, 64, 1000, 8000])), len(data) - offset)
+    data[offset : offset + length] = bytes(length)
     return data
 
 
 def _swap(data: bytearray, rng: Rng) -> bytearray:
     length = int(rng.integers(1, max(2, len(data) // 4)))
-    one, other = (int(place) for place in rng.integers(0, max(1, len(data) - length), 2))
+    one, other = (int(offset) for offset in rng.integers(0, max(1, len(data) - length), 2))
     held = bytes(data[one : one + length])
     data[one : one + length] = data[other : other + length]
     data[other : other + length] = held
@@ -68,14 +68,14 @@ def _swap(data: bytearray, rng: Rng) -> bytearray:
 
 
 def _insert(data: bytearray, rng: Rng) -> bytearray:
-    place = int(rng.integers(0, len(data)))
-    data[place:place] = rng.bytes(int(rng.integers(1, 200)))
+    offset = int(rng.integers(0, len(data)))
+    data[offset:offset] = rng.bytes(int(rng.integers(1, 200)))
     return data
 
 
 def _remove(data: bytearray, rng: Rng) -> bytearray:
-    place = int(rng.integers(0, len(data)))
-    del data[place : place + int(rng.integers(1, 2000))]
+    offset = int(rng.integers(0, len(data)))
+    del data[offset : offset + int(rng.integers(1, 2000))]
     return data
 
 
@@ -119,17 +119,22 @@ def flip_used(path: Path, index: PacketIndex, wanted_T: np.ndarray, rng: Rng) ->
 
 def check(path: Path, store: Path, rng: Rng, *, decode: bool) -> dict[str, object]:
     """What a file gave: ``wrong`` names what must never be; empty where all is well."""
-    facts, index = probe(path, decode=decode)
-    result: dict[str, object] = {"health": facts.health, "whole_file": facts.whole_file, "decode": decode, "wrong": ""}
-    if not facts.usable:
-        reason = facts.health.partition(": ")[2]
-        return {**result, "wrong": "" if len(reason) > 5 else f"no reason: {facts.health!r}"}
-    if facts.whole_file and index is not None:
+    video_info, index = probe(path, decode=decode)
+    result: dict[str, object] = {
+        "health": video_info.health,
+        "whole_file": video_info.whole_file,
+        "decode": decode,
+        "wrong": "",
+    }
+    if not video_info.usable:
+        reason = video_info.health.partition(": ")[2]
+        return {**result, "wrong": "" if len(reason) > 5 else f"no reason: {video_info.health!r}"}
+    if video_info.whole_file and index is not None:
         return {**result, "wrong": "an index and a reason to have none"}
-    with FactsWriter(store) as writer:
-        row = ManifestRow(path, 0, writer.add("clip", facts, index))
-    window = Window((0, 0, *row.upright_size), facts.rotation, facts.width, facts.height)
-    shown = min(facts.num_frames, 60)
+    with VideoInfoWriter(store) as writer:
+        row = ManifestRow(path, 0, writer.add("clip", video_info, index))
+    window = Window((0, 0, *row.upright_size), video_info.rotation, video_info.width, video_info.height)
+    shown = min(video_info.num_frames, 60)
     whole, whole_fault, defined = None, "", np.ones(shown, bool)
     try:
         whole = np.stack(decode_frames(path, np.arange(shown), window))
@@ -186,7 +191,7 @@ def _compare(
 ) -> str:
     for sparse in (True, False):
         try:
-            clip = ClipReader("cpu", "auto", sparse=sparse).read(_plan(wanted_T, row), row, by_host=True)
+            clip = ClipReader("cpu", "auto", sparse=sparse).read(_plan(wanted_T, row), row, by_pyav=True)
         except (ValueError, OSError) as error:
             if whole is not None:
                 return f"sparse={sparse}: {type(error).__name__} {error}; the whole file gives frames {wanted_T}"
@@ -198,8 +203,8 @@ def _compare(
     if (
         index is None
         or whole is None
-        or row.facts.num_frames_source != "decode"
-        or row.facts.num_frames != len(index.packets_P)
+        or row.video_info.num_frames_source != "decode"
+        or row.video_info.num_frames != len(index.packets_P)
     ):
         return ""  # then DALI gets the whole file, or what it shows is not known to be whole
     return _compare_remuxed(row, index, wanted_T, window, whole)
@@ -210,7 +215,7 @@ def _compare_remuxed(
 ) -> str:
     selection = select(index.packets_P, wanted_T, may_flush=False)
     with row.path.open("rb") as file:
-        encoded = remux(index.stub, read_packets(file, selection), selection)
+        encoded = remux(index.codec_header, read_packets(file, selection), selection)
     try:
         frames = np.stack(decode_frames(io.BytesIO(encoded.tobytes()), selection.rank_T, window))
     except (ValueError, av.error.FFmpegError) as error:
@@ -239,7 +244,7 @@ def _check_changed(
             if change == "directory":
                 path.mkdir()
         try:
-            clip = ClipReader("cpu", "auto").read(_plan(wanted_T, row), row, by_host=True)
+            clip = ClipReader("cpu", "auto").read(_plan(wanted_T, row), row, by_pyav=True)
             exact = whole is not None and np.array_equal(clip.raw_THWC, whole[wanted_T])
             problem = "" if exact and clip.how == SPARSE and change != "flip" else f"{change} was not noticed"
         except (ValueError, OSError) as error:

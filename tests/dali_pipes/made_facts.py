@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from dali_pipes.video_info import FileFacts
+from dali_pipes.video_info import VideoInfo
 
 
-def make_facts(**changes: Any) -> FileFacts:
+def make_facts(**changes: Any) -> VideoInfo:
     """A sound video of 24 frames without a packet index, but for ``changes``."""
     sound: dict[str, Any] = {
         "num_frames": 24,
@@ -23,4 +23,4 @@ def make_facts(**changes: Any) -> FileFacts:
         "mtime_ns": 1_795_819_857_326_082_400,
         "health": "ok",
     }
-    return FileFacts(**(sound | changes))
+    return VideoInfo(**(sound | changes))

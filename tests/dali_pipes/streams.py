@@ -27,7 +27,7 @@ class Recipe(NamedTuple):
     pix_fmt: str = "yuv420p"
     num_frames: int = 40
     pts: Sequence[int] | None = None  # None: one tick of 1/25 s after the other
-    colour: tuple[int, int] = (2, 0)  # matrix and range as tagged
+    color: tuple[int, int] = (2, 0)  # matrix and range as tagged
     size: tuple[int, int] = (HEIGHT, WIDTH)
 
 
@@ -60,7 +60,7 @@ RECIPES: dict[str, Recipe] = {
     "h264 mp4 10 bit": Recipe(".mp4", "libx264", _x264(bf="2"), "yuv420p10le"),
     "h264 mp4 444": Recipe(".mp4", "libx264", _x264(bf="2"), "yuv444p"),
     "h264 mp4 lossless": Recipe(".mp4", "libx264", {**_x264(bf="2"), "qp": "0"}, num_frames=24),
-    "h264 mp4 bt709": Recipe(".mp4", "libx264", _x264(bf="2"), colour=(1, 1)),
+    "h264 mp4 bt709": Recipe(".mp4", "libx264", _x264(bf="2"), color=(1, 1)),
     "h264 mp4 full range": Recipe(".mp4", "libx264", _x264(bf="2"), "yuvj420p"),
     "h264 mp4 vfr": Recipe(
         ".mp4", "libx264", _x264(bf="2"), pts=np.cumsum(np.random.default_rng(5).integers(1, 9, 40)).tolist()
@@ -149,11 +149,11 @@ def make(recipe: Recipe, folder: Path, name: str = "clip") -> Path:
         stream.height, stream.width, stream.pix_fmt = height, width, recipe.pix_fmt
         stream.options = dict(recipe.options)
         stream.codec_context.thread_count = 1
-        stream.codec_context.colorspace, stream.codec_context.color_range = recipe.colour
+        stream.codec_context.colorspace, stream.codec_context.color_range = recipe.color
         for number, picture in enumerate(pictures(recipe.num_frames, height, width)):
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=recipe.pix_fmt)
             frame.pts, frame.time_base = recipe.pts[number] if recipe.pts else number, Fraction(1, 25)
-            frame.colorspace, frame.color_range = recipe.colour
+            frame.colorspace, frame.color_range = recipe.color
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path

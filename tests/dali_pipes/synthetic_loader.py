@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dali_pipes.annotations.lists import LabelledVideo
+from dali_pipes.annotations.lists import LabeledVideo
 from dali_pipes.batch import PADDING_POSITION, ClipBatch, View, label_sets_of
 from dali_pipes.config import DataConfig
 from dali_pipes.fault_log import FaultLog
@@ -26,7 +26,7 @@ _CLASS, _CLIP = 101, 102  # which use of the hash; apart from those of sampling.
 
 
 class SyntheticLoader:
-    """Clips whose pixels are a pure function of the row: stripes with a colour and width of the class, a phase and
+    """Clips whose pixels are a pure function of the row: stripes with a color and width of the class, a phase and
     background of the clip, moving with time. Positions, order, frames, crops and flips are
     those that a ClipLoader over as many videos would give.
 
@@ -51,28 +51,28 @@ class SyntheticLoader:
         self._config, self._order, self._views = config, order, tuple(views)
         self._device = torch.device(device)
         order.check(len(manifest))
-        rules = rules_for_views(config, views, mode=order.mode, grid=order.grid)
+        rules = rules_for_views(config, views, mode=order.mode, test_views=order.test_views)
         self._chooser = ClipChooser(manifest, rules, order)
         self._iteration = 0
         self.faults = FaultLog(None, config.loader.max_bad_fraction)
 
     @property
-    def num_clips(self) -> int:
+    def num_samples(self) -> int:
         """Clips of an epoch, over all ranks; in evaluation the videos of the list."""
         return len(self._chooser.manifest)
 
     @property
-    def num_views(self) -> int:
+    def num_test_views(self) -> int:
         """V, positions of each video in an evaluation pass; 1 in training."""
-        return self._chooser.num_views
+        return self._chooser.num_test_views
 
     @property
     def num_batches(self) -> int:
         """Batches of an evaluation pass on every rank; in training, of an epoch, rounded up."""
         return self._order.num_batches(self._chooser.num_positions)
 
-    def describe_ways_in(self) -> str:
-        return "way in: computed, no files"
+    def describe_reading(self) -> str:
+        return "computed, no files"
 
     def __iter__(self) -> Iterator[ClipBatch]:
         if self._order.mode == "eval":
@@ -86,8 +86,8 @@ class SyntheticLoader:
         """Nothing to free."""
 
     def _batch(self, iteration: int) -> ClipBatch:
-        places = range(self._order.batch_size)
-        positions = [self._order.position(iteration, place, self._chooser.num_positions) for place in places]
+        indices = range(self._order.batch_size)
+        positions = [self._order.position(iteration, index, self._chooser.num_positions) for index in indices]
         plans = [self._chooser.plan(position, 0) for position in positions]
         rows_N = torch.tensor([plan.row for plan in plans])
         if self._order.mode == "eval":
@@ -120,10 +120,10 @@ class SyntheticLoader:
         x = x[:, :, ::-1] if plan.flip else x
         t = frame_index[:, None, None, None] / _NUM_FRAMES
         label = plan.row % len(self._chooser.manifest.class_names)
-        colour, background = uniform(_CLASS, label, np.arange(3)), uniform(_CLIP, plan.row, np.arange(3))
+        color, background = uniform(_CLASS, label, np.arange(3)), uniform(_CLIP, plan.row, np.arange(3))
         phase, tilt = uniform(_CLIP, plan.row, np.arange(3, 5))
         wave = np.sin(2 * np.pi * ((2 + label % 8) * (y + 0.2 * tilt * x + t) + phase))
-        return np.clip(64 + 64 * background + 96 * (colour - 0.5) * (1 + wave), 0, 255).astype(np.uint8)
+        return np.clip(64 + 64 * background + 96 * (color - 0.5) * (1 + wave), 0, 255).astype(np.uint8)
 
 
 def synthetic_manifest(num_clips: int, num_classes: int, *, labels_per_clip: int = 1) -> Manifest:
@@ -142,9 +142,11 @@ def synthetic_manifest(num_clips: int, num_classes: int, *, labels_per_clip: int
         )
     root = Path("synthetic")
     videos = [
-        LabelledVideo(f"{row}", tuple((row + more) % num_classes for more in range(labels_per_clip)), f"{row}")
+        LabeledVideo(f"{row}", tuple((row + more) % num_classes for more in range(labels_per_clip)), f"{row}")
         for row in range(num_clips)
     ]
     size = {"num_frames": _NUM_FRAMES, "num_packets": _NUM_FRAMES, "width": _WIDTH, "height": _HEIGHT}
-    facts = make_facts(**size, codec="computed", pix_fmt="rgb24", file_size=0, mtime_ns=0)
-    return Manifest.from_facts(root, [f"class{k}" for k in range(num_classes)], videos, {v.path: facts for v in videos})
+    video_info = make_facts(**size, codec="computed", pix_fmt="rgb24", file_size=0, mtime_ns=0)
+    return Manifest.from_video_info(
+        root, [f"class{k}" for k in range(num_classes)], videos, {v.path: video_info for v in videos}
+    )

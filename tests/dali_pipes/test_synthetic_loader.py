@@ -10,7 +10,7 @@ import torch
 from dali_pipes.batch import PADDING_POSITION
 from dali_pipes.config import DataConfig
 from dali_pipes.sampling.order import epoch_order
-from dali_pipes.sampling.spec import ViewGrid
+from dali_pipes.sampling.spec import TestViews
 from tests.dali_pipes.loaders import grouped
 from tests.dali_pipes.synthetic_loader import SyntheticLoader, synthetic_manifest
 
@@ -71,14 +71,14 @@ def test_evaluation_is_one_pass_with_padding() -> None:
 
 
 def test_evaluation_shows_all_views_of_a_video_and_training_one() -> None:
-    loader = _loader(mode="eval", batch_size=5, views=("student",), grid=ViewGrid(2, 3))
+    loader = _loader(mode="eval", batch_size=5, views=("student",), test_views=TestViews(2, 3))
     batches = list(loader)
-    assert (loader.num_clips, loader.num_views, loader.num_batches, len(batches)) == (12, 6, 15, 15)
+    assert (loader.num_samples, loader.num_test_views, loader.num_batches, len(batches)) == (12, 6, 15, 15)
     assert torch.cat([b.positions_N for b in batches]).tolist() == [*range(72), *[PADDING_POSITION] * 3]
     assert torch.cat([b.ids_N for b in batches])[:72].tolist() == [row for row in range(12) for _ in range(6)]
     pixels = torch.cat([b.views["student"].data_NTHWC for b in batches])[:6]
     assert len({clip.numpy().tobytes() for clip in pixels}) == 6
-    assert _loader(grid=ViewGrid(2, 3)).num_views == 1
+    assert _loader(test_views=TestViews(2, 3)).num_test_views == 1
 
 
 def test_a_linear_classifier_learns_the_classes() -> None:

@@ -13,7 +13,7 @@ PIXEL_MEAN, PIXEL_STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 
 
 class Theirs(nn.Module):
-    """Backbone and head under the names that their recognisers have, in evaluation mode."""
+    """Backbone and head under the names that their recognizers have, in evaluation mode."""
 
     def __init__(self, family: Family, *, num_frames: int) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class Theirs(nn.Module):
     def forward(self, frames_NTHWC: Tensor) -> tuple[Tensor, Tensor]:
         """(logits_NK, features_NTDHW) of uint8 frames, through their preprocessor too."""
         is_2d = self.family in ("tsn", "tsm")
-        # Their decoders hand over NTCHW to 2-D and N(1 clip)CTHW to 3-D recognisers.
+        # Their decoders hand over NTCHW to 2-D and N(1 clip)CTHW to 3-D recognizers.
         images = frames_NTHWC.permute(0, 1, 4, 2, 3) if is_2d else frames_NTHWC.permute(0, 4, 1, 2, 3)[:, None]
         preprocess = ActionDataPreprocessor(mean=PIXEL_MEAN, std=PIXEL_STD, format_shape="NCHW" if is_2d else "NCTHW")
         inputs = preprocess({"inputs": list(images), "data_samples": None})["inputs"].flatten(0, 1)

@@ -27,7 +27,7 @@ def write_features(folder: Path, num_videos: int = 24) -> Path:
 
 
 def network(kind: str = "h_rnn", classifier: dict[str, Any] | None = None, **aggregator: Any) -> dict[str, Any]:
-    """Settings of a tiny recogniser of these features."""
+    """Settings of a tiny recognizer of these features."""
     if kind == "h_rnn":
         aggregator = {"block_length": 4, "hidden_dim": 4, "num_layers": 1, **aggregator}
     classifier = classifier or {"kind": "linear", "init_std": 0.1}

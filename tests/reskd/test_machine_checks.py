@@ -55,10 +55,10 @@ def test_nvdec_is_missed_only_beside_a_gpu(library: bool, num_gpus: int, level: 
 
 
 def test_ways_in_follow_the_loader() -> None:
-    cpu, cuda = checks.check_ways_in("cpu", dali=True).text, checks.check_ways_in("cuda", dali=True).text
+    cpu, cuda = checks.check_decoders("cpu", dali=True).text, checks.check_decoders("cuda", dali=True).text
     assert cpu.startswith("PyAV on the CPU: h264, hevc, vp9")
     assert cuda.startswith("DALI on NVDEC: h264")
-    assert checks.check_ways_in("cpu", dali=False).level == "PROBLEM"
+    assert checks.check_decoders("cpu", dali=False).level == "PROBLEM"
 
 
 @pytest.mark.parametrize(("free", "level"), [(0.06, "PROBLEM"), (1.0, "NOTE"), (8.0, "OK")])

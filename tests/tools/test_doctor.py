@@ -64,6 +64,6 @@ def test_the_tool_runs_on_this_machine() -> None:
         command, cwd=ROOT, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}, capture_output=True
     )
     topics = [finding["topic"] for finding in json.loads(done.stdout)]
-    assert {"driver", "NVDEC", "way in", "shared memory", "disk", "CPU cores", "torch", "fused loss", "apex"} <= set(
+    assert {"driver", "NVDEC", "decoder", "shared memory", "disk", "CPU cores", "torch", "fused loss", "apex"} <= set(
         topics
     )

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from dali_pipes.features.quantization import dequantise
+from dali_pipes.features.quantization import dequantize
 from reskd.cli import run_tool
 from reskd.inference import export as formats
 from reskd.inference.export import load_exported_student
@@ -69,10 +69,10 @@ def test_a_student_of_features_says_how_its_bytes_are_made(extracted: bool, tmp_
     assert about["input"]["shape"] == ["N", 4, 6] and about["groups"] == [["rgb", 6]]
     assert about["frames"] == {"selection": "uniform", "num_frames": 4, "max_frames": 8}
     values = {"byte": np.arange(256)}
-    dequantised = eval(about["quantisation"]["value"], values)
-    np.testing.assert_allclose(dequantised, dequantise(np.arange(256, dtype=np.uint8)), atol=1e-6)
+    dequantized = eval(about["quantisation"]["value"], values)
+    np.testing.assert_allclose(dequantized, dequantize(np.arange(256, dtype=np.uint8)), atol=1e-6)
     formula, _, _ = about["quantisation"]["byte"].partition(", at least 0")
-    assert (eval(formula, {"round": np.round, "value": dequantised}) == np.arange(256)).all()
+    assert (eval(formula, {"round": np.round, "value": dequantized}) == np.arange(256)).all()
     assert about.get("extraction") == (settings if extracted else None)
 
 

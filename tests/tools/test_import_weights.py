@@ -33,7 +33,7 @@ def test_every_tensor_has_its_row(theirs: Path, capsys: pytest.CaptureFixture[st
     assert "settings: {'family': 'tsn', 'backbone': 'resnet18'}, 3 classes" in printed
 
 
-def test_what_is_written_is_the_same_recogniser(theirs: Path, tmp_path: Path) -> None:
+def test_what_is_written_is_the_same_recognizer(theirs: Path, tmp_path: Path) -> None:
     written = tmp_path / "tsn.safetensors"
     main([str(theirs), "stage_strides=[1,1,2,2]", "--output", str(written)])
     settings = {"backbone": "resnet18", "stage_strides": (1, 1, 2, 2)}

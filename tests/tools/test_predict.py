@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from dali_pipes.annotations.lists import LabelledVideo
+from dali_pipes.annotations.lists import LabeledVideo
 from dali_pipes.manifest.manifest import Manifest
-from dali_pipes.sampling.spec import ViewGrid
+from dali_pipes.sampling.spec import TestViews
 from dali_pipes.scan.scan import scan
 from reskd.cli import run_tool
 from reskd.distributed import World
@@ -100,21 +100,21 @@ def test_without_a_bad_video_the_exit_code_is_zero(
 def test_answers_are_those_of_evaluation(tmp_path: Path, folder: Path) -> None:
     data = {"views": {"teacher": {"size": 48}, "student": {"size": 40}}, "sampling": {"num_frames": 3}}
     student = load_trained_student(write_checkpoint(tmp_path / "last.pt", data=data), CPU)
-    names, grid = ["a.mp4", "film", "deeper/b.webm"], ViewGrid(2, 3)
-    videos = [LabelledVideo(name, (0,), name) for name in names]
-    facts = scan(names, root=folder, store=tmp_path / "store")
+    names, test_views = ["a.mp4", "film", "deeper/b.webm"], TestViews(2, 3)
+    videos = [LabeledVideo(name, (0,), name) for name in names]
+    video_info = scan(names, root=folder, store=tmp_path / "store")
     loader = clip_loader(
-        Manifest.from_facts(folder, CLASSES, videos, facts),
+        Manifest.from_video_info(folder, CLASSES, videos, video_info),
         student.config.data,
         views=("student",),
         mode="eval",
         batch_size=4,
-        grid=grid,
+        test_views=test_views,
     )
     world, precision = World(0, 1, CPU), Precision("fp32", CPU)
     expected = evaluate(student.model, loader, EvaluationSettings("student", precision), world=world)
     loader.close()
-    answers = list(answer_videos(student, [folder / name for name in names], VideoSettings(grid, batch_size=5)))
+    answers = list(answer_videos(student, [folder / name for name in names], VideoSettings(test_views, batch_size=5)))
     logits = [answer.logits_K for answer in answers if isinstance(answer, Answer)]
     torch.testing.assert_close(torch.stack(logits), expected.logits_NK, rtol=0, atol=1e-5)
     assert len({tuple(one.tolist()) for one in logits}) == 3

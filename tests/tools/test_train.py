@@ -341,7 +341,7 @@ def test_several_labels_are_refused_where_the_loss_or_the_metric_is_for_one(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("task", "scores"), [("sigmoid_bce", "sigmoid"), ("random_label_ce", "softmax")])
-def test_several_labels_are_learnt_and_scored_by_map(task: str, scores: str, tmp_path: Path, videos: Path) -> None:
+def test_several_labels_are_learned_and_scored_by_map(task: str, scores: str, tmp_path: Path, videos: Path) -> None:
     training = {"epochs": 1, "global_batch_size": 4, "log_every_steps": 1, "selection_metric": "map"}
     config = write_several_labels_config(tmp_path, videos, loss={"task": task}, training=training)
     assert run_tool(train.main, [str(config)]) == 0

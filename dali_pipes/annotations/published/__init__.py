@@ -1,7 +1,7 @@
 """The published annotations of Kinetics, Mini-Kinetics, ActivityNet, FCVID and Something-Something as lists.
 
 For other folders:
-    coverage: Coverage, describe_coverage, match
+    coverage
     registry: DATA_SETS
     video_files: VideoFiles
     write_lists: config_lines, write_lists

@@ -35,7 +35,7 @@ class Coverage:
 
     found: dict[Split, list[FoundVideo]] = field(default_factory=lambda: {split: [] for split in SPLITS})
     missing: dict[Split, list[MissingVideo]] = field(default_factory=lambda: {split: [] for split in SPLITS})
-    num_unlabelled: Counter[Split] = field(default_factory=Counter)
+    num_unlabeled: Counter[Split] = field(default_factory=Counter)
     odd: dict[str, list[str]] = field(default_factory=dict)
 
     def num_listed(self, split: Split) -> int:
@@ -46,7 +46,7 @@ class Coverage:
         return len(self.found[split]) / self.num_listed(split)
 
     def splits(self) -> list[Split]:
-        """Those with labelled videos."""
+        """Those with labeled videos."""
         return [split for split in SPLITS if self.num_listed(split)]
 
     def note(self, kind: str, example: str) -> None:
@@ -54,13 +54,13 @@ class Coverage:
 
 
 def match(annotations: Annotations, files: VideoFiles) -> Coverage:
-    """Each labelled video to its file: no video and no file twice, in the order of the annotations."""
+    """Each labeled video to its file: no video and no file twice, in the order of the annotations."""
     coverage, listed, taken, named = Coverage(), dict[str, AnnotatedVideo](), dict[str, AnnotatedVideo](), set[str]()
     for video in sorted(annotations.videos, key=lambda video: _WHO_GIVES_WAY.index(video.split)):
         paths = files.find(video)
         named.update(paths)
         if not video.labels:
-            coverage.num_unlabelled[video.split] += 1
+            coverage.num_unlabeled[video.split] += 1
             continue
         first = listed.setdefault(video.names[0], video)
         if first is not video:
@@ -98,7 +98,7 @@ def describe_coverage(coverage: Coverage, *, num_classes_shown: int = 5) -> Iter
         )
         for name, lacking, listed in most_affected(coverage, split, num_classes_shown):
             yield f"  {name}: {lacking} of {listed} missing"
-    for split, count in coverage.num_unlabelled.items():
+    for split, count in coverage.num_unlabeled.items():
         yield f"{split}: {count} videos have no published label and are in no list"
     for kind, examples in coverage.odd.items():
         yield f"{len(examples)} {kind}; for example {examples[0]}" if examples else kind

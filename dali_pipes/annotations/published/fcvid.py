@@ -69,7 +69,7 @@ def _of_the_release(split_file: Path, matrix_file: Path) -> list[tuple[str, Spli
             raise ValueError(f"{split_file}, line {number}: expected 'name train' or 'name test', found {line!r}.")
         if len(cells) != width or not _MATRIX_LINE.fullmatch(row):
             raise ValueError(f"{matrix_file}, line {number}: expected {width} zeros and ones, found {row[:60]!r}.")
-        labels = [place for place, cell in enumerate(cells) if float(cell)]
+        labels = [index for index, cell in enumerate(cells) if float(cell)]
         found.append((match[1], "train" if match[2] == "train" else "test", labels))
     return found
 

@@ -109,9 +109,9 @@ class Forward {
         num_channels_(student.size(1)),
         piece_(piece_for(num_channels_, student_.num_pixels())),
         pieces_per_image_((num_channels_ + piece_ - 1) / piece_) {
-    for (int y = 0; y < teacher_.height; ++y) rows_.push_back(neighbours<Acc>(y, student_.height, teacher_.height));
+    for (int y = 0; y < teacher_.height; ++y) rows_.push_back(neighbors<Acc>(y, student_.height, teacher_.height));
     for (int x = 0; x < teacher_.width; ++x) {
-      weights_high_.push_back(neighbours<Acc>(x, student_.width, teacher_.width).weight_high);
+      weights_high_.push_back(neighbors<Acc>(x, student_.width, teacher_.width).weight_high);
     }
     for (int i = 0; i <= student_.width; ++i) first_.push_back(first_place(i, student_.width, teacher_.width));
   }
@@ -160,7 +160,7 @@ class Forward {
     double totals[kTotals] = {};
     task.totals = totals;
     for (int y = 0; y < teacher_.height; ++y) {
-      const Neighbours<Acc>& at = rows_[y];
+      const Neighbors<Acc>& at = rows_[y];
       const int64_t row = int64_t(student_.width) * padded;
       task.weight_high = at.weight_high;
       task.source_low = scratch.student.data() + at.low * row;
@@ -216,7 +216,7 @@ class Forward {
   bool needs_gradient_;
   Acc factor_;
   int64_t num_images_, num_channels_, piece_, pieces_per_image_;
-  std::vector<Neighbours<Acc>> rows_;
+  std::vector<Neighbors<Acc>> rows_;
   std::vector<Acc> weights_high_;
   std::vector<int> first_;
 };

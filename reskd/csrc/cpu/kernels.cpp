@@ -56,18 +56,18 @@ struct Row {
         gradient_right[i] = Vector{};
       }
       const int64_t next = int64_t(column + 1) * task.num_channels + channel;
-      const bool own_neighbour = column + 1 == task.num_source_columns || !task.resizes;
+      const bool own_neighbor = column + 1 == task.num_source_columns || !task.resizes;
       if (column + 1 < task.num_source_columns) enlarge(task, next, weight_low, right);
       for (int x = task.first[column]; x < task.first[column + 1]; ++x) {
         const Acc weight_right = task.weights_high[x], weight_left = 1 - weight_right;
         const Acc* target = task.target + x * task.target_stride + channel;
         if (task.ahead != nullptr) fetch(task, x, channel);
         for (int i = 0; i < kVectors; ++i) {
-          const Vector other = own_neighbour ? left[i] : right[i];
+          const Vector other = own_neighbor ? left[i] : right[i];
           const Vector difference = weight_left * left[i] + weight_right * other - at(target, i);
           squares[i] += difference * difference;
           if (!kGradient) continue;
-          if (own_neighbour) {
+          if (own_neighbor) {
             gradient_left[i] += weight_left * difference + weight_right * difference;  // infinity * 0 is NaN
           } else {
             gradient_left[i] += weight_left * difference;

@@ -28,7 +28,7 @@ struct RowTask {
   Acc* gradient_high;
   const int* first;         // first_place of each of the small row's pixels, and of the one after the last
   const Acc* weights_high;  // of each pixel of the large row
-  bool resizes;             // false where both rows are equally wide: every pixel is its own neighbour
+  bool resizes;             // false where both rows are equally wide: every pixel is its own neighbor
   int num_source_columns;
   int num_channels;      // a multiple of kBlock
   double* totals;        // kTotals numbers, together the sum of squared differences; added to

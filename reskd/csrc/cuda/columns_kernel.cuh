@@ -31,12 +31,12 @@ __global__ void __launch_bounds__(kColumnsThreads) columns_kernel(const Problem 
   float* gradients = reinterpret_cast<float*>(first + small_width + 1) + thread;
   const int stride = num_threads;
   for (int y = thread; y < height; y += num_threads) {
-    const Neighbours<float> at = neighbours<float>(y, small_height, height);
+    const Neighbors<float> at = neighbors<float>(y, small_height, height);
     row_low[y] = at.low;
     row_weight[y] = at.weight_high;
   }
   for (int x = thread; x < width; x += num_threads) {
-    column_weight[x] = neighbours<float>(x, small_width, width).weight_high;
+    column_weight[x] = neighbors<float>(x, small_width, width).weight_high;
   }
   for (int i = thread; i <= small_width; i += num_threads) first[i] = first_place(i, small_width, width);
   if (needs_gradient) {
@@ -82,7 +82,7 @@ __global__ void __launch_bounds__(kColumnsThreads) columns_kernel(const Problem 
 
     int current = 0;  // the row of the lower gradients
     for (int y = 0; y < height; ++y) {
-      const int low = row_low[y], high = high_neighbour(low, small_height, height);
+      const int low = row_low[y], high = high_neighbor(low, small_height, height);
       const float weight_high = row_weight[y], weight_low = 1 - weight_high;
       if (needs_gradient) {
         for (; current < low; ++current) finish_row(current);
@@ -109,7 +109,7 @@ __global__ void __launch_bounds__(kColumnsThreads) columns_kernel(const Problem 
           gradient_left[v] = gradient_right[v];
           gradient_right[v] = 0;
         }
-        const bool own_neighbour = column + 1 == small_width || !resizes;
+        const bool own_neighbor = column + 1 == small_width || !resizes;
         if (column + 1 < small_width) enlarge(column + 1);
         for (int x = first[column]; x < first[column + 1]; ++x) {
           const float weight_right = column_weight[x], weight_left = 1 - weight_right;
@@ -119,10 +119,10 @@ __global__ void __launch_bounds__(kColumnsThreads) columns_kernel(const Problem 
           ask(ahead[kAhead - 1]);
 #pragma unroll
           for (int v = 0; v < kVector; ++v) {
-            const float other = own_neighbour ? left[v] : right[v];
+            const float other = own_neighbor ? left[v] : right[v];
             const float difference = weight_left * left[v] + weight_right * other - to_float(target.element[v]);
             row_sum += difference * difference;
-            if (own_neighbour) {
+            if (own_neighbor) {
               gradient_left[v] += difference;
             } else {
               gradient_left[v] += weight_left * difference;

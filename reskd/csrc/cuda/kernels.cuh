@@ -33,18 +33,18 @@ __global__ void __launch_bounds__(kMaxThreads) tiles_kernel(const Problem proble
   float* column_weight = row_weight + height;
   int* row_low = reinterpret_cast<int*>(column_weight + width);
   int* column_low = row_low + height;
-  int* first = column_low + width;  // first[i]: the first column whose low neighbour is i - 1 or beyond
+  int* first = column_low + width;  // first[i]: the first column whose low neighbor is i - 1 or beyond
   const int table_words = 2 * (height + width) + small_width + 2;
   float* differences = reinterpret_cast<float*>(shared) + (table_words + 3) / 4 * 4;
   float* gradient_low = differences + 2 * width * plan.pitch;
   float* gradient_high = gradient_low + small_width * plan.pitch;
   for (int y = thread; y < height; y += num_threads) {
-    const Neighbours<float> at = neighbours<float>(y, small_height, height);
+    const Neighbors<float> at = neighbors<float>(y, small_height, height);
     row_low[y] = at.low;
     row_weight[y] = at.weight_high;
   }
   for (int x = thread; x < width; x += num_threads) {
-    const Neighbours<float> at = neighbours<float>(x, small_width, width);
+    const Neighbors<float> at = neighbors<float>(x, small_width, width);
     column_low[x] = at.low;
     column_weight[x] = at.weight_high;
   }
@@ -87,7 +87,7 @@ __global__ void __launch_bounds__(kMaxThreads) tiles_kernel(const Problem proble
   double sum = 0;
   int current = 0;  // the row of gradient_low
   for (int y = 0; y < height; ++y) {
-    const int low = row_low[y], high = high_neighbour(low, small_height, height);
+    const int low = row_low[y], high = high_neighbor(low, small_height, height);
     const float weight_high = row_weight[y], weight_low = 1 - weight_high;
     // Two buffers take turns: a thread writes row y + 1 while others still read row y, and row y + 2 only after all
     // have passed the barrier of row y + 1.
@@ -95,7 +95,7 @@ __global__ void __launch_bounds__(kMaxThreads) tiles_kernel(const Problem proble
     float row_sum = 0;
     for (int x = first_column; x < width; x += plan.columns) {
       if (!active) break;
-      const int left = column_low[x], right = high_neighbour(left, small_width, width);
+      const int left = column_low[x], right = high_neighbor(left, small_width, width);
       const float weight_right = column_weight[x], weight_left = 1 - weight_right;
       const auto pixel = [&](int row, int column) {
         return load<kVector>(student + (int64_t(row) * small_width + column) * student_images.pixel_stride);
@@ -120,10 +120,10 @@ __global__ void __launch_bounds__(kMaxThreads) tiles_kernel(const Problem proble
     for (int i = first_column; i < small_width; i += plan.columns) {
       if (!active) break;
       float gathered[kVector] = {};
-      // Where no column is resized, each is its own neighbour; a share of 0 in the one beside it would make NaN of NaN.
+      // Where no column is resized, each is its own neighbor; a share of 0 in the one beside it would make NaN of NaN.
       for (int x = first[small_width == width ? i + 1 : i]; x < first[i + 2]; ++x) {
         const int left = column_low[x];
-        const Neighbours<float> at{left, high_neighbour(left, small_width, width), column_weight[x]};
+        const Neighbors<float> at{left, high_neighbor(left, small_width, width), column_weight[x]};
         const float share = share_of(i, at);
         for (int v = 0; v < kVector; ++v) gathered[v] += share * difference_row[x * plan.pitch + in_block + v];
       }

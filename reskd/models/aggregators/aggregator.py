@@ -19,7 +19,7 @@ class Aggregator(nn.Module, ABC):
         frame_layers: names of the layers inside that see each frame by itself; the rest looks at several.
     """
 
-    code_dim: int
+    embedding_dim: int
     frame_layers: tuple[str, ...] = ()
 
     @abstractmethod
@@ -37,7 +37,7 @@ class Mean(Aggregator):
 
     def __init__(self, feature_dim: int) -> None:
         super().__init__()
-        self.code_dim = feature_dim
+        self.embedding_dim = feature_dim
 
     def forward(self, features_NTD: Tensor, valid_NT: Tensor | None = None) -> Tensor:
         if valid_NT is None:

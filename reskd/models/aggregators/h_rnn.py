@@ -38,9 +38,9 @@ class HRnn(Aggregator):
     def __init__(self, config: HRnnConfig, feature_dim: int) -> None:
         super().__init__()
         self.block_length = config.block_length
-        self.code_dim = 2 * config.num_layers * config.hidden_dim
+        self.embedding_dim = 2 * config.num_layers * config.hidden_dim
         self.lower = SkippingLstm(feature_dim, config.hidden_dim, num_layers=config.num_layers)
-        self.upper = SkippingLstm(self.code_dim, config.hidden_dim, num_layers=config.num_layers)
+        self.upper = SkippingLstm(self.embedding_dim, config.hidden_dim, num_layers=config.num_layers)
 
     def forward(self, features_NTD: Tensor, valid_NT: Tensor | None = None) -> Tensor:
         if valid_NT is None:
@@ -53,8 +53,8 @@ class HRnn(Aggregator):
         states_BS = self.lower(features_NGLD.flatten(0, 1), valid_NGL.flatten(0, 1))
         # unflatten: a batch of unknown size is exported, and G is known.
         states_NGS = states_BS.unflatten(0, (-1, features_NGLD.shape[1]))
-        code_NE: Tensor = self.upper(states_NGS, valid_NGL.any(-1))
-        return code_NE
+        embedding_NE: Tensor = self.upper(states_NGS, valid_NGL.any(-1))
+        return embedding_NE
 
 
 class SkippingLstm(nn.Module):

@@ -45,7 +45,7 @@ class FrameBatchNorm(nn.BatchNorm1d):
     """Batch norm whose statistics, of the batch and running, are those of the valid frames alone."""
 
     def forward(self, features_NTD: Tensor, valid_NT: Tensor | None = None) -> Tensor:
-        """features_NTD normalised; what it holds at invalid frames has no meaning.
+        """features_NTD normalized; what it holds at invalid frames has no meaning.
 
         Args:
             valid_NT: bool; None means all.
@@ -57,8 +57,8 @@ class FrameBatchNorm(nn.BatchNorm1d):
         if self.track_running_stats:
             self._run(count, mean_D.detach(), variance_D.detach())
         # By hand: torch's own takes no gradient through statistics that are given to it.
-        normalised_NTD = (wide_NTD - mean_D) * (variance_D + self.eps).rsqrt()
-        return torch.addcmul(self.bias, normalised_NTD, self.weight)
+        normalized_NTD = (wide_NTD - mean_D) * (variance_D + self.eps).rsqrt()
+        return torch.addcmul(self.bias, normalized_NTD, self.weight)
 
     @torch.no_grad()
     def _run(self, count: Tensor, mean_D: Tensor, variance_D: Tensor) -> None:
@@ -72,21 +72,21 @@ class FrameBatchNorm(nn.BatchNorm1d):
             self.num_batches_tracked.add_(1)
 
 
-class CodeBatchNorm(nn.BatchNorm1d):
+class EmbeddingBatchNorm(nn.BatchNorm1d):
     """Batch norm of one vector a video, which in training needs two videos to compare."""
 
-    def forward(self, codes_NE: Tensor) -> Tensor:
+    def forward(self, embeddings_NE: Tensor) -> Tensor:
         """As nn.BatchNorm1d.
 
         Raises:
             ValueError: a single video, in training.
         """
-        if (self.training or self.running_mean is None) and len(codes_NE) == 1:
+        if (self.training or self.running_mean is None) and len(embeddings_NE) == 1:
             raise ValueError(
                 "batch norm of a video's code: expected 2 videos or more in a training pass, found 1; raise "
                 "training.max_clips_per_pass or training.global_batch_size."
             )
-        return super().forward(codes_NE)
+        return super().forward(embeddings_NE)
 
 
 def _statistics(features_NTD: Tensor, valid_NT: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from reskd.models.aggregators.aggregator import Aggregator
 from reskd.models.aggregators.config import NetVladConfig
 from reskd.models.aggregators.masking import (
-    CodeBatchNorm,
+    EmbeddingBatchNorm,
     FrameBatchNorm,
     at_least_fp32,
     unit_length,
@@ -33,14 +33,14 @@ class NetVlad(Aggregator):
         super().__init__()
         clusters = halved_after_first(config.num_clusters, group_sizes)
         self.group_sizes = list(group_sizes.values())
-        self.code_dim = config.hidden_dim
+        self.embedding_dim = config.hidden_dim
         self.groups = nn.ModuleDict(
             {f"{name}_vlad": _NetVladOfGroup(size, clusters[name]) for name, size in group_sizes.items()}
         )
         self.frame_layers = tuple(f"groups.{name}_vlad.assign" for name in group_sizes)
         self.hidden = nn.Linear(sum(size * clusters[name] for name, size in group_sizes.items()), config.hidden_dim)
         self.gate = nn.Linear(config.hidden_dim, config.hidden_dim, bias=False)
-        self.gate_norm = CodeBatchNorm(config.hidden_dim)
+        self.gate_norm = EmbeddingBatchNorm(config.hidden_dim)
 
     def forward(self, features_NTD: Tensor, valid_NT: Tensor | None = None) -> Tensor:
         features = without_invalid(features_NTD, valid_NT).split(self.group_sizes, dim=-1)
@@ -54,22 +54,22 @@ class _NetVladOfGroup(nn.Module):
         super().__init__()
         self.assign = nn.Linear(feature_dim, num_clusters, bias=False)
         self.assign_norm = FrameBatchNorm(num_clusters)
-        self.centres_KD = nn.Parameter(torch.empty(num_clusters, feature_dim))
+        self.centers_KD = nn.Parameter(torch.empty(num_clusters, feature_dim))
         # As the recipe draws them, and the assignments' weights too: frames are of unit length.
-        for weight in (self.assign.weight, self.centres_KD):
+        for weight in (self.assign.weight, self.centers_KD):
             nn.init.normal_(weight, std=feature_dim**-0.5)
 
     def forward(self, features_NTD: Tensor, valid_NT: Tensor | None) -> Tensor:
         """vector_NX, X = K * D, of unit length; zeros where no frame is valid."""
         scores_NTK = self.assign_norm(self.assign(features_NTD), valid_NT)
         assignments_NTK = without_invalid(scores_NTK.softmax(-1), valid_NT)
-        return unit_length(vlad(assignments_NTK, features_NTD, self.centres_KD).flatten(1))
+        return unit_length(vlad(assignments_NTK, features_NTD, self.centers_KD).flatten(1))
 
 
-def vlad(assignments_NPK: Tensor, points_NPD: Tensor, centres_KD: Tensor) -> Tensor:
-    """residuals_NKD, fp32: what the points of a cluster have beyond its centre, summed, each cluster of unit length.
+def vlad(assignments_NPK: Tensor, points_NPD: Tensor, centers_KD: Tensor) -> Tensor:
+    """residuals_NKD, fp32: what the points of a cluster have beyond its center, summed, each cluster of unit length.
 
-    NetVLAD (arXiv:1511.07247), equation 4 and its intra-normalisation. In fp32 also under autocast: a gradient grows by
+    NetVLAD (arXiv:1511.07247), equation 4 and its intra-normalization. In fp32 also under autocast: a gradient grows by
     one over the length of the sum, which without points or with small shares is up to 1e6, and passes fp16's 65,504.
 
     Args:
@@ -78,10 +78,10 @@ def vlad(assignments_NPK: Tensor, points_NPD: Tensor, centres_KD: Tensor) -> Ten
     with without_autocast(points_NPD):
         assignments_NPK, points_NPD = at_least_fp32(assignments_NPK), at_least_fp32(points_NPD)
         sums_NKD = assignments_NPK.transpose(1, 2) @ points_NPD
-        of_centres_NKD = assignments_NPK.sum(1)[..., None] * centres_KD
-        return unit_length(sums_NKD - of_centres_NKD)
+        of_centers_NKD = assignments_NPK.sum(1)[..., None] * centers_KD
+        return unit_length(sums_NKD - of_centers_NKD)
 
 
 def halved_after_first(value: int, group_sizes: Mapping[str, int]) -> dict[str, int]:
     """``value`` for the first feature group, half of it for the others, at least 1."""
-    return {name: value if place == 0 else max(1, value // 2) for place, name in enumerate(group_sizes)}
+    return {name: value if index == 0 else max(1, value // 2) for index, name in enumerate(group_sizes)}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from reskd.models.aggregators.aggregator import Aggregator
 from reskd.models.aggregators.config import NextVladConfig
-from reskd.models.aggregators.masking import CodeBatchNorm, FrameBatchNorm, without_invalid
+from reskd.models.aggregators.masking import EmbeddingBatchNorm, FrameBatchNorm, without_invalid
 from reskd.models.aggregators.netvlad import halved_after_first, vlad
 
 
@@ -31,7 +31,7 @@ class NextVlad(Aggregator):
         clusters = halved_after_first(config.num_clusters, group_sizes)
         splits = halved_after_first(config.num_splits, group_sizes)
         self.group_sizes = list(group_sizes.values())
-        self.code_dim = config.hidden_dim
+        self.embedding_dim = config.hidden_dim
         self.groups = nn.ModuleDict(
             {
                 f"{name}_vlad": _NextVladOfGroup(
@@ -46,10 +46,10 @@ class NextVlad(Aggregator):
         vector_dim = sum(clusters[name] * config.expansion * size // splits[name] for name, size in group_sizes.items())
         self.dropout = nn.Dropout(config.dropout)
         self.hidden = nn.Linear(vector_dim, config.hidden_dim, bias=False)
-        self.hidden_norm = CodeBatchNorm(config.hidden_dim)
+        self.hidden_norm = EmbeddingBatchNorm(config.hidden_dim)
         gate_dim = _gate_dim(config)
         self.squeeze = nn.Linear(config.hidden_dim, gate_dim, bias=False)
-        self.squeeze_norm = CodeBatchNorm(gate_dim)
+        self.squeeze_norm = EmbeddingBatchNorm(gate_dim)
         self.excite = nn.Linear(gate_dim, config.hidden_dim, bias=False)
 
     def forward(self, features_NTD: Tensor, valid_NT: Tensor | None = None) -> Tensor:
@@ -74,9 +74,9 @@ class _NextVladOfGroup(nn.Module):
         self.assign = nn.Linear(expanded_dim, num_splits * num_clusters, bias=False)
         self.assign_norm = FrameBatchNorm(num_splits * num_clusters)
         split_dim = expanded_dim // num_splits
-        self.centres_Kd = nn.Parameter(torch.empty(num_clusters, split_dim))
-        nn.init.normal_(self.centres_Kd, std=split_dim**-0.5)
-        self.norm = CodeBatchNorm(num_clusters * split_dim)
+        self.centers_Kd = nn.Parameter(torch.empty(num_clusters, split_dim))
+        nn.init.normal_(self.centers_Kd, std=split_dim**-0.5)
+        self.norm = EmbeddingBatchNorm(num_clusters * split_dim)
 
     def forward(self, features_NTD: Tensor, valid_NT: Tensor | None) -> Tensor:
         """vector_NX, X = K * d, each cluster of unit length before batch norm; zeros there where no frame is valid."""
@@ -86,7 +86,7 @@ class _NextVladOfGroup(nn.Module):
         scores_NTSK = scores_NTX.unflatten(-1, (self.num_splits, -1))
         assignments_NTSK = scores_NTSK.softmax(-1) * attention_NTS[..., None]
         points_NTSd = expanded_NTX.unflatten(-1, (self.num_splits, -1))
-        residuals_NKd = vlad(assignments_NTSK.flatten(1, 2), points_NTSd.flatten(1, 2), self.centres_Kd)
+        residuals_NKd = vlad(assignments_NTSK.flatten(1, 2), points_NTSd.flatten(1, 2), self.centers_Kd)
         vector_NX: Tensor = self.norm(residuals_NKd.flatten(1))
         return vector_NX
 

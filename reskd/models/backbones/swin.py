@@ -136,7 +136,7 @@ def _join(windows_NVLC: Tensor, window: _Size, size: _Size) -> Tensor:
 def _regions(size: _Size, padded: _Size, shift: _Size, *, device: torch.device) -> Tensor:
     """regions_THW1: patches of one window see each other where these numbers are equal.
 
-    Rolling brings the first patches of an axis into one window with its last ones, which are no neighbours. Padding is
+    Rolling brings the first patches of an axis into one window with its last ones, which are no neighbors. Padding is
     a region too, so no patch is without anyone to attend to: a softmax over nobody is NaN.
     """
     coordinates = torch.meshgrid(*(torch.arange(side, device=device) for side in padded), indexing="ij")

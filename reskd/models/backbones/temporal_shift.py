@@ -4,7 +4,7 @@ Shape letters: N clips, T frames, B = N * T, C channels, H W heights and widths.
 
 Note [How a layer knows T]
 A 2-D network has frames in its batch and no axis for time, and a torchvision block hands its layers one tensor. So
-all shifted layers of a network share one ``ClipLength``, which the recogniser sets before each pass. It is a plain
+all shifted layers of a network share one ``ClipLength``, which the recognizer sets before each pass. It is a plain
 number: torch.compile guards it, torch.export reads it while tracing, and a copied or pickled model has its own.
 """
 

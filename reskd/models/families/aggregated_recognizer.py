@@ -1,4 +1,4 @@
-"""Recognisers that make one code of a video's frames: of pixels through a backbone, or of features.
+"""Recognizers that make one code of a video's frames: of pixels through a backbone, or of features.
 
 Shape letters: N clips, T frames, B = N * T, D feature channels, H W heights and widths, K classes, E code.
 """
@@ -17,7 +17,7 @@ from reskd.models.families.pixel_recognizer import PixelRecognizer
 from reskd.models.recognizer import Recognizer, Shape, check_valid
 from reskd.outputs import RecognizerOutput
 
-# YouTube-8M's quantisation: 0..255 stands for -2..2, each value for the middle of its step.
+# YouTube-8M's quantization: 0..255 stands for -2..2, each value for the middle of its step.
 _STEP, _LOWEST = 4 / 255, 4 / 512 - 2
 
 
@@ -29,37 +29,39 @@ class AggregatedRecognizer(PixelRecognizer):
     def __init__(self, config: AggregatedConfig, num_classes: int) -> None:
         backbone, feature_dim = build_backbone(config.backbone)
         aggregator = build_aggregator(config.aggregator, {"backbone": feature_dim})
-        super().__init__(config, num_classes, backbone=backbone, feature_dim=feature_dim, code_dim=aggregator.code_dim)
+        super().__init__(
+            config, num_classes, backbone=backbone, feature_dim=feature_dim, embedding_dim=aggregator.embedding_dim
+        )
         self.aggregator = aggregator
         self.dropout = nn.Dropout(config.classifier.dropout)
-        self.head = build_head(config.classifier, aggregator.code_dim, num_classes)
+        self.head = build_head(config.classifier, aggregator.embedding_dim, num_classes)
         self.to(memory_format=torch.channels_last)
 
-    def features(self, normalised_NTHWC: Tensor) -> Tensor:
-        images_BCHW = normalised_NTHWC.flatten(0, 1).permute(0, 3, 1, 2)
+    def features(self, normalized_NTHWC: Tensor) -> Tensor:
+        images_BCHW = normalized_NTHWC.flatten(0, 1).permute(0, 3, 1, 2)
         features_BDHW: Tensor = self.backbone(images_BCHW)
-        return features_BDHW.unflatten(0, (-1, normalised_NTHWC.shape[1]))
+        return features_BDHW.unflatten(0, (-1, normalized_NTHWC.shape[1]))
 
     def answer(self, features_NTDHW: Tensor, valid_NT: Tensor | None) -> RecognizerOutput:
         # Over one flat axis, for a gradient in channels-last.
         means_NTD = features_NTDHW.permute(0, 1, 3, 4, 2).flatten(2, 3).mean(2)
-        if self.config.normalise_frames:
+        if self.config.normalize_frames:
             means_NTD = unit_length(means_NTD)
-        code_NE: Tensor = self.aggregator(means_NTD, valid_NT)
-        return RecognizerOutput(self.head(self.dropout(code_NE)), features_NTDHW, code_NE=code_NE)
+        embedding_NE: Tensor = self.aggregator(means_NTD, valid_NT)
+        return RecognizerOutput(self.head(self.dropout(embedding_NE)), features_NTDHW, embedding_NE=embedding_NE)
 
 
 class FeatureRecognizer(Recognizer):
-    """Dequantises a video's features, scales each frame's to unit length, aggregates and classifies."""
+    """Dequantizes a video's features, scales each frame's to unit length, aggregates and classifies."""
 
     config: FeaturesConfig
 
     def __init__(self, config: FeaturesConfig, num_classes: int) -> None:
         aggregator = build_aggregator(config.aggregator, config.groups)
-        super().__init__(config, num_classes, feature_dim=None, code_dim=aggregator.code_dim)
+        super().__init__(config, num_classes, feature_dim=None, embedding_dim=aggregator.embedding_dim)
         self.aggregator = aggregator
         self.dropout = nn.Dropout(config.classifier.dropout)
-        self.head = build_head(config.classifier, aggregator.code_dim, num_classes)
+        self.head = build_head(config.classifier, aggregator.embedding_dim, num_classes)
 
     def forward(self, data: Tensor, valid_NT: Tensor | None = None) -> RecognizerOutput:
         """As Recognizer, of features_NTD as in FeatureView."""
@@ -68,12 +70,12 @@ class FeatureRecognizer(Recognizer):
             raise ValueError(f"features: expected (N, T, D), none of them 0, found {shape}; give whole videos.")
         self.check_shape(shape[1:])
         check_valid(valid_NT, data)
-        # The product also converts uint8. Zeros are for what no frame said, so they come after the dequantisation.
+        # The product also converts uint8. Zeros are for what no frame said, so they come after the dequantization.
         features_NTD = without_invalid(torch.mul(data, _STEP).add_(_LOWEST), valid_NT)
-        if self.config.normalise_frames:
+        if self.config.normalize_frames:
             features_NTD = unit_length(features_NTD)
-        code_NE: Tensor = self.aggregator(features_NTD, valid_NT)
-        return RecognizerOutput(self.head(self.dropout(code_NE)), None, code_NE=code_NE)
+        embedding_NE: Tensor = self.aggregator(features_NTD, valid_NT)
+        return RecognizerOutput(self.head(self.dropout(embedding_NE)), None, embedding_NE=embedding_NE)
 
     def check_shape(self, shape: Shape) -> None:
         expected = sum(self.config.groups.values())

@@ -29,11 +29,11 @@ class MixtureOfExperts(nn.Module):
         config: ``gate_probabilities`` multiplies p by sigmoid(batch norm(W p)) (Willow's recipe, arXiv:1706.06905).
     """
 
-    def __init__(self, config: MixtureOfExpertsConfig, code_dim: int, num_classes: int) -> None:
+    def __init__(self, config: MixtureOfExpertsConfig, embedding_dim: int, num_classes: int) -> None:
         super().__init__()
         self.num_classes = num_classes
-        self.gates = nn.Linear(code_dim, num_classes * (config.num_experts + 1), bias=False)
-        self.experts = nn.Linear(code_dim, num_classes * config.num_experts)
+        self.gates = nn.Linear(embedding_dim, num_classes * (config.num_experts + 1), bias=False)
+        self.experts = nn.Linear(embedding_dim, num_classes * config.num_experts)
         for layer in (self.gates, self.experts):
             nn.init.xavier_uniform_(layer.weight)
         nn.init.zeros_(self.experts.bias)
@@ -41,10 +41,10 @@ class MixtureOfExperts(nn.Module):
         if config.gate_probabilities:
             self.probability_gates = ProbabilityGates(num_classes)
 
-    def forward(self, code_NE: Tensor) -> Tensor:
+    def forward(self, embedding_NE: Tensor) -> Tensor:
         """logits_NK, fp32 (fp64 for fp64). See Note [The logit of a mixture]."""
-        gates_NKX = at_least_fp32(self.gates(code_NE)).unflatten(-1, (self.num_classes, -1))
-        experts_NKX = at_least_fp32(self.experts(code_NE)).unflatten(-1, (self.num_classes, -1))
+        gates_NKX = at_least_fp32(self.gates(embedding_NE)).unflatten(-1, (self.num_classes, -1))
+        experts_NKX = at_least_fp32(self.experts(embedding_NE)).unflatten(-1, (self.num_classes, -1))
         dummy_NK1, gates_NKX = gates_NKX[..., :1], gates_NKX[..., 1:]
         yes_NK = (gates_NKX + F.logsigmoid(experts_NKX)).logsumexp(-1)
         no_NK = torch.cat((dummy_NK1, gates_NKX + F.logsigmoid(-experts_NKX)), -1).logsumexp(-1)
@@ -69,16 +69,16 @@ class ProbabilityGates(nn.Module):
         return log_p_NK + F.logsigmoid(gates_NK) - log_not_NK
 
 
-def build_head(config: ClassifierConfig, code_dim: int, num_classes: int) -> nn.Module:
+def build_head(config: ClassifierConfig, embedding_dim: int, num_classes: int) -> nn.Module:
     """code_NE -> logits_NK, with random weights."""
     if isinstance(config, LinearHeadConfig):
-        return linear_head(code_dim, num_classes, init_std=config.init_std)
-    return MixtureOfExperts(config, code_dim, num_classes)
+        return linear_head(embedding_dim, num_classes, init_std=config.init_std)
+    return MixtureOfExperts(config, embedding_dim, num_classes)
 
 
-def linear_head(code_dim: int, num_classes: int, *, init_std: float) -> nn.Linear:
+def linear_head(embedding_dim: int, num_classes: int, *, init_std: float) -> nn.Linear:
     """A linear layer with normal weights and biases of 0."""
-    head = nn.Linear(code_dim, num_classes)
+    head = nn.Linear(embedding_dim, num_classes)
     nn.init.normal_(head.weight, std=init_std)
     nn.init.zeros_(head.bias)
     return head

@@ -1,14 +1,14 @@
-"""Recognisers that see pixels: normalised frames through a backbone to feature maps, and from these to scores.
+"""Recognizers that see pixels: normalized frames through a backbone to feature maps, and from these to scores.
 
-Shape letters: N clips, T frames, C = 3 colours, D feature channels, H W heights and widths, K classes.
+Shape letters: N clips, T frames, C = 3 colors, D feature channels, H W heights and widths, K classes.
 
-Recognisers with a 2-D backbone: frame by frame (TSN, arXiv:1608.00859), or with channels shifted in time (TSM).
+Recognizers with a 2-D backbone: frame by frame (TSN, arXiv:1608.00859), or with channels shifted in time (TSM).
 
-Shape letters: N clips, T frames, B = N * T, C = 3 colours, D feature channels, H W heights and widths.
+Shape letters: N clips, T frames, B = N * T, C = 3 colors, D feature channels, H W heights and widths.
 
-Recognisers whose backbone goes over space and time: SlowOnly and Video Swin.
+Recognizers whose backbone goes over space and time: SlowOnly and Video Swin.
 
-Shape letters: N clips, T frames, C = 3 colours, D feature channels, H W heights and widths.
+Shape letters: N clips, T frames, C = 3 colors, D feature channels, H W heights and widths.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MIN_SIDE = 32
 
 
 class PixelRecognizer(Recognizer):
-    """Normalises and asks the backbone. Channels-last, never copied to be so.
+    """Normalizes and asks the backbone. Channels-last, never copied to be so.
 
     A family says in ``features`` how its backbone goes over a clip, and in ``answer`` what it makes of the maps.
 
@@ -59,15 +59,15 @@ class PixelRecognizer(Recognizer):
         *,
         backbone: nn.Module,
         feature_dim: int,
-        code_dim: int | None,
+        embedding_dim: int | None,
     ) -> None:
-        super().__init__(config, num_classes, feature_dim=feature_dim, code_dim=code_dim)
+        super().__init__(config, num_classes, feature_dim=feature_dim, embedding_dim=embedding_dim)
         self.backbone = backbone
         self.register_buffer("pixel_mean_C", torch.tensor(config.pixel_mean), persistent=False)
         self.register_buffer("pixel_std_C", torch.tensor(config.pixel_std), persistent=False)
 
     @abstractmethod
-    def features(self, normalised_NTHWC: Tensor) -> Tensor:
+    def features(self, normalized_NTHWC: Tensor) -> Tensor:
         """features_NTDHW before pooling, whose ``flatten(0, 1)`` is channels-last and no copy; its T may be smaller."""
 
     @abstractmethod
@@ -82,8 +82,8 @@ class PixelRecognizer(Recognizer):
         self.check_shape(shape[1:4])
         check_valid(valid_NT, data)
         # The subtraction also converts uint8, without a pass of its own.
-        normalised_NTHWC = torch.sub(data, self.pixel_mean_C).div_(self.pixel_std_C)
-        return self.answer(self.features(normalised_NTHWC), valid_NT)
+        normalized_NTHWC = torch.sub(data, self.pixel_mean_C).div_(self.pixel_std_C)
+        return self.answer(self.features(normalized_NTHWC), valid_NT)
 
     def check_shape(self, shape: Shape) -> None:
         if len(shape) != 3:
@@ -116,7 +116,7 @@ class PooledRecognizer(PixelRecognizer):
         feature_dim: int,
         memory_format: torch.memory_format,
     ) -> None:
-        super().__init__(config, num_classes, backbone=backbone, feature_dim=feature_dim, code_dim=None)
+        super().__init__(config, num_classes, backbone=backbone, feature_dim=feature_dim, embedding_dim=None)
         self.dropout = nn.Dropout(config.dropout)
         self.head = linear_head(feature_dim, num_classes, init_std=config.head_init_std)
         self.to(memory_format=memory_format)
@@ -144,11 +144,11 @@ class FrameRecognizer(PooledRecognizer):
         if isinstance(config, TsmConfig):
             self.clip = shift_residual_blocks(backbone, shift_divisor=config.shift_divisor)
 
-    def features(self, normalised_NTHWC: Tensor) -> Tensor:
-        num_frames = normalised_NTHWC.shape[1]
+    def features(self, normalized_NTHWC: Tensor) -> Tensor:
+        num_frames = normalized_NTHWC.shape[1]
         if self.clip is not None:
             self.clip.num_frames = num_frames
-        images_BCHW = normalised_NTHWC.flatten(0, 1).permute(0, 3, 1, 2)
+        images_BCHW = normalized_NTHWC.flatten(0, 1).permute(0, 3, 1, 2)
         features_BDHW: Tensor = self.backbone(images_BCHW)
         return features_BDHW.unflatten(0, (-1, num_frames))
 
@@ -166,8 +166,8 @@ class ClipRecognizer(PooledRecognizer):
         )
         self.frames_per_feature = PATCH_FRAMES if isinstance(config, SwinConfig) else 1
 
-    def features(self, normalised_NTHWC: Tensor) -> Tensor:
-        features_NDTHW: Tensor = self.backbone(normalised_NTHWC.permute(0, 4, 1, 2, 3))
+    def features(self, normalized_NTHWC: Tensor) -> Tensor:
+        features_NDTHW: Tensor = self.backbone(normalized_NTHWC.permute(0, 4, 1, 2, 3))
         return features_NDTHW.transpose(1, 2)
 
     def num_feature_frames(self, num_frames: int) -> int:

@@ -1,4 +1,4 @@
-"""From a config to a recogniser with its weights."""
+"""From a config to a recognizer with its weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reskd.models.weights.load import load_weights
 
 
 def build_recognizer(config: RecognizerConfig, num_classes: int) -> Recognizer:
-    """A recogniser in channels-last memory format, in training mode, holding ``config.weights``.
+    """A recognizer in channels-last memory format, in training mode, holding ``config.weights``.
 
     Under ``torch.device("meta")`` nothing is read or downloaded: a meta tensor holds no weights.
 

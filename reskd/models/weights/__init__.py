@@ -1,7 +1,7 @@
 """Weights from files: reading, translating names, filling a model strictly, reporting every tensor.
 
 For other folders:
-    architectures: describe, num_classes_of, recognise
+    architectures: describe, num_classes_of, recognize
     files: read_weight_file, WeightFile, why_unread, write_safetensors
     fill: fit
     load: load_recognizer_state, load_weights, state_hash

@@ -34,7 +34,7 @@ class Network(NamedTuple):
 
     @property
     def family(self) -> str:
-        """Of our recogniser that holds these weights."""
+        """Of our recognizer that holds these weights."""
         if self.backbone.startswith("swin3d"):
             return "swin"
         return {"2-D": "tsn", "2-D and shifted in time": "tsm", "3-D": "slow_only"}[self.kind]
@@ -53,7 +53,7 @@ _AGGREGATORS = {
 }
 
 
-def recognise(tensors: Mapping[str, Tensor], *, is_shifted: bool = False) -> Network | None:
+def recognize(tensors: Mapping[str, Tensor], *, is_shifted: bool = False) -> Network | None:
     """The network that has these tensors under our names (see names.py); None if none known here does."""
     names = {name.removeprefix("backbone.") for name in tensors}
     num_classes = num_classes_of(tensors)
@@ -79,7 +79,7 @@ def describe(tensors: Mapping[str, Tensor], *, is_shifted: bool = False, first: 
     Args:
         first: the name in the file of the first tensor, where it is another than here.
     """
-    network, aggregator = recognise(tensors, is_shifted=is_shifted), _aggregator(tensors)
+    network, aggregator = recognize(tensors, is_shifted=is_shifted), _aggregator(tensors)
     if aggregator:
         classes = num_classes_of(tensors)
         on = f"{network.backbone} and {aggregator}" if network else f"{aggregator} on features"

@@ -54,7 +54,7 @@ class WeightFile:
     Attributes:
         source: the file, for messages.
         tensors: under the file's own names.
-        settings: of the recogniser, where the file is a checkpoint of ours or was exported from one.
+        settings: of the recognizer, where the file is a checkpoint of ours or was exported from one.
         class_names: likewise.
     """
 
@@ -79,8 +79,8 @@ def read_weight_file(path: Path) -> WeightFile:
     config = content.get("config")
     settings = config.get("student") if isinstance(config, Mapping) else None
     names = content.get("class_names")
-    places = (content.get("student"), content.get("state_dict"), content)
-    tensors = next(place for place in places if isinstance(place, Mapping) and (place or place is content))
+    indices = (content.get("student"), content.get("state_dict"), content)
+    tensors = next(index for index in indices if isinstance(index, Mapping) and (index or index is content))
     if not tensors or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in tensors.items()):
         raise ValueError(
             f"{path}: expected a checkpoint of ours (with a student in it), one of mmaction2 (with a state_dict) or a "
@@ -97,11 +97,11 @@ def read_weight_file(path: Path) -> WeightFile:
 def write_safetensors(
     path: Path, tensors: State, *, settings: Mapping[str, Any], class_names: Sequence[str] | None
 ) -> None:
-    """Write a recogniser so that ``path`` is whole or not there, and can be read by ``read_weight_file``.
+    """Write a recognizer so that ``path`` is whole or not there, and can be read by ``read_weight_file``.
 
     Args:
-        tensors: the recogniser's state dict, on any device, in any memory format.
-        settings: the recogniser's config as plain values.
+        tensors: the recognizer's state dict, on any device, in any memory format.
+        settings: the recognizer's config as plain values.
     """
     from safetensors.torch import save
 

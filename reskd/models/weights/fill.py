@@ -1,4 +1,4 @@
-"""A recogniser filled from a file, strictly, and the account of it.
+"""A recognizer filled from a file, strictly, and the account of it.
 
 A file's names become ours (names.py). Then every tensor of the model must find one of its shape, and every
 tensor of the file its place or a reason to be ignored; else the model is left as it was.
@@ -14,7 +14,7 @@ from torch import Tensor
 from reskd.models.backbones.temporal_shift import ShiftedConv2d
 from reskd.models.config import AggregatedConfig, FeaturesConfig, difference, network_name
 from reskd.models.recognizer import Recognizer
-from reskd.models.weights.architectures import Kind, Network, describe, num_classes_of, recognise
+from reskd.models.weights.architectures import Kind, Network, describe, num_classes_of, recognize
 from reskd.models.weights.files import State, WeightFile
 from reskd.models.weights.inflate import inflate
 from reskd.models.weights.names import Renamed, rename
@@ -101,7 +101,7 @@ def _keeps_head(model: Recognizer, renamed: Renamed) -> bool:
 
 def _refuse_other_classes(model: Recognizer, renamed: Renamed, *, source: str, found: str) -> None:
     num_classes = num_classes_of(renamed.tensors)
-    if num_classes is None and recognise(renamed.tensors):
+    if num_classes is None and recognize(renamed.tensors):
         raise ValueError(
             f"{source}: expected weights with a classifier of {model.num_classes} classes, found {found} without one; "
             "set weights_head to new, or give another file."

@@ -26,7 +26,7 @@ def inflate(renamed: Renamed, expected: Mapping[str, Tensor]) -> Renamed:
     """``renamed`` itself if it is of a network of the right kind, else its tensors inflated where the rule is known.
 
     Args:
-        expected: the recogniser's state dict.
+        expected: the recognizer's state dict.
     """
     to_3d_swin = "backbone.patch_embed.proj.weight" in expected and "backbone.features.0.0.weight" in renamed.tensors
     if to_3d_swin:

@@ -1,4 +1,4 @@
-"""Where a recogniser's weights come from: a name of torchvision's, or a file of ours or of others.
+"""Where a recognizer's weights come from: a name of torchvision's, or a file of ours or of others.
 
 files.py reads, names.py translates, fill.py fills and says what became of every tensor.
 """

@@ -96,7 +96,7 @@ def measure_files(
     workload = replace(
         workload, num_positions=workload.batch_size * _num_batches(workload.num_workers, rounds, batches_a_turn)
     )
-    codecs = "+".join(sorted({manifest.row(number).facts.codec for number in range(len(manifest))}))
+    codecs = "+".join(sorted({manifest.row(number).video_info.codec for number in range(len(manifest))}))
     num_clips = rounds * batches_a_turn * workload.batch_size
     empty = Row(files, codecs, workload.num_frames, workload.batch_size, workload.num_workers, num_clips, "", "ok")
     rows = {name: replace(empty, candidate=name) for name in candidates}
@@ -240,15 +240,15 @@ def draw_rows(rows: Sequence[Mapping[str, str]], path: Path) -> None:
     figure, axes = plt.subplots(figsize=(9, 1 + 0.16 * len(groups) * (len(candidates) + 1)), layout="constrained")
     height = 0.85 / max(1, len(candidates))
     for number, candidate in enumerate(candidates):
-        keys = [(place, (group, candidate)) for place, group in enumerate(groups)]
-        there = [(place, newest[key]) for place, key in keys if key in newest]
+        keys = [(index, (group, candidate)) for index, group in enumerate(groups)]
+        there = [(index, newest[key]) for index, key in keys if key in newest]
         values = [float(row["cpu_ms"]) for _, row in there]
         spread = [
             [value - float(row["cpu_ms_p20"]) for value, (_, row) in zip(values, there, strict=True)],
             [float(row["cpu_ms_p80"]) - value for value, (_, row) in zip(values, there, strict=True)],
         ]
-        places = [place + number * height for place, _ in there]
-        bars = axes.barh(places, values, height, xerr=spread, error_kw={"linewidth": 0.7}, label=candidate)
+        indices = [index + number * height for index, _ in there]
+        bars = axes.barh(indices, values, height, xerr=spread, error_kw={"linewidth": 0.7}, label=candidate)
         labels = [f"{value:.0f}" + (" WRONG FRAMES" if int(row["wrong_frames"] or 0) else "") for value, (_, row) in
                   zip(values, there, strict=True)]  # fmt: skip
         axes.bar_label(bars, labels, padding=3, fontsize=6)

@@ -19,7 +19,7 @@ import torch
 from dali_pipes.decode.pyav import Window, decode_frames, decode_packets
 from dali_pipes.decode.remux import remux
 from dali_pipes.loader.clip_loader import ClipLoader
-from dali_pipes.loader.decoder_choice import way_in, why_not_dali
+from dali_pipes.loader.decoder_choice import choose_decoder, why_not_dali
 from dali_pipes.manifest.manifest import Manifest, ManifestRow
 from dali_pipes.packets.packet_index import read_packets, select
 from dali_pipes.sampling.clip_plan import ClipPlan
@@ -76,10 +76,10 @@ def open_reskd(workload: Workload) -> Generator[Batch, None, None]:
 
 def frames_decoded_by_reskd(row: ManifestRow, plan: ClipPlan, device: DeviceName) -> int | None:
     """The packets that are kept; without an index, all up to the last wanted frame."""
-    if row.facts.packets is None:
+    if row.video_info.packets is None:
         return int(plan.frame_index_T.max()) + 1
-    packets_P = IndexReader().read(row.facts.packets, row.facts.num_packets).packets_P
-    may_flush = way_in(row.facts, device, "auto") == "host"
+    packets_P = IndexReader().read(row.video_info.packets, row.video_info.num_packets).packets_P
+    may_flush = choose_decoder(row.video_info, device, "auto") == "pyav"
     return len(select(packets_P, plan.frame_index_T, may_flush=may_flush).number_K)
 
 
@@ -90,11 +90,11 @@ def reskd_stages(workload: Workload) -> Callable[[int, StageClock], object]:
     def run(position: int, clock: StageClock) -> None:
         plan = chooser.plan(position, 0)
         row = chooser.manifest.row(plan.row)
-        facts = row.facts
+        video_info = row.video_info
         clock.lap("plan")
-        by_dali = way_in(facts, workload.device, "auto") == "dali"
-        window = Window(plan.crop, facts.rotation, facts.width, facts.height)
-        if facts.packets is None:
+        by_dali = choose_decoder(video_info, workload.device, "auto") == "dali"
+        window = Window(plan.crop, video_info.rotation, video_info.width, video_info.height)
+        if video_info.packets is None:
             if by_dali:
                 row.path.read_bytes()
                 clock.lap("read")
@@ -102,16 +102,16 @@ def reskd_stages(workload: Workload) -> Callable[[int, StageClock], object]:
                 decode_frames(row.path, plan.frame_index_T, window)
                 clock.lap("decode")
             return
-        index = indexes.read(facts.packets, facts.num_packets)
+        index = indexes.read(video_info.packets, video_info.num_packets)
         selection = select(index.packets_P, plan.frame_index_T, may_flush=not by_dali)
         with row.path.open("rb", buffering=0) as file:
-            datas = read_packets(file, selection)
+            payloads = read_packets(file, selection)
         clock.lap("read")
         if by_dali:
-            remux(index.stub, datas, selection)
+            remux(index.codec_header, payloads, selection)
             clock.lap("remux")
         else:
-            decode_packets(index.stub, datas, selection, window)
+            decode_packets(index.codec_header, payloads, selection, window)
             clock.lap("decode")
 
     return run
@@ -156,7 +156,8 @@ def _stock(reader: StockReader) -> Candidate:
 
     def why_not(manifest: Manifest, device: DeviceName) -> str | None:
         reasons = (
-            why_not_dali(manifest.row(number).facts, device, allow_unproven=True) for number in range(len(manifest))
+            why_not_dali(manifest.row(number).video_info, device, allow_unproven=True)
+            for number in range(len(manifest))
         )
         return next((f"DALI on {device}: {reason}" for reason in reasons if reason), None)
 

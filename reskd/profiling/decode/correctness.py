@@ -1,6 +1,6 @@
 """Whether a candidate shows the right frames: against a full PyAV decode, rendered by torch.
 
-Shape letters: N clips, T frames, M frames of a video, H W pixels, C colours.
+Shape letters: N clips, T frames, M frames of a video, H W pixels, C colors.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from reskd.profiling.decode.other_decoders import render_views
 from reskd.profiling.decode.workload import Workload
 
 # Decoders and resizers differ by a level or two. A frame is called wrong where another one fits much better: in a still
-# scene neighbours fit as well and nothing can be said.
+# scene neighbors fit as well and nothing can be said.
 _MUCH_BETTER = 0.7
 _LEVELS_ASIDE = 0.3
 _CHUNK = 64
@@ -58,9 +58,9 @@ class Reference:
         num_wrong = misreported = 0
         for clip, (plan, teacher_THWC, small_MHWC) in enumerate(self._clips):
             misreported += int((frame_index_NT[clip] != plan.frame_index_T).sum())
-            for place, wanted in enumerate(plan.frame_index_T.tolist()):
-                differences.append(_distance(teacher_NTHWC[clip, place], teacher_THWC[place]))
-                distances = [_distance(student_NTHWC[clip, place], frame) for frame in small_MHWC]
+            for index, wanted in enumerate(plan.frame_index_T.tolist()):
+                differences.append(_distance(teacher_NTHWC[clip, index], teacher_THWC[index]))
+                distances = [_distance(student_NTHWC[clip, index], frame) for frame in small_MHWC]
                 num_wrong += min(distances) < _MUCH_BETTER * distances[wanted] - _LEVELS_ASIDE
         return Check(len(differences), num_wrong, float(np.mean(differences)), max(differences), misreported)
 
@@ -71,7 +71,9 @@ def _views_of_all_frames(
     """uint8: the teacher's view of the plan's frames (T, H, W, C), and the student's of every frame (M, H, W, C)."""
     with open_video(row.path) as container:
         pictures = [
-            np.rot90(to_rgb(frame, width=row.facts.width, height=row.facts.height), k=row.facts.rotation // 90)
+            np.rot90(
+                to_rgb(frame, width=row.video_info.width, height=row.video_info.height), k=row.video_info.rotation // 90
+            )
             for frame in output_frames(container, open_video_stream(container))
         ]
     wanted = plan.frame_index_T.tolist()

@@ -2,7 +2,7 @@
 
 Only the decode benchmark uses it. The clips are given, so all candidates of the benchmark show the same frames.
 
-Shape letters: P clips, N clips of a batch, T frames, H W pixels, C colours.
+Shape letters: P clips, N clips of a batch, T frames, H W pixels, C colors.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Each is used as its documents advise: one decoder thread a worker, wanted frames asked for sorted and at once, a seek
 where a keyframe lies between, uint8 resized by torch's own vector code. All get the clip's plan from dali_pipes.
 
-Shape letters: N clips, T frames, H W pixels, C colours.
+Shape letters: N clips, T frames, H W pixels, C colors.
 """
 
 from __future__ import annotations
@@ -61,20 +61,20 @@ class PacketIndex(NamedTuple):
     @staticmethod
     def of(row: ManifestRow) -> PacketIndex | None:
         """None where a frame's number cannot be told from its time, so that seeking would not be exact."""
-        if row.facts.codec == "mpeg4":  # packed B-frames come out in another order than that of their times
+        if row.video_info.codec == "mpeg4":  # packed B-frames come out in another order than that of their times
             return None
         with open_video(row.path) as container:
             stream = open_video_stream(container)
             packets = [(packet.pts, packet.is_keyframe) for packet in container.demux(stream) if packet.size]
         times = [pts for pts, _ in packets if pts is not None]
-        if len(set(times)) != row.facts.num_frames or len(packets) != row.facts.num_frames:
+        if len(set(times)) != row.video_info.num_frames or len(packets) != row.video_info.num_frames:
             return None
         order = sorted((pts, is_key) for pts, is_key in packets if pts is not None)
-        keyframes = tuple(place for place, (_, is_key) in enumerate(order) if is_key)
+        keyframes = tuple(index for index, (_, is_key) in enumerate(order) if is_key)
         return PacketIndex(tuple(pts for pts, _ in order), keyframes) if keyframes[:1] == (0,) else None
 
-    def keyframe_before(self, place: int) -> int:
-        return self.keyframes[bisect_right(self.keyframes, place) - 1]
+    def keyframe_before(self, index: int) -> int:
+        return self.keyframes[bisect_right(self.keyframes, index) - 1]
 
 
 def frames_put_out_by_seeking(index: PacketIndex | None, wanted: Sequence[int]) -> int:
@@ -116,12 +116,14 @@ class PyAVReader:
                 for number, frame in frames:
                     num_decoded, position = num_decoded + 1, number + 1
                     if number == wanted:
-                        pictures[wanted] = to_rgb(frame, width=row.facts.width, height=row.facts.height)
+                        pictures[wanted] = to_rgb(frame, width=row.video_info.width, height=row.video_info.height)
                         clock.lap("convert")
                         break
                 else:
                     raise ValueError(f"{row.path}: expected frame {wanted}, found {position} frames; scan it again.")
-        upright = [np.rot90(pictures[number], k=row.facts.rotation // 90) for number in plan.frame_index_T.tolist()]
+        upright = [
+            np.rot90(pictures[number], k=row.video_info.rotation // 90) for number in plan.frame_index_T.tolist()
+        ]
         stacked = torch.from_numpy(np.stack(upright))
         clock.lap("convert")
         return Frames(stacked, num_decoded)

@@ -1,6 +1,6 @@
 """Standard files of the decode benchmark: the same moving pictures in the codecs and group lengths that are in use.
 
-Shape letters: T frames, H W pixels, C colours.
+Shape letters: T frames, H W pixels, C colors.
 """
 
 from __future__ import annotations
@@ -126,9 +126,9 @@ def moving_textures(seed: int, num_frames: int) -> Iterator[np.ndarray]:
     speeds, phases = random.uniform(0.015, 0.09, (5, 2)), random.uniform(0, 2 * np.pi, (5, 2))
     noise = random.normal(0, 2, (_CHUNK_SIZE, HEIGHT, WIDTH, 3)).astype(np.float32)
     for t in range(num_frames):
-        places = 0.5 + 0.5 * np.sin(speeds * t + phases)  # of 0 to 1
-        picture = _window(scene, places[4, 0] * (HEIGHT - 2), places[4, 1] * (WIDTH - 2))
-        for thing, (y, x) in zip(things, places, strict=False):
+        indices = 0.5 + 0.5 * np.sin(speeds * t + phases)  # of 0 to 1
+        picture = _window(scene, indices[4, 0] * (HEIGHT - 2), indices[4, 1] * (WIDTH - 2))
+        for thing, (y, x) in zip(things, indices, strict=False):
             top, left = int(y * (HEIGHT - 96)), int(x * (WIDTH - 80))
             picture[top : top + 96, left : left + 80] = thing
         yield np.clip(picture + noise[t % _CHUNK_SIZE], 0, 255).astype(np.uint8)
@@ -151,5 +151,5 @@ def _texture(random: np.random.Generator, height: int, width: int) -> np.ndarray
         spectrum = random.standard_normal((2, *frequency.shape))
         plane = np.fft.irfft2((spectrum[0] + 1j * spectrum[1]) / frequency, s=(height, width))
         planes.append(plane / plane.std())
-    grey = planes.pop()
-    return np.clip(128 + 45 * np.stack([0.9 * grey + 0.35 * plane for plane in planes], -1), 0, 255).astype(np.float32)
+    gray = planes.pop()
+    return np.clip(128 + 45 * np.stack([0.9 * gray + 0.35 * plane for plane in planes], -1), 0, 255).astype(np.float32)

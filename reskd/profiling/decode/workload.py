@@ -1,6 +1,6 @@
 """What every candidate of the decode benchmark is asked for: which clips, how many at a time, which views.
 
-Shape letters: N clips, T frames, H W pixels, C colours.
+Shape letters: N clips, T frames, H W pixels, C colors.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def test_trials_are_the_asked_modes_with_other_weights() -> None:
     assert teacher.mode == "teacher" and teacher.weights is None
     mine, theirs = settings_of(student), settings_of(usual)
     differing = {key: (theirs[key], mine[key]) for key in theirs if mine[key] != theirs[key]}
-    assert differing == {"loss.code.alpha": (0.1, 0.0), "loss.prediction.alpha": (1.0, 2.0)}
+    assert differing == {"loss.embedding.alpha": (0.1, 0.0), "loss.prediction.alpha": (1.0, 2.0)}
 
 
 def test_two_processes_share_the_runs_and_no_teacher() -> None:
@@ -85,13 +85,13 @@ def test_parallel_students_can_be_built(family: Family) -> None:
     config = Case(DATA[0], family, "parallel", "uniform", 6, 1).config(RUNS)
     student, teacher, _ = build_networks(config, num_classes=4, device=torch.device("meta"))
     assert teacher is not None
-    assert student.code_dim
+    assert student.embedding_dim
 
 
 @pytest.mark.parametrize("k", [2, 8])
 def test_pixel_students_learn_from_maps_code_and_scores(k: int) -> None:
     config = PixelCase("distilled", k, 48, 1, 1.0).config(BASE, RUNS)
-    assert config.loss.distillation_terms == ("pixel", "code", "prediction")
+    assert config.loss.distillation_terms == ("pixel", "embedding", "prediction")
     assert config.clips.views.student.num_frames == k
     assert config.teacher is not None
     assert config.teacher.model is not None

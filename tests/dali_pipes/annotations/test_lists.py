@@ -25,10 +25,10 @@ def test_several_labels_of_a_video_are_joined_with_a_bar(tmp_path: Path) -> None
     listed = read_list(tmp_path, "list.csv")
     assert [video.labels for video in listed] == [("run", "jump"), ("swim, far", "run"), ("run",)]
     names = class_names_of(listed)
-    labelled = label_videos(listed, names, group_pattern=None, source="list.csv")
+    labeled = label_videos(listed, names, group_pattern=None, source="list.csv")
     assert names == ("jump", "run", "swim, far")
-    assert [video.labels for video in labelled] == [(1, 0), (2, 1), (1,)]
-    assert [video.label for video in labelled] == [1, 2, 1]
+    assert [video.labels for video in labeled] == [(1, 0), (2, 1), (1,)]
+    assert [video.label for video in labeled] == [1, 2, 1]
 
 
 def test_a_class_named_twice_by_name_and_number_counts_once() -> None:

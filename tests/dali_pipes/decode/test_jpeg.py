@@ -63,8 +63,8 @@ def test_random_damage_raises_nothing_else() -> None:
     random = np.random.default_rng(0)
     for _ in range(300):
         file = bytearray(exif(1, "<"))
-        for place in random.integers(0, len(file), 2).tolist():
-            file[place] = int(random.integers(256))
+        for index in random.integers(0, len(file), 2).tolist():
+            file[index] = int(random.integers(256))
         try:
             read_header(bytes(file[: random.integers(1, len(file) + 1)]))
             JpegDecoder().decode(bytes(file))
@@ -72,8 +72,8 @@ def test_random_damage_raises_nothing_else() -> None:
             pass
 
 
-def test_the_crop_is_that_of_pillow_within_the_filter_of_colours() -> None:
-    """Pillow decodes with libjpeg, as DALI does on a CPU; the two differ in how colours are enlarged."""
+def test_the_crop_is_that_of_pillow_within_the_filter_of_colors() -> None:
+    """Pillow decodes with libjpeg, as DALI does on a CPU; the two differ in how colors are enlarged."""
     pillow = pytest.importorskip("PIL.Image")
     for pix_fmt, tolerance in (("yuvj420p", 2.5), ("yuvj422p", 2.5), ("yuvj444p", 1.0)):
         file = jpeg(picture(21), pix_fmt=pix_fmt)

@@ -8,7 +8,7 @@ import pytest
 
 from dali_pipes.decode.pyav import ShortVideoError, Window, decode_frames
 from dali_pipes.scan import scan as scan_module
-from dali_pipes.video_info import FileFacts
+from dali_pipes.video_info import VideoInfo
 from tests.conftest import (
     ENCODERS,
     HEIGHT,
@@ -21,8 +21,8 @@ from tests.conftest import (
 )
 
 
-def probe(path: Path) -> FileFacts:
-    return scan_module.probe(path).facts
+def probe(path: Path) -> VideoInfo:
+    return scan_module.probe(path).video_info
 
 
 WHOLE = (0, 0, HEIGHT, WIDTH)
@@ -52,9 +52,11 @@ def test_a_rotated_video_comes_out_upright(turns: int, tmp_path: Path) -> None:
     path = write_clip(tmp_path / "clip.mp4", "libx264", stored)
     if turns:
         set_display_rotation(path, quarter_turns_clockwise=turns)
-    facts = probe(path)
-    assert facts.rotation == {0: 0, 1: 270, 2: 180, 3: 90}[turns]
-    frames = np.stack(decode_frames(path, np.array([3]), Window(WHOLE, facts.rotation, facts.width, facts.height)))
+    video_info = probe(path)
+    assert video_info.rotation == {0: 0, 1: 270, 2: 180, 3: 90}[turns]
+    frames = np.stack(
+        decode_frames(path, np.array([3]), Window(WHOLE, video_info.rotation, video_info.width, video_info.height))
+    )
     assert read_number(frames[0]) == (3, False)
     assert np.abs(frames[0].astype(int) - picture(3)).mean() < 4
 
@@ -62,7 +64,7 @@ def test_a_rotated_video_comes_out_upright(turns: int, tmp_path: Path) -> None:
 def test_the_tagged_matrix_is_used(tmp_path: Path) -> None:
     red = [np.full((64, 64, 3), (220, 30, 30), np.uint8)] * 2
     tagged = write_clip(tmp_path / "tagged.mp4", "libx264", red, bt709=True)
-    assert (probe(tagged).matrix, probe(tagged).colour_range) == ("bt709", "limited")
+    assert (probe(tagged).matrix, probe(tagged).color_range) == ("bt709", "limited")
     untagged = write_clip(tmp_path / "untagged.mp4", "libx264", red)
     assert probe(untagged).matrix == "untagged"
     for path in (tagged, untagged):

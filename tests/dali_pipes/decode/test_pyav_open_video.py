@@ -54,8 +54,10 @@ def numbers_of(video: Path | io.BytesIO) -> list[int]:
 
 def check_scan_loader_and_transcode(root: Path, target: Path, names: list[str]) -> None:
     """``root`` and ``target`` as a user gives them; the videos lie in class folders."""
-    facts = scan(names, root=root, store=root / "store")
-    assert {name: (found.health, found.num_frames) for name, found in facts.items()} == dict.fromkeys(names, ("ok", 5))
+    video_info = scan(names, root=root, store=root / "store")
+    assert {name: (found.health, found.num_frames) for name, found in video_info.items()} == dict.fromkeys(
+        names, ("ok", 5)
+    )
     config = DataConfig(
         root=root,
         train="folders",
@@ -86,8 +88,8 @@ def test_a_name_that_looks_like_an_address_is_read_under_a_relative_root(
         numbered_clip_as(Path(name))
         assert numbers_of(Path(name)) == [0, 1, 2, 3, 4]
     check_scan_loader_and_transcode(Path("data"), Path("new:er"), [f"class/{name}" for name in NAMES])
-    facts = scan(list(NAMES), root=Path(), store=tmp_path / "store")
-    assert all(found.health == "ok" for found in facts.values())
+    video_info = scan(list(NAMES), root=Path(), store=tmp_path / "store")
+    assert all(found.health == "ok" for found in video_info.values())
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [(".avi", "mpeg4"), (".mp4", "libx264")])

@@ -52,8 +52,8 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def window_of(found: Probed) -> Window:
-    facts = found.facts
-    return Window((0, 0, facts.height, facts.width), facts.rotation, facts.width, facts.height)
+    video_info = found.video_info
+    return Window((0, 0, video_info.height, video_info.width), video_info.rotation, video_info.width, video_info.height)
 
 
 def wanted_sets(num_frames: int, num_sets: int = 8) -> Iterable[np.ndarray]:
@@ -66,23 +66,23 @@ def wanted_sets(num_frames: int, num_sets: int = 8) -> Iterable[np.ndarray]:
 def sparse(path: Path, index: PacketIndex, wanted_T: np.ndarray, window: Window) -> np.ndarray:
     selection = select(index.packets_P, wanted_T, may_flush=True)
     with path.open("rb") as file:
-        return np.stack(decode_packets(index.stub, read_packets(file, selection), selection, window))
+        return np.stack(decode_packets(index.codec_header, read_packets(file, selection), selection, window))
 
 
 def remuxed(path: Path, index: PacketIndex, wanted_T: np.ndarray, window: Window) -> np.ndarray:
     selection = select(index.packets_P, wanted_T, may_flush=False)
     with path.open("rb") as file:
-        encoded = remux(index.stub, read_packets(file, selection), selection)
+        encoded = remux(index.codec_header, read_packets(file, selection), selection)
     return np.stack(decode_frames(io.BytesIO(encoded.tobytes()), selection.rank_T, window))
 
 
 def assert_exact(path: Path, found: Probed, *, by_dali: bool = True) -> None:
-    assert found.packet_index is not None, found.facts.whole_file
+    assert found.packet_index is not None, found.video_info.whole_file
     window = window_of(found)
-    whole = np.stack(decode_frames(path, np.arange(found.facts.num_frames), window))
-    for wanted_T in wanted_sets(found.facts.num_frames):
+    whole = np.stack(decode_frames(path, np.arange(found.video_info.num_frames), window))
+    for wanted_T in wanted_sets(found.video_info.num_frames):
         assert np.array_equal(sparse(path, found.packet_index, wanted_T, window), whole[wanted_T]), wanted_T
-        if by_dali and found.facts.num_frames == found.facts.num_packets:  # else DALI does not get it
+        if by_dali and found.video_info.num_frames == found.video_info.num_packets:  # else DALI does not get it
             assert np.array_equal(remuxed(path, found.packet_index, wanted_T, window), whole[wanted_T]), wanted_T
 
 
@@ -92,9 +92,9 @@ def test_pixels_are_those_of_the_whole_file_or_the_index_is_refused(name: str, c
         pytest.skip(f"this PyAV has no encoder {RECIPES[name].encoder}")
     for decode, refused in ((True, REFUSED), (False, REFUSED_UNDECODED)):
         found = probe(clips[name], decode=decode)
-        assert found.facts.health == "ok" and found.facts.num_frames == RECIPES[name].num_frames
+        assert found.video_info.health == "ok" and found.video_info.num_frames == RECIPES[name].num_frames
         if name in refused:
-            assert found.packet_index is None and refused[name] in found.facts.whole_file
+            assert found.packet_index is None and refused[name] in found.video_info.whole_file
         else:
             assert_exact(clips[name], found)
 
@@ -116,9 +116,9 @@ def test_recipes_are_what_their_names_say(clips: dict[str, Path]) -> None:
         "h264 mp4 444": "yuv444p",
         "vp9 webm 444": "yuv444p",
     }.items():
-        assert found[name].facts.pix_fmt == pix_fmt
-    assert found["h264 mp4 bt709"].facts.matrix == "bt709" and found["h264 mp4 vfr"].facts.variable_rate
-    assert found["h264 mp4 full range"].facts.pix_fmt == "yuvj420p"
+        assert found[name].video_info.pix_fmt == pix_fmt
+    assert found["h264 mp4 bt709"].video_info.matrix == "bt709" and found["h264 mp4 vfr"].video_info.variable_rate
+    assert found["h264 mp4 full range"].video_info.pix_fmt == "yuvj420p"
     flags = {name: one.packet_index.packets_P["flags"] for name, one in found.items() if one.packet_index}
     assert (flags["h264 mp4 pyramid"] & 8).sum() < (flags["h264 mp4 b"] & 8).sum() + 12
     for name in ("hevc mp4 open gop", "mpeg4 mp4 b"):
@@ -131,9 +131,9 @@ def test_recipes_are_what_their_names_say(clips: dict[str, Path]) -> None:
 def _shift_edit_list(path: Path, num_frames: int) -> Path:
     """Let the mp4's edit list begin so many frames later; they are then decoded but not shown."""
     data = bytearray(path.read_bytes())
-    place = data.index(b"elst") + 4 + 4 + 4 + 4  # version and flags, count, duration
-    (media_time,) = struct.unpack_from(">i", data, place)
-    struct.pack_into(">i", data, place, media_time + num_frames * 512)  # of 1/12800 s
+    location = data.index(b"elst") + 4 + 4 + 4 + 4  # version and flags, count, duration
+    (media_time,) = struct.unpack_from(">i", data, location)
+    struct.pack_into(">i", data, location, media_time + num_frames * 512)  # of 1/12800 s
     path.write_bytes(data)
     return path
 
@@ -144,9 +144,9 @@ def test_frames_before_an_edit_list_are_decoded_and_not_shown(name: str, num_hid
     path = _shift_edit_list(make(RECIPES[name], tmp_path), num_hidden)
     for decode in (True, False):
         found = probe(path, decode=decode)
-        assert found.packet_index is not None, found.facts.whole_file
+        assert found.packet_index is not None, found.video_info.whole_file
         assert 0 < (found.packet_index.packets_P["flags"] & HIDDEN != 0).sum() <= num_hidden
-        assert found.facts.num_frames < 40
+        assert found.video_info.num_frames < 40
         assert_exact(path, found)
 
 
@@ -193,17 +193,17 @@ def test_settings_that_change_are_refused(
     parts = [make(kind, tmp_path, "one"), make(kind._replace(options={**kind.options, **other}), tmp_path, "two")]
     for path, refused in ((parts[:1] * 2, False), (parts, True)):
         found = probe(_join(path[0], path[1], tmp_path / f"joined{refused}.mkv"), decode=False)
-        assert (found.packet_index is None) == refused, found.facts.whole_file
-        assert not refused or "settings change at packet 12" in found.facts.whole_file
+        assert (found.packet_index is None) == refused, found.video_info.whole_file
+        assert not refused or "settings change at packet 12" in found.video_info.whole_file
 
 
 def test_old_x264_444_is_refused(tmp_path: Path) -> None:
     """FFmpeg decodes it in another way, if it has seen the first packet."""
     path = make(RECIPES["h264 mp4 444"], tmp_path)
     data = path.read_bytes()
-    place = data.index(b"x264 - core ") + 12
-    path.write_bytes(data[:place] + b"148" + data[place + 3 :])
-    assert "made up parts" in probe(path).facts.health  # so it matters
+    location = data.index(b"x264 - core ") + 12
+    path.write_bytes(data[:location] + b"148" + data[location + 3 :])
+    assert "made up parts" in probe(path).video_info.health  # so it matters
     with av.open(str(path)) as container, path.open("rb") as file:
         indexer = PacketIndexer(container.streams.video[0], "h264")
         for packet in container.demux(video=0):
@@ -219,10 +219,10 @@ def test_a_strict_decoder_refuses_damaged_packets_rather_than_paint_over(tmp_pat
     assert found.packet_index is not None
     selection = select(found.packet_index.packets_P, np.array([3]), may_flush=True)
     with path.open("rb") as file:
-        datas = read_packets(file, selection)
-    datas[1] = datas[1][:20] + bytes(len(datas[1]) - 20)
+        payloads = read_packets(file, selection)
+    payloads[1] = payloads[1][:20] + bytes(len(payloads[1]) - 20)
     with pytest.raises(InexactError, match="do not decode|came out corrupt"):
-        decode_packets(found.packet_index.stub, datas, selection, window_of(found))
+        decode_packets(found.packet_index.codec_header, payloads, selection, window_of(found))
 
 
 def test_a_packet_has_zeros_behind_it() -> None:

@@ -19,8 +19,8 @@ NUM_CLASSES = 5
 
 def frames_of_video(number: int, num_frames: int) -> dict[str, np.ndarray]:
     """Every value names its video, frame and place."""
-    frame, place = np.arange(num_frames)[:, None], np.arange(8)
-    values = ((number * 31 + frame * 7 + place) % 255 + 1).astype(np.uint8)
+    frame, location = np.arange(num_frames)[:, None], np.arange(8)
+    values = ((number * 31 + frame * 7 + location) % 255 + 1).astype(np.uint8)
     return {"rgb": values[:, :6], "audio": values[:, 6:]}
 
 

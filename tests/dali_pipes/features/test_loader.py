@@ -54,7 +54,7 @@ def _take(loader: FeatureLoader, count: int | None = None) -> list[ClipBatch]:
     return batches
 
 
-def _facts(batches: Iterable[ClipBatch]) -> list[tuple[Any, ...]]:
+def _video_info(batches: Iterable[ClipBatch]) -> list[tuple[Any, ...]]:
     """All that a batch holds, to the bit."""
     return [
         (
@@ -80,20 +80,20 @@ def test_a_batch_holds_each_videos_frames_padded_with_zeros(root: Path) -> None:
     for batch in batches:
         teacher, student = batch.views["teacher"], batch.views["student"]
         assert tuple(teacher.data.shape) == (8, 10, 8) and tuple(student.data.shape) == (8, 3, 8)
-        for place, row in enumerate(batch.ids_N.tolist()):
+        for index, row in enumerate(batch.ids_N.tolist()):
             frames = np.concatenate(list(frames_of_video(row, num_frames_of_video(row)).values()), axis=1)[:10]
             n = len(frames)
-            assert (teacher.data[place, :n].numpy() == frames).all() and not teacher.data[place, n:].any()
-            assert teacher.valid_NT[place].tolist() == [True] * n + [False] * (10 - n)
-            assert teacher.frame_index_NT[place].tolist() == [*range(n), *[0] * (10 - n)]
+            assert (teacher.data[index, :n].numpy() == frames).all() and not teacher.data[index, n:].any()
+            assert teacher.valid_NT[index].tolist() == [True] * n + [False] * (10 - n)
+            assert teacher.frame_index_NT[index].tolist() == [*range(n), *[0] * (10 - n)]
             chosen = select_frames("uniform", 3, n)
-            assert (student.data[place, : len(chosen)].numpy() == frames[chosen]).all()
-            assert not student.data[place, len(chosen) :].any()
-            assert student.valid_NT[place].sum() == min(3, n)
-            assert student.frame_index_NT[place].tolist() == [*chosen, *[0] * (3 - len(chosen))]
+            assert (student.data[index, : len(chosen)].numpy() == frames[chosen]).all()
+            assert not student.data[index, len(chosen) :].any()
+            assert student.valid_NT[index].sum() == min(3, n)
+            assert student.frame_index_NT[index].tolist() == [*chosen, *[0] * (3 - len(chosen))]
             assert batch.label_sets_NK is not None
-            assert set(batch.label_sets_NK[place].nonzero().flatten().tolist()) == set(labels_of_video(row))
-            assert batch.labels_N[place] == labels_of_video(row)[0]
+            assert set(batch.label_sets_NK[index].nonzero().flatten().tolist()) == set(labels_of_video(row))
+            assert batch.labels_N[index] == labels_of_video(row)[0]
     assert not torch.cat([batch.substituted_N for batch in batches]).any()
 
 
@@ -113,10 +113,10 @@ def test_training_shuffles_all_files_together_by_position(root: Path, config: di
 @pytest.mark.parametrize("selection", ["uniform", "random"])
 def test_a_loader_that_starts_later_gives_the_same_batches(root: Path, selection: str) -> None:
     config = {"views": {"teacher": {}, "student": {"num_frames": 3, "selection": selection}}}
-    whole = _facts(_take(_loader(root, config, mode="train", seed=4), 7))
-    assert _facts(_take(_loader(root, config, mode="train", seed=4, first_batch=4), 3)) == whole[4:]
+    whole = _video_info(_take(_loader(root, config, mode="train", seed=4), 7))
+    assert _video_info(_take(_loader(root, config, mode="train", seed=4, first_batch=4), 3)) == whole[4:]
     two_parts = _loader(root, config, mode="train", seed=4)
-    assert _facts(itertools.islice(two_parts, 2)) + _facts(_take(two_parts, 2)) == whole[:4]
+    assert _video_info(itertools.islice(two_parts, 2)) + _video_info(_take(two_parts, 2)) == whole[:4]
 
 
 def test_ranks_share_a_step_and_a_pass(root: Path) -> None:
@@ -160,10 +160,10 @@ def test_random_frames_are_new_each_epoch_and_the_same_in_each_evaluation(root: 
 
 def test_an_evaluation_pass_starts_anew_after_one_that_was_broken_off(root: Path) -> None:
     loader = _loader(root)
-    whole = _facts(loader)
+    whole = _video_info(loader)
     next(iter(loader))
-    assert _facts(loader) == whole
-    assert loader.num_batches == 3 and loader.num_clips == NUM_VIDEOS and loader.num_views == 1
+    assert _video_info(loader) == whole
+    assert loader.num_batches == 3 and loader.num_samples == NUM_VIDEOS and loader.num_test_views == 1
     loader.close()
     loader.close()
     with pytest.raises(RuntimeError, match="expected an open loader"):
@@ -187,7 +187,7 @@ def _bad_record(root: Path, kind: str) -> int:
     path = root / "train0.tfrecord"
     manifest = build_feature_manifests(make_config(root), seed=0, splits=("train",))["train"]
     if kind == "bytes":
-        flip_byte(path, manifest.place(5).offset + 40)
+        flip_byte(path, manifest.index(5).offset + 40)
         return 5
     frames = frames_of_video(5, 4)
     changed = {
@@ -225,7 +225,7 @@ def test_a_bad_record_is_replaced_counted_and_named(root: Path, kind: str, reaso
     substituted = torch.cat([batch.substituted_N for batch in batches])
     shown = torch.cat([batch.ids_N for batch in batches])
     assert substituted.sum() == 1 and bad not in shown
-    assert loader.faults.num_clips == 20 and loader.faults.num_substituted == 1
+    assert loader.faults.num_served == 20 and loader.faults.num_substituted == 1
     (line,) = quarantine.read_text().splitlines()[1:]
     assert "train0.tfrecord" in line and "v5" in line
     assert re.search(reason, line) and any(re.search(reason, message) for message in messages)

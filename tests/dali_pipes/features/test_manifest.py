@@ -12,7 +12,7 @@ import torch
 from dali_pipes.batch import label_sets_of
 from dali_pipes.features import record_index
 from dali_pipes.features.manifest import FeatureManifest, build_feature_manifests
-from dali_pipes.features.tfrecord import RecordWriter, record_places
+from dali_pipes.features.tfrecord import RecordWriter, record_locations
 from tests.dali_pipes.features.feature_files import flip_byte, labels_of_video, make_config, write_file
 from tests.dali_pipes.features.sequence_examples import floats, integers, new, sequence_example, strings
 
@@ -141,7 +141,7 @@ def test_the_rest_of_a_cut_file_is_named_and_what_is_whole_is_used(root: Path) -
 def _headers(path: Path) -> list[int]:
     file = os.open(path, os.O_RDONLY)
     try:
-        return [place.offset - 12 for place in record_places(file)]
+        return [index.offset - 12 for index in record_locations(file)]
     finally:
         os.close(file)
 
@@ -223,7 +223,7 @@ def test_a_long_context_or_one_behind_the_frames_is_read(root: Path) -> None:
         ),
         (
             sequence_example({}, {"rgb": [floats(float("nan"))], "audio": [strings(b"12")]}).SerializeToString(),
-            r"found rgb \(floats\).*only features quantised to 8 bits are read",
+            r"found rgb \(floats\).*only features quantized to 8 bits are read",
         ),
         (b"\xff\xff\xff", "expected records of type SequenceExample"),
     ],

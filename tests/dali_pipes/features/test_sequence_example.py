@@ -9,7 +9,7 @@ from dali_pipes.features.protobuf_wire import MalformedMessageError, write_bytes
 from dali_pipes.features.sequence_example import (
     BadFeaturesError,
     Context,
-    ListPlace,
+    ListLocation,
     context_end,
     describe_list,
     encode_video,
@@ -29,7 +29,7 @@ def _example(frames: np.ndarray, **context: Any) -> bytes:
     return sequence_example(context, {"rgb": [strings(frame.tobytes()) for frame in frames]}).SerializeToString()
 
 
-def _lists(data: bytes) -> dict[str, ListPlace]:
+def _lists(data: bytes) -> dict[str, ListLocation]:
     return parse_lists(data, 0, len(data))
 
 
@@ -65,7 +65,7 @@ def test_lists_of_other_names_and_segments_are_stepped_over() -> None:
     data = sequence_example(context, lists).SerializeToString()
     assert parse_context(data, 0, len(data)) == Context("z", (5,))
     assert (frames_of(_lists(data)["rgb"], "rgb", 4) == expected).all()
-    assert {name: describe_list(place) for name, place in _lists(data).items()} == {"other": "floats", "rgb": 4}
+    assert {name: describe_list(location) for name, location in _lists(data).items()} == {"other": "floats", "rgb": 4}
 
 
 @pytest.mark.parametrize("labels", [(), (0,), (7, 3, 7), (-1, 2**40), (4715, 0)])
@@ -122,7 +122,7 @@ def test_other_features_are_refused_with_their_frame(frames: list[Any], message:
 def test_the_last_kind_of_a_feature_counts() -> None:
     body = write_bytes(2, write_bytes(1, b"\0\0\0\0")) + write_bytes(1, write_bytes(1, b"1234"))
     data = write_bytes(1, body)
-    assert frames_of(ListPlace(data, 0, len(data)), "rgb", 4).tobytes() == b"1234"
+    assert frames_of(ListLocation(data, 0, len(data)), "rgb", 4).tobytes() == b"1234"
 
 
 def test_random_bytes_are_refused_or_empty_and_nothing_else() -> None:
@@ -134,8 +134,8 @@ def test_random_bytes_are_refused_or_empty_and_nothing_else() -> None:
         data = bytes(data[: rng.integers(len(data))] if number % 2 else data)
         try:
             parse_context(data, 0, len(data))
-            for name, place in _lists(data).items():
-                frames_of(place, name, 8)
+            for name, location in _lists(data).items():
+                frames_of(location, name, 8)
         except (MalformedMessageError, BadFeaturesError):
             pass
 
@@ -159,6 +159,6 @@ def test_where_the_context_ends() -> None:
         ),
     ],
 )
-def test_only_quantised_frames_are_written(groups: dict[str, np.ndarray], error: type[Exception], message: str) -> None:
+def test_only_quantized_frames_are_written(groups: dict[str, np.ndarray], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         encode_video(video_id="a", labels=[], groups=groups)

@@ -11,12 +11,12 @@ from dali_pipes.features.tfrecord import (
     HEADER_BYTES,
     BrokenFramingError,
     DamagedRecordError,
-    RecordPlace,
+    RecordLocation,
     RecordWriter,
     find_record,
     masked_crc,
     read_record,
-    record_places,
+    record_locations,
 )
 
 RECORDS = [b"one", b"", b"x" * 1000]
@@ -32,13 +32,13 @@ def _write(path: Path, records: list[bytes] = RECORDS) -> Path:
 def _read_all(path: Path) -> list[bytes]:
     file = os.open(path, os.O_RDONLY)
     try:
-        return [read_record(file, place)[HEADER_BYTES:-FOOTER_BYTES] for place in record_places(file)]
+        return [read_record(file, location)[HEADER_BYTES:-FOOTER_BYTES] for location in record_locations(file)]
     finally:
         os.close(file)
 
 
 def test_a_known_file_byte_by_byte(tmp_path: Path) -> None:
-    # CRC-32C of "123456789" is 0xE3069283 (RFC 3720, B.4 and every catalogue of checksums).
+    # CRC-32C of "123456789" is 0xE3069283 (RFC 3720, B.4 and every catalog of checksums).
     crc = 0xE3069283
     masked = ((crc >> 15 | crc << 17) + 0xA282EAD8) % 2**32
     assert masked_crc(b"123456789") == masked
@@ -72,10 +72,10 @@ def test_a_cut_file_gives_its_whole_records_and_says_so(tmp_path: Path, cut: int
     path = _write(tmp_path / "a")
     path.write_bytes(path.read_bytes()[:-cut])
     file = os.open(path, os.O_RDONLY)
-    places = record_places(file)
-    assert [next(places).length, next(places).length] == [3, 0]
+    locations = record_locations(file)
+    assert [next(locations).length, next(locations).length] == [3, 0]
     with pytest.raises(DamagedRecordError, match="in the middle of a record"):
-        next(places)
+        next(locations)
     os.close(file)
 
 
@@ -87,26 +87,26 @@ def test_a_changed_byte_is_noticed(tmp_path: Path, byte: int, message: str) -> N
     path.write_bytes(data)
     file = os.open(path, os.O_RDONLY)
     with pytest.raises(DamagedRecordError, match=message):
-        read_record(file, RecordPlace(12, 3))
+        read_record(file, RecordLocation(12, 3))
     os.close(file)
 
 
 @pytest.mark.parametrize(
     ("start", "found"),
     [
-        (0, RecordPlace(12, 3)),
-        (1, RecordPlace(31, 0)),
-        (19, RecordPlace(31, 0)),
-        (20, RecordPlace(47, 1000)),
+        (0, RecordLocation(12, 3)),
+        (1, RecordLocation(31, 0)),
+        (19, RecordLocation(31, 0)),
+        (20, RecordLocation(47, 1000)),
         (36, None),
         (2000, None),
     ],
 )
-def test_the_next_sound_record_is_found_from_any_byte(tmp_path: Path, start: int, found: RecordPlace | None) -> None:
+def test_the_next_sound_record_is_found_from_any_byte(tmp_path: Path, start: int, found: RecordLocation | None) -> None:
     path = _write(tmp_path / "a")  # headers at 0, 19, 35
     file = os.open(path, os.O_RDONLY)
     assert find_record(file, start) == found
-    assert list(record_places(file, 19)) == [RecordPlace(31, 0), RecordPlace(47, 1000)]
+    assert list(record_locations(file, 19)) == [RecordLocation(31, 0), RecordLocation(47, 1000)]
     os.close(file)
 
 
@@ -116,7 +116,7 @@ def test_a_record_behind_much_of_nothing_is_found(tmp_path: Path, zeros: int) ->
     whole = path.read_bytes()
     path.write_bytes(bytes(zeros) + whole[:12] + bytes(44) + whole)  # a header whose record is not its own comes first
     file = os.open(path, os.O_RDONLY)
-    assert find_record(file, 0) == RecordPlace(zeros + 56 + 12, 40)
+    assert find_record(file, 0) == RecordLocation(zeros + 56 + 12, 40)
     os.close(file)
 
 
@@ -130,7 +130,7 @@ def test_a_file_that_became_shorter_is_noticed(tmp_path: Path) -> None:
     path = _write(tmp_path / "a")
     file = os.open(path, os.O_RDONLY)
     with pytest.raises(DamagedRecordError, match="ends in the middle"):
-        read_record(file, RecordPlace(12, 10**4))
+        read_record(file, RecordLocation(12, 10**4))
     with pytest.raises(DamagedRecordError, match="written anew"):
-        read_record(file, RecordPlace(12, 5))
+        read_record(file, RecordLocation(12, 5))
     os.close(file)

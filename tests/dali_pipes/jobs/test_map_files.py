@@ -8,7 +8,7 @@ import pytest
 
 from dali_pipes.jobs.map_files import make_engine, shard_of
 from dali_pipes.scan.scan import scan
-from dali_pipes.scan.store import read_facts
+from dali_pipes.scan.store import read_video_info
 from tests.conftest import numbered_clip
 
 
@@ -45,7 +45,7 @@ def test_a_scan_on_ray_finds_what_a_local_one_does(ray: Any, tmp_path: Path) -> 
     assert {name: (f.num_frames, f.health, f.whole_file) for name, f in on_ray.items()} == {
         name: (f.num_frames, f.health, f.whole_file) for name, f in local.items()
     }
-    assert read_facts(tmp_path / "on_ray") == on_ray
+    assert read_video_info(tmp_path / "on_ray") == on_ray
 
 
 def test_shards_are_disjoint_cover_all_and_do_not_depend_on_the_order() -> None:

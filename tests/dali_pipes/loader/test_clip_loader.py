@@ -22,7 +22,7 @@ from dali_pipes.manifest.build import build_manifests
 from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.sampling.clip_plan import VideoShape, plan_clip
 from dali_pipes.sampling.order import epoch_order
-from dali_pipes.sampling.spec import ViewGrid, rules_from_config
+from dali_pipes.sampling.spec import TestViews, rules_from_config
 from tests.conftest import HEIGHT, WIDTH, read_number
 from tests.dali_pipes.loaders import clip_loader
 
@@ -40,7 +40,7 @@ def make_config(root: Path, *, sampling: Any = None, views: Any = None, **loader
         val_fraction=0.0,
         sampling=sampling or CENTER,
         views=views or BOTH,
-        loader={"num_workers": 1, "num_threads": 1, "way_in": "prefer_dali", **loader},
+        loader={"num_workers": 1, "num_threads": 1, "decoder": "prefer_dali", **loader},
     )
 
 
@@ -61,7 +61,7 @@ def mixed_folder(make_folder: Callable[..., Path]) -> Path:
 
 @pytest.fixture(scope="module")
 def batches(mixed_folder: Path) -> list[ClipBatch]:
-    """Two epochs of 6 clips, three a batch, both ways in."""
+    """Two epochs of 6 clips, three a batch, by both decoders."""
     config = make_config(mixed_folder)
     return take(clip_loader(make_manifest(config), config, views=("teacher", "student"), mode="train", batch_size=3), 4)
 
@@ -209,8 +209,8 @@ def test_a_student_alone_gets_the_pixels_that_it_gets_beside_its_teacher(
     assert {tuple(own.data_NTHWC.shape), tuple(seen.data_NTHWC.shape)} == {(6, student["num_frames"], 24, 40, 3)}
     for clip in range(6):
         assert set(seen.frame_index_NT[clip].tolist()) <= set(teacher.frame_index_NT[clip].tolist())
-        places = [teacher.frame_index_NT[clip].tolist().index(number) for number in seen.frame_index_NT[clip].tolist()]
-        shrunk = _shrink(teacher.data_NTHWC[clip, places], (24, 40))
+        indices = [teacher.frame_index_NT[clip].tolist().index(number) for number in seen.frame_index_NT[clip].tolist()]
+        shrunk = _shrink(teacher.data_NTHWC[clip, indices], (24, 40))
         assert (seen.data_NTHWC[clip].float() - shrunk).abs().mean() < 6
     assert len({tuple(row) for row in seen.frame_index_NT.tolist()}) > 3
 
@@ -253,8 +253,10 @@ def test_three_crops_of_two_clips_are_shown_unstretched_in_both_ways_in(mixed_fo
     views = {"teacher": {"size": HEIGHT}, "student": {"size": HEIGHT // 2}}
     config = make_config(mixed_folder, views=views)
     manifest = make_manifest(config)
-    loader = clip_loader(manifest, config, views=("teacher", "student"), mode="eval", batch_size=6, grid=ViewGrid(2, 3))
-    assert (loader.num_clips, loader.num_views, loader.num_batches) == (6, 6, 6)
+    loader = clip_loader(
+        manifest, config, views=("teacher", "student"), mode="eval", batch_size=6, test_views=TestViews(2, 3)
+    )
+    assert (loader.num_samples, loader.num_test_views, loader.num_batches) == (6, 6, 6)
     for video, batch in enumerate(take(loader, 6)):
         assert batch.positions_N.tolist() == list(range(6 * video, 6 * video + 6))
         assert batch.ids_N.tolist() == [video] * 6
@@ -370,9 +372,9 @@ def test_settings_that_do_not_fit_are_refused(options: dict[str, Any], message: 
 def test_the_ways_in_are_said_in_one_line(mixed_folder: Path) -> None:
     config = make_config(mixed_folder)
     loader = clip_loader(make_manifest(config), config, views=("student",), mode="train", batch_size=2)
-    ways, _, by_packets = loader.describe_ways_in().partition("; ")
+    decoders, _, by_packets = loader.describe_reading().partition("; ")
     assert by_packets == "6 of 6 files by the packets that are needed"
-    assert sorted(ways.removeprefix("way in: ").split(", ")) == [
+    assert sorted(decoders.removeprefix("decoders: ").split(", ")) == [
         "2 h264 host (PyAV)",
         "2 mjpeg DALI cpu",
         "2 vp9 DALI cpu",

@@ -111,7 +111,7 @@ def test_a_file_that_kills_dali_is_replaced_and_named_at_the_same_batch(tmp_path
     size = int.from_bytes(data[start - 8 : start - 4], "big") - 8
     data[start + size // 2 : start + size] = bytes(size - size // 2)
     path.write_bytes(data)
-    config = make_config(tmp_path, way_in="dali").model_copy(update={"scan": "index_only"})
+    config = make_config(tmp_path, decoder="dali").model_copy(update={"scan": "index_only"})
     manifest = make_manifest(config)
     assert manifest.rows["num_frames"].tolist() == [40, 40] and not manifest.rows["decoded"].any()
     messages: list[str] = []
@@ -127,7 +127,7 @@ def test_black_frames_of_a_file_that_was_never_decoded_are_looked_at_by_the_host
     """DALI may put out black frames where a file ends early. These are black in truth, and stay."""
     (tmp_path / "night").mkdir()
     write_clip(tmp_path / "night" / "0.webm", "libvpx-vp9", [np.zeros((HEIGHT, WIDTH, 3), np.uint8)] * 20)
-    config = make_config(tmp_path, way_in="dali").model_copy(update={"scan": "index_only"})
+    config = make_config(tmp_path, decoder="dali").model_copy(update={"scan": "index_only"})
     messages: list[str] = []
     loader = _loader(make_manifest(config), config, mode="eval", batch_size=1, on_message=messages.append)
     (batch,) = list(loader)
@@ -177,7 +177,7 @@ def test_an_evaluation_counts_and_lists_its_last_pass_alone(folder: Path, tmp_pa
         listed.append(quarantine.read_text())
     loader.close()
     assert listed[0] == listed[1] and listed[0].count("\n") == 2 and len(messages) == 1
-    assert (loader.faults.num_clips, loader.faults.num_substituted) == (6, 1)
+    assert (loader.faults.num_served, loader.faults.num_substituted) == (6, 1)
 
 
 def test_more_bad_clips_than_allowed_end_the_run_with_the_list(folder: Path) -> None:

@@ -134,10 +134,10 @@ def test_a_damaged_member_is_replaced_and_named(make_data: Callable[..., DataCon
     shutil.copytree(make_data("shards").root, tmp_path, dirs_exist_ok=True)
     config = make_config(tmp_path, storage={"kind": "shards"}, train="train-*.tar", max_bad_fraction=1.0)
     manifest = manifest_of(config)
-    facts = manifest.row(0).facts
+    video_info = manifest.row(0).video_info
     with (tmp_path / "train-0.tar").open("r+b") as file:
-        file.seek(facts.start)
-        file.write(bytes(facts.file_size))
+        file.seek(video_info.start)
+        file.write(bytes(video_info.file_size))
     loaders = [clip_loader(manifest, config, views=("student",), mode="eval", batch_size=6) for _ in range(2)]
     first, second = (take(loader, 1)[0] for loader in loaders)
     assert_equal(first, second)
@@ -147,22 +147,22 @@ def test_a_damaged_member_is_replaced_and_named(make_data: Callable[..., DataCon
 
 
 @pytest.mark.parametrize(
-    ("damage", "reason", "way_in"),
+    ("damage", "reason", "decoder"),
     [
         (lambda file: file.unlink(), "img_00003.jpg: No such file or directory", "auto"),
-        (lambda file: file.write_bytes(file.read_bytes()[:-200]), "img_00003.jpg: it is cut", "host"),
+        (lambda file: file.write_bytes(file.read_bytes()[:-200]), "img_00003.jpg: it is cut", "pyav"),
     ],
     ids=["missing", "cut"],
 )
 def test_a_damaged_frame_costs_its_clip_and_is_named(
     damage: Callable[[Path], object],
     reason: str,
-    way_in: str,
+    decoder: str,
     make_data: Callable[..., DataConfig],
     tmp_path: Path,
 ) -> None:
     shutil.copytree(make_data("frames").root, tmp_path, dirs_exist_ok=True)
-    config = make_config(tmp_path, storage={"kind": "frames"}, train="folders", way_in=way_in, max_bad_fraction=1.0)
+    config = make_config(tmp_path, storage={"kind": "frames"}, train="folders", decoder=decoder, max_bad_fraction=1.0)
     manifest = manifest_of(config)
     damage(tmp_path / "a" / "0" / "img_00003.jpg")  # frame 3, which evaluation shows
     loader = clip_loader(
@@ -180,17 +180,17 @@ def test_frames_by_dali_and_by_the_host_are_alike_also_in_one_graph(make_data: C
     options: dict[str, Any] = {"views": ("teacher",), "mode": "train", "batch_size": 3, "seed": 4}
     sampling = {"num_frames": 4, "crop": {"kind": "multi_scale"}}
     auto = make_config(
-        config.root, storage={"kind": "frames"}, train="folders", sampling=sampling, way_in="prefer_dali"
+        config.root, storage={"kind": "frames"}, train="folders", sampling=sampling, decoder="prefer_dali"
     )
-    host = make_config(config.root, storage={"kind": "frames"}, train="folders", sampling=sampling, way_in="host")
+    host = make_config(config.root, storage={"kind": "frames"}, train="folders", sampling=sampling, decoder="pyav")
     both = clip_loader(manifest, auto, **options)
-    both._recovery.host_batches = frozenset({1})  # as after a failure of DALI
-    assert both.describe_ways_in() == "way in: 6 jpeg files DALI cpu"
-    by_dali, mixed, by_host = (
+    both._recovery.pyav_batches = frozenset({1})  # as after a failure of DALI
+    assert both.describe_reading() == "decoders: 6 jpeg files DALI cpu"
+    by_dali, mixed, by_pyav = (
         take(one, 2) for one in (clip_loader(manifest, auto, **options), both, clip_loader(manifest, host, **options))
     )
     assert_equal(mixed[0], by_dali[0])
-    assert_equal(mixed[1], by_host[1])
-    for one, other in zip(by_dali, by_host, strict=True):
+    assert_equal(mixed[1], by_pyav[1])
+    for one, other in zip(by_dali, by_pyav, strict=True):
         difference = (one.views["teacher"].data_NTHWC.int() - other.views["teacher"].data_NTHWC).abs().float()
         assert difference.mean() < 2.5

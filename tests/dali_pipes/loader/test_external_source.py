@@ -20,7 +20,7 @@ from dali_pipes.loader.external_source import ClipSource
 from dali_pipes.loader.sample import FIELDS, About
 from dali_pipes.packets.packet_index import select
 from dali_pipes.sampling.order import ReadingOrder, epoch_order
-from dali_pipes.sampling.spec import StudentFrames, ViewGrid, rules_from_config
+from dali_pipes.sampling.spec import StudentFrames, TestViews, rules_from_config
 from tests.conftest import picture, read_number, set_display_rotation, write_clip
 from tests.dali_pipes.loader.test_clip_loader import make_config, make_manifest
 
@@ -46,8 +46,8 @@ def make_source(make_folder: Callable[..., Path], tmp_path: Path) -> Callable[..
     return make
 
 
-def _call(source: ClipSource, iteration: int, place: int) -> Arrays:
-    return Arrays(*source(SimpleNamespace(iteration=iteration, idx_in_batch=place)))
+def _call(source: ClipSource, iteration: int, index: int) -> Arrays:
+    return Arrays(*source(SimpleNamespace(iteration=iteration, idx_in_batch=index)))
 
 
 def _about(sample: Arrays) -> About[int]:
@@ -56,7 +56,7 @@ def _about(sample: Arrays) -> About[int]:
 
 def test_samples_always_have_the_same_types(make_source: Callable[..., ClipSource]) -> None:
     source = make_source()
-    samples = [_call(source, iteration, place) for iteration in range(3) for place in range(2)]
+    samples = [_call(source, iteration, index) for iteration in range(3) for index in range(2)]
     expected = tuple((np.dtype(field.dtype), field.ndim) for field in FIELDS.values())
     assert {tuple((array.dtype, array.ndim) for array in sample) for sample in samples} == {expected}
     assert {bool(sample.is_encoded) for sample in samples} == {False, True}
@@ -79,7 +79,7 @@ def test_a_sample_is_a_pure_function_of_its_place(make_source: Callable[..., Cli
 
 def test_evaluation_repeats_its_pass_and_marks_padding(make_source: Callable[..., ClipSource]) -> None:
     source = make_source(order=ReadingOrder(mode="eval", batch_size=2))
-    abouts = [_about(_call(source, iteration, place)) for iteration in range(4) for place in range(2)]
+    abouts = [_about(_call(source, iteration, index)) for iteration in range(4) for index in range(2)]
     assert [(a.row, bool(a.padding)) for a in abouts] == [(0, False), (1, False), (2, False), (0, True)] * 2
     assert [a.label for a in abouts[:3]] == [0, 1, 2]
 
@@ -88,9 +88,9 @@ def test_an_evaluation_of_several_views_shows_each_of_each_video_and_then_paddin
     make_source: Callable[..., ClipSource], make_folder: Callable[..., Path]
 ) -> None:
     config = make_config(make_folder(CODECS, num_frames=24))
-    rules = rules_from_config(config.sampling, view_size=(96, 96), mode="eval", grid=ViewGrid(2, 3))
-    source = make_source(order=ReadingOrder(mode="eval", batch_size=4), rules=rules, reader=ClipReader("cpu", "host"))
-    samples = [_call(source, iteration, place) for iteration in range(5) for place in range(4)]
+    rules = rules_from_config(config.sampling, view_size=(96, 96), mode="eval", test_views=TestViews(2, 3))
+    source = make_source(order=ReadingOrder(mode="eval", batch_size=4), rules=rules, reader=ClipReader("cpu", "pyav"))
+    samples = [_call(source, iteration, index) for iteration in range(5) for index in range(4)]
     assert [_about(s).position for s in samples] == list(range(20))
     assert [_about(s).row for s in samples] == [0] * 6 + [1] * 6 + [2] * 6 + [0] * 2
     assert [bool(_about(s).padding) for s in samples] == [False] * 18 + [True] * 2
@@ -111,7 +111,7 @@ def test_packets_are_read_for_frames_that_a_view_shows_and_for_no_others(
         order=ReadingOrder(mode="eval", batch_size=3), rules=rules, reader=ClipReader("cpu", "prefer_dali")
     )
     with mock.patch("dali_pipes.loader.clip_reader.select", wraps=select) as asked:
-        samples = [_call(source, 0, place) for place in range(3)]
+        samples = [_call(source, 0, index) for index in range(3)]
     assert [call.args[1].tolist() for call in asked.call_args_list] == [wanted] * 3
     assert {bool(sample.is_encoded) for sample in samples} == {False, True}  # for PyAV, and for DALI
     for sample in samples:

@@ -11,16 +11,16 @@ VIEWS = {"teacher_THWC", "student_THWC"}
     ("ways", "rendered", "absent"),
     [
         ({"dali"}, (), {"raw_THWC", "is_encoded", *VIEWS}),
-        ({"host"}, (), {"encoded", "is_encoded", "decode_index_T", "crop_start", "crop_shape", *VIEWS}),
-        ({"host"}, ("student",), set(FIELDS) - {"student_THWC", *OUTPUTS}),
-        ({"dali", "host"}, (), VIEWS),
-        ({"dali", "host"}, ("teacher", "student"), {"raw_THWC"}),
+        ({"pyav"}, (), {"encoded", "is_encoded", "decode_index_T", "crop_start", "crop_shape", *VIEWS}),
+        ({"pyav"}, ("student",), set(FIELDS) - {"student_THWC", *OUTPUTS}),
+        ({"dali", "pyav"}, (), VIEWS),
+        ({"dali", "pyav"}, ("teacher", "student"), {"raw_THWC"}),
     ],
 )
 def test_only_fields_that_the_graph_uses_are_shipped(
-    ways: set[str], rendered: tuple[str, ...], absent: set[str]
+    decoders: set[str], rendered: tuple[str, ...], absent: set[str]
 ) -> None:
-    assert set(FIELDS) - set(fields_for(frozenset(ways), rendered)) == absent
+    assert set(FIELDS) - set(fields_for(frozenset(decoders), rendered)) == absent
 
 
 def test_what_leaves_the_graph_is_shipped_for_every_clip() -> None:

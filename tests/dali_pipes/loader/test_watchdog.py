@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dali_pipes.loader import watchdog
-from dali_pipes.loader.watchdog import ReadingDiary, Watchdog, find_hangs, forget
+from dali_pipes.loader.watchdog import Watchdog, WorkerHeartbeat, find_hangs, forget
 
 HANG = (
     "import sys, time; from pathlib import Path; from dali_pipes.loader.watchdog import ReadingDiary\n"
@@ -36,9 +36,9 @@ def wait_for(condition: object, seconds: float = 10.0) -> bool:
 
 
 def test_a_hang_is_a_row_that_is_read_for_too_long(tmp_path: Path) -> None:
-    diary = ReadingDiary(tmp_path)
+    heartbeat = WorkerHeartbeat(tmp_path)
     assert find_hangs(tmp_path, 0.0) == []
-    with diary.reading(5):
+    with heartbeat.reading(5):
         time.sleep(0.05)
         (hang,) = find_hangs(tmp_path, 0.04)
         assert (hang.pid, hang.row) == (os.getpid(), 5) and 0.04 < hang.seconds < 10
@@ -47,8 +47,8 @@ def test_a_hang_is_a_row_that_is_read_for_too_long(tmp_path: Path) -> None:
 
 
 def test_a_read_that_fails_is_no_hang(tmp_path: Path) -> None:
-    diary = ReadingDiary(tmp_path)
-    with pytest.raises(ValueError, match="broken"), diary.reading(5):
+    heartbeat = WorkerHeartbeat(tmp_path)
+    with pytest.raises(ValueError, match="broken"), heartbeat.reading(5):
         raise ValueError("broken")
     assert find_hangs(tmp_path, 0.0) == []
 
@@ -105,7 +105,7 @@ def test_notes_that_are_torn_or_vanish_do_not_stop_the_watch(tmp_path: Path, mon
 
 
 def test_forgotten_notes_are_gone(tmp_path: Path) -> None:
-    ReadingDiary(tmp_path)
+    WorkerHeartbeat(tmp_path)
     (tmp_path / "rows.npy").write_bytes(b"")
     forget(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["rows.npy"]

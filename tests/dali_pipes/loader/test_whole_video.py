@@ -31,8 +31,10 @@ def plan(*names: str, teacher: bool = False) -> RenderPlan:
 
 
 def row_of(path: Path, store: Path) -> ManifestRow:
-    facts = scan([path.name], root=path.parent, store=store, engine=lambda work, items: ((i, work(i)) for i in items))
-    return ManifestRow(path, 0, facts[path.name])
+    video_info = scan(
+        [path.name], root=path.parent, store=store, engine=lambda work, items: ((i, work(i)) for i in items)
+    )
+    return ManifestRow(path, 0, video_info[path.name])
 
 
 @pytest.fixture

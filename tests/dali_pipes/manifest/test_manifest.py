@@ -38,7 +38,7 @@ def test_a_saved_manifest_opens_equal_without_reading_it_whole(folder: Path, tmp
     assert [again.row(n) for n in range(len(again))] == [manifest.row(n) for n in range(len(manifest))]
     assert again.content_hash == manifest.content_hash
     assert again.class_names == ("jump", "run") and again.class_counts().tolist() == [4, 4]
-    assert again.row(5).path == folder / "run" / "01.mp4" and again.row(5).facts.codec == "h264"
+    assert again.row(5).path == folder / "run" / "01.mp4" and again.row(5).video_info.codec == "h264"
 
 
 def test_the_hash_tells_contents_not_places(folder: Path, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_bad_files_are_dropped_by_name_and_cut_ones_used_with_their_true_length(
     manifest = build_manifests(_config(tmp_path), seed=0, splits=("train",), on_message=messages.append)["train"]
     assert len(manifest) == 2 and manifest.num_listed == 3
     assert [path for path, reason in manifest.dropped] == ["run/bad.mp4"]
-    assert manifest.row(0).facts.num_frames < 20 and manifest.row(1).facts.num_frames == 20
+    assert manifest.row(0).video_info.num_frames < 20 and manifest.row(1).video_info.num_frames == 20
     assert any(message.startswith("train: run/bad.mp4: bad: ") for message in messages)
     assert any(message.startswith("train: run/cut.avi: cut: ") for message in messages)
 

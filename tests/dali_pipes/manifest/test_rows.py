@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dali_pipes.annotations.lists import LabelledVideo
+from dali_pipes.annotations.lists import LabeledVideo
 from dali_pipes.manifest.manifest import SCHEMA_VERSION, Manifest
 from dali_pipes.manifest.rows import ROW, to_facts, to_rows
-from dali_pipes.video_info import FileFacts, PacketPlace
+from dali_pipes.video_info import PacketLocation, VideoInfo
 from tests.dali_pipes.made_facts import make_facts
 
 # Computed by the code that named every column by hand.
@@ -46,21 +46,21 @@ CONTENT_HASH = "2a7b09fec424e264a0dfc67321ae363d8f2848c1349c0da109791e3d96e4e233
 ROWS_HASH = "11ec39ef171ac802e029b75b01381c41b2a4a2b9cfa4fe53159860c524d179cf"
 
 
-def _facts() -> dict[str, FileFacts]:
-    indexed = make_facts(whole_file="", packets=PacketPlace(Path("one.packets"), 530, 0, 529))
+def _video_info() -> dict[str, VideoInfo]:
+    indexed = make_facts(whole_file="", packets=PacketLocation(Path("one.packets"), 530, 0, 529))
     other = {"codec": "mjpeg", "matrix": "bt601", "colour_range": "full", "variable_rate": True, "file_size": 2**40}
     return {
         "a/0.mp4": indexed,
         "a/1.mp4": make_facts(num_frames=20, rotation=270, health="cut: it ends early", num_frames_source="demux"),
-        "b/2.avi": replace(indexed, **other, start=7, packets=PacketPlace(Path("two.packets"), 12, 3, 4)),
-        "b/3.mp4": FileFacts.bad("does not open", size=9),
+        "b/2.avi": replace(indexed, **other, start=7, packets=PacketLocation(Path("two.packets"), 12, 3, 4)),
+        "b/3.mp4": VideoInfo.bad("does not open", size=9),
     }
 
 
 def _manifest() -> Manifest:
     labels = {"a/0.mp4": (0,), "a/1.mp4": (0, 1), "b/2.avi": (1,), "b/3.mp4": (1,)}
-    videos = [LabelledVideo(path, own, path) for path, own in labels.items()]
-    return Manifest.from_facts(Path("root"), ["a", "b"], videos, _facts())
+    videos = [LabeledVideo(path, own, path) for path, own in labels.items()]
+    return Manifest.from_video_info(Path("root"), ["a", "b"], videos, _video_info())
 
 
 def test_rows_are_those_of_schema_3() -> None:
@@ -72,10 +72,10 @@ def test_rows_are_those_of_schema_3() -> None:
 
 
 def test_a_row_gives_back_its_facts_but_for_reasons() -> None:
-    facts = [found for found in _facts().values() if found.usable]
-    rows, parts = to_rows(facts)
+    video_info = [found for found in _video_info().values() if found.usable]
+    rows, parts = to_rows(video_info)
     assert parts == (Path("one.packets"), Path("two.packets"))
-    expected = [facts[0], replace(facts[1], health="cut"), facts[2]]
+    expected = [video_info[0], replace(video_info[1], health="cut"), video_info[2]]
     assert [to_facts(row, parts) for row in rows] == expected
 
 

@@ -4,16 +4,16 @@ from collections import Counter
 
 import pytest
 
-from dali_pipes.annotations.lists import LabelledVideo
+from dali_pipes.annotations.lists import LabeledVideo
 from dali_pipes.manifest.splits import split_by_group
 
 GOLDEN = ["0/0/0", "0/2/0", "1/1/0", "1/6/0"]
 
 
-def _videos(groups_of_class: dict[int, list[int]]) -> list[LabelledVideo]:
+def _videos(groups_of_class: dict[int, list[int]]) -> list[LabeledVideo]:
     """{class: sizes of its groups}"""
     return [
-        LabelledVideo(f"{label}/{group}/{number}", (label,), f"g{group}")
+        LabeledVideo(f"{label}/{group}/{number}", (label,), f"g{group}")
         for label, sizes in groups_of_class.items()
         for group, size in enumerate(sizes)
         for number in range(size)

@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 
-from dali_pipes.packets.index_builder import NotIndexableError, PacketIndexer, make_stub
+from dali_pipes.packets.index_builder import NotIndexableError, PacketIndexer, make_codec_header
 from dali_pipes.packets.packet_index import HIDDEN, PacketIndex, checksum
 from dali_pipes.packets.picture_types import DISPOSABLE, START
 from tests.dali_pipes.streams import RECIPES, make
@@ -73,8 +73,8 @@ def mpeg4(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Video]:
     made.container.close()
 
 
-def changed(place: int, **changes: Any) -> Change:
-    return lambda packets: [replace(one, **changes) if n == place else one for n, one in enumerate(packets)]
+def changed(offset: int, **changes: Any) -> Change:
+    return lambda packets: [replace(one, **changes) if n == offset else one for n, one in enumerate(packets)]
 
 
 def test_an_index_says_where_packets_lie_and_what_they_are(video: Video) -> None:
@@ -91,7 +91,10 @@ def test_an_index_says_where_packets_lie_and_what_they_are(video: Video) -> None
 
 def test_equal_streams_have_equal_stubs(video: Video, tmp_path: Path) -> None:
     other = Video(make(RECIPES["h264 mp4 b"], tmp_path))
-    assert make_stub(other.stream) == make_stub(video.stream) and len(make_stub(video.stream)) < 1000
+    assert (
+        make_codec_header(other.stream) == make_codec_header(video.stream)
+        and len(make_codec_header(video.stream)) < 1000
+    )
 
 
 @pytest.mark.parametrize(
@@ -126,10 +129,10 @@ def test_settings_in_the_packets_may_repeat_the_header_and_nothing_else(video: V
     size = int.from_bytes(extradata[6:8], "big")
     sps = extradata[8 : 8 + size]
 
-    def with_unit(unit: bytes, *places: int) -> Change:
+    def with_unit(unit: bytes, *offsets: int) -> Change:
         prefix = len(unit).to_bytes(4, "big") + unit
         return lambda packets: [
-            replace(one, data=prefix + one.data) if n in places else one for n, one in enumerate(packets)
+            replace(one, data=prefix + one.data) if n in offsets else one for n, one in enumerate(packets)
         ]
 
     lying = {"decoded": False, "content": b""}  # the bytes are not those of the file: it is found out last
@@ -140,7 +143,7 @@ def test_settings_in_the_packets_may_repeat_the_header_and_nothing_else(video: V
     other = sps[:-1] + bytes([sps[-1] ^ 8])
     with pytest.raises(NotIndexableError, match="in one piece"):
         video.index(with_unit(other, *starts), **lying)  # the same at every start
-    for unit, places, number in (
+    for unit, offsets, number in (
         (other, [5], 5),
         (other, [0], starts[1]),
         (sps[:-2], [0], starts[1]),  # part of the header's bytes, but not the same
@@ -148,7 +151,7 @@ def test_settings_in_the_packets_may_repeat_the_header_and_nothing_else(video: V
         (other, starts[1:], starts[1]),
     ):
         with pytest.raises(NotIndexableError, match=f"settings change at packet {number}"):
-            video.index(with_unit(unit, *places), **lying)
+            video.index(with_unit(unit, *offsets), **lying)
 
 
 def test_hidden_packets_are_marked_and_need_no_frame(video: Video) -> None:

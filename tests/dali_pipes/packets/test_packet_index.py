@@ -38,7 +38,7 @@ class Stream:
 
     def packets(self, *, hidden: set[int] = frozenset()) -> np.ndarray:
         packets_P = np.zeros(len(self.flags), PACKET)
-        packets_P["flags"] = [flag | HIDDEN * (place in hidden) for place, flag in enumerate(self.flags)]
+        packets_P["flags"] = [flag | HIDDEN * (index in hidden) for index, flag in enumerate(self.flags)]
         packets_P["shift"] = np.array(self.number) - np.arange(len(self.number))
         packets_P["size"] = 10
         return packets_P
@@ -63,10 +63,10 @@ def streams(draw: st.DrawFn, max_groups: int = 5) -> Stream:
         num_leading = draw(st.integers(0, 3)) if is_open and group else 0
         start = stream.add(OPEN_START if is_open else START, shown + num_leading, set())
         leading_references: list[int] = []
-        for place in draw(st.permutations(range(num_leading))):
+        for index in draw(st.permutations(range(num_leading))):
             disposable = draw(st.booleans())
             refers = {start, *leading_references, *before}
-            one = stream.add(LEADING | (DISPOSABLE if disposable else 0), shown + place, refers)
+            one = stream.add(LEADING | (DISPOSABLE if disposable else 0), shown + index, refers)
             if not disposable:
                 leading_references.append(one)
         shown += num_leading + 1
@@ -74,8 +74,8 @@ def streams(draw: st.DrawFn, max_groups: int = 5) -> Stream:
         for _ in range(draw(st.integers(0, 4))):  # a reference and disposable pictures that are shown before it
             num_b = draw(st.integers(0, 3))
             references.append(stream.add(0, shown + num_b, set(references)))
-            for place in range(num_b):
-                stream.add(DISPOSABLE, shown + place, set(references))
+            for index in range(num_b):
+                stream.add(DISPOSABLE, shown + index, set(references))
             shown += num_b + 1
         before = references
     return stream
@@ -84,8 +84,8 @@ def streams(draw: st.DrawFn, max_groups: int = 5) -> Stream:
 def decode(stream: Stream, kept: list[int], flush: list[bool], *, may_flush: bool) -> None:
     """A decoder that knows what it got since the last flush or closed start, and fails where that is not enough."""
     available: set[int] = set()
-    for place, (coded, empties) in enumerate(zip(kept, flush, strict=True)):
-        assert not (empties and (place == 0 or not may_flush))
+    for index, (coded, empties) in enumerate(zip(kept, flush, strict=True)):
+        assert not (empties and (index == 0 or not may_flush))
         if empties or stream.flags[coded] & START:
             available = set()
         assert stream.refers[coded] <= available, f"picture {coded} of {kept} refers to {stream.refers[coded]}"
@@ -174,19 +174,19 @@ def make_file(sizes: list[int], gaps: list[int], seed: int = 0) -> tuple[bytes, 
     rng = np.random.default_rng(seed)
     content, packets_P = b"", np.zeros(len(sizes), PACKET)
     packets_P["flags"] = START
-    for place, (size, gap) in enumerate(zip(sizes, gaps, strict=True)):
+    for index, (size, gap) in enumerate(zip(sizes, gaps, strict=True)):
         data = rng.bytes(size)
         content += rng.bytes(gap) + data
-        packets_P[place] = (gap, size, 0, START, checksum(data))
+        packets_P[index] = (gap, size, 0, START, checksum(data))
     return content + rng.bytes(50), packets_P
 
 
-def test_neighbours_are_read_together_and_far_ones_are_not() -> None:
+def test_neighbors_are_read_together_and_far_ones_are_not() -> None:
     content, packets_P = make_file([100, 200, 50, 80, 70], [10, 300, 100_000, 0, 16_384])
     file = CountingFile(content)
     selection = select(packets_P, np.arange(5), may_flush=True)
-    datas = read_packets(file, selection)
-    for data, position, size in zip(datas, selection.position_K, selection.size_K, strict=True):
+    payloads = read_packets(file, selection)
+    for data, position, size in zip(payloads, selection.position_K, selection.size_K, strict=True):
         assert data == content[position : position + size]
     assert file.num_reads == 2 and file.num_bytes < 20_000
 
@@ -199,14 +199,14 @@ def test_packets_that_lie_in_another_order_than_they_are_decoded_are_read() -> N
     assert read_packets(io.BytesIO(content), selection) == [content[100:300], content[:100]]
 
 
-@given(place=st.integers(0, 2), offset=st.integers(0, 99), bit=st.integers(0, 7))
+@given(index=st.integers(0, 2), offset=st.integers(0, 99), bit=st.integers(0, 7))
 @settings(max_examples=60, deadline=None)
-def test_a_changed_bit_of_a_read_packet_is_noticed(place: int, offset: int, bit: int) -> None:
+def test_a_changed_bit_of_a_read_packet_is_noticed(index: int, offset: int, bit: int) -> None:
     content, packets_P = make_file([100, 100, 100], [7, 7, 7])
     selection = select(packets_P, np.arange(3), may_flush=True)
     changed = bytearray(content)
-    changed[int(selection.position_K[place]) + offset] ^= 1 << bit
-    with pytest.raises(ChangedFileError, match=f"packet {place} of 3 is not the one that was scanned; scan again"):
+    changed[int(selection.position_K[index]) + offset] ^= 1 << bit
+    with pytest.raises(ChangedFileError, match=f"packet {index} of 3 is not the one that was scanned; scan again"):
         read_packets(io.BytesIO(changed), selection)
 
 

@@ -210,8 +210,8 @@ def test_garbage_is_read_without_an_error(codec: str) -> None:
     rng = np.random.default_rng(1)
     for _ in range(400):
         data = bytearray(rng.bytes(int(rng.integers(0, 60))))
-        for place in rng.integers(0, max(1, len(data) - 4), 3) if len(data) > 4 else ():
-            data[place : place + 3] = b"\0\0\1"
+        for offset in rng.integers(0, max(1, len(data) - 4), 3) if len(data) > 4 else ():
+            data[offset : offset + 3] = b"\0\0\1"
         extradata = bytes(rng.bytes(int(rng.integers(0, 40))))
         if rng.random() < 0.5:
             extradata = b"\1" + extradata

@@ -15,7 +15,7 @@ from dali_pipes.sampling.clip_plan import VideoShape, plan_clip
 from dali_pipes.sampling.counter_rng import hash_words
 from dali_pipes.sampling.crops import Crop
 from dali_pipes.sampling.order import epoch_order, evaluation_positions_of_batch, positions_of_batch, substitute_row
-from dali_pipes.sampling.spec import SamplingRules, StudentFrames, ViewGrid, rules_from_config
+from dali_pipes.sampling.spec import SamplingRules, StudentFrames, TestViews, rules_from_config
 
 GOLDEN: dict[str, Any] = {
     "hash_0": 12035550249420947055,
@@ -137,7 +137,7 @@ def test_a_plan_depends_on_its_position_and_attempt_alone() -> None:
 
 
 def test_positions_of_an_evaluation_go_through_clips_and_crops_of_a_video() -> None:
-    rules = rules_from_config(SamplingConfig(num_frames=2), view_size=(8, 8), mode="eval", grid=ViewGrid(2, 3))
+    rules = rules_from_config(SamplingConfig(num_frames=2), view_size=(8, 8), mode="eval", test_views=TestViews(2, 3))
     plans = [plan_clip(rules, VideoShape(40, 10, 30), seed=0, position=p, attempt=0, row=0) for p in range(12)]
     assert [plan.crop.x for plan in plans] == [0, 10, 20] * 4
     assert [plan.frame_index_T.tolist() for plan in plans] == ([[10, 30]] * 3 + [[0, 20]] * 3) * 2
@@ -151,7 +151,7 @@ def test_a_student_alone_sees_the_frames_the_crop_and_the_flip_that_it_sees_besi
     selection: FrameSelection, mode: Literal["train", "eval"], frames: dict[str, Any], num_frames: int
 ) -> None:
     config = SamplingConfig.model_validate({"num_frames": 8, "frames": frames})
-    rules = rules_from_config(config, view_size=(8, 8), mode=mode, grid=ViewGrid(2, 3))
+    rules = rules_from_config(config, view_size=(8, 8), mode=mode, test_views=TestViews(2, 3))
     beside, alone = (replace(rules, student=StudentFrames(3, selection, is_alone)) for is_alone in (False, True))
     for position in range(12):
         about = {"seed": 1, "position": position, "attempt": 0, "row": 0}
@@ -175,7 +175,7 @@ def test_random_frames_of_the_student_are_drawn_anew_at_each_position_and_attemp
 
     keys = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]
     assert len({drawn(*key) for key in keys}) == 4 and drawn(*keys[2]) == drawn(*keys[2])
-    counts = Counter(place for position in range(1000) for place in drawn(0, position, 0))
+    counts = Counter(index for position in range(1000) for index in drawn(0, position, 0))
     assert min(counts.values()) > 200 and max(counts.values()) < 300  # 250 each
 
 
@@ -190,15 +190,15 @@ def test_a_repetition_of_a_frame_that_the_student_was_not_shown_is_valid_to_it()
 
 @given(
     num_clips=st.integers(1, 30),
-    grid=st.builds(ViewGrid, st.integers(1, 5), st.sampled_from([1, 3])),
+    test_views=st.builds(TestViews, st.integers(1, 5), st.sampled_from([1, 3])),
     world_size=st.integers(1, 5),
     batch_size=st.integers(1, 7),
 )
 @settings(max_examples=60, deadline=None)
 def test_a_pass_shows_every_view_of_every_video_once_whatever_the_world(
-    num_clips: int, grid: ViewGrid, world_size: int, batch_size: int
+    num_clips: int, test_views: TestViews, world_size: int, batch_size: int
 ) -> None:
-    num_positions = num_clips * grid.num_views
+    num_positions = num_clips * test_views.num_test_views
     num_batches = -(-num_positions // (world_size * batch_size))
     seen = [
         int(position)

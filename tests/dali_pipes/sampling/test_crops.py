@@ -12,7 +12,7 @@ from torchvision.transforms import RandomResizedCrop
 
 from dali_pipes.config import CenterCropConfig, MultiScaleCropConfig, RandomResizedCropConfig, SamplingConfig
 from dali_pipes.sampling.crops import Crop, center_crop, choose_crop, multi_scale_crop, random_resized_crop, three_crop
-from dali_pipes.sampling.spec import ViewGrid, rules_from_config
+from dali_pipes.sampling.spec import TestViews, rules_from_config
 
 RULES = rules_from_config(SamplingConfig(test_crop_ratio=0.875), view_size=(8, 8), mode="eval")
 
@@ -37,8 +37,10 @@ def test_multi_scale_crop_takes_every_allowed_size_and_all_13_places() -> None:
     sizes = Counter((crop.height, crop.width) for crop in crops)
     assert set(sizes) == {(sides[i], sides[j]) for i in range(4) for j in range(4) if abs(i - j) <= 1}
     assert min(sizes.values()) > 0.7 * 4000 / 10
-    places = Counter((4 * crop.y // (256 - 192), 4 * crop.x // (340 - 192)) for crop in crops if crop[2:] == (192, 192))
-    assert set(places) == {(a, b) for a in range(5) for b in range(5) if a % 2 == b % 2}
+    indices = Counter(
+        (4 * crop.y // (256 - 192), 4 * crop.x // (340 - 192)) for crop in crops if crop[2:] == (192, 192)
+    )
+    assert set(indices) == {(a, b) for a in range(5) for b in range(5) if a % 2 == b % 2}
 
 
 def test_random_resized_crops_are_distributed_as_torchvision_s() -> None:
@@ -73,8 +75,8 @@ def test_three_crops_lie_along_the_side_that_they_do_not_fill(
     aspect: float, height: int, width: int, expected: list[tuple[int, ...]]
 ) -> None:
     rules = replace(RULES, crop_kind="three", view_aspect=aspect)
-    assert [three_crop(rules, place, height, width) for place in range(3)] == expected
-    assert [choose_crop(rules, (0,), height, width, place=place) for place in range(3)] == expected
+    assert [three_crop(rules, index, height, width) for index in range(3)] == expected
+    assert [choose_crop(rules, (0,), height, width, index=index) for index in range(3)] == expected
 
 
 SIDES = st.integers(1, 700)
@@ -85,9 +87,9 @@ SIDES = st.integers(1, 700)
 def test_every_crop_lies_in_the_picture(height: int, width: int, view: tuple[int, int], words: int) -> None:
     kinds = (MultiScaleCropConfig(), RandomResizedCropConfig(), CenterCropConfig())
     trained = [rules_from_config(SamplingConfig(crop=kind), view_size=view, mode="train") for kind in kinds]
-    tested = rules_from_config(SamplingConfig(), view_size=view, mode="eval", grid=ViewGrid(1, 3))
+    tested = rules_from_config(SamplingConfig(), view_size=view, mode="eval", test_views=TestViews(1, 3))
     crops = [choose_crop(rules, (words,), height, width) for rules in trained]
-    for crop in crops + [choose_crop(tested, (), height, width, place=place) for place in range(3)]:
+    for crop in crops + [choose_crop(tested, (), height, width, index=index) for index in range(3)]:
         assert crop.height >= 1 and crop.width >= 1 and crop.y >= 0 and crop.x >= 0
         assert crop.y + crop.height <= height and crop.x + crop.width <= width
 
@@ -97,8 +99,8 @@ def test_every_crop_lies_in_the_picture(height: int, width: int, view: tuple[int
 def test_three_crops_are_never_stretched_and_miss_nothing_they_could_show(
     height: int, width: int, view: tuple[int, int]
 ) -> None:
-    rules = rules_from_config(SamplingConfig(), view_size=view, mode="eval", grid=ViewGrid(1, 3))
-    crops = [choose_crop(rules, (), height, width, place=place) for place in range(3)]
+    rules = rules_from_config(SamplingConfig(), view_size=view, mode="eval", test_views=TestViews(1, 3))
+    crops = [choose_crop(rules, (), height, width, index=index) for index in range(3)]
     aspect = view[1] / view[0]
     for crop in crops:
         assert crop.height == height or crop.width == width

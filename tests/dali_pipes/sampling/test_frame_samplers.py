@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dali_pipes.config import SamplingConfig
 from dali_pipes.sampling.frame_samplers import choose_frames
-from dali_pipes.sampling.spec import SamplingRules, ViewGrid, rules_from_config
+from dali_pipes.sampling.spec import SamplingRules, TestViews, rules_from_config
 
 KINDS: list[dict[str, Any]] = [
     {"kind": "segments"},
@@ -24,7 +24,7 @@ kinds = pytest.mark.parametrize("frames", KINDS, ids=lambda frames: "-".join(map
 
 def rules_of(frames: dict[str, Any], num_frames: int = 8, *, mode: Any = "train", clips: int = 1) -> SamplingRules:
     config = SamplingConfig.model_validate({"num_frames": num_frames, "frames": frames})
-    return rules_from_config(config, view_size=(8, 8), mode=mode, grid=ViewGrid(clips))
+    return rules_from_config(config, view_size=(8, 8), mode=mode, test_views=TestViews(clips))
 
 
 def numbers(rules: SamplingRules, num_frames: int, *, clip: int = 0) -> list[int]:
@@ -136,7 +136,7 @@ def test_clips_of_segments_cover_the_video_evenly(num_frames: int, clips: int, w
 def test_dense_clips_start_from_the_first_to_the_last_possible(clips: int, starts: list[int]) -> None:
     rules = rules_of({"kind": "dense", "stride": 8}, mode="eval", clips=clips)
     found = [numbers(rules, 100, clip=clip) for clip in range(clips)]
-    assert found == [[start + 8 * place for place in range(8)] for start in starts]
+    assert found == [[start + 8 * index for index in range(8)] for start in starts]
 
 
 @given(num_frames=st.integers(1, 400), clips=st.integers(2, 12), wanted=st.integers(1, 12), stride=st.integers(1, 9))
@@ -187,5 +187,5 @@ def test_repeated_frames_of_a_short_video_are_not_valid(num_frames: int, valid: 
 
 
 def test_what_training_takes_at_random_can_be_switched_off() -> None:
-    centre = replace(rules_of({"kind": "uniform"}), random_frames=False)
-    assert rules_of({"kind": "uniform", "train": "center"}) == centre
+    center = replace(rules_of({"kind": "uniform"}), random_frames=False)
+    assert rules_of({"kind": "uniform", "train": "center"}) == center

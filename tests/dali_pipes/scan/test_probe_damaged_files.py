@@ -51,9 +51,9 @@ def test_damaged_files_give_exact_frames_or_a_reason(good_files: Path) -> None:
     results = damage(good_files, SEED, NUM_FILES)
     assert [result for result in results if result["wrong"]] == []
     outcomes = Counter(str(result["health"]).partition(":")[0] for result in results)
-    ways = Counter(way for result in results for way in result.get("how", ()))
+    decoders = Counter(way for result in results for way in result.get("how", ()))
     assert min(outcomes[health] for health in ("ok", "cut", "bad")) > NUM_FILES // 50  # the damage is of all kinds
-    assert ways[1] > NUM_FILES, ways  # and sparse decode took part
+    assert decoders[1] > NUM_FILES, decoders  # and sparse decode took part
 
 
 def test_a_few_damaged_files_give_exact_frames_or_a_reason(good_files: Path) -> None:

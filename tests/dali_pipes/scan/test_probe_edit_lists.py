@@ -39,15 +39,15 @@ def with_edits(path: Path, edits: Sequence[tuple[int, int]]) -> Path:
                 packet.stream = copy
                 target.mux(packet)
     data = bytearray(path.with_name("front.mp4").read_bytes())
-    place = data.index(b"elst") - 4
-    (size,) = struct.unpack_from(">I", data, place)
-    (start,) = struct.unpack_from(">i", data, place + 20)
+    location = data.index(b"elst") - 4
+    (size,) = struct.unpack_from(">I", data, location)
+    (start,) = struct.unpack_from(">i", data, location + 20)
     ticks, media_ticks = (struct.unpack_from(">I", data, data.index(box) + 16)[0] for box in (b"mvhd", b"mdhd"))
     table = struct.pack(">4sII", b"elst", 0, len(edits))
     for num_frames, first in edits:
         table += struct.pack(">IiI", num_frames * ticks // RATE, start + first * media_ticks // RATE, 1 << 16)
     grown = 4 + len(table) - size
-    data[place : place + size] = struct.pack(">I", 4 + len(table)) + table
+    data[location : location + size] = struct.pack(">I", 4 + len(table)) + table
     for box in (b"moov", b"trak", b"edts"):
         _add(data, data.index(box) - 4, grown)
     offsets = data.index(b"stco") + 8
@@ -60,11 +60,11 @@ def with_edits(path: Path, edits: Sequence[tuple[int, int]]) -> Path:
 FRONT = {"movflags": "faststart"}
 
 
-def _add(data: bytearray, place: int, number: int) -> None:
-    struct.pack_into(">I", data, place, struct.unpack_from(">I", data, place)[0] + number)
+def _add(data: bytearray, location: int, number: int) -> None:
+    struct.pack_into(">I", data, location, struct.unpack_from(">I", data, location)[0] + number)
 
 
-def places_of_packets(path: Path) -> list[int]:
+def locations_of_packets(path: Path) -> list[int]:
     """Where each packet of the file begins, whether it is shown or not."""
     with av.open(str(path), options={"ignore_editlist": "1"}) as container:
         return [packet.pos for packet in container.demux(video=0) if packet.size and packet.pos is not None]
@@ -76,8 +76,8 @@ def test_a_file_that_lacks_only_what_its_edit_list_leaves_out_is_sound(name: str
     path = with_edits(make(RECIPES[name], tmp_path), EDITS[edits])
     for decode in (True, False):
         found = probe(path, decode=decode)
-        assert found.facts.health == "ok"
-        assert found.facts.num_frames == sum(num_frames for num_frames, _ in EDITS[edits])
+        assert found.video_info.health == "ok"
+        assert found.video_info.num_frames == sum(num_frames for num_frames, _ in EDITS[edits])
         if found.packet_index is not None:
             assert_exact(path, found)
 
@@ -91,26 +91,26 @@ def test_the_packets_that_a_clip_needs_are_known_in_spite_of_an_edit_list(name: 
 def test_a_cut_file_is_never_sound_whatever_its_edit_list_leaves_out(edits: str | None, tmp_path: Path) -> None:
     path = make(RECIPES["h264 mp4 pyramid"], tmp_path)
     data = with_edits(path, EDITS[edits] if edits else [(40, 0)]).read_bytes()
-    places = places_of_packets(path)
-    assert len(places) == 40
-    for end in [*places[3::4], places[-1], places[-1] + 1, len(data) - 1]:
+    locations = locations_of_packets(path)
+    assert len(locations) == 40
+    for end in [*locations[3::4], locations[-1], locations[-1] + 1, len(data) - 1]:
         path.write_bytes(data[:end])
-        assert probe(path).facts.health.startswith(("cut: ", "bad: ")), end
+        assert probe(path).video_info.health.startswith(("cut: ", "bad: ")), end
 
 
 def test_a_last_packet_that_is_cut_is_noticed_though_it_decodes_and_is_not_shown(tmp_path: Path) -> None:
     path = with_edits(make(RECIPES["mpeg4 mp4 b"], tmp_path), [(27, 6)])
-    assert probe(path).facts.health == "ok"
+    assert probe(path).video_info.health == "ok"
     path.write_bytes(path.read_bytes()[:-1])
-    assert probe(path).facts.health.startswith("cut: ")
+    assert probe(path).video_info.health.startswith("cut: ")
 
 
 def test_damage_in_what_is_shown_is_found_in_spite_of_an_edit_list(tmp_path: Path) -> None:
     path = with_edits(make(RECIPES["h264 mp4 no b"], tmp_path), EDITS["middle"])
-    data, places = bytearray(path.read_bytes()), places_of_packets(path)
-    data[places[20] : places[22]] = bytes(places[22] - places[20])
+    data, locations = bytearray(path.read_bytes()), locations_of_packets(path)
+    data[locations[20] : locations[22]] = bytes(locations[22] - locations[20])
     path.write_bytes(data)
-    assert probe(path).facts.health.startswith("cut: ")
+    assert probe(path).video_info.health.startswith("cut: ")
 
 
 def test_a_video_in_memory_is_judged_like_a_file(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_video_in_memory_is_judged_like_a_file(tmp_path: Path) -> None:
         with path.open("rb") as file:
             content = file.read(num_bytes)
         found = probe_bytes(BytesIO(content), Stamp(num_bytes, 0), decode=True, start=0)
-        return found.facts.health
+        return found.video_info.health
 
     assert health(path.stat().st_size) == "ok"
     assert health(path.stat().st_size - 1).startswith("cut: 12 frames, but the header says 40")

@@ -9,13 +9,13 @@ import pytest
 from dali_pipes.decode import pyav
 from dali_pipes.scan import scan as scan_module
 from dali_pipes.scan.scan import Probed, default_store, scan
-from dali_pipes.scan.store import read_facts
-from dali_pipes.video_info import FileFacts
+from dali_pipes.scan.store import read_video_info
+from dali_pipes.video_info import VideoInfo
 from tests.conftest import ENCODERS, HEIGHT, WIDTH, numbered_clip, write_clip
 
 
-def probe(path: Path) -> FileFacts:
-    return scan_module.probe(path).facts
+def probe(path: Path) -> VideoInfo:
+    return scan_module.probe(path).video_info
 
 
 CODEC_NAMES = {"libx264": "h264", "libvpx-vp9": "vp9", "mjpeg": "mjpeg", "mpeg4": "mpeg4"}
@@ -29,18 +29,23 @@ def _cut(path: Path, share: float) -> Path:
 @pytest.mark.parametrize("codec", ENCODERS)
 def test_a_good_file_is_described(codec: str, tmp_path: Path) -> None:
     path = numbered_clip(tmp_path / f"clip{ENCODERS[codec][0]}", codec, 21)
-    facts = probe(path)
-    assert (facts.num_frames, facts.num_packets, facts.width, facts.height) == (21, 21, WIDTH, HEIGHT)
-    assert (facts.codec, facts.pix_fmt, facts.rotation) == (CODEC_NAMES[codec], ENCODERS[codec][1], 0)
-    assert facts.health == "ok" and facts.file_size == path.stat().st_size
+    video_info = probe(path)
+    assert (video_info.num_frames, video_info.num_packets, video_info.width, video_info.height) == (
+        21,
+        21,
+        WIDTH,
+        HEIGHT,
+    )
+    assert (video_info.codec, video_info.pix_fmt, video_info.rotation) == (CODEC_NAMES[codec], ENCODERS[codec][1], 0)
+    assert video_info.health == "ok" and video_info.file_size == path.stat().st_size
 
 
 @pytest.mark.parametrize("codec", ["mjpeg", "mpeg4"])
 def test_a_cut_file_is_named_and_counted_to_its_last_good_frame(codec: str, tmp_path: Path) -> None:
     path = _cut(numbered_clip(tmp_path / "clip.avi", codec, 40), 0.6)
-    facts = probe(path)
-    assert 5 < facts.num_frames < 40 and facts.usable
-    assert facts.health.startswith("cut: ")
+    video_info = probe(path)
+    assert 5 < video_info.num_frames < 40 and video_info.usable
+    assert video_info.health.startswith("cut: ")
 
 
 @pytest.mark.parametrize(
@@ -50,23 +55,23 @@ def test_a_cut_file_is_named_and_counted_to_its_last_good_frame(codec: str, tmp_
 def test_what_is_no_video_is_bad(name: str, content: bytes, reason: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(content)
-    facts = probe(path)
-    assert not facts.usable and facts.num_frames == 0 and reason in facts.health
+    video_info = probe(path)
+    assert not video_info.usable and video_info.num_frames == 0 and reason in video_info.health
 
 
 def test_an_mp4_without_its_index_is_bad(tmp_path: Path) -> None:
-    facts = probe(_cut(numbered_clip(tmp_path / "clip.mp4", "libx264", 30), 0.5))
-    assert not facts.usable and "does not open" in facts.health
+    video_info = probe(_cut(numbered_clip(tmp_path / "clip.mp4", "libx264", 30), 0.5))
+    assert not video_info.usable and "does not open" in video_info.health
 
 
 def test_the_cache_spares_decoding_until_the_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ["0.mp4", "1.mp4"]
-    for place, name in enumerate(names):
-        numbered_clip(tmp_path / name, "libx264", 3 + place)
+    for location, name in enumerate(names):
+        numbered_clip(tmp_path / name, "libx264", 3 + location)
     probed: list[int] = []
     first = scan(names, root=tmp_path, on_progress=lambda done, total, num_bytes: probed.append(total))
     assert [first[name].num_frames for name in names] == [3, 4] and probed == [2, 2]
-    assert read_facts(tmp_path / ".reskd_scan")["1.mp4"] == first["1.mp4"]
+    assert read_video_info(tmp_path / ".reskd_scan")["1.mp4"] == first["1.mp4"]
     again = scan(names, root=tmp_path, on_progress=lambda done, total, num_bytes: probed.append(total))
     assert again == first and probed == [2, 2]
     numbered_clip(tmp_path / "0.mp4", "libx264", 6)
@@ -76,7 +81,7 @@ def test_the_cache_spares_decoding_until_the_file_changes(tmp_path: Path, monkey
 
 def test_a_cache_of_another_version_counts_as_none(tmp_path: Path) -> None:
     (tmp_path / "old.csv").write_text("path,frames\na.mp4,3\n")
-    assert read_facts(tmp_path) == {}
+    assert read_video_info(tmp_path) == {}
 
 
 def test_a_folder_that_cannot_be_written_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,8 +97,8 @@ def test_a_file_that_kills_its_decoder_is_bad_and_the_others_are_scanned(
     for name in names:
         numbered_clip(tmp_path / name, "libx264", 3)
     monkeypatch.setattr(scan_module, "probe", probe_or_die)
-    facts = scan(names, root=tmp_path)
-    assert [facts[name].health for name in names] == ["ok", "bad: the decoder's process died", "ok"]
+    video_info = scan(names, root=tmp_path)
+    assert [video_info[name].health for name in names] == ["ok", "bad: the decoder's process died", "ok"]
 
 
 def probe_or_die(path: Path, *, decode: bool) -> Probed:
@@ -107,10 +112,10 @@ def test_a_single_frame_is_a_video(tmp_path: Path) -> None:
     assert (probe(path).num_frames, probe(path).height, probe(path).width) == (1, 16, 32)
 
 
-def test_a_colour_matrix_that_this_pyav_lacks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_color_matrix_that_this_pyav_lacks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clip = numbered_clip(tmp_path / "hd.mp4", "libx264", 3, bt709=True)
     monkeypatch.setitem(pyav._MATRIX_OF_NAME, "bt709", None)  # as bt2020 under PyAV 17
-    assert probe(clip).health.startswith("bad: no RGB picture: the colour matrix is bt709: expected PyAV 18 or newer")
+    assert probe(clip).health.startswith("bad: no RGB picture: the color matrix is bt709: expected PyAV 18 or newer")
 
 
 def test_a_folder_in_place_of_a_file_is_bad(tmp_path: Path) -> None:

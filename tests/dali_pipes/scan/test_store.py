@@ -14,23 +14,23 @@ import pytest
 
 from dali_pipes.packets.packet_index import PACKET, PacketIndex
 from dali_pipes.scan.scan import scan
-from dali_pipes.scan.store import FactsWriter, IndexReader, read_facts
-from dali_pipes.video_info import FileFacts, PacketPlace
+from dali_pipes.scan.store import IndexReader, VideoInfoWriter, read_video_info
+from dali_pipes.video_info import PacketLocation, VideoInfo
 from tests.conftest import numbered_clip
 from tests.dali_pipes.made_facts import make_facts
 
 FACTS = make_facts(num_frames=12, num_packets=12, rotation=90, matrix="bt709", whole_file="")
 
 
-def make_index(seed: int, num_packets: int = 12, stub: bytes = b"stub one") -> PacketIndex:
+def make_index(seed: int, num_packets: int = 12, codec_header: bytes = b"stub one") -> PacketIndex:
     packets_P = np.frombuffer(np.random.default_rng(seed).bytes(num_packets * PACKET.itemsize), PACKET)
-    return PacketIndex(packets_P, stub)
+    return PacketIndex(packets_P, codec_header)
 
 
-def assert_index(facts: FileFacts, expected: PacketIndex, reader: IndexReader | None = None) -> None:
-    assert facts.packets is not None
-    found = (reader or IndexReader()).read(facts.packets, facts.num_packets)
-    assert found.stub == expected.stub and found.packets_P.tobytes() == expected.packets_P.tobytes()
+def assert_index(video_info: VideoInfo, expected: PacketIndex, reader: IndexReader | None = None) -> None:
+    assert video_info.packets is not None
+    found = (reader or IndexReader()).read(video_info.packets, video_info.num_packets)
+    assert found.codec_header == expected.codec_header and found.packets_P.tobytes() == expected.packets_P.tobytes()
 
 
 def part_of(folder: Path, suffix: str) -> Path:
@@ -40,10 +40,10 @@ def part_of(folder: Path, suffix: str) -> Path:
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     indexes = {f"{n}.mp4": make_index(n, 12, b"stub %d" % (n % 2)) for n in range(5)}
-    with FactsWriter(tmp_path) as writer:
+    with VideoInfoWriter(tmp_path) as writer:
         written = {name: writer.add(name, FACTS, index) for name, index in indexes.items()}
         written["whole.avi"] = writer.add("whole.avi", replace(FACTS, whole_file="no time stamp, nothing"), None)
-    assert read_facts(tmp_path) == written
+    assert read_video_info(tmp_path) == written
     reader = IndexReader()
     for name, index in indexes.items():
         assert_index(written[name], index, reader)
@@ -65,9 +65,9 @@ NAMES = [
 
 
 def test_any_file_name_survives(tmp_path: Path) -> None:
-    with FactsWriter(tmp_path) as writer:
+    with VideoInfoWriter(tmp_path) as writer:
         written = {name: writer.add(name, FACTS, make_index(n)) for n, name in enumerate(NAMES)}
-    found = read_facts(tmp_path)
+    found = read_video_info(tmp_path)
     assert found == written
     for number, name in enumerate(NAMES):
         assert_index(found[name], make_index(number))
@@ -80,45 +80,45 @@ def test_files_with_odd_names_are_scanned_once(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(first.read_bytes())
     probed: list[int] = []
     for _ in range(2):
-        facts = scan(names, root=tmp_path, on_progress=lambda done, total, num_bytes: probed.append(done))
-        assert [facts[name].num_frames for name in names] == [3, 3, 3]
+        video_info = scan(names, root=tmp_path, on_progress=lambda done, total, num_bytes: probed.append(done))
+        assert [video_info[name].num_frames for name in names] == [3, 3, 3]
     assert probed == [1, 2, 3]
 
 
 def test_a_torn_table_loses_only_what_was_torn(tmp_path: Path) -> None:
     """Cut at every byte of the last row: an earlier row never changes, and the last is whole or absent."""
-    with FactsWriter(tmp_path) as writer:
+    with VideoInfoWriter(tmp_path) as writer:
         written = {f"{n}.mp4": writer.add(f"{n}.mp4", FACTS, make_index(n)) for n in range(3)}
     table = part_of(tmp_path, ".csv")
     content = table.read_bytes()
     last_row = content.rstrip().rfind(b"\n") + 1
     for length in range(last_row, len(content)):
         table.write_bytes(content[:length])
-        assert read_facts(tmp_path) == {name: written[name] for name in ("0.mp4", "1.mp4")}
+        assert read_video_info(tmp_path) == {name: written[name] for name in ("0.mp4", "1.mp4")}
     table.write_bytes(content)
-    assert read_facts(tmp_path) == written
+    assert read_video_info(tmp_path) == written
 
 
 def test_a_table_torn_in_its_head_is_no_table(tmp_path: Path) -> None:
-    with FactsWriter(tmp_path) as writer:
+    with VideoInfoWriter(tmp_path) as writer:
         writer.add("0.mp4", FACTS, make_index(0))
     table = part_of(tmp_path, ".csv")
     for length in (0, 1, 20, 100):
         table.write_bytes(table.read_bytes()[:length])
-        assert read_facts(tmp_path) == {}
+        assert read_video_info(tmp_path) == {}
 
 
 def test_rows_whose_index_was_lost_are_left_out(tmp_path: Path) -> None:
     """After a power failure a table may be longer than its indexes."""
-    with FactsWriter(tmp_path) as writer:
+    with VideoInfoWriter(tmp_path) as writer:
         for n in range(3):
             writer.add(f"{n}.mp4", FACTS, make_index(n))
         writer.add("whole.avi", replace(FACTS, whole_file="some reason"), None)
     packets = part_of(tmp_path, ".packets")
     packets.write_bytes(packets.read_bytes()[:-1])
-    assert set(read_facts(tmp_path)) == {"0.mp4", "1.mp4", "whole.avi"}
+    assert set(read_video_info(tmp_path)) == {"0.mp4", "1.mp4", "whole.avi"}
     packets.unlink()
-    assert set(read_facts(tmp_path)) == {"whole.avi"}
+    assert set(read_video_info(tmp_path)) == {"whole.avi"}
 
 
 def test_a_killed_scan_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -132,66 +132,66 @@ def test_a_killed_scan_goes_on_where_it_was(tmp_path: Path) -> None:
     )
     run = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=Path(__file__).parents[3])
     assert run.returncode == -signal.SIGKILL
-    found = read_facts(tmp_path)
+    found = read_video_info(tmp_path)
     assert set(found) == {f"{n}.mp4" for n in range(4)}
     for n in range(4):
         assert_index(found[f"{n}.mp4"], make_index(n))
 
 
 def test_two_writers_at_a_time_share_a_folder(tmp_path: Path) -> None:
-    with FactsWriter(tmp_path) as one, FactsWriter(tmp_path) as other:
+    with VideoInfoWriter(tmp_path) as one, VideoInfoWriter(tmp_path) as other:
         for n in range(6):
             (one if n % 2 else other).add(f"{n}.mp4", FACTS, make_index(n))
     assert len(list(tmp_path.glob("*.csv"))) == 2
-    found = read_facts(tmp_path)
+    found = read_video_info(tmp_path)
     for n in range(6):
         assert_index(found[f"{n}.mp4"], make_index(n))
 
 
 def test_a_later_file_wins(tmp_path: Path) -> None:
     for number, num_frames in enumerate((3, 5)):
-        with FactsWriter(tmp_path) as writer:
+        with VideoInfoWriter(tmp_path) as writer:
             writer.add("a.mp4", replace(FACTS, num_frames=num_frames), make_index(num_frames))
         for part in tmp_path.glob("2*"):  # as if a second had passed
             part.rename(part.with_name(f"{number}-{part.name}"))
-    assert read_facts(tmp_path)["a.mp4"].num_frames == 5
+    assert read_video_info(tmp_path)["a.mp4"].num_frames == 5
 
 
 def test_nothing_is_written_where_nothing_was_found(tmp_path: Path) -> None:
-    with FactsWriter(tmp_path / "store"):
+    with VideoInfoWriter(tmp_path / "store"):
         pass
-    assert not (tmp_path / "store").exists() and read_facts(tmp_path / "store") == {}
+    assert not (tmp_path / "store").exists() and read_video_info(tmp_path / "store") == {}
 
 
 def test_an_index_file_that_is_gone_or_short_is_an_error_with_its_name(tmp_path: Path) -> None:
-    with FactsWriter(tmp_path) as writer:
-        facts = writer.add("a.mp4", FACTS, make_index(0))
-    assert facts.packets is not None
+    with VideoInfoWriter(tmp_path) as writer:
+        video_info = writer.add("a.mp4", FACTS, make_index(0))
+    assert video_info.packets is not None
     packets = part_of(tmp_path, ".packets")
     packets.write_bytes(packets.read_bytes()[:20])
     with pytest.raises(ValueError, match=r"\.packets: expected 156 bytes at 8, found 12; scan again"):
-        IndexReader().read(facts.packets, 12)
+        IndexReader().read(video_info.packets, 12)
     packets.unlink()
     with pytest.raises(FileNotFoundError):
-        IndexReader().read(facts.packets, 12)
+        IndexReader().read(video_info.packets, 12)
 
 
 def test_a_reader_in_another_process_opens_the_files_itself(tmp_path: Path) -> None:
-    with FactsWriter(tmp_path) as writer:
-        facts = writer.add("a.mp4", FACTS, make_index(0))
+    with VideoInfoWriter(tmp_path) as writer:
+        video_info = writer.add("a.mp4", FACTS, make_index(0))
     reader = IndexReader()
-    assert_index(facts, make_index(0), reader)
+    assert_index(video_info, make_index(0), reader)
     copy = pickle.loads(pickle.dumps(reader))
     assert copy._files == {}
     del copy  # closes no file of the first
-    assert_index(facts, make_index(0), reader)
+    assert_index(video_info, make_index(0), reader)
 
 
 def test_of_many_scans_within_a_second_the_last_one_wins(tmp_path: Path) -> None:
     for number in range(30):
-        with FactsWriter(tmp_path) as writer:
+        with VideoInfoWriter(tmp_path) as writer:
             written = writer.add("a.mp4", FACTS, make_index(number))
-    assert read_facts(tmp_path) == {"a.mp4": written}
+    assert read_video_info(tmp_path) == {"a.mp4": written}
 
 
 # Written by the code that named every column by hand; there is an index of 2 packets behind a stub of 4 bytes.
@@ -217,12 +217,12 @@ def test_an_old_table_is_read_and_would_be_written_the_same(tmp_path: Path) -> N
     indexed = make_facts(num_frames=2, num_packets=2, rotation=90, matrix="bt709", whole_file="")
     cut = replace(indexed, rotation=0, health="cut: packet 7, nothing", num_frames_source="demux", variable_rate=True)
     expected = {
-        "a.mp4": replace(indexed, packets=PacketPlace(tmp_path / "old.packets", 4, 0, 4)),
+        "a.mp4": replace(indexed, packets=PacketLocation(tmp_path / "old.packets", 4, 0, 4)),
         "b, c.avi": replace(cut, whole_file="no key, frame", start=512),
-        "d.mp4": FileFacts.bad("does not open", size=9),
+        "d.mp4": VideoInfo.bad("does not open", size=9),
     }
-    assert read_facts(tmp_path) == expected
-    with FactsWriter(tmp_path / "new") as writer:
-        for name, facts in expected.items():
-            writer.add(name, facts, index if facts.packets else None)
+    assert read_video_info(tmp_path) == expected
+    with VideoInfoWriter(tmp_path / "new") as writer:
+        for name, video_info in expected.items():
+            writer.add(name, video_info, index if video_info.packets else None)
     assert part_of(tmp_path / "new", ".csv").read_bytes().decode() == OLD_TABLE

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dali_pipes.storage.byte_range import Stretch, stamp_of
+from dali_pipes.storage.byte_range import ByteRange, stamp_of
 
 
 @pytest.fixture(params=["path", "url"])
@@ -20,19 +20,19 @@ def file(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def test_a_stretch_reads_and_seeks_like_a_file_of_its_bytes(file: str) -> None:
     content = io.BytesIO(bytes(range(10, 40)))
-    with Stretch(file, 10, 30) as stretch:
+    with ByteRange(file, 10, 30) as byte_range:
         for offset, whence, size in [(0, 0, 5), (3, 1, 4), (-4, 2, 100), (28, 0, -1), (30, 0, 5), (99, 0, 1)]:
-            assert stretch.seek(offset, whence) == content.seek(offset, whence)
-            assert stretch.read(size) == content.read(size) and stretch.tell() == content.tell()
-        stretch.seek(0)
-        assert stretch.readall() == bytes(range(10, 40))
-        stretch.seek(0)
-        assert io.BufferedReader(stretch, 7).read(20) == bytes(range(10, 30))
+            assert byte_range.seek(offset, whence) == content.seek(offset, whence)
+            assert byte_range.read(size) == content.read(size) and byte_range.tell() == content.tell()
+        byte_range.seek(0)
+        assert byte_range.readall() == bytes(range(10, 40))
+        byte_range.seek(0)
+        assert io.BufferedReader(byte_range, 7).read(20) == bytes(range(10, 30))
 
 
 def test_a_file_that_ends_inside_of_a_stretch_is_an_error(file: str) -> None:
-    with Stretch(file, 90, 20) as stretch, pytest.raises(OSError, match="expected 20 bytes at 90 of .*, found 10"):
-        stretch.read()
+    with ByteRange(file, 90, 20) as byte_range, pytest.raises(OSError, match="expected 20 bytes at 90 of .*, found 10"):
+        byte_range.read()
 
 
 def test_a_stamp_changes_with_the_file(file: str) -> None:
@@ -48,7 +48,7 @@ def test_a_closed_stretch_leaves_no_file_open(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"x")
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3):
-        with Stretch(str(tmp_path / "f"), 0, 1):
+        with ByteRange(str(tmp_path / "f"), 0, 1):
             pass
-        Stretch(str(tmp_path / "f"), 0, 1)
+        ByteRange(str(tmp_path / "f"), 0, 1)
     assert len(list(Path("/proc/self/fd").iterdir())) == before

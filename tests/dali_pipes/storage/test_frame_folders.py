@@ -22,11 +22,17 @@ def test_a_sound_folder_is_counted_from_its_first_number(first: int, decode: boo
     folder = write_frames(tmp_path / "v", 5, first=first)
     for other in ("img_1.jpg", "img_000001.jpg", "flow_00001.jpg", "Thumbs.db"):
         (folder / other).write_bytes(b"not of this template")
-    facts, index = probe_frames(folder, TEMPLATE, decode=decode)
-    assert (facts.num_frames, facts.start, facts.codec, facts.health, index) == (5, first, JPEG_FILES, "ok", None)
-    assert (facts.height, facts.width, facts.rotation, facts.colour_range) == (96, 128, 0, "full")
-    assert facts.file_size == sum(path.stat().st_size for path in folder.glob("img_?????.jpg"))
-    assert facts.num_frames_source == ("decode" if decode else "demux")
+    video_info, index = probe_frames(folder, TEMPLATE, decode=decode)
+    assert (video_info.num_frames, video_info.start, video_info.codec, video_info.health, index) == (
+        5,
+        first,
+        JPEG_FILES,
+        "ok",
+        None,
+    )
+    assert (video_info.height, video_info.width, video_info.rotation, video_info.color_range) == (96, 128, 0, "full")
+    assert video_info.file_size == sum(path.stat().st_size for path in folder.glob("img_?????.jpg"))
+    assert video_info.num_frames_source == ("decode" if decode else "demux")
 
 
 def _garble(path: Path) -> None:
@@ -76,24 +82,24 @@ def test_damage_is_named_and_what_is_before_it_is_used(
 ) -> None:
     folder = write_frames(tmp_path / "v", 7)
     damage(folder)
-    facts = probe_frames(folder, TEMPLATE, decode=decode).facts
-    assert facts.num_frames == num_frames
-    assert facts.health.startswith(health)
+    video_info = probe_frames(folder, TEMPLATE, decode=decode).video_info
+    assert video_info.num_frames == num_frames
+    assert video_info.health.startswith(health)
 
 
 def test_only_a_full_scan_sees_damage_inside_of_a_folder(tmp_path: Path) -> None:
     folder = write_frames(tmp_path / "v", 7)
     _garble(folder / "img_00004.jpg")
-    assert probe_frames(folder, TEMPLATE, decode=False).facts.health == "ok"
-    facts = probe_frames(folder, TEMPLATE, decode=True).facts
-    assert facts.num_frames == 3 and facts.health.startswith("cut: img_00004.jpg: it does not decode")
+    assert probe_frames(folder, TEMPLATE, decode=False).video_info.health == "ok"
+    video_info = probe_frames(folder, TEMPLATE, decode=True).video_info
+    assert video_info.num_frames == 3 and video_info.health.startswith("cut: img_00004.jpg: it does not decode")
 
 
 def test_damage_of_the_last_frame_has_a_quick_scan_find_the_first_damage(tmp_path: Path) -> None:
     folder = write_frames(tmp_path / "v", 7)
     for number in (4, 7):
         _garble(folder / f"img_{number:05d}.jpg")
-    assert probe_frames(folder, TEMPLATE, decode=False).facts.num_frames == 3
+    assert probe_frames(folder, TEMPLATE, decode=False).video_info.num_frames == 3
 
 
 @pytest.mark.parametrize(
@@ -145,7 +151,7 @@ def test_what_the_scan_found_holds_until_the_folder_or_the_template_changes(
     def counts(template: str) -> list[int]:
         config = make_config(tmp_path, storage={"kind": "frames", "template": template}, train="folders")
         manifest = build_manifests(config, seed=0, splits=("train",))["train"]
-        return [manifest.row(n).facts.num_frames for n in range(2)]
+        return [manifest.row(n).video_info.num_frames for n in range(2)]
 
     assert counts(TEMPLATE) == [3, 3] and counts("{:d}.jpg") == [2, 2]
     num_tables = len(list((tmp_path / ".reskd_scan").glob("*.csv")))
@@ -162,4 +168,4 @@ def test_a_folder_with_damage_is_looked_into_again_for_it_may_be_mended_in_place
     for content, num_frames in ((b"", 2), (third, 3)):
         (folder / "img_00003.jpg").write_bytes(content)
         manifest = build_manifests(config, seed=0, splits=("train",))["train"]
-        assert manifest.row(0).facts.num_frames == num_frames
+        assert manifest.row(0).video_info.num_frames == num_frames

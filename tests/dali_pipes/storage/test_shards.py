@@ -62,7 +62,7 @@ def test_labels_are_read_as_webdataset_writes_them(
         os.utime(tmp_path / "s.tar", ns=(0, len(members)))
 
 
-def test_members_are_found_whatever_their_names_and_neighbours(tmp_path: Path) -> None:
+def test_members_are_found_whatever_their_names_and_neighbors(tmp_path: Path) -> None:
     long_name = "d/" + "n" * 150
     members = {
         "./x/1.left.mp4": b"one",
@@ -201,8 +201,8 @@ def test_a_manifest_of_shards_has_an_index_of_each_video_and_hashes_like_its_cop
     manifest = manifest_of(tmp_path / "one")
     assert [manifest.path(n) for n in range(4)] == ["s-0.tar/a.mp4", "s-0.tar/b.mp4", "s-1.tar/a.mp4", "s-1.tar/b.mp4"]
     row = manifest.row(3)
-    assert (row.label, row.facts.num_frames, row.facts.health) == (1, NUM_FRAMES, "ok")
-    assert row.facts.packets is not None and row.shard == str(tmp_path / "one" / "s-1.tar")
+    assert (row.label, row.video_info.num_frames, row.video_info.health) == (1, NUM_FRAMES, "ok")
+    assert row.video_info.packets is not None and row.shard == str(tmp_path / "one" / "s-1.tar")
     assert manifest.content_hash == manifest_of(tmp_path / "two").content_hash
     manifest.save(tmp_path / "saved")
     assert Manifest.open(tmp_path / "saved").row(3) == row
@@ -248,12 +248,12 @@ def test_headers_and_videos_are_read_again_only_where_a_shard_changed(
     assert listed == {"s-0.tar": 1, "s-1.tar": 2}
 
 
-def read_row(manifest: Manifest, number: int, *, sparse: bool = True, by_host: bool = False) -> Any:
+def read_row(manifest: Manifest, number: int, *, sparse: bool = True, by_pyav: bool = False) -> Any:
     config = make_config(Path(), storage=SHARDS, train="s.tar")
     rules = rules_from_config(config.sampling, view_size=(HEIGHT, WIDTH), mode="eval")
     options: dict[str, Any] = {"seed": 0, "position": 0, "attempt": 0, "row": number}
     plan = plan_clip(rules, VideoShape(NUM_FRAMES, HEIGHT, WIDTH), **options)
-    return plan, ClipReader("cpu", "auto", sparse=sparse).read(plan, manifest.row(number), by_host=by_host)
+    return plan, ClipReader("cpu", "auto", sparse=sparse).read(plan, manifest.row(number), by_pyav=by_pyav)
 
 
 @pytest.mark.parametrize(("sparse", "how"), [(True, SPARSE), (False, WHOLE)])

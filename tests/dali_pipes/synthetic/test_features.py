@@ -50,7 +50,7 @@ def test_frames_spread_evenly_show_most_labels_and_the_last_ones_fewest(videos: 
     assert shares[0] - shares[1] > 0.02 and shares[1] - shares[3] > 0.3
 
 
-def test_neighbours_are_alike_and_scenes_are_not(videos: list[SyntheticVideo]) -> None:
+def test_neighbors_are_alike_and_scenes_are_not(videos: list[SyntheticVideo]) -> None:
     def cosines(frames: np.ndarray, step: int) -> np.ndarray:
         unit = frames / np.linalg.norm(frames, axis=1, keepdims=True)
         return (unit[:-step] * unit[step:]).sum(1)
@@ -71,14 +71,14 @@ def test_every_label_shows_and_lengths_vary(videos: list[SyntheticVideo]) -> Non
 def test_frames_that_show_a_label_point_to_its_prototype(videos: list[SyntheticVideo]) -> None:
     towards = [[], []]
     for video in videos:
-        for place, label in enumerate(video.labels):
+        for index, label in enumerate(video.labels):
             scores = _values(video) @ prototypes(SPEC)[label]
             for shows in (0, 1):
-                towards[shows].append(scores[video.shows[:, place] == shows].mean())
+                towards[shows].append(scores[video.shows[:, index] == shows].mean())
     assert np.nanmean(towards[1]) > np.nanmean(towards[0]) + 2
 
 
-def test_values_are_quantised_as_youtube_8m_reads_them() -> None:
+def test_values_are_quantized_as_youtube_8m_reads_them() -> None:
     levels = np.arange(256)
     assert (to_bytes(levels * (4.0 / 255) + 4 / 512 - 2) == levels).all()
     assert to_bytes(np.array([-9.0, 9.0])).tolist() == [0, 255]

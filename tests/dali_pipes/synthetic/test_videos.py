@@ -52,9 +52,9 @@ def test_each_pose_is_in_half_of_the_classes_so_that_one_frame_is_not_enough() -
 
 
 @pytest.mark.parametrize(("num_frames", "most_missed"), [(4, 0.03), (8, 0.0)])
-def test_centre_frames_of_the_segments_show_both_poses(num_frames: int, most_missed: float) -> None:
+def test_center_frames_of_the_segments_show_both_poses(num_frames: int, most_missed: float) -> None:
     length = NUM_FRAMES // num_frames
-    centres = range(length // 2, NUM_FRAMES, length)
+    centers = range(length // 2, NUM_FRAMES, length)
     sequences = [pose_sequence(random_stream(k, split="test", scene=0, part=1), "level-upright") for k in range(500)]
-    missed = sum(len({sequence[t] for t in centres}) == 1 for sequence in sequences)
+    missed = sum(len({sequence[t] for t in centers}) == 1 for sequence in sequences)
     assert missed / len(sequences) <= most_missed

@@ -16,7 +16,7 @@ from dali_pipes.loader.decoder_choice import why_not_dali
 from dali_pipes.scan import scan as scan_module
 from dali_pipes.transcode import encode as reencode_module
 from dali_pipes.transcode.encode import OutputSettings, reencode
-from dali_pipes.video_info import FileFacts
+from dali_pipes.video_info import VideoInfo
 from tests.conftest import (
     ENCODERS,
     HEIGHT,
@@ -35,14 +35,16 @@ COLOURS = ((220, 30, 30), (30, 200, 60), (20, 40, 230), (250, 240, 20), (90, 70,
 ODD = SHARED_DATA / "odd"
 
 
-def probe(path: Path) -> FileFacts:
-    return scan_module.probe(path).facts
+def probe(path: Path) -> VideoInfo:
+    return scan_module.probe(path).video_info
 
 
 def _read(path: Path, *numbers: int) -> np.ndarray:
-    facts = probe(path)
-    wanted = np.array(numbers or range(facts.num_frames))
-    return decode_frames(path, wanted, Window((0, 0, facts.height, facts.width), 0, facts.width, facts.height))
+    video_info = probe(path)
+    wanted = np.array(numbers or range(video_info.num_frames))
+    return decode_frames(
+        path, wanted, Window((0, 0, video_info.height, video_info.width), 0, video_info.width, video_info.height)
+    )
 
 
 def _numbers(path: Path) -> list[int]:
@@ -54,8 +56,8 @@ def _times(path: Path) -> list[Fraction]:
         return [frame.pts * frame.time_base for frame in container.decode(video=0)]
 
 
-def _colour_clip(path: Path, codec: str, **options: Any) -> Path:
-    return write_clip(path, codec, [np.full((64, 96, 3), colour, np.uint8) for colour in COLOURS], **options)
+def _color_clip(path: Path, codec: str, **options: Any) -> Path:
+    return write_clip(path, codec, [np.full((64, 96, 3), color, np.uint8) for color in COLOURS], **options)
 
 
 @pytest.mark.parametrize("settings", [H264, MJPEG], ids=["h264", "mjpeg"])
@@ -77,7 +79,7 @@ def test_keyframes_come_at_the_asked_distance_and_nothing_is_reordered(gop: int,
     frames = [scenes[number // 5] for number in range(22)]
     source = write_clip(tmp_path / "a.mp4", "libx264", frames, options={"g": "5", "keyint_min": "5"})
     reencode(source, tmp_path / "b.mp4", OutputSettings(gop=gop))
-    assert find_keyframes(tmp_path / "b.mp4").places == tuple(range(0, 22, gop))
+    assert find_keyframes(tmp_path / "b.mp4").locations == tuple(range(0, 22, gop))
     with av.open(str(tmp_path / "b.mp4")) as container:
         packets = [packet for packet in container.demux(video=0) if packet.size]
         assert all(packet.pts == packet.dts for packet in packets) and packets[0].pts == 0
@@ -100,26 +102,26 @@ def test_keyframes_come_at_the_asked_distance_and_nothing_is_reordered(gop: int,
     ],
     ids=["bt601", "bt709", "bt709-10bit", "full", "422-10bit", "444", "mjpeg"],
 )
-def test_colours_stay_within_three_levels(
+def test_colors_stay_within_three_levels(
     codec: str, suffix: str, options: dict[str, Any], settings: OutputSettings, tmp_path: Path
 ) -> None:
-    source = _colour_clip(tmp_path / f"a{suffix}", codec, **options)
+    source = _color_clip(tmp_path / f"a{suffix}", codec, **options)
     assert reencode(source, tmp_path / "b.mp4", settings).status == "ok"
     before, after = _exact_rgb(source), _exact_rgb(tmp_path / "b.mp4")
     assert np.abs(after - before).max() <= 3
     assert np.abs(after - np.array(COLOURS)).max() <= 4
-    facts = probe(tmp_path / "b.mp4")
+    video_info = probe(tmp_path / "b.mp4")
     full = settings.codec == "mjpeg"
-    assert (facts.matrix, facts.colour_range) == ("bt601", "full" if full else "limited")
-    assert facts.pix_fmt == ("yuvj420p" if full else "yuv420p")
-    assert facts.whole_file == "", "clips are read by packets"
-    assert why_not_dali(facts, "cpu" if full else "cuda", allow_unproven=False) is None
+    assert (video_info.matrix, video_info.color_range) == ("bt601", "full" if full else "limited")
+    assert video_info.pix_fmt == ("yuvj420p" if full else "yuv420p")
+    assert video_info.whole_file == "", "clips are read by packets"
+    assert why_not_dali(video_info, "cpu" if full else "cuda", allow_unproven=False) is None
 
 
 def _exact_rgb(path: Path) -> np.ndarray:
-    """The colour in the middle of each frame, float (T, 3), in numpy from the stored samples: BT.601 and BT.709 as in
+    """The color in the middle of each frame, float (T, 3), in numpy from the stored samples: BT.601 and BT.709 as in
     H.273, so that swscale is not its own judge."""
-    colours = []
+    colors = []
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
             bits = frame.format.components[0].bits
@@ -135,8 +137,8 @@ def _exact_rgb(path: Path) -> np.ndarray:
             )
             kr, kb = (0.2126, 0.0722) if int(frame.colorspace) == 1 else (0.299, 0.114)
             red, blue = y + 2 * (1 - kr) * v, y + 2 * (1 - kb) * u
-            colours.append((red, (y - kr * red - kb * blue) / (1 - kr - kb), blue))
-    return np.clip(np.array(colours), 0, 255)
+            colors.append((red, (y - kr * red - kb * blue) / (1 - kr - kb), blue))
+    return np.clip(np.array(colors), 0, 255)
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
@@ -146,9 +148,9 @@ def test_a_rotated_video_is_written_upright(turns: int, short_side: int, tmp_pat
     source = write_clip(tmp_path / "a.mp4", "libx264", stored)
     set_display_rotation(source, quarter_turns_clockwise=turns)
     reencode(source, tmp_path / "b.mp4", OutputSettings(short_side=short_side, quality=12))
-    facts = probe(tmp_path / "b.mp4")
-    assert facts.rotation == 0 and min(facts.width, facts.height) == min(96, short_side)
-    assert facts.width > facts.height
+    video_info = probe(tmp_path / "b.mp4")
+    assert video_info.rotation == 0 and min(video_info.width, video_info.height) == min(96, short_side)
+    assert video_info.width > video_info.height
     assert [read_number(frame) for frame in _read(tmp_path / "b.mp4")] == [(number, False) for number in range(5)]
 
 
@@ -246,8 +248,8 @@ def test_a_change_of_size_in_mid_stream_keeps_the_first_size(tmp_path: Path) -> 
     small = numbered_clip(tmp_path / "small.ts", "libx264", 4, height=48, width=64, options={"bf": "0"})
     (tmp_path / "a.ts").write_bytes(big.read_bytes() + small.read_bytes())
     result = reencode(tmp_path / "a.ts", tmp_path / "b.mp4", H264)
-    facts = probe(tmp_path / "b.mp4")
-    assert result.frames_out == facts.num_frames >= 7 and (facts.width, facts.height) == (WIDTH, HEIGHT)
+    video_info = probe(tmp_path / "b.mp4")
+    assert result.frames_out == video_info.num_frames >= 7 and (video_info.width, video_info.height) == (WIDTH, HEIGHT)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")

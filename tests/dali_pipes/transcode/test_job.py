@@ -18,15 +18,15 @@ from dali_pipes.transcode import job as transcode
 from dali_pipes.transcode.encode import OutputSettings, Reencoded
 from dali_pipes.transcode.job import Job, describe_records, done_records, output_of, plan, run, write_lists
 from dali_pipes.transcode.journal import Record, journal_path, open_journal, read_journals
-from dali_pipes.video_info import FileFacts
+from dali_pipes.video_info import VideoInfo
 from tests.conftest import numbered_clip
 
 ROOT = Path(__file__).parents[3]
 SETTINGS = OutputSettings(short_side=64)
 
 
-def probe(path: Path) -> FileFacts:
-    return scan_module.probe(path).facts
+def probe(path: Path) -> VideoInfo:
+    return scan_module.probe(path).video_info
 
 
 @pytest.fixture()

@@ -44,16 +44,18 @@ class ListLoader:
 
     num_clips = NUM_CLIPS
 
-    def __init__(self, world: World, num_views: int = 1, batch_size: int = 2, *, several_labels: bool = False) -> None:
-        self.world, self.num_views, self.batch_size = world, num_views, batch_size
+    def __init__(
+        self, world: World, num_test_views: int = 1, batch_size: int = 2, *, several_labels: bool = False
+    ) -> None:
+        self.world, self.num_test_views, self.batch_size = world, num_test_views, batch_size
         self.several_labels = several_labels
 
     def __iter__(self) -> Iterator[ClipBatch]:
-        num_positions = NUM_CLIPS * self.num_views
+        num_positions = NUM_CLIPS * self.num_test_views
         for start in range(0, num_positions, self.batch_size * self.world.size):
-            places = torch.arange(self.batch_size) + start + self.batch_size * self.world.rank
-            rows_N, views_N = places // self.num_views % NUM_CLIPS, places % self.num_views
-            wrong_N = (rows_N == 6) | ((rows_N == 2) & (views_N == 0) & (self.num_views > 1))
+            indices = torch.arange(self.batch_size) + start + self.batch_size * self.world.rank
+            rows_N, views_N = indices // self.num_test_views % NUM_CLIPS, indices % self.num_test_views
+            wrong_N = (rows_N == 6) | ((rows_N == 2) & (views_N == 0) & (self.num_test_views > 1))
             said_N = (rows_N + wrong_N) % NUM_CLASSES
             frames = said_N.to(torch.uint8)[:, None, None, None, None].expand(-1, 1, 8, 8, 3).contiguous()
             index_NT = torch.zeros(self.batch_size, 1, dtype=torch.int64)
@@ -61,8 +63,8 @@ class ListLoader:
                 {"student": View(frames, index_NT, torch.ones_like(index_NT, dtype=torch.bool))},
                 rows_N % NUM_CLASSES,
                 rows_N,
-                torch.where(places < num_positions, places, PADDING_POSITION),
-                (rows_N == 5) & (views_N == self.num_views - 1),
+                torch.where(indices < num_positions, indices, PADDING_POSITION),
+                (rows_N == 5) & (views_N == self.num_test_views - 1),
                 self.label_sets(rows_N) if self.several_labels else None,
             )
 
@@ -81,9 +83,9 @@ FP32 = Precision("fp32", torch.device("cpu"))
 
 
 def run(
-    world: World, num_views: int = 1, batch_size: int = 2, *, several_labels: bool = False, **options: Any
+    world: World, num_test_views: int = 1, batch_size: int = 2, *, several_labels: bool = False, **options: Any
 ) -> Evaluation:
-    loader = ListLoader(world, num_views, batch_size, several_labels=several_labels)
+    loader = ListLoader(world, num_test_views, batch_size, several_labels=several_labels)
     return evaluate(PixelReader().train(), loader, EvaluationSettings("student", FP32, **options), world=world)
 
 
@@ -97,7 +99,7 @@ def run_with_lists(world: World, batch_size: int = 2, **options: Any) -> dict[st
 def run_rank(rank: int, size: int, folder: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/join", rank=rank, world_size=size)
     world = World(rank, size, torch.device("cpu"))
-    results = [run(world, num_views) for num_views in (1, 3)]
+    results = [run(world, num_test_views) for num_test_views in (1, 3)]
     several = run(world, several_labels=True).metrics, run_with_lists(world, several_labels=True)
     torch.save(([(r.metrics, r.num_scored, r.logits_NK, r.ids_N) for r in results], several), folder / f"{rank}.pt")
     dist.destroy_process_group()
@@ -112,7 +114,7 @@ def test_each_clip_is_counted_once_and_a_substitute_never() -> None:
 
 @pytest.mark.parametrize("average", ["probabilities", "logits"])
 def test_views_of_a_video_are_averaged_and_one_bad_view_leaves_it_out(average: str) -> None:
-    result = run(ALONE, num_views=3, average=average)
+    result = run(ALONE, num_test_views=3, average=average)
     assert result.ids_N.tolist() == [0, 1, 2, 3, 4, 6]
     assert (result.num_scored, result.num_clips) == (6, 7)
     assert result.metrics["top1"] == pytest.approx(5 / 6)
@@ -124,14 +126,14 @@ def test_views_of_a_video_are_averaged_and_one_bad_view_leaves_it_out(average: s
 
 @pytest.mark.parametrize("batch_size", [1, 3, 5, 40])
 def test_the_batch_size_changes_nothing(batch_size: int) -> None:
-    expected, result = run(ALONE, num_views=3), run(ALONE, num_views=3, batch_size=batch_size)
+    expected, result = run(ALONE, num_test_views=3), run(ALONE, num_test_views=3, batch_size=batch_size)
     assert torch.equal(result.logits_NK, expected.logits_NK)
     assert torch.equal(result.labels_N, expected.labels_N) and torch.equal(result.ids_N, expected.ids_N)
 
 
 @pytest.mark.slow
 def test_two_and_three_processes_give_the_result_of_one(tmp_path: Path) -> None:
-    alone = [run(ALONE, num_views) for num_views in (1, 3)]
+    alone = [run(ALONE, num_test_views) for num_test_views in (1, 3)]
     for size in (2, 3):
         folder = tmp_path / str(size)
         folder.mkdir()
@@ -191,7 +193,7 @@ def test_a_long_list_is_scored_from_the_videos_top_lists_alone(batch_size: int, 
 
 def test_several_views_of_a_video_are_averaged_however_long_the_list_is() -> None:
     with mock.patch("reskd.evaluation.metrics.MOST_SCORES", 0):
-        result = run(ALONE, num_views=3, several_labels=True)
+        result = run(ALONE, num_test_views=3, several_labels=True)
     assert result.logits_NK is not None and "map" in result.metrics
 
 

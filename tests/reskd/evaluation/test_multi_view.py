@@ -9,19 +9,19 @@ from reskd.evaluation.multi_view import average_views, rows_of_whole_videos
 
 @given(
     num_videos=st.integers(0, 9),
-    num_views=st.integers(1, 6),
+    num_test_views=st.integers(1, 6),
     missing=st.sets(st.integers(0, 53)),
     shuffle=st.randoms(use_true_random=False),
 )
 @settings(max_examples=100, deadline=None)
 def test_rows_are_those_of_videos_that_are_whole_in_the_order_of_the_list(
-    num_videos: int, num_views: int, missing: set[int], shuffle: object
+    num_videos: int, num_test_views: int, missing: set[int], shuffle: object
 ) -> None:
-    positions = [position for position in range(num_videos * num_views) if position not in missing]
+    positions = [position for position in range(num_videos * num_test_views) if position not in missing]
     shuffle.shuffle(positions)  # type: ignore[attr-defined]
-    rows_NV = rows_of_whole_videos(torch.tensor(positions, dtype=torch.int64), num_views)
+    rows_NV = rows_of_whole_videos(torch.tensor(positions, dtype=torch.int64), num_test_views)
     found = [[positions[row] for row in rows] for rows in rows_NV.tolist()]
-    wanted = [list(range(video * num_views, (video + 1) * num_views)) for video in range(num_videos)]
+    wanted = [list(range(video * num_test_views, (video + 1) * num_test_views)) for video in range(num_videos)]
     assert found == [video for video in wanted if not missing & set(video)]
 
 

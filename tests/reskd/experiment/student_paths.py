@@ -2,12 +2,12 @@
 
     python -m tests.reskd.experiment.student_paths FOLDER_OR_VIDEO... [--videos 40]    # the table of docs/models.md
 
-- "through the teacher's view" (data.views.student.source=teacher_view; the public code): short side 256, centre crop
+- "through the teacher's view" (data.views.student.source=teacher_view; the public code): short side 256, center crop
   224, shrunk to 112. The public code shrinks floats, ours are uint8.
-- "from the frame" (source=decoded; the paper's text): short side 128, centre crop 112.
+- "from the frame" (source=decoded; the paper's text): short side 128, center crop 112.
 
 Ours cut the crop out first and resize it once; MMAction2 resizes the whole frame, whose long side it rounds to a whole
-pixel, and cuts then. Shape letters: H W height and width of a frame, C colours.
+pixel, and cuts then. Shape letters: H W height and width of a frame, C colors.
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ def ours(frame_HWC: np.ndarray, config: DataConfig) -> dict[str, np.ndarray]:
 
 
 def papers_code(frame_HWC: np.ndarray) -> np.ndarray:
-    """Short side 256, centre crop 224, shrunk as floats: float32 (112, 112, C)."""
+    """Short side 256, center crop 224, shrunk as floats: float32 (112, 112, C)."""
     return shrunk(_resized_then_cut(frame_HWC, short_side=256, side=224), 112)
 
 
 def papers_text(frame_HWC: np.ndarray) -> np.ndarray:
-    """Short side 128, centre crop 112: float32 (112, 112, C)."""
+    """Short side 128, center crop 112: float32 (112, 112, C)."""
     return _resized_then_cut(frame_HWC, short_side=128, side=112)
 
 
@@ -83,7 +83,7 @@ def difference(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Difference:
 
 
 def path_config(source: str, *, antialias: bool = False) -> DataConfig:
-    """Teacher at 224, student at 112, centre crop of 7/8 of the short side."""
+    """Teacher at 224, student at 112, center crop of 7/8 of the short side."""
     student = {"size": 112, "source": source, "antialias": antialias}
     views = {"teacher": {"size": 224}, "student": student}
     return DataConfig.model_validate(
@@ -153,8 +153,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--videos", type=int, default=40, help="of each folder, evenly spread over its list")
     chosen = parser.parse_args(arguments)
     paths: list[Path] = []
-    for place in chosen.places:
-        found = sorted(p for p in place.rglob("*") if p.suffix in _SUFFIXES) if place.is_dir() else [place]
+    for index in chosen.indices:
+        found = sorted(p for p in index.rglob("*") if p.suffix in _SUFFIXES) if index.is_dir() else [index]
         paths += found[:: max(1, len(found) // chosen.videos)][: chosen.videos]
     frames = list(frames_of(paths))
     sizes = sorted({f"{frame.shape[1]}x{frame.shape[0]}" for frame in frames})

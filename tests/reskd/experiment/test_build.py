@@ -6,17 +6,17 @@ from typing import Any
 import pytest
 import torch
 
-from dali_pipes.sampling.spec import ViewGrid
+from dali_pipes.sampling.spec import TestViews
 from reskd.distributed import World
 from reskd.experiment import build, clip_data
 from tests.reskd.experiment.test_config import parse_config, tree
 
 
 @pytest.mark.parametrize(
-    ("changes", "expected"), [({}, ViewGrid(1, 1)), ({"val_clips": 2, "val_crops": 3}, ViewGrid(2, 3))]
+    ("changes", "expected"), [({}, TestViews(1, 1)), ({"val_clips": 2, "val_crops": 3}, TestViews(2, 3))]
 )
 def test_validation_shows_one_clip_and_one_crop_unless_told(
-    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], expected: ViewGrid
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], expected: TestViews
 ) -> None:
     asked: dict[str, Any] = {}
 
@@ -29,4 +29,4 @@ def test_validation_shows_one_clip_and_one_crop_unless_told(
     changed_tree["data"]["sampling"] = {"test_clips": 10, "test_crops": 3, **changes}
     manifest: Any = ["a video"]
     build._validation(parse_config(changed_tree), manifest, "student", 4, World(0, 1, torch.device("cpu")))
-    assert asked["order"].grid == expected and asked["order"].mode == "eval"
+    assert asked["order"].test_views == expected and asked["order"].mode == "eval"

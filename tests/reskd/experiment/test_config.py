@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from dali_pipes.sampling.spec import ONE_VIEW, rules_from_config
+from dali_pipes.sampling.spec import ONE_TEST_VIEW, rules_from_config
 from reskd.experiment.config import ExperimentConfig, load_config, parse_config, recognizer_from, referred_stage
 from reskd.experiment.config_files import read_settings
 from reskd.experiment.networks import build_networks, view_shapes
@@ -134,7 +134,7 @@ def test_the_kind_of_a_group_is_no_key(data: dict[str, Any], message: str) -> No
         parse_config(tree(data=features))
 
 
-def test_settings_of_a_recogniser_are_read_over_known_ones_and_leave_them_alone() -> None:
+def test_settings_of_a_recognizer_are_read_over_known_ones_and_leave_them_alone() -> None:
     known = {"family": "features", "aggregator": {"kind": "netvlad", "hidden_dim": 8}}
     read = read_settings(["aggregator.num_clusters=4", "classifier.kind=logistic"], where="--model", over=known)
     assert read["aggregator"] == {"kind": "netvlad", "hidden_dim": 8, "num_clusters": 4}
@@ -153,7 +153,7 @@ def test_settings_of_a_recogniser_are_read_over_known_ones_and_leave_them_alone(
         (["backbone"], "--model: expected a setting of the form key.sub=value, found 'backbone'"),
     ],
 )  # fmt: skip
-def test_faults_of_a_recogniser_are_told_as_those_of_an_experiment(settings: list[str], message: str) -> None:
+def test_faults_of_a_recognizer_are_told_as_those_of_an_experiment(settings: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         recognizer_from(read_settings(settings, where="--model"), where="--model")
 
@@ -202,7 +202,7 @@ def test_the_frame_sampler_is_chosen_by_kind() -> None:
     config = parse_config(tree(data={**data, "sampling": sampling}, teacher=None, loss={}))
     rules = rules_from_config(config.data.sampling, view_size=(32, 32), mode="train")
     assert (rules.frame_kind, rules.num_frames, rules.stride, rules.short_video) == ("dense", 32, 2, "loop")
-    assert rules.random_frames and rules.views == ONE_VIEW
+    assert rules.random_frames and rules.test_views == ONE_TEST_VIEW
     assert (config.data.sampling.val_clips, config.data.sampling.val_crops) == (1, 1)
     assert "4 clip(s) a video, 32 frames 2 apart" in describe_protocol(config, "student")
 

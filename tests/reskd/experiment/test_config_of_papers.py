@@ -41,7 +41,7 @@ def _gflops(config: ExperimentConfig) -> float:
 
 @cache
 def _count(settings: RecognizerConfig, shape: tuple[int, int, int], views: int) -> MacCount:
-    return count_recognizer(settings, shape, num_classes=200, num_views=views)
+    return count_recognizer(settings, shape, num_classes=200, num_test_views=views)
 
 
 def test_every_row_of_tables_1_to_3_is_a_config_with_its_number() -> None:

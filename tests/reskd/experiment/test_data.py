@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dali_pipes.sampling.order import ReadingOrder
-from dali_pipes.sampling.spec import ONE_VIEW, ViewGrid
+from dali_pipes.sampling.spec import ONE_TEST_VIEW, TestViews
 from reskd.experiment.clip_data import ClipData
 from reskd.experiment.config import ExperimentConfig, parse_config
 from reskd.experiment.data import data_of
@@ -85,9 +85,9 @@ def test_features_are_read_in_the_order_that_is_asked_for(tmp_path: Path) -> Non
 def test_a_test_shows_clips_as_often_as_its_settings_say_and_features_once() -> None:
     sampling = {"test_clips": 10, "test_crops": 3, "val_clips": 2, "average_views": "logits"}
     data = data_of(clips(sampling=sampling))
-    assert data.test_views("test") == ViewGrid(10, 3) and data.test_views("val") == ViewGrid(2, 1)
+    assert data.test_views("test") == TestViews(10, 3) and data.test_views("val") == TestViews(2, 1)
     assert data.averaging == "logits"
-    assert [data_of(features()).test_views(split) for split in ("val", "test")] == [ONE_VIEW, ONE_VIEW]
+    assert [data_of(features()).test_views(split) for split in ("val", "test")] == [ONE_TEST_VIEW, ONE_TEST_VIEW]
 
 
 def test_the_students_view_comes_first() -> None:

@@ -80,7 +80,7 @@ def test_what_the_networks_give_is_what_the_loss_takes(loss: dict[str, Any]) -> 
 def test_a_student_that_sees_k_frames_is_compared_with_the_views_own_choice_of_frames() -> None:
     config = parse_config(unequal_tree(loss={"pixel": LINEAR, "time": "nearest"}, k=3))
     _, _, distillation = build_networks(config, num_classes=5, device=META)
-    assert [frame for frame, _ in distillation.moments or ()] == student_frames(3, 8)
+    assert [frame for frame, _ in distillation.timestamps or ()] == student_frames(3, 8)
 
 
 SWIN = {"family": "swin", "backbone": "swin3d_t"}
@@ -93,7 +93,7 @@ def test_swin_is_matched_by_the_moments_of_its_patches(k: int | None, shares: li
     student, teacher, distillation = build_networks(parse_config(changed_tree), num_classes=5, device=META)
     assert teacher is not None
     assert (student.feature_dim, teacher.model.feature_dim) == (768, 1024)
-    assert distillation.moments == (None if shares is None else tuple(shares))
+    assert distillation.timestamps == (None if shares is None else tuple(shares))
 
 
 def test_a_view_that_a_network_cannot_take_is_named_before_any_video_is_looked_into() -> None:

@@ -20,7 +20,7 @@ def both_tree(student: dict[str, Any], **loss: Any) -> dict[str, Any]:
     """T = 8 frames at 64 teach k at 32, whose map has one place where the teacher's has four."""
     aggregator = {"kind": "nextvlad", "num_clusters": 4, "num_splits": 2, "hidden_dim": 8}
     model = {"family": "aggregated", "backbone": "resnet18", "aggregator": aggregator, "classifier": {"kind": "linear"}}
-    terms = {"code": {"alpha": 1, "reduction": "mean"}, "prediction": {"alpha": 1, "distance": "kl"}, **loss}
+    terms = {"embedding": {"alpha": 1, "reduction": "mean"}, "prediction": {"alpha": 1, "distance": "kl"}, **loss}
     data = {
         "root": "data",
         "train": "train.csv",
@@ -36,31 +36,33 @@ def both_tree(student: dict[str, Any], **loss: Any) -> dict[str, Any]:
     [("uniform", [0, 2, 5]), ("first_middle_last", [0, 3, 7])],
 )
 def test_the_pixel_term_compares_each_of_the_students_frames_with_the_same_frame_of_the_teacher(
-    selection: str, places: list[int]
+    selection: str, indices: list[int]
 ) -> None:
     view = {"num_frames": 3, "selection": selection}
     config = parse_config(both_tree(view, pixel={"alpha": 100}, time="nearest"))
     student, teacher, loss = build_networks(config, num_classes=NUM_CLASSES, device=torch.device("cpu"))
-    assert teacher is not None and loss.moments is not None
-    assert [moment.before for moment in loss.moments] == places and not any(m.share_of_next for m in loss.moments)
+    assert teacher is not None and loss.timestamps is not None
+    assert [timestamp.before for timestamp in loss.timestamps] == indices and not any(
+        m.share_of_next for m in loss.timestamps
+    )
     order = ReadingOrder(mode="train", batch_size=2)
     loader = SyntheticLoader(
         synthetic_manifest(4, NUM_CLASSES), config.clips, order=order, views=("teacher", "student")
     )
     batch = next(iter(loader))
     shown, seen = batch.views["teacher"], batch.views["student"]
-    assert torch.equal(seen.frame_index_NT, shown.frame_index_NT[:, places])
+    assert torch.equal(seen.frame_index_NT, shown.frame_index_NT[:, indices])
     with torch.no_grad():
         taught = teacher(shown.data, shown.valid_NT)
     output = student.train()(seen.data, seen.valid_NT)
     terms = loss(output, batch.targets, taught)
 
-    assert set(terms.unweighted) == {"task", "pixel", "code", "prediction"}
-    teacher_BDHW = taught.features_NTDHW[:, places].flatten(0, 1)
+    assert set(terms.unweighted) == {"task", "pixel", "embedding", "prediction"}
+    teacher_BDHW = taught.features_NTDHW[:, indices].flatten(0, 1)
     enlarged_BDHW = F.interpolate(output.features_NTDHW.flatten(0, 1), teacher_BDHW.shape[2:], mode="bilinear")
     torch.testing.assert_close(terms.unweighted["pixel"], F.mse_loss(enlarged_BDHW, teacher_BDHW))
-    assert output.code_NE is not None and taught.code_NE is not None
-    torch.testing.assert_close(terms.unweighted["code"], F.mse_loss(output.code_NE, taught.code_NE))
+    assert output.embedding_NE is not None and taught.embedding_NE is not None
+    torch.testing.assert_close(terms.unweighted["embedding"], F.mse_loss(output.embedding_NE, taught.embedding_NE))
     terms.total.backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in student.parameters())
 

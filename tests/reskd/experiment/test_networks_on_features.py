@@ -55,7 +55,7 @@ def test_a_student_may_have_other_blocks_than_its_teacher() -> None:
     settings = taught(
         NOWHERE, NOWHERE, {"model": network(block_length=8) | {"weights": "x.pt"}}, student=network(block_length=2)
     )
-    settings["loss"] = {"task": "sigmoid_bce", "code": {"alpha": 1, "reduction": "mean"}}
+    settings["loss"] = {"task": "sigmoid_bce", "embedding": {"alpha": 1, "reduction": "mean"}}
     check_networks(parse_config(settings))
 
 
@@ -104,7 +104,7 @@ def test_operations_of_a_config_of_features_come_from_its_own_numbers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = taught(NOWHERE, NOWHERE, {"model": network(block_length=8) | {"weights": "x.pt"}})
-    settings["loss"] = {"task": "sigmoid_bce", "code": {"alpha": 1, "reduction": "mean"}}
+    settings["loss"] = {"task": "sigmoid_bce", "embedding": {"alpha": 1, "reduction": "mean"}}
     (tmp_path / "student.yaml").write_text(json.dumps(settings))
     assert run_tool(analyze.main, ["flops", str(tmp_path / "student.yaml")]) == 0
     printed = capsys.readouterr().out

@@ -18,7 +18,7 @@ def test_the_protocol_says_which_frames_the_student_sees() -> None:
 
 def test_the_protocol_is_one_sentence_that_ends_with_the_precision() -> None:
     assert describe_protocol(parse_config(tree()), "student") == (
-        "1 clip(s) a video, 8 frames at equal distances, 1 centre crop of 0.875 of the short side, shown at 32x32, "
+        "1 clip(s) a video, 8 frames at equal distances, 1 center crop of 0.875 of the short side, shown at 32x32, "
         "shrunk from the teacher's 64x64, fp32"
     )
     of_features = parse_config(experiment(Path("nowhere"), Path("nowhere")))

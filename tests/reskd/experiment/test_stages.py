@@ -20,7 +20,7 @@ STUDENT = {
     "name": "student",
     "data": {"views": {"teacher": {}}},
     "teacher": {"stage": "stage:teacher", "batch_norm": "running_stats"},
-    "loss": {"code": {"alpha": 1}, "prediction": {"alpha": 1}},
+    "loss": {"embedding": {"alpha": 1}, "prediction": {"alpha": 1}},
 }
 FINE_TUNED = {
     "name": "finetuned",
@@ -41,7 +41,7 @@ def test_a_stage_is_the_common_settings_with_its_changes_and_null_removes(tmp_pa
     teacher, student, tuned = load_stages(path)
     assert [config.name for config in (teacher, student, tuned)] == ["tiny.teacher", "tiny.student", "tiny.finetuned"]
     assert [config.data.views.student.num_frames for config in (teacher, student, tuned)] == [None, 4, 4]
-    assert student.loss.distillation_terms == ("code", "prediction") and student.loss.task == "sigmoid_bce"
+    assert student.loss.distillation_terms == ("embedding", "prediction") and student.loss.task == "sigmoid_bce"
     assert tuned.teacher is None and tuned.loss == teacher.loss  # nothing of the stage before
     assert (student.optimizer.lr, tuned.optimizer.lr, tuned.optimizer.name) == (0.02, 0.001, "adamw")
 
@@ -60,9 +60,11 @@ def test_a_file_without_stages_is_one_experiment(tmp_path: Path) -> None:
 
 def test_overrides_are_for_all_stages_or_for_one(tmp_path: Path) -> None:
     path = write_stages(tmp_path, TEACHER, STUDENT, FINE_TUNED)
-    configs = load_stages(path, ["seed=7", "stages.student.loss.code.alpha=5", "stages.finetuned.training.epochs=3"])
+    configs = load_stages(
+        path, ["seed=7", "stages.student.loss.embedding.alpha=5", "stages.finetuned.training.epochs=3"]
+    )
     assert [config.seed for config in configs] == [7, 7, 7]
-    assert configs[1].loss.weights["code"] == 5
+    assert configs[1].loss.weights["embedding"] == 5
     assert [config.training.epochs for config in configs] == [2, 2, 3]
 
 
@@ -74,9 +76,9 @@ def test_overrides_are_for_all_stages_or_for_one(tmp_path: Path) -> None:
             r"themselves \(training.epochs in stage finetuned\); use stages.finetuned.training.epochs=",
         ),
         ("teacher.stage.sub=1", r"\(teacher.stage in stage student\); use stages.student.teacher.stage=..."),
-        ("loss.code=null", r"\(loss.code.alpha in stage student\); use stages.student.loss.code=..."),
-        ("loss={task: softmax_ce}", r"\(loss.code.alpha in stage student\)"),
-        ("loss=", r"\(loss.code.alpha in stage student\)"),
+        ("loss.embedding=null", r"\(loss.embedding.alpha in stage student\); use stages.student.loss.embedding=..."),
+        ("loss={task: softmax_ce}", r"\(loss.embedding.alpha in stage student\)"),
+        ("loss=", r"\(loss.embedding.alpha in stage student\)"),
         ("teacher=null", r"\(teacher.batch_norm in stage student\); use stages.student.teacher=..."),
         ("data.views.teacher=null", r"\(data.views.teacher in stage student\)"),
         (

@@ -20,7 +20,7 @@ from tests.reskd.experiment.test_config import tree
 from tests.reskd.feature_files import MAX_FRAMES, NUM_CLASSES, network, taught, write_features
 
 CPU = torch.device("cpu")
-CODE, PREDICTION = {"code": {"alpha": 1}}, {"prediction": {"alpha": 1, "distance": "bernoulli_kl"}}
+CODE, PREDICTION = {"embedding": {"alpha": 1}}, {"prediction": {"alpha": 1, "distance": "bernoulli_kl"}}
 EXPERTS = {"kind": "mixture_of_experts"}
 GATED = EXPERTS | {"gate_probabilities": True}
 
@@ -53,7 +53,7 @@ def weights_of(folder: Path, **settings: Any) -> Path:
     ("teacher", "loss", "message"),
     [
         (joint(kind="mean"), CODE, r"equal sizes E, found 8 \(student\) and 6 \(teacher\); use loss.prediction"),
-        (joint(), {"pixel": {"alpha": 1}}, "loss.pixel compares feature maps: .*use loss.code or loss.prediction"),
+        (joint(), {"pixel": {"alpha": 1}}, "loss.pixel compares feature maps: .*use loss.embedding or loss.prediction"),
         ({**joint(kind="mean"), "shares_head": True}, PREDICTION, "needs one form of classifier: .*Linear with weight"),
         (
             {**joint(classifier=EXPERTS), "shares_head": True},
@@ -135,7 +135,7 @@ def test_the_pixel_term_compares_the_frames_that_the_student_really_sees(selecti
     changed["data"]["views"]["student"] |= {"num_frames": 4, "selection": selection}
     config = parse_config(changed)
     _, _, loss = build_networks(config, num_classes=3, device=torch.device("meta"))
-    assert [frame for frame, _ in loss.moments or ()] == expected
+    assert [frame for frame, _ in loss.timestamps or ()] == expected
 
 
 def test_the_student_takes_a_frozen_teachers_head_as_it_is(tmp_path: Path) -> None:
@@ -183,6 +183,6 @@ def test_a_joint_teacher_is_evaluated_from_the_students_checkpoint(tmp_path: Pat
     assert all(torch.equal(value, state["teacher"][name]) for name, value in model.state_dict().items())
     data = torch.randint(0, 256, (2, MAX_FRAMES, 6), dtype=torch.uint8)
     assert model(data).logits_NK.shape == (2, NUM_CLASSES)
-    other = config_of({"model": {**network(kind="mean"), "normalise_frames": False}, "update": "joint"}, PREDICTION)
-    with pytest.raises(ValueError, match="trained with teacher.normalise_frames = True, the config has False"):
+    other = config_of({"model": {**network(kind="mean"), "normalize_frames": False}, "update": "joint"}, PREDICTION)
+    with pytest.raises(ValueError, match="trained with teacher.normalize_frames = True, the config has False"):
         build_evaluated_model(other, state, which="teacher", source="x", device=CPU)

@@ -18,7 +18,7 @@ import yaml
 from dali_pipes.config import DataConfig, StudentViewConfig, ViewsConfig
 from dali_pipes.features.config import FeatureDataConfig
 from dali_pipes.features.sequence_example import frames_of, parse_context, parse_lists
-from dali_pipes.features.tfrecord import FOOTER_BYTES, HEADER_BYTES, read_record, record_places
+from dali_pipes.features.tfrecord import FOOTER_BYTES, HEADER_BYTES, read_record, record_locations
 from reskd.experiment.config import parse_config
 from reskd.feature_extraction.job import Job, Sampling, VideoLists, plan, run
 from reskd.feature_extraction.network import FrameNetwork, network_of_run, network_of_settings
@@ -74,8 +74,8 @@ def read_back(path: Path, dim: int) -> list[tuple[str, tuple[int, ...], np.ndarr
     found = []
     file = os.open(path, os.O_RDONLY)
     try:
-        for place in record_places(file):
-            record = read_record(file, place)
+        for location in record_locations(file):
+            record = read_record(file, location)
             start, stop = HEADER_BYTES, len(record) - FOOTER_BYTES
             context = parse_context(record, start, stop)
             frames = frames_of(parse_lists(record, start, stop)["rgb"], "rgb", dim)
@@ -209,7 +209,7 @@ def test_a_decoder_that_dies_costs_its_video_alone(
         path.unlink()
 
     def dying(work: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
-        return ((item, None if item.place == 1 else work(item)) for item in items)
+        return ((item, None if item.location == 1 else work(item)) for item in items)
 
     run(job, engine=dying)
     assert [name for name, _, _ in read_back(tmp_path / "out/train-00000.tfrecord", 512)] == ["a/00.mp4"]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from reskd.losses.config import LogitMapLossConfig, LossConfig, PixelLossConfig
 from reskd.losses.distillation import DistillationLoss, FeaturePair
-from reskd.losses.embedding import code_loss
+from reskd.losses.embedding import embedding_loss
 from reskd.losses.logit_map import logit_map_loss
 from reskd.losses.pixel import check_widths, pixel_loss
 from reskd.losses.prediction import prediction_loss
@@ -38,8 +38,8 @@ def _with_graph(output: RecognizerOutput) -> RecognizerOutput:
 
 def _pair(student_dim: int = 6, teacher_dim: int = 6, *, k: int = 3, num_frames: int = 3) -> FeaturePair:
     """Of networks with a feature frame for every frame; the student sees the first k."""
-    moments = tuple(map(float, range(num_frames)))
-    return FeaturePair(student_dim, teacher_dim, moments[:k], moments)
+    timestamps = tuple(map(float, range(num_frames)))
+    return FeaturePair(student_dim, teacher_dim, timestamps[:k], timestamps)
 
 
 PIXEL_LINEAR = PixelLossConfig(alpha=7, projection="linear")
@@ -207,7 +207,7 @@ def test_a_term_without_a_teacher_is_refused(config: dict[str, Any]) -> None:
 
 def test_a_recognizer_without_a_logit_map_is_named() -> None:
     loss = DistillationLoss(LossConfig(logit_map=LogitMapLossConfig(alpha=1)))
-    with pytest.raises(ValueError, match="expected recognisers with gives_logit_map = True"):
+    with pytest.raises(ValueError, match="expected recognizers with gives_logit_map = True"):
         loss(_output((2, 2))._replace(logit_map_NTKHW=None), LABELS_N, _output((2, 2)))
 
 
@@ -229,7 +229,7 @@ def test_unequal_moments_are_refused_unless_a_matching_is_chosen() -> None:
     pair = _pair(k=2, num_frames=3)
     with pytest.raises(ValueError, match=r"2 feature frames of the student \(0, 1\) and 3 .*choose loss.time: nearest"):
         DistillationLoss(LossConfig(pixel=PixelLossConfig(alpha=1)), pair)
-    assert DistillationLoss(LossConfig(pixel=PixelLossConfig(alpha=1), time="nearest"), pair).moments is not None
+    assert DistillationLoss(LossConfig(pixel=PixelLossConfig(alpha=1), time="nearest"), pair).timestamps is not None
 
 
 @pytest.mark.parametrize(
@@ -277,31 +277,34 @@ def test_alpha_has_no_default() -> None:
 CODE, PREDICTION = {"alpha": 0.001}, {"alpha": 0.01, "distance": "kl"}
 
 
-def _coded(seed: int, code_dim: int = 5) -> RecognizerOutput:
+def _coded(seed: int, embedding_dim: int = 5) -> RecognizerOutput:
     """Of a network that sees features: scores and a code, and no map."""
     generator = torch.Generator().manual_seed(seed)
-    logits_NK, code_NE = torch.randn((2, 4), generator=generator), torch.randn((2, code_dim), generator=generator)
-    return RecognizerOutput(logits_NK.requires_grad_(), None, code_NE=code_NE.requires_grad_())
+    logits_NK, embedding_NE = (
+        torch.randn((2, 4), generator=generator),
+        torch.randn((2, embedding_dim), generator=generator),
+    )
+    return RecognizerOutput(logits_NK.requires_grad_(), None, embedding_NE=embedding_NE.requires_grad_())
 
 
 def test_task_code_and_prediction_add_up_with_their_weights_and_teach_the_student_only() -> None:
     student, teacher = _coded(0), _coded(1)
     config = LossConfig.model_validate(
-        {"task": "sigmoid_bce", "task_weight": 0.5, "code": CODE, "prediction": PREDICTION}
+        {"task": "sigmoid_bce", "task_weight": 0.5, "embedding": CODE, "prediction": PREDICTION}
     )
     total, unweighted = DistillationLoss(config)(student, LABELS_N, teacher)
-    assert list(unweighted) == list(config.weights) == ["task", "code", "prediction"]
-    assert student.code_NE is not None and teacher.code_NE is not None
-    assert unweighted["code"] == code_loss(student.code_NE, teacher.code_NE, reduction="sum")
+    assert list(unweighted) == list(config.weights) == ["task", "embedding", "prediction"]
+    assert student.embedding_NE is not None and teacher.embedding_NE is not None
+    assert unweighted["embedding"] == embedding_loss(student.embedding_NE, teacher.embedding_NE, reduction="sum")
     expected = prediction_loss(student.logits_NK, teacher.logits_NK, distance="kl", scores="sigmoid")
     assert unweighted["prediction"] == expected
     torch.testing.assert_close(
-        total.detach(), 0.5 * unweighted["task"] + 0.001 * unweighted["code"] + 0.01 * expected.detach()
+        total.detach(), 0.5 * unweighted["task"] + 0.001 * unweighted["embedding"] + 0.01 * expected.detach()
     )
     total.backward()
-    for value in (student.logits_NK, student.code_NE):
+    for value in (student.logits_NK, student.embedding_NE):
         assert value.grad is not None and value.grad.abs().sum() > 0
-    assert teacher.logits_NK.grad is None and teacher.code_NE.grad is None
+    assert teacher.logits_NK.grad is None and teacher.embedding_NE.grad is None
 
 
 def test_no_term_reaches_a_teacher_that_has_a_graph() -> None:
@@ -314,19 +317,19 @@ def test_no_term_reaches_a_teacher_that_has_a_graph() -> None:
 
 def test_a_task_weight_of_0_leaves_the_labels_out() -> None:
     student, teacher = _coded(0), _coded(1)
-    config = LossConfig.model_validate({"task_weight": 0, "code": {"alpha": 1}})
+    config = LossConfig.model_validate({"task_weight": 0, "embedding": {"alpha": 1}})
     total, unweighted = DistillationLoss(config)(student, LABELS_N, teacher)
     total.backward()
     assert unweighted["task"] == softmax_ce(student.logits_NK, LABELS_N)  # still logged
-    assert total == unweighted["code"]
+    assert total == unweighted["embedding"]
     assert student.logits_NK.grad is not None and not student.logits_NK.grad.any()
 
 
 @pytest.mark.parametrize(
     ("config", "pair", "message"),
     [
-        ({"code": CODE}, {}, r"found 4096 \(student\) and 1024 \(teacher\); use loss.prediction"),
-        ({"code": CODE}, {"student_code_dim": None}, "expected a student with a code, found one without"),
+        ({"embedding": CODE}, {}, r"found 4096 \(student\) and 1024 \(teacher\); use loss.prediction"),
+        ({"embedding": CODE}, {"student_code_dim": None}, "expected a student with a code, found one without"),
         ({"pixel": {"alpha": 1}}, {}, "loss.pixel compares feature maps: expected networks that see pixels"),
         ({"logit_map": {"alpha": 1}}, {"student_dim": 8}, "loss.logit_map compares feature maps"),
     ],
@@ -343,17 +346,17 @@ def test_families_that_a_term_cannot_compare_are_refused_by_name(
 
 def test_a_network_without_a_code_is_named_in_the_step_too() -> None:
     with pytest.raises(ValueError, match="expected a teacher with a code, found one without"):
-        DistillationLoss(LossConfig.model_validate({"code": CODE}))(_coded(0), LABELS_N, _output((2, 2)))
+        DistillationLoss(LossConfig.model_validate({"embedding": CODE}))(_coded(0), LABELS_N, _output((2, 2)))
 
 
 @pytest.mark.parametrize(
     ("config", "message"),
     [
         ({"task_weight": 0}, "task_weight = 0 leaves nothing to learn"),
-        ({"task_weight": -1, "code": CODE}, "task_weight"),
-        ({"code": {"alpha": 1, "reduction": "max"}}, "reduction"),
+        ({"task_weight": -1, "embedding": CODE}, "task_weight"),
+        ({"embedding": {"alpha": 1, "reduction": "max"}}, "reduction"),
         ({"prediction": {"alpha": 1, "distance": "bernoulli_kl"}}, "expected sigmoid_bce, or use kl"),
-        ({"code": CODE, "time": "nearest"}, "time = nearest matches feature maps"),
+        ({"embedding": CODE, "time": "nearest"}, "time = nearest matches feature maps"),
     ],
 )
 def test_wrong_settings_of_clip_terms_are_named(config: dict[str, Any], message: str) -> None:

@@ -21,8 +21,8 @@ def _maps(small: tuple[int, int], large: tuple[int, int], *, num_classes: int = 
 def _sample(map_hw: Tensor, y: int, x: int, size: tuple[int, int]) -> float:
     """Bilinear, align_corners=False, in Python numbers."""
     axes = []
-    for place, num_out, num_in in ((y, size[0], map_hw.shape[0]), (x, size[1], map_hw.shape[1])):
-        at = max((place + 0.5) * num_in / num_out - 0.5, 0.0)
+    for index, num_out, num_in in ((y, size[0], map_hw.shape[0]), (x, size[1], map_hw.shape[1])):
+        at = max((index + 0.5) * num_in / num_out - 0.5, 0.0)
         low = min(int(at), num_in - 1)
         axes.append([(low, 1 - (at - low)), (min(low + 1, num_in - 1), at - low)])
     return sum(wy * wx * map_hw[i, j].item() for i, wy in axes[0] for j, wx in axes[1])

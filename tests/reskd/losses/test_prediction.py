@@ -31,7 +31,7 @@ STUDENT_NK, TEACHER_NK = logits_of([[0.5, 0.25]]), logits_of([[0.75, 0.25]])
     ("distance", "expected"),
     [
         ("squared_error", 0.25**2),
-        # Normalised: (2/3, 1/3) and (3/4, 1/4).
+        # Normalized: (2/3, 1/3) and (3/4, 1/4).
         ("kl", 0.75 * math.log(0.75 / (2 / 3)) + 0.25 * math.log(0.25 / (1 / 3))),
         ("bernoulli_kl", 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)),
     ],
@@ -91,7 +91,7 @@ def test_sure_scores_stay_finite_in_fp32(distance: Distance, scores: ScoreKind, 
     assert student.grad is not None and student.grad.isfinite().all()
 
 
-def test_normalised_sigmoid_scores_forget_how_large_they_are_and_bernoulli_kl_does_not() -> None:
+def test_normalized_sigmoid_scores_forget_how_large_they_are_and_bernoulli_kl_does_not() -> None:
     low, high = logits_of([[0.2, 0.1]]), logits_of([[0.8, 0.4]])
     assert prediction_loss(low, high, distance="kl", scores="sigmoid").item() == pytest.approx(0, abs=1e-12)
     assert prediction_loss(low, high, distance="bernoulli_kl", scores="sigmoid") > 0.5

@@ -51,7 +51,7 @@ def test_no_parameter_and_no_buffer_moves(batch_norm: BatchNorm, backbone: Liter
     assert _bytes(teacher) == before
 
 
-def test_the_inf_batch_would_move_an_ordinary_recogniser() -> None:
+def test_the_inf_batch_would_move_an_ordinary_recognizer() -> None:
     model = build_recognizer(TsnConfig(backbone="resnet18"), 5).train()
     before = _bytes(model)
     model(_frames() + float("inf"))

@@ -21,14 +21,14 @@ HALF = [torch.float16, torch.bfloat16]
 
 
 def _matrix(num_out: int, num_in: int) -> Tensor:
-    """Bilinear interpolation along one axis as a matrix, from its definition: pixel centres, clamped at the edges."""
+    """Bilinear interpolation along one axis as a matrix, from its definition: pixel centers, clamped at the edges."""
     matrix = torch.zeros(num_out, num_in, dtype=torch.float64)
     for row in range(num_out):
-        place = max((row + 0.5) * num_in / num_out - 0.5, 0.0)
-        low = min(int(place), num_in - 1)
+        index = max((row + 0.5) * num_in / num_out - 0.5, 0.0)
+        low = min(int(index), num_in - 1)
         high = min(low + 1, num_in - 1)
-        matrix[row, low] += 1 - (place - low)
-        matrix[row, high] += place - low
+        matrix[row, low] += 1 - (index - low)
+        matrix[row, high] += index - low
     return matrix
 
 

@@ -44,7 +44,7 @@ PAPER = {
 def _count(model: str, frames: int, side: int, views: int = 1) -> MacCount:
     family, backbone = model.split()
     config = parse_recognizer({"family": family, "backbone": backbone})
-    return count_recognizer(config, (frames, side, side), num_classes=200, num_views=views)
+    return count_recognizer(config, (frames, side, side), num_classes=200, num_test_views=views)
 
 
 class _OneConvolution(nn.Module):
@@ -86,13 +86,13 @@ def test_hand_count() -> None:
         "head": head,
     }
     assert count.elementwise == 2 * 8 * 10 * 5 * (2 + 1)
-    assert count_macs(model, (2, 10, 12), num_views=30).total == 30 * count.total
+    assert count_macs(model, (2, 10, 12), num_test_views=30).total == 30 * count.total
     assert not any(value.is_meta for value in model.parameters())
     assert not any(module._forward_hooks for module in model.modules())
 
 
 def test_hand_count_of_what_looks_at_several_frames() -> None:
-    count = count_macs(_OverTime(), (6, 3, 4), num_views=2)
+    count = count_macs(_OverTime(), (6, 3, 4), num_test_views=2)
     over_time, tokens = 2 * 6 * 3 * 4 * 4 * 3 * 3, 6 * 2 * 3
     assert count.attention_products == 2 * 2 * tokens * tokens * 5
     assert count.between_frames == over_time + count.attention_products

@@ -11,8 +11,8 @@ import pytest
 from reskd.reports.contact_sheet import MAX_FRAMES_A_LINE, MAX_ROWS, SheetRow, draw_contact_sheet, film_strip
 
 
-def row(name: str = "a.mp4", *, num_frames: int = 3, colour: tuple[int, int, int] = (200, 30, 60)) -> SheetRow:
-    frames_THWC = np.full((num_frames, 20, 30, 3), colour, np.uint8)
+def row(name: str = "a.mp4", *, num_frames: int = 3, color: tuple[int, int, int] = (200, 30, 60)) -> SheetRow:
+    frames_THWC = np.full((num_frames, 20, 30, 3), color, np.uint8)
     return SheetRow(name, [("left", 0.7), ("right", 0.3)], frames_THWC)
 
 
@@ -26,10 +26,10 @@ def test_a_film_strip_holds_every_frame_in_order() -> None:
 
 
 def test_the_pixels_that_were_seen_are_on_the_sheet(tmp_path: Path) -> None:
-    draw_contact_sheet([row(), row(colour=(10, 240, 90))], tmp_path / "sheet.png")
+    draw_contact_sheet([row(), row(color=(10, 240, 90))], tmp_path / "sheet.png")
     sheet = cv2.imread(str(tmp_path / "sheet.png"))[..., ::-1]
-    for colour in ((200, 30, 60), (10, 240, 90)):
-        assert (sheet == colour).all(-1).sum() > 1000
+    for color in ((200, 30, 60), (10, 240, 90)):
+        assert (sheet == color).all(-1).sum() > 1000
 
 
 @pytest.mark.parametrize("name", ["$\\frac{", "a" * 300, "", "line\nbreak.mp4", "\\udcff.mp4"])

@@ -11,7 +11,7 @@ CONFIG: dict[str, Any] = {
     "name": "x",
     "runs": "runs",
     "optimizer": {"lr": 0.1},
-    "data": {"loader": {"num_workers": 2, "way_in": "auto"}},
+    "data": {"loader": {"num_workers": 2, "decoder": "auto"}},
 }
 
 
@@ -55,10 +55,10 @@ def test_a_run_goes_on_under_another_test_protocol(tmp_path: Path) -> None:
 
 def test_settings_of_speed_may_change(tmp_path: Path) -> None:
     folder = started(tmp_path / "x")
-    quicker = changed(data={"loader": {"num_workers": 8, "way_in": "auto"}})
+    quicker = changed(data={"loader": {"num_workers": 8, "decoder": "auto"}})
     assert open_run_directory(folder, quicker, resume="auto", overwrite=False)[1] is not None
     assert config_hash(quicker) == config_hash(CONFIG)
-    assert config_hash(changed(data={"loader": {"num_workers": 2, "way_in": "host"}})) != config_hash(CONFIG)
+    assert config_hash(changed(data={"loader": {"num_workers": 2, "decoder": "pyav"}})) != config_hash(CONFIG)
 
 
 def test_overwrite_deletes_only_when_the_run_begins(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def with_several_labels(trainer: Trainer, task: TaskName) -> Trainer:
 
     class SeveralLabels:
         def __init__(self, loader: Loader) -> None:
-            self.loader, self.num_clips, self.close = loader, loader.num_clips, loader.close
+            self.loader, self.num_clips, self.close = loader, loader.num_samples, loader.close
             self.faults = loader.faults
 
         def __iter__(self) -> Iterator[ClipBatch]:
@@ -130,7 +130,7 @@ def stop_after(trainer: Any, num_steps: int) -> None:
 def test_the_rehearsal_leaves_no_trace(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path)
     before = {name: value.clone() for name, value in trainer.trainable.state_dict().items()}
-    trainer._rehearse()
+    trainer._dry_run()
     for name, value in trainer.trainable.state_dict().items():
         assert torch.equal(value, before[name]), name
     assert all(parameter.grad is None for parameter in trainer.trainable.parameters())

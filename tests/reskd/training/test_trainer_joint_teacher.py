@@ -22,7 +22,7 @@ from tests.reskd.training.tiny import TinyRecognizer, losses, make_trainer
 def terms(alpha: float = 1.0) -> LossConfig:
     """All terms that two networks of one width can have."""
     return LossConfig.model_validate(
-        {"pixel": {"alpha": alpha}, "code": {"alpha": alpha}, "prediction": {"alpha": alpha, "distance": "kl"}}
+        {"pixel": {"alpha": alpha}, "embedding": {"alpha": alpha}, "prediction": {"alpha": alpha, "distance": "kl"}}
     )
 
 
@@ -88,7 +88,7 @@ def test_both_networks_learn_and_the_students_loss_is_told_apart(tmp_path: Path)
         values = [line[name] for line in lines]
         assert sum(values[-5:]) < at_most * sum(values[:5])
     last = lines[-1]
-    summed = sum(last[f"loss/{name}"] for name in ("task", "pixel", "code", "prediction"))
+    summed = sum(last[f"loss/{name}"] for name in ("task", "pixel", "embedding", "prediction"))
     assert last["loss/total"] == pytest.approx(summed, rel=1e-5)
 
 
@@ -116,7 +116,7 @@ def test_a_joint_step_never_waits_for_the_device(tmp_path: Path) -> None:
 def test_the_rehearsal_leaves_no_trace_in_the_teacher(tmp_path: Path) -> None:
     trainer = joint(tmp_path)
     before = {name: value.clone() for name, value in trainer.trainable.state_dict().items()}
-    trainer._rehearse()
+    trainer._dry_run()
     assert all(torch.equal(value, before[name]) for name, value in trainer.trainable.state_dict().items())
     assert all(parameter.grad is None for parameter in trainer.trainable.parameters())
 
@@ -125,12 +125,14 @@ def test_a_teacher_whose_loss_is_not_finite_stops_the_run_by_name(tmp_path: Path
     trainer = joint(tmp_path)
     with torch.no_grad():
         teacher_of(trainer).head.bias.fill_(float("nan"))
-    trainer.trainable.loss.config = LossConfig.model_validate({"code": {"alpha": 1}})  # which the head is no part of
+    trainer.trainable.loss.config = LossConfig.model_validate(
+        {"embedding": {"alpha": 1}}
+    )  # which the head is no part of
     with pytest.raises(FloatingPointError, match="the teacher's loss is nan by step 1"):
         trainer.fit()
 
 
-def optimised(trainer: Trainer) -> list[set[int]]:
+def optimized(trainer: Trainer) -> list[set[int]]:
     """Addresses of the parameters of each optimizer."""
     return [
         {value.data_ptr() for group in learner.optimizer.param_groups for value in group["params"]}
@@ -140,16 +142,16 @@ def optimised(trainer: Trainer) -> list[set[int]]:
 
 def test_each_network_has_its_own_optimizer(tmp_path: Path) -> None:
     trainer = joint(tmp_path)
-    mine, theirs = optimised(trainer)
+    mine, theirs = optimized(trainer)
     assert mine == {value.data_ptr() for value in trainer.trainable.student.parameters()}
     assert theirs == {value.data_ptr() for value in teacher_of(trainer).parameters()}
     assert {"teacher", "teacher_optimizer"} <= trainer.state().keys()
     assert not {"teacher", "teacher_optimizer"} & make_trainer(tmp_path / "frozen").state().keys()
 
 
-def test_a_shared_head_is_optimised_once_and_learns_from_both_losses(tmp_path: Path) -> None:
+def test_a_shared_head_is_optimized_once_and_learns_from_both_losses(tmp_path: Path) -> None:
     trainer = without_dropout(joint(tmp_path, head="shared", clip_norm=None))
-    mine, theirs = optimised(trainer)
+    mine, theirs = optimized(trainer)
     head = trainer.trainable.student.head
     assert head is teacher_of(trainer).head
     assert head.weight.data_ptr() in mine and not mine & theirs

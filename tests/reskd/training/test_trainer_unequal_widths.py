@@ -56,8 +56,8 @@ def test_no_parameter_has_two_names_or_two_groups(tmp_path: Path, loss: LossConf
     student = {f"student.{name}" for name in TinyRecognizer().state_dict()}
     projection = {"loss.projection.linear.weight", "loss.projection.linear.bias"}
     assert set(trainer.trainable.state_dict()) == student | (projection if loss.pixel else set())
-    optimised = [value.data_ptr() for group in trainer.learners[0].optimizer.param_groups for value in group["params"]]
-    assert sorted(optimised) == sorted(value.data_ptr() for value in trainer.trainable.parameters())
+    optimized = [value.data_ptr() for group in trainer.learners[0].optimizer.param_groups for value in group["params"]]
+    assert sorted(optimized) == sorted(value.data_ptr() for value in trainer.trainable.parameters())
     state = trainer.state()
     assert {f"student.{name}" for name in state["student"]} == student
     assert {f"loss.{name}" for name in state["loss"]} == (projection if loss.pixel else set())

@@ -45,8 +45,8 @@ class TinyRecognizer(nn.Module):
         for layer in self.middle:
             features_BDHW = features_BDHW + layer(features_BDHW)
         features_NTDHW = features_BDHW.unflatten(0, frames_NTHWC.shape[:2])
-        code_NE = features_NTDHW.mean((1, 3, 4))
-        output = RecognizerOutput(self.head(self.dropout(code_NE)), features_NTDHW, code_NE=code_NE)
+        embedding_NE = features_NTDHW.mean((1, 3, 4))
+        output = RecognizerOutput(self.head(self.dropout(embedding_NE)), features_NTDHW, embedding_NE=embedding_NE)
         if not self.gives_logit_map:
             return output
         scores_NTHWK = self.head(features_NTDHW.permute(0, 1, 3, 4, 2))
@@ -82,7 +82,7 @@ class NoiseLoader:
             batch += 1
 
     def _account(self, positions: range) -> None:
-        self.faults.num_clips += len(positions)
+        self.faults.num_served += len(positions)
         for position in positions:
             if position % 5 == 0:
                 self.faults.num_substituted += 1
@@ -139,7 +139,7 @@ def make_trainer(
     loss = loss or LossConfig(pixel=PixelLossConfig(alpha=alpha) if alpha is not None else None)
     student.gives_logit_map = teacher.gives_logit_map = loss.logit_map is not None
     distils = bool(loss.distillation_terms)
-    pair = FeaturePair(8, teacher_width, MOMENTS, MOMENTS, student_code_dim=8, teacher_code_dim=teacher_width)
+    pair = FeaturePair(8, teacher_width, MOMENTS, MOMENTS, student_embedding_dim=8, teacher_embedding_dim=teacher_width)
     run = RunDirectory(folder)
 
     def make_loader(first_batch: int) -> NoiseLoader:

@@ -80,7 +80,7 @@ def test_repetitions_are_told_apart_and_training_gives_way_to_validation(tmp_pat
     }
 
 
-def test_lines_for_people_name_shares_classes_unlabelled_and_strange_files(tmp_path: Path) -> None:
+def test_lines_for_people_name_shares_classes_unlabeled_and_strange_files(tmp_path: Path) -> None:
     touch(tmp_path, "a.mp4", "t.mp4", "strange.mp4")
     videos = (video("a"), video("b"), video("c", "yoga"), video("t", "", "test"), video("u", "", "test"))
     coverage = run(tmp_path, *videos)

@@ -25,7 +25,7 @@ def test_values_are_those_of_slow_loops(kind: str, num_frames: int) -> None:
     features_NTD = make_features(3, num_frames)
     expected_NE = np.stack([reference(aggregator, video.numpy(), kind) for video in features_NTD])
     found_NE = aggregator(features_NTD)
-    assert found_NE.shape == (3, aggregator.code_dim)
+    assert found_NE.shape == (3, aggregator.embedding_dim)
     np.testing.assert_allclose(found_NE.numpy(), expected_NE, rtol=1e-9, atol=1e-11)
     all_valid = torch.ones(3, num_frames, dtype=torch.bool)
     np.testing.assert_allclose(aggregator(features_NTD, all_valid).numpy(), expected_NE, rtol=1e-9, atol=1e-11)
@@ -88,10 +88,10 @@ def test_gradients_are_finite_without_frames_and_none_reaches_what_is_not_there(
     features_NTD = make_features(4, 7).float().requires_grad_()
     for counts in ((5, 7, 2, 0), (0, 0, 0, 0)):
         valid_NT = _valid(*counts, num_frames=7)
-        code_NE = aggregator(features_NTD, valid_NT)
-        assert code_NE.isfinite().all()
+        embedding_NE = aggregator(features_NTD, valid_NT)
+        assert embedding_NE.isfinite().all()
         features_NTD.grad = None
-        code_NE.square().sum().backward()
+        embedding_NE.square().sum().backward()
         assert features_NTD.grad is not None
         assert features_NTD.grad.isfinite().all()
         assert not features_NTD.grad[~valid_NT].any()
@@ -106,7 +106,7 @@ def test_gradients_are_those_of_finite_differences(kind: str) -> None:
     features_NTD = make_features(2, 4).requires_grad_()
     valid_NT = _valid(4, 2, num_frames=4)
     torch.manual_seed(0)
-    weights_NE = torch.randn(2, aggregator.code_dim, dtype=torch.float64)
+    weights_NE = torch.randn(2, aggregator.embedding_dim, dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda x: (aggregator(x, valid_NT) * weights_NE).sum(), features_NTD)
 
 
@@ -131,9 +131,9 @@ def test_scaled_gradients_are_finite_in_16_bits_with_no_frames_or_tiny_shares(ki
             parameter.data.fill_(8)  # shares of some clusters that 16 bits round to 0
     features_NTD = torch.nn.functional.normalize(make_features(5, 7).float(), dim=-1).requires_grad_()
     with torch.autocast("cpu", dtype):
-        code_NE = aggregator(features_NTD, _valid(5, 7, 2, 1, 0, num_frames=7))
-    (code_NE.float().square().sum() * 2**8).backward()
-    assert code_NE.isfinite().all()
+        embedding_NE = aggregator(features_NTD, _valid(5, 7, 2, 1, 0, num_frames=7))
+    (embedding_NE.float().square().sum() * 2**8).backward()
+    assert embedding_NE.isfinite().all()
     for value in (features_NTD, *aggregator.parameters()):
         assert value.grad is not None and value.grad.isfinite().all()
 
@@ -141,15 +141,15 @@ def test_scaled_gradients_are_finite_in_16_bits_with_no_frames_or_tiny_shares(ki
 @pytest.mark.parametrize("kind", ["netvlad", "nextvlad"])
 def test_one_group_is_enough_and_sizes_follow_the_first(kind: str) -> None:
     alone = make_aggregator(kind, {"backbone": 8})
-    code_NE = alone.eval()(make_features(2, 3, {"backbone": 8}))
-    assert code_NE.shape == (2, alone.code_dim)
+    embedding_NE = alone.eval()(make_features(2, 3, {"backbone": 8}))
+    assert embedding_NE.shape == (2, alone.embedding_dim)
     both = make_aggregator(kind)
-    clusters = {name: len(value) for name, value in both.named_parameters() if ".centres" in name}
+    clusters = {name: len(value) for name, value in both.named_parameters() if ".centers" in name}
     assert list(clusters.values()) == [5, 2]
     assert sum(GROUPS.values()) == 10
 
 
-def test_a_single_video_cannot_be_normalised_in_training() -> None:
+def test_a_single_video_cannot_be_normalized_in_training() -> None:
     aggregator = make_aggregator("netvlad").train()
     with pytest.raises(ValueError, match=r"expected 2 videos or more in a training pass, found 1; raise"):
         aggregator(make_features(1, 3))

@@ -82,12 +82,12 @@ def _netvlad(weights: Mapping[str, Array], frames_TD: Array) -> Array:
     vectors = []
     for name, part_TD in _parts(frames_TD).items():
         prefix = f"groups.{name}_vlad"
-        centres_KD = weights[f"{prefix}.centres_KD"]
-        sums_KD = np.zeros_like(centres_KD)
+        centers_KD = weights[f"{prefix}.centers_KD"]
+        sums_KD = np.zeros_like(centers_KD)
         for frame_D in part_TD:
             shares_K = _softmax(_norm(weights, f"{prefix}.assign_norm", weights[f"{prefix}.assign.weight"] @ frame_D))
             for cluster, share in enumerate(shares_K):
-                sums_KD[cluster] += share * (frame_D - centres_KD[cluster])
+                sums_KD[cluster] += share * (frame_D - centers_KD[cluster])
         vectors.append(_unit(np.concatenate([_unit(row) for row in sums_KD])))
     hidden_E = weights["hidden.weight"] @ np.concatenate(vectors) + weights["hidden.bias"]
     return hidden_E * _sigmoid(_norm(weights, "gate_norm", weights["gate.weight"] @ hidden_E))
@@ -97,9 +97,9 @@ def _nextvlad(weights: Mapping[str, Array], frames_TD: Array) -> Array:
     vectors = []
     for name, part_TD in _parts(frames_TD).items():
         prefix = f"groups.{name}_vlad"
-        centres_Kd = weights[f"{prefix}.centres_Kd"]
-        num_clusters, split_dim = centres_Kd.shape
-        sums_Kd = np.zeros_like(centres_Kd)
+        centers_Kd = weights[f"{prefix}.centers_Kd"]
+        num_clusters, split_dim = centers_Kd.shape
+        sums_Kd = np.zeros_like(centers_Kd)
         for frame_D in part_TD:
             longer = weights[f"{prefix}.expand.weight"] @ frame_D + weights[f"{prefix}.expand.bias"]
             attention_S = _sigmoid(weights[f"{prefix}.attend.weight"] @ longer + weights[f"{prefix}.attend.bias"])
@@ -108,7 +108,7 @@ def _nextvlad(weights: Mapping[str, Array], frames_TD: Array) -> Array:
                 shares_K = _softmax(scores[split * num_clusters : (split + 1) * num_clusters])
                 point_d = longer[split * split_dim : (split + 1) * split_dim]
                 for cluster, share in enumerate(shares_K):
-                    sums_Kd[cluster] += attention * share * (point_d - centres_Kd[cluster])
+                    sums_Kd[cluster] += attention * share * (point_d - centers_Kd[cluster])
         vectors.append(_norm(weights, f"{prefix}.norm", np.concatenate([_unit(row) for row in sums_Kd])))
     hidden_E = _norm(weights, "hidden_norm", weights["hidden.weight"] @ np.concatenate(vectors))
     squeezed = np.maximum(_norm(weights, "squeeze_norm", weights["squeeze.weight"] @ hidden_E), 0)
@@ -123,8 +123,8 @@ def _parts(frames_TD: Array) -> dict[str, Array]:
 def _norm(weights: Mapping[str, Array], name: str, values: Array) -> Array:
     """Batch norm with running statistics."""
     deviation = np.sqrt(weights[f"{name}.running_var"] + 1e-5)
-    normalised = (values - weights[f"{name}.running_mean"]) / deviation
-    return normalised * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+    normalized = (values - weights[f"{name}.running_mean"]) / deviation
+    return normalized * weights[f"{name}.weight"] + weights[f"{name}.bias"]
 
 
 def _unit(vector: Array) -> Array:

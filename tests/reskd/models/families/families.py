@@ -1,4 +1,4 @@
-"""A small recogniser of every family, and clips for it."""
+"""A small recognizer of every family, and clips for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recognisers whose head stands on a code: of features, and of pixels through a backbone."""
+"""Recognizers whose head stands on a code: of features, and of pixels through a backbone."""
 
 from __future__ import annotations
 
@@ -52,17 +52,17 @@ def _features(num_videos: int = 3, num_frames: int = 7) -> Tensor:
 
 
 @torch.no_grad()
-def test_features_are_dequantised_masked_and_of_unit_length_before_the_aggregator() -> None:
+def test_features_are_dequantized_masked_and_of_unit_length_before_the_aggregator() -> None:
     model = _build(feature_settings("mean")).eval()
     assert isinstance(model, FeatureRecognizer)
     data_NTD = _features(1, 2)
     output = model(data_NTD, torch.tensor([[True, False]]))
     plain_D = data_NTD[0, 0].double() * 4 / 255 + 4 / 512 - 2
-    assert output.code_NE is not None and output.features_NTDHW is None
-    torch.testing.assert_close(output.code_NE[0].double(), plain_D / plain_D.norm(), rtol=1e-6, atol=1e-7)
-    torch.testing.assert_close(output.logits_NK, model.head(output.code_NE))
-    as_they_are = _build(feature_settings("mean", normalise_frames=False)).eval()
-    assert_alike(as_they_are(data_NTD[:, :1]).code_NE[0].double(), plain_D)
+    assert output.embedding_NE is not None and output.features_NTDHW is None
+    torch.testing.assert_close(output.embedding_NE[0].double(), plain_D / plain_D.norm(), rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(output.logits_NK, model.head(output.embedding_NE))
+    as_they_are = _build(feature_settings("mean", normalize_frames=False)).eval()
+    assert_alike(as_they_are(data_NTD[:, :1]).embedding_NE[0].double(), plain_D)
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -72,7 +72,7 @@ def test_any_length_and_no_frame_at_all_on_features(aggregator: str, head: str) 
     assert (model.feature_dim, model.num_classes) == (None, 5)
     for num_frames in (1, 4, 7):
         output = model(_features(num_frames=num_frames), torch.zeros(3, num_frames, dtype=torch.bool))
-        assert output.code_NE is not None and output.code_NE.shape == (3, model.code_dim)
+        assert output.embedding_NE is not None and output.embedding_NE.shape == (3, model.embedding_dim)
         assert output.logits_NK.isfinite().all()
         torch.testing.assert_close(output.logits_NK[0], output.logits_NK[1])  # a matrix product may round rows apart
 
@@ -83,11 +83,11 @@ def test_the_aggregated_code_is_of_the_means_of_the_maps_of_valid_frames() -> No
     assert isinstance(model, AggregatedRecognizer)
     valid_NT = torch.tensor([[True, True, False], [True, False, False]])
     output = model(make_clips(2, 3, 40, 64), valid_NT)
-    assert output.features_NTDHW is not None and output.code_NE is not None
+    assert output.features_NTDHW is not None and output.embedding_NE is not None
     assert output.features_NTDHW.shape == (2, 3, 512, 2, 2)
     means_NTD = output.features_NTDHW.mean((3, 4))
-    assert_alike(output.code_NE, torch.stack([means_NTD[0, :2].mean(0), means_NTD[1, 0]]))
-    assert (model.feature_dim, model.code_dim) == (512, 512)
+    assert_alike(output.embedding_NE, torch.stack([means_NTD[0, :2].mean(0), means_NTD[1, 0]]))
+    assert (model.feature_dim, model.embedding_dim) == (512, 512)
 
 
 @pytest.mark.parametrize("aggregator", ["h_rnn", "netvlad", "nextvlad"])
@@ -98,7 +98,7 @@ def test_clips_train_every_parameter_and_maps_and_gradients_stay_channels_last(a
             "backbone": "resnet18",
             "aggregator": SETTINGS[aggregator] | ({"num_splits": 4} if aggregator == "nextvlad" else {}),
             "classifier": HEADS["mixture_of_experts"],
-            "normalise_frames": True,
+            "normalize_frames": True,
         }
     )
     gradients: list[Tensor] = []
@@ -155,7 +155,7 @@ def test_views_of_the_other_kind_are_named() -> None:
     [
         ({"aggregator": SETTINGS["h_rnn"] | {"block_length": 2}}, ("aggregator.block_length", 3, 2)),
         ({"groups": {"audio": 4, "rgb": 6}}, ("groups", [["rgb", 6], ["audio", 4]], [["audio", 4], ["rgb", 6]])),
-        ({"normalise_frames": False}, ("normalise_frames", True, False)),
+        ({"normalize_frames": False}, ("normalize_frames", True, False)),
         ({"classifier": HEADS["mixture_of_experts"]}, ("classifier.kind", "linear", "mixture_of_experts")),
         ({"classifier": {"kind": "logistic", "dropout": 0.3}, "weights_head": "new"}, None),
     ],

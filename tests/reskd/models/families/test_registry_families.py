@@ -1,4 +1,4 @@
-"""What holds for the recognisers of every family."""
+"""What holds for the recognizers of every family."""
 
 from __future__ import annotations
 

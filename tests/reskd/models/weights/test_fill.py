@@ -223,9 +223,9 @@ def test_an_inflated_swin_sees_a_clip_of_one_picture_as_its_image_network_does()
     model = _built("swin", backbone="swin3d_t").eval()
     _fit(model, image_network.state_dict())
     picture_HWC = torch.randint(0, 256, (224, 224, 3), dtype=torch.uint8)
-    normalised_HWC = (picture_HWC - model.pixel_mean_C) / model.pixel_std_C
+    normalized_HWC = (picture_HWC - model.pixel_mean_C) / model.pixel_std_C
     with torch.no_grad():
-        image_hwD = image_network.norm(image_network.features(normalised_HWC.permute(2, 0, 1)[None]))[0]
+        image_hwD = image_network.norm(image_network.features(normalized_HWC.permute(2, 0, 1)[None]))[0]
         features_THWD = model(picture_HWC.expand(1, 4, -1, -1, -1)).features_NTDHW[0].permute(0, 2, 3, 1)
     assert features_THWD.shape[0] == 2
     for features_HWD in features_THWD:

@@ -1,4 +1,4 @@
-"""Weights of recognisers with an aggregator: strict from their own files, a start from a backbone's."""
+"""Weights of recognizers with an aggregator: strict from their own files, a start from a backbone's."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from dali_pipes.annotations.lists import LabelledVideo
+from dali_pipes.annotations.lists import LabeledVideo
 from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.scan.scan import scan
 from reskd.profiling.decode.candidates import open_reskd, stock_clips
@@ -20,9 +20,9 @@ from tests.conftest import numbered_clip, picture, write_clip
 
 def saved_manifest(folder: Path, paths: list[Path]) -> Path:
     """A manifest of these files, all of one class."""
-    videos = [LabelledVideo(path.name, (0,), path.name) for path in paths]
-    facts = scan([path.name for path in paths], root=paths[0].parent, store=folder / "scan")
-    Manifest.from_facts(paths[0].parent, ["one"], videos, facts).save(folder / "manifest")
+    videos = [LabeledVideo(path.name, (0,), path.name) for path in paths]
+    video_info = scan([path.name for path in paths], root=paths[0].parent, store=folder / "scan")
+    Manifest.from_video_info(paths[0].parent, ["one"], videos, video_info).save(folder / "manifest")
     return folder / "manifest"
 
 

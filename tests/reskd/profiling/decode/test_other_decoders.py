@@ -46,7 +46,7 @@ def _works(package: str, name: str) -> Callable[[], Reader]:
 def row(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ManifestRow:
     codec = request.param
     path = numbered_clip(tmp_path_factory.mktemp("peers") / f"clip{ENCODERS[codec][0]}", codec, NUM_FRAMES)
-    return ManifestRow(path, 0, probe(path).facts)
+    return ManifestRow(path, 0, probe(path).video_info)
 
 
 WHOLE = Crop(0, 0, 8, 8)
@@ -88,7 +88,7 @@ def test_only_the_nearer_of_here_and_a_keyframe_is_decoded_from() -> None:
 
 def test_a_file_whose_times_do_not_tell_the_frame_is_decoded_from_the_start(tmp_path: Path) -> None:
     path = numbered_clip(tmp_path / "b.avi", "mpeg4", 30)  # DivX and XviD pack B-frames into such files
-    row = ManifestRow(path, 0, probe(path).facts)
+    row = ManifestRow(path, 0, probe(path).video_info)
     assert PacketIndex.of(row) is None
     found = PyAVReader()(row, _plan([2, 20]), StageClock())
     assert (_numbers(found), found.num_decoded) == ([2, 20], 21)
@@ -97,14 +97,14 @@ def test_a_file_whose_times_do_not_tell_the_frame_is_decoded_from_the_start(tmp_
 def test_a_turned_picture_comes_out_upright(tmp_path: Path) -> None:
     path = numbered_clip(tmp_path / "turned.mp4", "libx264", 14)
     set_display_rotation(path, quarter_turns_clockwise=1)
-    found = PyAVReader()(ManifestRow(path, 0, probe(path).facts), _plan([1, 13]), StageClock())
+    found = PyAVReader()(ManifestRow(path, 0, probe(path).video_info), _plan([1, 13]), StageClock())
     assert found.data_THWC.shape == (2, WIDTH, HEIGHT, 3)
 
 
 def test_a_video_that_ends_too_soon_is_named(tmp_path: Path) -> None:
     path = numbered_clip(tmp_path / "short.mp4", "libx264", 14)
     with pytest.raises(ValueError, match=r"short.mp4: expected frame 20, found 14 frames; scan it again"):
-        PyAVReader()(ManifestRow(path, 0, probe(path).facts), _plan([1, 20]), StageClock())
+        PyAVReader()(ManifestRow(path, 0, probe(path).video_info), _plan([1, 20]), StageClock())
 
 
 def test_views_are_cropped_flipped_and_the_student_comes_from_the_teacher() -> None:
