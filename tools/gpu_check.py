@@ -177,7 +177,7 @@ def speed(data: bytes, numbers: Sequence[int], *, device: str = "mixed", runs: i
     return answers
 
 
-def part_video_info() -> dict[str, object]:
+def part_facts() -> dict[str, object]:
     import torch
 
     if not torch.cuda.is_available():
@@ -261,14 +261,7 @@ def part_train_step() -> dict[str, object]:
     return {"loss": round(loss.item(), 4), "step_ms": milliseconds, "scale": scaler.get_scale(), "peak_gib": peak_gib}
 
 
-_PART_FUNCTIONS = (
-    part_video_info,
-    part_nvdec,
-    part_decode_whole,
-    part_decode_sparse,
-    part_damaged_file,
-    part_train_step,
-)
+_PART_FUNCTIONS = (part_facts, part_nvdec, part_decode_whole, part_decode_sparse, part_damaged_file, part_train_step)
 PARTS = {function.__name__.removeprefix("part_"): function for function in _PART_FUNCTIONS}
 
 

@@ -375,7 +375,7 @@ def test_the_ways_in_are_said_in_one_line(mixed_folder: Path) -> None:
     decoders, _, by_packets = loader.describe_reading().partition("; ")
     assert by_packets == "6 of 6 files by the packets that are needed"
     assert sorted(decoders.removeprefix("decoders: ").split(", ")) == [
-        "2 h264 host (PyAV)",
+        "2 h264 PyAV",
         "2 mjpeg DALI cpu",
         "2 vp9 DALI cpu",
     ]

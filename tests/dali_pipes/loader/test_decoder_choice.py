@@ -22,7 +22,7 @@ MJPEG = replace(GOOD, codec="mjpeg", pix_fmt="yuvj422p", matrix="bt601", color_r
 
 
 @pytest.mark.parametrize(
-    ("facts", "cpu", "cuda"),
+    ("video_info", "cpu", "cuda"),
     [
         (GOOD, "dali", "dali"),
         (replace(GOOD, codec="vp8"), "dali", "dali"),
