@@ -77,7 +77,7 @@ class VideoInfo:
         rotation: 0, 90, 180 or 270 degrees counter-clockwise from the stored picture to the upright one.
         codec, pix_fmt: FFmpeg's names; codec is ``JPEG_FILES`` for a folder of frames.
         matrix: "bt601", "bt709", ... or "untagged".
-        colour_range: "limited", "full" or "untagged".
+        color_range: "limited", "full" or "untagged".
         file_size: bytes of the video; of all its frames together.
         mtime_ns: time of the last change of the file, folder or shard; of a shard at a URL, a hash of its ETag.
         health: "ok"; "cut: <reason>" (good up to num_frames); "bad: <reason>" (not one frame).

@@ -29,7 +29,7 @@ _DALI_CODECS: dict[DeviceKind, frozenset[str]] = {
 _UNPROVEN_CODECS: dict[DeviceKind, frozenset[str]] = {"cpu": frozenset(), "cuda": frozenset({"mpeg4", "mjpeg"})}
 _PIX_FMTS = frozenset({"yuv420p", "yuvj420p"})
 # The facts that ``why_not_dali`` looks at, but for the numbers of frames and packets, which it compares.
-DECISIVE_FACTS = ("rotation", "health", "codec", "pix_fmt", "matrix", "colour_range")
+DECISIVE_FACTS = ("rotation", "health", "codec", "pix_fmt", "matrix", "color_range")
 _MJPEG_PIX_FMTS = frozenset({"yuvj420p", "yuvj422p", "yuvj444p"})
 
 

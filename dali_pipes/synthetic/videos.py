@@ -116,7 +116,7 @@ def ellipse(x: Floats, y: Floats, center: tuple[float, float], half_axes: tuple[
 
 
 def paint(canvas: Floats, distance: Floats, color: Floats) -> None:
-    """Lay ``colour`` over ``canvas`` (..., C) where ``distance`` is negative, with an edge one pixel soft."""
+    """Lay ``color`` over ``canvas`` (..., C) where ``distance`` is negative, with an edge one pixel soft."""
     cover = np.clip(np.float32(0.5) - distance, 0, 1)[..., None]
     canvas += cover * (color - canvas)
 

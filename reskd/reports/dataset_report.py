@@ -34,7 +34,7 @@ _KIND_COLUMNS = {
     "codec": "codec",
     "pixel format": "pix_fmt",
     "matrix": "matrix",
-    "range": "colour_range",
+    "range": "color_range",
     "rotation, degrees": "rotation",
 }
 

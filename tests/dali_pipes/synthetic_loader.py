@@ -18,7 +18,7 @@ from dali_pipes.sampling.clip_plan import ClipPlan
 from dali_pipes.sampling.counter_rng import uniform
 from dali_pipes.sampling.order import ReadingOrder
 from dali_pipes.sampling.spec import first_view_size, rules_for_views
-from tests.dali_pipes.made_facts import make_facts
+from tests.dali_pipes.made_video_info import make_video_info
 
 # The made-up source: as large as the small sets' videos.
 _NUM_FRAMES, _HEIGHT, _WIDTH = 64, 240, 320
@@ -146,7 +146,7 @@ def synthetic_manifest(num_clips: int, num_classes: int, *, labels_per_clip: int
         for row in range(num_clips)
     ]
     size = {"num_frames": _NUM_FRAMES, "num_packets": _NUM_FRAMES, "width": _WIDTH, "height": _HEIGHT}
-    video_info = make_facts(**size, codec="computed", pix_fmt="rgb24", file_size=0, mtime_ns=0)
+    video_info = make_video_info(**size, codec="computed", pix_fmt="rgb24", file_size=0, mtime_ns=0)
     return Manifest.from_video_info(
         root, [f"class{k}" for k in range(num_classes)], videos, {v.path: video_info for v in videos}
     )

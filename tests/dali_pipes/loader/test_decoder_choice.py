@@ -15,9 +15,9 @@ from dali_pipes.video_info import VideoInfo
 from tests.conftest import ENCODERS, read_number, write_clip
 from tests.dali_pipes.loader.test_clip_loader import make_config, make_manifest, take
 from tests.dali_pipes.loaders import clip_loader
-from tests.dali_pipes.made_facts import make_facts
+from tests.dali_pipes.made_video_info import make_video_info
 
-GOOD = make_facts(codec="vp9")
+GOOD = make_video_info(codec="vp9")
 MJPEG = replace(GOOD, codec="mjpeg", pix_fmt="yuvj422p", matrix="bt601", color_range="full")
 
 

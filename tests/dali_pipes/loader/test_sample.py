@@ -8,7 +8,7 @@ VIEWS = {"teacher_THWC", "student_THWC"}
 
 
 @pytest.mark.parametrize(
-    ("ways", "rendered", "absent"),
+    ("decoders", "rendered", "absent"),
     [
         ({"dali"}, (), {"raw_THWC", "is_encoded", *VIEWS}),
         ({"pyav"}, (), {"encoded", "is_encoded", "decode_index_T", "crop_start", "crop_shape", *VIEWS}),

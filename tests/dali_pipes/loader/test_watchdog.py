@@ -13,11 +13,11 @@ from dali_pipes.loader import watchdog
 from dali_pipes.loader.watchdog import Watchdog, WorkerHeartbeat, find_hangs, forget
 
 HANG = (
-    "import sys, time; from pathlib import Path; from dali_pipes.loader.watchdog import ReadingDiary\n"
-    "diary = ReadingDiary(Path(sys.argv[1]))\n"
+    "import sys, time; from pathlib import Path; from dali_pipes.loader.watchdog import WorkerHeartbeat\n"
+    "heartbeat = WorkerHeartbeat(Path(sys.argv[1]))\n"
     "for row in range(50):\n"
-    "    with diary.reading(row): time.sleep(0.01)\n"
-    "with diary.reading(77):\n"
+    "    with heartbeat.reading(row): time.sleep(0.01)\n"
+    "with heartbeat.reading(77):\n"
     "    print('reading', flush=True); time.sleep(60)\n"
 )
 

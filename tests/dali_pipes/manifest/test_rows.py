@@ -13,7 +13,7 @@ from dali_pipes.annotations.lists import LabeledVideo
 from dali_pipes.manifest.manifest import SCHEMA_VERSION, Manifest
 from dali_pipes.manifest.rows import ROW, to_facts, to_rows
 from dali_pipes.video_info import PacketLocation, VideoInfo
-from tests.dali_pipes.made_facts import make_facts
+from tests.dali_pipes.made_video_info import make_video_info
 
 # Computed by the code that named every column by hand.
 SCHEMA_3 = [
@@ -47,11 +47,11 @@ ROWS_HASH = "11ec39ef171ac802e029b75b01381c41b2a4a2b9cfa4fe53159860c524d179cf"
 
 
 def _video_info() -> dict[str, VideoInfo]:
-    indexed = make_facts(whole_file="", packets=PacketLocation(Path("one.packets"), 530, 0, 529))
-    other = {"codec": "mjpeg", "matrix": "bt601", "colour_range": "full", "variable_rate": True, "file_size": 2**40}
+    indexed = make_video_info(whole_file="", packets=PacketLocation(Path("one.packets"), 530, 0, 529))
+    other = {"codec": "mjpeg", "matrix": "bt601", "color_range": "full", "variable_rate": True, "file_size": 2**40}
     return {
         "a/0.mp4": indexed,
-        "a/1.mp4": make_facts(num_frames=20, rotation=270, health="cut: it ends early", num_frames_source="demux"),
+        "a/1.mp4": make_video_info(num_frames=20, rotation=270, health="cut: it ends early", num_frames_source="demux"),
         "b/2.avi": replace(indexed, **other, start=7, packets=PacketLocation(Path("two.packets"), 12, 3, 4)),
         "b/3.mp4": VideoInfo.bad("does not open", size=9),
     }
@@ -81,4 +81,4 @@ def test_a_row_gives_back_its_facts_but_for_reasons() -> None:
 
 def test_a_number_that_is_too_large_for_its_column_is_refused() -> None:
     with pytest.raises(OverflowError):
-        to_rows([make_facts(num_frames=2**31)])
+        to_rows([make_video_info(num_frames=2**31)])

@@ -17,9 +17,9 @@ from dali_pipes.scan.scan import scan
 from dali_pipes.scan.store import IndexReader, VideoInfoWriter, read_video_info
 from dali_pipes.video_info import PacketLocation, VideoInfo
 from tests.conftest import numbered_clip
-from tests.dali_pipes.made_facts import make_facts
+from tests.dali_pipes.made_video_info import make_video_info
 
-FACTS = make_facts(num_frames=12, num_packets=12, rotation=90, matrix="bt709", whole_file="")
+FACTS = make_video_info(num_frames=12, num_packets=12, rotation=90, matrix="bt709", whole_file="")
 
 
 def make_index(seed: int, num_packets: int = 12, codec_header: bytes = b"stub one") -> PacketIndex:
@@ -125,8 +125,8 @@ def test_a_killed_scan_goes_on_where_it_was(tmp_path: Path) -> None:
     code = (
         "import sys, os, signal; from pathlib import Path\n"
         "from tests.dali_pipes.scan.test_store import FACTS, make_index\n"
-        "from dali_pipes.scan.store import FactsWriter\n"
-        "writer = FactsWriter(Path(sys.argv[1]))\n"
+        "from dali_pipes.scan.store import VideoInfoWriter\n"
+        "writer = VideoInfoWriter(Path(sys.argv[1]))\n"
         "for n in range(4): writer.add(f'{n}.mp4', FACTS, make_index(n))\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
@@ -214,7 +214,7 @@ def test_an_old_table_is_read_and_would_be_written_the_same(tmp_path: Path) -> N
     (tmp_path / "old.csv").write_text(OLD_TABLE, newline="")
     index = make_index(0, 2, b"stub")
     (tmp_path / "old.packets").write_bytes(b"stub" + index.packets_P.tobytes())
-    indexed = make_facts(num_frames=2, num_packets=2, rotation=90, matrix="bt709", whole_file="")
+    indexed = make_video_info(num_frames=2, num_packets=2, rotation=90, matrix="bt709", whole_file="")
     cut = replace(indexed, rotation=0, health="cut: packet 7, nothing", num_frames_source="demux", variable_rate=True)
     expected = {
         "a.mp4": replace(indexed, packets=PacketLocation(tmp_path / "old.packets", 4, 0, 4)),

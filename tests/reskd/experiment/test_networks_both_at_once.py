@@ -32,7 +32,7 @@ def both_tree(student: dict[str, Any], **loss: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("selection", "places"),
+    ("selection", "indices"),
     [("uniform", [0, 2, 5]), ("first_middle_last", [0, 3, 7])],
 )
 def test_the_pixel_term_compares_each_of_the_students_frames_with_the_same_frame_of_the_teacher(

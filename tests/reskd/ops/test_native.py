@@ -171,7 +171,7 @@ def test_same_bits_on_every_run_and_for_any_number_of_threads(dtype: torch.dtype
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
-@pytest.mark.parametrize("place", [(0, 0, 0, 0), (1, 2, 3, 3), (0, 1, 3, 1)])
+@pytest.mark.parametrize("index", [(0, 0, 0, 0), (1, 2, 3, 3), (0, 1, 3, 1)])
 @pytest.mark.parametrize(("small", "large"), [((4, 4), (7, 7)), ((4, 4), (8, 8)), ((4, 4), (4, 4))])
 def test_nan_and_infinity_come_out_where_eager_has_them(
     value: float, index: tuple[int, ...], small: tuple[int, int], large: tuple[int, int]

@@ -7,7 +7,7 @@ from typing import Any
 from dali_pipes.video_info import VideoInfo
 
 
-def make_facts(**changes: Any) -> VideoInfo:
+def make_video_info(**changes: Any) -> VideoInfo:
     """A sound video of 24 frames without a packet index, but for ``changes``."""
     sound: dict[str, Any] = {
         "num_frames": 24,
@@ -18,7 +18,7 @@ def make_facts(**changes: Any) -> VideoInfo:
         "codec": "h264",
         "pix_fmt": "yuv420p",
         "matrix": "untagged",
-        "colour_range": "limited",
+        "color_range": "limited",
         "file_size": 3754,
         "mtime_ns": 1_795_819_857_326_082_400,
         "health": "ok",
