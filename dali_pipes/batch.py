@@ -1,6 +1,6 @@
-"""What leaves the input pipeline: a batch of clips, each rendered as one or more views.
+"""The output of the input pipeline: a batch of clips, each rendered as one or more views.
 
-A clip is pixels (``View``) or features that were extracted before, a vector a frame (``FeatureView``).
+A clip is pixels (``View``) or precomputed features, one vector per frame (``FeatureView``).
 
 Shape letters: N clips, T frames, H height, W width, C = 3 color channels, B = N * T, D features of a frame.
 """
@@ -26,8 +26,8 @@ class View:
 
     Args:
         data_NTHWC: uint8 RGB frames, contiguous. ``frames_BCHW`` is channels-last without a copy.
-        frame_index_NT: int64, the number of each frame in the output order of a full decode.
-        valid_NT: bool, False for a repetition: the same frame as before, or past the end of a short video.
+        frame_index_NT: int64, the index of each frame in the output order of a full decode.
+        valid_NT: bool, False for a repeat: the same frame as before, or past the end of a short video.
 
     Raises:
         TypeError, ValueError: a tensor has another dtype or shape than stated here.
@@ -57,7 +57,7 @@ class View:
 
     @property
     def data(self) -> Tensor:
-        """What a network is shown."""
+        """The input of a network."""
         return self.data_NTHWC
 
     @property
@@ -66,7 +66,7 @@ class View:
 
     @property
     def frames_BCHW(self) -> Tensor:
-        """The frames as a 2-D network wants them: shape (N*T, C, H, W), channels-last, sharing memory."""
+        """The frames as input of a 2-D network: shape (N*T, C, H, W), channels-last, sharing memory."""
         return self.data_NTHWC.flatten(0, 1).permute(0, 3, 1, 2)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> View:
@@ -82,9 +82,9 @@ class FeatureView:
     """Some or all frames of every video in a batch, as features.
 
     Args:
-        data_NTD: uint8, quantized as in YouTube-8M: value * 4 / 255 + 4 / 512 - 2. Groups of features (rgb, audio) lie
-            one after another. 0 where there is no frame.
-        frame_index_NT: int64, the number of each frame among the video's; 0 where there is none.
+        data_NTD: uint8, quantized as in YouTube-8M: value * 4 / 255 + 4 / 512 - 2. Groups of features (rgb, audio) are
+            concatenated. 0 where there is no frame.
+        frame_index_NT: int64, the index of each frame in the video; 0 where there is none.
         valid_NT: bool, False where there is no frame, as in a video shorter than the view. May be all False.
 
     Raises:
@@ -108,7 +108,7 @@ class FeatureView:
 
     @property
     def data(self) -> Tensor:
-        """What a network is shown."""
+        """The input of a network."""
         return self.data_NTD
 
     @property
@@ -125,16 +125,16 @@ class FeatureView:
 
 @dataclass(frozen=True)
 class ClipBatch:
-    """N clips with their labels and where they came from.
+    """N clips with their labels and sources.
 
     Args:
-        views: name ("teacher", "student") -> View or FeatureView. All hold the same clips, the same crop and flip.
-        labels_N: int64 class numbers; of several labels the first.
-        ids_N: int64 row of each clip in the manifest (the clip that is shown, after a substitution).
-        positions_N: int64 place in the endless order of training; in evaluation the video's place in the list times
-            ``Loader.num_views``, plus the number of the view; ``PADDING_POSITION`` marks a clip that only fills up the
+        views: name ("teacher", "student") -> View or FeatureView. All hold the same clips, with the same crop and flip.
+        labels_N: int64 class numbers; the first one of a clip with several labels.
+        ids_N: int64 row of each clip in the manifest (of the substitute, where there is one).
+        positions_N: int64 position in the endless order of training; in evaluation the video's index in the list times
+            ``Loader.num_test_views``, plus the index of the view; ``PADDING_POSITION`` marks a clip that only pads the
             last batch of an evaluation.
-        substituted_N: bool, True where the planned clip could not be read and another stands in.
+        substituted_N: bool, True where a substitute replaces a planned clip that could not be read.
         label_sets_NK: bool, True at each of a clip's labels; None where every video of the list has one label.
     """
 
@@ -171,12 +171,12 @@ class ClipBatch:
 
     @property
     def targets(self) -> Tensor:
-        """What to learn: ``label_sets_NK`` where the list has several labels a video, else ``labels_N``."""
+        """Training targets: ``label_sets_NK`` if the list has several labels per video, else ``labels_N``."""
         return self.labels_N if self.label_sets_NK is None else self.label_sets_NK
 
     @property
     def padding_N(self) -> Tensor:
-        """bool, True where the clip only fills up the batch and must not be counted."""
+        """bool, True where the clip only pads the batch and must not be counted."""
         return self.positions_N == PADDING_POSITION
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> ClipBatch:
@@ -192,7 +192,7 @@ class ClipBatch:
 
 
 class LabeledVideos(Protocol):
-    """What a manifest tells of its videos' labels."""
+    """The labels of a manifest's videos."""
 
     @property
     def has_several_labels(self) -> bool: ...
@@ -201,12 +201,12 @@ class LabeledVideos(Protocol):
     def class_names(self) -> tuple[str, ...]: ...
 
     def labels(self, number: int) -> np.ndarray:
-        """int, all labels of a row."""
+        """All labels of a row, as integers."""
         ...
 
 
 def label_sets_of(manifest: LabeledVideos, ids_N: Tensor) -> Tensor | None:
-    """``ClipBatch.label_sets_NK`` of these rows, on the CPU: None where each video has one label."""
+    """Make ``ClipBatch.label_sets_NK`` of these rows, on the CPU; None if each video has one label."""
     if not manifest.has_several_labels:
         return None
     sets_NK = np.zeros((len(ids_N), len(manifest.class_names)), bool)
@@ -216,25 +216,25 @@ def label_sets_of(manifest: LabeledVideos, ids_N: Tensor) -> Tensor | None:
 
 
 class Loader(Protocol):
-    """What the trainer and the evaluator need; ClipLoader, FeatureLoader and SyntheticLoader are of this form.
+    """The interface of ClipLoader, FeatureLoader and SyntheticLoader to the trainer and the evaluator.
 
-    A training loader iterates without end, from the batch it was built for. An evaluation loader yields one pass
-    over its list, all views of each video, the same number of batches on every rank, each time it is iterated.
+    A training loader iterates without end, from the batch it was built for. Each iteration of an evaluation loader
+    is one pass over its list, with all views of each video and the same number of batches on every rank.
 
     Attributes:
-        faults: the account of the clips that this rank's batches held.
+        faults: counts of the clips in this rank's batches, and of their faults.
     """
 
     faults: FaultLog
 
     @property
     def num_samples(self) -> int:
-        """Clips in an epoch, over all ranks; in evaluation the videos of the list."""
+        """Number of clips in an epoch, over all ranks; in evaluation, of videos in the list."""
         ...
 
     @property
     def num_test_views(self) -> int:
-        """V, how many clips and crops of each video an evaluation pass shows; 1 in training."""
+        """V, number of test views of each video in an evaluation pass; 1 in training."""
         ...
 
     def __iter__(self) -> Iterator[ClipBatch]: ...

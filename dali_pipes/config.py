@@ -1,4 +1,4 @@
-"""What a user may choose about the input: files, splits, clips, augmentation and views."""
+"""Configuration of the input: files, splits, clips, augmentation and views."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dali_pipes.storage_spec import check_template, check_url, is_shard_pattern
 
 
 class StrictConfig(BaseModel):
-    """Frozen, and an unknown key is an error."""
+    """A frozen model that rejects unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
@@ -28,7 +28,7 @@ Size = Annotated[tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
 
 class ViewConfig(StrictConfig):
     size: Size = Field(description="height and width in pixels; one number for a square")
-    antialias: bool = Field(False, description="low-pass filter before shrinking; the paper's code does not")
+    antialias: bool = Field(False, description="low-pass filter before shrinking; the paper's code has none")
 
 
 class StudentViewConfig(ViewConfig):
@@ -36,22 +36,22 @@ class StudentViewConfig(ViewConfig):
         "teacher_view",
         description="shrink the teacher's view (the paper) or render from the decoded frame",
     )
-    num_frames: int | None = Field(None, ge=1, description="k, how many of the T frames the student sees; default: all")
+    num_frames: int | None = Field(None, ge=1, description="k, number of frames that the student sees; default: all T")
     selection: ClipFrameSelection = Field(
         "uniform",
-        description="which k of the T frames: evenly spread, random (anew each epoch), from the start, the middle or "
+        description="which k of the T frames: evenly spread, random (new in each epoch), from the start, the middle or "
         "the end, or k/3 from each",
     )
     upsample_to_teacher: bool = Field(
-        False, description="after shrinking, enlarge to the teacher's size again (section 3 of the paper)"
+        False, description="after shrinking, enlarge back to the teacher's size (section 3 of the paper)"
     )
 
 
 class ViewsConfig(StrictConfig):
-    """The views of a clip. Without a teacher's view the student's is rendered from the decoded frame."""
+    """The views of a clip. Without a teacher's view, the student's is rendered from the decoded frame."""
 
-    teacher: ViewConfig | None = Field(None, description="the view that sees everything")
-    student: StudentViewConfig = Field(description="the view that sees less")
+    teacher: ViewConfig | None = Field(None, description="the teacher's view: full input")
+    student: StudentViewConfig = Field(description="the student's view: reduced input")
 
     @model_validator(mode="after")
     def _student_sees_less(self) -> ViewsConfig:
@@ -72,14 +72,14 @@ class ViewsConfig(StrictConfig):
 
 
 class MultiScaleCropConfig(StrictConfig):
-    """A crop of the short side times one of ``scales``, at one of 13 fixed places (TSN, arXiv:1608.00859)."""
+    """A crop of the short side times one of ``scales``, at one of 13 fixed positions (TSN, arXiv:1608.00859)."""
 
     kind: Literal["multi_scale"] = "multi_scale"
     scales: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
-        (1.0, 0.875, 0.75, 0.66), min_length=1, description="crop side over short side"
+        (1.0, 0.875, 0.75, 0.66), min_length=1, description="ratios of crop side to short side"
     )
     max_scale_steps_apart: int = Field(
-        1, ge=0, description="width's and height's scales are at most so many places apart"
+        1, ge=0, description="most steps in scales between width's and height's scale"
     )
 
 
@@ -106,20 +106,20 @@ class CenterCropConfig(StrictConfig):
 
 
 class SegmentFramesConfig(StrictConfig):
-    """One frame from each of T equal stretches of the video (TSN, arXiv:1608.00859)."""
+    """One frame from each of T equal segments of the video (TSN, arXiv:1608.00859)."""
 
     kind: Literal["segments"] = "segments"
     train: Literal["random", "center"] = Field(
-        "random", description="where in its stretch each training frame lies, drawn for each frame by itself"
+        "random", description="position of each training frame in its segment; random draws each independently"
     )
 
 
 class UniformFramesConfig(StrictConfig):
-    """T frames at equal distances over the whole video."""
+    """T evenly spaced frames of the whole video."""
 
     kind: Literal["uniform"] = "uniform"
     train: Literal["random", "center"] = Field(
-        "random", description="where the first training frame lies, drawn once a clip; the others follow evenly"
+        "random", description="position of the first training frame, drawn once per clip; the others follow evenly"
     )
 
 
@@ -127,78 +127,78 @@ class DenseFramesConfig(StrictConfig):
     """T frames ``stride`` apart (SlowFast, Video Swin): 8 x 8 is num_frames 8, stride 8. Random start in training."""
 
     kind: Literal["dense"] = "dense"
-    stride: int = Field(ge=1, description="frames of the video from one frame of the clip to the next")
+    stride: int = Field(ge=1, description="video frames from one frame of the clip to the next")
     short_video: Literal["repeat_last", "loop"] = Field(
         "repeat_last",
-        description="past the end of a video: the last frame reached again, or on from the video's start (MMAction2)",
+        description="past the end of a video: repeat the last frame taken, or continue from the start (MMAction2)",
     )
 
 
 class SamplingConfig(StrictConfig):
-    """Which frames of a video, which part of a frame; how often evaluation shows a video."""
+    """Frames, crop and flip of a clip, and the test views of a video."""
 
-    num_frames: int = Field(8, ge=1, description="T, frames of a clip")
+    num_frames: int = Field(8, ge=1, description="T, number of frames of a clip")
     frames: Annotated[SegmentFramesConfig | UniformFramesConfig | DenseFramesConfig, Field(discriminator="kind")] = (
         Field(SegmentFramesConfig(), description="which T frames of a video")
     )
     crop: Annotated[MultiScaleCropConfig | RandomResizedCropConfig | CenterCropConfig, Field(discriminator="kind")] = (
         Field(MultiScaleCropConfig(), description="the crop in training")
     )
-    flip_probability: float = Field(0.5, ge=0, le=1, description="of a left-right flip in training")
+    flip_probability: float = Field(0.5, ge=0, le=1, description="probability of a left-right flip in training")
     test_crop_ratio: float = Field(
         0.875,
         gt=0,
         le=1,
-        description="one center crop's side over the short side, 224 / 256 in the paper; three crops take all of it",
+        description="ratio of one center crop to the short side, 224 / 256 in the paper; three crops take all of it",
     )
-    test_clips: int = Field(1, ge=1, description="stretches of time that evaluate.py shows of a video: 10 for SlowOnly")
+    test_clips: int = Field(1, ge=1, description="clips per video that evaluate.py reads: 10 for SlowOnly")
     test_crops: Literal[1, 3] = Field(
-        1, description="crops that evaluate.py shows of each: the center, or three along the longer side"
+        1, description="crops of each clip in evaluate.py: the center, or three along the longer side"
     )
-    val_clips: int = Field(1, ge=1, description="as test_clips, for the validation during training")
-    val_crops: Literal[1, 3] = Field(1, description="as test_crops, for the validation during training")
+    val_clips: int = Field(1, ge=1, description="as test_clips, for validation during training")
+    val_crops: Literal[1, 3] = Field(1, description="as test_crops, for validation during training")
     average_views: Averaging = Field(
         "probabilities", description="what is averaged over a video's clips and crops: softmax scores or logits"
     )
 
 
 class LoaderConfig(StrictConfig):
-    """How clips are read. For a sound file nothing here but ``decoder`` changes the clips or pixels."""
+    """How clips are read. For an undamaged file, only ``decoder`` can change the clips or pixels."""
 
-    num_workers: int = Field(2, ge=1, description="decoding or reading processes a rank")
-    num_threads: int = Field(2, ge=1, description="DALI's CPU threads a rank")
-    prefetch: int = Field(2, ge=1, description="batches made ahead of use")
+    num_workers: int = Field(2, ge=1, description="worker processes per rank, which read and decode")
+    num_threads: int = Field(2, ge=1, description="DALI's CPU threads per rank")
+    prefetch: int = Field(2, ge=1, description="number of batches prefetched")
     decoder: DecoderChoice = Field(
         "auto",
-        description="who decodes: DALI what it decodes right and PyAV the rest (prefer_dali; auto on a GPU), PyAV all "
-        "(pyav; auto on a CPU, where it is faster), or DALI all (dali)",
+        description="prefer_dali (auto on a GPU): DALI decodes the files that it decodes correctly, PyAV the others; "
+        "pyav (auto on a CPU, where it is faster): PyAV decodes all; dali: DALI decodes all",
     )
     max_attempts: int = Field(
-        8, ge=1, description="clips tried for one position before a run stops; the second and later are substitutes"
+        8, ge=1, description="clips tried for one position before the run stops; all but the first are substitutes"
     )
     max_bad_fraction: float = Field(
-        0.05, ge=0, le=1, description="share of the clips that substitutes may stand in for before a run stops"
+        0.05, ge=0, le=1, description="largest fraction of clips that may be substituted before the run stops"
     )
     sparse_decode: bool = Field(
-        True, description="read and decode only the packets that the wanted frames need, where that is exact"
+        True, description="read and decode only the packets that the wanted frames need, if that is exact"
     )
     hang_seconds: float = Field(
-        300, gt=0, description="a worker that is at one clip for longer is killed, and the file is left out"
+        300, gt=0, description="a worker that reads one clip for longer is killed, and the file is skipped"
     )
 
 
 class VideoFilesConfig(StrictConfig):
-    """A file a video."""
+    """One file per video."""
 
     kind: Literal["videos"] = "videos"
 
 
 class FrameFoldersConfig(StrictConfig):
-    """A folder a video, a JPEG file a frame, numbered from 0 or 1 without a gap."""
+    """One folder per video with one JPEG file per frame, numbered from 0 or 1 without gaps."""
 
     kind: Literal["frames"] = "frames"
     template: Annotated[str, AfterValidator(check_template)] = Field(
-        "img_{:05d}.jpg", description="name of a frame's file: Python's format of its number"
+        "img_{:05d}.jpg", description="file name of a frame: Python format of its number"
     )
 
 
@@ -208,46 +208,46 @@ class ShardsConfig(StrictConfig):
     kind: Literal["shards"] = "shards"
     url: Annotated[str, AfterValidator(check_url)] | None = Field(
         None,
-        description="where the tar files lie, if not under data.root: s3://bucket/folder or any other URL that fsspec "
-        "opens (pip install fsspec and s3fs, gcsfs, ...)",
+        description="URL of the tar files, if not under data.root: s3://bucket/folder or any other that fsspec opens "
+        "(pip install fsspec and s3fs, gcsfs, ...)",
     )
 
 
 class DataConfig(StrictConfig):
-    kind: Literal["clips"] = Field("clips", description="videos that are decoded")
-    root: Path = Field(description="folder that the paths in the lists start from")
+    kind: Literal["clips"] = Field("clips", description="clips decoded from videos")
+    root: Path = Field(description="folder that the paths in the lists are relative to")
     storage: Annotated[VideoFilesConfig | FrameFoldersConfig | ShardsConfig, Field(discriminator="kind")] = Field(
         VideoFilesConfig(), description="how the videos are stored: as files, folders of JPEG frames, or tar shards"
     )
     train: Path | Literal["folders"] = Field(
-        description="training list under root: CSV with path,label; UCF101 list; or 'folders', one folder a class; of "
-        "shards also their names, as train-{000..099}.tar or train-*.tar, with the labels that they hold"
+        description="training list under root: CSV with path,label; UCF101 list; or 'folders', one per class; for "
+        "shards also their names, as train-{000..099}.tar or train-*.tar, whose labels are used"
     )
-    test: Path | None = Field(None, description="test list under root, read by evaluate.py alone")
+    test: Path | None = Field(None, description="test list under root, read only by evaluate.py")
     classes: Path | None = Field(
-        None, description="file with one class name a line, in order (UCF101's classInd.txt too); default: sorted names"
+        None, description="file of class names, one per line in order (or UCF101's classInd.txt); default: sorted names"
     )
     group_pattern: str | None = Field(
         None,
-        description="regular expression on the path whose first group names videos that must not be split up "
+        description="regular expression on the path; its first group names the group of videos to keep in one split "
         r"(UCF101: _g(\d+)_); a CSV may have a column 'group' instead; default: every video is its own group",
     )
     val_fraction: float = Field(
-        0.1, ge=0, lt=1, description="share of the training list held out by group to choose best.pt; 0: no validation"
+        0.1, ge=0, lt=1, description="fraction of the training list to hold out by group to choose best.pt; 0: none"
     )
     test_fraction: float = Field(
-        0.0, ge=0, lt=1, description="share held out by group as the test list where none is given"
+        0.0, ge=0, lt=1, description="fraction held out by group as the test list if test is not set"
     )
     scan_cache: Path | None = Field(
-        None, description="folder that keeps what was found out about each file; default: beside the data"
+        None, description="folder of the scan's results; default: beside the data"
     )
     scan: Literal["decode", "index_only"] = Field(
         "decode",
-        description="how files not looked into before are: every frame decoded, or packets counted; the latter is "
-        "quick, and what is wrong shows in training",
+        description="how new files are scanned: decode every frame, or only count packets; the latter is "
+        "quick, but faults appear only in training",
     )
     sampling: SamplingConfig = Field(SamplingConfig(), description="frames, crop and flip")
-    views: ViewsConfig = Field(description="what the networks see")
+    views: ViewsConfig = Field(description="sizes and frames of the networks' inputs")
     loader: LoaderConfig = Field(LoaderConfig(), description="how clips are read")
 
     @model_validator(mode="after")

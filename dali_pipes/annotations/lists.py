@@ -1,7 +1,7 @@
-"""Reading annotation lists.
+"""Read annotation lists.
 
-Three kinds: a CSV with the columns path,label[,group], where several labels of a video are joined with "|"; UCF101's
-lists (``Class/v_x.avi 3``, test lists without the number); and folders, one a class. Nothing here opens a video.
+There are three kinds: a CSV with the columns path,label[,group], where "|" joins the labels of a video; UCF101's
+lists (``Class/v_x.avi 3``, test lists without the number); and one folder per class. Nothing here opens a video.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ListedVideo:
 
 @dataclass(frozen=True, slots=True)
 class LabeledVideo:
-    """A listed video with the numbers of its classes, as listed, and the name of its group."""
+    """A listed video with its class numbers, in the list's order, and the name of its group."""
 
     path: str
     labels: tuple[int, ...]
@@ -41,15 +41,15 @@ class LabeledVideo:
 
     @property
     def label(self) -> int:
-        """The first of the labels, under which the video is split off by group."""
+        """The first label, which counts when the list is split by group."""
         return self.labels[0]
 
 
 def read_list(root: Path, annotation: Path | str) -> list[ListedVideo]:
-    """The lines of a list under ``root``, or of its class folders where ``annotation`` is "folders".
+    """Read a list under ``root``, or its class folders if ``annotation`` is "folders".
 
     Raises:
-        ValueError: no such list, an empty one, a line that is none of the known kinds, or a path listed twice.
+        ValueError: a missing or empty list, a line of unknown form, or a path listed twice.
     """
     source = root if annotation == "folders" else root / annotation
     if annotation == "folders":
@@ -71,12 +71,12 @@ def read_list(root: Path, annotation: Path | str) -> list[ListedVideo]:
 
 
 def _lines(source: Path) -> list[str]:
-    """Names of files in it need not be UTF-8; see ``dali_pipes.file_names``."""
+    """Lines of a list. File names in it need not be UTF-8; see ``dali_pipes.file_names``."""
     return source.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
 
 
 def _is_csv(source: Path, lines: Sequence[str]) -> bool:
-    """Else it is one of UCF101's lists."""
+    """Whether the list is a CSV; otherwise it is one of UCF101's lists."""
     return source.suffix.lower() == ".csv" or bool(lines and re.match(r"path\s*,", lines[0]))
 
 
@@ -124,7 +124,7 @@ def _read_ucf(source: Path, lines: Sequence[str]) -> list[ListedVideo]:
 
 def _read_folders(root: Path) -> list[ListedVideo]:
     if not root.is_dir():
-        raise ValueError(f"data.root: expected a folder with one folder a class, found nothing at {root}.")
+        raise ValueError(f"data.root: expected a folder with one folder per class, found nothing at {root}.")
     return [
         ListedVideo(path.relative_to(root).as_posix(), (folder.name,))
         for folder in sorted(root.iterdir())
@@ -138,7 +138,7 @@ def videos_under(root: Path) -> list[str]:
     """Paths of all video files below ``root``, relative to it and sorted.
 
     Raises:
-        ValueError: ``root`` is no folder.
+        ValueError: ``root`` is not a folder.
     """
     if not root.is_dir():
         raise ValueError(f"expected a folder with videos, found none at {root}.")
@@ -150,10 +150,10 @@ def videos_under(root: Path) -> list[str]:
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
-    """Names in the order of their lines; "1 Name" lines (UCF101's classInd.txt) must be numbered from 1 upwards.
+    """Read class names in the order of their lines; "1 Name" lines (UCF101's classInd.txt) must be numbered from 1.
 
     Raises:
-        ValueError: no such file, no names, a name twice, or numbers out of order.
+        ValueError: no such file, no names, a repeated name, or numbers out of order.
     """
     if not path.is_file():
         raise ValueError(f"data.classes: expected a file with class names, found none at {path}.")
@@ -174,7 +174,7 @@ def read_class_names(path: Path) -> tuple[str, ...]:
 
 
 def class_names_of(listed: Sequence[ListedVideo]) -> tuple[str, ...]:
-    """Sorted names of the labels; where all labels are numbers, the numbers from 0 to the largest."""
+    """Sorted names of the labels; if all labels are numbers, the numbers from 0 to the largest."""
     labels = {label for video in listed for label in video.labels}
     if all(label.isdigit() for label in labels):
         return tuple(str(number) for number in range(max(map(int, labels)) + 1))
@@ -184,10 +184,10 @@ def class_names_of(listed: Sequence[ListedVideo]) -> tuple[str, ...]:
 def label_videos(
     listed: Sequence[ListedVideo], class_names: Sequence[str], *, group_pattern: str | None, source: str
 ) -> list[LabeledVideo]:
-    """Class numbers and groups: the group is the pattern's first group, else the CSV's column, else the video.
+    """Assign class numbers and groups: the group is the pattern's first group, else the CSV's column, else the video.
 
     Raises:
-        ValueError: a label outside the classes, or a path that the pattern does not match.
+        ValueError: a label that is not a class, or a path that the pattern does not match.
     """
     number_of = {name: number for number, name in enumerate(class_names)}
     pattern = None if group_pattern is None else re.compile(group_pattern)
@@ -219,14 +219,14 @@ def _no_class(label: str, class_names: Sequence[str]) -> str:
 
 
 def rewrite_list(root: Path, annotation: Path, new_path: Callable[[str], str | None]) -> tuple[str, int]:
-    """The text of a list with new paths, and how many lines were left out.
+    """Rewrite a list with new paths; returns its text and the number of lines left out.
 
     Args:
-        root, annotation: as ``read_list`` takes them.
-        new_path: the path to write for a listed one; None leaves the line out.
+        root, annotation: as in ``read_list``.
+        new_path: maps a listed path to the path to write; None leaves the line out.
 
     Raises:
-        ValueError: what ``read_list`` raises.
+        ValueError: as ``read_list``.
     """
     listed = [video.path for video in read_list(root, annotation)]
     lines = _lines(root / annotation)

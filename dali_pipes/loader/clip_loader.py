@@ -36,20 +36,20 @@ if TYPE_CHECKING:
 class ClipLoader:
     """Reads clips in worker processes and renders their views; see ``dali_pipes.batch.Loader``.
 
-    Training goes on without end from ``first_batch``; a second ``iter`` goes on where the first one stopped.
-    Evaluation yields one pass a time, and starts at the first clip again even if the last pass was broken off.
-    Workers start at the first batch, from the thread that asks for it; they die with that thread.
+    Training runs without end from ``first_batch``; a second ``iter`` continues where the first one stopped.
+    Evaluation yields one pass per ``iter``, from the first clip even if the last pass was not finished.
+    Workers start with the first batch, from the thread that requests it, and die with that thread.
 
     Args:
-        manifest: the clips; a folder is one that ``Manifest.save`` wrote, and is used where it lies.
-        config: sampling, views and loader settings are used.
-        order: which clips the batches hold, training or evaluation, of which seed.
-        views: which views the batches hold, of "teacher" and "student".
-        device: "cpu", or "cuda" with an optional index: views are rendered there and all tensors lie there.
-        log: where it says what goes wrong.
+        manifest: the clips, or a folder that ``Manifest.save`` wrote, which is used without copying it.
+        config: its sampling, views and loader settings are used.
+        order: mode (training or evaluation), seed and batches.
+        views: views in the batches: "teacher", "student" or both.
+        device: "cpu", or "cuda" with an optional index: views are rendered and all tensors are put there.
+        log: where faults are reported.
 
     Raises:
-        ValueError: sizes or names that do not fit, or ``decoder=dali`` with a file that DALI cannot decode.
+        ValueError: invalid sizes or names, or ``decoder=dali`` with a file that DALI cannot decode.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class ClipLoader:
         self._folder = self._manifest.folder
         self._notes: Path | None = None
         self._remove_notes: weakref.finalize | None = None
-        # On a GPU rendering costs next to nothing there; on a CPU the workers do it quicker than DALI.
+        # On a GPU, rendering costs next to nothing; on a CPU, the workers render faster than DALI.
         self._render = render_plan(config.views, views) if self._device_kind == "cpu" else None
         self._iterator: Any = None
         self._watchdog: Watchdog | None = None
@@ -86,39 +86,39 @@ class ClipLoader:
 
     @property
     def num_samples(self) -> int:
-        """Clips of an epoch, over all ranks; in evaluation the videos of the list."""
+        """Number of clips in an epoch, over all ranks; in evaluation, of videos in the list."""
         return len(self._manifest)
 
     @property
     def num_test_views(self) -> int:
-        """V, positions of each video in an evaluation pass; 1 in training."""
+        """V, number of positions of each video in an evaluation pass; 1 in training."""
         return self._chooser.num_test_views
 
     @property
     def num_batches(self) -> int:
-        """Batches of an evaluation pass on this rank (and every other); in training, of an epoch, rounded up."""
+        """Number of batches on each rank: of an evaluation pass; in training, of an epoch, rounded up."""
         return self._order.num_batches(self._chooser.num_positions)
 
     def describe_reading(self) -> str:
-        """Who decodes how many files, and of how many only the packets that are needed, in one line for the log."""
+        """One line for the log: how many files each decoder has, and how many are read by their needed packets only."""
         decoders = describe_decoders(self._decoders, self._device_kind)
-        if self._manifest.storage.kind == "frames":  # each frame is a file of its own
+        if self._manifest.storage.kind == "frames":  # each frame is a separate file
             return decoders
         indexed = int((self._manifest.rows["part"] >= 0).sum()) if self._config.loader.sparse_decode else 0
-        return f"{decoders}; {indexed} of {len(self._manifest)} files by the packets that are needed"
+        return f"{decoders}; {indexed} of {len(self._manifest)} files read by their needed packets only"
 
     def __iter__(self) -> Iterator[ClipBatch]:
         if self._order.mode == "train":
             while True:
                 yield self._next_batch()
-        while self._iteration % self.num_batches:  # the rest of a pass that was broken off
+        while self._iteration % self.num_batches:  # finish an interrupted pass
             self._next_batch()
         self.faults.start_pass()
         for _ in range(self.num_batches):
             yield self._next_batch()
 
     def close(self) -> None:
-        """End the workers and free their shared memory. Batches that were yielded stay good."""
+        """End the workers and free their shared memory. Batches already yielded stay valid."""
         self._closed = True
         self._stop()
         if self._remove_notes is not None:
@@ -126,7 +126,7 @@ class ClipLoader:
 
     def _stop(self) -> None:
         self._iterator = None
-        gc.collect()  # DALI's pipeline is part of reference cycles; its workers end when it is collected
+        gc.collect()  # DALI's pipeline is in reference cycles; its workers end when it is collected
         if self._watchdog is not None:
             self._watchdog.close()
             self._watchdog = None
@@ -146,31 +146,31 @@ class ClipLoader:
                 continue
             if has_doubtful_black(tensors, self._manifest, self._views[0]):
                 self._recovery.use_pyav(self._iteration)
-                self._start_again("a frame of a file that was never decoded came out black")
+                self._start_again("a file that the scan never decoded gave a black frame")
                 continue
             self._iteration += 1
             account_for(tensors, self.faults, self._chooser)
             return to_batch(tensors, self._manifest, self._views, self._device)
 
     def _recover(self, error: Exception) -> None:
-        """Start again at the same batch, or raise."""
+        """Restart the pipeline at the same batch, or raise."""
         hangs = self._watchdog.hangs if self._watchdog else []
         if not self._recovery.should_retry(error, self._iteration, hangs):
             message = self._describe_failure(error)
             self.close()
             raise RuntimeError(message) from error
         for hang in hangs:
-            reason = f"reading it hung for {hang.seconds:.0f} s; it is left out from now on"
+            reason = f"reading it hung for {hang.seconds:.0f} s; it is skipped from now on"
             self.faults.add(self._manifest.path(hang.row), reason, position=PADDING_POSITION, attempt=0)
         self._start_again(reason_of(error))
 
     def _start_again(self, reason: str) -> None:
         batch = self._order.first_batch + self._iteration
-        self._on_message(f"the pipeline starts again at batch {batch}: {reason}")
+        self._on_message(f"the pipeline restarts at batch {batch}: {reason}")
         self._stop()
 
     def _start(self) -> Any:
-        """Start the pipeline at the next batch: its workers, and a watchdog over them."""
+        """Start the pipeline at the next batch: its workers and their watchdog."""
         from dali_pipes.loader.dali_graph import start_pipeline
 
         spec, loader = self._graph_spec(), self._config.loader
@@ -197,7 +197,7 @@ class ClipLoader:
         )
 
     def _notes_folder(self) -> Path:
-        """A folder of our own, for the workers' notes and for a manifest that lies nowhere else."""
+        """A temporary folder for the workers' notes, and for a manifest that is not saved elsewhere."""
         if self._notes is None:
             self._notes = Path(tempfile.mkdtemp(prefix="reskd_loader_"))
             self._remove_notes = weakref.finalize(self, shutil.rmtree, self._notes, ignore_errors=True)
@@ -232,6 +232,6 @@ class ClipLoader:
         positions = [self._order.position(self._iteration, index, self._chooser.num_positions) for index in indices]
         files = [self._manifest.path(self._chooser.row_number(position, 0)) for position in positions]
         return (
-            f"reading batch {self._order.first_batch + self._iteration} failed (prefetching: it may be a later one's "
-            f"clip): {error}\npositions {positions}, files {files}"
+            f"reading batch {self._order.first_batch + self._iteration} failed (or a later batch, as batches are "
+            f"prefetched): {error}\npositions {positions}, files {files}"
         )

@@ -1,6 +1,6 @@
-"""From a plan and a manifest row to encoded bytes or decoded frames: few packets where there is an index.
+"""Read a planned clip as encoded bytes or decoded frames; with a packet index, only the needed packets.
 
-The row says how its video is stored: in a file, in a shard, or as a folder of JPEG files.
+The manifest row tells how its video is stored: in a file, in a shard, or as a folder of JPEG files.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from dali_pipes.storage.byte_range import ByteRange, is_url
 from dali_pipes.storage.frame_files import read_frame_files
 from dali_pipes.storage.tar_index import read_member
 
-# How a clip was read; ``About.how`` of a sample. FELL_BACK: the packets were not enough, the whole file was decoded.
+# How a clip was read; ``About.how`` of a sample. FELL_BACK: the whole file was decoded, as the packets did not suffice.
 WHOLE, SPARSE, FELL_BACK, WHOLE_BY_DALI, SPARSE_BY_DALI, FRAMES, FRAMES_BY_DALI = range(7)
-# Where DALI answers black frames past the end of a video.
+# Here DALI returns black frames past the end of a video.
 BY_DALI = (WHOLE_BY_DALI, SPARSE_BY_DALI)
 
 _NOT_ENCODED = np.zeros(1, np.uint8)
@@ -43,14 +43,14 @@ _NO_FRAMES = np.zeros((1, 1, 1, 3), np.uint8)
 
 
 class Clip(NamedTuple):
-    """What a clip's file gave.
+    """A clip as read from its file.
 
     Args:
-        encoded: uint8 (bytes,), a video or T JPEG files end to end; one zero byte where PyAV decoded.
-        raw_THWC: uint8 RGB, upright and cropped; (1, 1, 1, 3) where DALI is to decode, or the worker has rendered.
-        teacher_THWC, student_THWC: uint8 RGB, the views where the worker has rendered them, else (1, 1, 1, 3).
+        encoded: uint8 (bytes,), a video or T concatenated JPEG files; one zero byte if PyAV decoded.
+        raw_THWC: uint8 RGB, upright and cropped; (1, 1, 1, 3) if DALI is to decode, or the worker has rendered.
+        teacher_THWC, student_THWC: uint8 RGB, the views if the worker has rendered them, else (1, 1, 1, 3).
         is_encoded: whether ``encoded`` holds the clip.
-        decode_index_T: int32, where the wanted frames are in ``encoded``: their numbers, or where each JPEG file ends.
+        decode_index_T: int32, indices of the wanted frames in ``encoded``, or the byte offset where each JPEG ends.
         how: WHOLE, SPARSE, ...
     """
 
@@ -65,13 +65,13 @@ class Clip(NamedTuple):
 
 @dataclass
 class ClipReader:
-    """Reads clips of files, shards or folders of frames.
+    """Reads clips from files, shards or folders of frames.
 
     Args:
-        device: where DALI would decode.
-        choice: who decodes.
-        sparse: use packet indexes.
-        render: the views to make of what PyAV decodes; None: DALI makes them.
+        device: device on which DALI would decode.
+        choice: the decoder setting.
+        sparse: whether to use packet indexes.
+        render: views to render from frames that PyAV decodes; None: DALI renders them.
     """
 
     device: DeviceKind
@@ -83,10 +83,10 @@ class ClipReader:
         self._indexes = IndexReader()
 
     def read(self, plan: ClipPlan, row: ManifestRow, *, by_pyav: bool = False) -> Clip:
-        """The clip; ``by_pyav`` has PyAV decode it whatever the choice is.
+        """Read the clip; ``by_pyav`` forces PyAV, whatever the choice is.
 
         Raises:
-            ValueError: the file is not the one that was scanned, or has no such frames.
+            ValueError: the file differs from the scanned one, or lacks these frames.
             OSError: it cannot be read.
         """
         to_dali = not by_pyav and choose_decoder(row.video_info, self.device, self.choice) == "dali"
@@ -115,7 +115,7 @@ class ClipReader:
         return Clip(how, False, plan.frame_index_T, **views)
 
     def _index(self, row: ManifestRow) -> PacketIndex | None:
-        """None where there is none, or its file is gone: the whole file gives the same frames."""
+        """The packet index; None if there is none or its file is gone: the whole file gives the same frames."""
         location = row.video_info.packets
         try:
             return self._indexes.read(location, row.video_info.num_packets) if self.sparse and location else None
@@ -124,7 +124,7 @@ class ClipReader:
 
 
 def _open(row: ManifestRow, index: PacketIndex | None) -> BinaryIO:
-    """The video's bytes; of a shard in memory, where all of them are wanted."""
+    """The video's bytes; from a shard without an index, they are read into memory."""
     video_info = row.video_info
     if not row.shard:
         return row.path.open("rb", buffering=0)

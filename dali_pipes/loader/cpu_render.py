@@ -1,7 +1,7 @@
-"""The views of a clip, rendered in a worker with OpenCV: what the DALI graph does, at a fifth of its cost on a CPU.
+"""Render the views of a clip in a worker with OpenCV, at a fifth of the DALI graph's cost on a CPU.
 
-On a GPU the graph renders. On a CPU DALI's resize of a clip takes 14 to 18 ms and OpenCV's 2 (docs/lab_notes.md); both
-are bilinear with pixel centers at halves and without antialias, and agree within a level.
+On a GPU the graph renders. On a CPU, DALI resizes a clip in 14 to 18 ms and OpenCV in 2 ms (docs/lab_notes.md). Both
+are bilinear with half-pixel centers and without antialiasing, and agree within one gray level.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RenderPlan:
-    """ViewsConfig as plain values that travel to workers without pydantic.
+    """ViewsConfig as plain values that workers can unpickle without pydantic.
 
     Args:
         teacher_size: (height, width) of the teacher's view; None: there is none.
-        student_size: (height, width).
-        from_teacher: the student's view is made from the teacher's, not from the decoded frame.
+        student_size: (height, width) of the student's view.
+        from_teacher: whether the student's view is made from the teacher's instead of the decoded frame.
         enlarged_size: (height, width) to which the student's view is enlarged after shrinking; None: it is not.
-        names: the views that are asked for.
+        names: the requested views.
     """
 
     teacher_size: tuple[int, int] | None
@@ -37,11 +37,11 @@ class RenderPlan:
     def render(
         self, frames: Sequence[np.ndarray], *, student_frames: Sequence[int], flip: bool
     ) -> dict[str, np.ndarray]:
-        """uint8 (T or k, height, width, 3) of each view asked for.
+        """Render each requested view: uint8 (T or k, height, width, 3).
 
         Args:
-            frames: T times uint8 RGB (crop height, crop width, 3), upright; need not be contiguous.
-            student_frames: which of these the student sees.
+            frames: T frames of uint8 RGB (crop height, crop width, 3), upright; need not be contiguous.
+            student_frames: indices of the student's frames among these.
         """
         views = {}
         source = frames
@@ -71,7 +71,7 @@ def _resize(frames: Sequence[np.ndarray], size: tuple[int, int], *, flip: bool) 
 
 
 def render_plan(views: ViewsConfig, names: Sequence[str]) -> RenderPlan | None:
-    """The plan of a config; None where a view is to be antialiased, which OpenCV's bilinear resize does not know."""
+    """Make the plan of a config; None if a view is antialiased, which OpenCV's bilinear resize does not support."""
     teacher, student = views.teacher, views.student
     if student.antialias or (teacher and teacher.antialias):
         return None

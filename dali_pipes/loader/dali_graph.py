@@ -1,4 +1,4 @@
-"""The DALI pipeline: clips of both decoders become the asked views, with one decode, one crop and one flip."""
+"""The DALI pipeline: it renders the requested views of a clip, with one decode, one crop and one flip."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _DALI_TYPES = {"bool": types.BOOL, "uint8": types.UINT8, "int32": types.INT32, "
 
 @dataclass(frozen=True)
 class GraphSpec:
-    """What the graph renders.
+    """Inputs and outputs of the graph.
 
     Args:
         views: sizes and sources of the views.
-        names: which views leave the graph, in this order.
-        num_frames: T, or k where only the student's view leaves.
-        decoders: those that occur, "dali" and "pyav".
-        encoded: what the encoded clips are: videos, or JPEG files end to end.
-        rendered: the workers render what PyAV decodes.
-        on_gpu: decode with NVDEC and render on the GPU.
+        names: views that the graph outputs, in this order.
+        num_frames: T, or k if only the student's view is output.
+        decoders: the decoders in use, "dali" and "pyav".
+        encoded: form of the encoded clips: videos, or concatenated JPEG files.
+        rendered: whether workers render the clips that PyAV decodes.
+        on_gpu: whether to decode with NVDEC and render on the GPU.
     """
 
     views: ViewsConfig
@@ -41,15 +41,18 @@ class GraphSpec:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """Names of the ``FIELDS`` that the graph takes."""
+        """Names of the ``FIELDS`` that are the graph's inputs."""
         return fields_for(self.decoders, self.names if self.rendered else ())
 
 
 def start_pipeline(
     source: Callable[..., Any], spec: GraphSpec, loader: LoaderConfig, *, batch_size: int, device: torch.device
 ) -> DALIGenericIterator:
-    """Start the workers, which call ``source``; the iterator gives a list of one dict of tensors by name: the views of
-    ``spec.names`` as uint8 FHWC, and the fields of ``OUTPUTS`` on the CPU."""
+    """Start the workers, which call ``source``.
+
+    The iterator yields a list of one dict of tensors: the views ``spec.names`` as uint8 FHWC, and ``OUTPUTS`` on the
+    CPU.
+    """
     device_id = None
     if spec.on_gpu:
         device_id = torch.cuda.current_device() if device.index is None else device.index
@@ -69,7 +72,7 @@ def start_pipeline(
 
 @pipeline_def(enable_conditionals=True)
 def _clip_pipeline(source: Callable[..., Any], spec: GraphSpec, prefetch: int) -> tuple[Any, ...]:
-    """Outputs the views in the order of ``spec.names`` as uint8 FHWC, then ``OUTPUTS`` on the CPU."""
+    """Output the views in the order of ``spec.names`` as uint8 FHWC, then ``OUTPUTS`` on the CPU."""
     fields = spec.fields
     outputs = fn.external_source(
         source=source,
@@ -87,7 +90,7 @@ def _clip_pipeline(source: Callable[..., Any], spec: GraphSpec, prefetch: int) -
     elif spec.decoders == {"pyav"}:
         views = _take_rendered(sample, spec) if spec.rendered else _render(_take_raw(sample, spec), sample, spec)
     elif spec.rendered:
-        if sample.is_encoded:  # noqa: SIM108 -- an if of the graph: one branch a clip
+        if sample.is_encoded:  # noqa: SIM108 -- an if of the graph: one branch per clip
             views = _decode_and_render(sample, spec)
         else:
             views = _take_rendered(sample, spec)
@@ -109,21 +112,24 @@ def _take_rendered(sample: SimpleNamespace, spec: GraphSpec) -> tuple[Any, ...]:
 
 
 def _decode(sample: SimpleNamespace, spec: GraphSpec) -> Any:
-    """Frames that DALI decodes, cropped: cropping before resizing gives both decoders the same pixels at borders."""
+    """Decode and crop with DALI. Cropping before resizing gives both decoders the same border pixels."""
     if spec.encoded == "jpegs":
         return _decode_jpegs(sample, spec)
     video = fn.decoders.video(
         sample.encoded,
         device="mixed" if spec.on_gpu else "cpu",
         frames=sample.decode_index_T,
-        pad_mode="none",  # an error rather than black frames, where DALI notices
+        pad_mode="none",  # where DALI notices missing frames: an error instead of black frames
     )
     return fn.slice(video, start=sample.crop_start, shape=sample.crop_shape, axes=(1, 2))
 
 
 def _decode_jpegs(sample: SimpleNamespace, spec: GraphSpec) -> Any:
-    """T files that lie end to end, decoded one by one, and of each only the crop: the same pixels, in 5 instead of 8
-    CPU ms a clip of 8 x 320 x 240 (2-core machine, DALI 2.4.0)."""
+    """Decode only the crop of each of T concatenated files.
+
+    The pixels are the same as with a later crop, in 5 instead of 8 CPU ms for a clip of 8 x 320 x 240 (2-core machine,
+    DALI 2.4.0).
+    """
     frames = []
     for t in range(spec.num_frames):
         start = sample.decode_index_T[t - 1 : t] if t else [0]
@@ -135,7 +141,7 @@ def _decode_jpegs(sample: SimpleNamespace, spec: GraphSpec) -> Any:
             shape=sample.crop_shape,
             axes=[0, 1],
             adjust_orientation=False,
-            jpeg_fancy_upsampling=True,  # of colors, as on the CPU
+            jpeg_fancy_upsampling=True,  # of chroma, as on the CPU
         )
         frames.append(picture)
     return fn.reshape(fn.stack(*frames, axis=0), layout="FHWC")
@@ -146,7 +152,7 @@ def _take_raw(sample: SimpleNamespace, spec: GraphSpec) -> Any:
 
 
 def _render(clip: Any, sample: SimpleNamespace, spec: GraphSpec) -> tuple[Any, ...]:
-    """The views, in the order of ``spec.names``."""
+    """Render the views in the order of ``spec.names``."""
     teacher, student, flip = spec.views.teacher, spec.views.student, sample.flip
     rendered = {}
     if teacher is not None:

@@ -1,4 +1,4 @@
-"""What becomes of a batch that DALI's graph puts out: it is checked, accounted for, and made a ClipBatch.
+"""Check the outputs of DALI's graph, count their faults, and make a ClipBatch.
 
 ``tensors`` are the graph's outputs by name: the views, and the fields of ``OUTPUTS`` (sample.py).
 """
@@ -19,11 +19,12 @@ from dali_pipes.manifest.manifest import Manifest
 
 
 def has_doubtful_black(tensors: Mapping[str, Tensor], manifest: Manifest, view: str) -> bool:
-    """Whether a frame may be black by mistake: DALI puts out black frames where a file ends early, and only files that
-    the scan decoded cannot.
+    """Whether a frame may be black by mistake.
+
+    DALI outputs black frames if a file ends early; only for files that the scan decoded is that excluded.
 
     Args:
-        view: the view to look at.
+        view: name of the view to check.
     """
     about = _about(tensors)
     decoded = torch.from_numpy(manifest.rows["decoded"][about.row.numpy()])
@@ -35,10 +36,10 @@ def has_doubtful_black(tensors: Mapping[str, Tensor], manifest: Manifest, view: 
 
 
 def account_for(tensors: Mapping[str, Tensor], faults: FaultLog, chooser: ClipChooser) -> None:
-    """Note what was served, and each clip that a substitute stands in for.
+    """Count the served clips and log each clip that a substitute replaced.
 
     Raises:
-        TooManyBadClipsError: of too many.
+        TooManyBadClipsError: too many clips were replaced.
     """
     about = _about(tensors)
     faults.num_served += len(about.position)
@@ -55,7 +56,7 @@ def account_for(tensors: Mapping[str, Tensor], faults: FaultLog, chooser: ClipCh
 def to_batch(
     tensors: Mapping[str, Tensor], manifest: Manifest, views: Sequence[str], device: torch.device
 ) -> ClipBatch:
-    """The batch with these views, on ``device``."""
+    """Make the batch with these views, on ``device``."""
     about, frame_index_NT = _about(tensors), tensors["frame_index_T"].long()
     shown = {
         "teacher": (frame_index_NT, tensors["valid_T"]),

@@ -1,7 +1,7 @@
-"""Which decoder reads a file: DALI from the encoded bytes, or PyAV in a worker process.
+"""Choose the decoder of a file: DALI from the encoded bytes, or PyAV in a worker process.
 
-DALI ignores rotation and every matrix but BT.601, and answers black frames where packets and frames do not match one
-to one (DALI 2.4.0, measured), so PyAV decodes whatever is not known to come out right.
+DALI ignores rotation and every color matrix but BT.601, and returns black frames if packets and frames do not match
+one to one (DALI 2.4.0, measured). So PyAV decodes every file that DALI is not known to decode correctly.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from dali_pipes.video_info import JPEG_FILES, UNTAGGED, VideoInfo
 Decoder = Literal["dali", "pyav"]
 DeviceKind = Literal["cpu", "cuda"]
 
-# Tested against PyAV (tests/dali_pipes/loader/test_clip_loader.py). On cuda: what NVDEC decodes on every generation
-# since Volta. AV1 needs Ampere or newer; an older GPU fails at the first batch with DALI's own message.
+# Tested against PyAV (tests/dali_pipes/loader/test_clip_loader.py). On cuda: codecs that NVDEC decodes on every
+# generation since Volta. AV1 needs Ampere or newer; an older GPU fails at the first batch with DALI's own message.
 _DALI_CODECS: dict[DeviceKind, frozenset[str]] = {
     "cpu": frozenset({"vp8", "vp9", "mjpeg"}),
     "cuda": frozenset({"h264", "hevc", "vp8", "vp9", "av1"}),
 }
-# DALI decodes these too, but frame order (packed B-frames) or range is not proven; only for decoder=dali.
+# DALI decodes these too, but correct frame order (packed B-frames) or color range is not proven; only for decoder=dali.
 _UNPROVEN_CODECS: dict[DeviceKind, frozenset[str]] = {"cpu": frozenset(), "cuda": frozenset({"mpeg4", "mjpeg"})}
 _PIX_FMTS = frozenset({"yuv420p", "yuvj420p"})
-# The facts that ``why_not_dali`` looks at, but for the numbers of frames and packets, which it compares.
+# Fields of VideoInfo that ``why_not_dali`` checks, besides the numbers of frames and packets, which it compares.
 DECISIVE_FACTS = ("rotation", "health", "codec", "pix_fmt", "matrix", "color_range")
 _MJPEG_PIX_FMTS = frozenset({"yuvj420p", "yuvj422p", "yuvj444p"})
 
 
 def why_not_dali(video_info: VideoInfo, device: DeviceKind, *, allow_unproven: bool) -> str | None:
-    """The reason why DALI cannot decode this file as PyAV would, or None."""
+    """The reason why DALI cannot decode this file like PyAV, or None."""
     if (
         video_info.codec == JPEG_FILES
-    ):  # decoders.image knows them all on both devices; the scan refuses what it would turn
+    ):  # decoders.image reads them all on both devices; the scan refuses those that it would rotate
         return None
     codecs = _DALI_CODECS[device] | (_UNPROVEN_CODECS[device] if allow_unproven else frozenset())
     full_range = video_info.color_range == "full" or video_info.pix_fmt.startswith("yuvj")
@@ -47,7 +47,7 @@ def why_not_dali(video_info: VideoInfo, device: DeviceKind, *, allow_unproven: b
     if video_info.pix_fmt not in pix_fmts:
         return f"pixel format {video_info.pix_fmt} is not among {', '.join(sorted(pix_fmts))}"
     if video_info.health != "ok":
-        return "the file is cut or damaged"
+        return "the file is truncated or damaged"
     if video_info.num_frames != video_info.num_packets:
         return f"{video_info.num_packets} packets give {video_info.num_frames} frames"
     if video_info.rotation:
@@ -60,10 +60,10 @@ def why_not_dali(video_info: VideoInfo, device: DeviceKind, *, allow_unproven: b
 
 
 def choose_decoder(video_info: VideoInfo, device: DeviceKind, choice: DecoderChoice) -> Decoder:
-    """The decoder of one file. ``dali`` is honored without a check, see ``check_forced``.
+    """Choose the decoder of one file. ``dali`` is honored without a check, see ``check_forced``.
 
-    ``prefer_dali`` is DALI where it decodes as PyAV would; ``auto`` is that on a GPU, and PyAV on a CPU: it
-    needs less time than DALI for each codec that both decode there (docs/benchmarks.md).
+    ``prefer_dali`` takes DALI for files that it decodes like PyAV. ``auto`` is the same on a GPU, and PyAV on a CPU:
+    there PyAV is faster than DALI for each codec that both decode (docs/benchmarks.md).
     """
     if choice in ("dali", "pyav"):
         return choice
@@ -73,10 +73,10 @@ def choose_decoder(video_info: VideoInfo, device: DeviceKind, choice: DecoderCho
 
 
 def check_forced(manifest: Manifest, device: DeviceKind, choice: DecoderChoice) -> None:
-    """Refuse loader.decoder=dali where DALI cannot.
+    """Check that loader.decoder=dali is possible for all files.
 
     Raises:
-        ValueError: names the first such file and the reason.
+        ValueError: DALI cannot decode a file; names the first one and the reason.
     """
     if choice != "dali":
         return
@@ -90,7 +90,7 @@ def check_forced(manifest: Manifest, device: DeviceKind, choice: DecoderChoice) 
 
 
 def count_decoders(manifest: Manifest, device: DeviceKind, choice: DecoderChoice) -> Counter[tuple[Decoder, str]]:
-    """How many files each (decoder, codec) has."""
+    """Number of files of each (decoder, codec)."""
     counts: Counter[tuple[Decoder, str]] = Counter()
     for number, count in _kinds(manifest).items():
         video_info = manifest.row(number).video_info
@@ -99,8 +99,10 @@ def count_decoders(manifest: Manifest, device: DeviceKind, choice: DecoderChoice
 
 
 def _kinds(manifest: Manifest) -> dict[int, int]:
-    """The first row of each kind of file, and how many rows are of that kind: rows that differ in nothing that
-    ``why_not_dali`` looks at. Row by row, a quarter of a million files would take 18 s."""
+    """The first row of each kind of file, and the number of rows of that kind.
+
+    Rows of a kind are equal in everything that ``why_not_dali`` checks. Row by row, 250,000 files would take 18 s.
+    """
     kinds = np.zeros(len(manifest), manifest.rows.dtype)
     for name in (COLUMNS[fact].name for fact in DECISIVE_FACTS):
         kinds[name] = manifest.rows[name]
@@ -111,7 +113,7 @@ def _kinds(manifest: Manifest) -> dict[int, int]:
 
 
 def describe_decoders(counts: Counter[tuple[Decoder, str]], device: DeviceKind) -> str:
-    """One line for the log, such as "decoders: 312 h264 PyAV, 20 vp9 DALI cpu"."""
+    """One line for the log, for example "decoders: 312 h264 PyAV, 20 vp9 DALI cpu"."""
     return "decoders: " + ", ".join(
         f"{count} {codec} {_decoder(way, codec, device)}" for (way, codec), count in counts.most_common()
     )

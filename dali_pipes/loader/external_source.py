@@ -1,4 +1,4 @@
-"""What DALI's worker processes call for each clip: choose it, read it, and stand in for what cannot be read.
+"""The callback of DALI's worker processes: choose a clip, read it, and substitute another if it is unreadable.
 
 A worker imports numpy and av, neither torch nor pydantic.
 """
@@ -21,19 +21,19 @@ from dali_pipes.sampling.clip_plan import ClipPlan, VideoShape, plan_clip
 from dali_pipes.sampling.order import EpochOrders, ReadingOrder, substitute_row
 from dali_pipes.sampling.spec import SamplingRules
 
-# Part of the message when a position has no readable clip: trying again is of no use.
+# Part of the message when a position has no readable clip; retrying would not help.
 NONE_READABLE = "expected a readable clip"
 
 
 class SampleInfo(Protocol):
-    """The part of nvidia.dali.types.SampleInfo that is used."""
+    """The attributes of nvidia.dali.types.SampleInfo that are used."""
 
     idx_in_batch: int
     iteration: int
 
 
 class ClipChooser:
-    """From a position and an attempt to the plan of a clip."""
+    """Plans the clip of a position and attempt."""
 
     def __init__(self, manifest: Manifest, rules: SamplingRules, order: ReadingOrder) -> None:
         self.manifest = manifest
@@ -43,12 +43,12 @@ class ClipChooser:
 
     @property
     def num_test_views(self) -> int:
-        """V, positions of a video in an evaluation pass; 1 in training."""
+        """V, number of positions of a video in an evaluation pass; 1 in training."""
         return self._rules.test_views.num_test_views
 
     @property
     def num_positions(self) -> int:
-        """Positions of an evaluation pass, or of an epoch; those beyond are an evaluation's padding."""
+        """Number of positions of an evaluation pass or an epoch; in evaluation, later positions are padding."""
         return len(self.manifest) * self.num_test_views
 
     def row_number(self, position: int, attempt: int) -> int:
@@ -71,14 +71,14 @@ class ClipSource:
     """The callback of external_source: SampleInfo -> arrays of a Sample. Picklable; opens the manifest itself.
 
     Args:
-        manifest_folder: where ``Manifest.save`` wrote.
-        reader: how a clip is read.
-        parent_pid: the process that starts the workers, with which they die.
-        notes: folder where workers note what they read (``dali_pipes.loader.watchdog``); None: they do not.
-        first_iteration: of this pipeline, where an earlier one failed.
-        pyav_batches: iterations whose clips PyAV decodes whatever the choice is.
-        hung_rows: rows that are not opened any more.
-        fields: names of the ``FIELDS`` to hand to DALI.
+        manifest_folder: folder that ``Manifest.save`` wrote.
+        reader: reads a planned clip.
+        parent_pid: the process that starts the workers; they die with it.
+        notes: folder where workers note which row they read (``dali_pipes.loader.watchdog``); None: no notes.
+        first_iteration: iteration at which this pipeline starts; above 0 if an earlier one failed.
+        pyav_batches: iterations whose clips PyAV decodes, whatever the choice is.
+        hung_rows: rows that are no longer opened.
+        fields: names of the ``FIELDS`` to pass to DALI.
     """
 
     manifest_folder: Path
@@ -96,7 +96,7 @@ class ClipSource:
     _heartbeat: WorkerHeartbeat | None = None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # Unpickling is the first thing a worker does; at the first call it might be too late.
+        # A worker unpickles this first; at the first call it might be too late.
         self.__dict__.update(state)
         die_with_parent(self.parent_pid)
 
@@ -107,11 +107,11 @@ class ClipSource:
         iteration = self.first_iteration + info.iteration
         position = self.order.position(iteration, info.idx_in_batch, self._chooser.num_positions)
         sample = self.read(self._chooser, position, by_pyav=iteration in self.pyav_batches)
-        # A plain tuple: DALI makes new ones of the same type from a single argument, which a NamedTuple refuses.
+        # A plain tuple: DALI builds new tuples of the same type from one argument, which a NamedTuple refuses.
         return tuple(FIELDS[name].array(sample) for name in self.fields)
 
     def read(self, chooser: ClipChooser, position: int, *, by_pyav: bool = False) -> Sample:
-        """The clip of a position, or the first of its substitutes that can be read.
+        """Read the clip of a position, or the first readable substitute.
 
         Raises:
             RuntimeError: none of ``max_attempts`` clips could be read; names them.
@@ -128,7 +128,7 @@ class ClipSource:
             try:
                 with self._heartbeat.reading(plan.row) if self._heartbeat else nullcontext():
                     clip = self.reader.read(plan, row, by_pyav=by_pyav)
-            except Exception as error:  # whatever a damaged file raises; handed on as a fault
+            except Exception as error:  # a damaged file may raise anything; it becomes a fault
                 faults.append(str(error) or type(error).__name__)
                 continue
             padding = self.order.mode == "eval" and position >= chooser.num_positions

@@ -1,4 +1,4 @@
-"""What a loader tries after its pipeline failed: the same again, then PyAV in place of DALI; then it gives up."""
+"""Recovery of a loader whose pipeline failed: it retries, then replaces DALI by PyAV, then gives up."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dali_pipes.loader.watchdog import Hang
 
 
 class Recovery:
-    """Remembers what failed, for one loader.
+    """Remembers the failures of one loader.
 
     Args:
-        prefetch: batches that DALI makes ahead; it may have failed at a later one than it owes.
+        prefetch: number of batches that DALI prefetches; one of them may be the one that failed.
 
     Attributes:
-        pyav_batches: iterations whose clips PyAV decodes whatever the choice is.
-        hung_rows: rows that are not opened any more.
+        pyav_batches: iterations whose clips PyAV decodes, whatever the choice is.
+        hung_rows: rows that are no longer opened.
     """
 
     def __init__(self, prefetch: int) -> None:
@@ -27,10 +27,10 @@ class Recovery:
         self.hung_rows: frozenset[int] = frozenset()
 
     def should_retry(self, error: Exception, iteration: int, hangs: Sequence[Hang]) -> bool:
-        """Whether to start again at ``iteration``, having noted how.
+        """Whether to restart at ``iteration``; also records how.
 
-        A worker that hung costs its file. Anything else is tried once more as it was, as a killed worker is no fault
-        of a file, and once with PyAV decoding what DALI would have.
+        A file at which a worker hung is skipped. Any other failure is retried once unchanged, since a killed worker
+        says nothing about the file, and once with PyAV in place of DALI.
         """
         if NONE_READABLE in str(error):
             return False
@@ -43,12 +43,12 @@ class Recovery:
         return self._failures[iteration] <= 2
 
     def use_pyav(self, iteration: int) -> None:
-        """Have PyAV decode this batch and those that are made ahead of it."""
+        """Make PyAV decode this batch and those prefetched with it."""
         self.pyav_batches |= frozenset(range(iteration, iteration + self._prefetch + 1))
 
 
 def reason_of(error: Exception) -> str:
-    """The line of DALI's message that says what happened."""
+    """The line of DALI's message that names the cause."""
     lines = [line.strip() for line in str(error).splitlines()]
     telling = [line for line in lines if line.startswith(("Error in ", "Error while", "Message:", "Failed to"))]
     return next(iter(telling or lines), type(error).__name__)

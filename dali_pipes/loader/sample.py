@@ -1,6 +1,6 @@
-"""What a worker hands to DALI for each clip: ``FIELDS`` is the one table, of which worker, graph and loader read.
+"""The data that a worker passes to DALI for each clip. ``FIELDS`` defines it for worker, graph and loader.
 
-A worker imports this file: it needs neither torch nor DALI nor pydantic.
+A worker imports this file, so it needs neither torch nor DALI nor pydantic.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from dali_pipes.sampling.clip_plan import ClipPlan
 # Bytes of the field ``faults``.
 FAULT_BYTES = 1024
 
-# An int of one clip; a tensor (N,) of a batch.
+# int for one clip; tensor (N,) for a batch.
 Number = TypeVar("Number")
 
 
 class About(NamedTuple, Generic[Number]):
-    """A clip in numbers, in the order in which the field ``about`` holds them.
+    """Numbers that describe a clip, in the order of the field ``about``.
 
     Args:
-        position: in the order of the loader.
-        padding: 1 for a clip that only fills up an evaluation's last batch.
-        row: of the manifest.
-        label: the first of the row.
+        position: position in the loader's order.
+        padding: 1 for a clip that only pads an evaluation's last batch.
+        row: row of the manifest.
+        label: first label of the row.
         attempt: 0 for the planned clip, k for its k-th substitute.
-        how: how it was read, WHOLE, SPARSE, ... of clip_reader.py.
+        how: how it was read: WHOLE, SPARSE, ... of clip_reader.py.
     """
 
     position: Number
@@ -45,7 +45,7 @@ class Sample(NamedTuple):
     """A clip that a worker has read.
 
     Args:
-        faults: a reason for each attempt that failed.
+        faults: the reason of each failed attempt.
     """
 
     clip: Clip
@@ -54,8 +54,8 @@ class Sample(NamedTuple):
     faults: Sequence[str] = ()
 
 
-# What needs a field: every clip; a clip that DALI decodes; one that PyAV decodes and DALI renders; one that the
-# worker renders too, as the teacher's or the student's view; a pipeline that has clips of both decoders.
+# Users of a field: every clip; a clip that DALI decodes; one that PyAV decodes and DALI renders; one that the worker
+# also renders, as the teacher's or the student's view; a pipeline with clips of both decoders.
 User = Literal["every", "dali", "pyav", "host_teacher", "host_student", "both"]
 
 
@@ -63,12 +63,12 @@ class Field(NamedTuple):
     """An array of each clip.
 
     Args:
-        name: its ending names the dimensions, where there are any that vary.
-        dtype: NumPy's name for it.
-        ndim: number of dimensions, always the same.
-        users: it is handed over only where one of them occurs.
-        value: what the array is made of.
-        is_output: it leaves the graph as it came, beside the views.
+        name: its ending names the dimensions, if any of them vary.
+        dtype: NumPy's name of the dtype.
+        ndim: number of dimensions, the same for every clip.
+        users: the field is passed only if one of these occurs.
+        value: computes the array from a sample.
+        is_output: whether the graph outputs it unchanged, beside the views.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Field(NamedTuple):
         return np.asarray(self.value(sample), self.dtype)
 
 
-# What the arrays mean is said at Clip (clip_reader.py) and ClipPlan (clip_plan.py).
+# Clip (clip_reader.py) and ClipPlan (clip_plan.py) document the arrays.
 _FIELDS = (
     Field("encoded", "uint8", 1, ("dali",), lambda sample: sample.clip.encoded),
     Field("raw_THWC", "uint8", 4, ("pyav",), lambda sample: sample.clip.raw_THWC),
@@ -105,11 +105,11 @@ OUTPUTS = tuple(field.name for field in _FIELDS if field.is_output)
 
 
 def fields_for(decoders: frozenset[str], rendered: Sequence[str]) -> tuple[str, ...]:
-    """The fields that the graph uses.
+    """Names of the fields that the graph uses.
 
     Args:
-        decoders: those that occur, "dali" and "pyav".
-        rendered: the views that workers render of what PyAV decodes; none where DALI does.
+        decoders: the decoders in use, "dali" and "pyav".
+        rendered: the views that workers render from frames that PyAV decodes; none if DALI renders.
     """
     users: set[str] = {"every"}
     if "dali" in decoders:
@@ -122,7 +122,7 @@ def fields_for(decoders: frozenset[str], rendered: Sequence[str]) -> tuple[str, 
 
 
 def pack_faults(faults: Sequence[str]) -> np.ndarray:
-    """uint8 (FAULT_BYTES,): as JSON, each reason cut so that all fit, filled up with spaces."""
+    """Pack as JSON into uint8 (FAULT_BYTES,), padded with spaces; reasons are truncated so that all fit."""
     longest = FAULT_BYTES // max(1, len(faults)) - 8
     ascii_only = [fault.encode("ascii", "replace").decode().replace("\\", "/").replace('"', "'") for fault in faults]
     text = json.dumps([fault[:longest] for fault in ascii_only])
@@ -130,6 +130,6 @@ def pack_faults(faults: Sequence[str]) -> np.ndarray:
 
 
 def unpack_faults(packed: bytes) -> list[str]:
-    """What ``pack_faults`` packed."""
+    """The inverse of ``pack_faults``."""
     faults: list[str] = json.loads(packed)
     return faults

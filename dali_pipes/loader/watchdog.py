@@ -1,15 +1,15 @@
-"""Notices a reading process that hangs or has ended, and names the file it hangs at.
+"""Detect workers that hang or have ended, and name the file at which they hang.
 
-A hung read (a dead network disk, a pipe in place of a file) blocks DALI's ``run()`` for good and raises nothing. So
-each worker notes in a small file which row it is at and since when, and a thread of the loader looks at these notes.
-It kills a worker that has been at one row for too long; DALI then raises, and the loader starts again without that row.
+A hung read (a dead network disk, a pipe in place of a file) blocks DALI's ``run()`` forever and raises nothing. So
+each worker notes in a small file which row it reads and since when, and a thread of the loader checks these notes.
+It kills a worker that reads one row for too long; DALI then raises, and the loader restarts without that row.
 
 Note [A worker that ends while it waits]
-DALI 2.4 hands out work through a ``multiprocessing.Condition``, whose ``notify()`` waits until a sleeper has woken. One
-that was killed in its sleep, say by the kernel for want of memory, never does: the next ``run()`` blocks for good,
-inside a semaphore that no timeout guards (docs/lab_notes.md). So ``watching`` asks before each batch whether all
-workers live. One that ends between the question and the hand-out is noticed by the thread, which then frees the main
-thread by a signal; in another thread nothing can, and the log says so.
+DALI 2.4 distributes work through a ``multiprocessing.Condition``, whose ``notify()`` waits until a sleeper has woken. A
+worker that was killed while sleeping, for example by the kernel's OOM killer, never wakes: the next ``run()`` blocks
+forever in a semaphore without a timeout (docs/lab_notes.md). So ``watching`` checks before each batch that all workers
+are alive. The thread detects a worker that ends after this check, and interrupts the main thread by a signal. If DALI
+was called from another thread, nothing can interrupt it, and the log says so.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from typing import NamedTuple
 
 log = logging.getLogger(__name__)
 
-_NOTE = struct.Struct("<qd")  # row (-1: none), time.monotonic() when it was begun; one clock for all processes on Linux
+_NOTE = struct.Struct("<qd")  # row (-1: none), its start by time.monotonic(): on Linux one clock for all processes
 _PREFIX = "reading-"
-_FREE = signal.SIGURG  # which nobody else sends; without a handler it does nothing
+_FREE = signal.SIGURG  # sent by nobody else; ignored without a handler
 
 
 class Hang(NamedTuple):
@@ -41,11 +41,11 @@ class Hang(NamedTuple):
 
 
 class WorkerEndedError(RuntimeError):
-    """A reading process is not there any more."""
+    """A worker process has ended."""
 
 
 class WorkerHeartbeat:
-    """A worker's note of what it reads, in ``folder``."""
+    """A worker's note in ``folder`` of the row that it reads."""
 
     def __init__(self, folder: Path) -> None:
         self._descriptor = os.open(folder / f"{_PREFIX}{os.getpid()}", os.O_WRONLY | os.O_CREAT, 0o600)
@@ -60,13 +60,13 @@ class WorkerHeartbeat:
 
 
 def find_hangs(folder: Path, longer_than_s: float) -> list[Hang]:
-    """Workers that have been at one row for more than so many seconds."""
+    """Workers that have read one row for more than ``longer_than_s`` seconds."""
     now = time.monotonic()
     hangs = []
     for note in folder.glob(f"{_PREFIX}*"):
         try:
             data = note.read_bytes()
-        except FileNotFoundError:  # forgotten since it was listed
+        except FileNotFoundError:  # removed since it was listed
             continue
         if len(data) == _NOTE.size:
             row, since = _NOTE.unpack(data)
@@ -82,12 +82,12 @@ def forget(folder: Path) -> None:
 
 
 class Watchdog:
-    """While open, looks at the workers' notes and kills those that hang; ``hangs`` says which it killed.
+    """While open, checks the workers' notes and kills workers that hang; ``hangs`` lists them.
 
     Args:
-        folder: where the workers write.
-        patience_s: how long one clip may take, seconds.
-        workers: the reading processes.
+        folder: folder of the workers' notes.
+        patience_s: longest time for one clip, in seconds.
+        workers: the worker processes.
     """
 
     def __init__(self, folder: Path, patience_s: float, workers: Sequence[BaseProcess] = ()) -> None:
@@ -100,10 +100,10 @@ class Watchdog:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """For a call of DALI; see the note of this file.
+        """Guard a call of DALI; see Note [A worker that ends while it waits].
 
         Raises:
-            WorkerEndedError: a worker had ended before, or has ended and the call did not come back in time.
+            WorkerEndedError: a worker had ended before, or has ended and the call did not return in time.
         """
         self._raise_if_ended()
         in_main_thread = threading.current_thread() is threading.main_thread()
@@ -128,7 +128,7 @@ class Watchdog:
                     os.kill(hang.pid, signal.SIGKILL)
             since = self._waiting_since
             if since is not None and time.monotonic() - since > self._patience_s and self._ended():
-                log.warning("a reading process has ended and DALI waits for it; freeing the main thread if it is that")
+                log.warning("a worker has ended while DALI waits for it; interrupting the main thread")
                 signal.pthread_kill(threading.main_thread().ident or 0, _FREE)
 
     def _ended(self) -> list[BaseProcess]:
@@ -138,7 +138,7 @@ class Watchdog:
     def _raise_if_ended(self) -> None:
         if ended := self._ended():
             codes = ", ".join(sorted({str(worker.exitcode) for worker in ended}))
-            raise WorkerEndedError(f"{len(ended)} reading processes ended (exit code {codes}; -9: killed)")
+            raise WorkerEndedError(f"{len(ended)} worker processes ended (exit code {codes}; -9: killed)")
 
 
 def _is_our_child(pid: int) -> bool:

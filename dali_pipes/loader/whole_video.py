@@ -1,18 +1,16 @@
-"""The frames of a whole video at so many a second, cropped and resized as in evaluation. A worker's part: numpy and av.
+"""Read a whole video at a frame rate, cropped and resized as in evaluation. Runs in a worker: numpy and av only.
 
 Shape letters: T frames, H height, W width, C = 3 color channels.
 
-When each frame of a video is on the screen, and which frames a rate of so many a second takes.
-
 Note [Which frame shows at a time]
-A rate r asks for the times 0, 1/r, 2/r, ... before the video's end, counted from its first frame. At each of them the
-frame on the screen is taken: the last that began at or before it. Where the rate is above the video's own, every frame
-is taken once. The times are those of the packets, as the container tells them, so a variable rate is kept:
+A rate r samples the times 0, 1/r, 2/r, ... before the video's end, counted from its first frame. At each time it takes
+the frame on the screen: the last one that began at or before that time. If the rate is above the video's own, every
+frame is taken once. The times are the packets' timestamps in the container, so a variable rate is respected:
 
-    begins at   0.0  0.4  0.5  2.6      one a second: times 0, 1, 2, and 3 if the last is shown till then
+    begins at   0.0  0.4  0.5  2.6      1 fps: times 0, 1, 2, and 3 if the last frame lasts until then
     frame         0    1    2    3      frames 0, 2, 2, 3 -> 0, 2, 3
 
-Where packets have no times (AVI) or there are fewer of them than frames, frame i begins at i / the stream's mean rate.
+If packets have no timestamps (AVI) or are fewer than the frames, frame i begins at i / the stream's mean rate.
 """
 
 from __future__ import annotations
@@ -34,7 +32,7 @@ from dali_pipes.sampling.crops import choose_crop
 from dali_pipes.sampling.spec import SamplingRules
 from dali_pipes.storage.tar_index import read_member
 
-# Whole frames that lie in memory at a time: a clip's are decoded before they are made small.
+# Limits on the full-size frames in memory: a clip is decoded before it is resized.
 _BYTES_AT_ONCE = 512 << 20
 _LEAST_AT_ONCE = 16
 
@@ -44,11 +42,11 @@ class TimedReader:
     """Reads whole videos.
 
     Args:
-        rate: frames a second.
-        max_frames: what a video has beyond is left out.
-        rules: of the crop.
-        render: the one view to make; of all frames, also where it is the student's.
-        folder_rate: frames a second of folders of JPEG files, which do not say it; None: such folders are refused.
+        rate: frames per second.
+        max_frames: a video's frames beyond this number are left out.
+        rules: rules of the crop.
+        render: the one view to render, of all frames even if it is the student's.
+        folder_rate: frames per second of folders of JPEG files, which do not store it; None: such folders are refused.
     """
 
     rate: float
@@ -58,7 +56,7 @@ class TimedReader:
     folder_rate: float | None = None
 
     def read(self, row: ManifestRow) -> TimedFrames:
-        """The frames of one video; what is wrong with it is said in place of them."""
+        """Read the frames of one video, or the error in place of them."""
         try:
             numbers_T = frames_at_rate(self._times(row), self.rate, most=self.max_frames)
             return TimedFrames(numbers_T, self._decode(row, numbers_T))
@@ -69,7 +67,7 @@ class TimedReader:
         video_info = row.video_info
         if row.template:
             if self.folder_rate is None:
-                raise ValueError("a folder of frames has no times; give --folder-fps, its frames a second.")
+                raise ValueError("a folder of frames has no timestamps; set --folder-fps, its frames per second.")
             return even_times(video_info.num_frames, self.folder_rate)
         video = io.BytesIO(read_member(row.shard, video_info.start, video_info.file_size)) if row.shard else row.path
         return read_frame_times(video, video_info.num_frames)
@@ -89,12 +87,12 @@ class TimedReader:
 
 
 class TimedFrames(NamedTuple):
-    """What one video gave.
+    """Frames of one video, or the error.
 
     Args:
-        numbers_T: int32, the frames' numbers in the output order of a full decode.
-        frames_THWC: uint8 RGB; (0, 1, 1, 3) where nothing could be read.
-        error: why; empty where all is well.
+        numbers_T: int32, frame indices in the output order of a full decode.
+        frames_THWC: uint8 RGB; (0, 1, 1, 3) if nothing could be read.
+        error: the reason of a failure; else empty.
     """
 
     numbers_T: np.ndarray
@@ -103,11 +101,11 @@ class TimedFrames(NamedTuple):
 
     @staticmethod
     def bad(reason: str) -> TimedFrames:
-        """A video that gave nothing."""
+        """The result of a video that could not be read."""
         return TimedFrames(np.empty(0, np.int32), np.empty((0, 1, 1, 3), np.uint8), reason)
 
 
-# Containers round to ticks: a frame that begins so little after a wanted time is the one meant. The smaller counts.
+# Containers round to ticks: a frame that begins this little after a wanted time is taken. The smaller limit applies.
 _ROUNDING_STEPS, _ROUNDING_S = 1e-3, 1e-3
 
 
@@ -115,8 +113,8 @@ class FrameTimes(NamedTuple):
     """Seconds from the first frame of a video.
 
     Args:
-        begin_M: float64, when each of the M frames appears, rising.
-        end: when the last one goes.
+        begin_M: float64, start of each of the M frames, increasing.
+        end: end of the last frame.
     """
 
     begin_M: np.ndarray
@@ -124,18 +122,18 @@ class FrameTimes(NamedTuple):
 
 
 def even_times(num_frames: int, rate: float) -> FrameTimes:
-    """Frames equally far apart, ``rate`` of them a second."""
+    """Evenly spaced frames, ``rate`` per second."""
     return FrameTimes(np.arange(num_frames) / rate, num_frames / rate)
 
 
 def read_frame_times(video: Path | BinaryIO, num_frames: int) -> FrameTimes:
-    """The times of a video's frames from its packets; nothing is decoded. See Note [Which frame shows at a time].
+    """Read the times of a video's frames from its packets, without decoding. See Note [Which frame shows at a time].
 
     Args:
-        num_frames: as the scan found; packets beyond are left out.
+        num_frames: number of frames that the scan found; packets beyond it are left out.
 
     Raises:
-        ValueError: neither the packets nor the stream have a time.
+        ValueError: the packets have no timestamps and the stream no frame rate.
         av.error.FFmpegError: the file does not open.
     """
     with open_video(video) as container:
@@ -148,24 +146,24 @@ def read_frame_times(video: Path | BinaryIO, num_frames: int) -> FrameTimes:
                 if packet.size and packet.pts is not None and not packet.is_discard:
                     stamps.append(packet.pts)
         except av.error.FFmpegError:
-            pass  # of a file that is cut; what came before is as good as the frames that the scan counted
+            pass  # truncated file; the earlier packets are as valid as the frames that the scan counted
     known = np.unique(np.array(stamps, np.int64))[:num_frames]
     if tick and len(known) == num_frames:
         begin_M = (known - known[0]) * float(tick)
-        # The last frame is shown as long as most are.
+        # The last frame lasts as long as the median frame.
         last_s = float(np.median(np.diff(begin_M))) if num_frames > 1 else (float(1 / rate) if rate else 1.0)
         return FrameTimes(begin_M, float(begin_M[-1]) + last_s)
     if not rate:
-        raise ValueError("neither its packets nor its stream have a time; expected a video with a frame rate.")
+        raise ValueError("expected packets with timestamps or a stream with a frame rate, found neither.")
     return even_times(num_frames, float(rate))
 
 
 def frames_at_rate(times: FrameTimes, rate: float, *, most: int) -> np.ndarray:
-    """int32 frame numbers, rising, each once, at most ``most``: those on the screen ``rate`` times a second.
+    """Sample frames ``rate`` times per second: int32 indices, increasing, without repeats, at most ``most``.
 
-    Frame 0 always is one of them. See Note [Which frame shows at a time].
+    Frame 0 is always included. See Note [Which frame shows at a time].
     """
     edges = np.ceil(np.append(times.begin_M, times.end) * rate - min(_ROUNDING_STEPS, _ROUNDING_S * rate))
     edges[0], edges[1:] = 0, np.maximum(edges[1:], 1)  # a second frame that begins within the rounding is not the first
-    # Frame i shows at the times number edges[i] to edges[i + 1] - 1.
+    # Frame i is on the screen at the sampled times number edges[i] to edges[i + 1] - 1.
     return np.flatnonzero(np.diff(edges) > 0)[:most].astype(np.int32)

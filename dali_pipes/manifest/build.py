@@ -1,9 +1,9 @@
-"""From the lists that a config names to the manifests of its splits.
+"""Build the manifests of a config's splits from its lists, and cache them.
 
-Manifests that were built before: of a quarter of a million videos, building takes nine seconds and opening one.
+For 250,000 videos, building manifests takes nine seconds and opening cached ones takes one.
 
-A kept set of manifests holds as long as the lists, the settings that choose among them and what the scan knows are the
-same; that every file is as it was is looked at again.
+Cached manifests are valid while the lists, the settings that choose among them and the scan's results are the same.
+Each file is checked again for changes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from dali_pipes.config import DataConfig
 
 
-# More videos in the largest class than this many times the smallest one's: said aloud.
+# A largest class of more than this many times the smallest one's videos is reported.
 _IMBALANCE_TO_NAME = 1.5
 
 
@@ -44,19 +44,18 @@ def build_manifests(
     on_message: Callable[[str], None] = lambda message: None,
     num_workers: int = 2,
 ) -> dict[str, Manifest]:
-    """Manifests of the asked splits ("train", "val", "test"). Files not in the scan cache are decoded once.
+    """Build the manifests of the requested splits ("train", "val", "test"). Files not in the scan cache are decoded.
 
-    The test list is opened only where "test" is asked for. ``val`` is held out of the training list by group, as is
-    ``test`` where ``test_fraction`` says so; a split that the config leaves empty (val_fraction 0) is left out of the
-    answer when it is "val".
+    The test list is opened only if "test" is requested. ``val`` is held out of the training list by group, and so is
+    ``test`` if ``test_fraction`` is above 0. With val_fraction 0 the result has no "val".
 
     Args:
-        seed: of the split into groups.
-        on_message: called with one sentence for each dropped or cut file and for class imbalance.
-        num_workers: processes of the scan.
+        seed: seed of the split into groups.
+        on_message: called with one sentence for each dropped or truncated file and for class imbalance.
+        num_workers: number of scan processes.
 
     Raises:
-        ValueError: a list, label, group or file that is not as expected, or "test" where the config has no test list.
+        ValueError: an invalid list, label, group or file, or "test" is requested and the config has no test list.
     """
     store = store_of(config)
     key = cache_key(config, seed=seed, splits=splits, store=store)
@@ -91,8 +90,8 @@ def _look_into(
     on_message: Callable[[str], None],
     num_workers: int,
 ) -> dict[str, VideoInfo]:
-    """What the scan finds out, or knows, about the videos of all splits."""
-    report = progress_messages(on_message, "looking into files", "files")
+    """Find the video info of all splits by a scan or from its store."""
+    report = progress_messages(on_message, "scanning files", "files")
     return scan(
         locations_of(config, [video.path for found in videos.values() for video in found]),
         root=config.root,
@@ -125,16 +124,16 @@ def _name_imbalance(split: str, manifest: Manifest, on_message: Callable[[str], 
         )
 
 
-# Settings that change which videos are in a manifest, or what is known about them.
+# Settings that change the videos in a manifest, or their video info.
 _SETTINGS = ("train", "test", "classes", "group_pattern", "val_fraction", "test_fraction", "scan", "storage")
 _KEEP_DAYS = 30
 
 
 def cache_key(config: DataConfig, *, seed: int, splits: Sequence[str], store: Path) -> str | None:
-    """Names everything that the manifests follow from; None where that is more than lists and scans say.
+    """Hash everything that determines the manifests; None if that is more than lists and scans.
 
     Args:
-        store: the folder of the scan.
+        store: folder of the scan's results.
     """
     if config.train == "folders" or config.storage.kind != "videos":
         return None
@@ -147,7 +146,7 @@ def cache_key(config: DataConfig, *, seed: int, splits: Sequence[str], store: Pa
 
 
 def load_manifests(store: Path, key: str, on_message: Callable[[str], None]) -> dict[str, Manifest] | None:
-    """The manifests kept under a key, if all their files are as they were; says again what was said about them."""
+    """Load the manifests cached under a key, if all their files are unchanged, and repeat their messages."""
     folder = _folder(store, key)
     if not (folder / "messages.json").is_file():
         return None
@@ -161,9 +160,9 @@ def load_manifests(store: Path, key: str, on_message: Callable[[str], None]) -> 
 
 
 def keep_manifests(store: Path, key: str, manifests: Mapping[str, Manifest], messages: Sequence[str]) -> None:
-    """Keep manifests and the messages about them; a store that cannot be written keeps none."""
+    """Cache manifests and the messages about them; does nothing if the store is not writable."""
     folder = _folder(store, key)
-    # No store to write in: the next start builds the manifests again.
+    # If the store is not writable, the next start builds the manifests again.
     with suppress(OSError):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with atomic_folder(folder, replace=True) as new:
@@ -178,9 +177,9 @@ def _folder(store: Path, key: str) -> Path:
 
 
 def _is_unchanged(manifest: Manifest) -> bool:
-    """Size and time of every file; a path at a time, as strings: 0.8 s for 240,000 files."""
+    """Compare size and time of every file; with paths as strings it takes 0.8 s for 240,000 files."""
     root, names = str(manifest.root), os.fsdecode(manifest.path_bytes.tobytes())
-    whole = len(names) == len(manifest.path_bytes)  # ASCII: one character a byte
+    whole = len(names) == len(manifest.path_bytes)  # ASCII: one character per byte
     start = 0
     columns = (manifest.rows[name].tolist() for name in ("path_end", "file_size", "mtime_ns"))
     for number, (end, size, mtime_ns) in enumerate(zip(*columns, strict=True)):

@@ -1,7 +1,7 @@
 """The table of usable videos: one row each, as memory-mapped arrays that every worker opens by path.
 
-A quarter of a million videos must cost neither memory per worker nor minutes: rows have a fixed size, paths lie
-end to end in one array of bytes, and nothing is pickled.
+With 250,000 videos it must cost neither memory per worker nor minutes: rows have a fixed size, paths are concatenated
+in one array of bytes, and nothing is pickled.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class ManifestRow:
     """One usable video.
 
     Args:
-        path: of its file, or of its folder of frames; of a video in a shard, shard and name under the manifest's root.
-        facts: without reasons: health is "ok" or "cut".
-        template: of the frames' file names; empty: a video.
-        shard: path or URL of the tar file that holds it; empty: none does.
+        path: path of its file or folder of frames; for a video in a shard, shard and name under the manifest's root.
+        video_info: without reasons: health is "ok" or "cut".
+        template: template of the frames' file names; empty for a video file.
+        shard: path or URL of the tar file that holds it; empty if there is none.
     """
 
     path: Path
@@ -53,16 +53,16 @@ class Manifest:
     """Usable videos of one split.
 
     Args:
-        root: folder that the paths start from.
-        class_names: in the order of the labels.
+        root: folder that the paths are relative to.
+        class_names: names in the order of the labels.
         rows: structured array (M,) of type ``rows.ROW``.
-        path_bytes: uint8, all paths end to end.
-        label_numbers: int32, all labels of all rows end to end.
-        num_listed: videos in the list, dropped ones included.
-        dropped: (path, reason) of listed videos that give not one frame.
-        parts: the files with packet indexes; they stay where the scan put them.
+        path_bytes: uint8, all paths concatenated.
+        label_numbers: int32, all labels of all rows concatenated.
+        num_listed: number of videos in the list, including dropped ones.
+        dropped: (path, reason) of listed videos without a decodable frame.
+        parts: the packet index files, in the scan's folder.
         storage: how the videos are stored.
-        folder: where it lies on disk, if it does.
+        folder: folder of the saved manifest, if it was saved.
     """
 
     root: Path
@@ -84,10 +84,10 @@ class Manifest:
         video_info: dict[str, VideoInfo],
         storage: Storage = VIDEO_FILES,
     ) -> Manifest:
-        """Rows for the usable videos, in the order of the list; the others are ``dropped``.
+        """Make rows for the usable videos, in the order of the list; the others are ``dropped``.
 
         Raises:
-            ValueError: not one usable video.
+            ValueError: no video is usable.
         """
         usable = [video for video in videos if video_info[video.path].usable]
         dropped = tuple((v.path, video_info[v.path].health) for v in videos if not video_info[v.path].usable)
@@ -115,7 +115,7 @@ class Manifest:
         return os.fsdecode(self.path_bytes[start : self.rows["path_end"][number]].tobytes())
 
     def row(self, number: int) -> ManifestRow:
-        """Everything about row ``number`` (0 to len - 1)."""
+        """Unpack row ``number`` (0 to len - 1)."""
         row, path = self.rows[number], self.path(number)
         shard = self.storage.shard_file(self.root, split_path(path)[0]) if self.storage.kind == "shards" else ""
         video_info = to_facts(row, self.parts)
@@ -123,7 +123,7 @@ class Manifest:
 
     @property
     def num_labels(self) -> np.ndarray:
-        """int64 (M,), how many labels each video has."""
+        """int64 (M,), number of labels of each video."""
         return np.diff(self.rows["label_end"], prepend=0)
 
     @property
@@ -137,7 +137,7 @@ class Manifest:
         return self.label_numbers[start : self.rows["label_end"][number]]
 
     def class_counts(self) -> np.ndarray:
-        """int64 (K,): usable videos of each class; one of several labels counts under each."""
+        """int64 (K,): number of usable videos of each class; a video with several labels counts in each."""
         return np.bincount(self.label_numbers, minlength=len(self.class_names))
 
     @property
@@ -145,7 +145,7 @@ class Manifest:
         """sha256 over paths, labels, frame counts and file sizes; the same on another machine with the same data."""
         digest = hashlib.sha256(self.path_bytes.tobytes())
         ends, *video_info = (self.rows[name] for name in ("path_end", "num_frames", "file_size"))
-        # Where each video has one label, where its labels end says nothing.
+        # If each video has one label, label_end carries no information.
         label_ends = [self.rows["label_end"]] if self.has_several_labels else []
         for column in (ends, self.label_numbers, *video_info, *label_ends):
             digest.update(np.ascontiguousarray(column).tobytes())
@@ -153,7 +153,7 @@ class Manifest:
         return digest.hexdigest()
 
     def save(self, folder: Path) -> None:
-        """Write rows.npy, paths.npy, labels.npy and manifest.json into ``folder``, which is made."""
+        """Write rows.npy, paths.npy, labels.npy and manifest.json into ``folder``, which is created."""
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / "rows.npy", self.rows)
         np.save(folder / "paths.npy", self.path_bytes)
@@ -172,10 +172,10 @@ class Manifest:
 
     @staticmethod
     def open(folder: Path) -> Manifest:
-        """Open what ``save`` wrote; the arrays are memory maps, read as they are used.
+        """Open a saved manifest; the arrays are memory-mapped.
 
         Raises:
-            ValueError: ``folder`` holds no manifest, or one of another version.
+            ValueError: ``folder`` has no manifest, or one of another version.
         """
         about_path = folder / "manifest.json"
         if not about_path.is_file():

@@ -1,4 +1,4 @@
-"""A manifest's rows: facts as an array whose rows all have the same size. The columns follow from ``VideoInfo``."""
+"""A manifest's rows: video info as an array of fixed-size rows. The columns are derived from ``VideoInfo``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from dali_pipes.video_info import NO_INDEX, Column, PacketLocation, VideoInfo, columns_of
 
-# By the name of the fact.
+# By the name of VideoInfo's field.
 COLUMNS = {
     fact: column._replace(name=column.row_name or column.name)
     for fact, column in columns_of(VideoInfo).items()
@@ -21,8 +21,8 @@ _INDEX_COLUMNS = columns_of(PacketLocation)
 
 
 def _row_dtype() -> np.dtype[Any]:
-    """The order is part of the file format: label, facts sorted by kind, ends, packet index, and the facts behind the
-    packet index in ``VideoInfo``."""
+    """The order is part of the file format: label, VideoInfo's fields up to ``packets`` sorted by kind, ends, packet
+    index, and the fields after ``packets``."""
     kinds = ("<i4", "<i2", "?", "S", "<i8")
 
     def kind(column: Column) -> int:
@@ -32,7 +32,7 @@ def _row_dtype() -> np.dtype[Any]:
     before = set(names[: names.index("packets")])
     first = sorted((column for name, column in COLUMNS.items() if name in before), key=kind)
     later = [column for name, column in COLUMNS.items() if name not in before]
-    # The row's own: its first label; where its path and its labels end in the arrays that hold those of all rows.
+    # Not from VideoInfo: the first label; the ends of the row's path and labels in the concatenated arrays.
     label, ends = Column("<i4", "label"), [Column("<i8", "path_end"), Column("<i8", "label_end")]
     columns = [label, *first, *ends, *_INDEX_COLUMNS.values(), *later]
     return np.dtype([(column.name, column.dtype) for column in columns])
@@ -42,10 +42,10 @@ ROW = _row_dtype()
 
 
 def to_rows(video_info: Sequence[VideoInfo]) -> tuple[np.ndarray, tuple[Path, ...]]:
-    """Rows (M,) of type ``ROW`` with label and ends still 0, and the files with packet indexes that they count."""
+    """Make rows (M,) of type ``ROW`` with label and ends still 0, and the packet index files that they number."""
     rows = np.zeros(len(video_info), ROW)
     for name, column in COLUMNS.items():
-        # By np.array, which refuses a number that is too large for its column.
+        # np.array raises an error for a number that is too large for its column.
         rows[column.name] = np.array([column.to_row(getattr(one, name)) for one in video_info], column.dtype)
     parts = {one.packets.part: None for one in video_info if one.packets}
     number_of = {part: number for number, part in enumerate(parts)}
@@ -56,7 +56,7 @@ def to_rows(video_info: Sequence[VideoInfo]) -> tuple[np.ndarray, tuple[Path, ..
 
 
 def to_facts(row: np.void, parts: Sequence[Path]) -> VideoInfo:
-    """The facts of a row, without reasons: health is "ok" or "cut"."""
+    """Read the video info of a row, without reasons: health is "ok" or "cut"."""
     assert row.dtype.names is not None
     held = dict(zip(row.dtype.names, row.item(), strict=True))
     values = {name: column.from_row(held[column.name]) for name, column in COLUMNS.items()}

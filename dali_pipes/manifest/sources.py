@@ -1,4 +1,4 @@
-"""Which videos a config lists and where each lies, for each way of storing them (``data.storage``)."""
+"""Find a config's listed videos and their locations, for each kind of storage (``data.storage``)."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def storage_of(config: DataConfig) -> Storage:
 
 
 def store_of(config: DataConfig) -> Path:
-    """The folder that keeps what scans find out."""
+    """The folder of the scan's results."""
     return config.scan_cache or default_store(config.root)
 
 
 def listed_videos(
     config: DataConfig, annotation: Path | str, on_message: Callable[[str], None] = lambda message: None
 ) -> list[ListedVideo]:
-    """The videos of a list, of folders, or of the shards that ``annotation`` names.
+    """List the videos of a list, of folders, or of the shards that ``annotation`` names.
 
     Raises:
         ValueError: as ``lists.read_list``, ``frame_folders.list_frame_folders`` and ``shards.list_shards``.
@@ -45,10 +45,10 @@ def listed_videos(
 
 
 def locations_of(config: DataConfig, paths: Sequence[str]) -> Mapping[str, Location]:
-    """Where listed videos lie, by their paths in the list.
+    """Locations of listed videos, by their paths in the list.
 
     Raises:
-        ValueError: a shard, or a video in it, that is not there; of files and folders the scan says so.
+        ValueError: a shard, or a video in it, is missing; the scan reports missing files and folders.
     """
     root, storage = config.root, storage_of(config)
     if storage.kind == "shards":

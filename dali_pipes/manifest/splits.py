@@ -1,4 +1,4 @@
-"""Which listed video belongs to which split: lists as the config names them, parts held out in whole groups."""
+"""Assign listed videos to splits: the config's lists, with parts held out in whole groups."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 def videos_of_splits(
     config: DataConfig, seed: int, splits: Sequence[str], on_message: Callable[[str], None]
 ) -> tuple[tuple[str, ...], dict[str, list[LabeledVideo]]]:
-    """Class names, and the videos of "train", "val" and, where asked for or held out, "test".
+    """Class names, and the videos of "train", "val" and, if requested or held out, "test".
 
     Raises:
-        ValueError: an unknown split, "test" where the config has none, or what the lists' reader refuses.
+        ValueError: an unknown split, "test" without a test list, or an invalid list.
     """
     unknown = set(splits) - {"train", "val", "test"}
     if unknown:
@@ -42,7 +42,7 @@ def videos_of_splits(
             raise ValueError("data.test: expected a test list or data.test_fraction above 0, found neither.")
         test = listed_videos(config, config.test, on_message)
         videos["test"] = label_videos(test, class_names, group_pattern=None, source=str(config.test))
-    # Another seed than the test split's: the same hash order would hold out the next groups of the same order.
+    # The seed differs from the test split's: the same hash order would hold out the next groups of that order.
     videos["train"], videos["val"] = hold_out(rest, config.val_fraction, seed=seed + 1)
     return class_names, videos
 
@@ -55,13 +55,13 @@ def split_by_group(
     class_names: Sequence[str] = (),
     on_message: Callable[[str], None] = lambda message: None,
 ) -> tuple[list[LabeledVideo], list[LabeledVideo]]:
-    """Split into (kept, held out): of each class about ``fraction`` of the videos, in whole groups.
+    """Split into (kept, held out): about ``fraction`` of each class's videos are held out, in whole groups.
 
-    A group is a pair (class, group). The choice depends on the seed and the groups' names alone. A class with a single
-    group keeps it, and is named through ``on_message``.
+    A group is a pair (class, group). The choice depends only on the seed and the groups' names and sizes. A class with
+    a single group keeps it, and is reported through ``on_message``.
 
     Raises:
-        ValueError: every class has a single group, so that nothing can be held out.
+        ValueError: every class has a single group, so nothing can be held out.
     """
     if fraction <= 0:
         return list(videos), []
@@ -73,10 +73,10 @@ def split_by_group(
     if not held_out:
         raise ValueError(
             f"expected a class with two groups or more to hold out {fraction:.0%} of the videos, found one group in "
-            "each; check data.group_pattern, give a list of its own, or set the fraction to 0."
+            "each; check data.group_pattern, give a separate list, or set the fraction to 0."
         )
     if single:
-        on_message(f"one group only, so nothing is held out of: {', '.join(sorted(single))}")
+        on_message(f"nothing is held out of classes with only one group: {', '.join(sorted(single))}")
     parts: tuple[list[LabeledVideo], list[LabeledVideo]] = ([], [])
     for video in videos:
         parts[(video.label, video.group) in held_out].append(video)
@@ -84,7 +84,7 @@ def split_by_group(
 
 
 def _hold_out(sizes: dict[str, int], fraction: float, seed: int, label: int) -> list[str]:
-    """Groups in the order of a hash until the next would lead further from the target; at least one, never all."""
+    """Take groups in hash order until the next would miss the target by more; at least one, never all."""
     target = fraction * sum(sizes.values())
     names = sorted(sizes)
     order = np.argsort(uniform(seed, label, np.array([_name_hash(name) for name in names], np.uint64)), kind="stable")

@@ -1,4 +1,4 @@
-"""What a clip shows: its frames, crop and flip, as pure functions of the global position.
+"""Plan a clip: its frames, crop and flip, as pure functions of the global position.
 
 See Note [Position is the only clock] in order.py. Shape letter: T frames of a clip.
 """
@@ -22,19 +22,19 @@ _FRAMES, _CROP, _FLIP, _STUDENT = range(3, 7)
 
 @dataclass(frozen=True)
 class ClipPlan:
-    """What to show at a position.
+    """The clip of one position.
 
     Args:
-        row: of the manifest.
+        row: row of the manifest.
         position: in the endless order (training), or video * V + view (evaluation).
         attempt: 0 for the planned clip, k for its k-th substitute.
-        frame_index_T: int32 numbers of the frames to read, not decreasing but where a short video is looped. They are
-            the clip's, or the student's alone where nobody sees the others.
-        valid_T: bool, False for a repetition: the same frame as before, or past the end of a short video.
-        student_k: int32, which of ``frame_index_T`` the student sees, rising.
+        frame_index_T: int32 indices of the frames to read, non-decreasing unless a short video is looped: all frames
+            of the clip, or only the student's if no other view is requested.
+        valid_T: bool, False for a repeat: the same frame as before, or past the end of a short video.
+        student_k: int32 indices into ``frame_index_T`` of the student's frames, increasing.
         student_valid_k: bool, as valid_T, among the student's own frames.
-        crop: in the upright picture.
-        flip: left-right.
+        crop: crop of the upright picture.
+        flip: whether to flip left-right.
     """
 
     row: int
@@ -49,7 +49,7 @@ class ClipPlan:
 
 
 class VideoShape(NamedTuple):
-    """Frames of a video, and height and width of its upright picture in pixels."""
+    """Number of frames of a video; height and width of its upright picture in pixels."""
 
     num_frames: int
     height: int
@@ -57,9 +57,9 @@ class VideoShape(NamedTuple):
 
 
 def plan_clip(rules: SamplingRules, video: VideoShape, *, seed: int, position: int, attempt: int, row: int) -> ClipPlan:
-    """Frames, crop and flip of a clip: pure in (seed, position, attempt) and the shape of the video.
+    """Plan the frames, crop and flip of a clip: a pure function of (seed, position, attempt) and the video's shape.
 
-    The student sees the same frames, in the same crop, whether other views are asked for or not.
+    The student gets the same frames and crop whether or not other views are requested.
     """
     clip, index = divmod(position % rules.test_views.num_test_views, rules.test_views.num_crops)
     numbers_T, valid_T = choose_frames(rules, (seed, _FRAMES, position, attempt), video.num_frames, clip=clip)
@@ -74,13 +74,13 @@ def plan_clip(rules: SamplingRules, video: VideoShape, *, seed: int, position: i
 def _student_frames(
     rules: SamplingRules, key: tuple[int, ...], numbers_T: np.ndarray, valid_T: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """``student_k`` and ``student_valid_k`` of a ClipPlan."""
+    """Return ``student_k`` and ``student_valid_k`` of a ClipPlan."""
     num_frames = len(numbers_T)
     k = rules.student.num_frames or num_frames
     student_k = select_frames(rules.student.selection, k, num_frames, key=key).astype(np.int32)
     if len(student_k) == num_frames:
         return student_k, valid_T
-    # A repetition of a frame that the student was not shown is none to it.
+    # Repeats count only among the student's own frames.
     student_valid_k = np.zeros(k, np.bool_)
     student_valid_k[np.unique(numbers_T[student_k], return_index=True)[1]] = True
     return student_k, student_valid_k

@@ -1,7 +1,7 @@
-"""Random numbers without a state: hashes of counters.
+"""Stateless random numbers: hashes of counters.
 
-splitmix64 (Steele, Lea and Flood 2014, doi:10.1145/2660193.2660195), written out here because numpy's generators
-promise no stable streams over versions.
+The hash is splitmix64 (Steele, Lea and Flood 2014, doi:10.1145/2660193.2660195). It is written out here because
+numpy's generators do not guarantee the same stream across versions.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 
 
 def hash_words(*words: int | np.ndarray) -> np.ndarray:
-    """uint64 hash of a tuple of non-negative integers; arrays broadcast, giving an array of hashes."""
+    """Hash a tuple of non-negative integers to uint64; arrays broadcast and give an array of hashes."""
     state = np.zeros(1, np.uint64)
-    with np.errstate(over="ignore"):  # arithmetic modulo 2**64 is meant
+    with np.errstate(over="ignore"):  # arithmetic is modulo 2**64
         for word in words:
             state = _mix(state + _GAMMA + _mix(np.asarray(word).astype(np.uint64) + _GAMMA))
     return state
 
 
 def uniform(*words: int | np.ndarray) -> np.ndarray:
-    """float64 in [0, 1): the upper 53 bits of ``hash_words``."""
+    """Return float64 in [0, 1): the upper 53 bits of ``hash_words``."""
     return (hash_words(*words) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 

@@ -1,4 +1,4 @@
-"""Which part of a picture a clip shows."""
+"""Choose the crop of a clip."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Crop(NamedTuple):
 
 
 def choose_crop(rules: SamplingRules, key: tuple[int, ...], height: int, width: int, *, index: int = 0) -> Crop:
-    """The crop that ``rules.crop_kind`` names.
+    """Choose a crop of kind ``rules.crop_kind``.
 
     Args:
-        key: words of the hash, for random crops.
-        height, width: of the upright picture, in pixels.
-        place: which of three crops, 0 to 2.
+        key: hash key of random crops.
+        height, width: size of the upright picture in pixels.
+        index: which of the three crops, 0 to 2; for kind "three".
     """
     if rules.crop_kind == "three":
         return three_crop(rules, index, height, width)
@@ -34,21 +34,21 @@ def choose_crop(rules: SamplingRules, key: tuple[int, ...], height: int, width: 
 
 
 def _largest_box(rules: SamplingRules, height: int, width: int) -> tuple[float, float]:
-    """Height and width of the largest box with the view's aspect; for a square view the short side, twice."""
+    """Height and width of the largest box with the view's aspect; for a square view both are the short side."""
     return min(height, width / rules.view_aspect), min(width, height * rules.view_aspect)
 
 
 def center_crop(rules: SamplingRules, key: tuple[int, ...], height: int, width: int) -> Crop:
-    """``center_ratio`` of the largest box with the view's aspect, in the middle."""
+    """The largest box with the view's aspect, scaled by ``center_ratio`` and centered."""
     box_height, box_width = _largest_box(rules, height, width)
     return _centered(box_height * rules.center_ratio, box_width * rules.center_ratio, height, width)
 
 
 def three_crop(rules: SamplingRules, index: int, height: int, width: int) -> Crop:
-    """The largest box with the view's aspect at the start (left or top), middle or end of the side it does not fill.
+    """The largest box with the view's aspect, at the start (left or top), middle or end of the side it does not fill.
 
-    For a square view: the full short side, as in the tests of SlowFast (arXiv:1812.03982) and Video Swin
-    (arXiv:2106.13230). ``center_ratio`` does not apply.
+    A square view takes the full short side, as SlowFast (arXiv:1812.03982) and Video Swin (arXiv:2106.13230) do in
+    testing. ``center_ratio`` does not apply.
     """
     box = _centered(*_largest_box(rules, height, width), height, width)
     y, x = ((0, box.y, height - box.height)[index], (0, box.x, width - box.width)[index])
@@ -56,8 +56,11 @@ def three_crop(rules: SamplingRules, index: int, height: int, width: int) -> Cro
 
 
 def multi_scale_crop(rules: SamplingRules, key: tuple[int, ...], height: int, width: int) -> Crop:
-    """A scale each for height and width of the largest box, at most ``max_scale_steps_apart`` places apart, at one of
-    13 places: all (y, x) in quarters of the free space with both even (9 of them), and the 4 with both odd."""
+    """Scale height and width of the largest box separately and put it at one of 13 positions.
+
+    The two scales are at most ``max_scale_steps_apart`` steps apart in ``scales``. A position is (y, x) in quarters of
+    the free space: both even (9 of them) or both odd (4).
+    """
     box_height, box_width = _largest_box(rules, height, width)
     indices = range(len(rules.scales))
     pairs = [(i, j) for i in indices for j in indices if abs(i - j) <= rules.max_scale_steps_apart]
@@ -71,8 +74,10 @@ def multi_scale_crop(rules: SamplingRules, key: tuple[int, ...], height: int, wi
 
 
 def random_resized_crop(rules: SamplingRules, key: tuple[int, ...], height: int, width: int) -> Crop:
-    """Random area and aspect (log-uniform, times the view's), as torchvision's RandomResizedCrop defines them: ten
-    tries, then the largest centered box whose aspect is nearest to the allowed ones."""
+    """A crop of random area and aspect (log-uniform, times the view's), as in torchvision's RandomResizedCrop.
+
+    After ten tries that do not fit: the largest centered box whose aspect is nearest to the allowed range.
+    """
     low, high = (math.log(value * rules.view_aspect) for value in rules.aspect_ratio)
     for attempt in range(10):
         of_area, of_aspect, of_y, of_x = uniform(*key, attempt, np.arange(4))

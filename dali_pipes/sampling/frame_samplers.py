@@ -1,24 +1,24 @@
-"""Which frames of a video a clip shows. T frames of a clip, n frames of the video, V clips of an evaluation.
+"""Choose the frames of a clip. T frames of a clip, n frames of the video, V clips of an evaluation.
 
 Note [Which frames, how often]
-Training shows every frame of every video sooner or later, whatever n. Expected times a frame is shown in a clip:
+Training reaches every frame of every video sooner or later, for any n. Expected number of times a clip has a frame:
 
-- ``segments``: T/n. One frame from each of T equal stretches of the video, drawn by itself (TSN, arXiv:1608.00859;
-  what MMAction2 calls UniformSampleFrames). Shorter videos: a frame stands for several segments.
-- ``uniform``: T/n. Frames n/T apart with one random phase, so that time runs evenly: every j-th frame, as the uniform
-  students of "Efficient Video Classification Using Fewer Frames" (CVPR 2019) take them, but from a random start.
+- ``segments``: T/n. One frame is drawn independently from each of T equal segments of the video (TSN,
+  arXiv:1608.00859; MMAction2's UniformSampleFrames). In a video of fewer than T frames, segments share frames.
+- ``uniform``: T/n. Frames are n/T apart with one random phase, so they are evenly spaced in time: every j-th frame, as
+  for the uniform students of "Efficient Video Classification Using Fewer Frames" (CVPR 2019), but from a random start.
 - ``dense``: frames ``stride`` apart from a random start, as in I3D, SlowFast and Video Swin. All S starts are equally
   likely: T/S in the middle of a long video, falling to 1/S for its first and last ``stride`` frames. A video shorter
-  than T * stride has S = min(stride, n) starts, else only every stride-th of its frames would ever be seen.
+  than T * stride has S = min(stride, n) starts; otherwise only every stride-th of its frames would ever be used.
 
-Evaluation takes nothing at random:
+Evaluation is not random:
 
-- ``segments``, ``uniform``: clip v has its moments (v/V + 1/2) mod 1 inside the segments: the centers alone for V = 1;
+- ``segments``, ``uniform``: clip v takes its frames at offset (v/V + 1/2) mod 1 of each segment: the centers for V = 1;
   centers and starts for V = 2, which is TSM's "twice sample" (arXiv:1811.08383); tenths for V = 10. Together the clips
-  take V*T frames evenly spread, all frames where n <= V*T.
+  take V*T evenly spread frames, or all frames if n <= V*T.
 - ``dense``: the middle for V = 1, else starts evenly spread from the first possible to the last, both included, as in
   TSM's dense test, PySlowFast's use_offset and MMAction2 1.x. (MMAction2 0.x, under the ResKD paper's code, starts in
-  the middles of V equal parts.) A video shorter than a clip starts at 0.
+  the middles of V equal parts.) In a video shorter than a clip, the start is 0.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from dali_pipes.sampling.spec import SamplingRules
 def choose_frames(
     rules: SamplingRules, key: tuple[int, ...], num_frames: int, *, clip: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Frame numbers of a clip, and which of them are no repetition.
+    """Choose the frame indices of a clip, and mark repeats.
 
     Args:
-        key: words of the hash, for training.
-        num_frames: n, of the video.
+        key: hash key of training's random choices.
+        num_frames: n, frames of the video.
         clip: v, which of the evaluation's clips.
 
     Returns:
-        int32 (T,), in [0, n), not decreasing but where ``short_video`` is loop; bool (T,), False for a repetition: the
-        same frame as before, or past the end.
+        int32 (T,), in [0, n), non-decreasing unless ``short_video`` is loop; bool (T,), False for a repeat: the same
+        frame as before, or past the end.
     """
     if rules.frame_kind == "dense":
         return _dense_frames(rules, key, num_frames, clip)
@@ -50,13 +50,13 @@ def choose_frames(
 
 
 def _segment_frames(rules: SamplingRules, key: tuple[int, ...], num_frames: int, clip: int) -> np.ndarray:
-    """Segment i is the time [i*n/T, (i+1)*n/T), and frame f fills [f, f+1)."""
+    """Segment i covers the time [i*n/T, (i+1)*n/T), and frame f covers [f, f+1)."""
     segments_T = np.arange(rules.num_frames)
     if rules.random_frames:
         inside_T = uniform(*key, segments_T if rules.frame_kind == "segments" else 0)
         timestamps_T = (segments_T + inside_T) * num_frames / rules.num_frames
         return np.minimum(timestamps_T.astype(np.int32), num_frames - 1)
-    # In integers: V clips that each round for themselves would leave frames out.
+    # In integers: if V clips rounded separately, some frames would be left out.
     num_clips = rules.test_views.num_temporal_clips
     inside = (2 * clip + num_clips) % (2 * num_clips)  # in 2V-ths of a segment
     numbers_T = (2 * num_clips * segments_T + inside) * num_frames // (2 * num_clips * rules.num_frames)

@@ -1,11 +1,11 @@
-"""Which video stands at each global position, and which positions a rank's batches hold.
+"""Map global positions to videos, and a rank's batches to positions.
 
 Note [Position is the only clock]
-Training takes the endless concatenation of epoch permutations; step s takes positions [s*G, s*G + G). Nothing
-here remembers anything: the same (seed, position, attempt) gives the same clip in any process, after any restart and
-for any number of processes. Random numbers are hashes of counters (counter_rng.py).
+Training reads the endless concatenation of epoch permutations; step s takes positions [s*G, s*G + G). Nothing here has
+state: the same (seed, position, attempt) gives the same clip in any process, after any restart and for any number of
+processes. Random numbers are hashes of counters (counter_rng.py).
 
-An evaluation that shows each of N videos as V views has N * V positions: video * V + view.
+An evaluation of N videos with V test views each has N * V positions: video * V + view.
 
 Shape letter: B clips of a batch.
 """
@@ -27,16 +27,16 @@ _ORDER, _SUBSTITUTE = 1, 2
 
 @dataclass(frozen=True, kw_only=True)
 class ReadingOrder:
-    """Which positions a rank's batches hold, in training or in evaluation; see ``positions_of_batch``.
+    """The positions of a rank's batches, in training or in evaluation; see ``positions_of_batch``.
 
     Args:
-        mode: "train" shuffles and augments, without end; "eval" goes through the list once, nothing random.
+        mode: "train" shuffles and augments, without end; "eval" goes through the list once, without randomness.
         batch_size: B, clips of a batch on this rank.
-        seed: of order, frames, crop and flip.
+        seed: seed of order, frames, crop and flip.
         global_batch_size: G, clips of a training step over all ranks and accumulated batches; None: world_size * B.
-        rank, world_size: of this process.
+        rank, world_size: rank of this process, number of ranks.
         first_batch: number of this rank's first training batch, for a resumed run.
-        test_views: clips and crops that "eval" shows of each video; of features there is one view.
+        test_views: clips and crops of each video in "eval"; features have one view.
     """
 
     mode: Literal["train", "eval"]
@@ -54,10 +54,10 @@ class ReadingOrder:
         return self.world_size * self.batch_size if self.global_batch_size is None else self.global_batch_size
 
     def check(self, num_clips: int) -> None:
-        """Refuse sizes that do not fit together.
+        """Check that the sizes fit together.
 
         Raises:
-            ValueError: a size below 1, a rank outside the world, or a global batch size that ranks cannot share.
+            ValueError: a size below 1, a rank outside the world, or a global batch size that ranks cannot share evenly.
         """
         sizes = {"num_clips": num_clips, "batch_size": self.batch_size, "world_size": self.world_size}
         for name, value in sizes.items():
@@ -69,11 +69,11 @@ class ReadingOrder:
             positions_of_batch(self.first_batch, self.rank, self.world_size, self.batch_size, self.clips_per_step)
 
     def num_batches(self, num_positions: int) -> int:
-        """Batches of an evaluation pass, the same on every rank."""
+        """Number of batches of an evaluation pass, the same on every rank."""
         return -(-num_positions // (self.world_size * self.batch_size))
 
     def position(self, iteration: int, index: int, num_positions: int) -> int:
-        """Position of a place in the rank's batch. Evaluation repeats the same pass without end."""
+        """Position of the clip at ``index`` of the rank's batch. Evaluation repeats the same pass without end."""
         if self.mode == "eval":
             batch_number = iteration % self.num_batches(num_positions)
             return int(evaluation_positions_of_batch(batch_number, self.rank, self.world_size, self.batch_size)[index])
@@ -83,7 +83,7 @@ class ReadingOrder:
 
 
 class EpochOrders:
-    """The row at each place of an epoch. Remembers the orders of the last two epochs only; for one thread."""
+    """The row at each index of an epoch. Keeps only the orders of the last two epochs; for one thread."""
 
     def __init__(self, seed: int, num_clips: int) -> None:
         self._seed = seed
@@ -92,21 +92,21 @@ class EpochOrders:
 
     def row(self, epoch: int, index: int) -> int:
         if epoch not in self._orders:
-            while len(self._orders) >= 2:  # a batch, and what is prefetched, may lie across two epochs
+            while len(self._orders) >= 2:  # a batch and the prefetched ones may span two epochs
                 del self._orders[min(self._orders)]
             self._orders[epoch] = epoch_order(self._seed, epoch, self._num_clips)
         return int(self._orders[epoch][index])
 
 
 def epoch_order(seed: int, epoch: int, num_clips: int) -> np.ndarray:
-    """int64 permutation of the rows: the order of one epoch. Ties of the hash keep the order of the rows."""
+    """Return the order of one epoch: int64 permutation of the rows. Ties of the hash keep the order of the rows."""
     return np.argsort(hash_words(seed, _ORDER, epoch, np.arange(num_clips)), kind="stable")
 
 
 def substitute_row(seed: int, position: int, attempt: int, num_clips: int, *, planned_row: int) -> int:
-    """The row that stands in at attempt >= 1 of a position: another one at each attempt until all were tried.
+    """The substitute at attempt >= 1 of a position: a different row at each attempt until all were tried.
 
-    Walks the rows in steps of a hashed length that has no factor in common with their number.
+    Attempts step through the rows by a hashed length that is coprime to their number.
     """
     step = 1 + int(uniform(seed, _SUBSTITUTE, position)[0] * (num_clips - 1))
     while math.gcd(step, num_clips) > 1:
@@ -117,10 +117,10 @@ def substitute_row(seed: int, position: int, attempt: int, num_clips: int, *, pl
 def positions_of_batch(
     batch_number: int, rank: int, world_size: int, batch_size: int, global_batch_size: int
 ) -> np.ndarray:
-    """int64 positions (B,) of a rank's training batch.
+    """Return the int64 positions (B,) of a rank's training batch.
 
-    A step of G positions is A = G / (W*B) batches a rank; rank r holds A*B positions in a row.
-    Example: G=8, W=2, B=2: rank 0 takes 0 1 | 2 3, rank 1 takes 4 5 | 6 7, and then all add 8.
+    A step of G positions is A = G / (W*B) batches per rank; each rank holds A*B consecutive positions.
+    Example: G=8, W=2, B=2: rank 0 takes 0 1 | 2 3, rank 1 takes 4 5 | 6 7; the next step adds 8.
 
     Raises:
         ValueError: G is not a multiple of W*B.
@@ -138,6 +138,6 @@ def positions_of_batch(
 
 
 def evaluation_positions_of_batch(batch_number: int, rank: int, world_size: int, batch_size: int) -> np.ndarray:
-    """int64 positions (B,) of a rank's evaluation batch; those past the last view are padding."""
+    """Return the int64 positions (B,) of a rank's evaluation batch; those past the last view are padding."""
     first = (batch_number * world_size + rank) * batch_size
     return np.arange(first, first + batch_size, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""SamplingConfig as plain values: how clips are taken from videos, in training or in evaluation."""
+"""SamplingConfig as plain values: how clips are sampled from videos, in training or in evaluation."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class TestViews(NamedTuple):
-    """How often evaluation shows a video: each of ``num_temporal_clips`` clips as each of ``num_crops`` crops.
+    """The test views of a video: ``num_crops`` crops of each of ``num_temporal_clips`` clips.
 
-    View v of the V = num_temporal_clips * num_crops shows clip v // num_crops, crop v % num_crops.
+    View v of the V = num_temporal_clips * num_crops is clip v // num_crops, crop v % num_crops.
     """
 
     num_temporal_clips: int = 1
@@ -33,11 +33,11 @@ ONE_TEST_VIEW = TestViews()
 
 
 class StudentFrames(NamedTuple):
-    """Which of a clip's T frames the student sees.
+    """How the student's frames are chosen from a clip's T frames.
 
     Args:
         num_frames: k; None: all.
-        alone: no other view is asked for, so that the clip's other frames are not even decoded.
+        alone: no other view is requested, so the clip's other frames are not decoded.
     """
 
     num_frames: int | None = None
@@ -50,10 +50,10 @@ ALL_FRAMES = StudentFrames()
 
 @dataclass(frozen=True)
 class SamplingRules:
-    """SamplingConfig and the shape of the view, as plain values that travel to workers without pydantic.
+    """SamplingConfig and the view's aspect ratio, as plain values that workers can unpickle without pydantic.
 
-    ``view_aspect`` is width over height of the view; crops have it too, so that nothing is stretched (multi-scale and
-    random resized crops: up to their random factor). In training ``views`` is one clip, one crop.
+    ``view_aspect`` is width over height of the view. Crops have the same ratio, so nothing is distorted (multi-scale
+    and random resized crops: up to their random factor). In training ``test_views`` is one clip, one crop.
     """
 
     num_frames: int
@@ -81,9 +81,9 @@ def rules_from_config(
     test_views: TestViews = ONE_TEST_VIEW,
     student: StudentFrames = ALL_FRAMES,
 ) -> SamplingRules:
-    """The rules of training (random frames, config.crop, flips) or evaluation (the ``test_views``'s views, no flip).
+    """Make the rules of training (random frames, config.crop, flips) or evaluation (``test_views``, no flip).
 
-    ``view_size`` is (height, width) of the first view rendered, the teacher's where there is one.
+    ``view_size`` is (height, width) of the first view rendered, the teacher's if there is one.
     """
     height, width = view_size
     rules = SamplingRules(
@@ -113,10 +113,10 @@ def rules_from_config(
 def rules_for_views(
     config: DataConfig, views: Sequence[str], *, mode: Literal["train", "eval"], test_views: TestViews = ONE_TEST_VIEW
 ) -> SamplingRules:
-    """The rules of a loader whose batches hold these views.
+    """Make the rules of a loader whose batches hold these views.
 
     Raises:
-        ValueError: no name, a name twice, or one that the config does not have.
+        ValueError: no name, a repeated name, or a view that the config does not have.
     """
     check_view_names(views, has_teacher=config.views.teacher is not None)
     size, student = first_view_size(config), student_frames_rule(views, config)
@@ -124,39 +124,39 @@ def rules_for_views(
 
 
 def student_frames(num_student_frames: int | None, num_frames: int, selection: FrameSelection = "uniform") -> list[int]:
-    """Which of the T frames the student sees of every clip, where they are the same of each. T=8, k=3: 0, 2, 5.
+    """Indices of the student's frames among the T of a clip, the same for every clip. T=8, k=3: 0, 2, 5.
 
     Raises:
-        ValueError: ``random``, which draws them for each clip.
+        ValueError: the selection is ``random``, which differs from clip to clip.
     """
     if selection == "random":
         raise ValueError(
-            "views.student.selection = random shows other frames of each clip; expected a selection that shows the "
-            "same ones, such as uniform."
+            "views.student.selection = random chooses different frames in each clip; expected a selection that chooses "
+            "the same ones, such as uniform."
         )
     return select_frames(selection, num_student_frames or num_frames, num_frames).tolist()
 
 
 def student_frames_rule(names: Sequence[str], config: DataConfig) -> StudentFrames:
-    """How the student's frames are taken where the views ``names`` are asked for."""
+    """How the student's frames are chosen if the views ``names`` are requested."""
     student = config.views.student
     return StudentFrames(student.num_frames, student.selection, alone=tuple(names) == ("student",))
 
 
 def num_frames_read(names: Sequence[str], config: DataConfig) -> int:
-    """Frames of each clip that are read and decoded: T, or k where only the student's view is asked for."""
+    """Number of frames decoded per clip: T, or k if only the student's view is requested."""
     k = config.views.student.num_frames if tuple(names) == ("student",) else None
     return k or config.sampling.num_frames
 
 
 def check_view_names(views: Sequence[str], *, has_teacher: bool) -> None:
-    """Refuse names of views that the config does not have.
+    """Check the names of views against the config.
 
     Args:
         has_teacher: whether the config has a teacher's view; it always has a student's.
 
     Raises:
-        ValueError: no name, a name twice, or an unknown one.
+        ValueError: no name, a repeated name, or an unknown one.
     """
     known = ["teacher", "student"] if has_teacher else ["student"]
     if not views or len(set(views)) != len(views) or not set(views) <= set(known):
@@ -164,5 +164,5 @@ def check_view_names(views: Sequence[str], *, has_teacher: bool) -> None:
 
 
 def first_view_size(config: DataConfig) -> tuple[int, int]:
-    """(height, width) of the view that the crop is made for: the teacher's, or the only one."""
+    """(height, width) of the view whose aspect ratio the crop takes: the teacher's, or the only one."""
     return (config.views.teacher or config.views.student).size

@@ -1,4 +1,4 @@
-"""Which of a video's frames the student sees: k of n."""
+"""Select the student's frames: k of a video's n."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import numpy as np
 from dali_pipes.choices import FrameSelection
 from dali_pipes.sampling.counter_rng import hash_words
 
-# YouTube-8M keeps at most so many frames, and its usual readers fill every video up to it with zeros.
+# YouTube-8M keeps at most this many frames, and its usual readers pad every video to it with zeros.
 _PADDED_FRAMES = 300
 
 
 def select_frames(selection: FrameSelection, k: int, num_frames: int, *, key: Sequence[int] = ()) -> np.ndarray:
-    """int64, rising numbers of min(k, n) frames of a video of n, none twice; all n where k is not less.
+    """Select min(k, n) frames of a video of n: int64, increasing indices without repeats.
 
-    ``uniform`` takes i * n // k, as pixels do. ``first_middle_last`` takes a third of k from each end and the rest
-    around the middle; of a remainder of two each end has one. The baselines of Bhardwaj et al., CVPR 2019.
-    ``every_jth_of_300`` is the paper's released code, which strides over the 300 places that a video is padded to: a
-    short video keeps fewer frames than it has, the shortest one alone.
+    ``uniform`` takes i * n // k, as for pixels. ``first_middle_last`` takes a third of k from each end and the rest
+    around the middle; a remainder of two gives one more to each end. These are the baselines of Bhardwaj et al., CVPR
+    2019. ``every_jth_of_300`` follows the paper's released code, which strides over the 300 frames that a video is
+    padded to: a short video keeps fewer frames than it has, the shortest only one.
 
     Args:
-        key: non-negative integers that ``random`` depends on, and on nothing else.
+        key: non-negative integers, the only thing that ``random`` depends on.
 
     Raises:
         ValueError: k below 1, n below 0 or an unknown name.
@@ -53,7 +53,7 @@ def _first_middle_last(k: int, n: int) -> np.ndarray:
     return np.concatenate([np.arange(end), np.arange(start, start + middle), np.arange(n - end, n)])
 
 
-# For k < n alone.
+# Only for k < n.
 _RULES: dict[str, Callable[[int, int], np.ndarray]] = {
     "uniform": lambda k, n: np.arange(k) * n // k,
     "first": lambda k, n: np.arange(k),

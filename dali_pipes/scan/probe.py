@@ -1,7 +1,7 @@
-"""What is true about one video: found out by a full decode, or by counting packets.
+"""Find the video info of one file by a full decode, or by counting packets.
 
-Containers lie about the number of frames, and files are cut short; a wrong frame count becomes black frames or a
-crash later (DALI), so the count is that of the frames that really came out.
+Containers may give a wrong number of frames, and files may be truncated. A wrong count later causes black frames or a
+crash (DALI), so decoded frames are counted.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from dali_pipes.packets.index_builder import NotIndexableError, PacketIndexer
 from dali_pipes.packets.packet_index import PacketIndex
 from dali_pipes.video_info import UNTAGGED, Stamp, VideoInfo
 
-# Opening a file, FFmpeg decodes some frames to learn what the first one says: half of the time of an index-only scan.
+# While opening a file, FFmpeg decodes some frames to learn what the first one tells: half of an index-only scan's time.
 _NO_PROBING = {"probesize": "32", "analyzeduration": "0"}
-_EDITED = "mov,"  # FFmpeg's name of mp4 and its kin begins so; only these have an edit list
+_EDITED = "mov,"  # FFmpeg's name of mp4 and related formats begins with this; only these have an edit list
 
 
 class Probed(NamedTuple):
@@ -42,17 +42,17 @@ class Probed(NamedTuple):
 
 
 def probe(path: str | Path, *, decode: bool = True) -> Probed:
-    """Facts and packet index of one file. Damage is reported in ``health``, not raised.
+    """Find the video info and packet index of one file. Damage is reported in ``health``, not raised.
 
     Args:
-        decode: all of it; else the first frame alone, and the number of frames is that of the packets.
+        decode: whether to decode all frames; otherwise only the first is decoded, and packets are counted.
     """
     try:
         status = Path(path).stat()
     except OSError as error:
         return Probed(bad_file(None, f"does not open: {error.strerror}"))
-    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for good
-        return Probed(bad_file(status, "it is no regular file"))
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would block forever
+        return Probed(bad_file(status, "it is not a regular file"))
     if status.st_size == 0:
         return Probed(bad_file(status, "the file is empty"))
     try:
@@ -63,13 +63,13 @@ def probe(path: str | Path, *, decode: bool = True) -> Probed:
 
 
 def probe_bytes(content: BinaryIO, stamp: Stamp, *, decode: bool, start: int) -> Probed:
-    """As ``probe``, of a video that lies in memory; ``start`` is a fact about where it was found."""
+    """Like ``probe``, for a video in memory; ``start`` is its byte offset in the shard."""
     video_info, index = _probe(content, content, stamp, decode=decode)
     return Probed(replace(video_info, start=start), index)
 
 
 def _probe(video: str | BinaryIO, content: BinaryIO, stamp: Stamp, *, decode: bool) -> Probed:
-    """Args: ``video``, for FFmpeg to open; ``content``, the same bytes."""
+    """``video`` is opened by FFmpeg; ``content`` has the same bytes."""
     try:
         return _read(video, content, stamp, decode=decode, strict=True)
     except (av.error.FFmpegError, ValueError) as error:
@@ -87,7 +87,7 @@ def _read(video: str | BinaryIO, content: BinaryIO, stamp: Stamp, *, decode: boo
 
 @contextmanager
 def _complaints() -> Iterator[list[tuple[int, str, str]]]:
-    """What FFmpeg logs as an error: (level, source, message). For pictures that are missing it does no more."""
+    """Capture FFmpeg's error log: (level, source, message). Missing pictures are reported only there."""
     before = av.logging.get_level()
     av.logging.set_level(av.logging.ERROR)
     try:
@@ -98,10 +98,10 @@ def _complaints() -> Iterator[list[tuple[int, str, str]]]:
 
 
 class _Reading:
-    """One pass over a file: every packet is noted, and decoded up to the first error (or the first frame).
+    """One pass over a file: every packet is indexed, and decoded up to the first error (or the first frame).
 
-    A file in which a strict decoder finds an error is read again by one that is not, as clips of it will be. It gets no
-    index, nor does one that FFmpeg complains about: what damaged packets give depends on what was decoded before.
+    If a strict decoder finds an error, a lenient one reads the file again, as it will read clips. Such a file gets no
+    index, and neither does one with logged errors: frames of damaged packets depend on what was decoded before.
     """
 
     def __init__(self, container: av.container.InputContainer, stamp: Stamp, *, decode: bool, strict: bool) -> None:
@@ -114,7 +114,7 @@ class _Reading:
         self._frame_pts: list[int | None] = []
         self._concealed: list[int] = []
         self._is_edited = container.format.name.startswith(_EDITED)
-        self._positions: set[int | None] = set()  # of an edited file's whole packets, which it may show twice
+        self._positions: set[int | None] = set()  # of complete packets of an edited file, which may play them twice
         self.error = ""
         self._decoded_all = decode
         decoding = True
@@ -156,7 +156,7 @@ class _Reading:
             return Probed(bad_stamped(self._stamp, f"no whole frame: {'; '.join(damage)}"))
         index, whole_file = None, ""
         if damage:
-            whole_file = "it is cut or damaged"
+            whole_file = "it is truncated or damaged"
         elif complaints or not self._strict:
             whole_file = f"the decoder finds errors in it: {' '.join(complaints[0][2].split()) if complaints else ''}"
         else:
@@ -186,7 +186,7 @@ class _Reading:
         )
 
     def _count(self, num_packets: int, content: BinaryIO) -> tuple[int, list[str]]:
-        """How many frames can be used, and what is wrong."""
+        """Return the number of usable frames, and the damage."""
         if not self._decoded_all:
             return num_packets - self._indexer.num_hidden, [self.error] if self.error else []
         num_frames = len(self._frame_pts)
@@ -199,19 +199,19 @@ class _Reading:
             damage or not self._is_edited or _count_whole_samples(content, self._stream) < promised
         ):
             damage.append(f"{num_frames} frames, but the header says {promised}")
-        # FFmpeg's MPEG-4 decoder calls the last frame of packed streams concealed, and it is good.
+        # FFmpeg's MPEG-4 decoder marks the last frame of packed streams as concealed, but it is correct.
         if self._concealed and self._concealed[0] < num_frames - 1:
-            damage.append(f"the decoder made up parts of {len(self._concealed)} frames, first of {self._concealed[0]}")
+            damage.append(f"the decoder concealed errors in {len(self._concealed)} frames from {self._concealed[0]}")
             num_frames = self._concealed[0]
         return num_frames, damage
 
 
-# Kinds of pictures of which one was converted: making a converter takes a quarter of an index-only scan.
+# Kinds of pictures already converted once: making a converter takes a quarter of an index-only scan's time.
 _CONVERTED: set[tuple[str, int, int, int, int]] = set()
 
 
 def _check_converts(frame: VideoFrame) -> None:
-    """Raises FFmpegError or ValueError where frames like this one cannot be made RGB."""
+    """Raise FFmpegError or ValueError if frames like this one cannot be converted to RGB."""
     kind = (frame.format.name, int(frame.colorspace), int(frame.color_range), frame.width, frame.height)
     if kind not in _CONVERTED:
         to_rgb(frame, width=frame.width, height=frame.height)
@@ -219,9 +219,9 @@ def _check_converts(frame: VideoFrame) -> None:
 
 
 def _count_whole_samples(content: BinaryIO, stream: VideoStream) -> int:
-    """Packets of an mp4's stream that lie in the file, those included that its edit list leaves out.
+    """Count the packets of an mp4's stream in the file, including those that its edit list omits.
 
-    FFmpeg does not show the packets that no edit needs; only so can they be told from those of a file that was cut.
+    FFmpeg hides packets that no edit needs; this count distinguishes them from packets missing in a truncated file.
     """
     content.seek(0)
     try:
@@ -233,14 +233,14 @@ def _count_whole_samples(content: BinaryIO, stream: VideoStream) -> int:
 
 
 def _is_variable(time_stamps: Sequence[int | None]) -> bool:
-    """Whether frames are unequally far apart, by more than the rounding of a container's clock."""
+    """Whether the frame intervals differ by more than the rounding of a container's clock."""
     known = np.array([stamp for stamp in time_stamps if stamp is not None], np.int64)
     steps = np.diff(known)
     return len(steps) > 0 and int(steps.max() - steps.min()) > 1
 
 
 def bad_file(status: os.stat_result | None, reason: str) -> VideoInfo:
-    """Facts of a file that gives not one frame."""
+    """Video info of a file without a decodable frame."""
     return bad_stamped(Stamp(status.st_size, status.st_mtime_ns) if status else Stamp(0, 0), reason)
 
 
@@ -249,6 +249,6 @@ def bad_stamped(stamp: Stamp, reason: str) -> VideoInfo:
 
 
 def one_line(error: Exception) -> str:
-    """An error's message without line breaks; of FFmpeg's errors without the file name."""
+    """An error's message without line breaks; for FFmpeg's errors, without the file name."""
     text = error.strerror if isinstance(error, av.error.FFmpegError) else str(error)
     return " ".join(str(text).split())

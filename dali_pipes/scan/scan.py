@@ -1,4 +1,4 @@
-"""Probes many videos in processes and keeps what is found out (``dali_pipes.scan.store``), so that it is done once."""
+"""Probe many videos in processes, once: the results are stored (``dali_pipes.scan.store``)."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ STORE_NAME = ".reskd_scan"
 
 
 class Location(Protocol):
-    """Where a video lies, as the scan needs to know it."""
+    """Where a video is stored: the interface that the scan needs."""
 
     @property
     def key(self) -> str:
-        """Its name in the store."""
+        """The video's name in the store."""
         ...
 
     def is_unchanged(self, found: VideoInfo | None) -> bool:
-        """Whether stored facts, if any, are still those of this video; raises OSError where it is missing."""
+        """Whether the stored info ``found``, if any, still applies; raises OSError if the video is missing."""
         ...
 
     def prober(self, *, decode: bool) -> Callable[[], Probed]:
-        """What finds out the facts, in another process: can be pickled."""
+        """A picklable function that finds the video info, in another process."""
         ...
 
     def bad(self, reason: str) -> VideoInfo:
-        """Facts of a video whose prober died."""
+        """Video info of a video whose prober died."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class VideoFile:
-    """A video in a local file of its own."""
+    """A video in its own local file."""
 
-    file: str  # no Path: a quarter of a million of those would take 20 s
+    file: str  # not a Path: 250,000 of them would take 20 s
     key: str
 
     def is_unchanged(self, found: VideoInfo | None) -> bool:
@@ -60,7 +60,7 @@ class VideoFile:
 
 
 def video_files(root: Path, names: Sequence[str]) -> dict[str, Location]:
-    """Places of files, by their paths from ``root``."""
+    """Locations of files, by their paths relative to ``root``."""
     return {name: VideoFile(os.path.join(root, name), name) for name in names}  # noqa: PTH118
 
 
@@ -73,18 +73,18 @@ def scan(
     decode: bool = True,
     on_progress: Callable[[int, int, int], None] | None = None,
 ) -> dict[str, VideoInfo]:
-    """Facts of every video by its name: what is stored, where it is unchanged, else by ``probe`` or its like.
+    """Find the video info of every video, by name: from the store if the video is unchanged, else by probing it.
 
-    Videos are decoded in separate processes, so that one which kills its decoder is only a "bad" row. What is found is
-    stored file by file; a scan that was killed goes on where it was.
+    Videos are decoded in separate processes, so a video that kills its decoder is only a "bad" row. Results are stored
+    file by file, so a killed scan continues where it stopped.
 
     Args:
-        videos: paths of files from ``root``; or for videos stored otherwise, where each lies, by its name in the list.
-        root: folder.
+        videos: paths of files relative to ``root``; for other storage, locations by name in the list.
+        root: folder of the videos.
         store: folder to read and add to; default ``default_store(root)``.
-        engine: who decodes; default: two processes of this machine.
-        decode: look into every frame; else what an index-only scan found is good enough too.
-        on_progress: called with (files done, files to probe, bytes done) after each file that was not stored.
+        engine: runs the probes; default: two processes of this machine.
+        decode: decode every frame; if False, stored results of an index-only scan are accepted too.
+        on_progress: called with (files done, files to probe, bytes done) after each probed file.
 
     Raises:
         ValueError: files are missing.
@@ -114,7 +114,7 @@ def scan(
 def _stored_facts(
     locations: Mapping[str, Location], store: Path, *, decode: bool
 ) -> tuple[dict[str, VideoInfo], list[str]]:
-    """Facts in the store that still hold and are good enough, and the names of videos that are not there."""
+    """Stored video info that is still valid and sufficient, and the names of missing videos."""
     known = read_video_info(store)
     video_info: dict[str, VideoInfo] = {}
     missing = []
@@ -135,7 +135,7 @@ def _call(named: tuple[str, Callable[[], Probed]]) -> Probed:
 
 
 def default_store(root: Path) -> Path:
-    """``root/.reskd_scan`` where that can be written, else a folder in the user's cache."""
+    """``root/.reskd_scan`` if it is writable, else a folder in the user's cache."""
     beside = root / STORE_NAME
     if os.access(beside if beside.exists() else root, os.W_OK):
         return beside
@@ -144,7 +144,7 @@ def default_store(root: Path) -> Path:
 
 
 def describe_scan(video_info: Mapping[str, VideoInfo]) -> list[str]:
-    """What was found, in lines for a person: every file that is not sound by name."""
+    """Human-readable lines on the scan's results; every file that is not sound is named."""
     kinds = Counter(found.health.partition(":")[0] for found in video_info.values())
     whole = Counter(found.whole_file for found in video_info.values() if found.usable and found.whole_file)
     num_indexed = kinds.total() - kinds["bad"] - whole.total()

@@ -1,7 +1,7 @@
-"""What scans found out, on disk: for each run a CSV that a person can read, and beside it the packet indexes.
+"""Store scan results: each run writes a human-readable CSV, and its packet indexes beside it.
 
-Rows are appended as files are done, the indexes first, so a scan that is killed loses the files it was at and no more.
-Every run writes a file of its own; scans on several machines may share a folder without locks. Later files win.
+Rows are appended as files are done, the indexes first, so a killed scan loses only the files in progress. Every run
+writes its own file; scans on several machines may share a folder without locks. Later files win.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import numpy as np
 from dali_pipes.packets.packet_index import PACKET, PacketIndex
 from dali_pipes.video_info import PacketLocation, VideoInfo, columns_of
 
-# From a cell to a value, by the type of the fact.
+# Parse a cell, by the type of the field.
 _PARSERS: Mapping[Any, Callable[[str], Any]] = {int: int, str: str, bool: lambda cell: cell == "yes"}
-# Without the first: the file is the one beside the CSV.
+# Without the first column: the index file is the one beside the CSV.
 _INDEX_COLUMNS = tuple(column.name for column in columns_of(PacketLocation).values())[1:]
 _NO_INDEX = (-1, -1, 0)
 
@@ -34,7 +34,7 @@ _INDEX_AT = slice(_FACTS.index("packets"), _FACTS.index("packets") + len(_INDEX_
 
 
 def _columns() -> dict[str, Callable[[str], Any]]:
-    """Name and parser of each column behind the path: the facts in their order, the packet index as three numbers."""
+    """Name and parser of each column after the path: VideoInfo's fields in order, the packet index as three numbers."""
     types, names = get_type_hints(VideoInfo), columns_of(VideoInfo)
     parsers: dict[str, Callable[[str], Any]] = {}
     for fact in _FACTS:
@@ -49,13 +49,12 @@ _END_OF_ROW = "\r\n"
 
 
 def read_video_info(folder: Path) -> dict[str, VideoInfo]:
-    """Facts by path as written; rows that were cut short, rows whose index was, and files of another version are left
-    out."""
+    """Read video info by path. Truncated rows, rows with a truncated index and files of another version are skipped."""
     video_info: dict[str, VideoInfo] = {}
     for part in sorted(folder.glob("*.csv")):
         with part.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             text = file.read()
-        # Cut off in its last number, a row would look whole.
+        # A row truncated in its last number would look complete.
         reader = csv.reader(io.StringIO(text[: text.rfind(_END_OF_ROW) + len(_END_OF_ROW)], newline=""))
         if tuple(next(reader, ())) == _HEAD:
             packets = part.with_suffix(".packets")
@@ -84,7 +83,7 @@ def _parse(row: Sequence[str], part: Path) -> tuple[str, VideoInfo]:
 
 
 class VideoInfoWriter:
-    """Appends to a new pair of files in ``folder``, which are made with the first row."""
+    """Appends to a new pair of files in ``folder``, created with the first row."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -103,7 +102,7 @@ class VideoInfoWriter:
                 file.close()
 
     def add(self, path: str, video_info: VideoInfo, index: PacketIndex | None) -> VideoInfo:
-        """Write a row and its index; the answer is ``video_info`` with the index's place.
+        """Write a row and its index; returns ``video_info`` with the index's location.
 
         Raises:
             OSError: the folder cannot be written.
@@ -118,7 +117,7 @@ class VideoInfoWriter:
 
     def _open(self) -> tuple[TextIO, BinaryIO]:
         self._folder.mkdir(parents=True, exist_ok=True)
-        # To the nanosecond: files are read in the order of their names, and the later of two in a second has to win.
+        # To the nanosecond: files are read in the order of their names, and the later of two in one second must win.
         seconds, nanoseconds = divmod(time.time_ns(), 10**9)
         timestamp = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(seconds))}-{nanoseconds:09d}"
         name = f"{timestamp}-{os.getpid()}-{secrets.token_hex(3)}"
@@ -139,7 +138,7 @@ class VideoInfoWriter:
 
 
 def _cells(video_info: VideoInfo) -> list[object]:
-    """What ``_parse`` reads, behind the path."""
+    """Cells after the path, as ``_parse`` reads them."""
     where = video_info.packets[1:] if video_info.packets else _NO_INDEX
     cells: list[object] = []
     for fact in _FACTS:
@@ -149,22 +148,22 @@ def _cells(video_info: VideoInfo) -> list[object]:
 
 
 class IndexReader:
-    """Reads indexes by place; keeps the files open and the stubs in memory, which few encoders' settings share."""
+    """Reads indexes by location. Keeps files open and the codec headers, of which there are few, in memory."""
 
     def __init__(self) -> None:
         self._files: dict[Path, int] = {}
         self._codec_headers: dict[tuple[Path, int], bytes] = {}
 
     def __reduce__(self) -> tuple[type[IndexReader], tuple[()]]:
-        """In another process, the numbers of open files mean other files."""
+        """In another process, file descriptors refer to other files."""
         return IndexReader, ()
 
     def read(self, location: PacketLocation, num_packets: int) -> PacketIndex:
-        """The index of a video.
+        """Read the index of a video.
 
         Raises:
-            OSError: the file is gone.
-            ValueError: it ends early.
+            OSError: the index file is gone.
+            ValueError: the index file is truncated.
         """
         packets = self._pread(location.part, num_packets * PACKET.itemsize, location.packets_at)
         key = (location.part, location.codec_header_at)

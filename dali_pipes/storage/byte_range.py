@@ -1,4 +1,4 @@
-"""A part of a file as a file of its own: local, or at a URL, where only the bytes that are asked for are fetched."""
+"""A byte range of a file, as a file object: local, or at a URL, where only the requested bytes are fetched."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from dali_pipes.video_info import Stamp
 
-# What file systems of fsspec call what changes with the contents; not the time of access, nor of the request.
+# Keys of fsspec's file systems for values that change with the contents, unlike times of access or of the request.
 _CHANGES = (
     "ETag",
     "etag",
@@ -30,10 +30,10 @@ def is_url(file: str) -> bool:
 
 
 def stamp_of(file: str) -> Stamp:
-    """Size and last change.
+    """Size and last change of a file.
 
     Raises:
-        OSError: it is not there, or does not tell its size.
+        OSError: the file is missing, or the server does not report its size.
     """
     if not is_url(file):
         status = Path(file).stat()
@@ -41,16 +41,16 @@ def stamp_of(file: str) -> Stamp:
     system, path = file_system(file)
     about = system.info(path)
     if about.get("size") is None:
-        raise OSError(f"expected a server that tells the size of {file}, found none in its answer.")
+        raise OSError(f"expected the server to report the size of {file}, found none in its response.")
     said = repr([about["size"], *(about.get(name) for name in (*_CHANGES, "created"))])
     return Stamp(int(about["size"]), int.from_bytes(hashlib.sha256(said.encode()).digest()[:8], "little") >> 1)
 
 
 def file_system(url: str) -> tuple[Any, str]:
-    """fsspec's file system for a URL, and the path in it. fsspec is imported here and nowhere else.
+    """fsspec's file system for a URL, and the path in it. Only this function imports fsspec.
 
     Raises:
-        ValueError: fsspec, or the package that it wants for this kind of URL, is not installed, or knows no such kind.
+        ValueError: fsspec, or the package that it needs for this kind of URL, is not installed, or the kind is unknown.
     """
     try:
         import fsspec
@@ -62,11 +62,11 @@ def file_system(url: str) -> tuple[Any, str]:
 
 
 class ByteRange(io.RawIOBase):
-    """``size`` bytes of a file from ``start`` on; every read of it is one read, or one request, of just these bytes.
+    """``size`` bytes of a file from ``start`` on; each read is one read, or one request, of just the bytes wanted.
 
     Args:
         file: local path or URL.
-        start: of its first byte in the file.
+        start: byte offset of the range in the file.
 
     Raises:
         OSError: the file does not open.
@@ -91,7 +91,7 @@ class ByteRange(io.RawIOBase):
         return self._at
 
     def read(self, size: int | None = -1) -> bytes:
-        """Raises OSError where the file ends inside of the stretch."""
+        """Read bytes; raises OSError if the file ends within the byte range."""
         rest = max(0, self._size - self._at)
         size = rest if size is None or size < 0 else min(size, rest)
         if not size:

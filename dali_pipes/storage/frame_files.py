@@ -1,4 +1,4 @@
-"""The frames of a video as JPEG files of a folder, numbered by a template such as "img_{:05d}.jpg"."""
+"""The frames of a video as JPEG files in a folder, numbered by a template such as "img_{:05d}.jpg"."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dali_pipes.storage_spec import split_template
 
 
 def numbers_in(folder: Path, template: str) -> dict[int, int]:
-    """Number -> bytes of the files in a folder that the template names.
+    """Number -> size in bytes of the files in a folder that match the template.
 
     Raises:
         OSError: the folder cannot be read.
@@ -21,17 +21,17 @@ def numbers_in(folder: Path, template: str) -> dict[int, int]:
     with os.scandir(folder) as entries:
         for entry in entries:
             digits = entry.name[len(before) : len(entry.name) - len(after)]
-            # The template once more, for img_1.jpg is not what it writes.
+            # Compare with the template's own output, as img_1.jpg does not match img_{:05d}.jpg.
             if digits.isascii() and digits.isdigit() and entry.name == template.format(int(digits)):
                 found[int(digits)] = entry.stat().st_size
     return found
 
 
 def read_frame_files(folder: Path, template: str, numbers: Sequence[int], *, width: int, height: int) -> list[bytes]:
-    """The bytes of the files of these numbers; each is opened once.
+    """Read the files of these numbers; each is opened once.
 
     Raises:
-        ValueError: a file is damaged or of another size than ``width`` x ``height`` pixels; names it.
+        ValueError: a file is damaged or not ``width`` x ``height`` pixels; names it.
         OSError: a file cannot be read; names it.
     """
     files = {number: _read(folder / template.format(number), JpegHeader(width, height)) for number in set(numbers)}

@@ -1,4 +1,4 @@
-"""Videos as folders of JPEG frames: which a folder of classes holds, and what is true about each."""
+"""Videos as folders of JPEG frames: list the folders of each class, and find their video info."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ from dali_pipes.video_info import JPEG_FILES, UNTAGGED, VideoInfo
 
 @dataclass(frozen=True, slots=True)
 class FrameFolder:
-    """A ``dali_pipes.scan.scan.Place``. A file that is written anew in place does not change the folder's time: a
-    folder with damage is scanned every time; in a sound one a clip notices a file that is cut or of another size.
+    """A ``dali_pipes.scan.scan.Location``.
+
+    Rewriting a file in place does not change the folder's time. So a damaged folder is scanned every time; in a sound
+    one, the clip reader detects a file that is truncated or of another size.
 
     Args:
-        key: its name in the scan's tables, with the template, for another one finds other frames.
+        key: name in the scan's tables; it includes the template, since another template finds other frames.
     """
 
     folder: str
@@ -44,13 +46,13 @@ class FrameFolder:
 
 
 def list_frame_folders(root: Path, template: str) -> list[ListedVideo]:
-    """<class>/<video>/ of a root folder, where a video has a file that the template names.
+    """List the folders <class>/<video>/ under ``root`` that have a file matching the template.
 
     Raises:
         ValueError: there is no root folder, or no such file below it.
     """
     if not root.is_dir():
-        raise ValueError(f"data.root: expected a folder with one folder a class, found nothing at {root}.")
+        raise ValueError(f"data.root: expected a folder with one folder per class, found nothing at {root}.")
     folders = [
         (label, video)
         for label in sorted(root.iterdir())
@@ -71,12 +73,12 @@ def _has_frame(video: Path, template: str) -> bool:
 
 
 def folders_of(root: Path, template: str, paths: Sequence[str]) -> dict[str, FrameFolder]:
-    """Where listed videos lie, by their paths in the list."""
+    """Locations of listed videos, by their paths in the list."""
     return {path: FrameFolder(os.path.join(root, path), template, f"{path}/{template}") for path in paths}  # noqa: PTH118
 
 
 def as_folder(root: Path, video: ListedVideo) -> ListedVideo:
-    """ "Class/v_x" for "Class/v_x.avi" of a list that was written for the videos that the frames are from."""
+    """Map "Class/v_x.avi", in a list written for the original videos, to the folder "Class/v_x"."""
     path = Path(video.path)
     if path.suffix.lower() in VIDEO_SUFFIXES and not (root / path).is_dir():
         return ListedVideo(path.with_suffix("").as_posix(), video.labels, video.group)
@@ -84,10 +86,10 @@ def as_folder(root: Path, video: ListedVideo) -> ListedVideo:
 
 
 def probe_frames(folder: Path, template: str, *, decode: bool) -> Probed:
-    """As ``dali_pipes.scan.probe.probe``: a gap in the numbers, or a file that is damaged, cuts the video.
+    """Like ``dali_pipes.scan.probe.probe``: the video ends at a gap in the numbers or a damaged file.
 
     Args:
-        decode: all files; else the first and the last alone, unless these differ.
+        decode: whether to decode all files; otherwise only the first and the last, unless one of them is faulty.
     """
     mtime_ns = 0
     try:
@@ -128,7 +130,7 @@ def probe_frames(folder: Path, template: str, *, decode: bool) -> Probed:
 
 
 def _in_a_row(sizes: dict[int, int], first: int, template: str) -> tuple[list[str], str]:
-    """Names of the files up to the first one that is missing or empty, and what is wrong with that one."""
+    """Names of the files before the first missing or empty one, and the fault of that one."""
     number = first
     while sizes.get(number):
         number += 1
@@ -141,7 +143,7 @@ def _in_a_row(sizes: dict[int, int], first: int, template: str) -> tuple[list[st
 
 
 def _look_into(folder: Path, names: Sequence[str], *, decode: bool) -> tuple[int, str, VideoFrame | None]:
-    """How many of the files are good, what is wrong with the next one, and the first picture."""
+    """Number of good files, the fault of the next one, and the first picture."""
     decoder, picture, expected = JpegDecoder(), None, None
     wanted = range(len(names)) if decode else sorted({0, len(names) - 1}) if names else ()
     for location in wanted:

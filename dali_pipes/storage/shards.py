@@ -1,14 +1,14 @@
-"""Videos in tar shards, as WebDataset writes them: which shards a config names, what they hold, where a video lies.
+"""Videos in tar shards, as WebDataset writes them: expand a config's shard names, list their videos, locate them.
 
-Note [Shards are read by place]
-WebDataset reads a shard from end to end and shuffles in a buffer. Here a position addresses a member directly, so the
-order is shuffled over all shards and a resumed run is exact, as with files; the price is requests. At a URL a clip
-takes one request for each stretch of packets that lies further than a MiB from the one before: one a clip of UCF101
-(60 of 60), where WebDataset takes one a shard of a thousand videos. More workers hide the time that a request waits;
-their number remains. Where they are dear, copy the shards to a local disk.
+Note [Shards are read by byte offset]
+WebDataset reads a shard sequentially and shuffles in a buffer. Here each video is read at its byte offset, so the
+order is shuffled over all shards and a resumed run is exact, as with files; the price is more requests. At a URL, a
+clip takes one request for each byte range of packets more than a MiB after the previous one: one per clip of UCF101
+(60 of 60), where WebDataset takes one per shard of a thousand videos. More workers hide the latency of requests, but
+do not reduce their number. If requests are expensive, copy the shards to a local disk.
 
-The first run reads every video whole, as it does every file. What the headers of a shard say takes a request a video
-(61 for 60 of UCF101, 6 % of the bytes) and is kept beside the scan's tables.
+The first run reads every video whole, as it does with files. Reading the headers of a shard takes one request per
+video (61 for 60 of UCF101, 6 % of the bytes); the result is kept beside the scan's tables.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 @dataclass(frozen=True, slots=True)
 class ShardMember:
-    """A video in a shard; a ``dali_pipes.scan.scan.Place``.
+    """A video in a shard; a ``dali_pipes.scan.scan.Location``.
 
     Args:
         file: path or URL of the shard.
-        stamp: of the shard.
-        start, size: its bytes.
-        key: its name in the scan's tables.
+        stamp: stamp of the shard.
+        start, size: byte range of the video in the shard.
+        key: name of the video in the scan's tables.
     """
 
     file: str
@@ -71,7 +71,7 @@ class ShardMember:
 
 
 def probe_member(member: ShardMember, *, decode: bool) -> Probed:
-    """As ``dali_pipes.scan.probe.probe``, of a video in a shard, which is read whole."""
+    """Like ``dali_pipes.scan.probe.probe``, for a video in a shard, which is read whole."""
     try:
         content = io.BytesIO(read_member(member.file, member.start, member.size))
     except (OSError, ChangedFileError) as error:
@@ -81,10 +81,10 @@ def probe_member(member: ShardMember, *, decode: bool) -> Probed:
 
 
 def expand_pattern(base: str, pattern: str) -> list[str]:
-    """Shards that a pattern names, relative to ``base``: {000..009} and {a,b} are written out, *, ? and [] looked up.
+    """List the shards of a pattern, relative to ``base``: {000..009} and {a,b} are expanded, *, ? and [] matched.
 
     Raises:
-        ValueError: the files are compressed, or none is there.
+        ValueError: the files are compressed, or there are none.
     """
     if not pattern.endswith(".tar"):
         raise ValueError(f"data.train, data.test: expected uncompressed .tar files, found {pattern}; decompress them.")
@@ -126,14 +126,14 @@ def list_shards(
     store: Path,
     on_message: Callable[[str], None] = lambda message: None,
 ) -> list[ListedVideo]:
-    """The labeled videos of the shards that a pattern names; ``path`` is "shard.tar/name".
+    """List the labeled videos of a pattern's shards; ``path`` is "shard.tar/name".
 
     Args:
-        store: folder that keeps what the headers said.
-        on_message: called with a sentence for each shard that is cut or damaged.
+        store: folder in which the headers' contents are kept.
+        on_message: called with a sentence for each truncated or damaged shard.
 
     Raises:
-        ValueError: a shard that is missing, compressed or no tar file, or a video without a label.
+        ValueError: a shard is missing, compressed or not a tar file, or a video has no label.
     """
     listed = []
     names = expand_pattern(storage.shard_base(root), pattern)
@@ -144,7 +144,7 @@ def list_shards(
         for video in contents.videos:
             if video.labels:
                 listed.append(ListedVideo(f"{name}/{video.name}", video.labels))
-            elif contents.damage:  # its label may lie behind the cut
+            elif contents.damage:  # its label may be in the missing part
                 on_message(f"{name}/{video.name} is not used: its label is missing")
             else:
                 key = video.name.partition(".")[0]
@@ -158,10 +158,10 @@ def list_shards(
 
 
 def members_of(root: Path, storage: Storage, paths: Sequence[str], store: Path) -> dict[str, ShardMember]:
-    """Where listed videos lie, by their paths in the list.
+    """Locations of listed videos, by their paths in the list.
 
     Raises:
-        ValueError: a shard or a video in it that is not there.
+        ValueError: a shard, or a video in it, is missing.
     """
     files = list(dict.fromkeys(storage.shard_file(root, split_path(path)[0]) for path in paths))
     known = {
@@ -181,7 +181,7 @@ def members_of(root: Path, storage: Storage, paths: Sequence[str], store: Path) 
 
 
 def read_contents(files: Sequence[str], store: Path) -> list[tuple[Stamp, TarContents]]:
-    """Stamp and contents of each shard: as kept in ``store`` where the stamp is the same, else from the headers."""
+    """Read stamp and contents of each shard: from ``store`` if the stamp is unchanged, else from the headers."""
     with ThreadPoolExecutor(_NUM_THREADS) as pool:
         return list(pool.map(lambda file: _contents(file, store), files))
 

@@ -2,9 +2,9 @@
 
 {"version": ..., "taxonomy": [...], "database": {id: {"subset": "training" | "validation" | "testing", "annotations":
 [{"segment": [start, end], "label": name}, ...], ...}}}; files are v_<id> with any suffix. The subset "testing" has no
-annotations. Source: Evaluation/eval_classification.py of github.com/activitynet/ActivityNet; the file itself was not at
-hand, and v_<id> is what public loaders look for. That code numbers classes as they occur, so there is no official
-order; here they are sorted.
+annotations. Source: Evaluation/eval_classification.py of github.com/activitynet/ActivityNet; the file itself was not
+available, and public loaders look for v_<id>. That code numbers classes as they occur, so there is no official order;
+here they are sorted.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _SUBSETS: dict[str, Split] = {"training": "train", "validation": "val", "testing
 
 
 def read_activitynet(paths: Sequence[Path]) -> Annotations:
-    """All videos; of a video's segments each label counts once, in the order of the segments.
+    """Read all videos; each label of a video's segments counts once, in the order of the segments.
 
     Raises:
-        ValueError: not one file, or one of another kind.
+        ValueError: several files, or a file of another kind.
     """
     if len(paths) != 1:
         raise ValueError(f"expected one file, {_EXPECTED}, found {len(paths)} files.")

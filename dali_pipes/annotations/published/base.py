@@ -1,4 +1,4 @@
-"""What every reader of a published data set gives: videos by name, with split and labels."""
+"""The common output of all readers of published data sets: videos by name, with split and labels."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class AnnotatedVideo:
     """One line of the published annotations.
 
     Args:
-        names: of its file, without suffix, the most telling first; may begin with folders.
-        labels: class names, in the order of the annotation; none where they are kept secret.
-        group: what must not be split up; None: the video alone.
+        names: possible names of its file without suffix, the most specific first; may begin with folders.
+        labels: class names, in the order of the annotation; empty if they are not published.
+        group: videos of one group stay in one split; None: the video is its own group.
     """
 
     names: tuple[str, ...]
@@ -33,7 +33,7 @@ class AnnotatedVideo:
 
 @dataclass(frozen=True)
 class Annotations:
-    """All videos of a data set, class names in the data set's order, and sentences on what was odd."""
+    """All videos of a data set, class names in the data set's order, and remarks on irregularities."""
 
     class_names: tuple[str, ...]
     videos: tuple[AnnotatedVideo, ...]
@@ -41,10 +41,10 @@ class Annotations:
 
 
 def read_text(path: Path) -> str:
-    """The text of an annotation file.
+    """Read the text of an annotation file.
 
     Raises:
-        ValueError: no such file, an empty one, or one that is not text.
+        ValueError: the file is missing, empty or not text.
     """
     if not path.is_file():
         raise ValueError(f"expected an annotation file at {path}, found {'a folder' if path.is_dir() else 'nothing'}.")
@@ -58,7 +58,7 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path, expected: str) -> Any:
-    """Raises ValueError, which says what the file looks like, when it is no JSON."""
+    """Read JSON; raises ValueError, which describes the file, if it is not JSON."""
     try:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
@@ -66,7 +66,7 @@ def read_json(path: Path, expected: str) -> Any:
 
 
 def read_csv(path: Path, columns: Collection[str], expected: str) -> list[dict[str, str]]:
-    """Rows by column name, "" for an empty or absent cell.
+    """Read rows by column name, "" for an empty or absent cell.
 
     Raises:
         ValueError: one of ``columns`` is missing, or there are no rows.
@@ -79,20 +79,20 @@ def read_csv(path: Path, columns: Collection[str], expected: str) -> list[dict[s
     reader.fieldnames = found
     rows = [{name: (row[name] or "").strip() for name in found} for row in reader]
     if not rows:
-        raise ValueError(f"{path}: expected at least one video, found the line of column names alone.")
+        raise ValueError(f"{path}: expected at least one video, found only the line of column names.")
     return rows
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines that are not blank, stripped."""
+    """Read the non-blank lines, stripped."""
     return [line.strip() for line in read_text(path).splitlines() if line.strip()]
 
 
 def split_in_name(path: Path) -> Split:
-    """The split that a file's name tells.
+    """The split in a file's name.
 
     Raises:
-        ValueError: it names none of "train", "val" and "test", or two of them.
+        ValueError: the name has none of "train", "val" and "test", or several.
     """
     told = [split for split in SPLITS if split in path.stem.lower()]
     if len(told) != 1:
@@ -101,5 +101,5 @@ def split_in_name(path: Path) -> Split:
 
 
 def refusal(path: Path, expected: str, detail: str = "") -> ValueError:
-    """The error for a file of another kind."""
+    """Make the error for a file of another kind."""
     return ValueError(f"{path}: expected {expected}, found {describe_file(path)}{detail}.")

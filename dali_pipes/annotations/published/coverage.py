@@ -1,4 +1,4 @@
-"""Annotations against the files that are there: what can be listed, what is missing, what was odd."""
+"""Compare annotations with the existing files: found videos, missing videos and irregularities."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import NamedTuple
 from dali_pipes.annotations.published.base import SPLITS, AnnotatedVideo, Annotations, Split
 from dali_pipes.annotations.published.video_files import VideoFiles
 
-# A video named in two splits stays in the later one of these: results are kept, training gives way.
+# A video in two splits stays in the one that comes first here, so that test sets stay complete.
 _WHO_GIVES_WAY: tuple[Split, ...] = ("test", "val", "train")
 
 
 class FoundVideo(NamedTuple):
-    """A video with its file's path under the root."""
+    """A video with the path of its file under the root."""
 
     path: str
     video: AnnotatedVideo
 
 
 class MissingVideo(NamedTuple):
-    """A video without a file, and why."""
+    """A video without a file, and the reason."""
 
     video: AnnotatedVideo
     reason: str
@@ -31,7 +31,7 @@ class MissingVideo(NamedTuple):
 
 @dataclass
 class Coverage:
-    """What came of each split, and how often something odd was met, with an example."""
+    """Found and missing videos of each split, and irregularities by kind with their examples."""
 
     found: dict[Split, list[FoundVideo]] = field(default_factory=lambda: {split: [] for split in SPLITS})
     missing: dict[Split, list[MissingVideo]] = field(default_factory=lambda: {split: [] for split in SPLITS})
@@ -42,11 +42,11 @@ class Coverage:
         return len(self.found[split]) + len(self.missing[split])
 
     def share(self, split: Split) -> float:
-        """Found of listed, in [0, 1]."""
+        """Found videos over listed ones, in [0, 1]."""
         return len(self.found[split]) / self.num_listed(split)
 
     def splits(self) -> list[Split]:
-        """Those with labeled videos."""
+        """Splits with labeled videos."""
         return [split for split in SPLITS if self.num_listed(split)]
 
     def note(self, kind: str, example: str) -> None:
@@ -54,7 +54,7 @@ class Coverage:
 
 
 def match(annotations: Annotations, files: VideoFiles) -> Coverage:
-    """Each labeled video to its file: no video and no file twice, in the order of the annotations."""
+    """Match each labeled video to its file: no video and no file twice, in the order of the annotations."""
     coverage, listed, taken, named = Coverage(), dict[str, AnnotatedVideo](), dict[str, AnnotatedVideo](), set[str]()
     for video in sorted(annotations.videos, key=lambda video: _WHO_GIVES_WAY.index(video.split)):
         paths = files.find(video)
@@ -77,7 +77,7 @@ def match(annotations: Annotations, files: VideoFiles) -> Coverage:
             taken[paths[0]] = video
             coverage.found[video.split].append(FoundVideo(paths[0], video))
     if files.num_files > len(named):
-        coverage.odd[f"{files.num_files - len(named)} files are named by no annotation"] = []
+        coverage.odd[f"{files.num_files - len(named)} files are in no annotation"] = []
     return coverage
 
 
@@ -85,12 +85,12 @@ def _kind_of_repetition(first: AnnotatedVideo, video: AnnotatedVideo) -> str:
     if first.split != video.split:
         return f"videos are in two splits; kept in {first.split}, left out of {video.split}"
     if set(first.labels) != set(video.labels):
-        return f"videos of {video.split} are listed twice with other labels; the first was taken"
+        return f"videos of {video.split} are listed twice with different labels; the first was taken"
     return f"videos of {video.split} are listed twice; the second was left out"
 
 
 def describe_coverage(coverage: Coverage, *, num_classes_shown: int = 5) -> Iterator[str]:
-    """Lines for people."""
+    """Human-readable lines."""
     for split in coverage.splits():
         yield (
             f"{split}: {coverage.num_listed(split)} listed, {len(coverage.found[split])} found "
@@ -113,23 +113,23 @@ def most_affected(coverage: Coverage, split: Split, count: int) -> Sequence[tupl
 
 
 def refuse_nothing_found(coverage: Coverage, files: VideoFiles, root: Path) -> None:
-    """Raise ValueError where no video of the annotations was found, with an example of both names."""
+    """Raise ValueError, with example names, if no video of the annotations was found."""
     if any(coverage.found.values()):
         return
     wanted = [missing.video.names[0] for videos in coverage.missing.values() for missing in videos]
     if not wanted:
         raise ValueError("expected videos with labels, found none in the annotations; give the training list too.")
     raise ValueError(
-        f"expected files such as {wanted[0]} with any suffix under {root}, found {files.num_files} videos but not one "
-        f"that the annotations name; there are for example {', '.join(files.some_paths(3))}."
+        f"expected files such as {wanted[0]} with any suffix under {root}, found {files.num_files} videos, but none of "
+        f"those in the annotations; there are for example {', '.join(files.some_paths(3))}."
     )
 
 
 def refuse_low_coverage(coverage: Coverage, least: float) -> None:
-    """Raise ValueError where less than this share of a split's videos was found."""
+    """Raise ValueError if less than the fraction ``least`` of a split's videos was found."""
     low = [f"{split} {coverage.share(split):.1%}" for split in coverage.splits() if coverage.share(split) < least]
     if low:
         raise ValueError(
             f"expected at least {least:.1%} of each split's videos (--min-coverage), found {', '.join(low)}; "
-            "missing.csv names the others."
+            "missing.csv lists the others."
         )

@@ -1,12 +1,12 @@
-"""FCVID, 91,223 videos of 239 classes, several a video.
+"""FCVID: 91,223 videos of 239 classes, several labels per video.
 
-The data set is sent on request, and no copy was at hand: both forms below are known from code that reads them.
+The data set is sent on request, and no copy was available: both forms below are known from code that reads them.
 - The release: materials/FCVID_VideoName_TrainTestSplit.txt, lines "name train" or "name test", where a name may have
-  folders and a suffix; materials/FCVID_Label.txt, for each of these lines a line of 239 zeros and ones. Source:
-  fcvid.py of github.com/bmezaris/ObjectGraphs. Which file names the classes is not known: give any list with one name a
-  line, else the classes are called 0 to 238.
+  folders and a suffix; materials/FCVID_Label.txt, with a line of 239 zeros and ones for each of these lines. Source:
+  fcvid.py of github.com/bmezaris/ObjectGraphs. The file of class names is not known: give any list with one name per
+  line, otherwise the classes are called 0 to 238.
 - AR-Net's fcvid_train_split.txt and fcvid_val_split.txt, lines "path,frames,class[,class...]", and classInd.txt, one
-  name a line. Source: ops/dataset.py and ops/dataset_config.py of github.com/mengyuest/AR-Net.
+  name per line. Source: ops/dataset.py and ops/dataset_config.py of github.com/mengyuest/AR-Net.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _EXPECTED = (
 
 
 def read_fcvid(paths: Sequence[Path]) -> Annotations:
-    """The videos of either form.
+    """Read the videos of either form.
 
     Raises:
-        ValueError: files that make up neither form, lines that do not fit each other, or a class without a name.
+        ValueError: the files make up neither form, their lines do not match, or a class has no name.
     """
     first_line = {path: read_lines(path)[0] for path in paths}
     matrix = [path for path in paths if _MATRIX_LINE.fullmatch(first_line[path])]
@@ -87,7 +87,7 @@ def _of_ar_net(paths: Sequence[Path]) -> list[tuple[str, Split, list[int]]]:
 
 
 def _class_names(path: Path) -> tuple[str, ...]:
-    """One name a line, or "0,name" lines, numbered from 0 or 1."""
+    """Read one name per line, or "0,name" lines numbered from 0 or 1."""
     lines = read_lines(path)
     matches = [_NUMBERED_NAME.fullmatch(line) for line in lines]
     numbers = [int(match[1]) for match in matches if match]
@@ -101,8 +101,8 @@ def _with_names(found: Sequence[tuple[str, Split, list[int]]], class_names: tupl
     names = class_names or tuple(str(number) for number in range(num_classes))
     if num_classes > len(names) or len(set(names)) < len(names):
         raise ValueError(
-            f"expected a name for each of at least {num_classes} classes, no name twice, found {len(names)} names, "
-            f"{len(set(names))} of them different."
+            f"expected a distinct name for each of at least {num_classes} classes, found {len(names)} names, "
+            f"{len(set(names))} of them distinct."
         )
     videos = tuple(
         AnnotatedVideo((_without_suffix(name),), split, tuple(dict.fromkeys(names[label] for label in labels)))

@@ -1,4 +1,4 @@
-"""Says in words what a file looks like, for the message when somebody gives the wrong one."""
+"""Describe the kind of a file, for the error message about a wrong one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 _ARCHIVES = {b"PK\x03\x04": "a zip archive", b"\x1f\x8b": "a gzip archive"}
 
-_LINES = (  # a pattern that each of the first lines must match, and what such a file is
+_LINES = (  # pattern that each of the first lines must match, and description of such a file
     (r"[01](\.0*)?(\s+[01](\.0*)?)+", "a matrix of labels (FCVID_Label.txt)"),
     (r"[\w-]{11}", "a list of YouTube ids (Mini-Kinetics-200's train_ytid_list.txt or val_ytid_list.txt)"),
     (r"\S.*[ ;]\d+[ ;]\d+", "a list of frame folders (path, frames, label), as AdaFuse has for Mini-Kinetics"),
@@ -17,12 +17,12 @@ _LINES = (  # a pattern that each of the first lines must match, and what such a
     (r"\S+\s+(train|test)", "a list of splits (FCVID_VideoName_TrainTestSplit.txt)"),
     (r"\d+;.*", "Something-Something's test-answers.csv"),
     (r".*,.*", "a CSV"),
-    (r"[^/]+", "a list of names, one a line"),
+    (r"[^/]+", "a list of names, one per line"),
 )
 
 
 def describe_file(path: Path) -> str:
-    """A phrase such as "a Kinetics CSV"; never raises for a file that can be opened."""
+    """Return a phrase such as "a Kinetics CSV"; never raises for a file that can be opened."""
     start = path.read_bytes()[: 1 << 20]
     for magic, archive in _ARCHIVES.items():
         if start.startswith(magic):
@@ -33,7 +33,7 @@ def describe_file(path: Path) -> str:
     if not text:
         return "an empty file"
     if text.lower().startswith(("<!doctype", "<html")):
-        return "a web page, as a failed download leaves it"
+        return "a web page, perhaps from a failed download"
     return _describe_json(path) if text.startswith(("{", "[")) else _describe_lines(text.splitlines())
 
 

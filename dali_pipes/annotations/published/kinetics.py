@@ -2,7 +2,7 @@
 
 Sources: the CSVs in github.com/activitynet/ActivityNet, Crawler/Kinetics/data, whose download.py names the clips
 <id>_<start, 6 digits>_<end, 6 digits>.mp4; its test CSV has no column "label". Other copies call validation "validate".
-The classes' official order is that of the alphabet (minik_classInd.txt of AdaFuse is a sorted part of it).
+The official order of the classes is alphabetical (minik_classInd.txt of AdaFuse is a sorted subset).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NUM_CLASSES = 400
 
 
 def read_kinetics400(paths: Sequence[Path]) -> Annotations:
-    """All videos of the CSVs; a test CSV without labels gives videos without labels.
+    """Read all videos of the CSVs; a test CSV without labels gives videos without labels.
 
     Raises:
         ValueError: a file of another kind, or a line without an id, times or a known split.
@@ -36,7 +36,7 @@ def read_kinetics400(paths: Sequence[Path]) -> Annotations:
 
 
 def read_kinetics_csvs(paths: Sequence[Path]) -> list[AnnotatedVideo]:
-    """The videos of several CSVs, in the order of the files and lines."""
+    """Read the videos of several CSVs, in the order of the files and lines."""
     return [
         _video(row, f"{path}, line {number}")
         for path in paths

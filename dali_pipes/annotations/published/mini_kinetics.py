@@ -1,10 +1,10 @@
-"""Mini-Kinetics, 200 classes of Kinetics-400, in the three forms in which it is published.
+"""Mini-Kinetics: 200 classes of Kinetics-400, in three forms.
 
 - AR-Net's and AdaFuse's lists, which ResKD follows (121,215 training and 9,867 validation videos): mini_train.txt and
   mini_val.txt or their _videofolder.txt, lines "images/val/air drumming/7LSJ2Ryv1a8_000000_000010;60;0" (path, frames,
-  class; semicolons or spaces), and minik_classInd.txt, one name a line. Source: github.com/mengyuest/AdaFuse,
-  data/kinetics; the validation list was read, the training list was not to be had.
-- Xie et al. (arXiv:1712.04851): train_ytid_list.txt (80,000) and val_ytid_list.txt (5,000), one YouTube id a line,
+  class; semicolons or spaces), and minik_classInd.txt, one name per line. Source: github.com/mengyuest/AdaFuse,
+  data/kinetics; the validation list was read, the training list was not available.
+- Xie et al. (arXiv:1712.04851): train_ytid_list.txt (80,000) and val_ytid_list.txt (5,000), one YouTube id per line,
   together with the CSVs of Kinetics-400. Source: github.com/s9xie/Mini-Kinetics-200.
 - A list of class names with the CSVs of Kinetics-400: all of their videos. Not an official form.
 """
@@ -28,10 +28,10 @@ _EXPECTED = (
 
 
 def read_mini_kinetics(paths: Sequence[Path]) -> Annotations:
-    """The videos of any of the three forms.
+    """Read the videos of any of the three forms.
 
     Raises:
-        ValueError: files that make up none of the forms, or a class number without a name.
+        ValueError: the files make up none of the forms, or a class number has no name.
     """
     lines = {path: read_lines(path) for path in paths}
     csvs = [path for path in paths if "youtube_id" in lines[path][0]]
@@ -62,8 +62,8 @@ def _from_folders(paths: Sequence[Path], class_names: tuple[str, ...]) -> Annota
             told = name_of.get(label) if class_names else name_of.setdefault(label, folder.parent.name)
             if told != folder.parent.name:
                 raise ValueError(
-                    f"{path}, line {number}: class {label} is {told!r} so far, found {folder.parent.name!r}; are the "
-                    "lists and the class names from one place?"
+                    f"{path}, line {number}: expected class {label} to be {told!r} as before, found "
+                    f"{folder.parent.name!r}; check that the lists and class names have one source."
                 )
             clip = _CLIP.fullmatch(folder.name)
             video_names = (folder.name, clip[1]) if clip else (folder.name,)
@@ -78,7 +78,7 @@ def _from_ids(csvs: Sequence[Path], id_lists: Sequence[Path]) -> Annotations:
     videos = [v for v in read_kinetics_csvs(csvs) if v.labels and split_of.get(v.names[1]) == v.split]
     unknown = len(split_of.keys() - {video.names[1] for video in videos})
     remarks = (
-        (f"{unknown} ids of the lists are in none of the CSVs, at least not in the same split",) if unknown else ()
+        (f"{unknown} ids of the lists are in none of the CSVs, or in another split",) if unknown else ()
     )
     return Annotations(tuple(sorted({label for v in videos for label in v.labels})), tuple(videos), remarks)
 

@@ -15,7 +15,7 @@ from dali_pipes.annotations.published.something_something import read_something_
 
 
 class DataSet(NamedTuple):
-    """How to read it, which files that takes, and whether a clip may be flipped left to right in training."""
+    """The reader, the files that it needs, and whether training may flip clips left-right."""
 
     read: Callable[[Sequence[Path]], Annotations]
     files: str

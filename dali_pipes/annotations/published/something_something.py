@@ -2,7 +2,7 @@
 
 labels.json is {"Approaching something with your camera": "0", ...}. The lists are [{"id": "78687", "label": ...,
 "template": "Holding [something] next to [something]", "placeholders": [...]}, ...]; a template without its square
-brackets is a label. test.json has ids alone; test-answers.csv, "1420;Throwing something", came later. Files are
+brackets is a label. test.json has only ids; test-answers.csv, "1420;Throwing something", came later. Files are
 <id>.webm. The lists were also called something-something-v2-train.json and so on. Sources: gen_json.py in
 github.com/xingyul/cpnet; docs/new_dataset.md of github.com/hibana2077/TC-BombKD; the class numbers are those of
 data/somethingv2/classInd.txt in github.com/mengyuest/AdaFuse.
@@ -27,10 +27,10 @@ _EXPECTED = "Something-Something V2's labels.json, train.json, validation.json, 
 
 
 def read_something_something_v2(paths: Sequence[Path]) -> Annotations:
-    """The videos of the given lists, in their order.
+    """Read the videos of the given lists, in their order.
 
     Raises:
-        ValueError: labels.json is missing, a file of another kind, or a template that is no label.
+        ValueError: labels.json is missing, a file is of another kind, or a template is not a label.
     """
     answers: dict[str, str] = {}
     numbers: dict[str, int] = {}
@@ -70,6 +70,6 @@ def _video(entry: Any, path: Path, numbers: Mapping[str, int], answers: Mapping[
     if label and label not in numbers:
         raise ValueError(
             f"{path}: video {video_id} has the template {label!r}, which is none of the {len(numbers)} labels in "
-            "labels.json; are the files of one version?"
+            "labels.json; use files of one version."
         )
     return AnnotatedVideo((video_id,), split, (label,) if label else ())

@@ -1,4 +1,4 @@
-"""The video files under a folder, found by name: one walk, whatever the folders are called."""
+"""Find the video files under a folder by name, whatever its subfolders are called."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class VideoFiles:
     """An index of the video files under ``root``; symbolic links to folders are followed, each folder once.
 
     Raises:
-        ValueError: no such folder, or not one video in it.
+        ValueError: no such folder, or no video in it.
     """
 
     def __init__(self, root: Path) -> None:
@@ -46,8 +46,8 @@ class VideoFiles:
     def find(self, video: AnnotatedVideo) -> list[str]:
         """Paths under the root that may be this video, the likeliest first.
 
-        A file is found by its name; folders that the annotation gives, that are called like one of the labels (with
-        spaces or underscores) or like the split only decide between files of one name.
+        Files are found by name. Among files of one name, the order depends on their folders: those in the annotation,
+        then those named like a label (with spaces or underscores), then those named like the split.
         """
         for name in video.names:
             wanted = PurePosixPath(name)
@@ -60,7 +60,7 @@ class VideoFiles:
         return []
 
     def some_paths(self, count: int) -> list[str]:
-        """The first few, for messages."""
+        """The first ``count`` paths, for messages."""
         return [paths[0] for _, paths in zip(range(count), self._by_stem.values(), strict=False)]
 
 

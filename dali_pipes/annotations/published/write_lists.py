@@ -1,4 +1,4 @@
-"""Writes what was found as lists of our own form, and says which lines a config needs."""
+"""Write the found videos as our CSV lists, and make the config's lines for them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from dali_pipes.atomic_files import atomic_write_text
 
 
 def write_lists(annotations: Annotations, coverage: Coverage, out: Path) -> list[Path]:
-    """train.csv, val.csv and test.csv (those with videos that were found), classes.txt and missing.csv in ``out``.
+    """Write train.csv, val.csv and test.csv (if not empty), classes.txt and missing.csv to ``out``.
 
     Raises:
-        ValueError: a class name that a list cannot hold.
+        ValueError: a class name that a list cannot contain.
     """
     bad = [name for name in annotations.class_names if LABEL_SEPARATOR in name or name != " ".join(name.split())]
     if bad:
@@ -39,7 +39,7 @@ def write_lists(annotations: Annotations, coverage: Coverage, out: Path) -> list
 
 
 def config_lines(coverage: Coverage, videos: Path, out: Path, *, flips: bool) -> str:
-    """YAML for an experiment on these lists."""
+    """Make the YAML of an experiment on these lists."""
     several = any(len(video.labels) > 1 for found in coverage.found.values() for _, video in found)
     tested = next((split for split in ("val", "test") if coverage.found[split]), None)
     train = _from_root(out / "train.csv", videos) if coverage.found["train"] else "?   # import the training list too"
@@ -52,7 +52,7 @@ def config_lines(coverage: Coverage, videos: Path, out: Path, *, flips: bool) ->
         lines.append("  sampling: {flip_probability: 0}   # left and right are parts of the labels")
     if several:
         lines.append(
-            "loss: {task: sigmoid_bce}   # several labels a video; random_label_ce is what the paper's code does"
+            "loss: {task: sigmoid_bce}   # several labels per video; the paper's code uses random_label_ce"
         )
         lines.append("training: {selection_metric: map}")
     return "\n".join(lines)
