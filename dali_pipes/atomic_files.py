@@ -1,17 +1,17 @@
-"""Files and folders that are whole or not there, whatever ends the process that writes them.
+"""Write files and folders atomically: they are complete or absent, however the writing process ends.
 
 Note [How a file is replaced]
-The new content goes into a temporary file beside the target. That file is flushed to the disk and then takes the
-target's name in one step, so a reader finds the old content or the new one, and so does the next start after a power
-failure. A writer that fails removes its temporary file. One that is killed cannot: the file's name tells its target and
-its process, and the next write of the same target removes it if that process has ended.
+The new content goes into a temporary file beside the target. That file is flushed to disk and then renamed to the
+target in one step, so a reader finds the old content or the new one, even after a power failure. A writer that fails
+removes its temporary file. A writer that is killed cannot, but the file's name contains its target and process: the
+next write of the same target removes it if that process has ended.
 
     target: last.pt    temporary: .last.pt.node7-4021-9f3a1c.tmp, of process 4021 on the machine node7
 
-Processes of other machines cannot be asked whether they live, so their temporary files are left alone.
+Temporary files of other machines are left alone, as their processes cannot be checked.
 
-Flushing is what costs: 8 ms a file of 20 kB, against 0.2 ms without (ext4 on a virtual disk, one thread, mean of 2000
-files); 1 to 2 ms a file where 32 threads write. So thousands of small files are better written by several threads.
+Flushing takes most of the time: 8 ms for a file of 20 kB, against 0.2 ms without (ext4 on a virtual disk, one thread,
+mean of 2000 files); 1 to 2 ms per file with 32 threads. So write thousands of small files from several threads.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-_LONGEST_NAME = 120  # bytes of a target's name that a temporary name repeats; file systems allow 255 in all
+_LONGEST_NAME = 120  # bytes of a target's name in a temporary name; file systems allow 255 in all
 
 
 def atomic_write_text(path: Path, text: str, *, errors: str = "strict") -> None:
@@ -43,7 +43,7 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
 
 @contextmanager
 def atomic_open(path: Path) -> Iterator[BinaryIO]:
-    """A new file to write to, which takes the place of ``path`` when the block ends without an error."""
+    """Open a new file for writing; it replaces ``path`` when the block ends without an error."""
     with _temporary_beside(path) as temporary:
         with temporary.open("xb") as file:
             yield file
@@ -52,13 +52,13 @@ def atomic_open(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
-    """An empty folder to fill, which gets the name ``path`` when the block ends without an error.
+    """Make an empty folder to fill; it is renamed to ``path`` when the block ends without an error.
 
     Args:
-        replace: an older folder is removed first, so for a moment there is none, but never a part of one.
+        replace: remove an older folder first; for a moment there is no folder, but never a partial one.
 
     Raises:
-        OSError: ``path`` is a folder with files, and not to be replaced.
+        OSError: ``path`` is a folder with files, and ``replace`` is False.
     """
     with _temporary_beside(path) as temporary:
         temporary.mkdir()
@@ -71,10 +71,10 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
 
 
 def move_into_place(temporary: Path, path: Path) -> None:
-    """Flush ``temporary``, which lies in the folder of ``path``, and give it that name in one step.
+    """Flush ``temporary``, which is in the folder of ``path``, and rename it to ``path`` in one step.
 
-    For a caller whose temporary file has a name of its own, always the same: what a killed run left there is
-    overwritten by the next one, and no folder is searched for it.
+    For a caller whose temporary file always has the same name: the next run overwrites what a killed run left, and no
+    folder is searched for leftovers.
     """
     _flush(temporary)
     temporary.replace(path)
@@ -83,7 +83,7 @@ def move_into_place(temporary: Path, path: Path) -> None:
 
 @contextmanager
 def _temporary_beside(path: Path) -> Iterator[Path]:
-    """A name beside ``path`` that nothing has; what stands there at the end is removed."""
+    """Make an unused name beside ``path``; a file or folder of this name is removed at the end."""
     _remove_leftovers(path)
     temporary = path.with_name(f"{_prefix(path)}{os.getpid()}-{secrets.token_hex(3)}.tmp")
     try:
@@ -100,7 +100,7 @@ def _prefix(path: Path) -> str:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove the temporary files of ``path`` whose process, of this machine, has ended."""
+    """Remove temporary files of ``path`` from ended processes of this machine."""
     if not path.parent.is_dir():
         return
     pattern = re.compile(re.escape(_prefix(path)) + r"(\d+)-[0-9a-f]{6}\.tmp")
@@ -116,7 +116,7 @@ def _is_alive(pid: int) -> bool:
         os.kill(pid, 0)  # sends nothing
     except ProcessLookupError:
         return False
-    except PermissionError:  # it lives, and is another user's
+    except PermissionError:  # it is alive and belongs to another user
         return True
     return True
 
@@ -133,7 +133,7 @@ def _flush(path: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # says fsync(2) where the file system cannot flush a folder
+        if error.errno != errno.EINVAL:  # fsync(2) gives it if the file system cannot flush a folder
             raise
     finally:
         os.close(descriptor)

@@ -1,5 +1,5 @@
-"""Closed choices that configs, command lines and the code share. Standard library only: parsers and loader workers
-import it and must start at once."""
+"""Closed choices shared by configs, command lines and the code. Only the standard library is imported: parsers and
+loader workers import this file and must start quickly."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Literal
 
 DecoderChoice = Literal["auto", "prefer_dali", "dali", "pyav"]
 
-# Of a clip's T frames, the student's k: sampling/student_frames.py.
+# How the student's k frames are selected from a clip's T: sampling/student_frames.py.
 ClipFrameSelection = Literal["uniform", "random", "first", "middle", "last", "first_middle_last"]
-# Of a video's frames that came as features.
+# The same for the frames of a video's features.
 FrameSelection = Literal[ClipFrameSelection, "every_jth_of_300"]
 
-# What transcode/ writes, and its quality where none is given: CRF of H.264, quantizer of MJPEG; lower is better.
+# Codecs that transcode/ writes, and their default quality: CRF of H.264, quantizer of MJPEG; lower is better.
 TranscodeCodec = Literal["h264", "mjpeg"]
 DEFAULT_QUALITY: dict[TranscodeCodec, int] = {"h264": 20, "mjpeg": 4}
 
-# What the demo's videos are written as: synthetic/data_set.py.
+# Formats of the demo's videos: synthetic/data_set.py.
 DemoFormat = Literal["mixed", "h264", "vp9", "mjpeg"]

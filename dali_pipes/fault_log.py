@@ -1,4 +1,4 @@
-"""The account of clips that could not be shown: counted, written to a file, and a reason to stop when they are many."""
+"""Log clips that could not be read: they are counted, written to a file, and stop the run if there are too many."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from typing import NamedTuple, TypedDict
 from dali_pipes.atomic_files import atomic_write_text
 
 _COLUMNS = ("file", "reason", "position", "attempt")
-# A run is not stopped by the first bad clips of a few: the share is taken of at least so many clips.
+# The fraction is taken of at least this many clips, so that the first bad clips do not stop a run.
 _FEWEST_CLIPS = 200
 _MOST_NAMED = 20
 
 
 class FaultCounts(TypedDict):
-    """What was served and what had to be replaced, in plain values, for a checkpoint."""
+    """Counts of served and replaced clips, as plain values for a checkpoint."""
 
     num_served: int
     num_substituted: int
     num_fallen_back: int
-    files: dict[str, int]  # how often each failed
-    reasons: dict[str, str]  # the last one of each file
+    files: dict[str, int]  # number of failures of each
+    reasons: dict[str, str]  # last reason of each file
 
 
 def sum_counts(parts: Iterable[FaultCounts]) -> FaultCounts:
-    """The counts of all ranks together; of none: zeros."""
+    """Sum the counts of all ranks; without any, all counts are zero."""
     total = FaultCounts(num_served=0, num_substituted=0, num_fallen_back=0, files={}, reasons={})
     for part in parts:
         total["num_served"] += part["num_served"]
@@ -45,12 +45,12 @@ class TooManyBadClipsError(RuntimeError):
 
 
 class LoaderLog(NamedTuple):
-    """Where a loader says what goes wrong.
+    """Where a loader reports faults.
 
     Args:
-        quarantine: CSV to append to, a line for each clip that could not be shown; of an evaluation the lines of its
-            last pass. None: none is written.
-        on_message: called with a sentence when a file fails for the first time, or the pipeline is started again.
+        quarantine: CSV to append to, with a line for each clip that could not be read; for an evaluation, of its last
+            pass only. None: no CSV.
+        on_message: called with a sentence when a file fails for the first time, or the pipeline restarts.
     """
 
     quarantine: Path | None = None
@@ -61,12 +61,12 @@ NO_LOG = LoaderLog()
 
 
 class FaultLog:
-    """Counts what one loader served and what it had to replace.
+    """Counts the clips that one loader served and replaced.
 
     Args:
-        quarantine: CSV to append to, a line for each clip that could not be shown; None: none is written.
-        max_bad_fraction: share of clips that substitutes may stand in for.
-        on_message: called with a sentence for each file, the first time that it fails.
+        quarantine: CSV to append to, with a line for each clip that could not be read; None: no CSV.
+        max_bad_fraction: largest fraction of clips that may be substituted.
+        on_message: called with a sentence when a file fails for the first time.
     """
 
     def __init__(
@@ -80,12 +80,12 @@ class FaultLog:
         self._on_message = on_message
         self.num_served = 0
         self.num_substituted = 0
-        self.num_fallen_back = 0  # clips whose packets were not enough, so that the whole file was decoded
+        self.num_fallen_back = 0  # clips for which the whole file was decoded, as their packets did not suffice
         self.files: Counter[str] = Counter()
-        self.reasons: dict[str, str] = {}  # of each file the last
+        self.reasons: dict[str, str] = {}  # last reason of each file
 
     def add(self, file: str, reason: str, *, position: int, attempt: int) -> None:
-        """Note that ``file`` could not be shown at a position."""
+        """Record that ``file`` could not be read for a position."""
         if file not in self.reasons:
             self._on_message(f"{file} cannot be used: {reason}")
         self.files[file] += 1
@@ -103,11 +103,13 @@ class FaultLog:
         )
 
     def go_on(self, total: FaultCounts, *, rank: int, world_size: int) -> None:
-        """Take this rank's part of what all ranks counted before: an equal one, so that the parts' sum is ``total`` and
-        the share weighs what came before like what this rank sees from now on."""
+        """Restore this rank's equal share of earlier counts.
+
+        The shares of all ranks add up to ``total``, so earlier clips and new ones have the same weight in the fraction.
+        """
 
         def part(count: int, turn: int = 0) -> int:
-            """An equal share; what is left over goes to the last ranks, one each, or with ``turn`` to others."""
+            """An equal share; the remainder goes to the last ranks, one each; ``turn`` shifts these ranks."""
             share, left_over = divmod(count, world_size)
             return share + ((rank + turn) % world_size >= world_size - left_over)
 
@@ -118,17 +120,17 @@ class FaultLog:
         self.reasons = dict(total["reasons"])
 
     def start_pass(self) -> None:
-        """Forget what was counted and listed: an evaluation shows the same clips again in each pass."""
+        """Reset the counts and the CSV: each pass of an evaluation reads the same clips again."""
         self.num_served = self.num_substituted = self.num_fallen_back = 0
         self.files.clear()
         if self._quarantine is not None:
             self._quarantine.unlink(missing_ok=True)
 
     def check(self) -> None:
-        """Stop where too many were replaced.
+        """Stop if too many clips were replaced.
 
         Raises:
-            TooManyBadClipsError: names the files that failed most.
+            TooManyBadClipsError: too many were; names the files that failed most.
         """
         if self.num_substituted <= self._max_bad_fraction * max(self.num_served, _FEWEST_CLIPS):
             return
@@ -136,13 +138,13 @@ class FaultLog:
         rest = f"\n... and {len(self.files) - len(named)} more files" if len(self.files) > len(named) else ""
         raise TooManyBadClipsError(
             f"{self.num_substituted} of {self.num_served} clips had to be replaced, more than "
-            f"data.loader.max_bad_fraction={self._max_bad_fraction:g} allows; mend or leave out these files:\n"
+            f"data.loader.max_bad_fraction={self._max_bad_fraction:g} allows; repair or remove these files:\n"
             + "\n".join(named)
             + rest
         )
 
     def _append(self, path: Path, row: tuple[object, ...]) -> None:
-        """One write a line, so that lines of several processes do not mix."""
+        """Append a line in one write, so that lines of several processes do not mix."""
         text = io.StringIO(newline="")
         writer = csv.writer(text)
         if not path.exists():
@@ -154,9 +156,9 @@ class FaultLog:
 
 
 def drop_lines_from(quarantine: Path, first_position: int) -> None:
-    """Keep the lines of positions before ``first_position``: a resumed run will see the others again, and write them.
+    """Keep only lines of positions before ``first_position``: a resumed run reads the others again and writes them.
 
-    A hang belongs to no position and stays.
+    Lines of hangs have no position and are kept.
     """
     if not quarantine.exists():
         return

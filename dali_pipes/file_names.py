@@ -1,7 +1,7 @@
-"""Names of files for people. A name is bytes and need not be text: ``os.fsdecode(b"caf\\xe9.mp4")`` is no valid UTF-8.
+"""Print file names that are not UTF-8. A name is bytes: ``os.fsdecode(b"caf\\xe9.mp4")`` is not valid UTF-8.
 
-Such a name goes into a CSV that is read again with ``errors="surrogateescape"``, as the bytes that it is, and into what
-people read through ``printable``.
+CSV files store such a name as its bytes, with ``errors="surrogateescape"``; output for people goes through
+``printable``.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import TextIO
 
 
 def printable(name: str | Path) -> str:
-    """``name`` as text that any file and terminal takes: a byte that is not UTF-8 becomes ``\\udcXX``."""
+    """Return ``name`` as text for any file or terminal: a byte that is not UTF-8 becomes ``\\udcXX``."""
     return str(name).encode("utf-8", "backslashreplace").decode()
 
 
 def print_any_name(stream: TextIO) -> None:
-    """From now on ``stream`` writes what it cannot encode as ``printable`` does, where it would raise."""
+    """Make ``stream`` escape what it cannot encode, like ``printable``, instead of raising."""
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")

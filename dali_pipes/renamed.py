@@ -1,4 +1,4 @@
-"""Old names of modules, for this release alone: importing one says in a sentence what to write instead.
+"""Old names of modules, only for this release: importing one raises an error with the new name.
 
 Delete this file, reskd/renamed.py and the calls of both in the packages' ``__init__.py`` with the next release.
 """
@@ -12,10 +12,10 @@ from types import ModuleType
 
 
 class OldNames:
-    """The last of Python's finders: it is asked only for what nobody else has found, and answers for old names alone.
+    """The last of Python's import finders: it gets only the names that no other finder knows, and handles old ones.
 
-    A folder that is no more (reskd.analysis) becomes an empty package, so that Python goes on and asks for the module
-    in it. A folder that took the name of a module (dali_pipes.loader) is asked for what that module held.
+    A removed folder (reskd.analysis) becomes an empty package, so that Python goes on to import the module in it. A
+    folder with the name of an old module (dali_pipes.loader) gets the imports of that module's names.
     """
 
     def __init__(self, moved: Mapping[str, str]) -> None:
@@ -24,7 +24,7 @@ class OldNames:
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         folder, _, last = name.rpartition(".")
-        # No ``name=``: with it, ``from reskd import config`` would pass over the sentence.
+        # No ``name=``: with it, ``from reskd import config`` would hide the message.
         if name in self._moved:
             raise ModuleNotFoundError(f"{name} was renamed to {self._moved[name]}; import it from there.")
         if folder in self._moved:
@@ -123,5 +123,5 @@ MOVED = {
 
 
 def install() -> None:
-    """Let the old names of this package be answered for."""
+    """Register the old names of this package."""
     sys.meta_path.append(OldNames(MOVED))

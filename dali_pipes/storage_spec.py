@@ -1,4 +1,4 @@
-"""How the videos of a data set are stored, and the names that follow from it. Plain values, nothing is opened."""
+"""How the videos of a data set are stored, and the resulting file names. Plain values; nothing is opened."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Storage:
 
     Args:
         kind: files, folders of JPEG frames, or members of tar shards.
-        template: of the frames' file names, such as "img_{:05d}.jpg".
-        url: where the shards lie, if not under the manifest's root.
+        template: template of the frames' file names, such as "img_{:05d}.jpg".
+        url: URL of the shards' folder, if they are not under the manifest's root.
     """
 
     kind: Literal["videos", "frames", "shards"] = "videos"
@@ -30,7 +30,7 @@ class Storage:
         return f"{self.shard_base(root)}/{name}"
 
     def shard_base(self, root: Path) -> str:
-        """Folder or URL where the shards lie."""
+        """Folder or URL of the shards."""
         return (self.url or str(root)).rstrip("/")
 
 
@@ -38,42 +38,42 @@ VIDEO_FILES = Storage()
 
 
 def check_template(template: str) -> str:
-    """The template itself.
+    """Check and return the template.
 
     Raises:
-        ValueError: not one number field, a folder, or not JPEG files.
+        ValueError: it does not have exactly one number field, contains a folder, or is not for JPEG files.
     """
     around = split_template(template)
     if len(around) != 2 or set("".join(around)) & set("{}/\\"):
         raise ValueError(f"expected a file name with one number, as in img_{{:05d}}.jpg, found {template}")
     if not around[1].lower().endswith((".jpg", ".jpeg")):
-        raise ValueError(f"expected JPEG files (.jpg, .jpeg), found {template}; other pictures are not read")
+        raise ValueError(f"expected JPEG files (.jpg, .jpeg), found {template}; other formats are not supported")
     return template
 
 
 def check_url(url: str) -> str:
-    """The URL itself.
+    """Check and return the URL.
 
     Raises:
         ValueError: it is a path.
     """
     if "://" not in url:
-        raise ValueError(f"expected a URL, as in s3://bucket/folder, found {url}; a local folder is data.root")
+        raise ValueError(f"expected a URL, as in s3://bucket/folder, found {url}; set data.root for a local folder")
     return url
 
 
 def split_template(template: str) -> list[str]:
-    """What stands before and after the number."""
+    """The template's text before and after the number."""
     return _NUMBER_FIELD.split(template)
 
 
 def is_shard_pattern(annotation: Path | str) -> bool:
-    """Whether what is given for a list is the name of tar files, compressed or not."""
+    """Whether ``annotation`` names tar files, compressed or not, instead of a list."""
     return bool(_SHARD_SUFFIX.search(str(annotation)))
 
 
 def split_path(path: str) -> tuple[str, str]:
-    """("train-0.tar", "dir/a.mp4") of "train-0.tar/dir/a.mp4", as lists and manifests name a video in a shard.
+    """Split a video's path in a shard: "train-0.tar/dir/a.mp4" -> ("train-0.tar", "dir/a.mp4").
 
     Raises:
         ValueError: no part of the path ends in .tar.

@@ -1,12 +1,12 @@
-"""What is known about a video. Plain values: read by loader workers, written by the scan.
+"""Video info: plain values that the scan writes and loader workers read.
 
-Note [One table of facts]
-``VideoInfo`` is the only list of what is known about a video. The columns of the scan's CSV (scan/store.py) follow from
-the order and the types of its fields, those of a manifest's rows (manifest/rows.py) from the ``Column`` of each field.
+Note [One table of video info]
+``VideoInfo`` is the only list of a video's properties. The columns of the scan's CSV (scan/store.py) are derived from
+the order and types of its fields, those of a manifest's rows (manifest/rows.py) from the ``Column`` of each field.
 
-The names of columns are part of both file formats: whoever renames a field gives its ``Column`` the old name. A new
-field goes to the end, and SCHEMA_VERSION in manifest.py up by one. Videos are then scanned again, as the head of older
-CSV files differs.
+The names of columns are part of both file formats: if you rename a field, keep the old name in its ``Column``. Add a
+new field at the end and increase SCHEMA_VERSION in manifest.py by one. Videos are then scanned again, as the header of
+older CSV files differs.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from typing import Annotated, Any, NamedTuple, get_type_hints
 # The codec of a folder of JPEG files; FFmpeg calls a file or a stream of JPEG "mjpeg".
 JPEG_FILES = "jpeg files"
 NO_INDEX = "no packet index was made"
-UNTAGGED = "untagged"  # a file that does not say its color matrix or range
+UNTAGGED = "untagged"  # the file does not state its color matrix or range
 
 
 class Column(NamedTuple):
-    """How a fact is kept in files.
+    """How a field of VideoInfo is stored in files.
 
     Args:
-        dtype: NumPy's code for what a manifest's row holds.
-        name: of the column, in CSV and in rows.
-        row_name: in rows, where they name it otherwise.
-        to_row, from_row: from the fact to what the row holds, and back.
+        dtype: NumPy's code of the dtype in a manifest's row.
+        name: name of the column, in CSV and rows.
+        row_name: name in rows, if different.
+        to_row, from_row: convert the field's value to the row's, and back.
     """
 
     dtype: str
@@ -43,7 +43,7 @@ def _text(num_bytes: int, name: str) -> Column:
     return Column(f"S{num_bytes}", name, from_row=bytes.decode)
 
 
-# Rows leave the reasons out.
+# Rows omit the reasons.
 _HEALTH = Column("?", "health", "cut", lambda health: health != "ok", lambda is_cut: "cut" if is_cut else "ok")
 _SOURCE = Column(
     "?", "num_frames_source", "decoded", lambda source: source == "decode", lambda by: "decode" if by else "demux"
@@ -58,9 +58,9 @@ class Stamp(NamedTuple):
 
 
 class PacketLocation(NamedTuple):
-    """Where a packet index lies: in the file ``part``, so many bytes from its start."""
+    """Location of a packet index: the index file ``part`` and byte offsets in it."""
 
-    part: Annotated[Path, Column("<i2", "part")]  # in rows its number among the manifest's; -1: none
+    part: Annotated[Path, Column("<i2", "part")]  # in rows: its index in Manifest.parts; -1: none
     packets_at: Annotated[int, Column("<i8", "packets_at")]
     codec_header_at: Annotated[int, Column("<i8", "stub_at")]
     codec_header_size: Annotated[int, Column("<i4", "stub_size")]
@@ -68,24 +68,24 @@ class PacketLocation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """One video: a file, a member of a shard, or a folder of JPEG files. See Note [One table of facts].
+    """One video: a file, a member of a shard, or a folder of JPEG files. See Note [One table of video info].
 
     Args:
-        num_frames: frames that a decode from the start puts out, up to the end or the first damage.
-        num_packets: packets of the video stream with something in them.
-        width, height: of the stored picture in pixels, before rotation.
+        num_frames: number of frames that decoding from the start outputs, up to the end or the first damage.
+        num_packets: number of non-empty packets of the video stream.
+        width, height: size of the stored picture in pixels, before rotation.
         rotation: 0, 90, 180 or 270 degrees counter-clockwise from the stored picture to the upright one.
         codec, pix_fmt: FFmpeg's names; codec is ``JPEG_FILES`` for a folder of frames.
         matrix: "bt601", "bt709", ... or "untagged".
         color_range: "limited", "full" or "untagged".
-        file_size: bytes of the video; of all its frames together.
-        mtime_ns: time of the last change of the file, folder or shard; of a shard at a URL, a hash of its ETag.
-        health: "ok"; "cut: <reason>" (good up to num_frames); "bad: <reason>" (not one frame).
-        num_frames_source: "decode", or "demux" where packets were counted and nothing was decoded but the first frame.
-        variable_rate: frames are not equally far apart in time.
-        whole_file: why the whole file has to be decoded for a clip; empty where there is a packet index.
-        packets: the packet index.
-        start: where the video begins: its byte in the shard, or the number of the first JPEG file.
+        file_size: bytes of the video; for a folder of frames, of all frames together.
+        mtime_ns: time of the last change of the file, folder or shard; for a shard at a URL, a hash of its ETag.
+        health: "ok"; "cut: <reason>" (good up to num_frames); "bad: <reason>" (no frame).
+        num_frames_source: "decode", or "demux" if packets were counted and only the first frame was decoded.
+        variable_rate: whether frames are unevenly spaced in time.
+        whole_file: why a clip needs the whole file decoded; empty if there is a packet index.
+        packets: location of the packet index.
+        start: byte offset in the shard, or number of the first JPEG file.
     """
 
     num_frames: Annotated[int, Column("<i4", "num_frames")]
@@ -108,7 +108,7 @@ class VideoInfo:
 
     @staticmethod
     def bad(reason: str, *, size: int = 0, mtime_ns: int = 0, start: int = 0) -> VideoInfo:
-        """Facts of a video that gives not one frame."""
+        """Video info of a video without a decodable frame."""
         health = f"bad: {reason}"
         unknown = (0, 0, 0, 0, 0, "", "", UNTAGGED, UNTAGGED)
         return VideoInfo(*unknown, size, mtime_ns, health, whole_file="it is bad", start=start)
@@ -119,6 +119,6 @@ class VideoInfo:
 
 
 def columns_of(video_info: type[VideoInfo | PacketLocation]) -> dict[str, Column]:
-    """The columns by the names of the fields; ``packets`` has none of its own."""
+    """Columns by name of the field; ``packets`` has none."""
     hints = get_type_hints(video_info, include_extras=True)
     return {name: hint.__metadata__[0] for name, hint in hints.items() if name != "packets"}

@@ -124,7 +124,7 @@ def _read_ucf(source: Path, lines: Sequence[str]) -> list[ListedVideo]:
 
 def _read_folders(root: Path) -> list[ListedVideo]:
     if not root.is_dir():
-        raise ValueError(f"data.root: expected a folder with one folder per class, found nothing at {root}.")
+        raise ValueError(f"data.root: expected a folder with class folders, found nothing at {root}.")
     return [
         ListedVideo(path.relative_to(root).as_posix(), (folder.name,))
         for folder in sorted(root.iterdir())

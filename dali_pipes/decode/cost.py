@@ -1,4 +1,4 @@
-"""How many frames must be decoded to show a few: from the start of the file, and from the nearest keyframes."""
+"""Count the frames that must be decoded for a clip: from the start of the file, and from the nearest keyframes."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ from dali_pipes.packets.picture_types import START
 
 @dataclass(frozen=True)
 class Keyframes:
-    """Places of the keyframes among the ``num_packets`` packets of a video, in decoding order."""
+    """Indices of the keyframes among the ``num_packets`` packets of a video, in decoding order."""
 
     num_packets: int
     positions: tuple[int, ...]
 
     @staticmethod
     def from_distances(distances: Sequence[int]) -> Keyframes:
-        """The other way round from ``distances``."""
+        """The inverse of ``distances``."""
         ends = np.cumsum(distances).tolist()
         return Keyframes(ends[-1], (0, *ends[:-1]))
 
     @property
     def distances(self) -> tuple[int, ...]:
-        """Packets from each keyframe to the next one or to the end."""
+        """Number of packets from each keyframe to the next one or to the end."""
         ends = (*self.positions[1:], self.num_packets)
         return tuple(end - position for position, end in zip(self.positions, ends, strict=True))
 
 
 class DecodedFrames(NamedTuple):
-    """Mean number of frames decoded for a clip: by a decoder that starts at the first frame, and by one that starts at
-    the keyframe before each wanted frame."""
+    """Mean number of frames decoded for a clip, if decoding starts at the first frame, or at the keyframe before each
+    wanted frame."""
 
     from_start: float
     from_keyframes: float
 
 
 def find_keyframes(path: Path) -> Keyframes:
-    """Read every packet and decode none.
+    """Find the keyframes by reading every packet, without decoding.
 
     Raises:
         ValueError: the file does not open or has no video packet.
@@ -70,7 +70,7 @@ def find_keyframes(path: Path) -> Keyframes:
 def count_decoded(keyframes: Keyframes, num_wanted: int, *, num_draws: int = 64) -> DecodedFrames:
     """Expected cost of one random frame from each of ``num_wanted`` equal segments (TSN sampling).
 
-    Counted as if output order were decoding order: with B-frames a few more are needed.
+    It assumes that output order is decoding order; with B-frames a few more are needed.
     """
     draws = np.random.default_rng(0).random((num_draws, num_wanted))
     wanted = ((np.arange(num_wanted) + draws) * keyframes.num_packets / num_wanted).astype(int)
@@ -81,6 +81,6 @@ def count_decoded(keyframes: Keyframes, num_wanted: int, *, num_draws: int = 64)
 
 
 def spread_sample(paths: Sequence[Path], count: int) -> list[Path]:
-    """At most ``count`` paths in the order given: the same for the same names, whatever the machine or the suffix."""
+    """Choose at most ``count`` paths, in their order: the same for the same names on any machine and for any suffix."""
     chosen = set(sorted(paths, key=lambda path: sha256(os.fsencode(path.stem)).digest())[:count])
     return [path for path in paths if path in chosen]

@@ -1,7 +1,7 @@
-"""JPEG files: what their headers say, and decoding them with PyAV.
+"""Read headers of JPEG files, and decode them with PyAV.
 
-Sources: ITU-T T.81 annex B (markers), Exif 2.3 section 4.6 (orientation). The headers are read before every decode, for
-decoders make a gray or a stretched picture of a file that is cut, and say nothing.
+Sources: ITU-T T.81 annex B (markers), Exif 2.3 section 4.6 (orientation). The header is read before every decode,
+because decoders silently make a gray or stretched picture of a truncated file.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class JpegHeader(NamedTuple):
 
 
 class BadJpegError(ValueError):
-    """A file that is no JPEG, or one that is cut or of a kind that is not served."""
+    """A file that is not a JPEG, is truncated, or is of an unsupported kind."""
 
 
 def read_header(data: bytes) -> JpegHeader:
-    """What a whole file says about its picture.
+    """Read the picture's size, and check that the file is complete and supported.
 
     Raises:
-        BadJpegError: it is empty, no JPEG, cut, neither gray nor of three colors, or to be turned before it is shown.
+        BadJpegError: the file is empty, not a JPEG, truncated, neither gray nor of three colors, or needs rotation.
     """
     if not data:
         raise BadJpegError("it is empty")
@@ -53,7 +53,7 @@ def read_header(data: bytes) -> JpegHeader:
         if data[at] != 0xFF:
             raise BadJpegError(f"there is no marker at byte {at}")
         kind = data[at + 1]
-        if kind == 0xFF or kind in _ALONE:  # a byte to fill up, or a marker of two bytes
+        if kind == 0xFF or kind in _ALONE:  # a fill byte, or a marker of two bytes
             at += 1 if kind == 0xFF else 2
             continue
         content = data[at + 4 : at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")]
@@ -66,7 +66,7 @@ def read_header(data: bytes) -> JpegHeader:
                 break
             return size
         at += 4 + len(content)
-    raise BadJpegError("it is cut: its end mark is missing")
+    raise BadJpegError("it is truncated: its end mark is missing")
 
 
 def _read_frame(kind: int, content: bytes) -> JpegHeader:
@@ -79,7 +79,7 @@ def _read_frame(kind: int, content: bytes) -> JpegHeader:
 
 
 def _check_orientation(content: bytes) -> None:
-    """Video frames have none; a photograph that has one would be decoded lying on its side."""
+    """Refuse an EXIF orientation: video frames have none, and a photograph with one would be decoded rotated."""
     if not content.startswith(b"Exif\0\0") or len(content) < 14:
         return
     exif = content[6:]
@@ -92,7 +92,7 @@ def _check_orientation(content: bytes) -> None:
         tag, _, _, value = struct.unpack_from(f"{order}HHIH", exif, entry)
         if tag == _ORIENTATION and value != 1:
             raise BadJpegError(
-                f"its EXIF orientation is {value}: expected upright pictures; turn them and save them again"
+                f"its EXIF orientation is {value}: expected upright pictures; rotate and save them again"
             )
 
 
@@ -107,22 +107,22 @@ class JpegDecoder:
         self._context = context
 
     def decode(self, data: bytes) -> VideoFrame:
-        """The picture of one file.
+        """Decode one file.
 
         Raises:
-            BadJpegError: it does not decode, or not all of it.
+            BadJpegError: it does not decode completely.
         """
         try:
             frames = self._context.decode(packet_of(data))
         except av.error.FFmpegError as error:
             raise BadJpegError(f"it does not decode: {error.strerror}") from error
         if len(frames) != 1 or frames[0].is_corrupt:
-            raise BadJpegError("the decoder made up a part of it")
+            raise BadJpegError("the decoder concealed errors in it")
         return frames[0]
 
 
 def decode_jpegs(files: Sequence[bytes], window: Window) -> list[np.ndarray]:
-    """T times uint8 RGB (crop height, crop width, 3): one picture a file, cropped.
+    """Decode and crop T files, one picture each: T arrays of uint8 RGB (crop height, crop width, 3).
 
     Raises:
         BadJpegError: a file does not decode.

@@ -1,8 +1,8 @@
-"""Decoding with PyAV in a worker process: numpy and av only.
+"""Decode with PyAV in a worker process: numpy and av only.
 
-Frame number i is place i in the output order of a decode from the first packet, to the scan, which counts them, and to
-the workers. ``decode_frames`` decodes a whole file up to the last wanted frame, ``decode_packets`` what the packet
-index says is enough; both give the same pixels.
+Frame number i is index i in the output order of a decode from the first packet, both for the scan, which counts
+frames, and for the workers. ``decode_frames`` decodes a whole file up to the last wanted frame, ``decode_packets`` only
+the packets that the packet index selects; both give the same pixels.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _MATRIX_OF_NAME = {
 RANGE_NAMES = {1: "limited", 2: "full"}
 
 
-_TICK = Fraction(1, 25)  # of time stamps that are frame numbers
+_TICK = Fraction(1, 25)  # unit of timestamps that are frame numbers
 
 
 class ShortVideoError(ValueError):
@@ -44,11 +44,11 @@ class ShortVideoError(ValueError):
 
 
 class InexactError(ValueError):
-    """The kept packets of a video did not give the frames that they should; the whole file may."""
+    """The kept packets of a video did not give the expected frames; the whole file may."""
 
 
 def ffmpeg_name(path: str | Path) -> str:
-    """The name by which FFmpeg finds a local file: it would take ``12:30:05.mp4`` for an address of the protocol 12."""
+    """Name of a local file for FFmpeg, which would read ``12:30:05.mp4`` as a URL with the protocol 12."""
     name = os.fspath(path)
     return f"./{name}" if ":" in name.partition("/")[0] else name
 
@@ -56,13 +56,13 @@ def ffmpeg_name(path: str | Path) -> str:
 def open_video(
     video: str | Path | BinaryIO, *, options: Mapping[str, str] | None = None
 ) -> av.container.InputContainer:
-    """Open a video to read it; every reader of this project does it here.
+    """Open a video for reading; all readers of this project use this function.
 
-    Titles and other texts of the file may be in any encoding: nothing here reads them, so they never make it bad.
+    Titles and other texts of the file may be in any encoding: they are ignored, so they never make it bad.
 
     Args:
         video: path of a local file, or an open file, which is read from its position.
-        options: of FFmpeg's demuxer.
+        options: options of FFmpeg's demuxer.
 
     Raises:
         av.error.FFmpegError: the file does not open.
@@ -72,16 +72,16 @@ def open_video(
 
 
 def open_video_stream(container: av.container.InputContainer, *, strict: bool = False) -> VideoStream:
-    """The one video stream that is read, decoding in one thread.
+    """Choose the video stream to read, and set it to decode in one thread.
 
-    Of several it is the one that FFmpeg calls the best (av_find_best_stream): one that the file marks as the default;
-    of those the one with more pictures, up to five, in what was read to open the file, as a cover picture has one; of
-    those the one of the highest bit rate. All readers choose it here, so that they count and decode the same pictures.
+    Among several streams, FFmpeg's best is chosen (av_find_best_stream): one marked as the default; among those, the
+    one with more pictures, up to five, in the data read on opening, as a cover picture has one; among those, the one of
+    the highest bit rate. All readers choose it here, so they count and decode the same pictures.
 
-    One thread, because with frame threads the frames before an error depend on the number of threads.
+    With frame threads, the frames before an error would depend on the number of threads.
 
     Args:
-        strict: damage is an error; else much of it is painted over, from whatever was decoded before.
+        strict: damage raises an error; otherwise much of it is concealed with previously decoded pictures.
 
     Raises:
         ValueError: there is no video stream.
@@ -99,7 +99,7 @@ def open_video_stream(container: av.container.InputContainer, *, strict: bool = 
 
 
 def output_frames(container: av.container.InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    """Frames in the order the decoder puts them out, until the end.
+    """Decode all frames, in output order.
 
     Raises:
         av.error.FFmpegError: at the first packet that does not decode; the frames before it are good.
@@ -109,12 +109,12 @@ def output_frames(container: av.container.InputContainer, stream: VideoStream) -
 
 
 def quarter_turns(frame: VideoFrame) -> int:
-    """How many quarter turns counter-clockwise (0 to 3) bring the stored picture upright."""
+    """Number of quarter turns counter-clockwise (0 to 3) that make the stored picture upright."""
     return round(frame.rotation / 90) % 4
 
 
 def colors_of(frame: VideoFrame) -> tuple[Colorspace, ColorRange]:
-    """Matrix and range of a frame; what is not tagged counts as BT.601, limited range, which is also what DALI takes.
+    """Matrix and range of a frame; untagged ones count as BT.601, limited range, as in DALI.
 
     Raises:
         ValueError: this PyAV does not know the frame's matrix.
@@ -128,13 +128,13 @@ def colors_of(frame: VideoFrame) -> tuple[Colorspace, ColorRange]:
 
 
 def to_rgb(frame: VideoFrame, *, width: int, height: int, reformatter: VideoReformatter | None = None) -> np.ndarray:
-    """uint8 RGB of shape (height, width, 3), as stored (not turned).
+    """Convert to uint8 RGB of shape (height, width, 3), as stored (not rotated).
 
-    The frame's colors are those of ``colors_of``. A frame whose size differs from (width, height), as after a change
-    in mid-stream, is resized to it.
+    ``colors_of`` gives the frame's colors. A frame of another size than (width, height), as after a change within the
+    stream, is resized to it.
 
     Args:
-        reformatter: to be used for all frames of a clip: making one costs as much as a frame.
+        reformatter: use the same one for all frames of a clip, as making one costs as much as converting a frame.
 
     Raises:
         ValueError: this PyAV does not know the frame's matrix.
@@ -156,12 +156,12 @@ def to_rgb(frame: VideoFrame, *, width: int, height: int, reformatter: VideoRefo
 
 @dataclass(frozen=True)
 class Window:
-    """Which part of a frame is wanted.
+    """The wanted part of a frame.
 
     Args:
         crop: (y, x, height, width) in pixels of the upright picture.
         rotation: 0, 90, 180 or 270 degrees counter-clockwise from the stored picture to the upright one.
-        width, height: of the stored picture, in pixels.
+        width, height: size of the stored picture, in pixels.
     """
 
     crop: tuple[int, int, int, int]
@@ -171,7 +171,7 @@ class Window:
     _reformatter: VideoReformatter = field(default_factory=VideoReformatter, compare=False, repr=False)
 
     def cut(self, frame: VideoFrame) -> np.ndarray:
-        """uint8 RGB (crop height, crop width, 3), upright; a part of a larger array."""
+        """Crop: uint8 RGB (crop height, crop width, 3), upright; a view of a larger array."""
         stored = to_rgb(frame, width=self.width, height=self.height, reformatter=self._reformatter)
         upright = np.rot90(stored, k=self.rotation // 90)
         y, x, height, width = self.crop
@@ -179,17 +179,17 @@ class Window:
 
 
 def decode_frames(video: str | Path | BinaryIO, frame_index_T: np.ndarray, window: Window) -> list[np.ndarray]:
-    """The wanted frames of a video, upright and cropped, decoded from its first packet on.
+    """Decode the wanted frames of a video from its first packet on, upright and cropped.
 
     Args:
         video: path, or an open file.
-        frame_index_T: wanted frame numbers; any order, repetitions allowed.
+        frame_index_T: indices of the wanted frames; any order, repeats allowed.
 
     Returns:
-        T times uint8 RGB (crop height, crop width, 3), parts of larger arrays.
+        T arrays of uint8 RGB (crop height, crop width, 3), views of larger arrays.
 
     Raises:
-        ShortVideoError: fewer frames than wanted, or an error before the last wanted one.
+        ShortVideoError: the video has too few frames, or an error before the last wanted one.
         av.error.FFmpegError: the file does not open.
     """
     wanted = {int(number) for number in frame_index_T}
@@ -214,17 +214,17 @@ def decode_frames(video: str | Path | BinaryIO, frame_index_T: np.ndarray, windo
 def decode_packets(
     codec_header: bytes, payloads: Sequence[bytes], selection: Selection, window: Window
 ) -> list[np.ndarray]:
-    """The wanted frames of a selection, upright and cropped.
+    """Decode the wanted frames of a selection, upright and cropped.
 
     Args:
-        stub: of the video's index.
-        datas: the packets' bytes, as ``read_packets`` returns them.
+        codec_header: codec header of the video's index.
+        payloads: the packets' bytes, as ``read_packets`` returns them.
 
     Returns:
-        T times uint8 RGB (crop height, crop width, 3), parts of larger arrays.
+        T arrays of uint8 RGB (crop height, crop width, 3), views of larger arrays.
 
     Raises:
-        InexactError: the decoder failed, or did not put out each kept frame once and whole.
+        InexactError: the decoder failed, or did not output each kept frame once and undamaged.
     """
     wanted = set(selection.wanted_T.tolist())
     pictures: dict[int, np.ndarray] = {}
@@ -235,7 +235,7 @@ def decode_packets(
             stream.codec_context.codec_tag = bytes.fromhex(stream.metadata[CODEC_TAG]).decode("ascii")
             for frame in _frames_of_packets(stream, payloads, selection):
                 if frame.is_corrupt or frame.pts is None:
-                    raise InexactError("a kept frame came out corrupt or without its number.")
+                    raise InexactError("a kept frame is corrupt or lacks its number.")
                 seen.append(frame.pts)
                 if frame.pts in wanted:
                     pictures[frame.pts] = window.cut(frame)
@@ -247,9 +247,9 @@ def decode_packets(
 
 
 def packet_of(data: bytes) -> av.Packet:
-    """A packet with a copy of ``data`` and zeros behind it.
+    """Make a packet with a copy of ``data``, padded with zeros.
 
-    ``av.Packet(data)`` takes the bytes where they lie, and decoders read on behind them: AV_INPUT_BUFFER_PADDING_SIZE.
+    ``av.Packet(data)`` does not copy, and decoders read past the end of the bytes: AV_INPUT_BUFFER_PADDING_SIZE.
     """
     packet = av.Packet(len(data))
     packet.update(data)

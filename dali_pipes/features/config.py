@@ -1,4 +1,4 @@
-"""What a user may choose about videos that come as features, a vector a frame, in YouTube-8M's frame-level records."""
+"""Configuration of videos given as features, one vector per frame, in YouTube-8M's frame-level records."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from dali_pipes.choices import FrameSelection
 from dali_pipes.config import StrictConfig
 
-# Beside records that prepare_data.py extract-features wrote: how they were made.
+# The file beside records of prepare_data.py extract-features that describes how they were made.
 EXTRACTION_FILE = "features.json"
 
 
@@ -21,57 +21,57 @@ class FeatureViewConfig(StrictConfig):
 class StudentFeatureViewConfig(FeatureViewConfig):
     """Some frames of a video, or all."""
 
-    num_frames: int | None = Field(None, ge=1, description="k, how many frames the student sees; default: all")
+    num_frames: int | None = Field(None, ge=1, description="k, number of frames that the student sees; default: all")
     selection: FrameSelection = Field(
         "uniform",
-        description="which k frames: uniform over the video's own, random (anew each epoch), first, middle, last, "
+        description="which k frames: uniform over the video's own, random (new in each epoch), first, middle, last, "
         "first_middle_last (k/3 each), or every_jth_of_300 of the paper's code, which strides over the padding too",
     )
 
 
 class FeatureViewsConfig(StrictConfig):
-    teacher: FeatureViewConfig | None = Field(None, description="the view that sees everything: {}")
+    teacher: FeatureViewConfig | None = Field(None, description="the teacher's view, always all frames: {}")
     student: StudentFeatureViewConfig = Field(
-        StudentFeatureViewConfig(), description="the view that sees less, and the only one without a teacher"
+        StudentFeatureViewConfig(), description="the student's view, the only one if there is no teacher"
     )
 
 
 class FeatureLoaderConfig(StrictConfig):
-    """How records are read. Nothing here changes which videos or features come out of sound files."""
+    """How records are read. For undamaged files, nothing here changes the videos or features."""
 
-    num_threads: int = Field(1, ge=1, description="reading threads a rank")
-    prefetch: int = Field(2, ge=1, description="batches made ahead of use")
+    num_threads: int = Field(1, ge=1, description="reading threads per rank")
+    prefetch: int = Field(2, ge=1, description="number of batches prefetched")
     max_attempts: int = Field(
-        8, ge=1, description="videos tried for one position before a run stops; the second and later are substitutes"
+        8, ge=1, description="videos tried for one position before the run stops; all but the first are substitutes"
     )
     max_bad_fraction: float = Field(
-        0.05, ge=0, le=1, description="share of the videos that substitutes may stand in for before a run stops"
+        0.05, ge=0, le=1, description="largest fraction of videos that may be substituted before the run stops"
     )
 
 
 class FeatureDataConfig(StrictConfig):
-    kind: Literal["features"] = Field(description="features that were extracted before, in TFRecord files")
-    root: Path = Field(description="folder that the patterns start from")
-    train: str = Field(min_length=1, description="pattern of the training files under root, as in train*.tfrecord")
-    val: str | None = Field(None, min_length=1, description="pattern of the files that choose best.pt")
+    kind: Literal["features"] = Field(description="precomputed features in TFRecord files")
+    root: Path = Field(description="folder that the patterns are relative to")
+    train: str = Field(min_length=1, description="pattern of the training files under root, such as train*.tfrecord")
+    val: str | None = Field(None, min_length=1, description="pattern of the files used to choose best.pt")
     val_fraction: float = Field(
-        0.0, ge=0, lt=1, description="share of the training videos held out to choose best.pt, where val names no files"
+        0.0, ge=0, lt=1, description="fraction of the training videos held out to choose best.pt, if val is not set"
     )
-    test: str | None = Field(None, min_length=1, description="pattern of the test files, read by evaluate.py alone")
-    classes: Path | None = Field(None, description="file with one class name a line, in order, under root")
-    num_classes: int | None = Field(None, ge=1, description="K, where no file names the classes: 4716 in 2017")
+    test: str | None = Field(None, min_length=1, description="pattern of the test files, read only by evaluate.py")
+    classes: Path | None = Field(None, description="file under root with one class name per line, in order")
+    num_classes: int | None = Field(None, ge=1, description="K, if classes is not set: 4716 in 2017")
     groups: dict[str, Annotated[int, Field(ge=1)]] = Field(
         {"rgb": 1024, "audio": 128},
         min_length=1,
-        description="the records' feature lists and the length of a frame's vector in each; others are left unread",
+        description="the records' feature lists and the length of a frame's vector in each; others are not read",
     )
-    max_frames: int = Field(300, ge=1, description="T; what a video has beyond is not read")
-    views: FeatureViewsConfig = Field(FeatureViewsConfig(), description="what the networks see")
+    max_frames: int = Field(300, ge=1, description="T; a video's later frames are not read")
+    views: FeatureViewsConfig = Field(FeatureViewsConfig(), description="frames of the networks' inputs")
     loader: FeatureLoaderConfig = Field(FeatureLoaderConfig(), description="how records are read")
 
     @property
     def feature_dim(self) -> int:
-        """D, of all groups together."""
+        """D, the total length of all groups."""
         return sum(self.groups.values())
 
     @model_validator(mode="after")

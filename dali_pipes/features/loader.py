@@ -1,8 +1,8 @@
-"""FeatureLoader: batches of videos as features, from frame-level records, read by threads.
+"""FeatureLoader: batches of videos as features, read by threads from frame-level records.
 
 Note [Threads, not processes]
-Reading a video is a system call, a checksum and two copies, and the first and the last run without Python's lock. What
-holds it is 0.1 ms a video; worker processes would ship 88 MB a batch of 256 videos to save that.
+Reading a video is a system call, a checksum and two copies; the first and the last release Python's lock. The rest
+holds it for 0.1 ms per video; to save that, worker processes would transfer 88 MB per batch of 256 videos.
 
 Shape letters: N videos, T frames, D features of a frame.
 """
@@ -29,7 +29,7 @@ from dali_pipes.sampling.spec import check_view_names
 
 
 class ViewArrays(NamedTuple):
-    """A view's tensors as arrays that share their memory."""
+    """A view's tensors as arrays in the same memory."""
 
     data_NTD: np.ndarray
     frame_index_NT: np.ndarray
@@ -38,7 +38,7 @@ class ViewArrays(NamedTuple):
 
 @dataclass
 class _PendingBatch:
-    """A batch while threads fill it; ``done`` holds a future a thread."""
+    """A batch while threads fill it; ``done`` has one future per thread."""
 
     views: dict[str, FeatureView]
     arrays: dict[str, ViewArrays]
@@ -51,18 +51,18 @@ class _PendingBatch:
 class FeatureLoader:
     """Reads videos' features and renders their views; see ``dali_pipes.batch.Loader``.
 
-    Training goes on without end from ``first_batch``; a second ``iter`` goes on where the first one stopped.
-    Evaluation yields one pass a time, and starts at the first video again even if the last pass was broken off.
-    Threads start at the first batch.
+    Training runs without end from ``first_batch``; a second ``iter`` continues where the first one stopped.
+    Evaluation yields one pass per ``iter``, from the first video even if the last pass was not finished.
+    Threads start with the first batch.
 
     Args:
         manifest: the videos.
-        config: groups, max_frames, views and loader settings are used.
+        config: its groups, max_frames, views and loader settings are used.
         order, views, device: as in ``ClipLoader``.
-        log: where it says what goes wrong; ``on_message`` is also told when a video is first cut.
+        log: where faults are reported; ``on_message`` also gets the first video with more than ``max_frames``.
 
     Raises:
-        ValueError: sizes or names that do not fit.
+        ValueError: invalid sizes or names.
     """
 
     def __init__(
@@ -84,11 +84,11 @@ class FeatureLoader:
         self._order = order
         self._chooser = RowChooser(order, len(manifest))
         self._source = FeatureSource(manifest, config.groups, config.max_frames, order, config.loader.max_attempts)
-        kept = config.loader.prefetch + 2  # those ahead, the one in use and the one before
+        kept = config.loader.prefetch + 2  # the prefetched ones, the current and the previous one
         self._memory = {name: RecycledMemory(self._shape(name), most=kept) for name in views}
         self._pool: ThreadPoolExecutor | None = None
         self._pending: deque[_PendingBatch] = deque()
-        self._iteration = 0  # of the next batch to be drafted
+        self._iteration = 0  # of the next batch to start
         self._closed = False
         self._said_cut = False
         self._on_message = log.on_message
@@ -96,21 +96,21 @@ class FeatureLoader:
 
     @property
     def num_samples(self) -> int:
-        """Videos of an epoch, over all ranks; in evaluation of the list."""
+        """Number of videos in an epoch, over all ranks; in evaluation, in the list."""
         return len(self._manifest)
 
     @property
     def num_test_views(self) -> int:
-        """1: a video is shown once."""
+        """1: features have one test view."""
         return 1
 
     @property
     def num_batches(self) -> int:
-        """Batches of an evaluation pass on this rank (and every other); in training, of an epoch, rounded up."""
+        """Number of batches on each rank: of an evaluation pass; in training, of an epoch, rounded up."""
         return self._order.num_batches(len(self._manifest))
 
     def describe_reading(self) -> str:
-        """What is read, in one line for the log."""
+        """One line for the log: number of videos and files."""
         files = len(np.unique(self._manifest.index.rows["file"][self._manifest.members]))
         return f"features: {len(self._manifest)} videos in {files} TFRecord file(s)"
 
@@ -125,7 +125,7 @@ class FeatureLoader:
             yield self._next_batch()
 
     def close(self) -> None:
-        """End the threads. Batches that were yielded stay good."""
+        """End the threads. Batches already yielded stay valid."""
         self._closed = True
         self._drop_pending()
         if self._pool is not None:
@@ -147,7 +147,7 @@ class FeatureLoader:
             raise
 
     def _continues(self) -> bool:
-        """Whether the batch after the last draft is wanted: not after an evaluation's last."""
+        """Whether to start another batch: in training always, in evaluation up to the last of the pass."""
         return self._order.mode == "train" or self._iteration < self.num_batches
 
     def _start_batch(self) -> _PendingBatch:
@@ -175,7 +175,7 @@ class FeatureLoader:
         self._pending.clear()
 
     def _empty_view(self, name: str) -> FeatureView:
-        """Features are not set yet. For a GPU memory is pinned, and torch itself uses it again."""
+        """Make a view with uninitialized features. For a GPU, memory is pinned and reused by torch itself."""
         size, num_frames, dim = self._shape(name)
         pinned = self._device.type == "cuda"
         features = torch.empty(size, num_frames, dim, dtype=torch.uint8, pin_memory=True) if pinned else None
@@ -192,17 +192,17 @@ class FeatureLoader:
         return self._order.batch_size, num_frames, self._config.feature_dim
 
     def _fill(self, pending: _PendingBatch, indices: Sequence[int]) -> None:
-        """What a thread does: read and render the videos at some places of a batch."""
+        """Read and render the videos at some indices of a batch; runs in a thread."""
         for index in indices:
             position = pending.positions[index]
             video = self._source.read(position, pending.planned_rows[index])
             for name, arrays in pending.arrays.items():
                 write_video(arrays, index, video.groups, self._frame_numbers(name, video, position))
-            # Let go of the record: what the account needs is a few numbers.
+            # Free the record: the fault log needs only a few numbers.
             pending.videos[index] = VideoFeatures(video.row, video.attempt, (), video.num_beyond, video.faults)
 
     def _frame_numbers(self, name: str, video: VideoFeatures, position: int) -> np.ndarray | None:
-        """None: all of them."""
+        """Indices of the view's frames; None: all of them."""
         student = self._config.views.student
         if name == "teacher" or student.num_frames is None:
             return None
@@ -238,10 +238,10 @@ class FeatureLoader:
 
 
 def write_video(view: ViewArrays, index: int, groups: Sequence[np.ndarray], numbers: np.ndarray | None) -> None:
-    """One video of a view: the frames of these numbers, zeros behind them.
+    """Write one video of a view: the frames ``numbers``, then zeros.
 
     Args:
-        groups: uint8 (T, d) each, which lie one after another in the view's D.
+        groups: uint8 (T, d) each, concatenated in the view's D.
     """
     data_TD = view.data_NTD[index]
     count, start = len(groups[0]) if numbers is None else len(numbers), 0

@@ -1,4 +1,4 @@
-"""The usable videos of one split of frame-level records: labels, and where each video's record lies."""
+"""The usable videos of one split of frame-level records: labels and record locations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dali_pipes.scan.scan import default_store
 if TYPE_CHECKING:
     from dali_pipes.features.config import FeatureDataConfig
 
-_SPLIT = 201  # which use of the hash; apart from those of sampling.py and synthetic.py
+_SPLIT = 201  # number of this use of the hash, different from all other uses
 _MOST_NAMED = 10
 
 
@@ -31,11 +31,11 @@ class FeatureManifest:
     """Usable videos of one split.
 
     Args:
-        class_names: in the order of the labels.
-        index: of all records of its files.
-        members: int64 (M,), rising: the rows of the index that are its videos.
-        dropped: (record, reason) of what cannot be used; a stretch of a damaged file is one of them.
-        num_dropped: videos that these are, in part estimated.
+        class_names: names in the order of the labels.
+        index: index of all records of its files.
+        members: int64 (M,), increasing: the split's rows in the index.
+        dropped: (record, reason) of unusable records; a damaged byte range of a file is one entry.
+        num_dropped: number of videos in these, in part estimated.
     """
 
     class_names: tuple[str, ...]
@@ -49,11 +49,11 @@ class FeatureManifest:
 
     @property
     def num_listed(self) -> int:
-        """Videos in the files, dropped ones included."""
+        """Number of videos in the files, including dropped ones."""
         return len(self) + self.num_dropped
 
     def name(self, number: int) -> str:
-        """File, place and id of a row, for messages."""
+        """File, byte offset and id of a row, for messages."""
         return self.index.name(self.members[number])
 
     def file(self, number: int) -> str:
@@ -61,16 +61,16 @@ class FeatureManifest:
         return f"{self.index.root}/{self.index.file(self.members[number])}"
 
     def location(self, number: int) -> RecordLocation:
-        """Where in its file a row's record lies."""
+        """Location of a row's record in its file."""
         return self.index.location(self.members[number])
 
     def labels(self, number: int) -> np.ndarray:
-        """int64, all labels of a row, in its record's order; at least one."""
+        """int64, all labels of a row, in the record's order; at least one."""
         return self.index.labels(self.members[number])
 
     @property
     def num_labels(self) -> np.ndarray:
-        """int64 (M,), how many labels each video has."""
+        """int64 (M,), number of labels of each video."""
         return _lengths(self.index.rows["label_end"])[self.members]
 
     @cached_property
@@ -79,7 +79,7 @@ class FeatureManifest:
         return bool((self.num_labels > 1).any())
 
     def class_counts(self) -> np.ndarray:
-        """int64 (K,): videos of each class; one of several labels counts under each."""
+        """int64 (K,): number of videos of each class; a video with several labels counts in each."""
         labels = self.index.label_numbers[self._of_members("label_end")]
         return np.bincount(labels, minlength=len(self.class_names))
 
@@ -96,7 +96,7 @@ class FeatureManifest:
         return digest.hexdigest()
 
     def _of_members(self, end: str) -> np.ndarray:
-        """bool: which of the ids' bytes, or of the labels, belong to this split."""
+        """bool: which bytes of the ids, or which labels, belong to this split."""
         chosen = np.zeros(len(self.index.rows), bool)
         chosen[self.members] = True
         return np.repeat(chosen, _lengths(self.index.rows[end]))
@@ -109,20 +109,20 @@ def build_feature_manifests(
     splits: Sequence[str] = ("train", "val"),
     on_message: Callable[[str], None] = lambda message: None,
 ) -> dict[str, FeatureManifest]:
-    """Manifests of the asked splits ("train", "val", "test"). Files that were not looked into before are indexed.
+    """Build the manifests of the requested splits ("train", "val", "test"). New files are indexed.
 
-    ``val`` is what its pattern names, or held out of the training videos by a hash of the seed and the video's id; it
-    is left out of the answer where the config leaves it empty. A video with no label or with one outside of the classes
-    is dropped.
+    ``val`` consists of the files of its pattern, or is held out of the training videos by a hash of the seed and the
+    video's id; if the config has neither, the result has no "val". A video with no label or with one outside the
+    classes is dropped.
 
     Args:
-        seed: of what is held out.
-        on_message: called with a sentence for what is dropped and for classes without a video.
+        seed: seed of the held-out part.
+        on_message: called with a sentence for each dropped record and for classes without videos.
 
     Raises:
-        ValueError: a pattern that names no file, files of another kind, records without the features that the config
-            names, more bad labels and lost records than ``loader.max_bad_fraction``, or "test" where the config has no
-            test files.
+        ValueError: a pattern without files, files of another kind, records without the config's features, more bad
+            labels and lost records than ``loader.max_bad_fraction``, or "test" is requested and the config has no test
+            files.
     """
     unknown = set(splits) - {"train", "val", "test"}
     if unknown:
@@ -153,10 +153,10 @@ def build_feature_manifests(
 
 def _open_index(config: FeatureDataConfig, pattern: str, on_message: Callable[[str], None]) -> RecordIndex:
     if Path(pattern).is_absolute():
-        raise ValueError(f"data: expected patterns of files under data.root, found {pattern}; leave out the root.")
+        raise ValueError(f"data: expected patterns relative to data.root, found {pattern}; remove the root.")
     files = sorted(path.relative_to(config.root).as_posix() for path in config.root.glob(pattern) if path.is_file())
     if not files:
-        raise ValueError(f"data: expected files {pattern} under {config.root}, found none; check data.root and it.")
+        raise ValueError(f"data: expected files {pattern} under {config.root}, found none; check both.")
     index = open_index(
         config.root,
         files,
@@ -173,10 +173,10 @@ def _check_lists(config: FeatureDataConfig, file: Path, lists: dict[str, int | s
     if all(found[name] in (dim, "no frames") for name, dim in config.groups.items()):
         return
     shown = ", ".join(f"{name} ({holds})" for name, holds in lists.items()) or "none"
-    hint = "set data.groups to what the files hold"
+    hint = "set data.groups to the files' lists"
     if "floats" in found.values():
         hint = "only features quantized to 8 bits are read (dali_pipes/features/sequence_example.py writes them)"
-    raise ValueError(f"{file}: expected feature lists {config.groups} (bytes a frame), found {shown}; {hint}.")
+    raise ValueError(f"{file}: expected feature lists {config.groups} (bytes per frame), found {shown}; {hint}.")
 
 
 def _manifest(
@@ -193,7 +193,7 @@ def _manifest(
     has_outside[np.repeat(np.arange(len(counts)), counts)[outside]] = True
     bad = chosen[(counts[chosen] == 0) | has_outside[chosen]]
     _check_bad_labels(config, split, index, bad, len(chosen), len(class_names))
-    # What could not be read has no id by which to be held out.
+    # Unreadable records have no id, so they cannot be held out.
     damaged = index.damaged if split != "val" or config.val else ()
     _check_damage(config, split, damaged, len(bad), len(chosen))
     dropped = [(found.record, found.reason) for found in damaged]
@@ -221,7 +221,7 @@ def _check_bad_labels(
     if len(bad) <= config.loader.max_bad_fraction * num_videos:
         return
     raise ValueError(
-        f"{split}: {len(bad)} of {num_videos} videos have no label or one outside of the {num_classes} classes, as "
+        f"{split}: {len(bad)} of {num_videos} videos have no label or one outside the {num_classes} classes, such as "
         f"{index.name(bad[0])}: {_label_fault(index.labels(bad[0]), num_classes)}; check data.num_classes or "
         "data.classes (more than data.loader.max_bad_fraction allows)."
     )
@@ -237,8 +237,8 @@ def _check_damage(
     first = next(found for found in damaged if found.num_records)
     also = f"; {num_bad_labels} more have bad labels" if num_bad_labels else ""
     raise ValueError(
-        f"{split}: about {num_lost} of {num_videos} videos cannot be read, as {first.record}: {first.reason}{also}; "
-        "fetch these files anew, or leave them out of the pattern (more than data.loader.max_bad_fraction allows)."
+        f"{split}: about {num_lost} of {num_videos} videos cannot be read, such as {first.record}: {first.reason}{also}; "
+        "download these files again, or exclude them (more than data.loader.max_bad_fraction allows)."
     )
 
 

@@ -1,7 +1,7 @@
-"""The wire format of protocol buffers, as far as records need it: fields of a message as places in its bytes.
+"""The part of the wire format of protocol buffers that records need: fields of a message as byte ranges.
 
-Source: the encoding page of the protocol buffers' documentation. Groups, which have been obsolete since 2008, are
-refused.
+Source: the encoding page of the protocol buffers' documentation. Groups, which have been obsolete since 2008, raise an
+error.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ _MASK_64 = (1 << 64) - 1
 
 
 class MalformedMessageError(ValueError):
-    """Bytes that are no message, or end in the middle of one."""
+    """The bytes are not a message, or are truncated."""
 
 
 class Field(NamedTuple):
     """One field of a message.
 
     Args:
-        number, wire_type: as in the tag.
-        start, stop: of the value's bytes; of a field of type ``BYTES`` without its length.
-        value: of a varint, as an unsigned number; else 0.
+        number, wire_type: from the tag.
+        start, stop: byte range of the value; for type ``BYTES``, without its length.
+        value: value of a varint, as an unsigned number; else 0.
     """
 
     number: int
@@ -34,10 +34,10 @@ class Field(NamedTuple):
 
 
 def fields_of(data: bytes, start: int, stop: int) -> Iterator[Field]:
-    """The fields of the message in ``data[start:stop]``, in their order.
+    """Yield the fields of the message in ``data[start:stop]``, in their order.
 
     Raises:
-        MalformedMessageError: a field reaches beyond the end, or is none.
+        MalformedMessageError: a field is invalid or extends beyond the end.
     """
     at = start
     while at < stop:
@@ -53,12 +53,12 @@ def fields_of(data: bytes, start: int, stop: int) -> Iterator[Field]:
         else:
             raise MalformedMessageError(f"expected a field of wire type 0, 1, 2 or 5, found {wire_type}")
         if at > stop or number == 0:
-            raise MalformedMessageError("expected a whole field, found one that is none or reaches beyond the end")
+            raise MalformedMessageError("expected a complete field, found one that is invalid or truncated")
         yield Field(number, wire_type, begin, at, value)
 
 
 def read_varint(data: bytes, at: int, stop: int) -> tuple[int, int]:
-    """(unsigned number, where it ends) of the varint at ``at``.
+    """Read the varint at ``at``: (unsigned number, end).
 
     Raises:
         MalformedMessageError: it does not end before ``stop`` or within ten bytes.
@@ -75,7 +75,7 @@ def read_varint(data: bytes, at: int, stop: int) -> tuple[int, int]:
 
 
 def merged(data: bytes, parts: list[tuple[int, int]]) -> tuple[bytes, int, int]:
-    """One embedded message out of its occurrences: (data, start, stop). A field that occurs again goes on (proto3)."""
+    """Merge the occurrences of an embedded message (proto3 concatenates them): (data, start, stop)."""
     if len(parts) == 1:
         return data, *parts[0]
     joined = b"".join(data[start:stop] for start, stop in parts)
@@ -83,12 +83,12 @@ def merged(data: bytes, parts: list[tuple[int, int]]) -> tuple[bytes, int, int]:
 
 
 def signed(value: int) -> int:
-    """The int64 that an unsigned varint stands for."""
+    """Convert an unsigned varint to int64."""
     return value - (1 << 64) if value >> 63 else value
 
 
 def write_varint(value: int) -> bytes:
-    """Of an int64; a negative one takes ten bytes."""
+    """Encode an int64; a negative one takes ten bytes."""
     value &= _MASK_64
     out = bytearray()
     while value >= 0x80:
@@ -99,5 +99,5 @@ def write_varint(value: int) -> bytes:
 
 
 def write_bytes(number: int, value: bytes) -> bytes:
-    """A field of bytes, or an embedded message."""
+    """Encode a field of bytes, or an embedded message."""
     return write_varint(number << 3 | BYTES) + write_varint(len(value)) + value

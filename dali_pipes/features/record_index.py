@@ -1,7 +1,7 @@
-"""Where each record of a set of TFRecord files lies and which labels it has, found in one pass and kept.
+"""Index the records of a set of TFRecord files in one pass: location, id and labels of each.
 
-The pass reads a record's header and context, a thousandth of its bytes. What it finds is kept as arrays that each
-process maps: 1.4 million videos in 3,844 files cost a rank the pages that it touches.
+The pass reads each record's header and context, a thousandth of its bytes. The index is stored as arrays that each
+process memory-maps: for 1.4 million videos in 3,844 files, a rank loads only the pages that it touches.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _ROW = np.dtype(
         ("length", "<i8"),
         ("id_end", "<i8"),
         ("label_end", "<i8"),
-        ("id_hash", "<u8"),  # what a video is split by: the same in any file
+        ("id_hash", "<u8"),  # decides the split of a video; the same in any file
     ]
 )
 # An id and a hundred labels fit; a longer context is read as a whole record.
@@ -48,12 +48,12 @@ _CONTEXT_BYTES = 1024
 
 
 class Damage(NamedTuple):
-    """What of a file cannot be used.
+    """An unusable part of a file.
 
     Args:
-        record: file and byte; of an empty file its name alone.
-        reason: what is wrong, and how much is lost.
-        num_records: that are lost: one, or an estimate where the place of each is not known.
+        record: file and byte offset; for an empty file only its name.
+        reason: the fault, and how much is lost.
+        num_records: number of lost records: one, or an estimate if their locations are unknown.
     """
 
     record: str
@@ -66,14 +66,14 @@ class RecordIndex:
     """The records of some files.
 
     Args:
-        root: folder that the files' names start from.
+        root: folder that the files' names are relative to.
         files: names, in the order of the rows.
         rows: structured array (M,) of type ``_ROW``.
-        id_bytes: uint8, all ids end to end.
-        label_numbers: int64, all labels end to end; each record's in its own order, none twice.
-        damaged: what cannot be read. What a file held behind the record that it is cut off in is not counted.
-        lists: file -> feature lists of its first record: name -> bytes a frame, or in words what it holds instead. A
-            file whose lists are those of a file before is left out.
+        id_bytes: uint8, all ids concatenated.
+        label_numbers: int64, all labels concatenated, in each record's order without repeats.
+        damaged: the unreadable parts. Records after the end of a truncated file are not counted.
+        lists: file -> feature lists of its first record: name -> bytes per frame, or a description of other content.
+            A file with the same lists as an earlier one is omitted.
     """
 
     root: Path
@@ -92,12 +92,12 @@ class RecordIndex:
         return self.files[self.rows[number]["file"]]
 
     def name(self, number: int) -> str:
-        """File, place and id of a record, for messages."""
+        """File, byte offset and id of a record, for messages."""
         video_id = self.video_id(number) or "without an id"
         return f"{self.file(number)}, byte {self.rows['offset'][number]}, video {video_id}"
 
     def video_id(self, number: int) -> str:
-        """As the record has it; empty where it has none."""
+        """Id in the record; empty if it has none."""
         start = self.rows["id_end"][number - 1] if number else 0
         return self.id_bytes[start : self.rows["id_end"][number]].tobytes().decode("utf-8", "replace")
 
@@ -110,14 +110,14 @@ class RecordIndex:
 def open_index(
     root: Path, files: Sequence[str], *, store: Path, on_progress: Callable[[int, int], None] = lambda done, total: None
 ) -> RecordIndex:
-    """The index of these files, made where ``store`` has none of them as they are now.
+    """Load the index of these files from ``store``, or make it if there is none of their current state.
 
     Args:
-        store: folder that keeps indexes; one that cannot be written keeps none.
-        on_progress: called with (files done, files in all).
+        store: folder of stored indexes; if it is not writable, nothing is stored.
+        on_progress: called with (files done, number of files).
 
     Raises:
-        ValueError: a file that is none of TFRecords, or whose first record is no SequenceExample.
+        ValueError: a file is not a TFRecord file, or its first record is not a SequenceExample.
         OSError: a file cannot be read.
     """
     folder = store / "records" / _key(root, files)
@@ -126,7 +126,7 @@ def open_index(
         if not _keep(index, folder):
             return index
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-    # As plain arrays, whose rows are read in a tenth of a memmap's time.
+    # As plain arrays: reading a row takes a tenth of the time of a memmap.
     arrays = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("rows", "ids", "labels"))
     rows, ids, labels = map(np.asarray, arrays)
     damaged = tuple(Damage(*found) for found in about["damaged"])
@@ -134,7 +134,7 @@ def open_index(
 
 
 def _key(root: Path, files: Sequence[str]) -> str:
-    """Of the files' names, sizes and times."""
+    """Hash of the files' names, sizes and times."""
     found = [(name, (root / name).stat()) for name in files]
     known = [_VERSION, [(name, status.st_size, status.st_mtime_ns) for name, status in found]]
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:24]
@@ -148,7 +148,7 @@ def _keep(index: RecordIndex, folder: Path) -> bool:
             for name, array in (("rows", index.rows), ("ids", index.id_bytes), ("labels", index.label_numbers)):
                 np.save(new / f"{name}.npy", array)
             (new / "about.json").write_text(json.dumps(about), encoding="utf-8")
-    return (folder / "about.json").is_file()  # another process may have been quicker
+    return (folder / "about.json").is_file()  # another process may have written it first
 
 
 def _make_index(root: Path, files: Sequence[str], on_progress: Callable[[int, int], None]) -> RecordIndex:
@@ -185,8 +185,8 @@ class _File:
     """One file while it is indexed.
 
     Args:
-        records: with their labels and id.
-        lists: of the first record; None: it is damaged.
+        records: locations with labels and id.
+        lists: feature lists of the first record; None if it is damaged.
     """
 
     def __init__(self, root: Path, name: str) -> None:
@@ -200,10 +200,10 @@ class _File:
         os.close(self._file)
 
     def read(self) -> None:
-        """Fill ``records``, ``damaged`` and ``lists``; behind a broken length the next sound record is sought.
+        """Fill ``records``, ``damaged`` and ``lists``; after a damaged length, search for the next sound record.
 
         Raises:
-            ValueError: there is no sound record, or the first is no SequenceExample.
+            ValueError: there is no sound record, or the first is not a SequenceExample.
         """
         size, at = os.fstat(self._file).st_size, 0
         if not size:
@@ -233,12 +233,12 @@ class _File:
             if location.offset == HEADER_BYTES and self._is_sound(location):
                 raise ValueError(
                     f"expected records of type SequenceExample in {self._path}, found other ones: {error}; "
-                    "frame-level files of YouTube-8M are meant."
+                    "use frame-level files of YouTube-8M."
                 ) from None
-            self.damaged.append(Damage(f"{self._name}, byte {location.offset}", f"no SequenceExample: {error}", 1))
+            self.damaged.append(Damage(f"{self._name}, byte {location.offset}", f"not a SequenceExample: {error}", 1))
 
     def _gap(self, start: int, end: int, size: int, error: DamagedRecordError) -> Damage:
-        """Bytes between sound records: one record where it may be one, else as many as there are in the mean."""
+        """Describe the bytes between sound records: one record if it may be one, else their estimated number."""
         lost, num_records = end - start, 1
         lengths = [HEADER_BYTES + location.length + FOOTER_BYTES for location, _ in self.records]
         if isinstance(error, BrokenFramingError) and lengths and lost > max(lengths):

@@ -1,8 +1,8 @@
-"""A video's features as a record of YouTube-8M's frame-level files: tensorflow.SequenceExample, without TensorFlow.
+"""Read and write records of YouTube-8M's frame-level files: tensorflow.SequenceExample, without TensorFlow.
 
-The context holds ``id`` (2018 and 2019; ``video_id`` in 2017) and the int64 list ``labels``; the feature lists ``rgb``
-and ``audio`` hold a Feature a frame, each with one string of bytes. Anything else, such as the segments of 2019
-(``segment_labels`` and its like), is left unread. Message types: tensorflow/core/example/{example,feature}.proto.
+The context has ``id`` (2018 and 2019; ``video_id`` in 2017) and the int64 list ``labels``; the feature lists ``rgb``
+and ``audio`` have one Feature per frame, each with one string of bytes. Anything else, such as the segments of 2019
+(``segment_labels`` and similar), is not read. Message types: tensorflow/core/example/{example,feature}.proto.
 
 Shape letters: T frames, d features of a frame in one list.
 """
@@ -36,7 +36,7 @@ _ID_KEYS = ("id", "video_id")
 
 
 class BadFeaturesError(ValueError):
-    """A record whose features are not those that were asked for."""
+    """A record has other features than requested."""
 
 
 class ListLocation(NamedTuple):
@@ -48,7 +48,7 @@ class ListLocation(NamedTuple):
 
 
 class Context(NamedTuple):
-    """What a record says about its video. Labels are in the record's order, none twice."""
+    """Id and labels of a record's video. Labels are in the record's order, without repeats."""
 
     video_id: str
     labels: tuple[int, ...]
@@ -65,12 +65,12 @@ def write_video(
     """Append a video to a file of records.
 
     Args:
-        groups: name of a feature list ("rgb", "audio") -> uint8 (T, d), quantized as ``FeatureView`` says; T is the
+        groups: name of a feature list ("rgb", "audio") -> uint8 (T, d), quantized as in ``FeatureView``; T is the
             same in all.
-        id_key: "video_id" is the name of 2017.
+        id_key: "id", or "video_id" as in 2017.
 
     Raises:
-        ValueError, TypeError: groups of other types or of unequal numbers of frames, or an unknown ``id_key``.
+        ValueError, TypeError: groups of other types or with different numbers of frames, or an unknown ``id_key``.
     """
     writer.write(encode_video(video_id=video_id, labels=labels, groups=groups, id_key=id_key))
 
@@ -78,7 +78,7 @@ def write_video(
 def encode_video(
     *, video_id: str, labels: Sequence[int], groups: Mapping[str, np.ndarray], id_key: str = "id"
 ) -> bytes:
-    """The record that ``write_video`` writes."""
+    """Encode the record that ``write_video`` writes."""
     if id_key not in _ID_KEYS:
         raise ValueError(f"id_key: expected one of {_ID_KEYS}, found {id_key!r}.")
     for name, frames_Td in groups.items():
@@ -89,7 +89,7 @@ def encode_video(
             )
     lengths = {name: len(frames_Td) for name, frames_Td in groups.items()}
     if len(set(lengths.values())) > 1:
-        raise ValueError(f"groups: expected as many frames in each, found {lengths}.")
+        raise ValueError(f"groups: expected the same number of frames in each, found {lengths}.")
     numbers = b"".join(write_varint(label) for label in labels)
     context = {
         id_key: write_bytes(_BYTES_LIST, write_bytes(1, video_id.encode())),
@@ -111,7 +111,7 @@ def _encode_list(frames_Td: np.ndarray) -> bytes:
 
 @functools.lru_cache(maxsize=64)
 def _frame_prefix(dim: int) -> bytes:
-    """What stands before a frame's ``dim`` bytes: tags and lengths of Feature, BytesList and its value."""
+    """The bytes before a frame's ``dim`` bytes: tags and lengths of Feature, BytesList and its value."""
     prefix = b""
     for _ in range(3):
         prefix = b"\x0a" + write_varint(dim + len(prefix)) + prefix
@@ -119,10 +119,10 @@ def _frame_prefix(dim: int) -> bytes:
 
 
 def parse_context(data: bytes, start: int, stop: int) -> Context:
-    """Id and labels from the record in ``data[start:stop]``; its feature lists are stepped over.
+    """Read id and labels of the record in ``data[start:stop]``; its feature lists are skipped.
 
     Raises:
-        MalformedMessageError: the bytes are no SequenceExample.
+        MalformedMessageError: the bytes are not a SequenceExample.
     """
     video_id = ""
     labels: tuple[int, ...] = ()
@@ -136,7 +136,7 @@ def parse_context(data: bytes, start: int, stop: int) -> Context:
 
 
 def context_end(data: bytes, start: int) -> int | None:
-    """Where the context of the record at ``start`` ends if it comes first, as writers put it; else None."""
+    """End of the context of the record at ``start`` if it comes first, as writers put it; else None."""
     try:
         tag, at = read_varint(data, start, len(data))
         length, at = read_varint(data, at, len(data))
@@ -146,20 +146,20 @@ def context_end(data: bytes, start: int) -> int | None:
 
 
 def parse_lists(data: bytes, start: int, stop: int) -> dict[str, ListLocation]:
-    """Name -> place of the feature lists of the record in ``data[start:stop]``.
+    """Find the feature lists of the record in ``data[start:stop]``: name -> location.
 
     Raises:
-        MalformedMessageError: the bytes are no SequenceExample.
+        MalformedMessageError: the bytes are not a SequenceExample.
     """
     return {name: ListLocation(*location) for name, location in _map_of(data, start, stop, number=2).items()}
 
 
 def frames_of(location: ListLocation, name: str, dim: int) -> np.ndarray:
-    """uint8 (T, d), the frames of a feature list; shares the record's memory where all are encoded alike.
+    """Read the frames of a feature list as uint8 (T, d); they share the record's memory if all are encoded alike.
 
     Raises:
-        BadFeaturesError: a frame that is no string of ``dim`` bytes; names the list and the frame.
-        MalformedMessageError: the bytes are no feature list.
+        BadFeaturesError: a frame is not a string of ``dim`` bytes; names the list and the frame.
+        MalformedMessageError: the bytes are not a feature list.
     """
     prefix = _frame_prefix(dim)
     stride = len(prefix) + dim
@@ -172,10 +172,10 @@ def frames_of(location: ListLocation, name: str, dim: int) -> np.ndarray:
 
 
 def describe_list(location: ListLocation) -> int | str:
-    """Bytes of the first frame of a feature list; "no frames", "floats" or "integers" where there are none.
+    """Number of bytes of a feature list's first frame; "no frames", "floats" or "integers" if it has none.
 
     Raises:
-        MalformedMessageError: the bytes are no feature list.
+        MalformedMessageError: the bytes are not a feature list.
     """
     for field in _messages(location.data, location.start, location.stop, 1):
         kind, values = _feature(location.data, field.start, field.stop)
@@ -193,14 +193,14 @@ def _frames_one_by_one(location: ListLocation, name: str, dim: int) -> np.ndarra
         if kind != _BYTES_LIST or lengths != [dim]:
             holds = f"strings of {lengths} bytes" if kind == _BYTES_LIST else _KINDS.get(kind, "nothing")
             raise BadFeaturesError(
-                f"feature list {name}: expected one string of {dim} bytes a frame, found {holds} in frame {number}"
+                f"feature list {name}: expected one string of {dim} bytes per frame, found {holds} in frame {number}"
             )
         frames.append(np.frombuffer(location.data, np.uint8, dim, values[0].start))
     return np.stack(frames) if frames else np.empty((0, dim), np.uint8)
 
 
 def _map_of(data: bytes, start: int, stop: int, *, number: int) -> dict[str, tuple[bytes, int, int]]:
-    """Key -> value message of the map in field ``number`` of a SequenceExample."""
+    """Read the map in field ``number`` of a SequenceExample: key -> value message."""
     occurrences = [(field.start, field.stop) for field in _messages(data, start, stop, number)]
     found = {}
     for begin, end in occurrences:
@@ -221,7 +221,7 @@ def _messages(data: bytes, start: int, stop: int, number: int) -> list[Field]:
 
 
 def _feature(data: bytes, start: int, stop: int) -> tuple[int, list[Field]]:
-    """(kind, values) of a Feature. It is a oneof: the kind that comes last counts, and its occurrences go together."""
+    """(kind, values) of a Feature. It is a oneof: the last kind counts, and its occurrences are merged."""
     kinds: dict[int, list[Field]] = defaultdict(list)
     last = 0
     for field in fields_of(data, start, stop):
@@ -239,7 +239,7 @@ def _values(data: bytes, start: int, stop: int, kind: int) -> list[Field]:
 
 
 def _integers(data: bytes, start: int, stop: int) -> list[int]:
-    """Of an Int64List, packed or not."""
+    """Read the numbers of an Int64List, packed or not."""
     numbers = []
     for field in _values(data, start, stop, _INT64_LIST):
         if field.wire_type == VARINT:

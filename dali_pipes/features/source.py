@@ -1,6 +1,6 @@
-"""Reads the features of the video at a position, or of the first of its substitutes that can be read.
+"""Read the features of the video at a position, or of its first readable substitute.
 
-Imports neither torch nor pydantic; safe to use from several threads.
+This file imports neither torch nor pydantic; it is safe to use from several threads.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from dali_pipes.features.tfrecord import FOOTER_BYTES, HEADER_BYTES, read_record
 from dali_pipes.sampling.order import EpochOrders, ReadingOrder, substitute_row
 from dali_pipes.sampling.student_frames import select_frames
 
-# Which use of the hash; apart from those of sampling.py and others.
+# Numbers of these uses of the hash, different from all other uses.
 _SELECTION_IN_TRAINING, _SELECTION_IN_EVALUATION = 202, 203
 
 
 @dataclass(frozen=True)
 class VideoFeatures:
-    """What stands at a position.
+    """The features of the video at a position.
 
     Args:
-        row: of the manifest.
+        row: row of the manifest.
         attempt: 0 for the planned video, k for its k-th substitute.
         groups: uint8 (T, d) of each group, views of the record's bytes.
-        num_beyond: frames that were left unread.
-        faults: a reason for each attempt that failed.
+        num_beyond: number of frames beyond ``max_frames``, which are not read.
+        faults: the reason of each failed attempt.
     """
 
     row: int
@@ -46,7 +46,7 @@ class VideoFeatures:
 
 
 class RowChooser:
-    """From a position to its planned row; for one thread."""
+    """Maps a position to its planned row; for one thread."""
 
     def __init__(self, order: ReadingOrder, num_videos: int) -> None:
         self._order = order
@@ -64,8 +64,8 @@ class FeatureSource:
 
     Args:
         groups: the feature lists to read and the length of a frame's vector in each.
-        max_frames: T, how many of a video's frames are read.
-        max_attempts: videos tried for one position.
+        max_frames: T, largest number of frames read per video.
+        max_attempts: number of videos tried for one position.
     """
 
     manifest: FeatureManifest
@@ -75,7 +75,7 @@ class FeatureSource:
     max_attempts: int
 
     def read(self, position: int, planned_row: int) -> VideoFeatures:
-        """The video of a position, or the first of its substitutes that can be read.
+        """Read the video of a position, or its first readable substitute.
 
         Raises:
             RuntimeError: none of ``max_attempts`` videos could be read; names them.
@@ -95,13 +95,13 @@ class FeatureSource:
         )
 
     def read_row(self, row: int, attempt: int = 0, faults: Sequence[str] = ()) -> VideoFeatures:
-        """The video of a row.
+        """Read the video of a row.
 
         Args:
-            attempt, faults: of the answer.
+            attempt, faults: passed on to the result.
 
         Raises:
-            ValueError: the record is damaged or has other features; says how.
+            ValueError: the record is damaged or has other features.
             OSError: the file cannot be read.
         """
         groups = self._read(row)
@@ -110,28 +110,28 @@ class FeatureSource:
         return VideoFeatures(row, attempt, shown, num_beyond, tuple(faults))
 
     def row(self, position: int, attempt: int, planned_row: int) -> int:
-        """The row that is tried at an attempt."""
+        """The row to try at an attempt."""
         if attempt == 0:
             return planned_row
         num_videos = len(self.manifest)
         return substitute_row(self.order.seed, position, attempt, num_videos, planned_row=planned_row)
 
     def select(self, selection: FrameSelection, k: int, video: VideoFeatures, position: int) -> np.ndarray:
-        """int64, the student's frames of a video: random ones anew at each position of training, and in evaluation the
-        same for a row each time."""
+        """Select the student's frames (int64). Random ones differ at each position in training; in evaluation they
+        depend only on the row."""
         in_training = (_SELECTION_IN_TRAINING, position, video.attempt)
         key = in_training if self.order.mode == "train" else (_SELECTION_IN_EVALUATION, video.row)
         return select_frames(selection, k, video.num_frames, key=(self.order.seed, *key))
 
     def describe_cut(self, video: VideoFeatures) -> str:
-        """A sentence for the first video that has more than ``max_frames``."""
+        """Make the message about the first video with more than ``max_frames``."""
         return (
-            f"{self.manifest.name(video.row)} has {self.max_frames + video.num_beyond} frames; those beyond "
-            f"data.max_frames = {self.max_frames} are left unread, here and in other videos"
+            f"{self.manifest.name(video.row)} has {self.max_frames + video.num_beyond} frames; frames beyond "
+            f"data.max_frames = {self.max_frames} are not read, in this and other videos"
         )
 
     def _read(self, row: int) -> list[np.ndarray]:
-        """The frames of each group of a row, all of them; raises as read_row."""
+        """Read all frames of each group of a row; raises as ``read_row``."""
         location = self.manifest.location(row)
         file = os.open(self.manifest.file(row), os.O_RDONLY)
         try:
@@ -145,7 +145,7 @@ class FeatureSource:
         groups = [frames_of(lists[name], name, dim) for name, dim in self.groups.items()]
         lengths = dict(zip(self.groups, map(len, groups), strict=True))
         if len(set(lengths.values())) > 1:
-            raise BadFeaturesError(f"expected as many frames in each feature list, found {lengths}")
+            raise BadFeaturesError(f"expected the same number of frames in each feature list, found {lengths}")
         if len(groups[0]) == 0:
             raise BadFeaturesError("expected at least one frame, found none")
         return groups

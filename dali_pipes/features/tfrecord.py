@@ -1,4 +1,4 @@
-"""TFRecord files: records of bytes, each with its length and the checksums of both.
+"""Read and write TFRecord files: records of bytes, each with its length and checksums.
 
 A record is: uint64 length, uint32 masked CRC-32C of these 8 bytes, the bytes, uint32 masked CRC-32C of them; all
 little-endian (tensorflow/core/lib/io/record_writer.h).
@@ -25,25 +25,25 @@ _SEARCHED_BYTES = 1 << 18  # at a time
 
 
 class DamagedRecordError(ValueError):
-    """A record that is not as it was written, or is cut off."""
+    """A record is damaged or truncated."""
 
 
 class BrokenFramingError(DamagedRecordError):
-    """Where a record's length is expected, there is none: where the next record begins is not told."""
+    """A record's length is damaged, so the start of the next record is unknown."""
 
 
 class RecordLocation(NamedTuple):
-    """Where the bytes of a record lie in its file, without header and footer."""
+    """Byte range of a record in its file, without header and footer."""
 
     offset: int
     length: int
 
 
 class RecordWriter:
-    """Writes one file: it gets its name when the ``with`` block ends without an error, and is not there before.
+    """Writes one file, which appears when the ``with`` block ends without an error.
 
     Args:
-        path: of the file; its folder is made, an older file is replaced.
+        path: path of the file; its folder is created, an older file is replaced.
     """
 
     def __init__(self, path: Path) -> None:
@@ -69,20 +69,20 @@ class RecordWriter:
 
 
 def masked_crc(data: bytes | np.ndarray) -> int:
-    """CRC-32C, rotated and shifted so that a checksum of checksums still says something."""
+    """CRC-32C, rotated and offset so that a checksum of checksums stays meaningful."""
     crc: int = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
 
 
 def record_locations(file: int, start: int = 0) -> Iterator[RecordLocation]:
-    """Where the records of an open file lie, by their lengths alone; their bytes are not read.
+    """Find the records of an open file from their lengths, without reading their bytes.
 
     Args:
         file: descriptor.
-        start: byte where a record's header begins.
+        start: byte offset of a record's header.
 
     Raises:
-        DamagedRecordError: after the last whole record, where the file goes on otherwise.
+        DamagedRecordError: after the last complete record, if the file continues with something else.
     """
     size, at = os.fstat(file).st_size, start
     while at < size:
@@ -98,9 +98,9 @@ def record_locations(file: int, start: int = 0) -> Iterator[RecordLocation]:
 
 
 def find_record(file: int, start: int) -> RecordLocation | None:
-    """The first record from a byte on whose two checksums fit, wherever it begins; None: there is none.
+    """Find the first record at or after byte ``start`` with two correct checksums; None if there is none.
 
-    Bytes that are none pass both by chance once in 2^64 places.
+    Other bytes pass both checks by chance at one in 2^64 offsets.
 
     Args:
         file: descriptor.
@@ -119,13 +119,13 @@ def find_record(file: int, start: int) -> RecordLocation | None:
 
 
 def _headers(data: np.ndarray, *, most: int) -> list[tuple[int, int]]:
-    """(offset, length) of all that may be headers of records, of at most ``most`` bytes."""
+    """(offset, length) of all possible headers of records of at most ``most`` bytes."""
     if len(data) < HEADER_BYTES:
         return []
     windows = np.lib.stride_tricks.sliding_window_view(data, HEADER_BYTES)
     lengths = np.ascontiguousarray(windows[:, :8]).view("<u8")[:, 0]
     offsets = np.flatnonzero(lengths <= most)
-    # Each length once: a megabyte of zeros has as many places.
+    # Check each length once: a megabyte of zeros has the same one at every offset.
     values, which = np.unique(lengths[offsets], return_inverse=True)
     expected = np.array([masked_crc(_LENGTH.pack(value)) for value in values.tolist()], np.uint32)
     found = np.ascontiguousarray(windows[offsets, 8:]).view("<u4")[:, 0]
@@ -134,21 +134,21 @@ def _headers(data: np.ndarray, *, most: int) -> list[tuple[int, int]]:
 
 
 def read_record(file: int, location: RecordLocation) -> bytes:
-    """Header, bytes and footer of a record, its checksums compared; the bytes are ``[HEADER_BYTES:-FOOTER_BYTES]``.
+    """Read and check header, bytes and footer of a record; the bytes are ``[HEADER_BYTES:-FOOTER_BYTES]``.
 
-    The whole is returned, since cutting the ends off would copy a third of a megabyte.
+    All of it is returned, since slicing off the ends would copy a third of a megabyte.
 
     Args:
         file: descriptor; may be shared by threads.
 
     Raises:
-        DamagedRecordError: the file ends before, or a checksum differs.
+        DamagedRecordError: the file is truncated, or a checksum differs.
     """
     framed = os.pread(file, HEADER_BYTES + location.length + FOOTER_BYTES, location.offset - HEADER_BYTES)
     if len(framed) < HEADER_BYTES + location.length + FOOTER_BYTES:
         raise DamagedRecordError("the file ends in the middle of the record")
     if _checked_length(framed) != location.length:
-        raise DamagedRecordError("the record's length is not what it was; the file was written anew")
+        raise DamagedRecordError("the record's length has changed; the file was rewritten")
     (expected,) = _FOOTER.unpack_from(framed, HEADER_BYTES + location.length)
     if masked_crc(np.frombuffer(framed, np.uint8, location.length, HEADER_BYTES)) != expected:
         raise DamagedRecordError("the checksum of the record's bytes (CRC-32C) is wrong")

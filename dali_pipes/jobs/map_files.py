@@ -1,4 +1,4 @@
-"""Who does the work of a long job over many files: this machine's processes, or the machines of a Ray cluster."""
+"""Run a long job over many files in this machine's processes, or on the machines of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from dali_pipes.jobs.worker_process import die_with_parent, main_module_hidden
 EngineName = Literal["local", "ray"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-# Tasks given out at a time, a core: enough that none waits, few enough that a stopped job has little under way.
+# Tasks submitted per core: enough that no core waits, few enough that a stopped job has few running.
 _TASKS_PER_CORE = 2
 
 
 class Engine(Protocol):
-    """(item, ``work(item)``) in order of completion; None where the process of that item died."""
+    """Yields (item, ``work(item)``) in order of completion; None if the item's process died."""
 
     def __call__(
         self, work: Callable[[Item], Result], items: Sequence[Item], /
@@ -29,11 +29,11 @@ class Engine(Protocol):
 
 
 def make_engine(name: EngineName, *, num_workers: int = 2, ray_address: str | None = None) -> Engine:
-    """An engine by name.
+    """Make an engine by name.
 
     Args:
-        num_workers: processes of ``local``.
-        ray_address: of a running cluster, such as "auto"; None starts Ray on this machine.
+        num_workers: number of processes of ``local``.
+        ray_address: address of a running cluster, such as "auto"; None starts Ray on this machine.
 
     Raises:
         ValueError: Ray is not installed.
@@ -52,7 +52,7 @@ def make_engine(name: EngineName, *, num_workers: int = 2, ray_address: str | No
 def _map_on_ray(
     ray: Any, work: Callable[[Item], Result], items: Sequence[Item]
 ) -> Iterator[tuple[Item, Result | None]]:
-    """Every machine must see the files under the same path, and have this project installed."""
+    """Every machine must have the files under the same path, and this project installed."""
     call = ray.remote(num_cpus=1, max_retries=0)(work)
     most = max(1, int(_TASKS_PER_CORE * ray.cluster_resources().get("CPU", 1)))
     waiting = list(reversed(items))
@@ -71,7 +71,7 @@ def _map_on_ray(
 
 
 def shard_of(names: Sequence[str], shard: tuple[int, int]) -> list[str]:
-    """The names of part i of n, by a hash of the name, so the same on every machine.
+    """Select the names of part i of n by a hash of the name, so it is the same on every machine.
 
     Args:
         shard: (i, n), i from 1 to n.
@@ -92,13 +92,13 @@ def _hash(name: str) -> int:
 def map_isolated(
     work: Callable[[Item], Result], items: Sequence[Item], *, num_workers: int
 ) -> Iterator[tuple[Item, Result | None]]:
-    """(item, ``work(item)``) in order of completion; None where the process of that item died.
+    """Yield (item, ``work(item)``) in order of completion; None if the item's process died.
 
-    At most ``num_workers`` items are under way at a time: they are the suspects if a process dies, and each is then
-    tried again alone. What ``work`` raises is raised here; items that had begun are finished first.
+    At most ``num_workers`` items run at a time. If a process dies, each of them is a suspect and is retried alone. An
+    exception of ``work`` is raised here, after the items already running are finished.
 
     Args:
-        work: a function of a module, as it travels by name.
+        work: a module-level function, as it is pickled by name.
     """
     waiting = list(reversed(items))
     while waiting:
@@ -127,7 +127,7 @@ def _submit(
     waiting: list[Item],
     running: dict[Future[Result], Item],
 ) -> bool:
-    """Start the next item; False, and nothing started, where a process has died since the last look."""
+    """Start the next item; returns False, without starting it, if a process has died since the last check."""
     try:
         with main_module_hidden():
             running[pool.submit(work, waiting[-1])] = waiting[-1]
@@ -147,8 +147,8 @@ def _alone(work: Callable[[Item], Result], item: Item) -> Result | None:
 
 
 def process_pool(num_workers: int) -> ProcessPoolExecutor:
-    """Processes that end with this one; a death among them is a ``BrokenProcessPool`` for the caller, not a wait."""
-    # spawn: forking a process that has threads (torch, DALI) can lock up.
+    """Make processes that end with this one; if one dies, the caller gets ``BrokenProcessPool`` instead of waiting."""
+    # spawn: forking a process with threads (torch, DALI) can deadlock.
     return ProcessPoolExecutor(
         num_workers, mp_context=get_context("spawn"), initializer=die_with_parent, initargs=(os.getpid(),)
     )

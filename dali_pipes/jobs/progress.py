@@ -1,4 +1,4 @@
-"""How far a long job is: bars on a terminal, plain lines where there is none.
+"""Show the progress of a long job: bars on a terminal, plain lines elsewhere.
 
     with ProgressDisplay() as display:
         run(job, on_progress=display.counter("files"))
@@ -25,7 +25,7 @@ _MESSAGE_EVERY_S = 20.0
 
 @dataclass
 class _Clock:
-    """When a task began, with how much of it already done, and when it may be shown again."""
+    """Start of a task, the number of items already done then, and the time of the next update."""
 
     start_s: float
     num_done_before: int
@@ -37,10 +37,10 @@ class _Clock:
 
 
 class ProgressDisplay:
-    """Shows how far one or several tasks are. Leave its ``with`` block, or the terminal stays without a cursor.
+    """Shows the progress of one or several tasks. Leave its ``with`` block to get the terminal's cursor back.
 
     Args:
-        stream: where it writes; default: stderr.
+        stream: stream to write to; default: stderr.
         enabled: False shows nothing, as on all ranks but one.
     """
 
@@ -60,7 +60,7 @@ class ProgressDisplay:
         self._stop(erase=False)
 
     def counter(self, noun: str) -> Callable[[int, int], None]:
-        """A function of (done, total) for a job over many of ``noun``, such as "files". Its clock starts now."""
+        """Make a function of (done, total) for a job over many ``noun``, such as "files". Its clock starts now."""
         self._clock(noun, 0)
         return partial(self.count, noun)
 
@@ -80,7 +80,7 @@ class ProgressDisplay:
             self._finish(noun, line)
 
     def step(self, name: str, done: int, total: int, numbers: str) -> None:
-        """Show the numbers of a step that was just done; without a terminal every call writes a line."""
+        """Show the numbers of a finished step; without a terminal every call writes a line."""
         if not self._enabled:
             return
         if not self._stream.isatty():
@@ -90,7 +90,7 @@ class ProgressDisplay:
         self._draw(name, done, total, f"{left} left  {numbers}")
 
     def clear(self) -> None:
-        """Take the bars off the terminal, for something else to be printed there; the next call brings them back."""
+        """Remove the bars from the terminal before other output; the next call shows them again."""
         self._stop(erase=True)
 
     def _clock(self, task: str, num_done_before: int) -> _Clock:
@@ -105,7 +105,7 @@ class ProgressDisplay:
         self._bars.update(self._tasks[task], completed=done, text=text, refresh=True)
 
     def _finish(self, task: str, line: str) -> None:
-        """A line in place of the bar."""
+        """Replace the bar by a line."""
         if self._bars is not None and task in self._tasks:
             self._bars.remove_task(self._tasks.pop(task))
         if not self._tasks:
@@ -131,7 +131,7 @@ def _start_bars(stream: TextIO) -> Progress:
         MofNCompleteColumn(),
         TextColumn("{task.fields[text]}", markup=False),
     )
-    # What else is printed to the terminal goes above the bars; what goes to a pipe or a file stays as it is.
+    # Other output to the terminal goes above the bars; output to a pipe or a file is not changed.
     bars = Progress(
         *columns,
         console=Console(file=stream),
@@ -144,10 +144,10 @@ def _start_bars(stream: TextIO) -> Progress:
 
 
 def progress_messages(say: Callable[[str], None], doing: str, noun: str) -> Callable[[int, int], None]:
-    """A function of (done, total) that says every 20 seconds how far a job is; of a short job it says nothing.
+    """Make a function of (done, total) that reports progress every 20 seconds; a short job reports nothing.
 
     Args:
-        doing: how a message begins, such as "looking into files".
+        doing: start of each message, such as "scanning files".
     """
     start_s = said_s = time.monotonic()
 
@@ -162,7 +162,7 @@ def progress_messages(say: Callable[[str], None], doing: str, noun: str) -> Call
 
 
 def describe_progress(done: int, total: int, noun: str, elapsed_s: float) -> str:
-    """Such as "12 of 400 files, 3.1 files/s, 0:02:05 left"."""
+    """Return a line such as "12 of 400 files, 3.1 files/s, 0:02:05 left"."""
     per_s = done / max(elapsed_s, 1e-9)
     left = hours_minutes_seconds((total - done) / per_s) if done else "?"
     return f"{done} of {total} {noun}, {per_s:.3g} {noun}/s, {left} left"
@@ -174,5 +174,5 @@ def hours_minutes_seconds(seconds: float) -> str:
 
 
 def gib(num_bytes: float) -> str:
-    """In GiB, or MiB below one GiB."""
+    """Format a size in GiB, or in MiB below one GiB."""
     return f"{num_bytes / 2**30:.2f} GiB" if num_bytes >= 2**30 else f"{num_bytes / 2**20:.1f} MiB"

@@ -1,13 +1,13 @@
-"""How reading processes are born light and die with their parent.
+"""Start worker processes with few imports, and end them with their parent.
 
 Note [Why workers do not import the main module]
 ``spawn`` makes every child import the parent's ``__main__`` again. For a training script that means torch in each
-worker (539 MB and 2.5 s each, measured) although a worker needs numpy and av only. Hiding the main module while the
-children start leaves them with what their callback imports.
+worker (539 MB and 2.5 s each, measured), although a worker needs only numpy and av. If the main module is hidden while
+the children start, they import only what their callback needs.
 
 Note [Death with the parent]
-A parent that is killed cannot clean up, and its workers would wait on their queue for good. PR_SET_PDEATHSIG makes
-the kernel kill a child when the *thread* that started it ends: a loader is to be started from a thread that lives on.
+A killed parent cannot clean up, and its workers would wait on their queue forever. PR_SET_PDEATHSIG makes the kernel
+kill a child when the *thread* that started it ends: start a loader from a thread that stays alive.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def ask_for_death_with_parent() -> None:
-    """Have Linux kill this process when the thread that started it ends, however that happens; elsewhere do nothing."""
+    """Make Linux kill this process when the thread that started it ends for any reason; elsewhere do nothing."""
     if sys.platform != "linux":
         return
     libc = ctypes.CDLL(None, use_errno=True)
@@ -33,9 +33,9 @@ def ask_for_death_with_parent() -> None:
 
 
 def die_with_parent(parent_pid: int) -> None:
-    """Have the kernel kill this process when process ``parent_pid``, which started it, ends; leave Ctrl-C to it.
+    """Make the kernel kill this process when its parent ``parent_pid`` ends; Ctrl-C is left to the parent.
 
-    Does nothing in a process that ``multiprocessing`` did not start, or whose parent is another one.
+    Does nothing in a process that ``multiprocessing`` did not start, or that has another parent.
     """
     parent = multiprocessing.parent_process()
     if sys.platform != "linux" or parent is None or parent.pid != parent_pid:
@@ -48,7 +48,7 @@ def die_with_parent(parent_pid: int) -> None:
 
 @contextmanager
 def main_module_hidden() -> Iterator[None]:
-    """Processes spawned inside do not import ``__main__``; see the first note of this file."""
+    """Processes spawned inside do not import ``__main__``; see Note [Why workers do not import the main module]."""
     main = sys.modules["__main__"]
     missing = object()
     saved = {name: getattr(main, name, missing) for name in ("__spec__", "__file__")}

@@ -1,4 +1,4 @@
-"""Builds the packet index of a file while its packets go by, and says why where it would not be exact."""
+"""Build the packet index of a file while its packets are read, or give the reason why it would not be exact."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from dali_pipes.packets.picture_types import (
     picture_reader,
 )
 
-# A block of Matroska has a header, mostly of 4 bytes, between the position that FFmpeg names and the data.
+# A Matroska block has a header, mostly of 4 bytes, between the position that FFmpeg reports and the data.
 _LARGEST_BLOCK_HEADER = 16
-# Containers (FFmpeg's names) that say when a picture is shown, and not only when it is decoded.
+# Containers (FFmpeg's names) that store presentation times, not only decoding times.
 _WITH_PRESENTATION_TIMES = ("mov", "matroska", "flv", "mpegts", "nut")
 _LOOKED_AT_UNDECODED = 8  # packets
 
 
 class NotIndexableError(ValueError):
-    """Why a file has to be decoded as a whole."""
+    """The file must be decoded as a whole; the message gives the reason."""
 
 
 class PacketIndexer:
-    """Takes note of every packet that holds something; ``finish`` makes the index.
+    """Records every non-empty packet; ``finish`` makes the index.
 
     Args:
-        stream: as opened by FFmpeg.
-        codec: FFmpeg's canonical name.
+        stream: stream as opened by FFmpeg.
+        codec: FFmpeg's canonical name of the codec.
     """
 
     def __init__(self, stream: VideoStream, codec: str) -> None:
@@ -71,27 +71,27 @@ class PacketIndexer:
             self._kinds.append(kind := self._read_kind(data))
             if kind.problem:
                 self._problem = f"packet {self.num_packets - 1}: {kind.problem}"
-            # PyAV's has_sidedata takes as long as all the rest of this method.
+            # PyAV's has_sidedata takes as long as the rest of this method.
             if any(side.data_type == "new_extradata" for side in packet.iter_sidedata()):
                 self._problem = f"the decoder's settings change at packet {self.num_packets - 1}"
             if len(data) > len(self._largest):
                 self._largest, self._largest_position = data, position
 
     def time_stamps(self) -> list[int]:
-        """Of the packets seen up to the first problem, in the order of the screen."""
+        """Timestamps of the packets up to the first problem, in presentation order."""
         return sorted(row[2] for row in self._rows)
 
     def finish(self, file: BinaryIO, frame_pts: Sequence[int | None] | None) -> PacketIndex:
-        """The index.
+        """Make the index.
 
         Args:
-            file: the video's bytes, to see where a packet's data begins.
-            frame_pts: time stamps of all frames of a full decode, in the order they came out; all packets' bytes are
-                then looked at again. None: not decoded, and the bytes of a few are looked at.
+            file: the video's bytes, to find where a packet's data begins.
+            frame_pts: timestamps of all frames of a full decode, in output order; then the bytes of all packets are
+                checked again. None: the file was not decoded, and the bytes of only a few packets are checked.
 
         Raises:
-            NotIndexableError: packets and frames do not map one to one in the order of their time stamps, decoding
-                cannot start at the first packet, settings change on the way, or bytes do not lie in one piece.
+            NotIndexableError: packets and frames do not map one to one in the order of their timestamps, decoding
+                cannot start at the first packet, settings change within the stream, or a packet is not contiguous.
         """
         if self._problem or not self._rows:
             raise NotIndexableError(self._problem or "there is no packet")
@@ -122,17 +122,17 @@ class PacketIndexer:
         return PacketIndex(packets_P, make_codec_header(self._stream))
 
     def _check_times(self, number_P: np.ndarray) -> None:
-        """Without a decode, times have to be such that they can be the order on the screen."""
+        """Check, without a decode, that the timestamps can be the presentation order."""
         in_order = bool((number_P == np.arange(len(number_P))).all())
         reordered = any(kind.flags & REORDERED for kind in self._kinds)
         stored = self._stream.container.format.name.startswith(_WITH_PRESENTATION_TIMES)
         starts = [number for number, kind in enumerate(self._kinds) if kind.flags & (START | OPEN_START)]
         latest_P = np.maximum.accumulate(number_P)
         if reordered == in_order or (reordered and not stored) or (latest_P[starts] != number_P[starts]).any():
-            raise NotIndexableError("the order on the screen is not known: only a scan that decodes could tell")
+            raise NotIndexableError("the presentation order is unknown without a scan that decodes")
 
     def _flags(self) -> np.ndarray:
-        """Flags of all packets, where the decoder's settings stay the same from start to start."""
+        """Flags of all packets; raises NotIndexableError if the decoder's settings change between starts."""
         top_layer = max(kind.layer for kind in self._kinds)
         changed = any(set(kind.settings) - self._header_settings for kind in self._kinds)
         first = self._kinds[0].settings
@@ -143,7 +143,7 @@ class PacketIndexer:
         return np.array([kind.flags & (kept & ~DISPOSABLE if kind.layer < top_layer else kept) for kind in self._kinds])
 
     def _data_offset(self, file: BinaryIO) -> int:
-        """Bytes from the position that FFmpeg names to the data."""
+        """Number of bytes from the position that FFmpeg reports to the data."""
         file.seek(self._largest_position)
         offset = file.read(len(self._largest) + _LARGEST_BLOCK_HEADER).find(self._largest)
         if offset < 0:
@@ -159,12 +159,12 @@ def _check_bytes(file: BinaryIO, position_P: np.ndarray, size_P: np.ndarray, che
 
 
 def _mark_leading(flags_P: np.ndarray, number_P: np.ndarray) -> np.ndarray:
-    """Pictures that follow an OPEN_START in the stream and come before it on the screen are LEADING, no others."""
+    """Mark as LEADING only pictures that follow an OPEN_START in the stream and precede it in presentation order."""
     coded_P = np.arange(len(flags_P))
     last_start_P = np.maximum.accumulate(np.where(flags_P & (START | OPEN_START), coded_P, 0))
     leads_P = (flags_P[last_start_P] & OPEN_START != 0) & (number_P < number_P[last_start_P])
     if (leads_P & (flags_P & LEADING == 0)).any():
-        raise NotIndexableError("time stamps put a picture before one that it refers to")
+        raise NotIndexableError("timestamps put a picture before one that it refers to")
     return np.where(leads_P, flags_P, flags_P & ~LEADING)
 
 
@@ -178,23 +178,23 @@ def _pack(**columns: np.ndarray) -> np.ndarray:
 
 
 def make_codec_header(stream: VideoStream) -> bytes:
-    """A Matroska file with the stream's header and one empty packet; equal streams give equal bytes.
+    """Make a Matroska file with the stream's header and one empty packet; equal streams give equal bytes.
 
     Raises:
-        NotIndexableError: Matroska does not take the stream.
+        NotIndexableError: Matroska cannot store the stream.
     """
     file = io.BytesIO()
     try:
         with av.open(file, "w", format="matroska", container_options={"fflags": "bitexact"}) as container:
             copy = container.add_stream_from_template(stream, opaque=True)
             copy.metadata.clear()
-            # FFmpeg's MPEG-4 and MJPEG decoders go by it, and Matroska does not keep it.
+            # FFmpeg's MPEG-4 and MJPEG decoders depend on it, and Matroska does not store it.
             copy.metadata[CODEC_TAG] = stream.codec_context.codec_tag.encode("ascii").hex()
-            packet = av.Packet(b"\0")  # FFmpeg does not open a file with none
+            packet = av.Packet(b"\0")  # FFmpeg does not open a file without packets
             packet.pts = packet.dts = 0
             packet.time_base = Fraction(1, 1000)
             packet.stream = copy
             container.mux(packet)
     except (av.error.FFmpegError, ValueError) as error:
-        raise NotIndexableError(f"its header does not go into Matroska: {error}") from error
+        raise NotIndexableError(f"Matroska cannot store its header: {error}") from error
     return file.getvalue()

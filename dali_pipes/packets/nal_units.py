@@ -1,4 +1,4 @@
-"""The units that H.264 and HEVC packets and headers are made of: where they lie, and what is in some of them.
+"""NAL units of H.264 and HEVC packets and headers: find them, and read some of them.
 
 Sources: H.264 7.3.1, 7.3.3 and annexes B and D, H.265 annex D, ISO/IEC 14496-15 5.3 and 8.3.
 """
@@ -11,14 +11,14 @@ from functools import lru_cache, partial
 _FILM_GRAIN, _USER_DATA = 19, 5  # SEI messages
 _X264 = bytes.fromhex("dc45e9bde6d948b7962cd820d923eeef") + b"x264 - core "
 _PROFILE_444 = 244
-# FFmpeg decodes 4:4:4 of older x264 as that encoded it, and learns the version from the first packet alone.
+# FFmpeg decodes 4:4:4 of older x264 the way that x264 encoded it, and reads the version only from the first packet.
 _FIRST_GOOD_444 = 165
 
 Split = Callable[[bytes], list[tuple[int, int]]]
 
 
 def header_settings(codec: str, extradata: bytes) -> frozenset[bytes]:
-    """The settings in a stream's extradata, each as ``PictureKind.settings`` would hold it."""
+    """The settings in a stream's extradata, each in the form of ``PictureKind.settings``."""
     if not _has_lengths(codec, extradata):
         return frozenset(extradata[start:end].rstrip(b"\0") for start, end in annex_b(extradata))
     units = []
@@ -37,14 +37,14 @@ def header_settings(codec: str, extradata: bytes) -> frozenset[bytes]:
 
 
 def _has_lengths(codec: str, extradata: bytes) -> bool:
-    """Lengths before units (ISO/IEC 14496-15) instead of start codes, told apart as FFmpeg does."""
+    """Whether units have lengths (ISO/IEC 14496-15) instead of start codes; the same test as in FFmpeg."""
     if codec == "h264":
         return len(extradata) >= 7 and extradata[0] == 1
     return codec == "hevc" and len(extradata) > 22 and (extradata[0] > 0 or extradata[1] > 0 or extradata[2] > 1)
 
 
 def splitter(codec: str, extradata: bytes) -> Split:
-    """The function that finds (start, end) of each unit of a packet; it finds none where lengths do not add up."""
+    """Return the function that finds (start, end) of each unit of a packet, or none if the lengths do not add up."""
     if not _has_lengths(codec, extradata):
         return annex_b
     return partial(_with_lengths, (extradata[4 if codec == "h264" else 21] & 3) + 1)
@@ -61,7 +61,7 @@ def _with_lengths(length_size: int, packet: bytes) -> list[tuple[int, int]]:
 
 
 def annex_b(packet: bytes) -> list[tuple[int, int]]:
-    """(start, end) of what follows each start code, up to the next one."""
+    """Find (start, end) of each unit: from after a start code to the next one."""
     units = []
     start = packet.find(b"\0\0\1") + 3
     while start >= 3:
@@ -74,25 +74,26 @@ def annex_b(packet: bytes) -> list[tuple[int, int]]:
 
 
 def is_444(unit: bytes) -> bool:
-    """Whether it is an H.264 sequence parameter set of the 4:4:4 profile, which lossless 4:2:0 has too."""
+    """Whether ``unit`` is an H.264 sequence parameter set of the 4:4:4 profile, which lossless 4:2:0 also uses."""
     return len(unit) > 1 and unit[0] & 31 == 7 and unit[1] == _PROFILE_444
 
 
 def is_b_slice(slice_header: bytes) -> bool:
-    """For H.264, from its second byte on: first_mb_in_slice and slice_type are Exp-Golomb codes; 1 and 6 are B."""
+    """Whether an H.264 slice, given from its second byte on, is B: first_mb_in_slice, then slice_type 1 or 6, both as
+    Exp-Golomb codes."""
     known = _told_by_first_byte(slice_header[:1])
     return _read_slice_type(slice_header)[0] if known is None else known
 
 
 @lru_cache(maxsize=257)
 def _told_by_first_byte(first: bytes) -> bool | None:
-    """Nearly all slices begin at macroblock 0, one bit, and their type fits behind it."""
+    """In nearly all slices the first byte suffices: macroblock 0 takes one bit, and the type fits after it."""
     is_b, num_bits = _read_slice_type(first)
     return is_b if num_bits <= 8 * len(first) else None
 
 
 def _read_slice_type(slice_header: bytes) -> tuple[bool, int]:
-    """Whether it is B, and how many bits tell."""
+    """Whether the slice is B, and the number of bits read."""
     bits = int.from_bytes(slice_header[:8].ljust(8, b"\0"), "big")
     offset, values = 63, list[int]()
     while len(values) < 2:
@@ -107,9 +108,9 @@ def _read_slice_type(slice_header: bytes) -> tuple[bool, int]:
 
 
 def sei_problem(unit: bytes, *, profile_444: bool) -> str:
-    """Why a message in this unit (without its header) makes pictures depend on packets far before, or "".
+    """Why a message in this unit (without its header) makes pictures depend on much earlier packets, or "".
 
-    Film grain is made from a count of all pictures before; old x264 streams need to be known as such.
+    Film grain depends on a count of all earlier pictures; the decoder must know streams of old x264 versions as such.
     """
     message = unit.replace(b"\0\0\3", b"\0\0")
     offset = 0

@@ -1,17 +1,16 @@
-"""Which packets of a video a clip needs.
+"""Select the packets of a video that a clip needs.
 
 Note [Sparse decode]
-A decoder that gets the whole file decodes all frames up to the last wanted one: 30 for each frame used, at 8 of 250.
-The index knows, for each packet, where its bytes lie, which frame it holds and whether others refer to it. A clip
-then needs, for each wanted frame, the packets from the last one where decoding can start, without those that nothing
-refers to. Those packets alone are read, and decoded by PyAV or remuxed in memory for DALI.
+A decoder that gets the whole file decodes all frames up to the last wanted one: 30 per frame used, for 8 of 250 frames.
+The index stores each packet's byte range, its frame, and whether other frames refer to it. For each wanted frame, a
+clip needs the packets from the last one where decoding can start, without those that no other frame refers to. Only
+these packets are read, and decoded by PyAV or remuxed in memory for DALI.
 
     coded    I0 P3 b1 b2 | I6 P9 b7 b8        wanted: 9        kept: I6 P9
     frame     0  3  1  2    6  9  7  8        wanted: 2, 7     kept: I0 P3 b2, I6 P9 b7
 
-A file is indexed only where this is exact (``dali_pipes.packets.index_builder``). Frames are found again by their
-number, which travels as the packet's time stamp, so a decoder that answers anything else is noticed. Each has a
-checksum.
+A file is indexed only if this is exact (``dali_pipes.packets.index_builder``). Frames are identified by their number,
+which is the packet's timestamp, so other frames from the decoder are detected. Each packet has a checksum.
 
 Shape letters: P packets of a file, K packets that are kept, T frames of a clip.
 """
@@ -27,25 +26,25 @@ import numpy as np
 
 from dali_pipes.packets.picture_types import DISPOSABLE, LEADING, OPEN_START, START
 
-# 13 bytes a packet, in the order of the file's packets (decoding order).
+# 13 bytes per packet, in the order of the file's packets (decoding order).
 PACKET = np.dtype(
     [
-        ("gap", "<i4"),  # bytes from the end of the packet before (from the start of the file) to this one
+        ("gap", "<i4"),  # bytes from the end of the previous packet (or the start of the file) to this one
         ("size", "<u4"),  # bytes
-        ("shift", "<i2"),  # its place on the screen minus its place in decoding order
+        ("shift", "<i2"),  # index in presentation order minus index in decoding order
         ("flags", "u1"),  # of dali_pipes.packets.picture_types, and HIDDEN
         ("checksum", "<u2"),
     ]
 )
-CODEC_TAG = "CODEC_TAG"  # metadata of a stub's stream: four bytes in hexadecimal digits
-HIDDEN = 16  # decoded but not put out: before the start of an edit list
-# Two ranges that are no further apart are read as one: a read costs more than so many bytes of the page cache, and a
-# request more than so many bytes of a network (assumed: 20 ms, 50 MB/s).
+CODEC_TAG = "CODEC_TAG"  # metadata of a codec header's stream: four bytes in hexadecimal digits
+HIDDEN = 16  # decoded but not output: before the start of an edit list
+# Byte ranges at most this far apart are read as one: a read costs more than this many bytes from the page cache, and a
+# request more than this many bytes from a network (assumed: 20 ms, 50 MB/s).
 READ_TOGETHER, REQUEST_TOGETHER = 16_384, 1 << 20
 
 
 class ChangedFileError(ValueError):
-    """The bytes of a file are not those that were indexed."""
+    """The bytes of a file differ from those that were indexed."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,8 @@ class PacketIndex:
     """One video's packets.
 
     Args:
-        packets_P: of type ``PACKET``.
-        stub: a Matroska file without pictures: codec, its settings, size, color. Decoders are opened with it.
+        packets_P: array of type ``PACKET``.
+        codec_header: a Matroska file without pictures: codec, settings, size, color. Decoders are opened with it.
     """
 
     packets_P: np.ndarray
@@ -66,10 +65,10 @@ class Selection(NamedTuple):
 
     Args:
         position_K, size_K: int64, byte ranges in the file.
-        number_K: int64, the packet's place on the screen, which identifies its frame.
-        flush_K: bool, the decoder must be emptied before it gets this packet.
+        number_K: int64, the packet's index in presentation order, which identifies its frame.
+        flush_K: bool, whether the decoder must be flushed before this packet.
         checksum_K: uint16.
-        wanted_T: int64, the ``number_K`` of the wanted frames, in the order asked for.
+        wanted_T: int64, the ``number_K`` of the wanted frames, in the requested order.
     """
 
     position_K: np.ndarray
@@ -81,24 +80,24 @@ class Selection(NamedTuple):
 
     @property
     def rank_T(self) -> np.ndarray:
-        """int32: place of each wanted frame among the frames of the kept packets."""
+        """int32: index of each wanted frame among the frames of the kept packets."""
         return np.searchsorted(np.sort(self.number_K), self.wanted_T).astype(np.int32)
 
 
 def checksum(data: bytes) -> int:
-    """The lower 16 bits of the CRC-32: a clip has dozens of packets, so a changed file does not pass."""
+    """The lower 16 bits of the CRC-32; they suffice to detect a changed file, as a clip has dozens of packets."""
     return crc32(data) & 0xFFFF
 
 
 def select(packets_P: np.ndarray, frame_index_T: np.ndarray, *, may_flush: bool) -> Selection:
-    """The packets that the wanted frames need.
+    """Select the packets that the wanted frames need.
 
     Args:
-        frame_index_T: wanted frames, by their place among the frames that are put out; any order, repetitions allowed.
-        may_flush: whether the decoder can be emptied on the way, so that decoding may also start at OPEN_START.
+        frame_index_T: indices of the wanted frames in output order; any order, repeats allowed.
+        may_flush: whether the decoder can be flushed between packets, so that decoding may also start at OPEN_START.
 
     Raises:
-        IndexError: a frame that the file does not have.
+        IndexError: the file does not have such a frame.
     """
     number_P = np.arange(len(packets_P)) + packets_P["shift"]
     coded_of_number = np.argsort(number_P)
@@ -111,7 +110,7 @@ def select(packets_P: np.ndarray, frame_index_T: np.ndarray, *, may_flush: bool)
     if not len(starts) or starts[0]:
         starts = np.concatenate(([0], starts))
     keep_P = np.zeros(len(packets_P), bool)
-    decoded_through = []  # starts whose leading pictures are wanted: what is before them is decoded too
+    decoded_through = []  # starts whose leading pictures are wanted, so that the packets before are decoded too
     for coded in np.unique(coded_of_number[wanted_T]).tolist():
         group = int(np.searchsorted(starts, coded, side="right")) - 1
         first = int(starts[group])
@@ -134,14 +133,14 @@ def select(packets_P: np.ndarray, frame_index_T: np.ndarray, *, may_flush: bool)
 
 
 def read_packets(file: BinaryIO, selection: Selection, *, together: int = READ_TOGETHER) -> list[bytes]:
-    """The bytes of the kept packets; neighbors are read together.
+    """Read the kept packets; neighbors are read together.
 
     Args:
         file: the video, readable and seekable.
-        together: ranges that are no further apart than so many bytes are read as one.
+        together: byte ranges at most this many bytes apart are read as one.
 
     Raises:
-        ChangedFileError: the file ends early, or a checksum differs.
+        ChangedFileError: the file is truncated, or a checksum differs.
     """
     begin_K, end_K = selection.position_K, selection.position_K + selection.size_K
     payloads: list[bytes] = []
@@ -159,7 +158,7 @@ def read_packets(file: BinaryIO, selection: Selection, *, together: int = READ_T
 
 
 def _read_up_to(file: BinaryIO, size: int) -> bytes:
-    """``size`` bytes, or what is left; a raw read of a network disk may give less than there is."""
+    """Read ``size`` bytes, or all that are left; a raw read of a network disk may return fewer than there are."""
     parts = [file.read(size)]
     while parts[-1] and sum(map(len, parts)) < size:
         parts.append(file.read(size - sum(map(len, parts))))
@@ -167,12 +166,12 @@ def _read_up_to(file: BinaryIO, size: int) -> bytes:
 
 
 def _apart(begin_K: np.ndarray, end_K: np.ndarray, together: int) -> np.ndarray:
-    """bool (K-1,): True where a packet is not read together with the one before it."""
+    """bool (K-1,): True where a packet is not read together with the previous one."""
     gap = begin_K[1:] - end_K[:-1]
     return (gap < 0) | (gap > together)
 
 
 def start_distances(packets_P: np.ndarray) -> Sequence[int]:
-    """Packets from each place where decoding can start to the next one, or to the end."""
+    """Number of packets from each one where decoding can start to the next such one, or to the end."""
     starts = np.flatnonzero(packets_P["flags"] & (START | OPEN_START))
     return np.diff(np.append(starts, len(packets_P))).tolist()

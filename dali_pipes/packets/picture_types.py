@@ -1,5 +1,4 @@
-"""What a coded picture means to the others, read from the first bytes of its packet: can decoding start here, does
-anything refer to it. Nothing is decoded.
+"""Read from the first bytes of a packet, without decoding: can decoding start here, does another picture refer to it.
 
 Sources: H.264 7.3.1 and 7.4.1 (ITU-T H.264), HEVC 7.3.1.2 and table 7-1 (ITU-T H.265), MPEG-4 Visual 6.2
 (ISO/IEC 14496-2), VP8 9.1 (RFC 6386), the VP9 and AV1 bitstream specifications 6.2 and 5.9.
@@ -13,18 +12,23 @@ from functools import lru_cache, partial
 
 from dali_pipes.packets.nal_units import Split, annex_b, header_settings, is_444, is_b_slice, sei_problem, splitter
 
-# Flags of a packet. START: nothing from here on refers to what came before. OPEN_START: the same, but for LEADING
-# pictures, which follow it in the stream, precede it on the screen and refer to what came before it; as read from a
-# packet, LEADING says that the picture may be one. DISPOSABLE: no other picture refers to this one. REORDERED: may be
-# shown before a picture that was coded earlier.
+# Flags of a packet. START: this picture and later ones refer to nothing earlier. OPEN_START: the same, except for
+# LEADING pictures, which follow it in the stream, precede it in presentation order and refer to earlier pictures; as
+# read from a packet, LEADING means that the picture may be one. DISPOSABLE: no other picture refers to this one.
+# REORDERED: may be presented before a picture that was coded earlier.
 START, OPEN_START, LEADING, DISPOSABLE, REORDERED = 1, 2, 4, 8, 32
 
 
 @dataclass(frozen=True)
 class PictureKind:
-    """``flags`` as above; ``layer`` is the temporal layer (HEVC), and a picture is disposable only if it lies in the
-    highest; ``settings`` are the parameter sets or headers before the picture, which later pictures depend on;
-    ``problem`` says why other packets may be needed that no flag tells about, or is empty."""
+    """The properties of a picture that matter to other pictures.
+
+    Args:
+        flags: flags as above.
+        layer: temporal layer (HEVC); only pictures of the highest layer are disposable.
+        settings: parameter sets or headers before the picture, on which later pictures depend.
+        problem: why packets may be needed that no flag indicates; else empty.
+    """
 
     flags: int = 0
     layer: int = 0
@@ -34,7 +38,7 @@ class PictureKind:
 
 @lru_cache(maxsize=64)
 def _plain(flags: int) -> PictureKind:
-    """Made once: a quarter of an index-only scan would go into making them."""
+    """Cached: making them would take a quarter of an index-only scan's time."""
     return PictureKind(flags)
 
 
@@ -43,11 +47,11 @@ _START = PictureKind(START)
 
 
 def picture_reader(codec: str, extradata: bytes) -> Callable[[bytes], PictureKind] | None:
-    """The function that reads packets of this codec, or None where we have none.
+    """Return the function that reads packets of this codec, or None if there is none.
 
     Args:
         codec: FFmpeg's name, such as "h264".
-        extradata: of the stream; tells how H.264 and HEVC packets are laid out.
+        extradata: extradata of the stream; it defines the layout of H.264 and HEVC packets.
     """
     if codec in ("h264", "hevc"):
         split = splitter(codec, extradata)
@@ -110,9 +114,9 @@ def _mpeg4(packet: bytes) -> PictureKind:
         code = packet[start]
         if code == 0xB6 and start + 1 < end:
             if flags is not None:
-                return PictureKind(problem="two pictures lie in one packet")
+                return PictureKind(problem="two pictures are in one packet")
             flags = (OPEN_START, 0, DISPOSABLE | REORDERED | LEADING, 0)[packet[start + 1] >> 6]
-        elif code != 0xB3:  # a group's header holds the time of day
+        elif code != 0xB3:  # a group's header contains the time of day
             settings += (packet[start:end].rstrip(b"\0"),)
     return _UNREADABLE if flags is None else PictureKind(flags, 0, settings)
 
@@ -122,7 +126,7 @@ def _vp8(packet: bytes) -> PictureKind:
 
 
 def _keeps_segments(partition: bytes) -> bool:
-    """Whether a key frame goes by the segments of the frames before: four flags in the bool code, RFC 6386 9.3."""
+    """Whether a key frame uses the segments of earlier frames: four flags in the bool code, RFC 6386 9.3."""
     value, width = int.from_bytes(partition.ljust(4, b"\0"), "big"), 255
     flags = []
     for _ in range(4):  # color space, clamping, segmentation_enabled, update_mb_segmentation_map
@@ -135,13 +139,13 @@ def _keeps_segments(partition: bytes) -> bool:
 
 
 def _vp9(packet: bytes) -> PictureKind:
-    """A key frame that is not an existing one shown again; profiles 0 to 2 have both bits in the first byte."""
+    """START for a key frame, unless it shows an existing frame; in profiles 0 to 2 the first byte tells both."""
     header = packet[0] if packet else 0
     return _START if header & 0xC0 == 0x80 and header & 0x30 != 0x30 and not header & 0x0C else _PLAIN
 
 
 def _av1(packet: bytes) -> PictureKind:
-    """A shown key frame behind a sequence header."""
+    """START for a shown key frame after a sequence header."""
     offset, settings = 0, False
     while offset < len(packet):
         header = packet[offset]
@@ -163,11 +167,11 @@ def _av1(packet: bytes) -> PictureKind:
 
 
 def _mjpeg(packet: bytes) -> PictureKind:
-    """FFmpeg takes tables that a picture lacks from the one before; with no Huffman tables in any, the usual ones."""
+    """FFmpeg takes a picture's missing tables from the previous one; without any Huffman tables, the standard ones."""
     offset, tables = packet.find(b"\xff\xd8") + 2, set()
     while 2 <= offset < len(packet) - 4 and packet[offset] == 0xFF and packet[offset + 1] != 0xDA:
         tables.add(packet[offset + 1])
         offset += 1 if packet[offset + 1] == 0xFF else 2 + int.from_bytes(packet[offset + 2 : offset + 4], "big")
     if packet[offset : offset + 2] != b"\xff\xda" or 0xDB not in tables:
-        return PictureKind(problem="a picture has no tables of its own")
+        return PictureKind(problem="a picture lacks quantization tables")
     return _START if 0xC4 in tables else PictureKind(START, 0, (b"the usual Huffman tables",))

@@ -46,13 +46,13 @@ class FrameFolder:
 
 
 def list_frame_folders(root: Path, template: str) -> list[ListedVideo]:
-    """List the folders <class>/<video>/ under ``root`` that have a file matching the template.
+    """List the folders <class>/<video>/ under ``root`` with a file that matches the template.
 
     Raises:
         ValueError: there is no root folder, or no such file below it.
     """
     if not root.is_dir():
-        raise ValueError(f"data.root: expected a folder with one folder per class, found nothing at {root}.")
+        raise ValueError(f"data.root: expected a folder with class folders, found nothing at {root}.")
     folders = [
         (label, video)
         for label in sorted(root.iterdir())
@@ -89,7 +89,7 @@ def probe_frames(folder: Path, template: str, *, decode: bool) -> Probed:
     """Like ``dali_pipes.scan.probe.probe``: the video ends at a gap in the numbers or a damaged file.
 
     Args:
-        decode: whether to decode all files; otherwise only the first and the last, unless one of them is faulty.
+        decode: whether to decode all files; otherwise only the first and the last, and all if the last is faulty.
     """
     mtime_ns = 0
     try:

@@ -55,7 +55,7 @@ def list_videos(file: str, size: int) -> TarContents:
         start = stream.peek(8)[:8]
         for mark, name in _COMPRESSED.items():
             if start.startswith(mark):
-                raise ValueError(f"{file}: expected an uncompressed tar file, found {name}; videos are read by byte offset.")
+                raise ValueError(f"{file}: expected an uncompressed tar file, found {name}; decompress it.")
         try:
             with tarfile.open(fileobj=stream, mode="r:") as tar:
                 return _read_headers(tar, stream, file, size)

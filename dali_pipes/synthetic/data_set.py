@@ -1,8 +1,8 @@
-"""The demo data set on disk: lists and encoded videos of the clips that videos.py renders.
+"""Write the demo data set: lists and encoded videos of the clips that videos.py renders.
 
 Its folder has train/, test/, train.csv and test.csv (path,label,group), classes.txt and dataset.json. A group is a
-scene: clips before the same background. dataset.json holds the settings, the hash of all rendered pixels and labels,
-which is the same on every machine, and the hash of the encoded files, which another FFmpeg may write differently.
+scene: clips with the same background. dataset.json has the settings, the hash of all rendered pixels and labels, which
+is the same on every machine, and the hash of the encoded files, which another FFmpeg may write differently.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MIXED_SHARES = {"vp9": 0.05, "mjpeg": 0.05}  # of the clips; the others are H.26
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the pixels and the files."""
+    """Settings that determine the pixels and the files."""
 
     seed: int
     num_train: int
@@ -61,7 +61,7 @@ class Scene(NamedTuple):
 
 
 class WrittenClip(NamedTuple):
-    """What is known of a file after writing it: its line in the list, its codec, its two digests."""
+    """A written file: its line in the list, its codec, its two digests."""
 
     path: str
     label: str
@@ -72,7 +72,7 @@ class WrittenClip(NamedTuple):
 
 
 def read_description(out: Path) -> dict[str, Any] | None:
-    """dataset.json of a data set of ours, or None."""
+    """Read dataset.json of a demo data set; None if there is none."""
     try:
         description = json.loads((out / DESCRIPTION).read_text())
     except (OSError, ValueError):
@@ -81,7 +81,7 @@ def read_description(out: Path) -> dict[str, Any] | None:
 
 
 def holds_data_set(out: Path, settings: Settings) -> bool:
-    """Whether ``out`` is a data set of these settings and none of its files is missing."""
+    """Whether ``out`` is a complete data set of these settings."""
     description = read_description(out)
     wanted = {"generator_version": GENERATOR_VERSION, "settings": asdict(settings)}
     if description is None or any(description.get(key) != value for key, value in wanted.items()):
@@ -93,12 +93,12 @@ def holds_data_set(out: Path, settings: Settings) -> bool:
 
 
 def refuse_to_replace(out: Path, *, overwrite: bool) -> None:
-    """Raise FileExistsError unless ``out`` is free, an empty folder, or a data set of ours and ``overwrite``."""
+    """Raise FileExistsError unless ``out`` is absent, an empty folder, or a demo data set and ``overwrite`` is set."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if read_description(out) is None:
         raise FileExistsError(
-            f"{out}: expected no such folder or a demo data set, found something else; choose another OUT."
+            f"{out}: expected no folder or a demo data set, found something else; choose another OUT."
         )
     if not overwrite:
         raise FileExistsError(
@@ -114,13 +114,13 @@ def make_data_set(
     num_workers: int,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
-    """Write everything to a folder beside ``out``, then rename it; ``out`` is whole or is not there.
+    """Write everything to a folder beside ``out``, then rename it; ``out`` is complete or absent.
 
     Args:
-        on_progress: gets (clips written, clips in all).
+        on_progress: called with (clips written, number of clips).
 
     Returns:
-        What dataset.json says.
+        The content of dataset.json.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_folder(out, replace=True) as root:
@@ -136,7 +136,7 @@ def make_data_set(
 def write_clips(
     settings: Settings, root: Path, *, num_workers: int, on_progress: Callable[[int, int], None]
 ) -> list[WrittenClip]:
-    """All clips of both splits, in an order that does not depend on ``num_workers``."""
+    """Write all clips of both splits, in an order that does not depend on ``num_workers``."""
     counts = dict(zip(SPLITS, (settings.num_train, settings.num_test), strict=True))
     for split in SPLITS:
         for label in CLASSES:
@@ -152,7 +152,7 @@ def write_clips(
 
 @contextmanager
 def written_scenes(scenes: Sequence[Scene], num_workers: int) -> Iterator[Iterator[list[WrittenClip]]]:
-    """Write the scenes here or, with two workers or more, in other processes."""
+    """Write the scenes in this process or, with two or more workers, in other processes."""
     if num_workers == 1:
         yield map(write_scene, scenes)
         return
@@ -160,7 +160,7 @@ def written_scenes(scenes: Sequence[Scene], num_workers: int) -> Iterator[Iterat
         try:
             yield pool.map(write_scene, scenes, chunksize=4)
         finally:
-            pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the scenes that nobody began
+            pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for scenes not yet begun
 
 
 def write_scene(scene: Scene) -> list[WrittenClip]:
@@ -177,7 +177,7 @@ def write_scene(scene: Scene) -> list[WrittenClip]:
 
 
 def choose_codec(settings: Settings, clip_name: str) -> str:
-    """The codec of a clip: for "mixed" a throw of dice that knows nothing but the clip's name and the seed."""
+    """Choose the codec of a clip: for "mixed", at random by a hash of the clip's name and the seed."""
     if settings.format != "mixed":
         return settings.format
     digest = hashlib.sha256(f"{settings.seed} {clip_name}".encode()).digest()
@@ -197,7 +197,7 @@ def write_list(path: Path, clips: Sequence[WrittenClip]) -> None:
 
 
 def describe(settings: Settings, clips: Sequence[WrittenClip]) -> dict[str, Any]:
-    """What dataset.json says."""
+    """Make the content of dataset.json."""
 
     def digest(parts: Sequence[str]) -> str:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -1,23 +1,24 @@
-"""Videos as features with a known structure, written as frame-level records: what the fewer-frames study is tried on.
+"""Make synthetic videos as features with a known structure, in frame-level records, for the fewer-frames study.
 
-Note [What a made-up video holds]
-A video is a row of *scenes*. A scene has a center of its own; its frames drift slowly away from it, so that neighbors
-are nearly equal, and a cut jumps to the next. None of this depends on the labels.
-Each label shows in *events*: a few frames in a row to which the class's prototype is added, with a strength and a
-disturbance that belong to the event. Looking at an event twice therefore says little more than once, while another
-event of the same label says something new. Events of classes that are no labels, *decoys*, are weaker and shorter.
-Events begin anywhere, but rarer at the start of a video and rarest at its end, as in real ones (titles and credits):
+Note [What a synthetic video holds]
+A video is a sequence of *scenes*. Each scene has its own center; its frames drift slowly away from it, so neighbors are
+nearly equal, and a cut jumps to the next. None of this depends on the labels.
+Each label appears in *events*: a few consecutive frames to which the class's prototype is added, with a strength and a
+disturbance that are the same for all frames of the event. So a second frame of an event adds little information, while
+another event of the same label adds more. *Decoys*, events of classes that are not labels, are weaker and shorter.
+Events begin anywhere, but less often at a video's start and least at its end, as in real ones (titles and credits):
 
     rate      start_rate at 0, rising to 1 at 0.15, 1 up to 0.7, falling to end_rate at 1
 
-So a few frames spread evenly meet more events than as many drawn at random, which cluster; frames from the start meet
-few, and from the end fewest: the order that the paper finds (Table 1: uniform, random, middle, first, last). Every j-th
-frame of all is nearly as good as all, as long as j is below an event's length. With perfect knowledge of the prototypes
-(soft maximum of the frames' likeness to them; 400 test videos, defaults; benchmarks/fewer_frames/run.py oracle) GAP is,
-over k = 6, 10, 15, 20, 30: uniform .59 .76 .85 .91 .94, random .54 .68 .78 .84 .90, middle .35 .41 .49 .54 .65,
+So a few evenly spread frames hit more events than as many random ones, which cluster; frames from the start hit few,
+and frames from the end fewest. The paper finds the same order (Table 1: uniform, random, middle, first, last). Every
+j-th frame is nearly as good as all frames if j is below an event's length. With perfect knowledge of the prototypes
+(soft maximum of the frames' similarity to them; 400 test videos, defaults; benchmarks/fewer_frames/run.py oracle), GAP
+over k = 6, 10, 15, 20, 30 is: uniform .59 .76 .85 .91 .94, random .54 .68 .78 .84 .90, middle .35 .41 .49 .54 .65,
 first .17 .22 .30 .38 .53, last .17 .20 .26 .31 .42, all frames .96.
 
-Some videos are short. Labels: one to three a video, low numbers more often. Values are quantized as in YouTube-8M.
+Some videos are short. A video has one to three labels; low numbers are more frequent. Values are quantized as in
+YouTube-8M.
 
 Shape letters: T frames, d features of a group, D of all groups, K classes.
 """
@@ -41,32 +42,32 @@ from dali_pipes.features.tfrecord import RecordWriter
 GENERATOR_VERSION = 1
 SPLITS = ("train", "val", "test")
 ABOUT, _BEGUN = "about.json", "about.json.tmp"
-_PROTOTYPES = len(SPLITS)  # first part of a random stream's key, where a video has its split
-# Centre of the ramps of Note [What a made-up video holds].
+_PROTOTYPES = len(SPLITS)  # first part of a random stream's key; for a video it is the split
+# Ends of the ramps in Note [What a synthetic video holds].
 _RISE_ENDS, _FALL_STARTS = 0.15, 0.7
 
 
 @dataclass(frozen=True)
 class SyntheticSpec:
-    """What is made; the defaults are those of the study. ``signal`` and ``visible`` set how hard it is.
+    """Settings of the videos; the defaults are those of the study. ``signal`` and ``visible`` set the difficulty.
 
-    Raises ValueError where a setting is no number that fits.
+    Raises ValueError for an invalid setting.
 
     Args:
-        seed: of everything.
+        seed: seed of everything.
         num_classes: K.
         groups: name -> d.
-        frames: fewest and most frames of a video, but for the short ones.
-        short_share: share of videos with 4 frames up to the fewest.
+        frames: fewest and most frames of a video, except the short ones.
+        short_share: fraction of videos with 4 frames up to the fewest.
         scene_frames: mean length of a scene.
-        drift: how far a frame moves on from the one before; a scene's center has length 1 in this unit.
-        noise: of each frame by itself.
+        drift: distance between consecutive frames; a scene's center has length 1 in this unit.
+        noise: length of each frame's independent noise.
         event_frames: shortest and longest event of a label.
-        visible: mean share of a video's frames that show a given label; each label has one event at least.
-        signal: length of a prototype where an event is of mean strength; a scene's center has length 1.
-        disturbance: length of what belongs to an event and says nothing.
-        decoys: events of other classes, for each event of a label.
-        start_rate, end_rate: how often events begin at either end, against the middle.
+        visible: mean fraction of a video's frames with a given label; each label has at least one event.
+        signal: length of a prototype in an event of mean strength; a scene's center has length 1.
+        disturbance: length of an event's random vector, which carries no information.
+        decoys: number of events of other classes, per event of a label.
+        start_rate, end_rate: frequency of events at either end, relative to the middle.
     """
 
     seed: int = 0
@@ -120,7 +121,7 @@ class SyntheticVideo:
 
     Args:
         groups: name -> uint8 (T, d).
-        shows: bool (T, number of labels), which frames carry which label.
+        shows: bool (T, number of labels), which frames have which label.
     """
 
     video_id: str
@@ -133,12 +134,12 @@ class SyntheticVideo:
 
 
 def prototypes(spec: SyntheticSpec) -> np.ndarray:
-    """float64 (K, D), of length 1."""
+    """Prototypes of the classes: float64 (K, D), of length 1."""
     return _directions(_generator(spec, _PROTOTYPES, 0), spec.num_classes, spec.feature_dim)
 
 
 def make_video(spec: SyntheticSpec, split: str, number: int, prototypes_KD: np.ndarray) -> SyntheticVideo:
-    """Video ``number`` of a split: a pure function of its arguments."""
+    """Make video ``number`` of a split: a pure function of its arguments."""
     random = _generator(spec, SPLITS.index(split), number)
     num_frames = _draw_length(spec, random)
     labels = _draw_labels(spec, random)
@@ -172,14 +173,14 @@ def write_synthetic(
     """Write train*.tfrecord, val*.tfrecord and test*.tfrecord, classes.txt and about.json; returns the content's hash.
 
     Args:
-        folder: is made. One where the same was written, or begun, before is written anew.
-        num_videos: of each split; at least one in all.
+        folder: folder, which is created; if it has the same records, complete or not, they are written again.
+        num_videos: number of videos of each split; at least one in all.
 
     Returns:
-        sha256 over the records in their order, however they are divided into files.
+        sha256 over the records in order; it does not depend on their division into files.
 
     Raises:
-        ValueError: numbers of videos that are none; ``folder`` holds other records, which would be read with these.
+        ValueError: invalid numbers of videos; or ``folder`` has other records, which would be read with these.
     """
     if set(num_videos) - set(SPLITS) or min(num_videos.values(), default=0) < 0 or not sum(num_videos.values()):
         raise ValueError(f"videos: expected numbers from 0 on, not all 0, for {SPLITS}, found {dict(num_videos)}.")
@@ -204,7 +205,7 @@ def write_synthetic(
 
 
 def _claim(folder: Path, about: Mapping[str, Any]) -> None:
-    """Make the folder, and say in it what is begun."""
+    """Make the folder, and write to it which records are begun."""
     folder.mkdir(parents=True, exist_ok=True)
     told = [path for path in (folder / ABOUT, folder / _BEGUN) if path.exists()]
     wanted = json.loads(json.dumps(about))
@@ -214,12 +215,12 @@ def _claim(folder: Path, about: Mapping[str, Any]) -> None:
         if differing:
             key = differing[0]
             raise ValueError(
-                f"{folder} holds records made otherwise ({key} was {found.get(key)}, now it is {wanted[key]}); "
+                f"{folder} has records with other settings ({key} was {found.get(key)}, now it is {wanted[key]}); "
                 "choose another folder, or delete it."
             )
     others = [path.name for split in SPLITS for path in folder.glob(f"{split}*.tfrecord")]
     if others and not told:
-        raise ValueError(f"{folder} holds records that this did not write, as {min(others)}; choose another folder.")
+        raise ValueError(f"{folder} has records of another origin, such as {min(others)}; choose another folder.")
     atomic_write_text(folder / _BEGUN, json.dumps(wanted))
 
 
@@ -233,7 +234,7 @@ def _is_count(value: object, least: int) -> bool:
 
 
 def describe_synthetic(spec: SyntheticSpec, num_videos: Mapping[str, int]) -> dict[str, object]:
-    """What about.json says was asked for; the records follow from it."""
+    """The settings in about.json, which determine the records."""
     return {"generator_version": GENERATOR_VERSION, "spec": asdict(spec), "num_videos": dict(num_videos)}
 
 
@@ -242,7 +243,7 @@ def _generator(spec: SyntheticSpec, stream: int, number: int) -> np.random.Gener
 
 
 def _directions(random: np.random.Generator, count: int, dim: int) -> np.ndarray:
-    """float64 (count, dim), of length 1 in the mean of squares."""
+    """Random vectors: float64 (count, dim), of mean squared length 1."""
     return random.standard_normal((count, dim)) / np.sqrt(dim)
 
 
@@ -275,7 +276,7 @@ def _scenes(spec: SyntheticSpec, num_frames: int, random: np.random.Generator) -
 
 
 def _draw_events(spec: SyntheticSpec, count: int, num_frames: int, random: np.random.Generator) -> list[slice]:
-    """Where events lie; their first frames follow the rate of Note [What a made-up video holds]."""
+    """Draw segments of events; their first frames follow the rate in Note [What a synthetic video holds]."""
     shortest, longest = spec.event_frames
     location = (np.arange(num_frames) + 0.5) / num_frames
     rate = np.interp(location, [0, _RISE_ENDS, _FALL_STARTS, 1], [spec.start_rate, 1, 1, spec.end_rate])

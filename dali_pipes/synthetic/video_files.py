@@ -1,4 +1,4 @@
-"""The kinds of files that the demo's videos are written as, and the writing of one file."""
+"""Encode the demo's videos, in several formats."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dali_pipes.synthetic.videos import FRAMES_PER_SECOND, Pixels
 
 
 class Codec(NamedTuple):
-    """How one kind of file is written."""
+    """Encoder settings of one format."""
 
     encoder: str
     suffix: str
@@ -19,7 +19,7 @@ class Codec(NamedTuple):
     options: dict[str, str]
 
 
-# A key frame every 12 frames, and settings quick to encode at a quality that keeps the slats.
+# A keyframe every 12 frames, and settings that encode quickly at a quality that preserves the slats.
 CODECS = {
     "h264": Codec("libx264", ".mp4", "yuv420p", {"preset": "ultrafast", "crf": "18", "g": "12", "threads": "1"}),
     "vp9": Codec(

@@ -1,13 +1,13 @@
-"""What the clips of the demo data show: slatted tiles that turn to and fro before clutter.
+"""Render the clips of the demo data: slatted tiles that change pose in front of clutter.
 
-A class is an unordered pair of poses of the slats, say "level-slanted": they jump between the two again and again.
-One frame shows one pose, which three of the six classes share, so a model needs frames from all over the clip; the
-slats are two or three pixels wide, so it needs resolution. Nothing else (scene, path, outline, size, colors) tells
-anything about the class. A scene is a background with one clip of every class.
+A class is an unordered pair of poses of the slats, such as "level-slanted", which alternate during the clip. One frame
+shows one pose, which three of the six classes share, so a model needs frames from the whole clip; the slats are two or
+three pixels wide, so it needs resolution. Nothing else (scene, path, outline, size, colors) depends on the class. A
+scene is a background with one clip of every class.
 
 Pixels are equal for equal seeds on every machine: see Note [Same pixels everywhere].
 
-Shape letters: T frames, H W pixels, P side of the patch round a tile, C = 3 colors.
+Shape letters: T frames, H W pixels, P side of the patch around a tile, C = 3 colors.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-GENERATOR_VERSION = 1  # raise it with any change of a rendered pixel
+GENERATOR_VERSION = 1  # increase it with any change of a rendered pixel
 SPLITS = ("train", "test")
 HEIGHT, WIDTH, NUM_FRAMES, FRAMES_PER_SECOND = 96, 112, 24, 12
-MARGIN = 16  # of a scene round the frame: how far the camera may pan
-PATCH = 52  # side of the square that a tile is drawn in
-SUPPORT = 84  # side of the center square that holds the whole tile at all times: the center crop of 0.875
+MARGIN = 16  # margin of a scene around the frame, in which the camera pans
+PATCH = 52  # side of the square in which a tile is drawn
+SUPPORT = 84  # side of the center square that always contains the whole tile: the center crop of 0.875
 
 # Degrees from the vertical to a tile's slats; "lattice" has both kinds.
 POSES = {"upright": 0, "slanted": 45, "level": 90, "lattice": 0}
 CLASSES = tuple("-".join(sorted(pair)) for pair in itertools.combinations(POSES, 2))
-DWELL_FRAMES = (4, 8)  # a pose is held so long; with 4 frames or more spread over 24 nearly every clip shows both
+DWELL_FRAMES = (4, 8)  # duration of a pose; with 4 or more frames spread over 24, nearly every clip shows both
 TILE_RADIUS = 19.0
 SLAT_PITCH = (4.2, 7.8)  # pixels from slat to slat
 LATTICE_SHARE = 0.293  # 1 - (1 - share)^2 = 0.5
@@ -42,9 +42,9 @@ Floats = NDArray[np.float32]
 Point = tuple[np.float32, np.float32]
 
 # Note [Same pixels everywhere]
-# The hash of the pixels is frozen in docs/decisions.md, so they must not depend on the processor or on libraries:
-# - of numpy's generator only ``random`` and ``integers`` are used;
-# - sines are rounded to six places, because their last bit differs between libraries;
+# The hash of the pixels is fixed in docs/decisions.md, so they must not depend on the processor or on libraries:
+# - only ``random`` and ``integers`` of numpy's generator are used;
+# - sines are rounded to six decimals, because their last bit differs between libraries;
 # - all else is + - * / sqrt min max floor in float32, which IEEE 754 rounds the same everywhere; no matrix products.
 
 
@@ -58,7 +58,7 @@ class Clip(NamedTuple):
 
 
 def render_scene_clips(seed: int, *, split: str, scene: int) -> Iterator[Clip]:
-    """One clip of each class, in the order of ``CLASSES``, before the same background."""
+    """Render one clip of each class, in the order of ``CLASSES``, on the same background."""
     background = render_background(random_stream(seed, split=split, scene=scene, part=0))
     for number, label in enumerate(CLASSES):
         rng = random_stream(seed, split=split, scene=scene, part=1 + number)
@@ -67,10 +67,10 @@ def render_scene_clips(seed: int, *, split: str, scene: int) -> Iterator[Clip]:
 
 
 def random_stream(seed: int, *, split: str, scene: int, part: int) -> np.random.Generator:
-    """The random numbers of one part of one scene: part 0 is the background, 1 + k the clip of class k.
+    """Make the random generator of one part of a scene: part 0 is the background, 1 + k the clip of class k.
 
-    Streams of other splits, scenes and parts are independent (SeedSequence's spawn keys), so that no background,
-    path or color of the test clips can come from the training clips. Only ``random`` and ``integers`` are used.
+    Streams of other splits, scenes and parts are independent (SeedSequence's spawn keys), so no background, path or
+    color of the test clips can come from the training clips. Only ``random`` and ``integers`` are used.
     """
     key = (SPLITS.index(split), scene, part)
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key)))
@@ -94,7 +94,7 @@ def unit_vector(degrees: float) -> tuple[float, float]:
 
 
 # Signed distances in pixels to the edge of a shape, negative inside. The arithmetic is + - * / sqrt min max in
-# float32 alone, which IEEE 754 rounds the same everywhere.
+# float32, which IEEE 754 rounds the same everywhere.
 
 
 def capsule(x: Floats, y: Floats, start: Point, end: Point, radius: float) -> Floats:
@@ -116,13 +116,13 @@ def ellipse(x: Floats, y: Floats, center: tuple[float, float], half_axes: tuple[
 
 
 def paint(canvas: Floats, distance: Floats, color: Floats) -> None:
-    """Lay ``color`` over ``canvas`` (..., C) where ``distance`` is negative, with an edge one pixel soft."""
+    """Paint ``color`` on ``canvas`` (..., C) where ``distance`` is negative, with a soft edge of one pixel."""
     cover = np.clip(np.float32(0.5) - distance, 0, 1)[..., None]
     canvas += cover * (color - canvas)
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], cell: int) -> Floats:
-    """Random colors on a grid of ``cell`` pixels, linear in between: (H, W, C), 0 to 255."""
+    """Random colors on a grid of ``cell`` pixels, linearly interpolated: (H, W, C), 0 to 255."""
     grid = rng.integers(0, 256, (shape[0] // cell + 2, shape[1] // cell + 2, 3)).astype(np.float32)
     for axis, length in enumerate(shape):
         index = np.arange(length, dtype=np.float32) / np.float32(cell)
@@ -133,7 +133,7 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], cell: int) ->
 
 
 def render_background(rng: np.random.Generator) -> Pixels:
-    """A cluttered background with room to pan: uint8, (H + 2 MARGIN, W + 2 MARGIN, C)."""
+    """Render a cluttered background with a margin for panning: uint8, (H + 2 MARGIN, W + 2 MARGIN, C)."""
     shape = (HEIGHT + 2 * MARGIN, WIDTH + 2 * MARGIN)
     canvas = np.float32(0.75) * smooth_noise(rng, shape, 40) + np.float32(0.25) * smooth_noise(rng, shape, 10)
     for _ in range(CLUTTER_SHAPES):
@@ -142,7 +142,7 @@ def render_background(rng: np.random.Generator) -> Pixels:
 
 
 def _draw_clutter(rng: np.random.Generator, canvas: Floats) -> None:
-    """A box, a disc or a stroke as thick as a slat, somewhere, in some color."""
+    """Draw a box, a disc or a stroke as thick as a slat, at a random position in a random color."""
     x0, y0 = uniform(rng, 0, canvas.shape[1]), uniform(rng, 0, canvas.shape[0])
     color, kind, size = random_color(rng, low=30, high=226), int(rng.integers(4)), uniform(rng, 3, 10)
     cosine, sine = unit_vector(uniform(rng, 0, 360))
@@ -168,7 +168,7 @@ def arc(rng: np.random.Generator, low: Sequence[float], high: Sequence[float]) -
 
 
 def pose_sequence(rng: np.random.Generator, label: str) -> tuple[str, ...]:
-    """The pose in each of the T frames: the label's two in turn, each held for a random number of frames."""
+    """The pose in each of the T frames: the label's two alternate, each for a random number of frames."""
     poses = label.split("-")
     if rng.random() < 0.5:
         poses.reverse()
@@ -183,7 +183,7 @@ def pose_sequence(rng: np.random.Generator, label: str) -> tuple[str, ...]:
 
 
 def render_clip(rng: np.random.Generator, background: Pixels, poses: Sequence[str]) -> Pixels:
-    """A tile that takes the poses while it and the camera move over the background: uint8 frames_THWC."""
+    """Render a tile in these poses, while it and the camera move over the background: uint8 frames_THWC."""
     pan_T2 = arc(rng, (0, 0), (2 * MARGIN, 2 * MARGIN)).astype(np.int64)
     frames = np.stack([background[y : y + HEIGHT, x : x + WIDTH] for x, y in pan_T2])
     reach = PATCH // 2 - 1
@@ -213,7 +213,7 @@ def draw_tile(rng: np.random.Generator, patches_TPPC: Floats, center_T2: Floats,
 
 
 def contrasting_colors(rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Two random colors of clearly different brightness, either the brighter first."""
+    """Two random colors of clearly different brightness, in random order."""
     while True:
         one, other = random_color(rng), random_color(rng)
         if abs(luma(one) - luma(other)) >= MIN_CONTRAST:
@@ -230,7 +230,7 @@ def _outline(rng: np.random.Generator, x: Floats, y: Floats) -> Floats:
 
 
 def _slats(rng: np.random.Generator, x: Floats, y: Floats, poses: Sequence[str]) -> Floats:
-    """Distance to the nearest slat; half of the tile is covered whatever the pose."""
+    """Distance to the nearest slat; half of the tile is covered in every pose."""
     lean, hand = uniform(rng, -8, 8), 1 if rng.random() < 0.5 else -1
     pitch, phase = np.float32(uniform(rng, *SLAT_PITCH)), np.float32(uniform(rng, 0, 8))
 

@@ -1,4 +1,4 @@
-"""What a transcode will cost and bring, from the first frames of a few files really encoded."""
+"""Estimate cost and benefit of a transcode by encoding the first frames of a few files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FRAMES_SAMPLED = 100
 
 @dataclass(frozen=True)
 class Sample:
-    """One file: bytes of the source that the encoded frames take, bytes they become, time it took."""
+    """One file: source bytes of the encoded frames, their output bytes, CPU time."""
 
     keyframes: Keyframes
     num_frames: int
@@ -37,14 +37,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class Prediction:
-    """For the files that are still to be written.
+    """Prediction for the files still to be written.
 
     Args:
-        num_sampled, num_frames_sampled: files that gave a sample, and frames encoded of them.
-        bytes_now, bytes_then: of the sources and, predicted, of the outputs.
-        ratio_low, ratio_high: output over source of the sampled files that differ most.
+        num_sampled, num_frames_sampled: number of sampled files, and of frames encoded from them.
+        bytes_now, bytes_then: bytes of the sources and, predicted, of the outputs.
+        ratio_low, ratio_high: smallest and largest ratio of output to source bytes among the sampled files.
         cpu_s: seconds of one core.
-        num_wanted: frames of a clip that ``decoded_now`` and ``decoded_then`` are for.
+        num_wanted: frames of the clip in ``decoded_now`` and ``decoded_then``.
     """
 
     num_files: int
@@ -61,7 +61,7 @@ class Prediction:
 
 
 def predict(job: Job, todo: Sequence[str], *, num_wanted: int, num_workers: int) -> Prediction | None:
-    """Encode the start of a few files; None where none of them can be used."""
+    """Encode the start of a few files and extrapolate; None if none of them is usable."""
     present = [job.source_root / path for path in todo if (job.source_root / path).is_file()]
     chosen = spread_sample(present, NUM_SAMPLED)
     with tempfile.TemporaryDirectory(prefix="reskd_transcode_") as folder:
@@ -107,7 +107,7 @@ def _mean_decoded(videos: Sequence[Keyframes], num_wanted: int) -> DecodedFrames
 
 
 def describe_prediction(prediction: Prediction, *, num_workers: int) -> str:
-    """A few lines for a person."""
+    """Make a few human-readable lines."""
     p = prediction
     return (
         f"predicted from the first {FRAMES_SAMPLED} frames of {p.num_sampled} of {p.num_files} files "
@@ -115,7 +115,7 @@ def describe_prediction(prediction: Prediction, *, num_workers: int) -> str:
         f"  disk: {gib(p.bytes_now)} now -> about {gib(p.bytes_then)} "
         f"({p.bytes_then / p.bytes_now:.2f} times; {p.ratio_low:.2f} to {p.ratio_high:.2f} among the sampled files)\n"
         f"  time: about {hours_minutes_seconds(p.cpu_s)} of one core, "
-        f"{hours_minutes_seconds(p.cpu_s / num_workers)} with {num_workers} workers that have a core each\n"
+        f"{hours_minutes_seconds(p.cpu_s / num_workers)} with {num_workers} workers on one core each\n"
         f"  frames decoded for a clip of {p.num_wanted}: {p.decoded_now.from_keyframes:.0f} now -> "
         f"{p.decoded_then.from_keyframes:.0f} by a decoder that starts at keyframes; "
         f"{p.decoded_now.from_start:.0f} -> {p.decoded_then.from_start:.0f} by one that starts at the first frame"
@@ -123,10 +123,10 @@ def describe_prediction(prediction: Prediction, *, num_workers: int) -> str:
 
 
 def check_room(prediction: Prediction, folder: Path) -> None:
-    """Raise ValueError where the disk of ``folder`` has less room than the outputs will need."""
+    """Raise ValueError if the disk of ``folder`` has less space than the outputs will need."""
     free = shutil.disk_usage(folder).free
     if prediction.bytes_then > free:
         raise ValueError(
-            f"{folder}: expected room for about {gib(prediction.bytes_then)}, found {gib(free)} free; make room, "
+            f"{folder}: expected space for about {gib(prediction.bytes_then)}, found {gib(free)} free; free space, "
             "choose another folder, or a higher --quality number."
         )

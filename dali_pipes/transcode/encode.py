@@ -1,7 +1,7 @@
-"""One video file written anew: small, upright, square pixels, BT.601, a keyframe every few frames.
+"""Re-encode one video file: small, upright, square pixels, BT.601, a keyframe every few frames.
 
 Frame i of the new file is frame i of ``dali_pipes.decode.pyav.output_frames`` of the old one. Interlaced pictures stay
-as they are, and of HDR only the matrix is converted, not the brightness curve.
+interlaced, and for HDR only the matrix is converted, not the transfer function.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from dali_pipes.video_info import VideoInfo
 
 SUFFIX = ".mp4"  # also for MJPEG: unlike AVI it keeps timestamps, and DALI's CPU decoder and PyAV read it
 ENCODERS = {"h264": "libx264", "mjpeg": "mjpeg"}
-_FINEST_TICK = 10_000  # ticks a second that a coarser time base is brought to
-# The machine's fault: when writing, the next file would meet it too; when reading, another day may be better. EPERM is
-# not among them, as decoders say -1 for any damage.
+_FINEST_TICK = 10_000  # ticks per second; coarser time bases are refined to it
+# Errors of the machine: in writing, they would hit the next file too; in reading, a later try may succeed. EPERM is not
+# among them, as decoders return -1 for any damage.
 _NOT_THE_FILES_FAULT = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EMFILE, errno.ENOMEM)
 )
@@ -39,11 +39,11 @@ _NOT_THE_FILES_FAULT = frozenset(
 
 @dataclass(frozen=True)
 class OutputSettings:
-    """What is written.
+    """Settings of the output files.
 
     Args:
         short_side: pixels; a smaller video keeps its size.
-        gop: frames from one keyframe to the next; H.264 alone.
+        gop: frames from one keyframe to the next; only for H.264.
         quality: CRF of H.264 (0 to 51), quantizer of MJPEG (2 to 31); lower is better.
     """
 
@@ -72,15 +72,15 @@ class OutputSettings:
 
     @property
     def key(self) -> str:
-        """Names the settings in a record; another key means that a file is written again."""
+        """Text of the settings in a record; a file with another key is written again."""
         gop = "" if self.codec == "mjpeg" else f" gop {self.gop}"
         return f"v1 {self.codec} short side {self.short_side}{gop} quality {self.quality}"
 
 
 @dataclass(frozen=True)
 class Reencoded:
-    """``status``: "ok", "cut: ..." (used up to an error), "bad: ..." (not one frame) or "failed: ..." (unreadable
-    today, or our output is not as it should be). Without output ``frames_out`` and ``bytes_out`` are 0."""
+    """``status``: "ok", "cut: ..." (used up to an error), "bad: ..." (no frame) or "failed: ..." (unreadable
+    now, or the output is wrong). Without output, ``frames_out`` and ``bytes_out`` are 0."""
 
     frames_in: int
     frames_out: int
@@ -89,7 +89,7 @@ class Reencoded:
 
 
 def reencode(source: Path, target: Path, settings: OutputSettings, *, max_frames: int | None = None) -> Reencoded:
-    """Write ``target``, whose folder exists, from ``source``; it is whole and checked, or not there.
+    """Encode ``source`` to ``target``, whose folder exists; ``target`` is complete and checked, or absent.
 
     Raises:
         OSError: the disk is full, or ``target`` cannot be written.
@@ -136,7 +136,7 @@ def _what_is_wrong(video_info: VideoInfo, num_frames: int, size: tuple[int, int]
 def _write(
     source: Path, part: Path, settings: OutputSettings, damage: list[str], max_frames: int | None
 ) -> tuple[int, tuple[int, int]]:
-    """Returns (frames written, (width, height)). What is wrong with the source goes into ``damage``."""
+    """Return (frames written, (width, height)); faults of the source are added to ``damage``."""
     pictures = islice(_pictures(source, settings, damage), max_frames)
     first = next(pictures, None)
     if first is None:
@@ -157,7 +157,7 @@ def _add_stream(container: Any, first: VideoFrame, settings: OutputSettings) -> 
         options = {"qmin": str(settings.quality), "qmax": str(settings.quality)}
     else:
         # fastdecode (no CABAC, no deblocking): a third less decoding time for 6 % more bytes. One reference frame and
-        # no B-frames: output order is decoding order, and a frame needs only those from its keyframe on.
+        # no B-frames: output order is decoding order, and a frame needs only the frames from its keyframe on.
         options = {"preset": "veryfast", "tune": "fastdecode", "crf": str(settings.quality), "g": str(settings.gop)}
         options |= {"keyint_min": str(settings.gop), "sc_threshold": "0", "bf": "0", "refs": "1", "a53cc": "0"}
     stream = container.add_stream(ENCODERS[settings.codec], rate=25, options=options)
@@ -171,7 +171,7 @@ def _add_stream(container: Any, first: VideoFrame, settings: OutputSettings) -> 
 
 
 def _pictures(source: Path, settings: OutputSettings, damage: list[str]) -> Iterator[VideoFrame]:
-    """The source's frames as they are to be encoded, up to its end or the first error, which is told in ``damage``."""
+    """Yield the source's converted frames, up to its end or the first error, which is added to ``damage``."""
     count = 0
     try:
         with open_video(source) as container:
@@ -192,18 +192,18 @@ def _pictures(source: Path, settings: OutputSettings, damage: list[str]) -> Iter
 
 
 def _whole_frames(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
-    """Frames up to the first that the decoder made up in part; as in ``dali_pipes.scan.probe`` the last one may say so
-    of itself, which it does in packed MPEG-4 streams that are good.
+    """Yield frames up to the first with concealed errors. As in ``dali_pipes.scan.probe``, the last frame may be marked
+    so, which it is in undamaged packed MPEG-4 streams.
 
     Raises:
-        ValueError: a frame that is made up and not the last.
+        ValueError: a frame other than the last has concealed errors.
         av.error.FFmpegError: what ``frames`` raises.
     """
     doubtful: VideoFrame | None = None
     try:
         for frame in frames:
             if doubtful is not None:
-                raise ValueError("the decoder made up parts of a frame")
+                raise ValueError("the decoder concealed errors in a frame")
             if frame.is_corrupt:
                 doubtful = frame
             else:
@@ -217,7 +217,7 @@ def _whole_frames(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
 
 
 class _Clock:
-    """Time of each frame from the first one on, in whole ticks that only grow, as an mp4 wants them."""
+    """Time of each frame since the first one, in strictly increasing whole ticks, as mp4 requires."""
 
     def __init__(self, stream: VideoStream) -> None:
         given = stream.time_base or Fraction(1, 25)
@@ -228,7 +228,7 @@ class _Clock:
         self._last = -1
 
     def ticks(self, pts: int | None) -> int:
-        """Of the next frame. One without a time comes a usual frame later; one that goes back, a tick later."""
+        """Ticks of the next frame: without a timestamp, one mean frame later; if time goes back, one tick later."""
         if self._first is None:
             self._first = pts or 0
             self._last = 0

@@ -1,4 +1,4 @@
-"""A decoded frame as it is to be encoded: upright, square pixels, small, 8-bit 4:2:0 in BT.601."""
+"""Convert a decoded frame for encoding: upright, square pixels, small, 8-bit 4:2:0 in BT.601."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from dali_pipes.decode.pyav import colors_of, quarter_turns
 
 BT601_TAG = 6  # H.273: SMPTE 170M
 # swscale.h: SWS_BICUBIC, SWS_ACCURATE_RND, SWS_FULL_CHR_H_INT; PyAV 17 has no names for the last two. Without them a
-# plain color is up to 3 levels off.
+# uniform color is up to 3 levels off.
 _EXACT = 0x4 | 0x40000 | 0x2000
 _WIDEST_PIXEL = 4  # a pixel aspect ratio beyond this is damage, not a picture
 
 
 def output_size(frame: VideoFrame, pixel_aspect: Fraction | None, short_side: int) -> tuple[int, int]:
-    """Upright (width, height), both even. Pixels that are not square are stretched in width, as players do."""
+    """Upright (width, height), both even. Non-square pixels are scaled in width, as in players."""
     aspect = pixel_aspect if pixel_aspect and 1 / _WIDEST_PIXEL <= pixel_aspect <= _WIDEST_PIXEL else Fraction(1)
     width, height = frame.width * aspect, Fraction(frame.height)
     if quarter_turns(frame) % 2:
         width, height = height, width
     shrink = min(Fraction(1), Fraction(short_side) / min(width, height))
-    # Without shrinking an odd side loses a pixel, as nothing is enlarged.
+    # Without shrinking, an odd side loses a pixel, as nothing is enlarged.
     bias = Fraction(1, 2) if shrink < 1 or aspect != 1 else Fraction(0)
     return max(2, 2 * int(width * shrink / 2 + bias)), max(2, 2 * int(height * shrink / 2 + bias))
 
 
 def render(frame: VideoFrame, width: int, height: int, target_range: ColorRange) -> VideoFrame:
-    """8-bit 4:2:0 in BT.601 and ``target_range``, upright; ``width`` and ``height`` are those of the upright picture.
+    """Convert to 8-bit 4:2:0 in BT.601 and ``target_range``; ``width`` and ``height`` are those of the upright picture.
 
     Raises:
         ValueError: this PyAV does not know the frame's matrix.
@@ -39,7 +39,7 @@ def render(frame: VideoFrame, width: int, height: int, target_range: ColorRange)
     turns = quarter_turns(frame)
     source = _Colors(*colors_of(frame))
     if turns or source.matrix != Colorspace.ITU601 or not frame.format.name.startswith("yuv"):
-        # Through RGB: turning subsampled planes shifts the colors, and swscale converts matrices less exactly.
+        # Through RGB: rotating subsampled planes shifts the colors, and swscale converts matrices less exactly.
         stored = (height, width) if turns % 2 else (width, height)
         full = _Colors(source.matrix, ColorRange.JPEG)
         rgb = _convert(frame, stored, "rgb24", source, full).to_ndarray()
@@ -49,7 +49,7 @@ def render(frame: VideoFrame, width: int, height: int, target_range: ColorRange)
     of_bt601 = _Colors(Colorspace.ITU601, source.range)
     picture = _convert(frame, (width, height), "yuv420p", of_bt601, _Colors(Colorspace.ITU601, target_range))
     picture.colorspace, picture.color_range = BT601_TAG, int(target_range)
-    picture.pict_type = 0  # the source's types would ask the encoder for keyframes
+    picture.pict_type = 0  # the source's types would force keyframes
     return picture
 
 

@@ -1,4 +1,4 @@
-"""A whole data root written anew: which files, what became of each, and the lists that go with them."""
+"""Transcode a whole data root: choose the files, write them, record the results, and rewrite the lists."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _DIED = Reencoded(0, 0, 0, "bad: the decoder's process died")
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be written where.
+    """Sources and outputs of a transcode.
 
     Args:
-        paths: of videos, relative to both roots; only those of the shard are worked on.
+        paths: paths of videos, relative to both roots; only those of the shard are processed.
         shard: (i, n), i from 1 to n.
-        lists, classes: files that are to stand under the new root too, relative to the old one.
+        lists, classes: files to write under the new root too, relative to the old one.
     """
 
     source_root: Path
@@ -40,12 +40,12 @@ class Job:
 
     @property
     def own_paths(self) -> tuple[str, ...]:
-        """The shard's part of ``paths``: by a hash of the path, so the same on every machine."""
+        """The shard's part of ``paths``, chosen by a hash of the path, so it is the same on every machine."""
         return tuple(shard_of(self.paths, self.shard))
 
 
 def output_of(path: str) -> str:
-    """Where the new file of a listed one lies."""
+    """Path of a listed file's output."""
     return PurePosixPath(path).with_suffix(SUFFIX).as_posix()
 
 
@@ -58,12 +58,12 @@ def plan(
     classes: Sequence[Path] = (),
     shard: tuple[int, int] = (1, 1),
 ) -> Job:
-    """The videos of the lists, or all under ``source_root``. Makes ``target_root``.
+    """Plan a job for the videos of the lists, or all under ``source_root``. Creates ``target_root``.
 
     Raises:
-        ValueError: the new root inside the old one, no video, a list or a file of classes that is not there, a path
-            that leaves the root, two files with one output.
-        OSError: ``target_root`` cannot be made.
+        ValueError: the new root is inside the old one, there is no video, a list or a file of classes is missing, a
+            path leaves the root, or two files have the same output.
+        OSError: ``target_root`` cannot be created.
     """
     if not source_root.is_dir():
         raise ValueError(f"expected a folder with videos, found none at {source_root}.")
@@ -97,7 +97,7 @@ def _check_paths(paths: Sequence[str], root: Path) -> None:
 
 
 def done_records(job: Job) -> dict[str, Record]:
-    """What earlier runs finished, of any shard: the source is as it was, and so is the output."""
+    """Records of earlier runs, of any shard, whose source and output are unchanged."""
     known = read_journals(job.target_root)
     found = {}
     for path in job.paths:
@@ -117,14 +117,14 @@ def run(
     engine: Engine,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Record]:
-    """Write ``todo``, in processes of one thread each; every file is noted as it is finished.
+    """Transcode ``todo`` in processes of one thread each; every file is recorded when it is finished.
 
     Args:
-        engine: who encodes.
+        engine: runs the encoders.
         on_progress: called with (files done, files to do) after each file.
 
     Raises:
-        ValueError: another run is at work on this folder.
+        ValueError: another run uses this folder.
         OSError: the disk is full or cannot be written.
     """
     for folder in {(job.target_root / path).parent for path in todo}:
@@ -143,7 +143,7 @@ def run(
 def _reencode_one(source_root: Path, target_root: Path, settings: OutputSettings, path: str) -> Record:
     if not (source_root / path).is_file():
         return Record(path, "", 0, 0, 0, 0, "missing: no such file", 0, settings.key)
-    # Looked at before reading: a file that changes meanwhile counts as changed.
+    # Before reading, so that a file that changes meanwhile counts as changed.
     status = (source_root / path).stat()
     result = reencode(source_root / path, target_root / output_of(path), settings)
     return _record(path, status, result, settings)
@@ -164,12 +164,12 @@ def _record(path: str, source: os.stat_result, result: Reencoded, settings: Outp
 
 
 def write_lists(job: Job, records: Mapping[str, Record]) -> list[str]:
-    """Write the lists with the new paths and copy the files of classes to the same places under the new root.
+    """Write the lists with the new paths and copy the files of classes, to the same paths under the new root.
 
     A video without an output is left out of the lists.
 
     Returns:
-        One sentence for each file written.
+        A sentence for each file written.
 
     Raises:
         ValueError: a path of ``job`` has no record yet.
@@ -202,7 +202,7 @@ def _place(job: Job, name: Path) -> Path:
 
 
 def describe_records(records: Sequence[Record]) -> str:
-    """How many files of each kind, how many frames and bytes, and the first files that are not "ok"."""
+    """Summarize: number of files by status, frames, bytes, and the first files that are not "ok"."""
     kinds = Counter(record.status.partition(":")[0] for record in records)
     lines = [
         f"{', '.join(f'{count} {kind}' for kind, count in kinds.most_common())}; "
@@ -217,7 +217,7 @@ def describe_records(records: Sequence[Record]) -> str:
 
 
 def finish(job: Job, done: Mapping[str, Record]) -> Iterator[str]:
-    """Lines about what became of this run's files; the last shard to finish writes the lists.
+    """Yield lines about the results of this run's files; the last shard to finish writes the lists.
 
     Raises:
         ValueError: a file that was written could not be read back.
@@ -225,12 +225,12 @@ def finish(job: Job, done: Mapping[str, Record]) -> Iterator[str]:
     own = [done[path] for path in job.own_paths]
     journal = journal_path(job.target_root, job.shard)
     yield describe_records(own)
-    yield f"{journal}: every file with what became of it"
+    yield f"{journal}: the result of every file"
     failed = [record for record in own if record.status.startswith("failed")]
     if failed:
         raise ValueError(
             f"expected to read back every file written, found {len(failed)} that failed, the first {failed[0].path} "
-            f"({failed[0].status}); run the same command again, and report it if it stays."
+            f"({failed[0].status}); run the same command again, and report the error if it persists."
         )
     num_left = sum(path not in done for path in job.paths)
     if num_left:

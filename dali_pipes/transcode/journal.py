@@ -1,4 +1,4 @@
-"""transcode.csv: what became of each file, a line each as it happens; a run that was killed goes on from it."""
+"""transcode.csv: one line with the result of each finished file, from which a killed run continues."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Record:
         return self.path, self.bytes_in, self.mtime_ns, self.settings
 
     def still_holds(self, target_root: Path) -> bool:
-        """Whether nothing is to be done again for this file."""
+        """Whether this file needs no new transcode."""
         if not self.usable:
             return self.status.startswith("bad")
         output = target_root / self.output
@@ -43,12 +43,12 @@ class Record:
 
 
 def journal_path(target_root: Path, shard: tuple[int, int]) -> Path:
-    """transcode.csv, or transcode.2of8.csv: machines that share a folder write a file each."""
+    """transcode.csv, or transcode.2of8.csv: machines that share a folder write one file each."""
     return target_root / ("transcode.csv" if shard == (1, 1) else f"transcode.{shard[0]}of{shard[1]}.csv")
 
 
 def read_journals(target_root: Path) -> dict[tuple[str, int, int, str], Record]:
-    """All records of all shards by ``Record.key``, later lines first served; a line cut short by a kill is left out."""
+    """Read the records of all shards by ``Record.key``; later lines win, and truncated lines are skipped."""
     records = {}
     for path in sorted(target_root.glob("transcode*.csv")):
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
@@ -86,7 +86,7 @@ class Journal:
 
 @contextmanager
 def open_journal(path: Path) -> Iterator[Journal]:
-    """Open for adding lines, for this process alone.
+    """Open for adding lines, exclusively for this process.
 
     Raises:
         ValueError: another process has it open.
@@ -97,7 +97,7 @@ def open_journal(path: Path) -> Iterator[Journal]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(
-                f"{path}: expected no other run on this folder, found one at work; wait for it, or share the job with "
+                f"{path}: expected no other run on this folder, found one; wait for it, or divide the job with "
                 "--shard 1/2 and --shard 2/2."
             ) from None
         file.seek(0)
