@@ -78,9 +78,7 @@ class MultiScaleCropConfig(StrictConfig):
     scales: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
         (1.0, 0.875, 0.75, 0.66), min_length=1, description="ratios of crop side to short side"
     )
-    max_scale_steps_apart: int = Field(
-        1, ge=0, description="most steps in scales between width's and height's scale"
-    )
+    max_scale_steps_apart: int = Field(1, ge=0, description="most steps in scales between width's and height's scale")
 
 
 class RandomResizedCropConfig(StrictConfig):
@@ -238,9 +236,7 @@ class DataConfig(StrictConfig):
     test_fraction: float = Field(
         0.0, ge=0, lt=1, description="fraction held out by group as the test list if test is not set"
     )
-    scan_cache: Path | None = Field(
-        None, description="folder of the scan's results; default: beside the data"
-    )
+    scan_cache: Path | None = Field(None, description="folder of the scan's results; default: beside the data")
     scan: Literal["decode", "index_only"] = Field(
         "decode",
         description="how new files are scanned: decode every frame, or only count packets; the latter is "

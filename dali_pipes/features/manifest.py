@@ -237,8 +237,8 @@ def _check_damage(
     first = next(found for found in damaged if found.num_records)
     also = f"; {num_bad_labels} more have bad labels" if num_bad_labels else ""
     raise ValueError(
-        f"{split}: about {num_lost} of {num_videos} videos cannot be read, such as {first.record}: {first.reason}{also}; "
-        "download these files again, or exclude them (more than data.loader.max_bad_fraction allows)."
+        f"{split}: about {num_lost} of {num_videos} videos are unreadable, such as {first.record}: {first.reason}"
+        f"{also}; download them again, or exclude them (more than data.loader.max_bad_fraction allows)."
     )
 
 

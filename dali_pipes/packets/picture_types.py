@@ -114,7 +114,7 @@ def _mpeg4(packet: bytes) -> PictureKind:
         code = packet[start]
         if code == 0xB6 and start + 1 < end:
             if flags is not None:
-                return PictureKind(problem="two pictures are in one packet")
+                return PictureKind(problem="two pictures lie in one packet")
             flags = (OPEN_START, 0, DISPOSABLE | REORDERED | LEADING, 0)[packet[start + 1] >> 6]
         elif code != 0xB3:  # a group's header contains the time of day
             settings += (packet[start:end].rstrip(b"\0"),)
@@ -173,5 +173,5 @@ def _mjpeg(packet: bytes) -> PictureKind:
         tables.add(packet[offset + 1])
         offset += 1 if packet[offset + 1] == 0xFF else 2 + int.from_bytes(packet[offset + 2 : offset + 4], "big")
     if packet[offset : offset + 2] != b"\xff\xda" or 0xDB not in tables:
-        return PictureKind(problem="a picture lacks quantization tables")
+        return PictureKind(problem="a picture has no tables of its own")
     return _START if 0xC4 in tables else PictureKind(START, 0, (b"the usual Huffman tables",))

@@ -58,7 +58,7 @@ def test_no_room_is_told_before_the_first_file(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10))
     assert run_tool(main, ["transcode", str(source), str(tmp_path / "new"), "--workers", "1"]) == 1
     error = capsys.readouterr().err
-    assert "expected room for about" in error and "found 0.0 MiB free" in error
+    assert "expected space for about" in error and "found 0.0 MiB free" in error
 
 
 @pytest.mark.parametrize(

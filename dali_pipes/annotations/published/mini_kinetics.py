@@ -77,9 +77,7 @@ def _from_ids(csvs: Sequence[Path], id_lists: Sequence[Path]) -> Annotations:
     split_of = {video_id: split_in_name(path) for path in id_lists for video_id in read_lines(path)}
     videos = [v for v in read_kinetics_csvs(csvs) if v.labels and split_of.get(v.names[1]) == v.split]
     unknown = len(split_of.keys() - {video.names[1] for video in videos})
-    remarks = (
-        (f"{unknown} ids of the lists are in none of the CSVs, or in another split",) if unknown else ()
-    )
+    remarks = (f"{unknown} ids of the lists are in none of the CSVs, or in another split",) if unknown else ()
     return Annotations(tuple(sorted({label for v in videos for label in v.labels})), tuple(videos), remarks)
 
 

@@ -51,9 +51,7 @@ def config_lines(coverage: Coverage, videos: Path, out: Path, *, flips: bool) ->
     if not flips:
         lines.append("  sampling: {flip_probability: 0}   # left and right are parts of the labels")
     if several:
-        lines.append(
-            "loss: {task: sigmoid_bce}   # several labels per video; the paper's code uses random_label_ce"
-        )
+        lines.append("loss: {task: sigmoid_bce}   # several labels per video; the paper's code uses random_label_ce")
         lines.append("training: {selection_metric: map}")
     return "\n".join(lines)
 

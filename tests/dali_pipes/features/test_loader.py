@@ -210,7 +210,7 @@ def _bad_record(root: Path, kind: str) -> int:
     [
         ("bytes", "CRC-32C"),
         ("missing", "expected a feature list audio, found .'rgb'."),
-        ("length", "feature list rgb: expected one string of 6 bytes a frame, found strings of .5. bytes in frame 0"),
+        ("length", "feature list rgb: expected one string of 6 bytes per frame, found strings of .5. bytes in frame 0"),
         ("empty", "expected at least one frame, found none"),
     ],
 )
@@ -259,7 +259,7 @@ def test_too_many_bad_records_stop_the_run(root: Path) -> None:
 def test_a_long_video_is_cut_and_that_is_said_once(root: Path) -> None:
     messages: list[str] = []
     _take(_loader(root, {"max_frames": 4}, on_message=messages.append))
-    assert len(messages) == 1 and "has 6 frames; those beyond data.max_frames = 4 are left unread" in messages[0]
+    assert len(messages) == 1 and "has 6 frames; frames beyond data.max_frames = 4 are not read" in messages[0]
 
 
 @pytest.mark.parametrize("views", [(), ("student", "student"), ("pixels",)])

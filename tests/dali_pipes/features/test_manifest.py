@@ -124,9 +124,7 @@ def test_a_video_without_a_class_is_dropped_by_name(root: Path, labels: tuple[in
 
 
 def test_many_videos_of_unknown_classes_are_refused(root: Path) -> None:
-    with pytest.raises(
-        ValueError, match=r"12 of 20 videos have no label or one outside of the 3.*check data.num_classes"
-    ):
+    with pytest.raises(ValueError, match=r"12 of 20 videos have no label or one outside the 3.*check data.num_classes"):
         _train(root, num_classes=3)
 
 
@@ -172,7 +170,7 @@ def test_the_records_in_a_lost_stretch_are_estimated_and_counted(root: Path) -> 
     manifest, messages = _train(root, loader={"max_bad_fraction": 15 / 92})
     assert (len(manifest), manifest.num_listed) == (12 + 65, 12 + 80)
     assert "about 5 records" in messages[0] and "about 10 records" in messages[1]
-    with pytest.raises(ValueError, match=r"15 of 92 videos cannot be read, as train1.*, byte .*fetch"):
+    with pytest.raises(ValueError, match=r"15 of 92 videos are unreadable, such as train1.*, byte .*download"):
         _train(root, loader={"max_bad_fraction": 14 / 92})
 
 

@@ -99,14 +99,14 @@ def test_legal_but_unusual_encodings_are_read() -> None:
 
 def test_frames_of_unequal_lengths_that_fill_as_many_bytes_are_not_read_askew() -> None:
     data = sequence_example({}, {"rgb": [strings(b"1234"), strings(b"123"), strings(b"12345")]}).SerializeToString()
-    with pytest.raises(BadFeaturesError, match="one string of 4 bytes a frame, found strings of .3. bytes in frame 1"):
+    with pytest.raises(BadFeaturesError, match="of 4 bytes per frame, found strings of .3. bytes in frame 1"):
         frames_of(_lists(data)["rgb"], "rgb", 4)
 
 
 @pytest.mark.parametrize(
     ("frames", "message"),
     [
-        ([strings(b"12345")], "of 4 bytes a frame, found strings of .5. bytes in frame 0"),
+        ([strings(b"12345")], "of 4 bytes per frame, found strings of .5. bytes in frame 0"),
         ([strings(b"1234"), strings(b"1234", b"5678")], "found strings of .4, 4. bytes in frame 1"),
         ([floats(float("nan"), 1.0, 2.0, 3.0)], "found floats in frame 0"),
         ([integers(1, 2, 3, 4)], "found integers in frame 0"),

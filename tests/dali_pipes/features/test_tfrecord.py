@@ -131,6 +131,6 @@ def test_a_file_that_became_shorter_is_noticed(tmp_path: Path) -> None:
     file = os.open(path, os.O_RDONLY)
     with pytest.raises(DamagedRecordError, match="ends in the middle"):
         read_record(file, RecordLocation(12, 10**4))
-    with pytest.raises(DamagedRecordError, match="written anew"):
+    with pytest.raises(DamagedRecordError, match="file was rewritten"):
         read_record(file, RecordLocation(12, 5))
     os.close(file)

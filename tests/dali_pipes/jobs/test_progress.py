@@ -86,9 +86,9 @@ def test_without_a_terminal_rich_is_not_imported() -> None:
 
 def test_messages_come_now_and_then_and_not_at_all_for_a_short_job(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    report = progress_messages(said.append, "looking into files", "files")
+    report = progress_messages(said.append, "scanning files", "files")
     report(1, 4)
     assert said == []
     monkeypatch.setattr(progress, "_MESSAGE_EVERY_S", 0.0)
     report(2, 4)
-    assert len(said) == 1 and said[0].startswith("looking into files: 2 of 4 files, ")
+    assert len(said) == 1 and said[0].startswith("scanning files: 2 of 4 files, ")

@@ -373,7 +373,7 @@ def test_the_ways_in_are_said_in_one_line(mixed_folder: Path) -> None:
     config = make_config(mixed_folder)
     loader = clip_loader(make_manifest(config), config, views=("student",), mode="train", batch_size=2)
     decoders, _, by_packets = loader.describe_reading().partition("; ")
-    assert by_packets == "6 of 6 files by the packets that are needed"
+    assert by_packets == "6 of 6 files read by their needed packets only"
     assert sorted(decoders.removeprefix("decoders: ").split(", ")) == [
         "2 h264 PyAV",
         "2 mjpeg DALI cpu",

@@ -79,7 +79,7 @@ def test_after_a_worker_is_killed_the_batches_go_on_as_if_nothing_had_been(folde
     loader.close()
     for one, other in zip(undisturbed, seen, strict=True):
         _assert_same(one, other)
-    assert len(messages) == 1 and messages[0].startswith("the pipeline starts again at batch ")
+    assert len(messages) == 1 and messages[0].startswith("the pipeline restarts at batch ")
 
 
 def test_a_reader_that_hangs_is_noticed_and_its_file_left_out(folder: Path, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_file_that_kills_dali_is_replaced_and_named_at_the_same_batch(tmp_path
     (batch,) = list(loader)
     loader.close()
     assert batch.substituted_N.tolist() == [True, False] and batch.positions_N.tolist() == [0, 1]
-    assert "starts again at batch 0" in messages[0] and "decoders.video" in messages[0]
+    assert "restarts at batch 0" in messages[0] and "decoders.video" in messages[0]
     assert messages[-1].startswith("damaged/0.mp4 cannot be used: ")
 
 

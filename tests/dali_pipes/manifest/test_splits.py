@@ -54,7 +54,7 @@ def test_a_class_with_one_group_keeps_it_and_is_named() -> None:
         _videos({0: [5], 1: [2, 2]}), 0.5, seed=0, class_names=("run", "jump"), on_message=messages.append
     )
     assert {v.label for v in held_out} == {1} and sum(v.label == 0 for v in kept) == 5
-    assert messages == ["one group only, so nothing is held out of: run"]
+    assert messages == ["nothing is held out of classes with only one group: run"]
 
 
 def test_a_split_that_is_impossible_is_refused() -> None:

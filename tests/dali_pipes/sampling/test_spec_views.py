@@ -20,7 +20,7 @@ def test_uniform_frames_are_evenly_spread_from_the_first_on() -> None:
 
 
 def test_frames_that_differ_from_clip_to_clip_are_not_named() -> None:
-    with pytest.raises(ValueError, match="selection = random shows other frames of each clip"):
+    with pytest.raises(ValueError, match="selection = random chooses different frames in each clip"):
         student_frames(3, 8, "random")
 
 

@@ -120,12 +120,12 @@ def test_a_color_matrix_that_this_pyav_lacks_is_named(tmp_path: Path, monkeypatc
 
 def test_a_folder_in_place_of_a_file_is_bad(tmp_path: Path) -> None:
     (tmp_path / "clip.mp4").mkdir()
-    assert probe(tmp_path / "clip.mp4").health == "bad: it is no regular file"
+    assert probe(tmp_path / "clip.mp4").health == "bad: it is not a regular file"
 
 
 def test_a_pipe_in_place_of_a_file_is_bad_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "clip.mp4")
-    assert probe(tmp_path / "clip.mp4").health == "bad: it is no regular file"
+    assert probe(tmp_path / "clip.mp4").health == "bad: it is not a regular file"
 
 
 def test_an_index_only_scan_counts_packets_and_a_later_whole_scan_looks_again(tmp_path: Path) -> None:

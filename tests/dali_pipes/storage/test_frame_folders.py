@@ -54,7 +54,7 @@ def _garble(path: Path) -> None:
         (
             lambda f: (f / "img_00007.jpg").write_bytes((f / "img_00007.jpg").read_bytes()[:-9]),
             6,
-            "cut: img_00007.jpg: it is cut: its end mark is missing; 1 files",
+            "cut: img_00007.jpg: it is truncated: its end mark is missing; 1 files",
         ),
         (
             lambda f: (f / "img_00007.jpg").write_bytes(b"\x89PNG...."),

@@ -144,13 +144,13 @@ def test_a_name_twice_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cut_at", "videos", "damage"),
     [
-        (lambda starts: starts[1] + 1, ["0.mp4"], "it ends inside of 1.mp4"),
-        (lambda starts: starts[1] - 512, ["0.mp4"], "it ends at byte 3072 without an end mark, so it may be cut"),
-        (lambda starts: starts[1] - 100, ["0.mp4"], "it ends at byte 3484 without an end mark, so it may be cut"),
+        (lambda starts: starts[1] + 1, ["0.mp4"], "it ends within 1.mp4"),
+        (lambda starts: starts[1] - 512, ["0.mp4"], "it ends at byte 3072 without an end mark, so it may be truncated"),
+        (lambda starts: starts[1] - 100, ["0.mp4"], "it ends at byte 3484 without an end mark, so it may be truncated"),
         (
             lambda starts: starts[1] + 1000,
             ["0.mp4", "1.mp4"],
-            "it ends at byte 4584 without an end mark, so it may be cut",
+            "it ends at byte 4584 without an end mark, so it may be truncated",
         ),
     ],
 )
@@ -164,7 +164,7 @@ def test_of_a_cut_shard_what_is_before_the_cut_is_used_and_named(
     messages: list[str] = []
     found = list_shards(tmp_path, Storage("shards"), "s.tar", tmp_path / "store", messages.append)
     assert [video.path for video in found] == [f"s.tar/{name}" for name in videos]
-    expected = f"s.tar: {damage}; what follows is not used; {len(videos)} videos before it are"
+    expected = f"s.tar: {damage}; the rest is not used; {len(videos)} videos before it are"
     assert messages == [expected]
 
 
@@ -181,7 +181,7 @@ def test_a_shard_with_garbage_inside_is_used_up_to_it(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[2048:2100] = b"?" * 52
     path.write_bytes(data)
-    assert list_videos(str(path), len(data)).damage == "there is no header at byte 2048; what follows is not used"
+    assert list_videos(str(path), len(data)).damage == "there is no header at byte 2048; the rest is not used"
 
 
 def manifest_of(root: Path, **changes: Any) -> Manifest:

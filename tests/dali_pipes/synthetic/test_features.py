@@ -108,10 +108,12 @@ def test_other_videos_are_not_mixed_into_a_folder(tmp_path: Path) -> None:
     first = write_synthetic(TINY, tmp_path, {"train": 5}, videos_per_file=2)
     assert write_synthetic(TINY, tmp_path, {"train": 5}, videos_per_file=2) == first
     for spec, count, each in ((TINY, 3, 2), (TINY, 5, 3), (replace(TINY, seed=1), 5, 2)):
-        with pytest.raises(ValueError, match=r"holds records made otherwise \((num_videos|videos_per_file|spec) was"):
+        with pytest.raises(
+            ValueError, match=r"has records with other settings \((num_videos|videos_per_file|spec) was"
+        ):
             write_synthetic(spec, tmp_path, {"train": count}, videos_per_file=each)
     (tmp_path / "about.json").unlink()
-    with pytest.raises(ValueError, match="holds records that this did not write, as train0000.tfrecord"):
+    with pytest.raises(ValueError, match="has records of another origin, such as train0000.tfrecord"):
         write_synthetic(TINY, tmp_path, {"train": 5}, videos_per_file=2)
 
 
@@ -123,7 +125,7 @@ def test_a_folder_that_was_begun_is_finished_by_the_same_settings_alone(tmp_path
     with pytest.raises(KeyboardInterrupt):
         write_synthetic(TINY, tmp_path, {"train": 5}, videos_per_file=2, on_progress=stop)
     assert (tmp_path / "train0000.tfrecord").exists() and not (tmp_path / "about.json").exists()
-    with pytest.raises(ValueError, match="made otherwise"):
+    with pytest.raises(ValueError, match="with other settings"):
         write_synthetic(TINY, tmp_path, {"train": 2}, videos_per_file=2)
     write_synthetic(TINY, tmp_path, {"train": 5}, videos_per_file=2)
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", *[".tfrecord"] * 3, ".txt"]

@@ -75,7 +75,7 @@ def test_repetitions_are_told_apart_and_training_gives_way_to_validation(tmp_pat
     assert found(coverage) == ["a.mp4", "b.mp4"] and found(coverage, "val") == ["c.mp4"]
     assert coverage.odd == {
         "videos of train are listed twice; the second was left out": ["a"],
-        "videos of train are listed twice with other labels; the first was taken": ["b"],
+        "videos of train are listed twice with different labels; the first was taken": ["b"],
         "videos are in two splits; kept in val, left out of train": ["c"],
     }
 
@@ -89,7 +89,7 @@ def test_lines_for_people_name_shares_classes_unlabeled_and_strange_files(tmp_pa
         "  yoga: 1 of 1 missing",
         "  air drumming: 1 of 2 missing",
         "test: 2 videos have no published label and are in no list",
-        "1 files are named by no annotation",
+        "1 files are in no annotation",
     ]
     assert most_affected(coverage, "train", 1) == [("yoga", 1, 1)]
 

@@ -67,7 +67,7 @@ def test_adafuse_lists_of_mini_kinetics_with_either_separator(with_classes: bool
 def test_id_lists_of_mini_kinetics_take_labels_from_the_csvs_and_count_what_these_lack(tmp_path: Path) -> None:
     found = read("mini_kinetics", tmp_path, {**MINI_IDS, **KINETICS})
     assert found.class_names == ("air drumming", "yoga") and len(found.videos) == 2
-    assert found.remarks == ("1 ids of the lists are in none of the CSVs, at least not in the same split",)
+    assert found.remarks == ("1 ids of the lists are in none of the CSVs, or in another split",)
 
 
 def test_a_class_list_keeps_its_order_and_chooses_videos_of_the_csvs(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_something_something_templates_become_labels_in_the_order_of_their_numbe
 ENTRY = {"subset": "training", "annotations": [{"label": "x"}]}
 BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ("kinetics400", {"a.csv": ""}, "expected text, found an empty file"),
-    ("kinetics400", {"a.csv": HEADER}, "expected at least one video, found the line of column names alone"),
+    ("kinetics400", {"a.csv": HEADER}, "expected at least one video, found only the line of column names"),
     (
         "kinetics400",
         {"a.csv": "label,youtube_id,split\nx,y,train\n"},
@@ -137,7 +137,7 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
         "found Kinetics annotations in JSON; give",
     ),
     ("kinetics400", ACTIVITYNET, "expected a Kinetics CSV, .*, found an ActivityNet annotation file"),
-    ("kinetics400", {"a.csv": "<!DOCTYPE html><html>"}, "found a web page, as a failed download leaves it"),
+    ("kinetics400", {"a.csv": "<!DOCTYPE html><html>"}, "found a web page, perhaps from a failed download"),
     ("mini_kinetics", MINI_IDS, "both with the CSVs of Kinetics-400, found a list of YouTube ids"),
     ("mini_kinetics", KINETICS, "expected Mini-Kinetics: .*, found a Kinetics CSV"),
     ("mini_kinetics", {**MINI_FOLDERS, **KINETICS}, "expected Mini-Kinetics"),
