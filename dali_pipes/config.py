@@ -156,7 +156,7 @@ class SamplingConfig(StrictConfig):
     val_clips: int = Field(1, ge=1, description="as test_clips, for validation during training")
     val_crops: Literal[1, 3] = Field(1, description="as test_crops, for validation during training")
     average_views: Averaging = Field(
-        "probabilities", description="what is averaged over a video's clips and crops: softmax scores or logits"
+        "probabilities", description="average softmax scores or logits over a video's clips and crops"
     )
 
 

@@ -99,7 +99,9 @@ def test_legal_but_unusual_encodings_are_read() -> None:
 
 def test_frames_of_unequal_lengths_that_fill_as_many_bytes_are_not_read_askew() -> None:
     data = sequence_example({}, {"rgb": [strings(b"1234"), strings(b"123"), strings(b"12345")]}).SerializeToString()
-    with pytest.raises(BadFeaturesError, match="of 4 bytes per frame, found strings of .3. bytes in frame 1"):
+    with pytest.raises(
+        BadFeaturesError, match="one string of 4 bytes per frame, found strings of .3. bytes in frame 1"
+    ):
         frames_of(_lists(data)["rgb"], "rgb", 4)
 
 
