@@ -1,4 +1,4 @@
-"""Closed choices that configs, command lines and the code share. Standard library only: a parser must start at once."""
+"""Closed choices shared by configs, command lines and code. Standard library only, so that parsers start at once."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What all command-line tools share: faults as plain sentences, and a log that only rank 0 writes.
+"""Shared by all command-line tools: errors as plain sentences, and a log that only rank 0 writes.
 
-Nothing heavy is imported at the top: `--help` and a usage error answer at once.
+Nothing heavy is imported at the top, so `--help` and usage errors are quick.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import get_args
 from dali_pipes.file_names import print_any_name
 from dali_pipes.jobs.map_files import Engine, EngineName, make_engine
 
-# What a user can get wrong or an operating system refuse. Anything else is our fault and keeps its traceback.
+# Mistakes of a user or refusals of the operating system. Anything else is our fault and keeps its traceback.
 _USER_FAULTS = (ValueError, TypeError, OSError, FloatingPointError)
 
 
 def run_tool(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None = None) -> int:
-    """Run ``main`` and return the exit code: 0, 1 for a fault told in a sentence, 130 for Ctrl-C.
+    """Run ``main`` and return the exit code: 0, 1 for an error reported in a sentence, 130 for Ctrl-C.
 
-    ``--traceback`` anywhere on the command line shows where a fault was found.
+    ``--traceback`` anywhere on the command line shows the traceback of an error.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     wants_traceback = "--traceback" in given
@@ -37,7 +37,7 @@ def run_tool(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | N
         sys.stderr.write("".join(f"error: {line}\n" for line in str(error).splitlines() or [repr(error)]))
         return 1
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted; run the same command again to go on from the last checkpoint.\n")
+        sys.stderr.write("interrupted; run the same command again to resume from the last checkpoint.\n")
         return 130
     return 0
 
@@ -58,7 +58,7 @@ def part_of_parts(text: str) -> tuple[int, int]:
 
 
 def set_up_log() -> None:
-    """Messages of rank 0 to stderr, one line each; the other ranks only warn."""
+    """Log rank 0's messages to stderr, one line each; the other ranks only warn."""
     is_main = os.environ.get("RANK", "0") == "0"
     handler: logging.Handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
@@ -96,5 +96,5 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def engine_of(chosen: argparse.Namespace) -> Engine:
-    """The engine that the arguments name; raises ValueError where it is not installed."""
+    """The engine named by the arguments; raises ValueError if it is not installed."""
     return make_engine(chosen.engine, num_workers=chosen.workers, ray_address=chosen.ray_address)

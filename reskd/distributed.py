@@ -1,4 +1,4 @@
-"""The processes of one run, started by torchrun or alone: who am I, and the few collectives outside DDP.
+"""The processes of one run, started by torchrun or alone: ranks, and the few collectives outside DDP.
 
 NCCL joins GPUs, gloo joins CPUs. A run without torchrun is a world of one, and no process group exists.
 """
@@ -24,7 +24,7 @@ DeviceChoice = Literal["auto", "cpu", "cuda"]
 
 @dataclass(frozen=True)
 class World:
-    """One process's place among the processes of a run."""
+    """One process's rank among the processes of a run."""
 
     rank: int
     size: int
@@ -36,14 +36,14 @@ class World:
 
 
 def choose_device(choice: DeviceChoice, local_rank: int = 0) -> torch.device:
-    """Raises ValueError when CUDA is asked for and not there, or there are fewer GPUs than processes."""
+    """Raises ValueError when CUDA is requested and not available, or there are fewer GPUs than processes."""
     if choice == "cpu" or (choice == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise ValueError("device=cuda: expected a CUDA GPU, found none; set device=cpu, or run tools/doctor.py.")
     if local_rank >= torch.cuda.device_count():
         raise ValueError(
-            f"expected one GPU a process, found {torch.cuda.device_count()} GPUs and local rank {local_rank}; "
+            f"expected one GPU per process, found {torch.cuda.device_count()} GPUs and local rank {local_rank}; "
             "start torchrun with a smaller --nproc-per-node, or set device=cpu."
         )
     return torch.device("cuda", local_rank)
@@ -51,7 +51,7 @@ def choose_device(choice: DeviceChoice, local_rank: int = 0) -> torch.device:
 
 @contextmanager
 def joined_world(device: DeviceChoice = "auto", *, timeout_minutes: float = 60) -> Iterator[World]:
-    """The world of this process for the time of a run; torchrun's environment variables tell its size."""
+    """This process's world for the duration of a run; torchrun's environment variables give its size."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     rank = int(os.environ.get("RANK", "0"))
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
@@ -59,7 +59,7 @@ def joined_world(device: DeviceChoice = "auto", *, timeout_minutes: float = 60) 
     if torch_device.type == "cuda":
         torch.cuda.set_device(torch_device)
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        ask_for_death_with_parent()  # a torchrun agent that is killed with SIGKILL must not leave its ranks behind
+        ask_for_death_with_parent()  # a torchrun agent killed with SIGKILL must not leave its ranks behind
     if size == 1:
         yield World(0, 1, torch_device)
         return
@@ -70,7 +70,7 @@ def joined_world(device: DeviceChoice = "auto", *, timeout_minutes: float = 60) 
         device_id=torch_device if torch_device.type == "cuda" else None,
     )
     yield World(rank, size, torch_device)
-    # Not after a fault: NCCL would wait for the other ranks. torchrun ends them when this process exits.
+    # Skipped after an error, as NCCL would wait for the other ranks. torchrun ends them when this process exits.
     dist.destroy_process_group()
 
 
@@ -97,7 +97,7 @@ def minimum_over_ranks(number: int, world: World) -> int:
 
 
 def gather_rows(rows: Tensor, world: World) -> Tensor:
-    """All ranks' rows, rank after rank, on every rank. Every rank must bring the same shape."""
+    """All ranks' rows, in order of rank, on every rank. Every rank must pass the same shape."""
     if world.size == 1:
         return rows
     parts = [torch.empty_like(rows) for _ in range(world.size)]
@@ -106,7 +106,7 @@ def gather_rows(rows: Tensor, world: World) -> Tensor:
 
 
 def gather_objects(value: T, world: World) -> list[T]:
-    """All ranks' values, rank after rank, on every rank; anything that pickles. For what is small and seldom."""
+    """All ranks' values, in order of rank, on every rank; anything that pickles. For small and rare data."""
     if world.size == 1:
         return [value]
     values: list[Any] = [None] * world.size
@@ -115,7 +115,7 @@ def gather_objects(value: T, world: World) -> list[T]:
 
 
 def broadcast_buffers(module: torch.nn.Module, world: World) -> None:
-    """Give every rank rank 0's buffers. DDP does this at each forward; evaluation needs it after the last one."""
+    """Copy rank 0's buffers to every rank. DDP does this at each forward; evaluation needs it after the last one."""
     if world.size > 1:
         for buffer in module.buffers():
             dist.broadcast(buffer, src=0)

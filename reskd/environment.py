@@ -1,4 +1,4 @@
-"""Which versions this project was tested with, and what it runs on right now.
+"""The versions this project was tested with, and the software and hardware it runs on now.
 
 Only the standard library is imported at the top, so setup.py and the Dockerfile can run this file before anything is
 installed.
@@ -34,7 +34,7 @@ TESTED: dict[str, tuple[str, str]] = {
     "matplotlib": ("3.9", "3"),
 }
 
-# What tools/export.py needs besides, and nothing else does: the extra "export". torch 2.6 wants the oldest onnxscript.
+# The extra "export", needed by tools/export.py only. torch 2.6 needs the oldest onnxscript.
 TESTED_FOR_EXPORT: dict[str, tuple[str, str]] = {
     "onnx": ("1.19", "1.23"),
     "onnxscript": ("0.3", "0.7"),
@@ -43,7 +43,7 @@ TESTED_FOR_EXPORT: dict[str, tuple[str, str]] = {
 
 
 def requirements(table: Mapping[str, tuple[str, str]] = TESTED, *, without: Collection[str] = ()) -> list[str]:
-    """The tested ranges as pip reads them, e.g. ``torch>=2.6,<2.16``, but for the names in ``without``."""
+    """The tested ranges in pip's format, as ``torch>=2.6,<2.16``, except the names in ``without``."""
     lines = []
     for name, (oldest, newest) in table.items():
         *head, last = newest.split(".")
@@ -93,7 +93,7 @@ def driver_version() -> str | None:
 
 
 def describe_environment() -> dict[str, object]:
-    """What a run must remember to be judged later: software, hardware, commit. No paths and no host name."""
+    """Software, hardware and commit, saved with every run. No paths and no host name."""
     return {
         "python": platform.python_version(),
         "os": _os_name(),
@@ -134,7 +134,7 @@ def _describe_gpus() -> dict[str, object]:
 
 
 def _describe_commit(root: Path) -> dict[str, object] | None:
-    """Commit of the checkout whose top folder is ``root``; None elsewhere, also inside somebody else's checkout."""
+    """Commit of the checkout whose top folder is ``root``; None elsewhere, also inside another project's checkout."""
     top = _output_of("git", "-C", str(root), "rev-parse", "--show-toplevel")
     commit = _output_of("git", "-C", str(root), "rev-parse", "HEAD")
     if top is None or commit is None or Path(top).resolve() != root:

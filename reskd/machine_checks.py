@@ -1,6 +1,6 @@
-"""What a machine can do, judged from what was found on it: tools/doctor.py looks and asks these functions.
+"""Judges a machine by the facts that tools/doctor.py collects on it.
 
-Only the standard library is imported at the top: the first thing that may be missing is a package.
+Only the standard library is imported at the top, as any package may be missing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ HOST_DECODE_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found about one topic: fine, worth knowing, or to be mended."""
+    """The result for one topic: fine, worth knowing, or to be fixed."""
 
     level: Literal["OK", "NOTE", "PROBLEM"]
     topic: str
@@ -36,7 +36,7 @@ class Finding:
 
 
 def check_driver(driver: str | None, torch_cuda: str | None, *, usable: bool) -> Finding:
-    """``usable``: what torch.cuda.is_available() says; ``torch_cuda``: the CUDA version torch was built with."""
+    """``usable``: torch.cuda.is_available(); ``torch_cuda``: the CUDA version torch was built with."""
     if driver is None:
         text = "no NVIDIA driver: everything runs on the CPU. With a GPU in this machine, install its driver"
         return Finding("NOTE", "driver", f"{text}; in a container, start it with --gpus all.")
@@ -50,7 +50,7 @@ def check_driver(driver: str | None, torch_cuda: str | None, *, usable: bool) ->
 
 
 def check_gpu(name: str, capability: tuple[int, int], arch_list: Sequence[str]) -> Finding:
-    """Whether torch has code for the GPU: of its major version, or PTX that the driver can translate."""
+    """Whether torch has code for the GPU: for its major version, or PTX that the driver can translate."""
     major, minor = capability
     for arch in arch_list:
         found = re.fullmatch(r"(sm|compute)_(\d+)(\d)[af]?", arch)
@@ -75,7 +75,7 @@ def check_nvdec(*, library: bool, num_gpus: int) -> Finding:
 
 
 def check_decoders(device: Literal["cpu", "cuda"], *, dali: bool) -> Finding:
-    """Who decodes a good file of each codec here, by the rule that the loader follows."""
+    """The decoder for a good file of each codec on this machine, by the loader's rule."""
     from dali_pipes.loader.decoder_choice import choose_decoder
     from dali_pipes.video_info import VideoInfo
 
@@ -93,7 +93,7 @@ def check_decoders(device: Literal["cpu", "cuda"], *, dali: bool) -> Finding:
 def check_shared_memory(total_bytes: int, free_bytes: int) -> Finding:
     text = f"/dev/shm has {free_bytes / GIB:.1f} of {total_bytes / GIB:.1f} GiB free"
     if free_bytes < GIB / 4:
-        remedy = "start the container with --shm-size=8g, or remove what others left there"
+        remedy = "start the container with --shm-size=8g, or remove unused files there"
         return Finding("PROBLEM", "shared memory", f"{text}: too little for the loader's workers; {remedy}.")
     if free_bytes < 2 * GIB:
         return Finding("NOTE", "shared memory", f"{text}: enough for small clips; 8 GiB is comfortable.")
@@ -122,13 +122,13 @@ def check_versions(installed: Mapping[str, str | None]) -> list[Finding]:
         elif in_tested_range(name, version):
             findings.append(Finding("OK", name, version))
         else:
-            text = f"{version} is outside the tested range {oldest} to {newest}; if something is odd, make install."
+            text = f"{version} is outside the tested range {oldest} to {newest}; if something fails, make install."
             findings.append(Finding("NOTE", name, text))
     return findings
 
 
 def check_native_op(backends: Mapping[str, str | None], *, num_gpus: int) -> Finding:
-    """``backends``: name -> why it cannot serve, or None (reskd.ops.available_backends)."""
+    """``backends``: name -> why it cannot run, or None (reskd.ops.available_backends)."""
     wanted = "cuda" if num_gpus else "cpu"
     reason = backends[wanted]
     if reason is None:
@@ -149,7 +149,7 @@ def check_apex(folder: Path | None, *, compiled: bool) -> Finding:
 
 
 def report(findings: Sequence[Finding], *, as_json: bool) -> str:
-    """The findings for people, a line each and the number of problems, or as JSON for programs."""
+    """The findings as text, one line each and the number of problems, or as JSON."""
     if as_json:
         return json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2)
     lines = [f"{finding.level:8}{finding.topic}: {finding.text}" for finding in findings]

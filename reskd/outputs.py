@@ -1,7 +1,7 @@
-"""What every recognizer returns.
+"""The output of every recognizer.
 
-Shape letters: N clips, T frames (of the features, which may be fewer than of the clip), D feature channels,
-H W feature grid, K classes, E code size.
+Shape letters: N clips, T feature frames (may be fewer than the clip's), D feature channels,
+H W feature grid, K classes, E embedding size.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-ScoreKind = Literal["softmax", "sigmoid"]  # what logits were trained to be
+ScoreKind = Literal["softmax", "sigmoid"]  # activation that the logits were trained with
 
 
 class RecognizerOutput(NamedTuple):
-    """Answers and features of a batch of clips.
+    """Logits and features of a batch of clips.
 
     Attributes:
         logits_NK: class scores of each clip, before softmax.
-        features_NTDHW: last feature map before pooling, frame by frame; ``flatten(0, 1)`` is channels-last. None where
-            the frames came as features and there is no map.
-        code_NE: one vector a clip, E of "Efficient Video Classification Using Fewer Frames": what an aggregator makes
-            of all frames, before the head; where the model has one.
-        logit_map_NTKHW: class scores of each place of the features by the model's own head, where it was asked for
-            them; channels-last within a frame.
+        features_NTDHW: last feature map before pooling, frame by frame; ``flatten(0, 1)`` is channels-last. None for
+            networks on features.
+        embedding_NE: one vector per clip, E of "Efficient Video Classification Using Fewer Frames": the output of an
+            aggregator, before the head; None without an aggregator.
+        logit_map_NTKHW: class scores at each location of the features from the model's own head, if
+            ``gives_logit_map``; channels-last within a frame.
     """
 
     logits_NK: Tensor

@@ -1,4 +1,4 @@
-"""Old names of modules, for this release alone; see dali_pipes/renamed.py."""
+"""Old module names, for this release alone; see dali_pipes/renamed.py."""
 
 from __future__ import annotations
 
@@ -88,5 +88,5 @@ MOVED = {
 
 
 def install() -> None:
-    """Let the old names of this package be answered for."""
+    """Make imports of this package's old names raise an error with the new name."""
     sys.meta_path.append(OldNames(MOVED))

@@ -1,5 +1,5 @@
 // fp16 and bf16 as bits. Plain integer and float arithmetic without branches, so that a compiler can vectorize loops
-// over it for any processor; ATen's own conversions are either calls or need the build's instruction set to be fixed.
+// over it for any processor; ATen's own conversions are either calls or need a fixed instruction set.
 #pragma once
 
 #include <cstdint>
@@ -48,7 +48,7 @@ RESKD_INLINE float widen(Half value) {
 RESKD_INLINE void narrow(float value, float& out) { out = value; }
 RESKD_INLINE void narrow(double value, double& out) { out = value; }
 
-// Round to nearest, ties to even: add half of the last place less one, plus the bit that decides a tie.
+// Round to nearest, ties to even: add half a unit in the last place less one, plus the bit that decides a tie.
 RESKD_INLINE void narrow(float value, BFloat16& out) {
   const uint32_t bits = bits_of(value);
   const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;

@@ -1,4 +1,4 @@
-// The two operators as PyTorch sees them: schema, checks, dispatch by device. Shapes for torch.compile and the
+// The two operators' PyTorch interface: schema, checks, dispatch by device. Shapes for torch.compile and the
 // autograd formula are registered in reskd/ops/native.py.
 #include "interpolate_mse.h"
 
@@ -20,7 +20,7 @@ double divisor_for(const at::Tensor& student, int64_t height, int64_t width) {
 
 namespace {
 
-// At most one copy of a tensor that is neither layout, in the layout of channels-last.
+// Copies a tensor of any other layout once, to channels-last.
 at::Tensor as_either_layout(const at::Tensor& tensor) {
   if (tensor.is_contiguous() || tensor.is_contiguous(at::MemoryFormat::ChannelsLast)) return tensor;
   return tensor.contiguous(at::MemoryFormat::ChannelsLast);
@@ -88,7 +88,7 @@ TORCH_LIBRARY_IMPL(reskd, CUDA, library) {
 }
 #endif
 
-// An empty module, which the build wants; the library is loaded by torch.ops.load_library.
+// An empty module, required by the build; the library is loaded by torch.ops.load_library.
 #define RESKD_JOIN_(a, b) a##b
 #define RESKD_JOIN(a, b) RESKD_JOIN_(a, b)
 #define RESKD_TEXT_(a) #a

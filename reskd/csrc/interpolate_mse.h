@@ -1,5 +1,5 @@
-// Where a pixel of the large grid falls on the small one. Shared by the CPU and the CUDA kernels, so that what is
-// tested on one holds for the other. Everything here is about one axis; an image has two.
+// Maps a pixel of the large grid to the small one. Shared by the CPU and the CUDA kernels, so tests of one hold for the
+// other. Everything here is about one axis; an image has two.
 //
 // Bilinear with align_corners=False, as torch.nn.functional.interpolate defines it: the center of pixel `place` of
 // num_out lies at (place + 1/2) * num_in / num_out - 1/2 of the small axis, not below 0, and is mixed from the pixels
@@ -20,8 +20,7 @@
 namespace reskd {
 
 // A pixel is (1 - weight_high) * source[low] + weight_high * source[high]. At the end of the axis, and where the axis
-// is not resized, high == low; the weight stays what it is, so that an infinity there becomes what PyTorch makes of it
-// on a CPU.
+// is not resized, high == low; the weight is kept, so that an infinity there gives the same as in PyTorch on a CPU.
 template <typename Weight>
 struct Neighbors {
   int low;
@@ -43,8 +42,8 @@ RESKD_HOST_DEVICE Neighbors<Weight> neighbors(int place, int num_in, int num_out
   return {low, high_neighbor(low, num_in, num_out), static_cast<Weight>(rest) / static_cast<Weight>(denominator)};
 }
 
-// The other way round, which a gradient needs: the first place whose low neighbor is `source` or beyond. Pixel
-// `source` takes part in the places from first_place(source - 1) to before first_place(source + 1).
+// The inverse, for gradients: the first place whose low neighbor is `source` or beyond. Pixel
+// `source` contributes to the places from first_place(source - 1) to before first_place(source + 1).
 RESKD_HOST_DEVICE int first_place(int source, int num_in, int num_out) {
   if (source <= 0) return 0;
   if (source >= num_in) return num_out;
@@ -55,7 +54,7 @@ RESKD_HOST_DEVICE int first_place(int source, int num_in, int num_out) {
   return place < num_out ? static_cast<int>(place) : num_out;
 }
 
-// How much of `source` there is in the place.
+// The weight of `source` in the place.
 template <typename Weight>
 RESKD_HOST_DEVICE Weight share_of(int source, const Neighbors<Weight>& at) {
   if (at.low == at.high) return Weight(source == at.low);
@@ -63,8 +62,7 @@ RESKD_HOST_DEVICE Weight share_of(int source, const Neighbors<Weight>& at) {
   return source == at.high ? at.weight_high : Weight(0);
 }
 
-// The most that the places' shares of any source pixel add up to. An enlarged axis has num_out / num_in or a little
-// more.
+// The largest sum of a source pixel's shares over all places: num_out / num_in or a little more on an enlarged axis.
 RESKD_HOST_DEVICE double largest_sum_of_shares(int num_in, int num_out) {
   double largest = 0, low_sum = 0, high_sum = 0;
   int low = 0;
@@ -84,12 +82,12 @@ RESKD_HOST_DEVICE double largest_sum_of_shares(int num_in, int num_out) {
 
 // Note [What the forward pass saves]
 // The student's gradient is grad_output * 2 / numel * G with G = sum over places of share * (enlarged - teacher). G is
-// known when the loss is, so the forward pass saves it and the backward pass only multiplies. Without the factor
-// 2 / numel, because that (1e-6 for 16 frames of a ResNet-50 at 224, 2e-8 for 1,024) would flush an fp16 G to zero. A
-// pixel that is enlarged to a hundred sums a hundred differences, which fp16 (65,504 at most) may not hold; so in fp16
-// G is saved divided by a power of two: at least the largest sum of shares of a pixel, and 2 more as a difference may
-// be twice the largest number. Division by a power of two rounds nothing but what falls below 2^-14: where most
-// differences are below about 1e-3, an fp16 gradient has fewer digits than eager's.
+// known with the loss, so the forward pass saves it and the backward pass only multiplies. It is saved without the
+// factor 2 / numel, which (1e-6 for 16 frames of a ResNet-50 at 224, 2e-8 for 1,024) would flush an fp16 G to zero. A
+// pixel enlarged to a hundred sums a hundred differences, which may overflow fp16 (65,504 at most); so in fp16 G is
+// saved divided by a power of two: at least the largest sum of shares of a pixel, times 2 as a difference may be twice
+// the largest number. Division by a power of two rounds only results below 2^-14: where most differences are below
+// about 1e-3, an fp16 gradient has fewer digits than eager's.
 RESKD_HOST_DEVICE double saved_divisor(int num_in_y, int num_out_y, int num_in_x, int num_out_x) {
   const double most = largest_sum_of_shares(num_in_y, num_out_y) * largest_sum_of_shares(num_in_x, num_out_x);
   double divisor = 2;

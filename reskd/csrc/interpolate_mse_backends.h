@@ -1,5 +1,5 @@
-// What a device must provide. Shapes: student (B, D, h, w), teacher (B, D, H, W), already checked; contiguous or
-// channels-last, not necessarily the same.
+// The functions that each device provides. Shapes: student (B, D, h, w), teacher (B, D, H, W), already checked;
+// contiguous or channels-last, not necessarily the same.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -25,7 +25,7 @@ ForwardResult interpolate_mse(const at::Tensor& student, const at::Tensor& teach
 at::Tensor scale(const at::Tensor& saved, const at::Tensor& grad_output, double factor);
 }  // namespace cuda
 
-// The divisor of what is saved: a power of two in fp16, 1 otherwise.
+// The divisor of the saved gradient: a power of two in fp16, 1 otherwise.
 double divisor_for(const at::Tensor& student, int64_t height, int64_t width);
 
 }  // namespace reskd

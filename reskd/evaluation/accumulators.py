@@ -1,8 +1,8 @@
-"""What an evaluation keeps of a model's answers from batch to batch, and how all ranks' answers become one result.
+"""Accumulates a model's outputs over batches, and joins all ranks' outputs into one result.
 
-All scores while there is room for them, else each video's top list: Note [Which metrics, when] in metrics.py.
+It keeps all scores while they fit, else each video's top list: Note [Which metrics, when] in metrics.py.
 
-Shape letters: N clips of a batch or videos of the list, V views of a video, R = N * V, K classes.
+Shape letters: N clips of a batch or videos of the list, V test views of a video, R = N * V, K classes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from reskd.outputs import ScoreKind
 
 
 class Scored(NamedTuple):
-    """The scored videos in the order of the list, on the CPU; the same on every rank."""
+    """The scored videos in list order, on the CPU; the same on every rank."""
 
     metrics: dict[str, float]
     labels_N: Tensor
@@ -32,19 +32,19 @@ class Scored(NamedTuple):
 
 
 class CountedVideos:
-    """Which videos are scored, on every rank: neither padding nor substitutes."""
+    """The videos that are scored, over all ranks: neither padding nor substitutes."""
 
     def __init__(self) -> None:
         self._rows: list[Tensor] = []
 
     def add(self, batch: ClipBatch) -> Tensor:
-        """bool (N,), which clips count."""
+        """bool (N,): the clips that count."""
         counts_N = ~(batch.padding_N | batch.substituted_N)
         self._rows.append(torch.stack([batch.positions_N, batch.labels_N, batch.ids_N, counts_N.long()], dim=1))
         return counts_N
 
     def joined(self, world: World, num_test_views: int) -> tuple[Tensor, Tensor, Tensor]:
-        """(rows_NV, labels_N, ids_N) of the videos all of whose views count; rows are those of ``gather_rows``."""
+        """(rows_NV, labels_N, ids_N) of the videos whose test views all count; rows index ``gather_rows``."""
         rows_R4 = gather_rows(torch.cat(self._rows), world).cpu()
         counted = rows_R4[:, 3].nonzero().flatten()
         rows_NV = counted[rows_of_whole_videos(rows_R4[counted, 0], num_test_views)]
@@ -52,7 +52,7 @@ class CountedVideos:
 
 
 class AllScores:
-    """Keeps the logits of every view."""
+    """Keeps the logits of every test view."""
 
     def __init__(self, num_test_views: int, average: Averaging, scores: ScoreKind) -> None:
         self._num_test_views, self._average, self._scores = num_test_views, average, scores
@@ -77,7 +77,7 @@ class AllScores:
 
 
 class TopScores:
-    """Keeps 20 scores a video, for lists of one view a video; see ``TopLists`` for the bytes."""
+    """Keeps 20 scores per video, for lists with one test view per video; see ``TopLists`` for the size."""
 
     def __init__(self, scores: ScoreKind) -> None:
         self._scores = scores

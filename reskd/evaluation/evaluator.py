@@ -20,16 +20,16 @@ from reskd.training.precision import Precision
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came out, the same on every rank.
+    """The result, the same on every rank.
 
     Attributes:
         metrics: see ``metrics_of``.
-        num_scored: videos all of whose views were really shown to the model; substitutes are not counted.
+        num_scored: videos whose test views were all loaded; substitutes do not count.
         num_clips: videos in the loader's list.
         seconds: wall time of the pass, data included.
-        logits_NK, labels_N, ids_N: the scored videos, in the order of the list; float32 and int64 on the CPU. The
-            softmax of a video's logits is its score, over all its views: see ``average_views``. Logits are None where
-            the list is too long to keep them: Note [Which metrics, when] in metrics.py.
+        logits_NK, labels_N, ids_N: the scored videos, in list order; float32 and int64 on the CPU. The softmax of a
+            video's logits is its score over all test views: see ``average_views``. Logits are None where the list is
+            too long to keep them: Note [Which metrics, when] in metrics.py.
     """
 
     metrics: dict[str, float]
@@ -43,12 +43,12 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How a model is evaluated.
+    """Settings of an evaluation.
 
     Attributes:
-        view: which of the batch's views, "student" or "teacher", the model sees.
+        view: the view of the batch that the model sees, "student" or "teacher".
         precision: of the model's arithmetic.
-        average: what is averaged over the loader's clips and crops of a video.
+        average: the quantity averaged over a video's test views.
         scores: of the logits, for map.
     """
 
@@ -87,7 +87,7 @@ def evaluate(model: nn.Module, loader: Loader, settings: EvaluationSettings, *, 
 def _answers(
     model: nn.Module, loader: Loader, settings: EvaluationSettings, device: torch.device
 ) -> AllScores | TopScores:
-    """The model's answers to this rank's batches."""
+    """The model's outputs for this rank's batches."""
     answers: AllScores | TopScores | None = None
     for batch in loader:
         batch = batch.to(device, non_blocking=True)
@@ -105,7 +105,7 @@ def _answers(
 def _no_answers(
     loader: Loader, settings: EvaluationSettings, num_classes: int, several_labels: bool
 ) -> AllScores | TopScores:
-    """What keeps the answers, before the first one."""
+    """The empty accumulator for this list."""
     scores = settings.scores
     scored_list = ScoredList(loader.num_samples, num_classes, loader.num_test_views, several_labels, scores)
     return (
@@ -116,7 +116,7 @@ def _no_answers(
 
 
 class Validation:
-    """``evaluate`` bound to a list: what the trainer calls between epochs. Closing it ends the loader's workers."""
+    """``evaluate`` bound to a list, for the trainer's calls between epochs. Closing it ends the loader's workers."""
 
     def __init__(self, loader: Loader, settings: EvaluationSettings, *, world: World) -> None:
         self._loader, self._settings, self._world = loader, settings, world

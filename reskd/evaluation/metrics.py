@@ -1,10 +1,10 @@
-"""Accuracies of a list of clips, from torchmetrics; those of YouTube-8M are in youtube8m.py.
+"""Metrics of a list of clips, from torchmetrics; those of YouTube-8M are in youtube8m.py.
 
 Note [Which metrics, when]
-A list with one label a video has top1, top5, mean_class_accuracy and map. A list with several has map. Any list with
-several, or under sigmoid scores, also has the metrics of youtube8m.py, and these alone where it is long: all N * K
-scores are kept up to ``MOST_SCORES``, or where they are the answers to several views of a video, which have to be
-averaged; else only each video's top list.
+A list with one label per video has top1, top5, mean_class_accuracy and map. A list with several has map. A list with
+several labels, or under sigmoid scores, also has the metrics of youtube8m.py. A long one has only these, as all N * K
+scores are kept only up to ``MOST_SCORES``, or where a video has several test views to average; otherwise only each
+video's top list is kept.
 
 Shape letters: N clips, K classes.
 """
@@ -28,11 +28,11 @@ MOST_SCORES = 2**26
 
 @dataclass(frozen=True)
 class ScoredList:
-    """What is known of a list before it is scored.
+    """Properties of a list, known before it is scored.
 
     Attributes:
         num_videos, num_classes: N, K.
-        num_views: clips and crops that are shown of each video.
+        num_test_views: test views of each video, clips x crops.
         several_labels: whether a video may have more than one label.
         scores: of the logits.
     """
@@ -49,13 +49,13 @@ class ScoredList:
 
     @property
     def keeps_all_scores(self) -> bool:
-        """N * K of them, not the videos' top lists alone."""
+        """Whether all N * K scores are kept, not only the videos' top lists."""
         is_small = self.num_videos * self.num_classes <= MOST_SCORES
         return is_small or self.num_test_views > 1 or not self.has_video_level
 
     @property
     def selection_metrics(self) -> tuple[str, ...]:
-        """Of the metrics that may choose best.pt, those that a pass over this list gives."""
+        """The metrics of this list that may choose best.pt."""
         names = {"gap", "hit1"} if self.has_video_level else set()
         if self.keeps_all_scores:
             names |= {"map"} if self.several_labels else {"top1", "mean_class_accuracy", "map"}
@@ -63,14 +63,14 @@ class ScoredList:
 
 
 def check_selection_metric(metric: SelectionMetric, scored_list: ScoredList) -> None:
-    """Refuse a metric that the validation list does not give, so that best.pt would never be chosen.
+    """Refuse a metric that the validation list lacks, as best.pt would never be chosen.
 
     Raises:
-        ValueError: names those that it does give.
+        ValueError: lists the metrics that it has.
     """
     given = scored_list.selection_metrics
     if metric not in given:
-        labels = "several labels a video" if scored_list.several_labels else "one label a video"
+        labels = "several labels per video" if scored_list.several_labels else "one label per video"
         raise ValueError(
             f"the validation list ({scored_list.num_videos} videos, {labels}, {scored_list.num_classes} classes, "
             f"{scored_list.scores} scores) gives no {metric}; set training.selection_metric to {' or '.join(given)}."
@@ -80,9 +80,9 @@ def check_selection_metric(metric: SelectionMetric, scored_list: ScoredList) -> 
 def metrics_of(
     logits_NK: Tensor, labels_N: Tensor, label_sets_NK: Tensor | None, *, scores: ScoreKind
 ) -> dict[str, float]:
-    """``multi_label_metrics`` where the list has several labels a video, else ``classification_metrics``.
+    """``multi_label_metrics`` where the list has several labels per video, else ``classification_metrics``.
 
-    ``scores`` holds for map in both cases, so that lists with and without a video of several labels can be compared.
+    ``scores`` applies to map in both cases, which makes lists with and without multi-label videos comparable.
     """
     if label_sets_NK is not None:
         return multi_label_metrics(logits_NK, label_sets_NK, scores=scores)
@@ -96,14 +96,14 @@ def classification_metrics(logits_NK: Tensor, labels_N: Tensor) -> dict[str, flo
     """top1, top5, mean_class_accuracy and map, each in [0, 1].
 
     ``map`` is the mean over classes of the average precision of the softmax scores (the paper's metric on ActivityNet
-    and FCVID). A class without a clip in the list counts neither in map nor in mean_class_accuracy.
+    and FCVID). Classes without a clip in the list count neither in map nor in mean_class_accuracy.
 
     Raises:
         ValueError: no clips.
     """
     if len(labels_N) == 0:
         raise ValueError("expected at least one scored clip, found none; see the messages about the files above.")
-    # Here and not at the top: the package takes seconds to import, and training begins without it.
+    # Imported here because it takes seconds, and training starts without it.
     from torchmetrics.functional.classification import multiclass_accuracy, multiclass_average_precision
 
     scores_NK, num_classes = logits_NK.float().softmax(dim=1), logits_NK.shape[1]
@@ -125,16 +125,16 @@ def multi_label_metrics(logits_NK: Tensor, label_sets_NK: Tensor, *, scores: Sco
     """map and ``video_level_metrics``, each in [0, 1].
 
     ``map`` is the mean over classes of the average precision of the scores against bool label sets. A class without a
-    clip in the list does not count; where there is one, ``map_all_classes`` counts it as 0. There is no top-1: the
-    field's code counts a hit only where the first of a video's labels is the highest score (AR-Net,
-    github.com/mengyuest/AR-Net), which says little; hit1 counts any label.
+    clip in the list does not count; if there is one, ``map_all_classes`` counts it as 0. There is no top-1: the field's
+    code counts a hit only if a video's first label has the highest score (AR-Net, github.com/mengyuest/AR-Net), which
+    says little; hit1 counts any label.
 
     Args:
-        scores: of the logits. Softmax is the paper's, for a model trained with softmax cross-entropy; sigmoid ranks the
-            clips of a class by its logit alone, as binary cross-entropy trains it.
+        scores: of the logits. Softmax is the paper's, for a model trained with softmax cross-entropy; sigmoid ranks a
+            class's clips by its logit alone, as binary cross-entropy trains it.
 
     Raises:
-        ValueError: no clips, no labels, or logits that are no numbers.
+        ValueError: no clips, no labels, or NaN among the logits.
     """
     from torchmetrics.functional.classification import binary_average_precision
 
@@ -152,10 +152,10 @@ def multi_label_metrics(logits_NK: Tensor, label_sets_NK: Tensor, *, scores: Sco
 
 
 def rank_scores(logits_NK: Tensor, scores: ScoreKind) -> Tensor:
-    """float32 (N, K) that rises with the scores over all videos, without their rounding near 1: logits, or log p."""
+    """float32 (N, K) in the order of the scores over all videos, without rounding near 1: logits, or log p."""
     return logits_NK.float() if scores == "sigmoid" else logits_NK.double().log_softmax(1).float()
 
 
 def _locations(scores_N: Tensor) -> Tensor:
-    """float64 (N,) in [0, 1] in the order of the scores, equal for equal ones: torchmetrics would squash logits."""
+    """Ranks as float64 (N,) in [0, 1], equal for equal scores: torchmetrics would apply a sigmoid to logits."""
     return scores_N.unique(return_inverse=True)[1].double() / len(scores_N)

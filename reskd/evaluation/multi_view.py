@@ -1,6 +1,6 @@
-"""From the answers to V views (clips x crops) of each video to one answer a video.
+"""Averages the outputs for the V test views (clips x crops) of each video.
 
-Shape letters: R rows, one a view shown; N videos; V views of a video; K classes.
+Shape letters: R rows, one per test view; N videos; V test views of a video; K classes.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from reskd.outputs import ScoreKind
 
 
 def rows_of_whole_videos(positions_R: Tensor, num_test_views: int) -> Tensor:
-    """int64 (N, V): where the V rows of each video lie, videos and views in the order of the list.
+    """int64 (N, V): indices of the V rows of each video, videos and test views in list order.
 
-    A video of which a view is missing is left out: it would be scored under another protocol than the others.
+    A video that lacks a test view is left out, as it would be scored under another protocol than the others.
 
     Args:
         positions_R: int64, video * V + view, each at most once, in any order.
@@ -32,8 +32,8 @@ def rows_of_whole_videos(positions_R: Tensor, num_test_views: int) -> Tensor:
 def average_views(logits_NVK: Tensor, average: Averaging, scores: ScoreKind = "softmax") -> Tensor:
     """float32 (N, K): logits whose softmax (or sigmoid) is the score of the video.
 
-    ``logits`` is the mean of the logits; ``probabilities`` what gives the mean of the scores: its logarithm for
-    softmax, the logarithm of its odds for sigmoid. The logits of one view are returned as they are.
+    ``logits`` is the mean of the logits. ``probabilities`` takes the mean of the scores and returns its logarithm for
+    softmax, the logarithm of its odds for sigmoid. The logits of a single test view are returned unchanged.
     """
     num_test_views = logits_NVK.shape[1]
     if num_test_views == 1:
@@ -42,5 +42,5 @@ def average_views(logits_NVK: Tensor, average: Averaging, scores: ScoreKind = "s
         return logits_NVK.mean(dim=1)
     if scores == "softmax":
         return logits_NVK.log_softmax(dim=2).logsumexp(dim=1) - math.log(num_test_views)
-    # The odds from both sums, as 1 - mean would round to zero.
+    # The odds use both sums, as 1 - mean would round to zero.
     return logsigmoid(logits_NVK).logsumexp(dim=1) - logsigmoid(-logits_NVK).logsumexp(dim=1)

@@ -1,20 +1,20 @@
-"""The metrics of YouTube-8M: GAP, mAP over top-20 lists, Hit@1 and PERR, from twenty classes a video.
+"""The metrics of YouTube-8M: GAP, mAP over top-20 lists, Hit@1 and PERR, from twenty classes per video.
 
 Note [What is counted]
 The definitions are those of YouTube-8M's evaluation (arXiv:1609.08675, section 5; github.com/google/youtube-8m,
-eval_util.py and the two precision calculators). Where they leave something open, these rules hold:
+eval_util.py and the two precision calculators). Where they are ambiguous, these rules apply:
 
-- Of each video the 20 highest scores are pooled, with all K classes where there are fewer. GAP is the average precision
-  of the whole pool: the sum of the precision at each hit, over all labels of all videos, also those that no list holds.
-  So 1 is out of reach where a video has more than 20 labels.
+- The pool has each video's 20 highest scores, or all K if there are fewer. GAP is the average precision of the whole
+  pool: the sum of the precision at each hit, divided by the number of all labels of all videos, including those in no
+  list. So 1 is out of reach where a video has more than 20 labels.
 - ``map_top20`` is the mean over classes of the same on each class's part of the pool. A class without a video counts 0,
   as in YouTube-8M's code up to May 2019; ``map_top20_present`` leaves it out, as that code does since (commit 6062f7c).
   A class that occurs, but in no video's list, counts 0 in both.
 - Hit@1 is the share of videos whose highest score is one of their labels. PERR is the mean over videos of the share of
-  hits among a video's |G| highest scores, G being its labels, however many. A video without a label counts 0 in both.
-- Equal scores: within a video the lower class number is first. In a pool equal scores stand together, and the precision
-  at each of their hits is that after the last of them, as in scikit-learn and torchmetrics. So no metric depends on the
-  order of the videos, hence none on the number of ranks. (YouTube-8M shuffles them with a fixed seed.)
+  hits among a video's |G| highest scores, where G is the set of its labels. A video without a label counts 0 in both.
+- Equal scores: within a video the lower class index is first. In a pool equal scores form one group, and the precision
+  at each of its hits is that after the group's last score, as in scikit-learn and torchmetrics. So no metric depends on
+  the order of the videos or on the number of ranks. (YouTube-8M shuffles them with a fixed seed.)
 
 Shape letters: N videos, K classes, L = min(20, K) classes of a list, M = N * L.
 """
@@ -34,10 +34,10 @@ _ROWS_AT_ONCE = 1024
 
 
 class TopLists(NamedTuple):
-    """All that the metrics need of N videos: 188 bytes a video, whatever K is.
+    """All that the metrics need of N videos: 188 bytes per video, whatever K is.
 
     Attributes:
-        scores_NL: float32, or anything that rises with the scores; the highest first.
+        scores_NL: float32, or anything in the order of the scores; the highest first.
         classes_NL: int32, their classes.
         hits_NL: bool, whether the video has this label.
         num_right_N: int32, hits among the |G| highest scores.
@@ -51,11 +51,11 @@ class TopLists(NamedTuple):
     num_labels_N: Tensor
 
     def rows(self, chosen: Tensor) -> TopLists:
-        """Of some videos: bool (N,), or their numbers."""
+        """The lists of some videos, chosen by bool (N,) or by index."""
         return TopLists(*(part[chosen] for part in self))
 
     def gathered(self, world: World) -> TopLists:
-        """All ranks' videos, on the CPU. Every rank must bring as many."""
+        """All ranks' videos, on the CPU. Every rank must have the same number."""
         return TopLists(*(gather_rows(part, world).cpu() for part in self))
 
 
@@ -68,7 +68,7 @@ def top_lists(scores_NK: Tensor, label_sets_NK: Tensor) -> TopLists:
     """The lists of some videos, on their device.
 
     Args:
-        scores_NK: float32, or anything that rises with the scores.
+        scores_NK: float32, or anything in the order of the scores.
         label_sets_NK: bool.
     """
     chunks = zip(scores_NK.split(_ROWS_AT_ONCE), label_sets_NK.split(_ROWS_AT_ONCE), strict=True)
@@ -83,7 +83,7 @@ def _top_lists(scores_NK: Tensor, label_sets_NK: Tensor) -> TopLists:
     num_labels_N = label_sets_NK.sum(1)
     is_top_NK = torch.arange(num_classes, device=scores_NK.device) < num_labels_N[:, None]
     return TopLists(
-        sorted_NK[:, :length].clone(),  # not a view: it would keep all K in memory
+        sorted_NK[:, :length].clone(),  # a view would keep all K in memory
         classes_NK[:, :length].int(),
         hits_NK[:, :length].clone(),
         (hits_NK & is_top_NK).sum(1).int(),
@@ -96,13 +96,13 @@ def video_level_metrics(lists: TopLists, positives_K: Tensor) -> dict[str, float
 
     Args:
         lists: of all videos, on the CPU, in any order.
-        positives_K: int64, videos of each class.
+        positives_K: int64, number of videos per class.
 
     Returns:
         The metrics, and ``map_top20_present``.
 
     Raises:
-        ValueError: no videos, no label at all, or scores that are no numbers.
+        ValueError: no videos, no label at all, or NaN among the scores.
     """
     _check(lists, positives_K)
     hits_M, scores_M, classes_M = (part.flatten() for part in (lists.hits_NL, lists.scores_NL, lists.classes_NL))
@@ -118,12 +118,12 @@ def video_level_metrics(lists: TopLists, positives_K: Tensor) -> dict[str, float
 
 
 def average_precisions(scores_M: Tensor, hits_M: Tensor, groups_M: Tensor, positives_G: Tensor) -> Tensor:
-    """float64 (G,): of each group the sum of the precision at each hit over ``positives_G``; 0 for a group without any.
+    """float64 (G,): per group, the sum of the precision at each hit divided by ``positives_G``; 0 without positives.
 
     Example: scores 0.9 0.8 0.7, hits 1 0 1, two positives: (1/1 + 2/3) / 2 = 5/6.
 
     Args:
-        groups_M: which group a score belongs to, 0 to G - 1. Only scores of one group are compared.
+        groups_M: group of each score, 0 to G - 1. Scores are compared only within a group.
     """
     order_M = scores_M.argsort(descending=True)
     order_M = order_M[groups_M[order_M].argsort(stable=True)]
@@ -131,7 +131,7 @@ def average_precisions(scores_M: Tensor, hits_M: Tensor, groups_M: Tensor, posit
     places_M = torch.arange(len(scores_M))
     starts_G = torch.searchsorted(groups_M, torch.arange(len(positives_G)))
     hits_so_far_M = torch.cat([torch.zeros(1, dtype=torch.int64), hits_M.cumsum(0)])
-    # Where a score differs from the next one of its group, all that equal it have been passed.
+    # Where a score differs from its group's next one, all equal scores have been passed.
     is_last_M = torch.ones_like(hits_M, dtype=torch.bool)
     is_last_M[:-1] = (scores_M[1:] != scores_M[:-1]) | (groups_M[1:] != groups_M[:-1])
     last_P, group_P = places_M[is_last_M], groups_M[is_last_M]
@@ -151,6 +151,6 @@ def _check(lists: TopLists, positives_K: Tensor) -> None:
     num_bad = int(lists.scores_NL.isnan().any(1).sum())
     if num_bad:
         raise ValueError(
-            f"expected a number for every class, found NaN in the answers to {num_bad} of {num_videos} videos; the "
-            "weights are spoilt, or their precision is too low: try training.precision=fp32."
+            f"expected a number for every class, found NaN in the outputs for {num_bad} of {num_videos} videos; the "
+            "weights are damaged, or the precision is too low: try training.precision=fp32."
         )

@@ -1,4 +1,4 @@
-"""What a user may choose about the student's loss."""
+"""Settings of the student's loss."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from reskd.outputs import ScoreKind
 
 
 class PixelLossConfig(StrictConfig):
-    alpha: float = Field(ge=0, allow_inf_nan=False, description="weight of the pixel term; the paper's code has 100")
+    alpha: float = Field(ge=0, allow_inf_nan=False, description="weight of the pixel term; the paper's code uses 100")
     projection: Literal["none", "linear"] = Field(
         "none",
-        description="linear learns a 1x1 projection of the student's features to the teacher's channels, which may be "
-        "more or fewer; it is part of training only",
+        description="linear: a learned 1x1 projection from the student's channels to the teacher's, more or fewer; "
+        "used in training only",
     )
-    backend: Backend = Field("auto", description="who computes it: auto, cuda, cpu or reference (plain PyTorch)")
+    backend: Backend = Field("auto", description="implementation: auto, cuda, cpu or reference (plain PyTorch)")
 
 
 class LogitMapLossConfig(StrictConfig):
     alpha: float = Field(
         ge=0,
         allow_inf_nan=False,
-        description="weight of the term, a mean over places and classes; the paper's code has 200 for 400 classes, "
+        description="weight of the term, a mean over locations and classes; the paper's code uses 200 for 400 classes, "
         "half their number",
     )
     temperature: float = Field(
-        2.0, gt=0, allow_inf_nan=False, description="divides the scores before softmax; the term is times its square"
+        2.0, gt=0, allow_inf_nan=False, description="divides the logits before softmax; its square multiplies the term"
     )
 
 
@@ -41,50 +41,48 @@ class EmbeddingLossConfig(StrictConfig):
     alpha: float = Field(
         ge=0,
         allow_inf_nan=False,
-        description="weight of L_rep = ||E_T - E_S||^2; fewer-frames has 1, and 0.001 for NeXtVLAD",
+        description="weight of L_rep = ||E_T - E_S||^2; fewer-frames uses 1, and 0.001 for NeXtVLAD",
     )
-    reduction: Reduction = Field("sum", description="over the numbers of an embedding: sum is the paper's; mean")
+    reduction: Reduction = Field("sum", description="over the elements of an embedding: sum (the paper's) or mean")
 
 
 class PredictionLossConfig(StrictConfig):
     alpha: float = Field(
-        ge=0, allow_inf_nan=False, description="weight of L_pred; fewer-frames has 1, and 0.01 for NeXtVLAD"
+        ge=0, allow_inf_nan=False, description="weight of L_pred; fewer-frames uses 1, and 0.01 for NeXtVLAD"
     )
     distance: Distance = Field(
         "squared_error",
-        description="squared_error of probabilities; kl of scores normalized to sum to 1 over classes; bernoulli_kl of "
-        "each class by itself, with sigmoid_bce. All are summed over classes",
+        description="squared_error: of probabilities; kl: of scores normalized to sum to 1 over classes; bernoulli_kl: "
+        "of each class on its own, needs sigmoid_bce. All are summed over classes",
     )
 
 
 class LossConfig(StrictConfig):
     task: TaskName = Field(
         "softmax_ce",
-        description="how the student learns from the labels; several labels a video: sigmoid_bce, or random_label_ce, "
-        "softmax cross-entropy with one of them drawn each time (the paper's code)",
+        description="the label loss; for several labels per video: sigmoid_bce, or random_label_ce, which is softmax "
+        "cross-entropy with one label drawn each time (the paper's code)",
     )
-    task_weight: float = Field(
-        1.0, ge=0, allow_inf_nan=False, description="weight of the task; 0 leaves the labels out of what is learned"
-    )
+    task_weight: float = Field(1.0, ge=0, allow_inf_nan=False, description="weight of the label loss; 0 disables it")
     pixel: PixelLossConfig | None = Field(
-        None, description="how the student learns from the teacher's feature maps; default: not at all"
+        None, description="distillation from the teacher's feature maps; default: off"
     )
     logit_map: LogitMapLossConfig | None = Field(
         None,
-        description="how the student learns from the teacher's class scores at every place of its feature map, for "
-        "networks of any two widths; default: not at all. It may stand beside pixel",
+        description="distillation from the teacher's class scores at every location of its feature map, for networks "
+        "of any two widths; default: off. It can be combined with pixel",
     )
     embedding: EmbeddingLossConfig | None = Field(
-        None, description="how the student learns from the teacher's embedding of a clip; default: not at all"
+        None, description="distillation from the teacher's embedding of a clip; default: off"
     )
     prediction: PredictionLossConfig | None = Field(
-        None, description="how the student learns from the teacher's class scores of a clip; default: not at all"
+        None, description="distillation from the teacher's class scores of a clip; default: off"
     )
     time: TimeMatching = Field(
         "equal",
-        description="which of the teacher's feature frames are compared with the student's: equal refuses a teacher "
-        "with other moments than the student's; nearest takes the nearest in time (the same frames where the student "
-        "sees k of T); interpolate takes what lies between the two nearest",
+        description="which of the teacher's feature frames are compared with the student's: equal requires equal "
+        "timestamps; nearest takes the nearest in time (the same frames where the student sees k of T); interpolate "
+        "blends the two nearest",
     )
 
     @property
@@ -100,23 +98,21 @@ class LossConfig(StrictConfig):
 
     @property
     def weights(self) -> dict[str, float]:
-        """Term name -> its weight."""
+        """Term name -> weight."""
         return {"task": self.task_weight} | {name: getattr(self, name).alpha for name in self.distillation_terms}
 
     @property
     def scores(self) -> ScoreKind:
-        """What the task trains the logits to be."""
+        """The activation that the task trains the logits with."""
         return "sigmoid" if self.task == "sigmoid_bce" else "softmax"
 
     @model_validator(mode="after")
     def _terms_fit(self) -> LossConfig:
         if self.time != "equal" and not self.map_terms:
-            raise ValueError(
-                f"time = {self.time} matches feature maps with a teacher's; add pixel or logit_map, or remove it"
-            )
+            raise ValueError(f"time = {self.time} applies to feature maps only; add pixel or logit_map, or remove time")
         if self.logit_map is not None and self.scores == "sigmoid":
             raise ValueError(
-                "logit_map compares softmax scores, and task = sigmoid_bce trains every class by itself; expected "
+                "logit_map compares softmax scores, and task = sigmoid_bce trains every class on its own; expected "
                 "softmax_ce or random_label_ce, or use pixel in place of logit_map"
             )
         if self.prediction is not None and self.prediction.distance == "bernoulli_kl" and self.scores == "softmax":

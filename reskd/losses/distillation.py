@@ -1,7 +1,7 @@
-"""The student's loss, a weighted sum: L_cls + alpha * MSE(Phi(f_s), f_t), equation (1) of the ResKD paper, and its kin.
+"""The student's loss, a weighted sum: L_cls + alpha * MSE(Phi(f_s), f_t), equation (1) of ResKD, and variants.
 
-"Efficient Video Classification Using Fewer Frames" has L_CE + L_rep + L_pred: task, embedding and prediction here.
-Every gradient of a distillation term goes to the student alone.
+"Efficient Video Classification Using Fewer Frames" uses L_CE + L_rep + L_pred: task, embedding and prediction here.
+Distillation terms send gradients to the student only.
 
 Shape letters: N clips, K classes.
 """
@@ -25,12 +25,12 @@ from reskd.outputs import RecognizerOutput
 
 @dataclass(frozen=True)
 class FeaturePair:
-    """What is known of two networks' answers before a clip is seen.
+    """Output sizes of student and teacher, known before the first clip.
 
     Attributes:
         student_dim, teacher_dim: channels of the last feature maps; None where a network has none.
-        student_moments, teacher_moments: of each feature frame, see temporal_alignment.py; empty without feature maps.
-        student_embedding_dim, teacher_embedding_dim: E of each network; None where a network makes no embedding.
+        student_timestamps, teacher_timestamps: of each feature frame (temporal_alignment.py); empty without maps.
+        student_embedding_dim, teacher_embedding_dim: E of each network; None where a network has no embedding.
     """
 
     student_dim: int | None
@@ -54,15 +54,15 @@ class LossTerms(NamedTuple):
 
 
 class DistillationLoss(nn.Module):
-    """A module, so that the projection lives inside the DDP module, the optimizer and the checkpoint.
+    """The student's loss, a module so that DDP, the optimizer and the checkpoint include the projection.
 
-    The classifiers are no part of it: each recognizer gives its own logit map, so no parameter has two owners.
+    It holds no classifier: each recognizer computes its own logit map, so no parameter has two owners.
 
     Args:
-        pair: of student and teacher; without it they are taken to have the same channels and moments.
+        pair: of student and teacher; without it, equal channels and timestamps are assumed.
 
     Raises:
-        ValueError: the terms cannot compare such a pair.
+        ValueError: the terms cannot compare these networks.
     """
 
     def __init__(self, config: LossConfig, pair: FeaturePair | None = None) -> None:
@@ -92,18 +92,18 @@ class DistillationLoss(nn.Module):
             check_widths(student_dim=student_dim, teacher_dim=teacher_dim)
 
     def forward(self, student: RecognizerOutput, targets: Tensor, teacher: RecognizerOutput | None) -> LossTerms:
-        """Task loss of the student, plus the terms that the config has.
+        """Task loss of the student, plus the terms in the config.
 
         Args:
             student: with a graph.
-            targets: int64 (N,) class numbers, or bool (N, K) sets of labels; not the latter for softmax_ce.
+            targets: int64 (N,) class indices, or bool (N, K) label sets (not for softmax_ce).
             teacher: None where no term needs it.
 
         Raises:
-            ValueError: a term needs a teacher and there is none, or the answers cannot be compared.
+            ValueError: a term needs a teacher and there is none, or the outputs cannot be compared.
         """
-        # In the graph with a weight of 0 too: DDP waits for a gradient of every parameter, and the head may have no
-        # other.
+        # The task stays in the graph even with weight 0: DDP waits for a gradient of every parameter, and the head may
+        # get no other.
         values = {"task": self.task(student.logits_NK, targets)}
         for name in self.config.distillation_terms:
             if teacher is None:
@@ -119,7 +119,7 @@ class DistillationLoss(nn.Module):
         return LossTerms(total, {name: value.detach() for name, value in values.items()})
 
     def task(self, logits_NK: Tensor, targets: Tensor) -> Tensor:
-        """What the labels say of any network's scores, without a weight."""
+        """The unweighted label loss of any network's logits."""
         return TASK_LOSSES[self.config.task](logits_NK, targets)
 
     def _pixel(self, student: RecognizerOutput, teacher: RecognizerOutput) -> Tensor:
@@ -136,8 +136,8 @@ class DistillationLoss(nn.Module):
         assert self.config.logit_map is not None
         if student.logit_map_NTKHW is None or teacher.logit_map_NTKHW is None:
             raise ValueError(
-                "loss.logit_map needs class scores at every place: expected recognizers with gives_logit_map = True, "
-                "found one without; build_networks sets it."
+                "loss.logit_map needs class scores at every location: expected recognizers with gives_logit_map = "
+                "True, found one without; build_networks sets it."
             )
         teacher_NTKHW = at_timestamps(teacher.logit_map_NTKHW.detach(), self.timestamps)
         return logit_map_loss(student.logit_map_NTKHW, teacher_NTKHW, temperature=self.config.logit_map.temperature)
@@ -156,7 +156,7 @@ class DistillationLoss(nn.Module):
 
 
 def _map_widths(config: LossConfig, pair: FeaturePair) -> tuple[int, int]:
-    """(student's, teacher's) channels; raises ValueError where one of the two has no feature maps."""
+    """(student's, teacher's) channels; raises ValueError where either has no feature maps."""
     if pair.student_dim is None or pair.teacher_dim is None:
         raise ValueError(_no_maps(config.map_terms[0]))
     return pair.student_dim, pair.teacher_dim

@@ -14,32 +14,32 @@ Reduction = Literal["sum", "mean"]
 
 
 def embedding_loss(student_NE: Tensor, teacher_NE: Tensor, *, reduction: Reduction) -> Tensor:
-    """The squared distance of two codes, mean over clips: a scalar in fp32 (fp64 for fp64), also under autocast.
+    """Squared distance between two embeddings, mean over clips: a scalar in fp32 (fp64 for fp64), also under autocast.
 
     The gradient goes to the student only.
 
     Args:
         student_NE, teacher_NE: floating point.
-        reduction: over the E numbers of an embedding: sum is the paper's formula, mean does not grow with E.
+        reduction: over the E elements of an embedding: sum is the paper's formula, mean does not grow with E.
 
     Raises:
-        ValueError: the codes have other shapes.
+        ValueError: the shapes differ.
     """
     if student_NE.ndim != 2 or student_NE.shape != teacher_NE.shape:
         raise ValueError(
-            "loss.embedding compares one vector a clip: expected (N, E) of both, found student "
+            "loss.embedding compares one vector per clip: expected (N, E) of both, found student "
             f"{tuple(student_NE.shape)} and teacher {tuple(teacher_NE.shape)}; use loss.prediction in place of "
             "loss.embedding, or aggregators with embeddings of one size."
         )
     dtype = torch.promote_types(torch.promote_types(student_NE.dtype, teacher_NE.dtype), torch.float32)
-    # Autocast would be free to square in half precision, whose largest number is 65504.
+    # Autocast might square in half precision, whose largest number is 65504.
     with torch.autocast(student_NE.device.type, enabled=False):
         squares_NE = (student_NE.to(dtype) - teacher_NE.detach().to(dtype)).square()
         return (squares_NE.sum(1) if reduction == "sum" else squares_NE.mean(1)).mean()
 
 
 def check_embeddings(*, student_dim: int | None, teacher_dim: int | None) -> None:
-    """Raises ValueError where a network makes no embedding, or the embeddings differ in size."""
+    """Raises ValueError where a network has no embedding, or the embeddings differ in size."""
     for name, embedding_dim in (("student", student_dim), ("teacher", teacher_dim)):
         if embedding_dim is None:
             raise ValueError(
@@ -49,7 +49,7 @@ def check_embeddings(*, student_dim: int | None, teacher_dim: int | None) -> Non
             )
     if student_dim != teacher_dim:
         raise ValueError(
-            f"loss.embedding compares embeddings number by number: expected equal sizes E, found {student_dim} "
+            f"loss.embedding compares embeddings element by element: expected equal sizes E, found {student_dim} "
             f"(student) and {teacher_dim} (teacher); use loss.prediction in place of loss.embedding, or aggregators "
             "with embeddings of one size."
         )

@@ -1,10 +1,9 @@
-"""The pixel term of equation (1): the student's features against the teacher's, place by place.
+"""The pixel term of equation (1): it compares the student's features with the teacher's, location by location.
 
-Shape letters: N clips, T frames, D feature channels, H W the teacher's grid, h w the student's.
+A learned 1x1 projection from the student's channels to the teacher's is optional and used in training only.
 
-A learned 1x1 projection from the student's channels to the teacher's, used in training only.
-
-Shape letters: N clips, T frames, d the student's channels, D the teacher's, h w the student's grid.
+Shape letters: N clips, T frames, d the student's channels, D the teacher's (and the student's without a projection),
+H W the teacher's grid, h w the student's.
 """
 
 from __future__ import annotations
@@ -18,38 +17,38 @@ def pixel_loss(student_NTDhw: Tensor, teacher_NTDHW: Tensor, *, backend: Backend
     """MSE between the student's features, enlarged frame by frame to H x W, and the teacher's: a scalar in fp32.
 
     Args:
-        student_NTDhw, teacher_NTDHW: channels-last within a frame, so that time folds into the batch without a copy.
+        student_NTDhw, teacher_NTDHW: channels-last within a frame, so time folds into the batch without a copy.
         backend: see ``interpolate_mse_loss``.
 
     Raises:
-        ValueError: the widths D or the numbers of frames T differ, or the backend cannot serve.
+        ValueError: the widths D or the numbers of frames T differ, or the backend cannot run.
     """
     check_widths(student_dim=student_NTDhw.shape[2], teacher_dim=teacher_NTDHW.shape[2])
     if student_NTDhw.shape[1] != teacher_NTDHW.shape[1]:
         raise ValueError(
             "the pixel term compares features frame by frame: expected equal numbers of frames, found "
-            f"{student_NTDhw.shape[1]} (student) and {teacher_NTDHW.shape[1]} (teacher); loss.time says how they are "
+            f"{student_NTDhw.shape[1]} (student) and {teacher_NTDHW.shape[1]} (teacher); loss.time sets how they are "
             "matched."
         )
     return interpolate_mse_loss(student_NTDhw.flatten(0, 1), teacher_NTDHW.flatten(0, 1), backend=backend)
 
 
 def check_widths(*, student_dim: int, teacher_dim: int) -> None:
-    """Raises ValueError where the features have other numbers of channels."""
+    """Raises ValueError where the numbers of channels differ."""
     if student_dim != teacher_dim:
         raise ValueError(
             "the pixel term compares features channel by channel: expected equal widths, found "
             f"{student_dim} channels (student) and {teacher_dim} (teacher); set loss.pixel.projection to linear (a "
-            "learned projection), or use loss.logit_map in place of loss.pixel (the paper's way for Swin), or choose "
+            "learned projection), or use loss.logit_map in place of loss.pixel (as the paper does for Swin), or choose "
             "backbones of equal width."
         )
 
 
 class Projection(nn.Module):
-    """A 1x1 convolution, written as a linear layer over channels, which lie last: no layout to lose and no copy.
+    """A 1x1 convolution, written as a linear layer over the last axis, channels: no layout changes and no copy.
 
-    It starts orthogonal with a bias of 0: no length of the features is changed (d <= D), and no direction of the
-    student's gradient is preferred.
+    It starts orthogonal with a bias of 0: features keep their length (d <= D), and no direction of the student's
+    gradient is preferred.
 
     Args:
         student_dim: d.
@@ -63,6 +62,6 @@ class Projection(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, features_NTdhw: Tensor) -> Tensor:
-        """features_NTDhw, channels-last within a frame; for before they are enlarged, where the grid is smaller."""
+        """features_NTDhw, channels-last within a frame. Called before enlarging, where the grid is smaller."""
         projected_NThwD: Tensor = self.linear(features_NTdhw.permute(0, 1, 3, 4, 2))
         return projected_NThwD.permute(0, 1, 4, 2, 3)

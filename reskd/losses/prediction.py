@@ -1,13 +1,12 @@
-"""The prediction term: the student's class scores for a clip against the teacher's.
+"""The prediction term: it compares the student's class scores for a clip with the teacher's.
 
 "Efficient Video Classification Using Fewer Frames" calls it L_pred. One implementation takes the squared error of
-probabilities, another a KL divergence; both are here, and the divergence that belongs to classes that are trained one
-by one.
+probabilities, another a KL divergence. Both are here, and a third: the divergence for classes trained independently.
 
 Note [What normalized means]
-A KL divergence is between distributions over classes. Softmax scores are one. Sigmoid scores are K probabilities of
-their own, whose sum is anything: each is divided by the sum over classes. That sees how a clip's scores compare with
-each other, and not how large they are: scores (0.8, 0.4) and (0.2, 0.1) have a divergence of 0. bernoulli_kl sees both.
+A KL divergence compares distributions over classes. Softmax scores are one. Sigmoid scores are K separate
+probabilities with any sum, so each is divided by the sum over classes. The result depends on the ratios of a clip's
+scores and not on their size: scores (0.8, 0.4) and (0.2, 0.1) have a divergence of 0. bernoulli_kl depends on both.
 
 Shape letters: N clips, K classes.
 """
@@ -26,18 +25,18 @@ Distance = Literal["squared_error", "kl", "bernoulli_kl"]
 
 
 def prediction_loss(student_NK: Tensor, teacher_NK: Tensor, *, distance: Distance, scores: ScoreKind) -> Tensor:
-    """A distance of two sets of class scores, summed over classes, mean over clips: a scalar in fp32 (fp64 for fp64).
+    """Distance between two sets of class scores, summed over classes, mean over clips: a scalar, fp32 (fp64 for fp64).
 
     squared_error: (p_T - p_S)^2. kl: p_T log(p_T / p_S) of normalized scores, Note [What normalized means].
     bernoulli_kl: p_T log(p_T / p_S) + (1 - p_T) log((1 - p_T) / (1 - p_S)), of sigmoid scores. The gradient goes to
-    the student only. Divergences are taken from logarithms of scores, so none overflows where a score is nearly 0 or 1.
+    the student only. Divergences use log scores, so none overflows where a score is nearly 0 or 1.
 
     Args:
         student_NK, teacher_NK: logits, floating point.
-        scores: what the logits were trained to be.
+        scores: the activation that the logits were trained with.
 
     Raises:
-        ValueError: other shapes, or bernoulli_kl of softmax scores.
+        ValueError: the shapes differ, or bernoulli_kl of softmax scores.
     """
     if student_NK.ndim != 2 or student_NK.shape != teacher_NK.shape:
         raise ValueError(
@@ -71,5 +70,5 @@ def _log_normalized(logits_NK: Tensor, scores: ScoreKind) -> Tensor:
 
 
 def _kl(student_log_NK: Tensor, teacher_log_NK: Tensor) -> Tensor:
-    """p_T log(p_T / p_S), element by element."""
+    """p_T log(p_T / p_S), elementwise."""
     return teacher_log_NK.exp() * (teacher_log_NK - student_log_NK)

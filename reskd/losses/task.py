@@ -1,7 +1,7 @@
-"""What the labels say. Shape letters: N clips, K classes.
+"""Losses on the labels. Shape letters: N clips, K classes.
 
-Targets are int64 (N,), a class number a clip, or bool (N, K), True at each of a clip's labels. They are not checked
-here, which would wait for the device: the lists are checked.
+Targets are int64 (N,), one class index per clip, or bool (N, K), True at each of a clip's labels. They are not checked
+here, as that would wait for the device: the annotation lists are checked instead.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def softmax_ce(logits_NK: Tensor, labels_N: Tensor) -> Tensor:
 
     Args:
         logits_NK: floating point.
-        labels_N: int64 in [0, K); of clips with one label.
+        labels_N: int64 in [0, K), for clips with one label.
     """
     return F.cross_entropy(_wide(logits_NK), labels_N)
 
@@ -29,7 +29,7 @@ def softmax_ce(logits_NK: Tensor, labels_N: Tensor) -> Tensor:
 def random_label_ce(logits_NK: Tensor, targets: Tensor) -> Tensor:
     """``softmax_ce`` with one of each clip's labels, drawn anew in every call from the device's generator.
 
-    What the public code of the ResKD paper does on ActivityNet and FCVID.
+    The public code of the ResKD paper does this on ActivityNet and FCVID.
     """
     if targets.ndim == 1:
         return softmax_ce(logits_NK, targets)
@@ -38,10 +38,10 @@ def random_label_ce(logits_NK: Tensor, targets: Tensor) -> Tensor:
 
 
 def sigmoid_bce(logits_NK: Tensor, targets: Tensor) -> Tensor:
-    """Binary cross-entropy of sigmoid(logits) and the sets of labels, summed over classes, mean over clips.
+    """Binary cross-entropy of sigmoid(logits) and the label sets, summed over classes, mean over clips.
 
-    A scalar in fp32 as above. The sum over classes is that of "Efficient Video Classification Using Fewer Frames"; a
-    mean would divide a clip's gradient by K, and want another learning rate and loss.pixel.alpha for each data set.
+    A scalar in fp32 as above. "Efficient Video Classification Using Fewer Frames" sums over classes too; a mean would
+    divide a clip's gradient by K, and need another learning rate and loss.pixel.alpha for each data set.
     """
     sets_NK = targets if targets.ndim == 2 else torch.zeros_like(logits_NK).scatter_(1, targets[:, None], 1.0)
     logits_NK = _wide(logits_NK)

@@ -1,16 +1,16 @@
-"""Which of the teacher's feature frames belong to each of the student's.
+"""Which of the teacher's feature frames match each of the student's.
 
-A feature frame stands for one frame of the clip, or for several: then its moment is their mean. Moments are counted in
-frames of the clip, so they are known before a clip is seen.
+A feature frame covers one or several frames of the clip; its timestamp is their mean. Timestamps are counted in frames
+of the clip, so they are known before the first clip.
 
     clip of T = 8 frames            0  1  2  3  4  5  6  7
-    TSN, TSM, SlowOnly              0  1  2  3  4  5  6  7      one feature frame a frame
+    TSN, TSM, SlowOnly              0  1  2  3  4  5  6  7      one feature frame per frame
     the same, seeing k = 4          0     2     4     6         nearest: frames 0, 2, 4, 6 of the teacher, exactly
-    Swin, two frames a patch         0.5   2.5   4.5   6.5
-    the same, seeing k = 4            1           5             between two of the teacher's: interpolate
+    Swin, two frames per patch       0.5   2.5   4.5   6.5
+    the same, seeing k = 4            1           5             between two of the teacher: interpolate
 
-It is the teacher who is brought to the student's moments. In space the student is enlarged to the teacher's grid, as in
-equation (1); in time it would have to answer for frames it has not seen.
+The teacher's maps are taken at the student's timestamps. In space the student is enlarged to the teacher's grid, as in
+equation (1); in time the student would have to predict frames that it has not seen.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ Timestamps = tuple[float, ...]
 
 
 class Timestamp(NamedTuple):
-    """A point on the teacher's time axis: feature frame ``before``, and the share that the next one has in it."""
+    """A point on the teacher's time axis: feature frame ``before``, and the weight of the next one."""
 
     before: int
     share_of_next: float
 
 
 def timestamps_of(frames: Sequence[int], num_feature_frames: int) -> Timestamps:
-    """The mean of the frames behind each feature frame, groups of one size.
+    """The mean frame number behind each feature frame; all groups have one size.
 
     Args:
-        frames: numbers of the frames that the network sees.
-        num_feature_frames: of the features that come out, ``Recognizer.num_feature_frames(len(frames))``.
+        frames: indices of the frames that the network sees.
+        num_feature_frames: T of the output features, ``Recognizer.num_feature_frames(len(frames))``.
     """
     size = len(frames) // num_feature_frames
     assert size * num_feature_frames == len(frames), f"{len(frames)} frames do not make {num_feature_frames} groups"
@@ -48,7 +48,7 @@ def timestamps_of(frames: Sequence[int], num_feature_frames: int) -> Timestamps:
 def match_timestamps(
     matching: TimeMatching, *, student: Timestamps, teacher: Timestamps
 ) -> tuple[Timestamp, ...] | None:
-    """Where on the teacher's time axis each of the student's feature frames lies; None where the axes are the same.
+    """The position of each of the student's feature frames on the teacher's time axis; None for equal timestamps.
 
     Raises:
         ValueError: they differ, and ``matching`` is "equal".
@@ -57,7 +57,7 @@ def match_timestamps(
         return None
     if matching == "equal":
         raise ValueError(
-            "distillation compares features moment by moment: expected the same moments, found "
+            "distillation compares features at equal timestamps: expected the same timestamps, found "
             f"{len(student)} feature frames of the student ({_shown(student)}) and {len(teacher)} of the teacher "
             f"({_shown(teacher)}), counted in frames of the clip; choose loss.time: nearest (exact where the student "
             "sees some of the teacher's frames) or interpolate, or let both see the same frames."
@@ -68,9 +68,9 @@ def match_timestamps(
 
 
 def at_timestamps(teacher_NTDHW: Tensor, timestamps: Sequence[Timestamp] | None) -> Tensor:
-    """The teacher's maps at ``timestamps`` (see match_moments), in their order; unchanged for None.
+    """The teacher's maps at ``timestamps`` (see match_timestamps), in their order; unchanged for None.
 
-    Channels-last within a frame stays so; what is picked is copied, and nothing else.
+    Channels-last within a frame is kept; only the selected frames are copied.
     """
     if timestamps is None:
         return teacher_NTDHW
@@ -83,7 +83,7 @@ def at_timestamps(teacher_NTDHW: Tensor, timestamps: Sequence[Timestamp] | None)
 
 
 def _between(teacher: Timestamps, time: float) -> Timestamp:
-    """Outside of the teacher's first and last moment it is the first or the last."""
+    """Clamped to the teacher's first and last timestamp."""
     if time <= teacher[0]:
         return Timestamp(0, 0.0)
     for before, (start, end) in enumerate(pairwise(teacher)):

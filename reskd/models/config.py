@@ -1,4 +1,4 @@
-"""What a user may choose about a recognizer and a teacher."""
+"""Settings of recognizers and teachers."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ _PositiveRgb = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)
 
 
 class _AnyRecognizerConfig(StrictConfig):
-    """What all families have."""
+    """Settings of all families."""
 
     weights: str = Field(
         "none",
         min_length=1,
-        description="where to start: none; a torchvision name (IMAGENET1K_V1); or the path of a checkpoint of ours, of "
-        "mmaction2, of the paper's code, or of a torchvision state dict",
+        description="initial weights: none; a torchvision name (IMAGENET1K_V1); or the path of a checkpoint of ours, "
+        "of mmaction2, of the paper's code, or of a torchvision state dict",
     )
     weights_head: Literal["auto", "keep", "new"] = Field(
         "auto",
-        description="the linear layer: keep the weights' own, trained on the same classes; or new, and the weights "
-        "are only a start; auto keeps that of a video checkpoint, and not that of torchvision's weights",
+        description="the classifier: keep loads the weights' own, trained on the same classes; new starts "
+        "at random; auto keeps a video checkpoint's, but not torchvision's",
     )
 
     @property
     def architecture(self) -> dict[str, Any]:
-        """The settings that change what given weights answer, as plain values: strides leave no trace in weights."""
+        """The settings that change what given weights compute (strides leave no trace in weights), as plain values."""
         return self.model_dump(mode="json", exclude={"weights", "weights_head"})
 
 
 class _AnyPixelConfig(_AnyRecognizerConfig):
-    """What all families have that see pixels."""
+    """Settings of all families on pixels."""
 
     pixel_mean: _Rgb = Field(
-        (123.675, 116.28, 103.53), description="subtracted from each color channel (R, G, B), of 0..255"
+        (123.675, 116.28, 103.53), description="subtracted from each color channel (R, G, B), in 0..255"
     )
-    pixel_std: _PositiveRgb = Field((58.395, 57.12, 57.375), description="divides each color channel, of 0..255")
+    pixel_std: _PositiveRgb = Field((58.395, 57.12, 57.375), description="divides each color channel, in 0..255")
 
 
 class _AnyPooledConfig(_AnyPixelConfig):
-    """What all families have whose head stands on the mean of a feature map."""
+    """Settings of all families whose head takes the mean of a feature map."""
 
     dropout: float = Field(0.5, ge=0, lt=1, description="before the linear head, in training")
     head_init_std: float = Field(0.001, gt=0, description="standard deviation of the new head's weights; biases are 0")
@@ -62,7 +62,7 @@ class _AnyPooledConfig(_AnyPixelConfig):
 class TsnConfig(_AnyPooledConfig):
     """A 2-D backbone over every frame, averaged over frames (TSN, arXiv:1608.00859)."""
 
-    family: Literal["tsn"] = Field("tsn", description="every frame by itself, averaged")
+    family: Literal["tsn"] = Field("tsn", description="every frame on its own, averaged")
     backbone: BackboneName = Field(description="a torchvision network without its pooling and classifier")
     stage_strides: StageStrides | None = Field(
         None,
@@ -71,7 +71,7 @@ class TsnConfig(_AnyPooledConfig):
 
     @property
     def architecture(self) -> dict[str, Any]:
-        """As above; a ResNet's usual strides are the same said or unsaid."""
+        """As above; a ResNet's default strides are filled in."""
         return super().architecture | {"stage_strides": list(self.stage_strides or (1, 2, 2, 2))}
 
     @model_validator(mode="after")
@@ -95,15 +95,15 @@ class TsmConfig(_AnyPooledConfig):
     family: Literal["tsm"] = Field(description="channels shifted in time")
     backbone: ResNetName = Field(description="a torchvision network without its pooling and classifier")
     shift_divisor: int = Field(
-        8, ge=2, le=64, description="one in so many channels comes from the next frame, one from the last"
+        8, ge=2, le=64, description="1/shift_divisor of the channels comes from the next frame, as many from the last"
     )
 
 
 class SlowOnlyConfig(_AnyPooledConfig):
-    """A ResNet inflated in its last two stages, without stride in time (the slow path of arXiv:1812.03982)."""
+    """A ResNet inflated in its last two stages, without stride in time (the slow pathway of arXiv:1812.03982)."""
 
     family: Literal["slow_only"] = Field(description="a ResNet with convolutions over time in its last two stages")
-    backbone: Literal["resnet50", "resnet101", "resnet152"] = Field(description="the torchvision network inflated")
+    backbone: Literal["resnet50", "resnet101", "resnet152"] = Field(description="the torchvision network to inflate")
 
 
 class SwinConfig(_AnyPooledConfig):
@@ -113,17 +113,17 @@ class SwinConfig(_AnyPooledConfig):
     backbone: Literal["swin3d_t", "swin3d_s", "swin3d_b"] = Field(description="torchvision's network")
     window: Literal["published", "masked"] = Field(
         "published",
-        description="windows on maps that they do not fit: with biases of other offsets and attention to padding, as "
-        "in the published code; or with each offset's own bias, and what lies outside of the map masked",
+        description="windows that do not fit the map: published uses biases of other offsets and attends to padding, "
+        "as the published code does; masked uses each offset's own bias and masks padding",
     )
     stochastic_depth: float = Field(
         0.1,
         ge=0,
         lt=1,
-        description="how often training leaves out the last block; earlier ones less often, the first never",
+        description="probability that training drops the last block; it falls linearly to 0 for the first",
     )
     activation_checkpointing: bool = Field(
-        False, description="compute activations again in the backward pass in place of keeping them"
+        False, description="recompute activations in the backward pass instead of keeping them"
     )
 
     @property
@@ -133,13 +133,13 @@ class SwinConfig(_AnyPooledConfig):
 
 
 class AggregatedConfig(_AnyPixelConfig):
-    """A 2-D backbone over every frame, whose means over space an aggregator makes one code of."""
+    """A 2-D backbone over every frame; an aggregator makes one embedding of the frames' spatial means."""
 
-    family: Literal["aggregated"] = Field(description="every frame by itself, then an aggregator")
+    family: Literal["aggregated"] = Field(description="every frame on its own, then an aggregator")
     backbone: BackboneName = Field(description="a torchvision network without its pooling and classifier")
     normalize_frames: bool = Field(False, description="scale each frame's mean to unit length before the aggregator")
-    aggregator: AggregatorConfig = Field(description="from frames to one code")
-    classifier: ClassifierConfig = Field(description="from the code to class scores")
+    aggregator: AggregatorConfig = Field(description="from frames to one embedding")
+    classifier: ClassifierConfig = Field(description="from the embedding to class scores")
 
     @property
     def architecture(self) -> dict[str, Any]:
@@ -147,21 +147,21 @@ class AggregatedConfig(_AnyPixelConfig):
 
 
 class FeaturesConfig(_AnyRecognizerConfig):
-    """An aggregator on features of frames that were extracted before."""
+    """An aggregator on frame features extracted before."""
 
     family: Literal["features"] = Field(description="features of frames, then an aggregator")
     groups: dict[str, Annotated[int, Field(ge=1)]] = Field(
         {"rgb": 1024, "audio": 128},
         min_length=1,
-        description="the feature groups, in the order of data.groups, and the length of a frame's vector in each",
+        description="feature groups in the order of data.groups, each with the length of a frame's vector",
     )
     normalize_frames: bool = Field(True, description="scale each frame's whole vector to unit length")
-    aggregator: AggregatorConfig = Field(description="from frames to one code")
-    classifier: ClassifierConfig = Field(description="from the code to class scores")
+    aggregator: AggregatorConfig = Field(description="from frames to one embedding")
+    classifier: ClassifierConfig = Field(description="from the embedding to class scores")
 
     @property
     def architecture(self) -> dict[str, Any]:
-        # A list: equal groups in another order are other features.
+        # A list, because the order of groups matters.
         groups = [list(group) for group in self.groups.items()]
         return _flat(super().architecture, self) | {"groups": groups}
 
@@ -180,7 +180,7 @@ def _flat(settings: dict[str, Any], config: AggregatedConfig | FeaturesConfig) -
 
 
 def _family(settings: Any) -> str:
-    """The choice's tag; a config that names no family is a TSN."""
+    """The discriminator's tag; a config without a family is a TSN."""
     found = settings.get("family", "tsn") if isinstance(settings, Mapping) else getattr(settings, "family", "tsn")
     return str(found)
 
@@ -203,7 +203,7 @@ RecognizerConfig = Annotated[
 
 
 def network_name(config: RecognizerConfig) -> str:
-    """As words: "resnet18", "resnet18 and h_rnn", or "h_rnn on rgb and audio"."""
+    """In words: "resnet18", "resnet18 and h_rnn", or "h_rnn on rgb and audio"."""
     if isinstance(config, FeaturesConfig):
         return f"{config.aggregator.kind} on {' and '.join(config.groups)}"
     if isinstance(config, AggregatedConfig):
@@ -218,10 +218,10 @@ def parse_recognizer(settings: Mapping[str, Any]) -> RecognizerConfig:
 
 
 def difference(mine: RecognizerConfig, trained: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
-    """(setting, mine, theirs) where weights trained with the settings ``trained`` would answer otherwise under mine.
+    """The first (setting, mine, theirs) that changes what weights trained with ``trained`` compute, or None.
 
     Raises:
-        ValueError: ``trained`` are no settings of a recognizer.
+        ValueError: ``trained`` is not a recognizer's settings.
     """
     try:
         theirs = parse_recognizer(trained).architecture
@@ -239,16 +239,16 @@ BatchNormChoice = Literal["batch_stats", "running_stats"]
 class TeacherConfig(StrictConfig):
     update: Literal["frozen", "joint"] = Field(
         "frozen",
-        description="frozen: the teacher learns nothing while it teaches; joint: it is trained in the same step, by "
-        "its own task loss alone",
+        description="frozen: the teacher is not trained; joint: it is trained in the same step, by its own task loss "
+        "alone",
     )
     batch_norm: BatchNormChoice = Field(
-        description="normalize with the batch, as the paper's code does on purpose, or with the stored statistics"
+        description="normalize with the batch, as the paper's code does on purpose, or with running statistics"
     )
     shares_head: bool = Field(
         False,
-        description="one classifier for both: the student takes a frozen teacher's trained head and leaves it as it "
-        "is; with a joint teacher one head learns from both",
+        description="one classifier for both: the student uses a frozen teacher's trained head, unchanged; with a "
+        "joint teacher, both losses train one head",
     )
 
     @model_validator(mode="after")

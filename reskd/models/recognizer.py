@@ -1,6 +1,6 @@
-"""What all recognizers have in common: clips in, class scores and what a teacher can teach from out.
+"""The interface of all recognizers: from clips to class scores, and the features that distillation needs.
 
-Shape letters: N clips, T frames, C = 3 colors, D feature channels, H W heights and widths, K classes, E code.
+Shape letters: N clips, T frames, C = 3 colors, D feature channels, H W heights and widths, K classes, E embedding.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from torch import Tensor, nn
 from reskd.models.config import RecognizerConfig
 from reskd.outputs import RecognizerOutput
 
-Shape = tuple[int, ...]  # of a view: (T, H, W) of pixels, or (T, D) of features
+Shape = tuple[int, ...]  # of a view: (T, H, W) for pixels, or (T, D) for features
 
 
 class Recognizer(nn.Module, ABC):
-    """What the trainer, the losses and the tools know of a network.
+    """The interface of a network to the trainer, the losses and the tools.
 
     Args:
-        config: ``config.weights`` is for ``build_recognizer``, a recognizer starts at random.
+        config: a recognizer starts at random; ``build_recognizer`` loads ``config.weights``.
         num_classes: K.
         feature_dim: D, channels of the last feature map; None where there is no map.
-        code_dim: E; None where there is no code.
+        embedding_dim: E; None where there is no embedding.
 
     Attributes:
-        head: what comes last, to logits_NK.
+        head: the last layer, to logits_NK.
     """
 
     head: nn.Module
@@ -45,12 +45,12 @@ class Recognizer(nn.Module, ABC):
 
     @property
     def gives_logit_map(self) -> bool:
-        """Whether the output has a logit map: the head at every place, without dropout. Off unless a loss needs it.
+        """Whether the output has a logit map: the head at every location, without dropout. Off unless a loss needs it.
 
-        The head so stays here, and its gradient inside of DDP's forward pass.
+        The head thus stays inside DDP's forward pass.
 
         Raises:
-            ValueError: set to True where the head answers for a whole clip alone.
+            ValueError: set to True where the head can score only a whole clip.
         """
         return self._gives_logit_map
 
@@ -58,8 +58,8 @@ class Recognizer(nn.Module, ABC):
     def gives_logit_map(self, value: bool) -> None:
         if value and self.embedding_dim is not None:
             raise ValueError(
-                f"the logit map asks the head for scores at every place: expected a network whose head stands on the "
-                f"mean of its feature map, found family {self.config.family}, whose head stands on a clip's code; "
+                f"the logit map needs the head's scores at every location: expected a network whose head takes the "
+                f"mean of its feature map, found family {self.config.family}, whose head takes a clip's embedding; "
                 "leave out loss.logit_map, or use family tsn."
             )
         self._gives_logit_map = value
@@ -74,30 +74,30 @@ class Recognizer(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, data: Tensor, valid_NT: Tensor | None = None) -> RecognizerOutput:
-        """What the network says about N clips.
+        """The network's outputs for N clips.
 
         Args:
-            data: frames_NTHWC or features_NTD: uint8, or floating point of 0..255; contiguous.
-            valid_NT: bool, False for frames that are repetitions or not there, as in View and FeatureView; None: all
-                are there.
+            data: frames_NTHWC or features_NTD: uint8, or floating point in 0..255; contiguous.
+            valid_NT: bool, False for repeated or missing frames, as in View and FeatureView; None: all are
+                valid.
 
         Raises:
-            ValueError: the data have another shape.
+            ValueError: the data has another shape.
         """
 
 
 def data_shape(shape: Shape, num_clips: int) -> Shape:
-    """Of the data of so many clips whose view is ``shape``: (N, T, H, W, 3), or (N, T, D)."""
+    """The shape of ``num_clips`` clips with views of ``shape``: (N, T, H, W, 3), or (N, T, D)."""
     return (num_clips, *shape, 3) if len(shape) == 3 else (num_clips, *shape)
 
 
 def check_valid(valid_NT: Tensor | None, data: Tensor) -> None:
-    """Raises ValueError where ``valid_NT`` is not one bool a frame of ``data``."""
+    """Raises ValueError where ``valid_NT`` is not one bool per frame of ``data``."""
     if valid_NT is None:
         return
     expected, found = tuple(data.shape[:2]), tuple(valid_NT.shape)
     if found != expected or valid_NT.dtype != torch.bool:
         raise ValueError(
-            f"valid_NT: expected bool of shape {expected}, one a frame, found {valid_NT.dtype} of shape {found}; give "
-            "the view's valid_NT."
+            f"valid_NT: expected bool of shape {expected}, one per frame, found {valid_NT.dtype} of shape {found}; "
+            "give the view's valid_NT."
         )

@@ -1,8 +1,8 @@
-"""The frozen teacher: a recognizer whose parameters and buffers never move.
+"""The frozen teacher: a recognizer whose parameters and buffers never change.
 
 Note [No stored buffers]
-A BatchNorm layer in training mode with track_running_stats=False hands no running mean or variance to the kernel
-and does not count its batches, so nothing can be written back (read in torch 2.6 and 2.15:
+A BatchNorm layer in training mode with track_running_stats=False passes no running mean or variance to the kernel
+and does not count its batches, so nothing can be written back (checked in torch 2.6 and 2.15:
 torch/nn/modules/batchnorm.py). Momentum 0 is not the same: it still counts, and one infinite activation turns
 the buffers into NaN (0 * inf).
 """
@@ -19,12 +19,12 @@ from reskd.outputs import RecognizerOutput
 
 
 class Teacher(nn.Module):
-    """Answers without gradient and without dropout; no call of train() or eval() changes how.
+    """Runs without gradient and without dropout; train() and eval() do not change this.
 
-    The forward pass runs under no_grad and not under inference_mode, whose tensors cannot be saved for backward.
+    The forward pass uses no_grad, as tensors of inference_mode cannot be saved for backward.
 
     Args:
-        recognizer: is changed in place: no parameter requires a gradient any more.
+        recognizer: changed in place: no parameter requires a gradient afterwards.
         config: how batch norm normalizes.
     """
 
@@ -37,12 +37,12 @@ class Teacher(nn.Module):
             _normalize_with_the_batch(recognizer)
 
     def train(self, mode: bool = True) -> Teacher:
-        """Does nothing: a trainer that calls train() on all it holds must not wake dropout or the buffers."""
+        """Does nothing: a trainer's train() call must not enable dropout or buffer updates."""
         return self
 
     @torch.no_grad()
     def forward(self, data: Tensor, valid_NT: Tensor | None = None) -> RecognizerOutput:
-        """As Recognizer, outside the graph."""
+        """As Recognizer, without a graph."""
         return self.model(data, valid_NT)
 
 

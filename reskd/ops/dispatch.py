@@ -1,4 +1,4 @@
-"""Which implementation of an op runs. A backend that is asked for is honored or refused; only "auto" chooses."""
+"""Chooses the implementation of an op. An explicit backend is honored or refused; only "auto" falls back."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _IMPLEMENTATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "reference": interpolate_mse_reference,
 }
 
-_MAX_SIDE_CUDA = 1024  # kMaxSide of reskd/csrc/cuda/problem.h: what fits into the shared memory that every GPU has
+_MAX_SIDE_CUDA = 1024  # kMaxSide of reskd/csrc/cuda/problem.h: the tables fit the shared memory of every GPU
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -31,13 +31,13 @@ _said: set[str] = set()
 
 
 def available_backends(student_BDhw: Tensor | None = None, teacher_BDHW: Tensor | None = None) -> dict[str, str | None]:
-    """Each backend, the one preferred by "auto" first, with the reason why it cannot serve, or None if it can.
+    """Each backend, the one preferred by "auto" first, and why it cannot run, or None if it can.
 
     Args:
-        student_BDhw, teacher_BDHW: what it shall serve; without them, any tensors that it is made for.
+        student_BDhw, teacher_BDHW: the op's inputs; without them, any supported tensors are assumed.
 
     Raises:
-        TypeError, ValueError: no backend can serve these tensors (see interpolate_mse_loss).
+        TypeError, ValueError: no backend supports these tensors (see interpolate_mse_loss).
     """
     if student_BDhw is None or teacher_BDHW is None:
         return {name: _why_not_here(name) for name in _IMPLEMENTATIONS}
@@ -49,7 +49,7 @@ def choose(backend: str, student_BDhw: Tensor, teacher_BDHW: Tensor) -> Callable
     """The function behind ``backend``, or behind the best one for these tensors.
 
     Raises:
-        ValueError: no such backend, or it cannot serve these tensors; the message says why.
+        ValueError: no such backend, or it cannot run on these tensors; the message says why.
     """
     if backend == "auto":
         return _IMPLEMENTATIONS[_choose_best(student_BDhw, teacher_BDHW)]
@@ -60,31 +60,31 @@ def choose(backend: str, student_BDhw: Tensor, teacher_BDHW: Tensor) -> Callable
         )
     reason = why_not(backend, student_BDhw, teacher_BDHW)
     if reason:
-        raise ValueError(f"backend {backend!r} was asked for and cannot serve: {reason}. 'auto' takes one that can.")
+        raise ValueError(f"backend {backend!r} was requested but cannot run: {reason}. 'auto' takes one that can.")
     return _IMPLEMENTATIONS[backend]
 
 
 def why_not(backend: str, student_BDhw: Tensor, teacher_BDHW: Tensor) -> str | None:
-    """Why ``backend`` cannot serve these tensors; None if it can."""
+    """Why ``backend`` cannot run on these tensors; None if it can."""
     device = student_BDhw.device.type
     if backend == "reference":
         return None
     if device != backend:
         return f"it is for tensors on {backend}, these are on {device}"
     if (student_BDhw.dtype == torch.float64) != (teacher_BDHW.dtype == torch.float64):
-        return f"fp64 goes with fp64 only, found {student_BDhw.dtype} and {teacher_BDHW.dtype}"
+        return f"fp64 pairs with fp64 only, found {student_BDhw.dtype} and {teacher_BDHW.dtype}"
     if backend == "cuda" and student_BDhw.dtype == torch.float64:
         return "it has no fp64"
     if backend == "cuda" and max(*student_BDhw.shape[-2:], *teacher_BDHW.shape[-2:]) > _MAX_SIDE_CUDA:
-        return f"it takes grids up to {_MAX_SIDE_CUDA} a side, found {_shapes(student_BDhw, teacher_BDHW)}"
+        return f"it takes grids up to {_MAX_SIDE_CUDA} per side, found {_shapes(student_BDhw, teacher_BDHW)}"
     return _why_not_here(backend)
 
 
 def describe_choice(backend: str, device: torch.device) -> str:
-    """Who will compute the loss of half or single precision tensors on ``device``, in words for the log.
+    """The implementation for half or single precision tensors on ``device``, in words for the log.
 
     Raises:
-        ValueError: ``backend`` is not "auto" and cannot serve there.
+        ValueError: ``backend`` is not "auto" and cannot run there.
     """
     name = device.type if backend == "auto" else backend
     if name not in _IMPLEMENTATIONS:
@@ -93,9 +93,9 @@ def describe_choice(backend: str, device: torch.device) -> str:
     if backend not in ("auto", "reference", device.type):
         reason = f"it is for tensors on {backend}, this run is on {device.type}"
     if reason and backend != "auto":
-        raise ValueError(f"backend {backend!r} was asked for and cannot serve: {reason}. 'auto' takes one that can.")
+        raise ValueError(f"backend {backend!r} was requested but cannot run: {reason}. 'auto' takes one that can.")
     if name == "reference" or reason:
-        return "plain PyTorch" + (f", as the {name} kernel is not here: {reason}" if reason else "")
+        return "plain PyTorch" + (f", as the {name} kernel is not available: {reason}" if reason else "")
     return f"the fused {name} kernel" + (f" ({torch.ops.reskd.cpu_instruction_set()})" if name == "cpu" else "")
 
 
@@ -105,12 +105,12 @@ def _choose_best(student_BDhw: Tensor, teacher_BDHW: Tensor) -> str:
         reason = why_not(device, student_BDhw, teacher_BDHW)
         if reason is None:
             return device
-        _say_once(f"interpolate_mse_loss falls back to plain PyTorch, as the {device} kernel cannot serve: {reason}.")
+        _say_once(f"interpolate_mse_loss falls back to plain PyTorch, as the {device} kernel cannot run: {reason}.")
     return "reference"
 
 
 def check_tensors(student_BDhw: Tensor, teacher_BDHW: Tensor) -> None:
-    """Refuse what no backend can serve. Raises TypeError, ValueError."""
+    """Raises TypeError or ValueError for tensors that no backend supports."""
     if student_BDhw.ndim != 4 or teacher_BDHW.ndim != 4:
         raise ValueError(
             f"expected (B, D, h, w) and (B, D, H, W), found {_shapes(student_BDhw, teacher_BDHW)}; "
@@ -122,8 +122,7 @@ def check_tensors(student_BDhw: Tensor, teacher_BDHW: Tensor) -> None:
         )
     if student_BDhw.numel() == 0 or teacher_BDHW.numel() == 0:
         raise ValueError(
-            f"expected at least one element, found {_shapes(student_BDhw, teacher_BDHW)}; "
-            "the mean of nothing is not a number."
+            f"expected at least one element, found {_shapes(student_BDhw, teacher_BDHW)}; an empty mean is undefined."
         )
     if student_BDhw.device != teacher_BDHW.device:
         raise ValueError(
@@ -144,7 +143,7 @@ def _shapes(student_BDhw: Tensor, teacher_BDHW: Tensor) -> str:
     return f"student {tuple(student_BDhw.shape)} and teacher {tuple(teacher_BDHW.shape)}"
 
 
-# torch.compile takes what these two return for a constant, and does not look inside.
+# torch.compile treats the results of these two as constants and does not trace into them.
 
 
 @torch.compiler.assume_constant_result

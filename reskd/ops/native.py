@@ -1,4 +1,4 @@
-"""The compiled operators of reskd/csrc: found, loaded, and made known to autograd and torch.compile.
+"""Finds and loads the compiled operators of reskd/csrc, and registers them with autograd and torch.compile.
 
 Shape letters: B images, D channels, H W the teacher's grid, h w the student's.
 """
@@ -17,9 +17,9 @@ from torch import Tensor
 from reskd.environment import native_library_name
 
 # Note [One library for each torch]
-# A compiled operator works with the torch it was compiled against alone, and a checkout may serve several environments
-# (`make test`, `make test-min`). So the library's name carries torch's version, and an upgrade of torch finds no
-# library instead of crashing in one. Beside it lies a report of what was built and, for the rest, why not (setup.py).
+# A compiled operator works only with the torch it was compiled against, and a checkout may serve several environments
+# (`make test`, `make test-min`). So the library's name carries torch's version: after an upgrade of torch it is not
+# found, instead of crashing. A report beside it lists what was built and why the rest was not (setup.py).
 
 
 @functools.cache
@@ -32,7 +32,7 @@ def why_not_loaded() -> dict[str, str | None]:
         reasons = json.loads(report.read_text(encoding="utf-8"))
     else:
         missing = (
-            f"no compiled operators for torch {torch.__version__} are here (the project was installed with "
+            f"there are no compiled operators for torch {torch.__version__} (the project was installed with "
             "RESKD_BUILD=none, without --no-build-isolation, or for another torch); install it again"
         )
         reasons = {"cpu": missing, "cuda": missing}
@@ -49,9 +49,9 @@ def why_not_loaded() -> dict[str, str | None]:
 
 
 def interpolate_mse_native(student_BDhw: Tensor, teacher_BDHW: Tensor) -> Tensor:
-    """The loss by the compiled kernel of the tensors' device: a scalar in fp32 (fp64 for fp64).
+    """The loss from the compiled kernel for the tensors' device: a scalar in fp32 (fp64 for fp64).
 
-    The student's gradient is computed on the way, in the one pass over the teacher, if one will be asked for.
+    If a gradient will be needed, it is computed in the same pass over the teacher.
     """
     needs_gradient = student_BDhw.requires_grad and torch.is_grad_enabled()
     loss, _ = torch.ops.reskd.interpolate_mse(student_BDhw, teacher_BDHW, needs_gradient)
@@ -80,7 +80,7 @@ def _fake_backward(saved_BDhw: Tensor, grad_output: Tensor, height: int, width: 
 
 
 def _save(ctx: Any, inputs: tuple[Tensor, Tensor, bool], output: tuple[Tensor, Tensor]) -> None:
-    ctx.set_materialize_grads(False)  # or backward would be handed zeros of the student's size for `saved`
+    ctx.set_materialize_grads(False)  # otherwise backward gets zeros of the student's size for `saved`
     _, teacher_BDHW, ctx.has_gradient = inputs
     ctx.grid = teacher_BDHW.shape[-2:]
     ctx.save_for_backward(output[1])
@@ -91,7 +91,7 @@ def _backward(ctx: Any, grad_loss: Tensor | None, grad_saved: Tensor | None) -> 
         return None, None, None
     if not ctx.has_gradient:
         raise RuntimeError(
-            "reskd::interpolate_mse was called with needs_gradient=False and is asked for a gradient; "
+            "reskd::interpolate_mse was called with needs_gradient=False, but a gradient was requested; "
             "call reskd.ops.interpolate_mse_loss, which knows when one is needed."
         )
     (saved_BDhw,) = ctx.saved_tensors
@@ -101,6 +101,6 @@ def _backward(ctx: Any, grad_loss: Tensor | None, grad_saved: Tensor | None) -> 
 def _second_backward(ctx: Any, *gradients: Tensor) -> None:
     shapes = ", ".join(str(tuple(gradient.shape)) for gradient in gradients)
     raise RuntimeError(
-        f"interpolate_mse_loss has no second derivative in its compiled backends (asked for one at {shapes}); "
-        "use backend='reference', which has."
+        f"interpolate_mse_loss has no second derivative in its compiled backends (requested at {shapes}); "
+        "use backend='reference', which has one."
     )

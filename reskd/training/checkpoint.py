@@ -1,8 +1,8 @@
-"""Checkpoints that are whole or not there, and that hold all that resume, export and predict need.
+"""Checkpoints: written atomically, with everything that resume, export and predict need.
 
 Note [No generator state]
-Order, crops and flips are functions of the position, and torch's generators are reseeded at every step from (seed,
-step, rank). So a checkpoint holds no random state, and a run may be resumed by any number of processes.
+Order, crops and flips are functions of the clip's position, and torch's generators are reseeded at every step from
+(seed, step, rank). So a checkpoint holds no random state, and any number of processes can resume a run.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ SCHEMA_VERSION = 1
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write ``state`` so that ``path`` is at every moment either the old file or the new one, even if power fails."""
+    """Write ``state`` atomically: ``path`` is always the old file or the new one, even if power fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_open(path) as file:
         torch.save({"schema_version": SCHEMA_VERSION, **state}, file)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """The state saved at ``path``, on the CPU. Only tensors and plain values are ever unpickled.
+    """The state saved at ``path``, on the CPU. Only tensors and plain values are unpickled.
 
     Raises:
         FileNotFoundError, ValueError: no such file; not one of our checkpoints, or of another schema version.
@@ -54,17 +54,17 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def check_resumable(state: Mapping[str, Any], mine: Mapping[str, Any], *, world_size: int) -> None:
-    """Raises ValueError when ``state`` belongs to other clips, another teacher or another start than ``mine``."""
+    """Raises ValueError when ``state`` comes from other clips, another teacher or other start weights than ``mine``."""
     for key in ("manifest_hash", "teacher_hash", "start_hashes", "class_names", "global_batch_size"):
         if state.get(key) != mine.get(key):
             raise ValueError(
                 f"the checkpoint's {key} is {state.get(key)!r}, this run's is {mine.get(key)!r}; expected the same. "
-                "The data, the teacher or the start has changed since: begin anew with --overwrite, or under another "
-                "name=...."
+                "The data, the teacher or the initial weights have changed: start over with --overwrite, or under "
+                "another name=...."
             )
     if state["world_size"] != world_size:
         log.info(
-            "resuming with %d processes what ran with %d: the same clips in each step, but not the same bits",
+            "resuming with %d processes a run of %d: each step has the same clips, but results are not bit-identical",
             world_size,
             state["world_size"],
         )

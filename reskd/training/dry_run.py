@@ -1,4 +1,4 @@
-"""Before the first clip is decoded: a batch of noise, and how many clips fit the GPU at once."""
+"""Checks before the first clip is decoded: a batch of noise, and how many clips fit the GPU at once."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def noise_batch(view_shapes: Mapping[str, tuple[int, ...]], num_clips: int) -> C
 
 @contextmanager
 def leaving_no_trace(module: nn.Module) -> Iterator[None]:
-    """Whatever happens inside, ``module`` then has the buffers it had before, and no gradients."""
+    """On exit, ``module`` has the buffers it had before, and no gradients."""
     buffers = {name: value.clone() for name, value in module.named_buffers()}
     try:
         yield
@@ -48,10 +48,10 @@ def leaving_no_trace(module: nn.Module) -> Iterator[None]:
 def choose_clips_per_pass(
     *, global_batch_size: int, most: int | None, world: World, try_pass: Callable[[int], None]
 ) -> int:
-    """The most clips a rank can run at once, such that passes of equal size make up the global batch.
+    """The most clips that a rank can run at once, so that equal passes make up the global batch.
 
-    On a CPU that is all of a rank's share, or ``most``. On a GPU, ``try_pass(num_clips)`` is run with fewer and fewer
-    clips until it fits. Batch norm sees one pass at a time, so the log says what was chosen.
+    On a CPU this is the rank's whole share, or ``most``. On a GPU, ``try_pass(num_clips)`` runs with fewer and fewer
+    clips until it fits. Batch norm sees one pass at a time, so the choice is logged.
 
     Raises:
         ValueError: the global batch does not split over the ranks, or a single clip does not fit.
@@ -65,9 +65,9 @@ def choose_clips_per_pass(
     candidates = [n for n in range(share, 0, -1) if share % n == 0 and (most is None or n <= most)]
     for num_clips in candidates:
         if world.device.type != "cuda" or minimum_over_ranks(_fits(try_pass, num_clips), world):
-            log.info("a step of %d clips: %d a pass on each of %d ranks", global_batch_size, num_clips, world.size)
+            log.info("a step of %d clips: %d per pass on each of %d ranks", global_batch_size, num_clips, world.size)
             return num_clips
-    raise ValueError("one clip does not fit the GPU; make the views smaller or sampling.num_frames lower.")
+    raise ValueError("one clip does not fit the GPU; make the views smaller or lower sampling.num_frames.")
 
 
 def _fits(try_pass: Callable[[int], None], num_clips: int) -> bool:

@@ -1,8 +1,8 @@
-"""How large the terms of a loss are in a run's first step, and whether one of them drowns another.
+"""How large the terms of a loss are in a run's first step, and whether one dominates another.
 
 Note [When two networks are fresh]
-A joint teacher and its student both begin at random and agree: their codes and scores are as good as equal, whatever
-the weights. So the sizes of a joint run are judged after its first epoch, and not in its first step.
+A joint teacher and its student both start at random and agree: their embeddings and scores are almost equal, whatever
+the loss weights. So the terms of a joint run are compared after its first epoch, not in its first step.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 from dali_pipes.atomic_files import atomic_write_text
 
-# From here on the smaller term is no more than a hundredth of the gradient's cause.
+# Above this ratio the smaller term causes at most a hundredth of the gradient.
 _DWARFED = 100.0
 log = logging.getLogger(__name__)
 
 
 class TermBalance(NamedTuple):
-    """A term of the loss, mean over the clips of the first step."""
+    """A term of the loss, averaged over the clips of the first step."""
 
     name: str
     unweighted: float
@@ -38,16 +38,16 @@ def balance_of(losses: Mapping[str, float], weights: Mapping[str, float]) -> lis
 
 
 def table(terms: Sequence[TermBalance]) -> str:
-    """Markdown, a term a row."""
+    """A Markdown table with one row per term."""
     rows = [f"| {term.name} | {term.unweighted:.4g} | {term.weight:g} | {term.weighted:.4g} |" for term in terms]
     return "\n".join(["| term | unweighted | weight | weighted |", "|---|---|---|---|", *rows])
 
 
 def warning(terms: Sequence[TermBalance], *, when: str) -> str | None:
-    """A sentence where one weighted term is more than 100 times another; terms with weight 0 do not count.
+    """A warning where one weighted term is more than 100 times another; terms with weight 0 do not count.
 
     Args:
-        when: the terms were so large, as "in the first step".
+        when: the terms were measured, as "in the first step".
     """
     counted = sorted((term for term in terms if term.weight > 0), key=lambda term: term.weighted)
     if len(counted) < 2 or not counted[-1].weighted > _DWARFED * counted[0].weighted:
@@ -68,14 +68,14 @@ def warning(terms: Sequence[TermBalance], *, when: str) -> str | None:
 
 
 def log_first_terms(terms: Sequence[TermBalance], path: Path) -> None:
-    """Into ``path`` and as a table into the log, where there are several."""
+    """Write several terms to ``path``, and log them as a table."""
     if len(terms) > 1:
         write(path, terms)
         log.info("the terms of the first step's loss:\n%s", table(terms))
 
 
 def log_imbalance(terms: Sequence[TermBalance], *, when: str) -> None:
-    """``warning``, where there is one."""
+    """Log ``warning``, if there is one."""
     if advice := warning(terms, when=when):
         log.warning(advice)
 

@@ -1,4 +1,4 @@
-"""Numbers for people: means kept on the device, where the time goes, and the files they are written to."""
+"""Metrics of a run: means kept on the device, the time spent waiting, and the files they are written to."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class RunningMeans:
-    """Sums of 0-d tensors by name, on their device; ``peek`` and ``pop`` alone wait for the device."""
+    """Sums of 0-d tensors by name, on their device; only ``peek`` and ``pop`` wait for the device."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
@@ -39,14 +39,14 @@ class RunningMeans:
         return dict(zip(names, means.tolist(), strict=True))
 
     def pop(self, world: World) -> tuple[dict[str, float], int]:
-        """``peek``, and the number of updates of one rank; then begins anew."""
+        """``peek``, and the number of updates of one rank; then resets."""
         means = self.peek(world)
         count, self._sums, self._count = self._count, {}, 0
         return means, count
 
 
 def accuracies(logits_NK: Tensor, batch: ClipBatch) -> dict[str, Tensor]:
-    """Top-1 and top-5; none for several labels a video, as in ``classification_metrics``."""
+    """Top-1 and top-5; empty for several labels per video, as in ``classification_metrics``."""
     if batch.label_sets_NK is not None:
         return {}
     top5_NR = logits_NK.topk(min(5, logits_NK.shape[1])).indices
@@ -55,7 +55,7 @@ def accuracies(logits_NK: Tensor, batch: ClipBatch) -> dict[str, Tensor]:
 
 
 class WaitClock:
-    """Time spent waiting for data against all time, since the last ``pop``. Seconds of wall time."""
+    """Wall time and the share of it spent waiting for data, since the last ``pop``."""
 
     def __init__(self) -> None:
         self.restart()
@@ -72,24 +72,24 @@ class WaitClock:
             yield batch
 
     def pop(self) -> tuple[float, float]:
-        """(elapsed seconds, share of them spent waiting for data)."""
+        """(elapsed seconds, share spent waiting for data)."""
         elapsed = max(time.perf_counter() - self._started, 1e-9)
         share = self._waited / elapsed
         self.restart()
         return elapsed, share
 
     def restart(self) -> None:
-        """Leave out what came before: an evaluation, a checkpoint."""
+        """Exclude the time so far, as of an evaluation or a checkpoint."""
         self._started, self._waited = time.perf_counter(), 0.0
 
 
 class MetricsWriter:
-    """``metrics.jsonl`` and TensorBoard, from one call. Only rank 0 makes one.
+    """Writes ``metrics.jsonl`` and TensorBoard events from one call. Only rank 0 creates one.
 
     Args:
-        jsonl: one object a line, each with ``step``; when resuming, lines at or after ``first_step`` are dropped.
+        jsonl: one object per line, each with ``step``; when resuming, lines after ``first_step`` are dropped.
         tensorboard: folder of the events.
-        first_step: the step the run starts or goes on at.
+        first_step: the step at which the run starts or resumes.
     """
 
     def __init__(self, jsonl: Path, tensorboard: Path, *, first_step: int) -> None:
@@ -105,7 +105,7 @@ class MetricsWriter:
             self._board.add_scalar(name, value, step)
 
     def views(self, step: int, batch: ClipBatch) -> None:
-        """The first clip's views, frame beside frame; features are no pictures."""
+        """The first clip's views, frame beside frame; feature views are skipped."""
         for name, view in batch.views.items():
             if isinstance(view, View):
                 self._board.add_images(f"view/{name}", view.data_NTHWC[0].cpu(), step, dataformats="NHWC")
@@ -121,7 +121,7 @@ class MetricsWriter:
 
 
 def _drop_lines_from(jsonl: Path, first_step: int) -> None:
-    """A run killed after its last checkpoint has lines that the resumed run will write again."""
+    """Drop the lines that a run killed after its last checkpoint will write again when resumed."""
     if not jsonl.exists():
         return
     kept = []

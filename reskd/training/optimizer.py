@@ -1,7 +1,7 @@
 """The optimizer and the paper's parameter groups.
 
-TSN's grouping (arXiv:1608.00859 and its public recipes): biases of convolutions and linear layers learn at twice the
-rate and are not decayed, batch-norm parameters are not decayed. The biases of H-RNN's LSTMs are the exception: they are
+TSN's grouping (arXiv:1608.00859 and its public recipes): biases of convolutions and linear layers have twice the
+learning rate and no decay, batch-norm parameters no decay. The biases of H-RNN's LSTMs are the exception: they are
 columns of weights and treated as such, see Note [Steps that are not there] in reskd/models/aggregators/h_rnn.py.
 """
 
@@ -22,28 +22,28 @@ _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 class OptimizerConfig(StrictConfig):
     name: Literal["sgd", "adamw"] = Field("sgd", description="update rule")
-    lr: float = Field(gt=0, description="peak learning rate for the global batch size of this config; never rescaled")
+    lr: float = Field(gt=0, description="peak learning rate at this config's global batch size; never rescaled")
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
     nesterov: bool = Field(False, description="Nesterov momentum, of sgd")
     betas: tuple[float, float] = Field((0.9, 0.999), description="of adamw")
     weight_decay: float = Field(1e-4, ge=0, description="of convolution and linear weights")
     bias_lr_factor: float = Field(
-        2.0, gt=0, description="learning rate of biases over that of weights; not of H-RNN's LSTMs"
+        2.0, gt=0, description="learning rate of biases relative to weights; not for H-RNN's LSTMs"
     )
     backbone_lr_factor: float = Field(
-        1.0, gt=0, description="learning rate of backbones over that of the head; 0.1 in Video Swin's recipe"
+        1.0, gt=0, description="learning rate of backbones relative to the head; 0.1 in Video Swin's recipe"
     )
     implementation: Literal["auto", "torch", "apex"] = Field(
-        "auto", description="auto is torch; apex needs NVIDIA's apex (not the package of that name on the index)"
+        "auto", description="auto is torch; apex needs NVIDIA's apex (not PyPI's package of that name)"
     )
 
 
 def parameter_groups(
     module: nn.Module, config: OptimizerConfig, *, without: Collection[nn.Parameter] = ()
 ) -> list[dict[str, Any]]:
-    """Weights, biases and what normalizes, each with its ``lr_factor``; frozen parameters and ``without`` are left out.
+    """Weights, biases and norms, each with its ``lr_factor``; frozen parameters and ``without`` are left out.
 
-    Attention's tables of relative positions go with what normalizes: like Swin's own recipe we do not decay them.
+    Attention's relative position tables are grouped with norms: like Swin's own recipe we do not decay them.
     """
     left_out = {id(parameter) for parameter in without}
     found: dict[tuple[str, bool], list[nn.Parameter]] = {}
@@ -75,14 +75,14 @@ def _kind(owner: nn.Module, name: str) -> str:
 def build_optimizer(
     module: nn.Module, config: OptimizerConfig, *, without: Collection[nn.Parameter] = ()
 ) -> torch.optim.Optimizer:
-    """Raises ValueError when apex is asked for and NVIDIA's apex is not importable."""
+    """Raises ValueError when apex is requested and NVIDIA's apex cannot be imported."""
     groups = parameter_groups(module, config, without=without)
     for group in groups:
         group["lr"] = config.lr * group["lr_factor"]
     if config.implementation == "apex":
         return _build_apex(groups, config)
-    # Fused kernels take GradScaler's found_inf as a tensor, so an fp16 step does not wait for the GPU; on a CPU AdamW's
-    # takes a fifth of the time.
+    # Fused kernels take GradScaler's found_inf as a tensor, so an fp16 step does not wait for the GPU. On a CPU, fused
+    # AdamW takes a fifth of the time.
     if config.name == "sgd":
         return _with_momentum_at_zero(
             torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=True)
@@ -91,12 +91,12 @@ def build_optimizer(
 
 
 def _with_momentum_at_zero(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
-    """Momentum that exists before the first step.
+    """Create momentum buffers of zeros before the first step.
 
     Note [Momentum before the first step]
-    torch's fused SGD (2.6 to 2.15) makes its buffers with empty_like in the first step and leaves it to the kernel to
-    fill them. A kernel that skips the step, as GradScaler's found_inf asks of most first fp16 steps, leaves whatever
-    was in that memory, and the next step adds it to the weights. Without dampening a start from zero is the same.
+    torch's fused SGD (2.6 to 2.15) makes its buffers with empty_like in the first step, and the kernel fills them. A
+    kernel that skips the step, as GradScaler's found_inf makes it do in most first fp16 steps, leaves the memory as it
+    was, and the next step adds it to the weights. Without dampening, a start from zero gives the same result.
     """
     for group in optimizer.param_groups:
         for parameter in group["params"] if group["momentum"] else ():

@@ -1,4 +1,4 @@
-"""How long a run is, and how one step is split over ranks and passes."""
+"""The length of a run, and how one step is split over ranks and passes."""
 
 from __future__ import annotations
 
@@ -14,28 +14,32 @@ SelectionMetric = Literal["top1", "mean_class_accuracy", "map", "gap", "hit1"]
 
 
 class TrainingConfig(StrictConfig):
-    epochs: float = Field(
-        gt=0, description="passes over the training list; what does not fill a last batch is left out"
-    )
+    epochs: float = Field(gt=0, description="passes over the training list; an incomplete last batch is dropped")
     global_batch_size: int = Field(ge=1, description="clips per optimizer step, over all ranks and passes")
     max_clips_per_pass: int | None = Field(
-        None, ge=1, description="most clips a rank runs at once, the rest is accumulated; default: what fits the GPU"
+        None,
+        ge=1,
+        description="most clips a rank runs at once (gradient accumulation for the rest); default: what fits",
     )
     precision: PrecisionChoice = Field("fp32", description="dtype of the networks' arithmetic; parameters stay fp32")
     clip_norm: float | None = Field(None, gt=0, description="largest norm of the gradient of all parameters together")
-    evaluate_every_epochs: int = Field(1, ge=1, description="validate and maybe write best.pt so often")
-    selection_metric: SelectionMetric = Field(
-        "top1", description="chooses best.pt; gap and hit1 for several labels a video or sigmoid_bce"
+    evaluate_every_epochs: int = Field(
+        1, ge=1, description="epochs between validations, each of which may write best.pt"
     )
-    checkpoint_every_steps: int = Field(500, ge=1, description="write last.pt so often, besides at each epoch's end")
-    keep_every_epochs: int | None = Field(None, ge=1, description="also keep epoch_NNN.pt so often")
-    log_every_steps: int = Field(10, ge=1, description="steps between lines of metrics")
-    deterministic: bool = Field(False, description="on a GPU: slower kernels with the same bits on every run")
+    selection_metric: SelectionMetric = Field(
+        "top1", description="chooses best.pt; gap and hit1 for several labels per video or sigmoid_bce"
+    )
+    checkpoint_every_steps: int = Field(
+        500, ge=1, description="steps between writes of last.pt, which each epoch's end writes too"
+    )
+    keep_every_epochs: int | None = Field(None, ge=1, description="epochs between checkpoints kept as epoch_NNN.pt")
+    log_every_steps: int = Field(10, ge=1, description="steps between logged metrics")
+    deterministic: bool = Field(False, description="on a GPU: slower kernels, bit-identical on every run")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps of a run. All counts are clips but for ``world_size`` and ``total_steps``."""
+    """The steps of a run. Counts are clips, except ``world_size`` and ``total_steps``."""
 
     num_clips: int
     global_batch_size: int
@@ -54,7 +58,7 @@ class Plan:
         if batch % (world_size * clips_per_pass):
             raise ValueError(
                 f"training.global_batch_size = {batch}: expected a multiple of {world_size} processes x "
-                f"{clips_per_pass} clips a pass; change it, training.max_clips_per_pass or the number of processes."
+                f"{clips_per_pass} clips per pass; change it, training.max_clips_per_pass or the number of processes."
             )
         return cls(num_clips, batch, clips_per_pass, world_size, max(1, int(config.epochs * num_clips // batch)))
 
@@ -67,14 +71,14 @@ class Plan:
         return self.num_clips / self.global_batch_size
 
     def ends_epoch(self, num_steps: int, *, every: int = 1) -> bool:
-        """Whether an ``every``-th epoch was completed by the step that made ``num_steps``."""
+        """Whether step number ``num_steps`` completed an ``every``-th epoch."""
         return self.epochs_after(num_steps) // every > self.epochs_after(num_steps - 1) // every
 
     def first_epoch_ends(self, num_steps: int) -> bool:
-        """Whether the step that made ``num_steps`` completed the first epoch, or a run that is shorter than one."""
+        """Whether step number ``num_steps`` completed the first epoch, or a run shorter than one."""
         is_short_run = num_steps == self.total_steps and self.epochs_after(num_steps) == 0
         return is_short_run or (self.ends_epoch(num_steps) and self.epochs_after(num_steps - 1) == 0)
 
     def epochs_after(self, num_steps: int) -> int:
-        """Epochs completed."""
+        """Number of epochs completed."""
         return num_steps * self.global_batch_size // self.num_clips

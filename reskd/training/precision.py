@@ -1,4 +1,4 @@
-"""Automatic mixed precision: which dtype the networks run in, and the loss scale that fp16 needs."""
+"""Automatic mixed precision: the dtype of the networks, and the loss scale that fp16 needs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _AUTOCAST_DTYPE = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Precision:
-    """Autocast and GradScaler for one device. Parameters stay fp32; with fp32 both do nothing.
+    """Autocast and GradScaler for one device. Parameters stay fp32; with fp32 neither does anything.
 
     Args:
         choice: dtype of matrix products and convolutions.

@@ -1,7 +1,7 @@
-"""One folder a run: what it holds, and when an old one may be gone on with.
+"""One folder per run: what it holds, and when an old one may be resumed.
 
 A folder holds ``config.yaml``, ``environment.json``, ``last.pt``, ``best.pt``, ``metrics.jsonl``, TensorBoard's events
-and, at the end, ``report.md``. A folder that holds another experiment is never written into unasked.
+and, at the end, ``report.md``. A folder with another experiment is changed only under --overwrite.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import yaml
 
 from dali_pipes.atomic_files import atomic_write_text
 
-# Settings that change how fast a run is, how much it writes or how it is tested, never what it computes.
+# Settings of a run's speed, output and test; none changes what it computes.
 _FREE_TO_CHANGE = (
     "runs",
     "data.scan_cache",
@@ -64,12 +64,12 @@ class RunDirectory:
         return self.path / "loss_balance.json"
 
     def quarantine(self, split: Literal["train", "val", "test"], rank: int) -> Path:
-        """Where a rank lists the clips that could not be shown; a file each, so that lines do not mix."""
+        """The rank's own list of clips that could not be loaded; one file per rank, so lines do not mix."""
         stem = "quarantine" if split == "train" else f"quarantine_{split}"
         return self.path / (f"{stem}.csv" if rank == 0 else f"{stem}-rank{rank}.csv")
 
     def training_quarantines(self) -> list[Path]:
-        """Those of all ranks that the run ever had, as far as they wrote one."""
+        """The training lists that exist, of all ranks that the run ever had."""
         return [*self.path.glob("quarantine.csv"), *self.path.glob("quarantine-rank*.csv")]
 
     @property
@@ -87,18 +87,18 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def defining_settings(resolved: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings on which the result of a run depends, flat."""
+    """The settings that determine a run's result, flat."""
     return {key: value for key, value in flatten(resolved) if key not in _FREE_TO_CHANGE}
 
 
 def config_hash(resolved: Mapping[str, Any]) -> str:
-    """sha256 over the settings on which the result depends; 16 hexadecimal digits."""
+    """sha256 of the settings that determine the result; 16 hexadecimal digits."""
     text = json.dumps(defining_settings(resolved), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def check_same_experiment(resolved: Mapping[str, Any], other: Mapping[str, Any], where: Path) -> None:
-    """Raises ValueError, naming the settings that differ, when the two are not the same experiment."""
+    """Raises ValueError with the settings that differ, when the two are not the same experiment."""
     new, old = defining_settings(resolved), defining_settings(other)
     missing = object()
     differing = sorted(key for key in new | old if new.get(key, missing) != old.get(key, missing))
@@ -113,16 +113,16 @@ def check_same_experiment(resolved: Mapping[str, Any], other: Mapping[str, Any],
 def open_run_directory(
     path: Path, resolved: Mapping[str, Any], *, resume: str, overwrite: bool
 ) -> tuple[RunDirectory, Path | None]:
-    """Check that the folder may be written, and find the checkpoint to go on from. Writes and deletes nothing.
+    """Check that the folder may be written, and find the checkpoint to resume. Writes and deletes nothing.
 
     Args:
         path: the run's folder.
         resolved: the whole config as plain values.
-        resume: ``auto`` goes on from ``last.pt`` where there is one, ``none`` starts anew, else a checkpoint's path.
-        overwrite: ``write_description`` will delete what an earlier run left, so anything of ours may be there.
+        resume: ``auto`` resumes ``last.pt`` if there is one, ``none`` starts over, else a checkpoint's path.
+        overwrite: ``write_description`` will delete an earlier run, so any of our runs may be there.
 
     Raises:
-        ValueError, FileNotFoundError: the folder holds another experiment or a started one; nothing to resume from.
+        ValueError, FileNotFoundError: the folder holds another experiment or a started run; nothing to resume.
     """
     run = RunDirectory(path)
     if resume not in ("auto", "none") and not Path(resume).is_file():
@@ -134,7 +134,9 @@ def open_run_directory(
     if run.config.exists() and not overwrite:
         check_same_experiment(resolved, yaml.safe_load(run.config.read_text()), path)
         if resume == "none" and run.last.exists():
-            raise ValueError(f"{path} holds a started run; pass --resume auto to go on, or --overwrite to delete it.")
+            raise ValueError(
+                f"{path} holds a started run; pass --resume auto to continue it, or --overwrite to delete it."
+            )
     if resume not in ("auto", "none"):
         return run, Path(resume)
     resumes = resume == "auto" and not overwrite and run.last.exists()
@@ -144,7 +146,7 @@ def open_run_directory(
 def write_description(
     run: RunDirectory, resolved: Mapping[str, Any], environment: Mapping[str, Any], *, overwrite: bool
 ) -> None:
-    """Write ``config.yaml`` and ``environment.json``, into an empty folder if ``overwrite``."""
+    """Write ``config.yaml`` and ``environment.json``; with ``overwrite`` the folder is emptied first."""
     if overwrite and run.config.exists():
         shutil.rmtree(run.path)
     run.path.mkdir(parents=True, exist_ok=True)

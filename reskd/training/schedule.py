@@ -22,9 +22,9 @@ class ScheduleConfig(StrictConfig):
 
 
 def lr_factor(config: ScheduleConfig, *, step: int, total_steps: int, steps_per_epoch: float) -> float:
-    """Learning rate at ``step`` (from 0) over the peak one.
+    """Learning rate at ``step`` (from 0), relative to the peak.
 
-    Cosine falls from the end of the warm-up to ``total_steps`` (arXiv:1608.03983, one period).
+    Cosine decays from the end of the warm-up to ``total_steps`` (arXiv:1608.03983, one period).
     """
     warmup_steps = config.warmup_epochs * steps_per_epoch
     if step < warmup_steps:

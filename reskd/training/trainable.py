@@ -1,10 +1,10 @@
-"""What learns in a step: the student, the loss with its parameters, and perhaps a teacher that learns beside it.
+"""What a step trains: the student, the loss with its parameters, and a joint teacher if there is one.
 
 Note [One module, two optimizers]
-A joint teacher is trained by its own task loss alone; what the student is compared with is cut from the graph. So one
+A joint teacher is trained by its own task loss alone; the student is compared with its detached outputs. So one
 backward pass of the sum of both losses gives each network its own gradient, and one DDP module sums both over the
-ranks. Each then has an optimizer and a gradient norm of its own. A classifier that both share learns from both
-losses, once, and belongs to the student, whose file so is whole.
+ranks. Each then has its own optimizer and gradient norm. A classifier that both share is trained by both losses, is
+updated once, and belongs to the student, so the student's file is complete.
 
 Shape letters: N clips, T frames, K classes.
 """
@@ -22,11 +22,11 @@ from reskd.losses.distillation import DistillationLoss
 from reskd.outputs import RecognizerOutput
 from reskd.training.optimizer import OptimizerConfig, build_optimizer
 
-Inputs = Mapping[str, tuple[Tensor, Tensor]]  # name of a view -> its data and valid_NT, which a network is given
+Inputs = Mapping[str, tuple[Tensor, Tensor]]  # view name -> its data and valid_NT, a network's inputs
 
 
 def inputs_of(batch: ClipBatch) -> Inputs:
-    """Of every view in the batch."""
+    """The inputs of every view in the batch."""
     return {name: (view.data, view.valid_NT) for name, view in batch.views.items()}
 
 
@@ -35,8 +35,8 @@ class Networks(NamedTuple):
 
     Attributes:
         student: (a view's data, valid_NT) -> RecognizerOutput.
-        teacher: the same for the teacher's view: joint where a parameter of it requires a gradient, else frozen, which
-            answers under no_grad; None trains on labels alone.
+        teacher: the same for the teacher's view. Joint if any of its parameters requires a gradient, else frozen and
+            run under no_grad; None trains on labels alone.
         loss: (student's output, ClipBatch.targets, teacher's output) -> LossTerms.
     """
 
@@ -46,7 +46,7 @@ class Networks(NamedTuple):
 
     @property
     def joint_teacher(self) -> nn.Module | None:
-        """The teacher that is trained in the same steps, by its own task loss and optimizer."""
+        """The teacher trained in the same steps, by its own task loss and optimizer."""
         return self.teacher if self._is_joint else None
 
     @property
@@ -59,11 +59,11 @@ class Networks(NamedTuple):
 
 
 class StepOutput(NamedTuple):
-    """Of one pass.
+    """The outputs of one pass.
 
     Attributes:
-        total: to call backward on: the student's loss, and a joint teacher's.
-        losses: for the log: total (the student's), its terms before their weights, teacher_task; fp32 scalars.
+        total: to call backward on: the student's loss plus a joint teacher's.
+        losses: for the log: total (the student's), its unweighted terms, teacher_task; fp32 scalars.
         logits_NK: the student's.
     """
 
@@ -73,18 +73,18 @@ class StepOutput(NamedTuple):
 
 
 class Trainable(nn.Module):
-    """All that learns, as one module for DDP and the checkpoint: Note [One module, two optimizers].
+    """Everything trained, as one module for DDP and the checkpoint: Note [One module, two optimizers].
 
     Args:
-        student: (a view's data, valid_NT) -> RecognizerOutput, with a ``head``. Where that is frozen it stays in eval
-            mode, as in the teacher that it comes from.
+        student: (a view's data, valid_NT) -> RecognizerOutput, with a ``head``. A frozen head stays in eval mode, as in
+            the teacher that it comes from.
         loss: of the student.
-        teacher: one that learns by ``loss``'s task; None where it is frozen, and so no part of this.
+        teacher: a joint one, trained by ``loss``'s task; None if the teacher is frozen.
     """
 
     @classmethod
     def of(cls, networks: Networks) -> Trainable:
-        """All of ``networks`` but a frozen teacher."""
+        """All of ``networks`` except a frozen teacher."""
         return cls(networks.student, networks.loss, networks.joint_teacher)
 
     def __init__(self, student: nn.Module, loss: DistillationLoss, teacher: nn.Module | None = None) -> None:
@@ -122,7 +122,7 @@ class Trainable(nn.Module):
 
 
 def _detached(output: RecognizerOutput) -> RecognizerOutput:
-    """The same values, out of the graph."""
+    """The same values, detached."""
     return output._replace(**{name: value.detach() for name, value in output._asdict().items() if value is not None})
 
 
@@ -140,7 +140,7 @@ class Learner(NamedTuple):
 
 
 def build_learners(trainable: Trainable, config: OptimizerConfig) -> list[Learner]:
-    """The student's with the loss's, and a joint teacher's; no parameter is in both."""
+    """One for student and loss, and one for a joint teacher; they share no parameter."""
     own = nn.ModuleDict({"student": trainable.student, "loss": trainable.loss})
     learners = [_learner(own, config)]
     if trainable.teacher is not None:

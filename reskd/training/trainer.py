@@ -1,4 +1,4 @@
-"""The training loop: a student, perhaps a teacher, and batches of clips, for a number of steps.
+"""The training loop: trains a student, with or without a teacher, for a number of steps.
 
 One step is one global batch: positions [step * G, (step + 1) * G) of the clips' endless order, split over ranks and
 over the passes of one rank (gradient accumulation). Nothing in a step waits for the device.
@@ -37,8 +37,8 @@ class Trainer:
 
     Args:
         networks: on ``world.device``.
-        validations: what scores "student" (logged as val/) and a joint "teacher" (val_teacher/) after an epoch; closed
-            at the end of ``fit``. Empty without validation.
+        validations: score the "student" (logged as val/) and a joint "teacher" (val_teacher/) after an epoch; closed at
+            the end of ``fit``. Empty without validation.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Trainer:
             self.parallel = DistributedDataParallel(self.trainable, device_ids=device_ids, gradient_as_bucket_view=True)
 
     def fit(self, on_log: Callable[[int, Mapping[str, float]], None] | None = None) -> dict[str, float]:
-        """Train from ``num_steps`` to the end. Returns the last metrics; ``on_log`` gets each line as it is written.
+        """Train from ``num_steps`` to the end. Returns the last metrics; ``on_log`` gets each line when it is written.
 
         Raises:
             FloatingPointError: the loss is not finite; last.pt is the last good state.
@@ -107,17 +107,17 @@ class Trainer:
         return latest
 
     def _open_loader(self) -> Loader:
-        """Clips from this step on, and the account of bad ones as it was there."""
+        """Clips from this step on, with the fault counts of this step."""
         if self.world.is_main:
             for quarantine in self.run.training_quarantines():
                 drop_lines_from(quarantine, self.num_steps * self.plan.global_batch_size)
-        barrier(self.world)  # the next line of a rank goes into the new file
+        barrier(self.world)  # a rank's next line must go into the new file
         loader = self.make_loader(self.num_steps * self.plan.passes_per_step)
         loader.faults.go_on(self.faults, rank=self.world.rank, world_size=self.world.size)
         return loader
 
     def train_step(self, batches: Iterator[ClipBatch], means: RunningMeans) -> ClipBatch:
-        """One global batch through equation (1) of the paper, then one update of each network that learns.
+        """One global batch through equation (1) of the paper, then one update of each trained network.
 
         Each pass: autocast, teacher, student, loss, backward. Then clip and step.
         """
@@ -138,7 +138,7 @@ class Trainer:
         return batch
 
     def _forward_backward(self, batch: ClipBatch) -> dict[str, Tensor]:
-        """One pass. The student and the loss, and a joint teacher before them, are in ``Trainable.forward``."""
+        """One pass. ``Trainable.forward`` runs a joint teacher, the student and the loss."""
         inputs = inputs_of(batch)
         with self.precision.autocast():
             teacher_output = self.teacher(*inputs["teacher"]) if self.teacher is not None else None
@@ -151,7 +151,7 @@ class Trainer:
         }
 
     def _log_first_step(self, means: RunningMeans, batch: ClipBatch, writer: MetricsWriter | None) -> None:
-        """Its clips, and how large the terms of its loss were."""
+        """Log the step's clips and the size of its loss terms."""
         terms = loss_balance.balance_of(means.peek(self.world), self.trainable.loss.config.weights)
         if writer:
             writer.views(1, batch)
@@ -160,25 +160,25 @@ class Trainer:
                 loss_balance.log_imbalance(terms, when="in the first step")
 
     def _log_balance_after_epoch(self, values: Mapping[str, float]) -> None:
-        """Of a joint run: Note [When two networks are fresh] in loss_balance.py."""
+        """For a joint run: Note [When two networks are fresh] in loss_balance.py."""
         if self.world.is_main:
             terms = loss_balance.balance_of(values, self.trainable.loss.config.weights)
             loss_balance.log_imbalance(terms, when="after an epoch")
 
     def _gradients_joined(self, is_last: bool) -> Any:
-        """Ranks sum their gradients in the last pass of a step only."""
+        """Ranks sum their gradients only in the last pass of a step."""
         if isinstance(self.parallel, DistributedDataParallel) and not is_last:
             return self.parallel.no_sync()
         return nullcontext()
 
     def _dry_run(self) -> None:
-        """One forward and backward on noise before the first step, leaving no trace.
+        """One forward and backward on noise before the first step; it changes no state.
 
         Note [Why rehearse]
-        DDP sorts its gradient buckets anew after its first backward, which changes the order in which three or more
-        ranks are summed. A run would cross that change once, a resumed run twice, and their losses would part.
-        After a rehearsal both start with the buckets in their final order. It also finds a batch that does not fit,
-        before any clip is decoded.
+        DDP rebuilds its gradient buckets after its first backward, which changes the order in which three or more ranks
+        are summed. A run would change order once, a resumed run twice, and their losses would differ. After a dry run
+        both start with the buckets in their final order. It also finds a batch that does not fit before any clip is
+        decoded.
         """
         self._reseed()
         self.parallel.train()
@@ -186,7 +186,7 @@ class Trainer:
             self._forward_backward(noise_batch(self.view_shapes, self.plan.clips_per_pass).to(self.world.device))
 
     def _reseed(self) -> None:
-        """Dropout's masks are a function of (seed, step, rank): Note [No generator state] in checkpoint.py."""
+        """Dropout masks are a function of (seed, step, rank): Note [No generator state] in checkpoint.py."""
         digest = hashlib.sha256(f"{self.seed}/{self.num_steps}/{self.world.rank}".encode()).digest()
         torch.manual_seed(int.from_bytes(digest[:7], "little"))
 
@@ -212,7 +212,7 @@ class Trainer:
             if not math.isfinite(values.get(name, 0.0)):
                 raise FloatingPointError(
                     f"{whose} is {values[name]} by step {self.num_steps}; expected a finite number. Lower "
-                    "optimizer.lr or set training.clip_norm; last.pt holds the last state that was saved."
+                    "optimizer.lr or set training.clip_norm; last.pt holds the last saved state."
                 )
         seconds, wait_share = clock.pop()
         values["train/epoch"] = self.num_steps / self.plan.steps_per_epoch
@@ -252,7 +252,7 @@ class Trainer:
         barrier(self.world)
 
     def state(self) -> dict[str, Any]:
-        """All that resume, export and predict need. No generator state: see Note [No generator state]."""
+        """Everything that resume, export and predict need. No generator state: see Note [No generator state]."""
         return {
             **self.description,
             **{name: module.state_dict() for name, module in self._learned().items()},
@@ -266,7 +266,7 @@ class Trainer:
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from ``state``. Raises ValueError when it belongs to other clips or another teacher."""
+        """Resume from ``state``. Raises ValueError when it comes from other clips or another teacher."""
         mine = {**self.description, "global_batch_size": self.plan.global_batch_size}
         check_resumable(state, mine, world_size=self.world.size)
         for name, module in self._learned().items():
@@ -278,7 +278,7 @@ class Trainer:
         self.faults = sum_counts([state["faults"]] if "faults" in state else [])  # the first checkpoints had none
 
     def _learned(self) -> dict[str, nn.Module]:
-        """What has weights to save, by its name in a checkpoint."""
+        """Modules with weights to save, by name in a checkpoint."""
         modules = {"student": self.trainable.student, "loss": self.trainable.loss}
         return modules | ({"teacher": self.trainable.teacher} if self.trainable.teacher is not None else {})
 

@@ -1,4 +1,4 @@
-"""What a Trainer is given besides its networks: settings, batches, the record of the run, validations."""
+"""A Trainer's arguments besides its networks: settings, batches, the record of the run, validations."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from reskd.training.schedule import ScheduleConfig
 
 @dataclass(frozen=True)
 class Settings:
-    """What of an experiment's config a trainer needs.
+    """The part of an experiment's config that a trainer needs.
 
     Args:
-        seed: of dropout and of all else that a step draws.
+        seed: of dropout and everything else that a step draws.
     """
 
     training: TrainingConfig
@@ -34,9 +34,9 @@ class TrainingData:
     """The batches of a run.
 
     Args:
-        plan: how many, and of what size.
-        make_loader: number of the first batch -> endless training batches of ``plan.clips_per_pass`` clips.
-        view_shapes: view name -> (T, H, W), or (T, D) of features, for the rehearsal.
+        plan: the number of steps, and batch sizes.
+        make_loader: index of the first batch -> endless training batches of ``plan.clips_per_pass`` clips.
+        view_shapes: view name -> (T, H, W), or (T, D) of features, for the dry run.
     """
 
     plan: Plan
@@ -49,7 +49,7 @@ class RunRecord:
     """Where a run leaves its files.
 
     Args:
-        description: what a checkpoint says about its run besides the weights: plain values only.
+        description: what a checkpoint records of its run besides the weights: plain values only.
     """
 
     directory: RunDirectory

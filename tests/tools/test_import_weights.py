@@ -61,5 +61,5 @@ def test_what_does_not_fit_is_one_sentence(arguments: list[str], message: str, t
 
 def test_an_unknown_network_is_described(tmp_path: Path) -> None:
     torch.save({"w": torch.zeros(1)}, tmp_path / "w.pth")
-    with pytest.raises(ValueError, match=r"1 tensors of a network that is not known here \(the first is w\)"):
+    with pytest.raises(ValueError, match=r"1 tensors of an unknown network \(the first is w\)"):
         main([str(tmp_path / "w.pth")])

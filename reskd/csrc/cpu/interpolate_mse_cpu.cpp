@@ -1,4 +1,4 @@
-// The CPU path: which piece of the tensors is worked on when, and by whom. The arithmetic is in kernels.cpp.
+// The CPU path: how the tensors are split into pieces over threads. The arithmetic is in kernels.cpp.
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -18,9 +18,9 @@ namespace reskd::cpu {
 namespace {
 
 // A piece is some channels of one image: so few that the student's pixels and their gradients stay in the cache while
-// each pixel of the teacher comes by once, so many that the memory is read in long stretches. Both are copied, because
-// pixels in a tensor lie powers of two apart and would fall upon each other in the cache. 4,096 to 32,768 elements are
-// about as quick as each other, 1,024 half as quick (docs/lab_notes.md).
+// each pixel of the teacher is read once, so many that memory is read in long runs. Both are copied, because pixels in
+// a tensor lie powers of two apart and would evict each other from the cache. 4,096 to 32,768 elements are about
+// equally fast, 1,024 half as fast (docs/lab_notes.md).
 constexpr int64_t kCacheElements = 8192;
 constexpr int64_t kLeastPiece = kBlock;
 constexpr int64_t kMostPiece = 512;
@@ -41,7 +41,7 @@ const auto& access() {
   }
 }
 
-// One (B, D, H, W) tensor whose pixels follow each other with one stride, which contiguous and channels-last both do.
+// One (B, D, H, W) tensor whose pixels have one common stride, as in contiguous and channels-last.
 template <typename T>
 struct Images {
   explicit Images(const at::Tensor& tensor)
@@ -116,8 +116,8 @@ class Forward {
     for (int i = 0; i <= student_.width; ++i) first_.push_back(first_place(i, student_.width, teacher_.width));
   }
 
-  // Sum of squared differences. Pieces and the order of their sum depend on the shapes alone, so the bits do not depend
-  // on the number of threads.
+  // Sum of squared differences. Pieces and the order of their sum depend on the shapes alone, so the result is
+  // bit-identical for any number of threads.
   double run() {
     const int64_t num_pieces = num_images_ * pieces_per_image_;
     std::vector<double> sums(num_pieces);
@@ -135,7 +135,7 @@ class Forward {
   }
 
  private:
-  // Of one thread, for one piece after the other.
+  // Buffers of one thread, reused for its pieces.
   struct Scratch {
     explicit Scratch(const Forward& forward)
         : student(forward.student_.num_pixels() * pad(forward.piece_)),
@@ -179,12 +179,12 @@ class Forward {
     return std::accumulate(totals, totals + kTotals, 0.0);
   }
 
-  // The teacher's row where it lies, if that will do; a copy otherwise.
+  // The teacher's row in place if possible, otherwise a copy.
   void set_target(RowTask<Acc>& task, int64_t image, int y, int64_t channel, int num_channels, Scratch& scratch) const {
     const auto from = teacher_.template from<const T>(image, int64_t(y) * teacher_.width, channel);
     task.ahead = nullptr;
     if (!teacher_.planar) {
-      const bool last = y + 1 == teacher_.height;  // then comes the next piece
+      const bool last = y + 1 == teacher_.height;  // the next piece follows
       const T* ahead = last ? teacher_.template from<const T>(image, 0, channel + num_channels).data
                             : from.data + teacher_.width * from.pixel_stride;
       task.ahead = reinterpret_cast<const char*>(ahead);

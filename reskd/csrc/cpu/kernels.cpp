@@ -6,22 +6,22 @@ namespace reskd::cpu {
 namespace {
 
 // Note [One source, several instruction sets]
-// A package is compiled on one machine and may run on another, so it cannot be built for the processor at hand alone.
-// The loops are written once, as always_inline bodies over vectors of the compiler's own kind; RESKD_KERNELS compiles
-// them again under each `target`, and kernels() asks the processor. Files of one extension share their compiler flags,
-// so a file for each instruction set, as PyTorch has them, would need a build system of its own.
+// A package is compiled on one machine and may run on another, so it cannot be built for one processor only.
+// The loops are written once, as always_inline bodies over the compiler's vector types; RESKD_KERNELS compiles them
+// again under each `target`, and kernels() queries the processor. Files of one extension share their compiler flags, so
+// one file per instruction set, as in PyTorch, would need its own build system.
 
-// kWidth numbers that are added and multiplied together. May lie anywhere in memory.
+// A vector of kWidth numbers. Needs no alignment.
 template <typename T, int kWidth>
 struct Lanes {
   typedef T type __attribute__((vector_size(sizeof(T) * kWidth), aligned(sizeof(T)), may_alias));
 };
 
 // Note [A row in registers]
-// The row goes from left to right through the columns of the small grid. Between two of them lie the pixels that are
-// mixed from these two; so the two enlarged columns and the two columns of gradients stay in registers while the
-// teacher's pixels come by, each read once. At the next column the right ones become the left ones. With memory in
-// between, as a loop over pixels has it, the same arithmetic took three times as long (docs/lab_notes.md).
+// The row goes from left to right through the columns of the small grid. The pixels between two of them are
+// mixed from these two, so the two enlarged columns and the two columns of gradients stay in registers while the
+// teacher's pixels are read, each once. At the next column the right ones become the left ones. A loop over pixels goes
+// through memory, and took three times as long for the same arithmetic (docs/lab_notes.md).
 template <typename Acc, int kWidth, bool kGradient>
 struct Row {
   using Vector = typename Lanes<Acc, kWidth>::type;
@@ -92,8 +92,8 @@ struct Row {
     }
   }
 
-  // A piece of each pixel is too short for the processor to see where the next begins, so it is told. Into the second
-  // cache: a wide row would not fit into the first.
+  // A piece of each pixel is too short for the hardware prefetcher to predict the next one. Into the L2 cache, as a
+  // wide row would not fit into L1.
   static RESKD_INLINE void fetch(const RowTask<Acc>& task, int x, int channel) {
     constexpr int kLine = 64;
     const char* data = task.ahead + x * task.ahead_stride + int64_t(channel) * task.element_bytes;
@@ -112,7 +112,7 @@ RESKD_INLINE void row_body(const RowTask<Acc>& task) {
   }
 }
 
-// No pointer of these loops overlaps another.
+// No pointers of these loops overlap.
 #define RESKD_SIMD _Pragma("GCC ivdep")
 
 template <typename T, typename Acc>
@@ -181,7 +181,7 @@ RESKD_INLINE void scale_body(const T* __restrict from, T* __restrict to, int64_t
 RESKD_KERNELS(baseline, 4, )
 #if defined(__x86_64__)
 RESKD_KERNELS(avx2, 8, __attribute__((target("avx2,fma"))))
-#if defined(__clang__)  // which does not know the last word, and would forget the others with it
+#if defined(__clang__)  // clang does not know the last word, and would ignore the others with it
 #define RESKD_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")))
 #else
 #define RESKD_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512")))

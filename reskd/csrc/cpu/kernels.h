@@ -1,5 +1,5 @@
 // The inner loops of the CPU path: one row of the large grid at a time, many channels side by side. Compiled for
-// several instruction sets; the best that this processor has is chosen when it is first asked for.
+// several instruction sets; the first use chooses the best one of this processor.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +15,8 @@ constexpr int kBlock = 32;
 constexpr int kTotals = 16;
 
 // One row of the large grid against the two rows of the small one that it lies between, for num_channels channels. Acc
-// is the type we compute in. Pixels of num_channels adjacent channels follow each other without a gap, but for the
-// teacher's, which may be read where they lie.
+// is the type we compute in. Pixels of num_channels adjacent channels are stored without gaps, except for the
+// teacher's, which may be read in place.
 template <typename Acc>
 struct RowTask {
   const Acc* source_low;
@@ -32,12 +32,12 @@ struct RowTask {
   int num_source_columns;
   int num_channels;      // a multiple of kBlock
   double* totals;        // kTotals numbers, together the sum of squared differences; added to
-  const char* ahead;     // what will be read next, laid out as this row; null if nothing
+  const char* ahead;     // the next row to read, laid out like this one; null if none
   int64_t ahead_stride;  // bytes
   int element_bytes;     // of the teacher's type
 };
 
-// Pixels as they lie in a tensor: element (pixel, channel) at data[pixel * pixel_stride + channel * channel_stride].
+// A tensor's pixels in memory: element (pixel, channel) at data[pixel * pixel_stride + channel * channel_stride].
 template <typename T>
 struct Strided {
   T* data;

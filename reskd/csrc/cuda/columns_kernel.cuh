@@ -1,10 +1,10 @@
-// Channels-last: the case that training has. A thread owns kVector adjacent channels of an image, and nobody else adds
-// to their gradients, so there is no barrier in the loop. It goes down the teacher pixel by pixel, as the CPU kernel
+// Channels-last, as in training. A thread owns kVector adjacent channels of an image, and no other thread adds to their
+// gradients, so there is no barrier in the loop. It goes down the teacher pixel by pixel, as the CPU kernel
 // does: cpu/kernels.cpp, Note [A row in registers]. The two unfinished rows of gradients are in shared memory, one word
 // a bank for the threads of a warp.
 //
-// The teacher's pixels are loaded kAhead before they are needed: with half a thousand threads a multiprocessor that is
-// what keeps enough bytes under way. kAhead and the block sizes are reasoned, not measured: no GPU has run this yet.
+// The teacher's pixels are loaded kAhead before they are needed: with half a thousand threads per multiprocessor,
+// this keeps enough bytes in flight. kAhead and the block sizes are reasoned, not measured: no GPU has run this yet.
 #pragma once
 
 #include "device.cuh"
@@ -71,7 +71,7 @@ __global__ void __launch_bounds__(kColumnsThreads) columns_kernel(const Problem 
     };
 
     const int num_pixels = height * width;
-    int coming = 0;  // the next pixel of the teacher to ask for
+    int coming = 0;  // the next pixel of the teacher to load
     Pack<T, kVector> ahead[kAhead];
     const auto ask = [&](Pack<T, kVector>& into) {
       if (coming < num_pixels) into = load<kVector>(teacher + int64_t(coming) * channels);
@@ -144,7 +144,7 @@ __global__ void __launch_bounds__(kColumnsThreads) columns_kernel(const Problem 
       for (; current < small_height; ++current) finish_row(current);
     }
   }
-  __syncthreads();  // the rows are done with, and the memory is taken for the sums
+  __syncthreads();  // the rows are finished, and the sums reuse their memory
   const double block_sum = sum_of_block(sum, num_threads, reinterpret_cast<double*>(shared));
   if (thread == 0) problem.partials[blockIdx.x] = block_sum;
 }

@@ -1,4 +1,4 @@
-// What all kernels share: numbers, loads of several at once, a sum over a block.
+// Shared by all kernels: number types, vector loads, a sum over a block.
 #pragma once
 
 #include "../half.h"
@@ -47,7 +47,7 @@ __device__ __forceinline__ Pack<T, kSize> load(const T* from) {
   return *reinterpret_cast<const Pack<T, kSize>*>(from);
 }
 
-// The threads' values added up in an order that depends on num_threads alone. All threads must call it.
+// Sums the threads' values in an order that depends on num_threads alone. All threads must call it.
 __device__ __forceinline__ double sum_of_block(double value, int num_threads, double* shared_sums) {
   const int thread = threadIdx.x;
   shared_sums[thread] = value;

@@ -1,13 +1,12 @@
-// The CUDA kernels. Compiled by nvcc for GPUs, and by a C++ compiler for tests/reskd/ops/cuda_on_cpu.cpp, which stands
-// in for the few CUDA names used here and runs blocks with real threads.
+// The CUDA kernels. Compiled by nvcc for GPUs, and by a C++ compiler for tests/reskd/ops/cuda_on_cpu.cpp, which
+// replaces the few CUDA names used here and runs blocks with real threads.
 //
 // Note [Why gather, not scatter]
-// Each pixel of the student gets its gradient from several pixels of the teacher. If those scattered into it, two
-// threads would add to one number: atomics, whose order changes from run to run. So differences go through shared
-// memory, and the thread that owns a student's column sums up the differences it takes part in, always in the same
-// order. The rows work the same way in time: a row of the teacher adds to two rows of gradients, the lower of which is
-// written out when the rows have passed it. The teacher is read once, gradients are written once, the student comes
-// from the cache.
+// Each pixel of the student gets its gradient from several pixels of the teacher. Scattering would have two threads
+// add to one number with atomics, whose order changes from run to run. So differences go through shared memory, and the
+// thread that owns a student's column sums the differences of its pixels, always in the same order. Rows are handled
+// one after another: a row of the teacher adds to two rows of gradients, and the lower one is written when no further
+// row adds to it. The teacher is read once, gradients are written once, the student comes from the cache.
 #pragma once
 
 #include "columns_kernel.cuh"
@@ -28,7 +27,7 @@ __global__ void __launch_bounds__(kMaxThreads) tiles_kernel(const Problem proble
   const int lane = plan.channels_fastest ? thread % plan.lanes : thread / plan.columns;
   const int first_column = plan.channels_fastest ? thread / plan.lanes : thread % plan.columns;
 
-  // Shared memory: where rows and columns fall, then the rows of numbers.
+  // Shared memory: the mapping of rows and columns, then the rows of numbers.
   float* row_weight = reinterpret_cast<float*>(shared);
   float* column_weight = row_weight + height;
   int* row_low = reinterpret_cast<int*>(column_weight + width);
@@ -120,7 +119,7 @@ __global__ void __launch_bounds__(kMaxThreads) tiles_kernel(const Problem proble
     for (int i = first_column; i < small_width; i += plan.columns) {
       if (!active) break;
       float gathered[kVector] = {};
-      // Where no column is resized, each is its own neighbor; a share of 0 in the one beside it would make NaN of NaN.
+      // Where columns are not resized, each is its own neighbor: a weight of 0 on another would still pass on NaN.
       for (int x = first[small_width == width ? i + 1 : i]; x < first[i + 2]; ++x) {
         const int left = column_low[x];
         const Neighbors<float> at{left, high_neighbor(left, small_width, width), column_weight[x]};
@@ -138,7 +137,7 @@ __global__ void __launch_bounds__(kMaxThreads) tiles_kernel(const Problem proble
     for (; current < small_height; ++current) finish_row(current);
   }
 
-  __syncthreads();  // the rows are done with, and the memory is taken for the sums
+  __syncthreads();  // the rows are finished, and the sums reuse their memory
   const double block_sum = sum_of_block(sum, num_threads, reinterpret_cast<double*>(shared));
   if (thread == 0) problem.partials[blockIdx.x] = block_sum;
 }

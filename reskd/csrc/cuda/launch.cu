@@ -1,4 +1,4 @@
-// Which kernel runs, and with what grid. See launch.h.
+// Chooses the kernel and its grid. See launch.h.
 #include "kernels.cuh"
 #include "launch.h"
 
@@ -68,7 +68,7 @@ cudaError_t launch_scale(const void* saved, void* out, Type type, int64_t num_el
 bool has_code_for_this_gpu() {
   cudaFuncAttributes attributes;
   const bool found = cudaFuncGetAttributes(&attributes, reduce_kernel) == cudaSuccess;
-  cudaGetLastError();  // or the next launch would report it
+  cudaGetLastError();  // otherwise the next launch would report it
   return found;
 }
 

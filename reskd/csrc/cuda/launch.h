@@ -1,5 +1,5 @@
-// What crosses from the compiler of PyTorch's C++ (interpolate_mse_cuda.cpp) to that of the kernels (launch.cu). The
-// kernels' side includes no PyTorch header: that keeps it quick to compile for many architectures.
+// The interface between PyTorch's C++ (interpolate_mse_cuda.cpp) and the kernels (launch.cu). The kernels' side
+// includes no PyTorch header, so it compiles quickly for many architectures.
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -35,7 +35,7 @@ enum class Kernel { kColumns, kTiles };
 struct Plan {
   Kernel kernel;
   int vector, lanes, columns;
-  bool channels_fastest;  // which neighbors in memory neighboring threads take
+  bool channels_fastest;  // whether neighboring threads take neighboring channels
   int pitch;              // floats from column to column in shared memory
   int64_t blocks_per_image;
   int64_t num_blocks;

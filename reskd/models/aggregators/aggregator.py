@@ -1,4 +1,4 @@
-"""What all aggregators have in common: the vectors of a video's frames in, one code out."""
+"""The interface of all aggregators: from the vectors of a video's frames to one embedding."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from reskd.models.aggregators.masking import without_invalid
 class Aggregator(nn.Module, ABC):
     """Makes one vector of any number of valid frames, 0 included.
 
-    What lies in invalid frames changes nothing, to the bit; more invalid frames at the end nothing beyond rounding.
+    The contents of invalid frames do not change a bit of it; more invalid frames at the end change only rounding.
 
     Attributes:
-        code_dim: E.
-        frame_layers: names of the layers inside that see each frame by itself; the rest looks at several.
+        embedding_dim: E.
+        frame_layers: names of the layers that see each frame on its own; the others see several.
     """
 
     embedding_dim: int
@@ -24,11 +24,11 @@ class Aggregator(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, features_NTD: Tensor, valid_NT: Tensor | None = None) -> Tensor:
-        """code_NE, floating point.
+        """embedding_NE, floating point.
 
         Args:
-            features_NTD: floating point; groups of features lie one after another in D. T is 1 or more.
-            valid_NT: bool, False where there is no frame; None means that all are there.
+            features_NTD: floating point; feature groups are concatenated along D. T is 1 or more.
+            valid_NT: bool, False where there is no frame; None means that all are valid.
         """
 
 

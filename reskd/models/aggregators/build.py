@@ -1,4 +1,4 @@
-"""From a config to an aggregator."""
+"""Builds an aggregator from its config."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def build_aggregator(config: AggregatorConfig, group_sizes: Mapping[str, int]) -
     """An aggregator with random weights.
 
     Args:
-        group_sizes: name of a feature group -> how long a frame's vector is there, as they lie one after another.
+        group_sizes: name of a feature group -> length of a frame's vector, in order of concatenation.
 
     Raises:
-        ValueError: sizes that do not fit each other.
+        ValueError: the sizes do not fit together.
     """
     if isinstance(config, MeanConfig):
         return Mean(sum(group_sizes.values()))

@@ -1,18 +1,18 @@
 """H-RNN: an LSTM over the frames of each block, and one over the blocks (Bhardwaj et al., CVPR 2019).
 
-Shape letters: N videos, T frames, G blocks of L frames, B = N * G, D channels, S a block's state, E code.
+Shape letters: N videos, T frames, G blocks of L frames, B = N * G, D channels, S a block's state, E embedding.
 
 Note [Steps that are not there]
-nn.LSTM runs over all steps of all sequences, which a GPU does in one call; packed sequences would have to know the
-lengths on the host, and a step must not wait for the device. So the steps that are not there are moved to the front,
-and made to leave the state at zero to the bit: the bias is the weight of one more input, which is 1 at a step that is
-there and else 0. Where all inputs and the state are 0, every gate's sum is 0, so the new cell is
+nn.LSTM runs over all steps of all sequences, which a GPU does in one call. Packed sequences would need the lengths on
+the CPU, and a training step must not wait for the device. So the missing steps are moved to the front, where they
+leave the state at exactly zero: the bias is the weight of one more input, which is 1 at a valid step and 0 at a missing
+one. Where all inputs and the state are 0, every gate's sum is 0, so the new cell is
 sigmoid(0) * 0 + sigmoid(0) * tanh(0) = 0, and so is the hidden state. Gradients of such steps are products with these
-zeros: weights learn nothing from them.
+zeros, so they do not change the weights.
 
-So the biases are the last column of weight_ih_l0, and the optimizer takes them for weights: they are decayed, and learn
-at the weights' rate. A parameter of their own would have to be joined to the weights in each pass: on a CPU 60 cpu-ms
-beside the 200 of all LSTMs (published sizes, one video of 30 frames).
+So the biases are the last column of weight_ih_l0, and the optimizer treats them as weights, with the weights' decay and
+learning rate. A separate parameter would have to be joined to the weights in each pass: on a CPU 60 cpu-ms beside the
+200 of all LSTMs (published sizes, one video of 30 frames).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from reskd.models.aggregators.masking import at_least_fp32, without_autocast, wi
 class HRnn(Aggregator):
     """E = 2 * layers * hidden size: cell and hidden state of each layer of the upper LSTM after the last block.
 
-    Blocks are stretches of L frames as they lie; a block without a valid frame is skipped. The code is 0 where no
+    Blocks are runs of L consecutive frames; a block without a valid frame is skipped. The embedding is 0 where no
     frame is valid.
     """
 
@@ -51,19 +51,19 @@ class HRnn(Aggregator):
         features_NGLD = features_NTD.unflatten(1, (-1, block_length))
         valid_NGL = valid_NT.unflatten(1, (-1, block_length))
         states_BS = self.lower(features_NGLD.flatten(0, 1), valid_NGL.flatten(0, 1))
-        # unflatten: a batch of unknown size is exported, and G is known.
+        # unflatten, because export has a batch of unknown size and a known G.
         states_NGS = states_BS.unflatten(0, (-1, features_NGLD.shape[1]))
         embedding_NE: Tensor = self.upper(states_NGS, valid_NGL.any(-1))
         return embedding_NE
 
 
 class SkippingLstm(nn.Module):
-    """LSTM layers over the valid steps of each sequence, whose answer is their last state.
+    """LSTM layers over the valid steps of each sequence; returns their last state.
 
     See Note [Steps that are not there].
 
     Args:
-        input_dim: of a step.
+        input_dim: length of a step's vector.
         hidden_dim: of each layer.
     """
 
@@ -76,13 +76,13 @@ class SkippingLstm(nn.Module):
         self.layers = nn.ModuleList(layers)
 
     def forward(self, steps_BLD: Tensor, valid_BL: Tensor) -> Tensor:
-        """state_BS: c_1, h_1, c_2, h_2, ... of the layers after the last valid step; zeros where none is.
+        """state_BS: c_1, h_1, c_2, h_2, ... of the layers after the last valid step; zeros where no step is valid.
 
         Args:
             steps_BLD: floating point.
             valid_BL: bool.
         """
-        # False before True, and else in order. No key is there twice: ONNX has no stable sort.
+        # False before True, otherwise in order. Keys are unique, as ONNX has no stable sort.
         num_steps = valid_BL.shape[1]
         order_BL = (valid_BL * num_steps + torch.arange(num_steps, device=valid_BL.device)).argsort(dim=1)
         valid_BL = valid_BL.gather(1, order_BL)
@@ -92,13 +92,13 @@ class SkippingLstm(nn.Module):
         for layer in self.layers:
             bias_BL1 = valid_BL[..., None].to(inputs_BLD.dtype)
             inputs_BLD, (hidden_1BH, cell_1BH) = _run(layer, torch.cat((inputs_BLD, bias_BL1), -1))
-            # Not [0]: torch 2.6 exports both with one axis of size 1 too many.
+            # Not [0]: torch 2.6 exports both with an extra axis of size 1.
             states += [cell_1BH.flatten(0, -2), hidden_1BH.flatten(0, -2)]
         return torch.cat(states, -1)
 
 
 def _run(layer: nn.Module, inputs_BLD: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Run one LSTM layer; on a CPU in fp32 even under autocast.
+    """Run one LSTM layer; on a CPU under autocast, in fp32.
 
     oneDNN has no LSTM in fp16, and one in bf16 only on processors with AVX-512.
     """
@@ -110,6 +110,6 @@ def _run(layer: nn.Module, inputs_BLD: Tensor) -> tuple[Tensor, tuple[Tensor, Te
 
 @torch.no_grad()
 def _set_biases(weight_ih: Tensor, *, hidden_dim: int) -> None:
-    """0, but 1 for the forget gate: at the start a layer remembers (Gers et al., 2000; TensorFlow's default)."""
+    """0, but 1 for the forget gate, so a new layer remembers (Gers et al., 2000; TensorFlow's default)."""
     weight_ih[:, -1] = 0
     weight_ih[hidden_dim : 2 * hidden_dim, -1] = 1

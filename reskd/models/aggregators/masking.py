@@ -1,4 +1,4 @@
-"""Frames that are not there, kept out of sums, norms and batch norm.
+"""Keeps missing frames out of sums, norms and batch norm.
 
 Shape letters: N videos, T frames, D channels.
 """
@@ -11,24 +11,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# Of a squared length, as TensorFlow's l2_normalize has it: a vector of zeros stays zero, its gradient finite.
+# Floor of a squared length, as in TensorFlow's l2_normalize: a zero vector stays zero, with a finite gradient.
 _SMALLEST_SQUARE = 1e-12
 
 
 def without_invalid(features_NTD: Tensor, valid_NT: Tensor | None) -> Tensor:
-    """``features_NTD`` with zeros where ``valid_NT`` (bool; None: all are) is False, whatever lay there, NaN too."""
+    """``features_NTD`` with zeros where ``valid_NT`` (bool; None: all valid) is False, even in place of NaN."""
     return features_NTD if valid_NT is None else features_NTD.masked_fill(~valid_NT[..., None], 0)
 
 
 def at_least_fp32(tensor: Tensor) -> Tensor:
-    """In fp32, or in fp64 as it was."""
-    # Not torch.promote_types: torch 2.6 exports that as an operator which it then cannot read.
+    """The tensor in fp32, or unchanged if fp64."""
+    # Not torch.promote_types: torch 2.6 exports it as an operator that it cannot read back.
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
 def without_autocast(tensor: Tensor) -> AbstractContextManager[Any]:
-    """For products on this tensor's device in the dtype that they are given."""
-    # Only where it is on: the meta device has no autocast, and exporters are left without it.
+    """Computes on this tensor's device in the inputs' own dtype."""
+    # Only where it is on: the meta device has no autocast, and exports should not contain it.
     kind = tensor.device.type
     if kind != "meta" and torch.is_autocast_enabled(kind):
         return torch.autocast(kind, enabled=False)
@@ -36,19 +36,19 @@ def without_autocast(tensor: Tensor) -> AbstractContextManager[Any]:
 
 
 def unit_length(vectors: Tensor) -> Tensor:
-    """Each vector of the last axis over its length, in fp32 (fp64 for fp64); zeros stay zeros."""
+    """Each vector of the last axis divided by its length, in fp32 (fp64 for fp64); zeros stay zeros."""
     vectors = at_least_fp32(vectors)
     return vectors * vectors.square().sum(-1, keepdim=True).clamp_min(_SMALLEST_SQUARE).rsqrt()
 
 
 class FrameBatchNorm(nn.BatchNorm1d):
-    """Batch norm whose statistics, of the batch and running, are those of the valid frames alone."""
+    """Batch norm whose batch and running statistics use only the valid frames."""
 
     def forward(self, features_NTD: Tensor, valid_NT: Tensor | None = None) -> Tensor:
-        """features_NTD normalized; what it holds at invalid frames has no meaning.
+        """features_NTD normalized; values at invalid frames are meaningless.
 
         Args:
-            valid_NT: bool; None means all.
+            valid_NT: bool; None means all are valid.
         """
         if valid_NT is None or not (self.training or self.running_mean is None):
             return super().forward(features_NTD.flatten(0, 1)).view_as(features_NTD)
@@ -56,13 +56,13 @@ class FrameBatchNorm(nn.BatchNorm1d):
         count, mean_D, variance_D = _statistics(wide_NTD, valid_NT)
         if self.track_running_stats:
             self._run(count, mean_D.detach(), variance_D.detach())
-        # By hand: torch's own takes no gradient through statistics that are given to it.
+        # By hand: torch's batch norm has no gradient through given statistics.
         normalized_NTD = (wide_NTD - mean_D) * (variance_D + self.eps).rsqrt()
         return torch.addcmul(self.bias, normalized_NTD, self.weight)
 
     @torch.no_grad()
     def _run(self, count: Tensor, mean_D: Tensor, variance_D: Tensor) -> None:
-        """As nn.BatchNorm1d moves its statistics (the variance unbiased), but not where no frame is valid."""
+        """Update running statistics as nn.BatchNorm1d does (unbiased variance), unless no frame is valid."""
         assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
         momentum = self.momentum * (count > 0)
         unbiased_D = variance_D * count / (count - 1).clamp_min(1)
@@ -73,7 +73,7 @@ class FrameBatchNorm(nn.BatchNorm1d):
 
 
 class EmbeddingBatchNorm(nn.BatchNorm1d):
-    """Batch norm of one vector a video, which in training needs two videos to compare."""
+    """Batch norm of one vector per video; training needs at least two videos."""
 
     def forward(self, embeddings_NE: Tensor) -> Tensor:
         """As nn.BatchNorm1d.
@@ -83,7 +83,7 @@ class EmbeddingBatchNorm(nn.BatchNorm1d):
         """
         if (self.training or self.running_mean is None) and len(embeddings_NE) == 1:
             raise ValueError(
-                "batch norm of a video's code: expected 2 videos or more in a training pass, found 1; raise "
+                "batch norm of a video's embedding: expected 2 videos or more in a training pass, found 1; raise "
                 "training.max_clips_per_pass or training.global_batch_size."
             )
         return super().forward(embeddings_NE)

@@ -1,6 +1,6 @@
 """NetVLAD with context gating, Willow's recipe for YouTube-8M (arXiv:1706.06905).
 
-Shape letters: N videos, T frames, D channels of one feature group, K clusters, E code.
+Shape letters: N videos, T frames, D channels of one feature group, K clusters, E embedding.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from reskd.models.aggregators.masking import (
 
 
 class NetVlad(Aggregator):
-    """One NetVLAD for each feature group, then a hidden layer over all, gated by itself.
+    """One NetVLAD for each feature group, then a hidden layer over all, with context gating.
 
     Args:
-        group_sizes: name -> D, in the order in which the groups lie in the features.
+        group_sizes: name -> D, in the order of the groups in the features.
     """
 
     def __init__(self, config: NetVladConfig, group_sizes: Mapping[str, int]) -> None:
@@ -55,7 +55,7 @@ class _NetVladOfGroup(nn.Module):
         self.assign = nn.Linear(feature_dim, num_clusters, bias=False)
         self.assign_norm = FrameBatchNorm(num_clusters)
         self.centers_KD = nn.Parameter(torch.empty(num_clusters, feature_dim))
-        # As the recipe draws them, and the assignments' weights too: frames are of unit length.
+        # As in the recipe, for the assignment weights too: frames have unit length.
         for weight in (self.assign.weight, self.centers_KD):
             nn.init.normal_(weight, std=feature_dim**-0.5)
 
@@ -67,13 +67,13 @@ class _NetVladOfGroup(nn.Module):
 
 
 def vlad(assignments_NPK: Tensor, points_NPD: Tensor, centers_KD: Tensor) -> Tensor:
-    """residuals_NKD, fp32: what the points of a cluster have beyond its center, summed, each cluster of unit length.
+    """residuals_NKD, fp32: the points of a cluster minus its center, summed and scaled to unit length per cluster.
 
-    NetVLAD (arXiv:1511.07247), equation 4 and its intra-normalization. In fp32 also under autocast: a gradient grows by
-    one over the length of the sum, which without points or with small shares is up to 1e6, and passes fp16's 65,504.
+    NetVLAD (arXiv:1511.07247), equation 4 and its intra-normalization. In fp32 also under autocast: gradients are
+    divided by the length of the sum; without points or with small weights they grow by up to 1e6, beyond fp16's 65,504.
 
     Args:
-        assignments_NPK: 0 for points that are not there, which must be finite.
+        assignments_NPK: 0 for missing points, which must be finite.
     """
     with without_autocast(points_NPD):
         assignments_NPK, points_NPD = at_least_fp32(assignments_NPK), at_least_fp32(points_NPD)

@@ -1,6 +1,7 @@
 """NeXtVLAD (arXiv:1811.05014), sizes and norms of its public recipe for YouTube-8M.
 
-Shape letters: N videos, T frames, D channels of one feature group, S splits, d channels of a split, K clusters, E code.
+Shape letters: N videos, T frames, D channels of one feature group, S splits, d channels of a split, K clusters,
+E embedding.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ class NextVlad(Aggregator):
     """One NeXtVLAD for each feature group, then a hidden layer over all with squeeze-and-excitation gates.
 
     Args:
-        group_sizes: name -> D, in the order in which the groups lie in the features.
+        group_sizes: name -> D, in the order of the groups in the features.
 
     Raises:
-        ValueError: a group's longer vector cannot be cut into its splits, or the gates would have no width.
+        ValueError: a group's expanded vector cannot be cut into its splits, or the gates would have width 0.
     """
 
     def __init__(self, config: NextVladConfig, group_sizes: Mapping[str, int]) -> None:
@@ -79,7 +80,7 @@ class _NextVladOfGroup(nn.Module):
         self.norm = EmbeddingBatchNorm(num_clusters * split_dim)
 
     def forward(self, features_NTD: Tensor, valid_NT: Tensor | None) -> Tensor:
-        """vector_NX, X = K * d, each cluster of unit length before batch norm; zeros there where no frame is valid."""
+        """vector_NX, X = K * d, each cluster of unit length before batch norm; zeros there if no frame is valid."""
         expanded_NTX = self.expand(features_NTD)
         attention_NTS = without_invalid(self.attend(expanded_NTX).sigmoid(), valid_NT)
         scores_NTX = self.assign_norm(self.assign(expanded_NTX), valid_NT)

@@ -1,7 +1,7 @@
-"""SlowOnly: torchvision's ResNet with time, the slow path of SlowFast (arXiv:1812.03982) by itself.
+"""SlowOnly: torchvision's ResNet with time, the slow pathway of SlowFast (arXiv:1812.03982) alone.
 
-As MMAction2's ResNet3dSlowOnly does: nothing strides in time; in the last two stages the first 1x1 convolution of every
-block becomes 3x1x1, zero-padded in time; every other kernel sees one frame. Names stay torchvision's.
+As in MMAction2's ResNet3dSlowOnly, nothing strides in time; in the last two stages the first 1x1 convolution of every
+block becomes 3x1x1, zero-padded in time; every other kernel sees one frame. Parameter names stay torchvision's.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def build_slow_only(name: str) -> tuple[nn.Sequential, int]:
 
 
 def inflate_state(state: Mapping[str, Tensor], *, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of a network of frames as that of its kin with time, whose answer to a still clip is the same.
+    """Inflate an image network's state dict; on a clip of equal frames, the video network's output is the same.
 
     A kernel is repeated over its frames and divided by their number (I3D, arXiv:1705.07750); at the ends of a clip the
-    kernel sees zeros, so there the answer differs. What is no kernel, or is unknown to ``like``, stays.
+    kernel sees zeros, so outputs differ there. Other tensors, and those not in ``like``, stay unchanged.
 
     Args:
         state: name -> tensor; convolutions are (out, in, height, width).
@@ -57,7 +57,7 @@ def _inflate(flat: Tensor, deep: Tensor) -> Tensor:
 
 
 def _with_time(module: nn.Module, *, num_frames: int) -> nn.Module | None:
-    """A layer's kin with time; None if it has no need of one."""
+    """A layer's version with time; None if it needs none."""
     if isinstance(module, nn.Conv2d):
         return _convolution(module, num_frames=num_frames)
     if isinstance(module, nn.BatchNorm2d):
@@ -80,6 +80,6 @@ def _convolution(flat: nn.Conv2d, *, num_frames: int) -> nn.Conv3d:
         padding=(num_frames // 2, *flat.padding),
         bias=False,
     )
-    # As torchvision and MMAction2 do.
+    # As in torchvision and MMAction2.
     nn.init.kaiming_normal_(deep.weight, mode="fan_out", nonlinearity="relu")
     return deep

@@ -1,20 +1,20 @@
-"""Video Swin (arXiv:2106.13230) up to its last norm: torchvision's network, and windows that small maps do not bend.
+"""Video Swin (arXiv:2106.13230) up to its last norm: torchvision's network, and correct windows on small maps.
 
 Shape letters: N clips, T H W of a map of patches (2 frames x 4 x 4 pixels at first), V windows in it, L patches in a
 window, C channels, A attention heads.
 
 Note [Windows on small maps]
-``published``: what torchvision does, which is what the paper's code does (shifted_window_attention_3d, read in
-torchvision 0.21 and 0.29). Axis by axis, where a map is no longer than the window of 8 x 7 x 7, the window shrinks to
-the map and is not shifted. The table of position biases is then read at the first L x L entries of the index of a whole
-window. Those belong to other offsets as soon as H or W shrinks: in a 4 x 4 map the patch below is looked up as if it
-were 4 to the right. Where a map is longer and no multiple of the window, zeros are appended after the norm, and the
-patches beside them attend to them: keys and values are then the biases of the projection.
-``masked``: the same windows and shifts, but each pair of patches has the bias of its own offset, and nobody attends to
-what lies outside of the map. A window of 8 x 7 x 7 that sticks out of a small map and is masked there, and one shrunk
-to the map with right offsets, answer the same; the second is computed.
-Both agree where height and width are multiples of the window at every stage, as at 224 pixels, and time is one too or
-fits into one window.
+``published``: as torchvision and the paper's code (shifted_window_attention_3d, checked in torchvision 0.21 and 0.29).
+Axis by axis, where a map is no longer than the window of 8 x 7 x 7, the window shrinks to the map and is not shifted.
+The position biases are then read at the first L x L entries of a whole window's index. Those belong to other offsets
+as soon as H or W shrinks: in a 4 x 4 map the patch below is looked up as if it were 4 to the right. Where a map is
+longer and no multiple of the window, zeros are appended after the norm, and the patches beside them attend to them:
+keys and values are then the biases of the projection.
+``masked``: the same windows and shifts, but each pair of patches has the bias of its own offset, and no patch attends
+to padding. A window of 8 x 7 x 7 masked outside a small map gives the same result as one shrunk to the map with
+correct offsets; the second is computed.
+Both modes agree where height and width are multiples of the window at every stage, as at 224 pixels, and time is a
+multiple too or fits into one window.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ _Size = Sequence[int]
 
 
 def build_swin(config: SwinConfig) -> tuple[nn.Sequential, int]:
-    """(network, feature_dim): clips_NCTHW -> features_NDTHW with half the frames.
+    """(network, feature_dim): clips_NCTHW -> features_NDTHW with half as many frames.
 
-    Random weights, torchvision's names, no classifier.
+    It has random weights, torchvision's names and no classifier.
     """
     block_class = _CheckpointedBlock if config.activation_checkpointing else SwinTransformerBlock
 
@@ -59,7 +59,7 @@ def build_swin(config: SwinConfig) -> tuple[nn.Sequential, int]:
 
 
 class MaskedWindowAttention(ShiftedWindowAttention3d):
-    """Attention inside of windows, with right offsets and nothing from outside. See Note [Windows on small maps]."""
+    """Window attention with correct offsets and masked padding. See Note [Windows on small maps]."""
 
     def forward(self, map_NTHWC: Tensor) -> Tensor:
         size = map_NTHWC.shape[1:4]
@@ -80,14 +80,14 @@ class MaskedWindowAttention(ShiftedWindowAttention3d):
         return whole_NTHWC[:, : size[0], : size[1], : size[2]] if any(padding) else whole_NTHWC
 
     def _position_bias(self, window: _Size) -> Tensor:
-        """bias_ALL of each pair of a window that may be smaller than the full one, by the pair's offset."""
+        """bias_ALL: each pair's bias by its offset, in a window that may be smaller than the full one."""
         t, h, w = window
         index = self.relative_position_index.view(*self.window_size, *self.window_size)[:t, :h, :w, :t, :h, :w]
         num_patches = t * h * w
         return self.relative_position_bias_table[index.reshape(num_patches, num_patches)].permute(2, 0, 1)
 
     def _attend(self, windows_NVLC: Tensor, bias_ALL: Tensor, apart_VLL: Tensor | None) -> Tensor:
-        # The networks have no dropout in here: torchvision builds them with 0.
+        # No dropout here: torchvision builds these networks with 0.
         heads_NVL3AC = self.qkv(windows_NVLC).unflatten(-1, (3, self.num_heads, -1))
         queries, keys, values = heads_NVL3AC.permute(3, 0, 1, 4, 2, 5)
         scores_NVALL = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-2, -1) + bias_ALL
@@ -99,7 +99,7 @@ class MaskedWindowAttention(ShiftedWindowAttention3d):
 
 
 class _CheckpointedBlock(SwinTransformerBlock):
-    """Keeps its input alone for the backward pass, and computes the rest again there."""
+    """Keeps only its input for the backward pass, and recomputes the rest there."""
 
     def forward(self, map_NTHWC: Tensor) -> Tensor:
         if not (self.training and torch.is_grad_enabled()):
@@ -109,7 +109,7 @@ class _CheckpointedBlock(SwinTransformerBlock):
 
 
 def _set_stochastic_depth(network: nn.Module, last: float) -> None:
-    """From 0 at the first block to ``last`` at the last one; torchvision's function takes no such setting."""
+    """Linear from 0 at the first block to ``last`` at the last one; torchvision has no setting for it."""
     layers = [module for module in network.modules() if isinstance(module, StochasticDepth)]
     for number, layer in enumerate(layers):
         layer.p = last * number / (len(layers) - 1)
@@ -127,17 +127,17 @@ def _cut(map_NTHWC: Tensor, window: _Size) -> Tensor:
 
 
 def _join(windows_NVLC: Tensor, window: _Size, size: _Size) -> Tensor:
-    """The map_NTHWC of ``size`` that was cut."""
+    """The map_NTHWC of ``size``: the inverse of ``_cut``."""
     numbers = [side // part for side, part in zip(size, window, strict=True)]
     parts = windows_NVLC.unflatten(2, tuple(window)).unflatten(1, numbers)
     return parts.permute(0, 1, 4, 2, 5, 3, 6, 7).flatten(5, 6).flatten(3, 4).flatten(1, 2)
 
 
 def _regions(size: _Size, padded: _Size, shift: _Size, *, device: torch.device) -> Tensor:
-    """regions_THW1: patches of one window see each other where these numbers are equal.
+    """regions_THW1: patches of one window attend to each other only where these numbers are equal.
 
-    Rolling brings the first patches of an axis into one window with its last ones, which are no neighbors. Padding is
-    a region too, so no patch is without anyone to attend to: a softmax over nobody is NaN.
+    Rolling puts the first patches of an axis into one window with its last ones, which are no neighbors. Padding is a
+    region too, so every patch attends to at least one: a softmax over none is NaN.
     """
     coordinates = torch.meshgrid(*(torch.arange(side, device=device) for side in padded), indexing="ij")
     outside = torch.zeros(tuple(padded), dtype=torch.bool, device=device)

@@ -1,4 +1,4 @@
-"""torchvision's networks up to their last feature map, wrapped and not copied."""
+"""torchvision's networks up to their last feature map, wrapped, not copied."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def build_backbone(name: str, *, stage_strides: StageStrides | None = None) -> t
 
 
 def _set_stride(block: nn.Module, stride: int) -> None:
-    """A stage strides in the first block only: at its 3x3 convolution and at the projection beside it."""
+    """A stage strides only in its first block: at the 3x3 convolution and at the projection beside it."""
     is_bottleneck = hasattr(block, "conv3")
     convolution = block.conv2 if is_bottleneck else block.conv1
     assert isinstance(convolution, nn.Conv2d)

@@ -1,6 +1,6 @@
-"""Recognizers that make one code of a video's frames: of pixels through a backbone, or of features.
+"""Recognizers that make one embedding of a video's frames, from pixels through a backbone or from features.
 
-Shape letters: N clips, T frames, B = N * T, D feature channels, H W heights and widths, K classes, E code.
+Shape letters: N clips, T frames, B = N * T, D feature channels, H W heights and widths, K classes, E embedding.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from reskd.models.families.pixel_recognizer import PixelRecognizer
 from reskd.models.recognizer import Recognizer, Shape, check_valid
 from reskd.outputs import RecognizerOutput
 
-# YouTube-8M's quantization: 0..255 stands for -2..2, each value for the middle of its step.
+# YouTube-8M's quantization: 0..255 stands for -2..2; a value decodes to the middle of its step.
 _STEP, _LOWEST = 4 / 255, 4 / 512 - 2
 
 
 class AggregatedRecognizer(PixelRecognizer):
-    """A 2-D backbone over every frame, the mean over space of its maps, an aggregator, a classifier."""
+    """A 2-D backbone over every frame, the spatial mean of its maps, an aggregator, a classifier."""
 
     config: AggregatedConfig
 
@@ -43,7 +43,7 @@ class AggregatedRecognizer(PixelRecognizer):
         return features_BDHW.unflatten(0, (-1, normalized_NTHWC.shape[1]))
 
     def answer(self, features_NTDHW: Tensor, valid_NT: Tensor | None) -> RecognizerOutput:
-        # Over one flat axis, for a gradient in channels-last.
+        # The mean runs over one flat axis, which keeps the gradient channels-last.
         means_NTD = features_NTDHW.permute(0, 1, 3, 4, 2).flatten(2, 3).mean(2)
         if self.config.normalize_frames:
             means_NTD = unit_length(means_NTD)
@@ -64,13 +64,13 @@ class FeatureRecognizer(Recognizer):
         self.head = build_head(config.classifier, aggregator.embedding_dim, num_classes)
 
     def forward(self, data: Tensor, valid_NT: Tensor | None = None) -> RecognizerOutput:
-        """As Recognizer, of features_NTD as in FeatureView."""
+        """As Recognizer, for features_NTD as in FeatureView."""
         shape = tuple(data.shape)
         if len(shape) != 3 or 0 in shape:
             raise ValueError(f"features: expected (N, T, D), none of them 0, found {shape}; give whole videos.")
         self.check_shape(shape[1:])
         check_valid(valid_NT, data)
-        # The product also converts uint8. Zeros are for what no frame said, so they come after the dequantization.
+        # The product also converts uint8. Missing frames become zeros after dequantization, which maps 0 to -2.
         features_NTD = without_invalid(torch.mul(data, _STEP).add_(_LOWEST), valid_NT)
         if self.config.normalize_frames:
             features_NTD = unit_length(features_NTD)
@@ -87,6 +87,6 @@ class FeatureRecognizer(Recognizer):
         if shape[1] != expected:
             groups = ", ".join(f"{name} {size}" for name, size in self.config.groups.items())
             raise ValueError(
-                f"features: expected {expected} a frame ({groups}), found {shape[1]}; make the network's groups those "
-                "of the data."
+                f"features: expected {expected} per frame ({groups}), found {shape[1]}; make the network's groups "
+                "those of the data."
             )

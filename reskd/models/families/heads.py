@@ -1,6 +1,6 @@
-"""From a code to class scores. Scores are logits always: the probability of class k is sigmoid(logits_NK[:, k]).
+"""Heads, from an embedding to logits. Under sigmoid scores, class k has probability sigmoid(logits_NK[:, k]).
 
-Shape letters: N videos, E code, K classes, X experts of a class.
+Shape letters: N videos, E embedding, K classes, X experts of a class.
 
 Note [The logit of a mixture]
 With gates softmax(g_0, g_1, ...), where g_0 is the dummy's, and experts sigmoid(a_x), p = sum of gate_x * sigmoid(a_x)
@@ -8,8 +8,8 @@ over x >= 1, and 1 - p = gate_0 + sum of gate_x * sigmoid(-a_x). Both have the s
 
     log p - log(1 - p) = logsumexp_x(g_x + log sigmoid(a_x)) - logsumexp(g_0, g_x + log sigmoid(-a_x)),
 
-in which nothing is exponentiated that is not first made small. From p itself the logit would be lost where p rounds to
-0 or 1, which for 16 bits is soon.
+which exponentiates only numbers that were first made small. Computed from p, the logit would be lost where p rounds to
+0 or 1, which happens early in 16 bits.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from reskd.models.aggregators.masking import at_least_fp32
 
 
 class MixtureOfExperts(nn.Module):
-    """YouTube-8M's classifier: logistic experts and softmax gates for each class, and a dummy that always says no.
+    """YouTube-8M's classifier: logistic experts and softmax gates for each class, and a dummy that always predicts no.
 
     Args:
         config: ``gate_probabilities`` multiplies p by sigmoid(batch norm(W p)) (Willow's recipe, arXiv:1706.06905).
@@ -53,7 +53,7 @@ class MixtureOfExperts(nn.Module):
 
 
 class ProbabilityGates(nn.Module):
-    """p -> p * sigmoid(batch norm(W p)), from logit to logit."""
+    """p -> p * sigmoid(batch norm(W p)), with p as a logit on both sides."""
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -64,13 +64,13 @@ class ProbabilityGates(nn.Module):
     def forward(self, logits_NK: Tensor) -> Tensor:
         gates_NK = at_least_fp32(self.norm(self.gate(logits_NK.sigmoid())))
         log_p_NK = F.logsigmoid(logits_NK)
-        # 1 - p * s = (1 - p) + p * (1 - s): no difference of nearly equal numbers.
+        # 1 - p * s = (1 - p) + p * (1 - s) subtracts no nearly equal numbers.
         log_not_NK = torch.logaddexp(F.logsigmoid(-logits_NK), log_p_NK + F.logsigmoid(-gates_NK))
         return log_p_NK + F.logsigmoid(gates_NK) - log_not_NK
 
 
 def build_head(config: ClassifierConfig, embedding_dim: int, num_classes: int) -> nn.Module:
-    """code_NE -> logits_NK, with random weights."""
+    """embedding_NE -> logits_NK, with random weights."""
     if isinstance(config, LinearHeadConfig):
         return linear_head(embedding_dim, num_classes, init_std=config.init_std)
     return MixtureOfExperts(config, embedding_dim, num_classes)

@@ -1,14 +1,9 @@
-"""Recognizers that see pixels: normalized frames through a backbone to feature maps, and from these to scores.
+"""Recognizers that see pixels: a backbone makes feature maps of normalized frames, a head makes scores of the maps.
 
-Shape letters: N clips, T frames, C = 3 colors, D feature channels, H W heights and widths, K classes.
+FrameRecognizer has a 2-D backbone: frame by frame (TSN, arXiv:1608.00859), or with channels shifted in time (TSM).
+ClipRecognizer has a backbone over space and time: SlowOnly and Video Swin.
 
-Recognizers with a 2-D backbone: frame by frame (TSN, arXiv:1608.00859), or with channels shifted in time (TSM).
-
-Shape letters: N clips, T frames, B = N * T, C = 3 colors, D feature channels, H W heights and widths.
-
-Recognizers whose backbone goes over space and time: SlowOnly and Video Swin.
-
-Shape letters: N clips, T frames, C = 3 colors, D feature channels, H W heights and widths.
+Shape letters: N clips, T frames, B = N * T, C = 3 colors, D feature channels, H W heights and widths, K classes.
 """
 
 from __future__ import annotations
@@ -38,14 +33,14 @@ MIN_SIDE = 32
 
 
 class PixelRecognizer(Recognizer):
-    """Normalizes and asks the backbone. Channels-last, never copied to be so.
+    """Normalizes the frames and runs the backbone, channels-last without a copy.
 
-    A family says in ``features`` how its backbone goes over a clip, and in ``answer`` what it makes of the maps.
+    A family implements ``features``, its backbone over a clip, and ``answer``, from maps to outputs.
 
     Args:
         backbone: up to the last feature map.
         feature_dim: D, channels of that map.
-        code_dim: E; None where the head stands on the mean of the map.
+        embedding_dim: E; None where the head takes the mean of the map.
     """
 
     pixel_mean_C: Tensor
@@ -68,20 +63,20 @@ class PixelRecognizer(Recognizer):
 
     @abstractmethod
     def features(self, normalized_NTHWC: Tensor) -> Tensor:
-        """features_NTDHW before pooling, whose ``flatten(0, 1)`` is channels-last and no copy; its T may be smaller."""
+        """features_NTDHW before pooling; ``flatten(0, 1)`` is channels-last and no copy. T may be smaller."""
 
     @abstractmethod
     def answer(self, features_NTDHW: Tensor, valid_NT: Tensor | None) -> RecognizerOutput:
         """Scores from the maps."""
 
     def forward(self, data: Tensor, valid_NT: Tensor | None = None) -> RecognizerOutput:
-        """As Recognizer, of frames_NTHWC."""
+        """As Recognizer, for frames_NTHWC."""
         shape = tuple(data.shape)
         if len(shape) != 5 or shape[-1] != 3 or 0 in shape:
             raise ValueError(f"frames: expected (N, T, H, W, 3), none of them 0, found {shape}; give whole clips.")
         self.check_shape(shape[1:4])
         check_valid(valid_NT, data)
-        # The subtraction also converts uint8, without a pass of its own.
+        # The subtraction also converts uint8, without a separate pass.
         normalized_NTHWC = torch.sub(data, self.pixel_mean_C).div_(self.pixel_std_C)
         return self.answer(self.features(normalized_NTHWC), valid_NT)
 
@@ -122,9 +117,9 @@ class PooledRecognizer(PixelRecognizer):
         self.to(memory_format=memory_format)
 
     def answer(self, features_NTDHW: Tensor, valid_NT: Tensor | None) -> RecognizerOutput:
-        """As PixelRecognizer; ``valid_NT`` is not used: the mean over a short clip counts its repetitions."""
-        # All maps are of one size: the mean over frames of the means over space is one mean. Over one flat axis, as the
-        # gradient of a mean over three is written in the order of the axes' names and not in channels-last.
+        """As PixelRecognizer; ``valid_NT`` is not used: the mean over a short clip counts repeated frames."""
+        # All maps have one size, so the mean over frames of the spatial means is one mean. It runs over one flat axis,
+        # because the gradient of a mean over three axes would not be channels-last.
         features_NTHWD = features_NTDHW.permute(0, 1, 3, 4, 2)
         logits_NK = self.head(self.dropout(features_NTHWD.flatten(1, 3).mean(1)))
         logit_map_NTKHW = self.head(features_NTHWD).permute(0, 1, 4, 2, 3) if self.gives_logit_map else None
@@ -132,7 +127,7 @@ class PooledRecognizer(PixelRecognizer):
 
 
 class FrameRecognizer(PooledRecognizer):
-    """Every frame through a 2-D backbone, by itself or with some channels of the frames beside it."""
+    """Every frame through a 2-D backbone, on its own (TSN) or with some channels of its neighbors (TSM)."""
 
     def __init__(self, config: TsnConfig | TsmConfig, num_classes: int) -> None:
         stage_strides = config.stage_strides if isinstance(config, TsnConfig) else None
@@ -154,7 +149,7 @@ class FrameRecognizer(PooledRecognizer):
 
 
 class ClipRecognizer(PooledRecognizer):
-    """A whole clip at once through a backbone that has an axis for time."""
+    """A whole clip at once through a backbone with a time axis."""
 
     def __init__(self, config: SlowOnlyConfig | SwinConfig, num_classes: int) -> None:
         if isinstance(config, SwinConfig):
@@ -177,8 +172,8 @@ class ClipRecognizer(PooledRecognizer):
         super().check_shape(shape)
         num_frames = shape[0]
         if num_frames % self.frames_per_feature:
-            # torchvision would append a blank frame, which no published network has seen.
+            # torchvision would append a blank frame; no published network was trained with one.
             raise ValueError(
-                f"frames: expected a multiple of {self.frames_per_feature} frames a clip, as many as a patch has, "
-                f"found {num_frames}; show this network {num_frames + 1}."
+                f"frames: expected a multiple of {self.frames_per_feature} frames per clip, the length of a "
+                f"patch, found {num_frames}; give this network {num_frames + 1}."
             )

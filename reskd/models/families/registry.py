@@ -1,4 +1,4 @@
-"""From a config to a recognizer with its weights."""
+"""Builds a recognizer from its config and loads its weights."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from reskd.models.weights.load import load_weights
 
 
 def build_recognizer(config: RecognizerConfig, num_classes: int) -> Recognizer:
-    """A recognizer in channels-last memory format, in training mode, holding ``config.weights``.
+    """A recognizer with ``config.weights``, in channels-last memory format and training mode.
 
     Under ``torch.device("meta")`` nothing is read or downloaded: a meta tensor holds no weights.
 
     Raises:
-        OSError, ValueError: the weights cannot be found, read or downloaded; they are of another architecture; sizes
-            that do not fit each other.
+        OSError, ValueError: the weights cannot be found, read or downloaded, or are of another architecture; the sizes
+            do not fit together.
     """
     model = _build(config, num_classes)
     if not next(model.parameters()).is_meta:

@@ -1,4 +1,4 @@
-"""Which network a state dict is of, as far as its names and shapes tell."""
+"""Recognizes the network of a state dict by its tensor names and shapes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Kind = Literal["2-D", "2-D and shifted in time", "3-D"]
 
 
 class Network(NamedTuple):
-    """A network's torchvision name, what its convolutions go over, and how many classes its head knows."""
+    """A network's torchvision name, the kind of its convolutions, and the number of classes of its head."""
 
     backbone: str
     kind: Kind
@@ -34,18 +34,18 @@ class Network(NamedTuple):
 
     @property
     def family(self) -> str:
-        """Of our recognizer that holds these weights."""
+        """The family of our recognizer for these weights."""
         if self.backbone.startswith("swin3d"):
             return "swin"
         return {"2-D": "tsn", "2-D and shifted in time": "tsm", "3-D": "slow_only"}[self.kind]
 
     def __str__(self) -> str:
-        # torchvision has a name of its own for a 3-D Swin.
+        # torchvision's name of a Swin already tells 2-D from 3-D.
         kind = "" if self.kind == "2-D" or self.backbone.startswith("swin") else f", {self.kind},"
         return f"{self.backbone}{kind}" + (f" with {self.num_classes} classes" if self.num_classes else "")
 
 
-# The layer whose weights tell the kind of an aggregator.
+# A name prefix that identifies the kind of an aggregator.
 _AGGREGATORS = {
     "aggregator.lower.": "h_rnn",
     "aggregator.squeeze.": "nextvlad",
@@ -54,7 +54,7 @@ _AGGREGATORS = {
 
 
 def recognize(tensors: Mapping[str, Tensor], *, is_shifted: bool = False) -> Network | None:
-    """The network that has these tensors under our names (see names.py); None if none known here does."""
+    """The network with these tensors under our names (see names.py); None if it is unknown."""
     names = {name.removeprefix("backbone.") for name in tensors}
     num_classes = num_classes_of(tensors)
     blocks = tuple(_count(names, f"layer{number}.") for number in range(1, 5))
@@ -74,10 +74,10 @@ def recognize(tensors: Mapping[str, Tensor], *, is_shifted: bool = False) -> Net
 
 
 def describe(tensors: Mapping[str, Tensor], *, is_shifted: bool = False, first: str | None = None) -> str:
-    """As words: 'resnet18 with 10 classes'.
+    """In words: 'resnet18 with 10 classes'.
 
     Args:
-        first: the name in the file of the first tensor, where it is another than here.
+        first: the first tensor's name in the file, if it differs from ours.
     """
     network, aggregator = recognize(tensors, is_shifted=is_shifted), _aggregator(tensors)
     if aggregator:
@@ -87,11 +87,11 @@ def describe(tensors: Mapping[str, Tensor], *, is_shifted: bool = False, first: 
     if network:
         return str(network)
     first = first or next(iter(tensors), "none")
-    return f"{len(tensors)} tensors of a network that is not known here (the first is {first})"
+    return f"{len(tensors)} tensors of an unknown network (the first is {first})"
 
 
 def num_classes_of(tensors: Mapping[str, Tensor]) -> int | None:
-    """K of the head, under our names; None where there is none."""
+    """K of the head, under our names; None without a head."""
     if "head.weight" in tensors:
         return len(tensors["head.weight"])
     if "head.gates.weight" in tensors and "head.experts.weight" in tensors:
@@ -101,7 +101,7 @@ def num_classes_of(tensors: Mapping[str, Tensor]) -> int | None:
 
 
 def _aggregator(tensors: Mapping[str, Tensor]) -> str | None:
-    """Its kind; a head alone stands on a mean."""
+    """The aggregator's kind; a head alone means a mean."""
     if tensors and all(name.startswith("head.") for name in tensors):
         return "mean"
     return next(

@@ -1,10 +1,10 @@
-"""Files of weights: torch's and safetensors, read without running anything that is in them.
+"""Reads weight files, of torch and of safetensors, without running any code in them.
 
 Note [Nothing is run]
-torch.load(weights_only=True) builds tensors and plain values and refuses all else. Checkpoints that mmengine writes
-while training also hold its log: HistoryBuffer objects, NumPy scalars and, through getattr, methods. While a file is
-read, these few names stand for ``_Skipped``, which takes any arguments and keeps nothing: the file is read, its log is
-not, and even "getattr" calls nothing. Every other name is refused as before.
+torch.load(weights_only=True) builds tensors and plain values and refuses everything else. Checkpoints that mmengine
+writes while training also hold its log: HistoryBuffer objects, NumPy scalars and, through getattr, methods. While a
+file is read, these few names stand for ``_Skipped``, which takes any arguments and keeps nothing. So the log is
+dropped, and even "getattr" calls nothing. Every other name is still refused.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ class _Skipped:
 
 @dataclass(frozen=True)
 class WeightFile:
-    """What a file of weights says.
+    """The contents of a weight file.
 
     Attributes:
         source: the file, for messages.
         tensors: under the file's own names.
-        settings: of the recognizer, where the file is a checkpoint of ours or was exported from one.
+        settings: of the recognizer, if the file is a checkpoint of ours or was exported from one.
         class_names: likewise.
     """
 
@@ -68,7 +68,7 @@ def read_weight_file(path: Path) -> WeightFile:
     """The weights in a .safetensors file, or in one of torch.save: a checkpoint of ours, of mmaction2, or bare tensors.
 
     Raises:
-        FileNotFoundError, OSError: there is no such file; it may not be read.
+        FileNotFoundError, OSError: no such file; no permission to read it.
         ValueError: it is damaged, would run code, or holds something else.
     """
     if not path.is_file():
@@ -97,7 +97,7 @@ def read_weight_file(path: Path) -> WeightFile:
 def write_safetensors(
     path: Path, tensors: State, *, settings: Mapping[str, Any], class_names: Sequence[str] | None
 ) -> None:
-    """Write a recognizer so that ``path`` is whole or not there, and can be read by ``read_weight_file``.
+    """Write a recognizer atomically to ``path``, for ``read_weight_file``.
 
     Args:
         tensors: the recognizer's state dict, on any device, in any memory format.
@@ -108,16 +108,16 @@ def write_safetensors(
     metadata = {"format": "pt", "settings": json.dumps(settings)}
     if class_names is not None:
         metadata["class_names"] = json.dumps(list(class_names))
-    # The format knows neither memory formats nor tensors that share memory.
+    # The format has neither memory formats nor tensors that share memory.
     plain = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    # safetensors' own save_file makes files that nobody else may read.
+    # safetensors' own save_file makes files that only their owner can read.
     atomic_write_bytes(path, save(plain, metadata))
 
 
 def _read_torch(path: Path) -> Mapping[str, Any]:
     try:
-        # Mapped: of a checkpoint only the weights are looked at, and only its class names to check a teacher's.
+        # Memory-mapped: callers use only a checkpoint's weights, or only its class names.
         with torch.serialization.safe_globals([(_Skipped, name) for name in _NAMES_IN_LOGS]):
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except PermissionError:
@@ -143,7 +143,7 @@ def _read_safetensors(path: Path) -> WeightFile:
             metadata = file.metadata() or {}
         settings, class_names = (json.loads(metadata.get(key, "null")) for key in ("settings", "class_names"))
         if not isinstance(settings, dict | None) or not isinstance(class_names, list | None):
-            raise ValueError("its notes on settings and class names are of another kind")
+            raise ValueError("its settings or class names have the wrong type")
     except PermissionError:
         raise
     except (SafetensorError, OSError, ValueError) as error:
@@ -156,15 +156,15 @@ def _read_safetensors(path: Path) -> WeightFile:
 
 
 def why_unread(error: Exception) -> str:
-    """What is wrong with a file that torch did not read, in our words: its own advise to run the code in it."""
+    """Why torch did not read a file, in our words, as torch's own message advises running the code in it."""
     text = str(error)
     refused = re.search(r"GLOBAL (\S+)", text)
     if refused:
         return f"asks for {refused[1]}, which is code and was not run"
     if isinstance(error, EOFError) or re.search(r"zip archive|PytorchStreamReader|unexpected EOF|truncated", text):
         return f"is cut short or damaged ({_first_line(error)})"
-    if "weights_only" in text:  # torch goes on to advise reading it with code and all
-        return "holds what is neither a tensor nor a plain value; it was not read"
+    if "weights_only" in text:  # torch's message then advises loading it with its code
+        return "holds more than tensors and plain values; it was not read"
     return f"cannot be read ({_first_line(error)})"
 
 

@@ -1,7 +1,7 @@
-"""A recognizer filled from a file, strictly, and the account of it.
+"""Fills a recognizer from a file, strictly, and reports every tensor.
 
-A file's names become ours (names.py). Then every tensor of the model must find one of its shape, and every
-tensor of the file its place or a reason to be ignored; else the model is left as it was.
+A file's names become ours (names.py). Then every tensor of the model must match one of the same shape, and every
+tensor of the file must match one of the model or be ignored for a reason; else the model is unchanged.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from reskd.models.weights.inflate import inflate
 from reskd.models.weights.names import Renamed, rename
 from reskd.models.weights.report import TensorFate, WeightReport
 
-# The model makes these itself; files of other versions or of 2-D networks lack them.
+# The model creates these itself; files of other versions or of 2-D networks lack them.
 _MADE_BY_THE_MODEL = {
     "num_batches_tracked": "not counted in the file",
     "relative_position_index": "a constant of the model",
@@ -30,7 +30,7 @@ _AGGREGATOR = "aggregator."
 
 
 def fit(model: Recognizer, file: WeightFile) -> WeightReport:
-    """Fill ``model`` with the weights of ``file``, and the head too if ``weights_head`` says so.
+    """Fill ``model`` with the weights of ``file``, including the head if ``weights_head`` says so.
 
     Raises:
         ValueError: the file does not fit. The model is then unchanged.
@@ -70,10 +70,10 @@ def fill(
     """Fill ``model`` from tensors under our names.
 
     Args:
-        source: where they come from, for the message.
-        found: what they are of, for the message.
-        needs_head: without it, the head may be absent and then stays as it is; so may the whole of an aggregator, as
-            in weights of a backbone.
+        source: their origin, for the message.
+        found: their network, for the message.
+        needs_head: if False, ``state`` may lack the head, which then stays unchanged; so may a whole aggregator, as in
+            weights of a backbone.
         names_in_file: our name -> the file's, for the message.
 
     Raises:
@@ -115,7 +115,7 @@ def _refuse_other_classes(model: Recognizer, renamed: Renamed, *, source: str, f
 
 
 def _traceless_differences(model: Recognizer, file: WeightFile, renamed: Renamed) -> Iterator[tuple[str, str, str]]:
-    """(mine, theirs, what to do) where weights of the same shapes would answer otherwise: strides, shifts, pixels."""
+    """(mine, theirs, what to do) where equal shapes hide other outputs: strides, shifts, pixels."""
     config = model.config
     if file.settings is not None:
         try:
@@ -146,10 +146,10 @@ def _without_head(renamed: Renamed) -> Renamed:
 
 
 def _refuse_what_is_not_finite(state: State, names_in_file: Mapping[str, str], *, source: str) -> None:
-    """A damaged file, or a run that diverged: no start, and a teacher of nothing."""
+    """Raises ValueError for weights of a damaged file or a diverged run."""
     for name, tensor in state.items():
         has_values = tensor.is_floating_point() and tensor.layout == torch.strided and not tensor.is_meta
-        # One pass without a copy: an infinity or a NaN makes the sum one, and a sum in fp64 does not overflow.
+        # One pass without a copy: infinity or NaN carries over to the sum, and a sum in fp64 does not overflow.
         if has_values and not torch.isfinite(tensor.sum(dtype=torch.float64)):
             raise ValueError(
                 f"{source}: expected finite weights, found NaN or infinity in {names_in_file.get(name, name)}; "

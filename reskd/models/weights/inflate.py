@@ -1,10 +1,10 @@
-"""Weights of image networks as a start for video networks.
+"""Inflates weights of image networks into initial weights of video networks.
 
 Note [A clip of one picture]
-An inflated network sees a clip of equal frames as its image network sees the frame. A convolution over t frames has the
-image's weights divided by t. A window over t frames sees each position t times, with the bias that it had: attention
-is a mean, so t equal values change nothing. (Where a convolution pads time with zeros, only inner frames are equal.)
-I3D (arXiv:1705.07750) and Video Swin (arXiv:2106.13230, section 3.3) start so.
+For a clip of equal frames, an inflated network gives the outputs of its image network for the frame. A convolution over
+t frames has the image network's weights divided by t. A window over t frames has each position t times, each with its
+old bias: attention is a mean, so t equal values change nothing. (Where a convolution pads time with zeros, only inner
+frames are equal.) I3D (arXiv:1705.07750) and Video Swin (arXiv:2106.13230, section 3.3) start this way.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NUM_OFFSETS_IN_TIME = 15
 
 
 def inflate(renamed: Renamed, expected: Mapping[str, Tensor]) -> Renamed:
-    """``renamed`` itself if it is of a network of the right kind, else its tensors inflated where the rule is known.
+    """``renamed`` itself if its network has the right kind, else its tensors inflated where a rule is known.
 
     Args:
         expected: the recognizer's state dict.
@@ -38,14 +38,14 @@ def inflate(renamed: Renamed, expected: Mapping[str, Tensor]) -> Renamed:
 
 
 def _with_3d_names(renamed: Renamed) -> Renamed:
-    """torchvision counts a 2-D Swin's patch embedding among its features, and the 3-D one's not."""
+    """In torchvision the patch embedding is part of a 2-D Swin's features, but not of a 3-D one's."""
     tensors: dict[str, Tensor] = {}
     sources: dict[str, str] = {}
     ignored = dict(renamed.ignored)
     for name, tensor in renamed.tensors.items():
         source = renamed.sources[name]
         if name.endswith("relative_position_index"):
-            ignored[source] = "a constant, other in 3-D"
+            ignored[source] = "a constant that differs in 3-D"
             continue
         target = re.sub(r"^backbone\.features\.0\.0\.", "backbone.patch_embed.proj.", name)
         target = re.sub(r"^backbone\.features\.0\.2\.", "backbone.patch_embed.norm.", target)
@@ -55,7 +55,7 @@ def _with_3d_names(renamed: Renamed) -> Renamed:
 
 
 def _repeat_in_time(table: Tensor, like: Tensor | None) -> Tensor:
-    """A table of position biases, one for each offset in the plane, with that bias for each offset in time too."""
+    """Repeat a table of position biases, one per offset in the plane, for every offset in time."""
     is_table = like is not None and like.ndim == table.ndim == 2 and like.shape[1] == table.shape[1]
     if like is None or not is_table or len(like) != _NUM_OFFSETS_IN_TIME * len(table):
         return table

@@ -1,6 +1,6 @@
-"""Where a recognizer's weights come from: a name of torchvision's, or a file of ours or of others.
+"""Loads a recognizer's weights, from a torchvision name or from a file, of ours or of others.
 
-files.py reads, names.py translates, fill.py fills and says what became of every tensor.
+files.py reads, names.py translates, fill.py fills and reports what happened to every tensor.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ log = logging.getLogger(__name__)
 
 
 def load_weights(model: Recognizer, weights: str) -> WeightReport | None:
-    """Fill ``model`` in place, log one line about it, and return what became of every tensor; None for "none".
+    """Fill ``model`` in place, log one line, and return what happened to every tensor; None for "none".
 
     Args:
-        model: its ``config.weights_head`` says whether the head comes from the weights too.
-        weights: "none" changes nothing; a torchvision name ("IMAGENET1K_V1"), also of the 2-D kin of a 3-D network; or
+        model: its ``config.weights_head`` decides whether the head comes from the weights too.
+        weights: "none" changes nothing; a torchvision name ("IMAGENET1K_V1"), also of a 3-D network's 2-D version; or
             the path of a checkpoint of ours, of mmaction2 or of the paper's code, or of a torchvision state dict.
 
     Raises:
@@ -48,8 +48,8 @@ def load_weights(model: Recognizer, weights: str) -> WeightReport | None:
     else:
         names = f"one of torchvision's names for {backbone} ({', '.join(entries)}), " if backbone else ""
         raise FileNotFoundError(
-            f"weights: expected 'none', {names}or the path of a file, found {weights!r}, which is no such name and no "
-            "such file; check the spelling."
+            f"weights: expected 'none', {names}or the path of a file, found {weights!r}, which is neither; "
+            "check the spelling."
         )
     report = fit(model, file)
     log.info("%s", report)
@@ -60,7 +60,7 @@ def load_recognizer_state(model: Recognizer, state: State, *, source: str) -> No
     """Fill the whole of ``model``, backbone and head, with the "student" of a checkpoint.
 
     Args:
-        source: where ``state`` comes from, for the message.
+        source: the origin of ``state``, for the message.
 
     Raises:
         ValueError: another architecture or number of classes. The model is then unchanged.
@@ -69,7 +69,7 @@ def load_recognizer_state(model: Recognizer, state: State, *, source: str) -> No
 
 
 def state_hash(state: nn.Module | State) -> str:
-    """sha256 over the names, dtypes, shapes and bytes of a state dict, the same for every memory format and device."""
+    """sha256 of the names, dtypes, shapes and bytes of a state dict, independent of memory format and device."""
     tensors = state.state_dict() if isinstance(state, nn.Module) else state
     digest = hashlib.sha256()
     for name in sorted(tensors):
@@ -81,7 +81,7 @@ def state_hash(state: nn.Module | State) -> str:
 
 
 def _torchvision_weights(backbone: str | None) -> dict[str, WeightsEnum]:
-    """Name -> weights of ``backbone`` and, where it is 3-D, of its 2-D kin, from which it can be inflated."""
+    """Name -> weights of ``backbone`` and, if it is 3-D, of its 2-D version, which can be inflated."""
     if backbone is None:
         return {}
     kin = [backbone.replace("swin3d", "swin")] if backbone.startswith("swin3d") else []
@@ -96,7 +96,7 @@ def _check_pixel_statistics(model: Recognizer, entry: WeightsEnum) -> None:
         if any(abs(a - b) > 0.01 for a, b in zip(theirs, mine, strict=True)):
             raise ValueError(
                 f"weights: expected {key} {theirs}, as torchvision's {entry.name} was trained with, found "
-                f"{list(mine)}; set {key} so."
+                f"{list(mine)}; change {key} to that."
             )
 
 
@@ -107,5 +107,5 @@ def _download(backbone: str, entry: WeightsEnum) -> State:
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise OSError(
             f"weights: expected to download {entry.name} of {backbone} from {entry.url}, found: {error}; check the "
-            f"network, or put that file into {folder}, or set weights to the path of a file."
+            f"network, put that file into {folder}, or set weights to the path of a file."
         ) from error

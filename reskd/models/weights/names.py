@@ -1,11 +1,11 @@
-"""What other code calls the tensors of our networks.
+"""Translates other projects' tensor names into ours.
 
-Ours are torchvision's below ``backbone.``, and ``head.`` for the linear layer. Read in mmaction2 1.2 and in the code of
-the ResKD paper, a fork of mmaction2 0.x:
+Our names are torchvision's under ``backbone.``, and ``head.`` for the linear layer. Theirs, from mmaction2 1.2 and from
+the code of the ResKD paper, a fork of mmaction2 0.x:
 
     theirs                                          ours
     backbone.layer1.0.conv1.conv.weight             backbone.layer1.0.conv1.weight
-    backbone.layer1.0.conv1.conv.net.weight         the same, in a TSM: "net" is what is shifted
+    backbone.layer1.0.conv1.conv.net.weight         the same, in a TSM: "net" is shifted
     backbone.layer1.0.conv1.bn.weight               backbone.layer1.0.bn1.weight
     backbone.layer1.0.downsample.conv.weight        backbone.layer1.0.downsample.0.weight
     backbone.layers.1.blocks.0.mlp.fc1.weight       backbone.features.2.0.mlp.0.weight
@@ -38,7 +38,7 @@ _MMACTION: tuple[tuple[str, _Replacement], ...] = (
     (_BLOCK + r"\.conv(\d)\.bn\.", r"\1.bn\2."),
     (_BLOCK + r"\.downsample\.conv\.", r"\1.downsample.0."),
     (_BLOCK + r"\.downsample\.bn\.", r"\1.downsample.1."),
-    # torchvision counts stages and the patch mergings between them in one row.
+    # torchvision numbers stages and the patch mergings between them in one sequence.
     (r"^backbone\.layers\.(\d+)\.blocks\.", lambda found: f"backbone.features.{2 * int(found[1])}."),
     (r"^backbone\.layers\.(\d+)\.downsample\.", lambda found: f"backbone.features.{2 * int(found[1]) + 1}."),
     (r"\.mlp\.fc1\.", ".mlp.0."),
@@ -50,21 +50,21 @@ _TORCHVISION: tuple[tuple[str, _Replacement], ...] = (
     (r"^(?!head\.)", "backbone."),
 )
 _IGNORED = {
-    r"^backbone\.high_res_path\.": "the teacher beside the student; its own checkpoint is what a teacher loads",
+    r"^backbone\.high_res_path\.": "the teacher beside the student; a teacher loads its own checkpoint",
     r"^cls_head\.fc_cls_t\.": "the classifier of the teacher beside the student",
 }
 
 
 @dataclass(frozen=True)
 class Renamed:
-    """A state dict's names in our words.
+    """A state dict under our names.
 
     Attributes:
-        layout: whose names they were.
+        layout: the project whose names they were.
         tensors: our name -> tensor.
         sources: our name -> the file's name.
-        ignored: the file's name -> why.
-        shifted: our names of the convolutions that the file shifts in time; None where its names do not tell.
+        ignored: the file's name -> reason.
+        shifted: our names of the convolutions that the file shifts in time; None if its names do not show it.
     """
 
     layout: Layout
@@ -75,7 +75,7 @@ class Renamed:
 
 
 def rename(tensors: Mapping[str, Tensor], *, where: str) -> Renamed:
-    """Names of any known layout as ours; a name that no rule knows stays, to be refused as not in the model.
+    """Translate names of any known layout; an unknown name stays and is refused later as not in the model.
 
     Args:
         where: the file, for the message.
@@ -89,7 +89,7 @@ def rename(tensors: Mapping[str, Tensor], *, where: str) -> Renamed:
     ignored: dict[str, str] = {}
     shifted = set()
     for source, tensor in tensors.items():
-        # DistributedDataParallel's.
+        # DistributedDataParallel's prefix.
         name = source.removeprefix("module.")
         reason = _why_ignored(name) if layout == "the paper's code" else None
         if reason:
@@ -112,7 +112,7 @@ def _layout_of(names: Iterable[str]) -> Layout:
         return "the paper's code"
     if any(re.match(r"cls_head\.|backbone\.layers\.|backbone\..*\.(conv|bn)\.", name) for name in plain):
         return "mmaction2"
-    # A mean of features has no weights but its head's.
+    # A mean of features has only its head's weights.
     if any(name.startswith(("backbone.", "aggregator.")) for name in plain) or all(
         name.startswith("head.") for name in plain
     ):

@@ -1,4 +1,4 @@
-"""What became of every tensor of a file of weights and of every tensor of the model."""
+"""Reports what happened to every tensor of a weight file and of the model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class TensorFate(NamedTuple):
             that was not used), or "new" (a tensor of the model that the file does not fill).
         source: the file's name; None if the file has none.
         target: our name; None if the model has none.
-        why: of what is inflated, ignored and new.
+        why: the reason, for inflated, ignored and new tensors.
     """
 
     fate: Fate
@@ -28,14 +28,14 @@ class TensorFate(NamedTuple):
 
 @dataclass(frozen=True)
 class WeightReport:
-    """``str()`` of it is the one line that the log has; ``table()`` has a row for every tensor.
+    """``str()`` gives the line for the log; ``table()`` has a row for every tensor.
 
     Attributes:
         source: the file or the name of the weights.
-        layout: whose names the file has.
-        network: what the file holds.
+        layout: the project whose names the file has.
+        network: the file's network, in words.
         rows: every tensor of the file and of the model, once.
-        remarks: what the user should know beside.
+        remarks: further warnings for the user.
     """
 
     source: str
@@ -54,7 +54,7 @@ class WeightReport:
         return f"weights from {self.source} ({self.layout}: {self.network}): {', '.join(parts)}{remarks}"
 
     def table(self) -> str:
-        """Aligned columns: what happened, the file's name, our name or the reason."""
+        """Aligned columns: fate, the file's name, our name and the reason."""
         width = max((len(row.source or "-") for row in self.rows), default=0)
         lines = [
             f"{row.fate:8}  {row.source or '-':{width}}  {' - '.join(filter(None, (row.target, row.why)))}".rstrip()

@@ -120,7 +120,7 @@ def test_what_is_kept_of_a_video_does_not_grow_with_the_classes(num_classes: int
 def test_infinite_scores_have_their_place_and_no_number_is_an_error() -> None:
     scores_NK, sets_NK = torch.tensor([[torch.inf, -torch.inf], [1.0, 2.0]]), sets_of([[0], [1]], 2)
     assert measure(scores_NK, sets_NK)["gap"] == 1
-    with pytest.raises(ValueError, match="found NaN in the answers to 1 of 2 videos"):
+    with pytest.raises(ValueError, match="found NaN in the outputs for 1 of 2 videos"):
         measure(scores_NK * 0, sets_NK)
 
 

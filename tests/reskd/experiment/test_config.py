@@ -103,7 +103,7 @@ def test_the_headline_recipe_is_the_papers() -> None:
             {"loss": {"pixel": {"alpha": 1}, "time": "equel"}},
             "loss.time: should be 'equal', 'nearest' or",
         ),
-        ({"teacher": None, "loss": {"time": "nearest"}}, "loss: time = nearest matches feature maps with a teacher's"),
+        ({"teacher": None, "loss": {"time": "nearest"}}, "loss: time = nearest applies to feature maps only"),
         ({"teacher": {"batch_norm": "batch_stats"}}, "expected exactly one of stage and model"),
         ({"teacher": {"model": {"backbone": "resnet18"}}}, "teacher.batch_norm: expected a value, found none"),
         ({"student": {"backbone": "resnet17"}}, "student.backbone: should be 'resnet18'.*found 'resnet17'"),

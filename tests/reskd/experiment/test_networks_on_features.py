@@ -71,7 +71,7 @@ def test_an_aggregated_student_of_clips_learns_from_maps_of_a_plain_teacher() ->
     check_networks(parse_config(settings))
     settings["loss"] = {"logit_map": {"alpha": 1}}
     with pytest.raises(
-        ValueError, match=r"found family aggregated, whose head stands on a clip's code; leave out loss"
+        ValueError, match=r"found family aggregated, whose head takes a clip's embedding; leave out loss"
     ):
         build_networks(parse_config(settings), num_classes=2, device=torch.device("meta"))
 

@@ -106,7 +106,7 @@ def test_a_resumed_run_equals_the_unbroken_one_to_the_bit(records: Path, tmp_pat
         ({"loss": {"task": "softmax_ce"}}, "several labels, which loss.task = softmax_ce cannot learn"),
         (
             {"training": {"epochs": 1, "global_batch_size": 8, "selection_metric": "top1"}},
-            "several labels a video, 4 classes",
+            "several labels per video, 4 classes",
         ),
     ],
 )

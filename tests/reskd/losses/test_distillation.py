@@ -243,8 +243,8 @@ def test_what_depends_on_both_networks_needs_to_know_them(config: dict[str, Any]
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"time": "nearest"}, "time = nearest matches feature maps with a teacher's; add pixel or logit_map"),
-        ({"task": "sigmoid_bce", "logit_map": {"alpha": 1}}, "task = sigmoid_bce trains every class by itself"),
+        ({"time": "nearest"}, "time = nearest applies to feature maps only; add pixel or logit_map"),
+        ({"task": "sigmoid_bce", "logit_map": {"alpha": 1}}, "task = sigmoid_bce trains every class on its own"),
         ({"logit_map": {}}, "alpha"),
         ({"logit_map": {"alpha": -1}}, "alpha"),
         ({"logit_map": {"alpha": 1, "temperature": 0}}, "temperature"),
@@ -329,7 +329,7 @@ def test_a_task_weight_of_0_leaves_the_labels_out() -> None:
     ("config", "pair", "message"),
     [
         ({"embedding": CODE}, {}, r"found 4096 \(student\) and 1024 \(teacher\); use loss.prediction"),
-        ({"embedding": CODE}, {"student_code_dim": None}, "expected a student with a code, found one without"),
+        ({"embedding": CODE}, {"student_code_dim": None}, "expected a student with an embedding, found one without"),
         ({"pixel": {"alpha": 1}}, {}, "loss.pixel compares feature maps: expected networks that see pixels"),
         ({"logit_map": {"alpha": 1}}, {"student_dim": 8}, "loss.logit_map compares feature maps"),
     ],
@@ -345,7 +345,7 @@ def test_families_that_a_term_cannot_compare_are_refused_by_name(
 
 
 def test_a_network_without_a_code_is_named_in_the_step_too() -> None:
-    with pytest.raises(ValueError, match="expected a teacher with a code, found one without"):
+    with pytest.raises(ValueError, match="expected a teacher with an embedding, found one without"):
         DistillationLoss(LossConfig.model_validate({"embedding": CODE}))(_coded(0), LABELS_N, _output((2, 2)))
 
 
@@ -356,7 +356,7 @@ def test_a_network_without_a_code_is_named_in_the_step_too() -> None:
         ({"task_weight": -1, "embedding": CODE}, "task_weight"),
         ({"embedding": {"alpha": 1, "reduction": "max"}}, "reduction"),
         ({"prediction": {"alpha": 1, "distance": "bernoulli_kl"}}, "expected sigmoid_bce, or use kl"),
-        ({"embedding": CODE, "time": "nearest"}, "time = nearest matches feature maps"),
+        ({"embedding": CODE, "time": "nearest"}, "time = nearest applies to feature maps only"),
     ],
 )
 def test_wrong_settings_of_clip_terms_are_named(config: dict[str, Any], message: str) -> None:

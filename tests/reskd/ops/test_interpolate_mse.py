@@ -118,7 +118,7 @@ def test_each_backend_says_why_it_cannot_serve() -> None:
     reasons = available_backends(student, teacher.double())
     assert list(reasons) == ["cuda", "cpu", "reference"]
     assert reasons["reference"] is None
-    assert "fp64 goes with fp64 only" in str(reasons["cpu"])
+    assert "fp64 pairs with fp64 only" in str(reasons["cpu"])
     assert "these are on cpu" in str(reasons["cuda"])
     assert set(available_backends()) == set(reasons)
 
@@ -129,7 +129,7 @@ def test_what_no_backend_can_serve_is_refused_before_any_is_asked() -> None:
 
 
 def test_a_forced_backend_that_cannot_serve_is_found_while_building() -> None:
-    with pytest.raises(ValueError, match="'cuda' was asked for and cannot serve"):
+    with pytest.raises(ValueError, match="'cuda' was requested but cannot run"):
         dispatch.describe_choice("cuda", torch.device("cpu"))
     assert dispatch.describe_choice("reference", torch.device("cpu")) == "plain PyTorch"
     assert "no kernel for meta" in dispatch.describe_choice("auto", torch.device("meta"))
@@ -137,9 +137,9 @@ def test_a_forced_backend_that_cannot_serve_is_found_while_building() -> None:
 
 def test_forced_backend_never_falls_back() -> None:
     student, teacher = _pair((4, 4), (7, 7), torch.float32, torch.contiguous_format)
-    with pytest.raises(ValueError, match=r"'cuda' was asked for and cannot serve: .*these are on cpu"):
+    with pytest.raises(ValueError, match=r"'cuda' was requested but cannot run: .*these are on cpu"):
         interpolate_mse_loss(student, teacher, backend="cuda")
-    with pytest.raises(ValueError, match=r"'cpu' was asked for and cannot serve: fp64"):
+    with pytest.raises(ValueError, match=r"'cpu' was requested but cannot run: fp64"):
         interpolate_mse_loss(student, teacher.double(), backend="cpu")
 
 
@@ -150,7 +150,7 @@ def test_auto_falls_back_and_says_so_once(caplog: pytest.LogCaptureFixture, monk
     for _ in range(3):
         assert interpolate_mse_loss(student, teacher) == interpolate_mse_loss(student, teacher, backend="reference")
     assert [record.getMessage() for record in caplog.records] == [
-        "interpolate_mse_loss falls back to plain PyTorch, as the cpu kernel cannot serve: it did not compile."
+        "interpolate_mse_loss falls back to plain PyTorch, as the cpu kernel cannot run: it did not compile."
     ]
     assert "it did not compile" in dispatch.describe_choice("auto", torch.device("cpu"))
 

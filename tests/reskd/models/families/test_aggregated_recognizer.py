@@ -123,7 +123,7 @@ def test_the_meta_device_builds_it_and_counts_memory() -> None:
 
 def test_a_logit_map_is_refused_by_name() -> None:
     for model in (_build(feature_settings("mean")), _aggregated("mean")):
-        with pytest.raises(ValueError, match=r"expected a network whose head stands on the mean.*found family"):
+        with pytest.raises(ValueError, match=r"expected a network whose head takes the mean.*found family"):
             model.gives_logit_map = True
         assert not model.gives_logit_map
 

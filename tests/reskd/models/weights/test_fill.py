@@ -98,7 +98,7 @@ def test_the_papers_student_is_taken_and_the_teacher_beside_it_is_not(family: Fa
     assert ignored
     assert all(".high_res_path." in name or ".fc_cls_t." in name for name in ignored)
     assert report.layout == "the paper's code"
-    assert "the teacher beside the student; its own checkpoint is what a teacher loads" in str(report)
+    assert "the teacher beside the student; a teacher loads its own checkpoint" in str(report)
 
 
 def test_names_under_ddp_are_taken() -> None:
@@ -240,7 +240,7 @@ def test_imagenet_names_of_the_image_network_start_a_video_swin(monkeypatch: pyt
     assert "swin_t" in str(report)
     assert {row.why for row in report.rows if row.fate == "ignored"} == {
         "the classifier of 1000 classes",
-        "a constant, other in 3-D",
+        "a constant that differs in 3-D",
     }
 
 

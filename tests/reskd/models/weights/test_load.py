@@ -144,7 +144,7 @@ def test_a_deeper_file_does_not_pass_for_a_shallower_model(tmp_path: Path) -> No
 
 def test_unknown_tensors_are_described(tmp_path: Path) -> None:
     torch.save({"w": torch.zeros(2)}, tmp_path / "w.pth")
-    with pytest.raises(ValueError, match=r"found 1 tensors of a network that is not known here \(the first is w\)"):
+    with pytest.raises(ValueError, match=r"found 1 tensors of an unknown network \(the first is w\)"):
         load_weights(_hollow("resnet18"), str(tmp_path / "w.pth"))
 
 
