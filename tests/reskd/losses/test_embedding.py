@@ -37,5 +37,7 @@ def test_codes_of_other_sizes_are_refused_with_what_to_do() -> None:
         embedding_loss(STUDENT_NE, TEACHER_NE[:, :1], reduction="sum")
     with pytest.raises(ValueError, match=r"found 4096 \(student\) and 1024 \(teacher\); use loss.prediction"):
         check_embeddings(student_dim=4096, teacher_dim=1024)
-    with pytest.raises(ValueError, match="expected a teacher with an embedding, found one without; use loss.prediction"):
+    with pytest.raises(
+        ValueError, match="expected a teacher with an embedding, found one without; use loss.prediction"
+    ):
         check_embeddings(student_dim=4096, teacher_dim=None)

@@ -176,5 +176,5 @@ def test_settings_of_training_alone_change_no_architecture() -> None:
 def test_an_odd_number_of_frames_is_refused_with_what_to_do(num_frames: int) -> None:
     with torch.device("meta"):
         model = make("swin")
-        with pytest.raises(ValueError, match=rf"multiple of 2 frames.*found {num_frames}; show .* {num_frames + 1}\."):
+        with pytest.raises(ValueError, match=rf"multiple of 2 frames.*found {num_frames}; give .* {num_frames + 1}\."):
             model(torch.empty(1, num_frames, 32, 32, 3, dtype=torch.uint8))

@@ -131,10 +131,10 @@ def test_a_logit_map_is_refused_by_name() -> None:
 @pytest.mark.parametrize(
     ("data", "valid", "message"),
     [
-        (torch.zeros(2, 3, 11), None, r"expected 10 a frame \(rgb 6, audio 4\), found 11; make the network's groups"),
+        (torch.zeros(2, 3, 11), None, r"expected 10 per frame \(rgb 6, audio 4\), found 11; make the network's groups"),
         (torch.zeros(2, 3, 32, 32, 3), None, r"expected \(N, T, D\), none of them 0, found \(2, 3, 32, 32, 3\)"),
         (torch.zeros(2, 0, 10), None, r"none of them 0, found \(2, 0, 10\)"),
-        (torch.zeros(2, 3, 10), torch.ones(2, 4, dtype=torch.bool), r"expected bool of shape \(2, 3\), one a frame"),
+        (torch.zeros(2, 3, 10), torch.ones(2, 4, dtype=torch.bool), r"expected bool of shape \(2, 3\), one per frame"),
         (torch.zeros(2, 3, 10), torch.ones(2, 3), r"found torch.float32 of shape \(2, 3\)"),
     ],
 )
