@@ -1,4 +1,4 @@
-"""The one place where a config becomes wired objects: lists (lists.py), networks (networks.py), loaders, trainer."""
+"""The only file that turns a config into wired objects: lists (lists.py), networks (networks.py), loaders, trainer."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def build_trainer(config: ExperimentConfig, *, run: RunDirectory, world: World) -> Trainer:
-    """Everything checked, wired and on its device, before the first clip is decoded."""
+    """Check, wire and move everything to its device, before the first clip is decoded."""
     _set_determinism(config, world)
     manifests = build_training_lists(config, world=world)
     train = manifests["train"]
@@ -58,7 +58,7 @@ def build_trainer(config: ExperimentConfig, *, run: RunDirectory, world: World) 
 
 
 def evaluation_settings(config: ExperimentConfig, which: ViewName, *, world: World) -> EvaluationSettings:
-    """How the student or the teacher is evaluated."""
+    """The settings under which the student or the teacher is evaluated."""
     precision = Precision(config.training.precision, world.device)
     return EvaluationSettings(which, precision, data_of(config).averaging, scores_of(config, which))
 
@@ -66,7 +66,7 @@ def evaluation_settings(config: ExperimentConfig, which: ViewName, *, world: Wor
 def evaluation_order(
     config: ExperimentConfig, split: Literal["val", "test"], batch_size: int, world: World
 ) -> ReadingOrder:
-    """One pass over a list. ``batch_size``: of a rank."""
+    """One pass over a list. ``batch_size``: clips per rank."""
     return ReadingOrder(
         mode="eval",
         batch_size=batch_size,
@@ -80,7 +80,7 @@ def evaluation_order(
 def _training_loaders(
     config: ExperimentConfig, train: AnyManifest, plan: Plan, run: RunDirectory, world: World
 ) -> Callable[[int], AnyLoader]:
-    """A function: number of the first batch -> the training batches from there on."""
+    """A function that takes the number of the first batch and returns a loader of the training batches from there."""
     order = ReadingOrder(
         mode="train",
         batch_size=plan.clips_per_pass,
@@ -107,7 +107,7 @@ def _training_loaders(
 def _validations(
     config: ExperimentConfig, manifest: AnyManifest | None, networks: Networks, batch_size: int, world: World
 ) -> dict[str, Validation]:
-    """One for each network that is trained; none without validation videos."""
+    """One validation for each trained network; empty without validation videos."""
     if not manifest:
         return {}
     trained: tuple[ViewName, ...] = ("student", "teacher") if networks.joint_teacher is not None else ("student",)
@@ -128,14 +128,14 @@ def _validation(
 
 
 def _description(config: ExperimentConfig, train: AnyManifest, networks: Networks, plan: Plan) -> dict[str, Any]:
-    """What a checkpoint says of its run."""
+    """The description of the run that each checkpoint holds."""
     frozen = networks.frozen_teacher
     return {
         "config": config.resolved(),
         "config_hash": config_hash(config.resolved()),
         "class_names": list(train.class_names),
         "manifest_hash": train.content_hash,
-        # The weights of a joint teacher change, and are in the checkpoint.
+        # A joint teacher's weights change; the checkpoint holds them.
         "teacher_hash": state_hash(frozen) if frozen is not None else None,
         "start_hashes": start_hashes(config),
         "total_steps": plan.total_steps,
@@ -143,7 +143,7 @@ def _description(config: ExperimentConfig, train: AnyManifest, networks: Network
 
 
 def _trial(networks: Networks, config: ExperimentConfig, world: World) -> Callable[[int], None]:
-    """A forward and backward pass of so many clips, outside DDP, where running out of memory hangs no other rank."""
+    """A forward and backward pass of ``num_clips``, outside DDP, so that running out of memory hangs no other rank."""
     shapes, precision = view_shapes(config), Precision(config.training.precision, world.device)
     trainable, frozen = Trainable.of(networks), networks.frozen_teacher
 

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class ListedLabels(NamedTuple):
-    """What lists say of the labels.
+    """The labels as the lists alone give them.
 
     Attributes:
         num_labels: "train" and "val" -> int (N,), the number of labels of each video.
@@ -51,13 +51,13 @@ class ClipData:
         return build_manifests(self.config, seed=seed, splits=splits, on_message=on_message)
 
     def listed_labels(self, seed: int) -> ListedLabels:
-        """No video is opened, which the first time may take hours."""
+        """Read the lists alone: opening the videos may take hours the first time."""
         class_names, videos = videos_of_splits(self.config, seed, ("train", "val"), lambda message: None)
         num_labels = {name: np.array([len(video.labels) for video in videos[name]], int) for name in ("train", "val")}
         return ListedLabels(num_labels, len(class_names))
 
     def count_training_list(self, seed: int) -> tuple[int, int]:
-        """No video is opened."""
+        """Read the lists alone."""
         listed = self.listed_labels(seed)
         return len(listed.num_labels["train"]), listed.num_classes
 
@@ -93,10 +93,10 @@ class ClipData:
         return TestViews(sampling.test_clips, sampling.test_crops)
 
     def check_network(self, config: RecognizerConfig) -> None:
-        """Any network of images takes any frames."""
+        """Any network on pixels takes any frames."""
 
     def student_sees_all(self, num_frames: int) -> bool:
-        """All T frames of a clip span the video, however many they are; TSN's networks may see more of them later."""
+        """The T frames of a clip span the video for any T, so a TSN network may later be given more of them."""
         k = self.config.views.student.num_frames
         return k is None or k >= num_frames
 
@@ -141,7 +141,7 @@ class ClipData:
         }
 
     def _describe_frames(self) -> dict[str, Any]:
-        """Which frames one view shows: of a video of n, k * n // of for each k in ``at``, unless ``kind`` is dense."""
+        """The frames of one view: frame k * n // of of n, for each k in ``at``, unless ``kind`` is dense."""
         sampling, student = self.config.sampling, self.config.views.student
         total = sampling.num_frames
         chosen = student_frames(student.num_frames, total, student.selection)

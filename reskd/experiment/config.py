@@ -1,7 +1,7 @@
-"""One experiment as one YAML file: the components' own configs, put together.
+"""The config of one experiment, which combines the components' own configs; one YAML file holds it.
 
 ``load_config("configs/x.yaml", ["optimizer.lr=0.02"])`` reads the file, applies the overrides and checks every key.
-How files are read and merged is in config_files.py.
+config_files.py reads and merges the files.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _STAGE_PREFIX = "stage:"
 
 
 def referred_stage(source: str | None) -> str | None:
-    """NAME of "stage:NAME", an earlier stage of the same file; None where ``source`` is a path or another name.
+    """NAME if ``source`` is "stage:NAME", an earlier stage of the same file; None if it is a path or another name.
 
-    teacher.stage and student.weights may say "stage:NAME".
+    teacher.stage and student.weights may be "stage:NAME".
     """
     if source is None or not source.startswith(_STAGE_PREFIX):
         return None
@@ -52,11 +52,11 @@ class TeacherSourceConfig(TeacherConfig):
     stage: str | None = Field(
         None,
         min_length=1,
-        description="path of the config of the run that trains the teacher, which is run first when its last.pt is "
-        "not there; or stage:NAME, an earlier one of the file's stages",
+        description="path of the config that trains the teacher, which runs first if it has no last.pt yet; or "
+        "stage:NAME, an earlier stage of the same file",
     )
     model: RecognizerConfig | None = Field(
-        None, description="architecture and weights of a teacher that exists, or that a joint teacher starts from"
+        None, description="architecture and weights of an existing teacher, or the start of a joint teacher"
     )
 
     @model_validator(mode="after")
@@ -64,12 +64,12 @@ class TeacherSourceConfig(TeacherConfig):
         if (self.stage is None) == (self.model is None):
             raise ValueError("teacher: expected exactly one of stage and model")
         if self.model is not None and referred_stage(self.model.weights) is not None:
-            raise ValueError(f"teacher: set stage to {self.model.weights} in place of model, whose settings it brings")
+            raise ValueError(f"teacher: set stage to {self.model.weights} and remove model; the stage has its settings")
         return self
 
 
 def _kind_of_data(settings: Any) -> str:
-    """The choice's tag; data that names no kind is clips."""
+    """The tag of the union; data without a kind are clips."""
     found = settings.get("kind", "clips") if isinstance(settings, Mapping) else getattr(settings, "kind", "clips")
     return str(found)
 
@@ -85,10 +85,10 @@ AnyDataConfig = Annotated[
 
 
 class ExperimentConfig(StrictConfig):
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="of the run's folder under runs")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the run's folder under runs")
     runs: Path = Field(Path("runs"), description="folder of all runs")
-    seed: int = Field(1, ge=0, description="of the initialization, the clips' order, crops, flips and dropout")
-    device: DeviceChoice = Field("auto", description="auto is the GPU where there is one")
+    seed: int = Field(1, ge=0, description="seed of initialization, clip order, crops, flips and dropout")
+    device: DeviceChoice = Field("auto", description="auto uses the GPU if there is one")
     data: AnyDataConfig
     student: RecognizerConfig
     teacher: TeacherSourceConfig | None = Field(None, description="none trains a plain model")
@@ -116,8 +116,8 @@ class ExperimentConfig(StrictConfig):
         selection = getattr(self.data.views.student, "selection", "uniform")
         if self.loss.map_terms and selection == "random":
             raise ValueError(
-                f"loss.{self.loss.map_terms[0]} compares frames of the same moments, and data.views.student.selection "
-                "= random shows other frames each time; use loss.embedding or loss.prediction, or another selection"
+                f"loss.{self.loss.map_terms[0]} compares frames of the same times, but data.views.student.selection "
+                "= random draws other frames each time; use loss.embedding or loss.prediction, or another selection"
             )
         return self
 
@@ -130,12 +130,12 @@ class ExperimentConfig(StrictConfig):
         of_head = [name for name in asked if name != "loss.embedding"]
         if of_head and self.teacher.model.weights_head == "new":
             raise ValueError(
-                f"{of_head[0]} takes what a trained teacher's head says, and teacher.model.weights_head is new; "
+                f"{of_head[0]} needs a trained teacher's head, but teacher.model.weights_head is new; "
                 "expected keep, with the checkpoint of a teacher trained on these classes"
             )
         if asked and self.teacher.model.weights == "none":
             raise ValueError(
-                f"{asked[0]} takes what a trained teacher knows, and teacher.model.weights is none; expected the "
+                f"{asked[0]} needs a trained teacher, but teacher.model.weights is none; expected the "
                 "checkpoint of a teacher trained on these classes, or teacher.update = joint, which trains it beside "
                 "the student"
             )
@@ -146,7 +146,7 @@ class ExperimentConfig(StrictConfig):
         return self.runs / self.name
 
     def stage_folder(self, stage: str) -> Path:
-        """The run of another stage of the same file, whose runs are called <name>.<stage>."""
+        """The folder of another stage's run; the runs of one file are called <name>.<stage>."""
         return self.runs / f"{self.name.rpartition('.')[0]}.{stage}"
 
     @property
@@ -177,11 +177,11 @@ class ExperimentConfig(StrictConfig):
 
 
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> ExperimentConfig:
-    """The experiment in the YAML file ``path``, over its base, with ``key.sub=value`` overrides, whose values are YAML.
+    """Read the experiment in the YAML file ``path`` over its base, with ``key.sub=value`` overrides (values are YAML).
 
     Raises:
         FileNotFoundError, ValueError: as read_config_files; an unknown key, a missing or wrong value. The message names
-            the file, the key, what was expected and what was found.
+            the file, the key, the expected and the found value.
     """
     files = read_config_files(path)
     tree = merge_files(files)
@@ -196,14 +196,14 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> ExperimentCo
 def parse_config(
     tree: Mapping[str, Any], *, where: str = "config", files: Sequence[ConfigFile] = ()
 ) -> ExperimentConfig:
-    """The experiment of plain values.
+    """Validate plain values as an experiment.
 
     Args:
-        where: what an error names.
-        files: what ``tree`` was merged from, in the order in which they win, so that an error can name a base.
+        where: the name of ``tree`` in errors.
+        files: the files that ``tree`` was merged from, the winning one first, so that an error can name a base.
 
     Raises:
-        ValueError: one line a fault.
+        ValueError: one line per fault.
     """
     try:
         return ExperimentConfig.model_validate(tree)
@@ -214,7 +214,7 @@ def parse_config(
 
 
 def recognizer_from(tree: Mapping[str, Any], *, where: str) -> RecognizerConfig:
-    """The config of a recognizer alone; raises ValueError with one line a fault, as parse_config."""
+    """Validate the config of a recognizer alone; raises ValueError with one line per fault, as parse_config."""
     try:
         return parse_recognizer(tree)
     except ValidationError as error:

@@ -1,9 +1,9 @@
-"""From the faults that pydantic finds in settings to sentences that name keys as the user wrote them.
+"""Turns pydantic's validation errors into sentences that name keys as the user wrote them.
 
 Note [Keys in pydantic's faults]
 The location of a fault mixes the keys of the file with names that only pydantic knows: it is student.tsn.backbone where
-the file says student.backbone, because TSN is one of the families that a student may be. Nor does it say which keys the
-group knows, which "did you mean" needs. Both are found by following the location through the fields of the models.
+the file has student.backbone, because TSN is one of the families of a student. The location also lacks the keys that
+the group allows, which "did you mean" needs. We find both by following the location through the models' fields.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from reskd.experiment.renamed_keys import RENAMED_KEYS, new_value
 
 
 class Fault(NamedTuple):
-    keys: tuple[str, ...]  # as in the file; empty: the whole
+    keys: tuple[str, ...]  # as in the file; empty: the whole config
     sentence: str
 
 
 def explain(error: ValidationError, model: Any, *, group: str = "") -> list[Fault]:
-    """One sentence a fault.
+    """One sentence per fault.
 
     Args:
-        model: the type that was validated: a model, or a choice of models.
-        group: where its settings stand in an experiment's config, where they are not the whole of it.
+        model: the type that was validated: a model, or a union of models.
+        group: the key of its settings in an experiment's config; empty if they are the whole config.
     """
     return [_explain(fault, model, group) for fault in error.errors(include_url=False)]
 
@@ -47,7 +47,7 @@ def _explain(fault: Mapping[str, Any], model: Any, group: str) -> Fault:
 
 
 def _hint(keys: tuple[str, ...], known: list[str], group: str, value: Any) -> str:
-    """What to write in place of an unknown key."""
+    """Advice for an unknown key."""
     if keys == ("base",) and not group:
         return "a base is named by a file, beside its name; write a file with this base."
     renamed = RENAMED_KEYS.get(_whole_key(".".join(keys), group))
@@ -64,12 +64,12 @@ def _whole_key(key: str, group: str) -> str:
 
 
 def _keys_of(fault: Mapping[str, Any], model: Any) -> tuple[tuple[str, ...], list[str]]:
-    """The fault's location in the file, and the keys that the group knows which the last of them belongs to.
+    """The fault's location in the file, and all keys of the group that the last one belongs to.
 
     See Note [Keys in pydantic's faults].
     """
     location = [str(part) for part in fault["loc"] if not str(part).startswith(("tuple", "function"))]
-    # We keep a last part that is no field: an unknown key or an index. But the fault of a group may end with a tag.
+    # A last part that is no field is an unknown key or an index, and stays. A fault of a whole group may end in a tag.
     num_before_last = len(location) - (fault["type"] != "value_error")
     models, known, keys = _models_in(model), set[str](), list[str]()
     for number, part in enumerate(location):
@@ -82,7 +82,7 @@ def _keys_of(fault: Mapping[str, Any], model: Any) -> tuple[tuple[str, ...], lis
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    """The models that a value of this type may be: one, or several for a choice."""
+    """The models that a value of this type may be: one, or several for a union."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [found for part in get_args(annotation) for found in _models_in(part)]

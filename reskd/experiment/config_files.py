@@ -1,13 +1,13 @@
-"""From YAML files and ``key.sub=value`` overrides to plain values. config.py says which keys there are.
+"""Reads YAML files and ``key.sub=value`` overrides into plain values. config.py defines the keys.
 
-    base: _common.yaml        the file whose settings come first; the path is relative to this file
+    base: _common.yaml        a file whose settings come first; the path is relative to this file
     name: demo_student        the file's own settings, merged over those of the base
 
 Note [How settings are merged]
 A file is merged over its base, and a stage over the common settings of its file, by the same rules:
 - A group is merged key by key.
 - null removes the setting, so that its default holds.
-- A group of another kind or family replaces the group below it, whose settings it does not have.
+- A group of another kind or family replaces the group below it, since it has other settings.
 - A list replaces the list below it. So a file's own ``stages`` replace those of its base.
 """
 
@@ -32,7 +32,7 @@ def read_config_files(path: Path | str) -> list[ConfigFile]:
     """The config file at ``path``, then its base, then the base of that, and so on.
 
     Raises:
-        FileNotFoundError, ValueError: a file is not there; it is not YAML or not a group of settings; its base is not a
+        FileNotFoundError, ValueError: a file is missing; it is not YAML or not a group of settings; its base is not a
             path; the bases form a circle.
     """
     files: list[ConfigFile] = []
@@ -49,7 +49,7 @@ def read_config_files(path: Path | str) -> list[ConfigFile]:
 
 
 def merge_files(files: Sequence[ConfigFile]) -> dict[str, Any]:
-    """The settings of a file and its bases, in the order of ``read_config_files``, as one tree."""
+    """Merge the settings of a file and its bases, in the order of ``read_config_files``."""
     *own, last = files
     merged = copy.deepcopy(last.settings)
     for file in reversed(own):
@@ -58,7 +58,7 @@ def merge_files(files: Sequence[ConfigFile]) -> dict[str, Any]:
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """``above`` merged over ``below``; see Note [How settings are merged]. Neither is changed."""
+    """Merge ``above`` over ``below`` without changing either; see Note [How settings are merged]."""
     merged = copy.deepcopy(dict(below))
     for key, value in above.items():
         if value is None:
@@ -71,17 +71,17 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def name_source(keys: Sequence[str], files: Sequence[ConfigFile], *, where: str) -> str:
-    """Which file sets ``keys``, for an error: ``where``, which names the first file, or the base that does.
+    """The file that sets ``keys``, for an error: ``where``, the name of the first file, or a base.
 
     Args:
-        files: in the order in which they win.
+        files: the winning one first.
     """
     file = next((file for file in files if has_key(file.settings, keys)), None)
     return where if file is None or file.path == files[0].path else f"{file.path}, a base of {where}"
 
 
 def has_key(settings: Any, keys: Iterable[str]) -> bool:
-    """Whether ``settings`` contain the key ``a.b`` that ["a", "b"] stands for, be it null."""
+    """Whether ``settings`` contain the key ``a.b``, given as ["a", "b"]; its value may be null."""
     for key in keys:
         if not isinstance(settings, Mapping) or key not in settings:
             return False
@@ -90,10 +90,10 @@ def has_key(settings: Any, keys: Iterable[str]) -> bool:
 
 
 def read_settings(settings: Sequence[str], *, where: str, over: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Plain values from ``key.sub=value`` arguments, over those that are known.
+    """Read ``key.sub=value`` arguments into plain values, on top of ``over``.
 
     Raises:
-        ValueError: as apply_override; ``where`` says which argument.
+        ValueError: as apply_override; ``where`` names the argument.
     """
     tree = copy.deepcopy(dict(over or {}))
     try:
@@ -105,7 +105,7 @@ def read_settings(settings: Sequence[str], *, where: str, over: Mapping[str, Any
 
 
 def apply_override(tree: dict[str, Any], override: str) -> None:
-    """Set one key of ``tree`` from ``key.sub=value``; raises ValueError where it has another form."""
+    """Set one key of ``tree`` from ``key.sub=value``; raises ValueError if ``override`` has another form."""
     keys, value = split_override(override)
     *parents, last = keys
     node = tree
@@ -130,12 +130,12 @@ def split_override(override: str) -> tuple[list[str], str]:
 
 
 def _is_other(below: Mapping[str, Any], above: Mapping[str, Any]) -> bool:
-    """Whether a group becomes one of another kind or family, which has other settings."""
+    """Whether the two groups differ in kind or family, and so in their settings."""
     return any(tag in below and tag in above and below[tag] != above[tag] for tag in ("kind", "family"))
 
 
 def _check_is_there(path: Path, named_by: Sequence[Path]) -> None:
-    """Args: named_by: the files that led to this one, by their ``base``."""
+    """``named_by``: the chain of files whose ``base`` led to this one."""
     if not path.is_file():
         where = f"{named_by[-1]}: base: " if named_by else ""
         raise FileNotFoundError(f"{where}expected a config file at {path}, found none.{_nearest_file(path)}")
@@ -155,7 +155,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _nearest_file(path: Path) -> str:
-    """A hint: the config file whose name is nearest, in the same folder, in configs or in a folder of either.
+    """A hint: the config file with the most similar name in the same folder, in configs, or in a folder of either.
 
     A file in a folder is also compared as FOLDER_NAME: configs/demo_student.yaml is near configs/demo/student.yaml.
     """

@@ -1,6 +1,6 @@
-"""All that depends on whether an experiment's data are clips or features, behind one protocol.
+"""One protocol for an experiment's data, which are clips or features.
 
-``data_of`` is the only place that looks at the kind; everybody else calls the protocol's methods.
+Only ``data_of`` tests the kind; all other code calls the protocol's methods.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ ManifestT = TypeVar("ManifestT")
 
 
 class ExperimentData(Protocol[ManifestT]):
-    """The data of an experiment; ClipData and FeatureData are of this form."""
+    """The data of an experiment; ClipData and FeatureData implement it."""
 
     @property
     def num_frames_key(self) -> str:
-        """The setting that says how many frames a teacher sees, as an error names it."""
+        """The key, for errors, of the number of frames that a teacher sees."""
         ...
 
     def build_manifests(
         self, splits: Sequence[str], *, seed: int, on_message: Callable[[str], None]
     ) -> Mapping[str, ManifestT]:
-        """The videos of each split, after a look into files that are new. "val" is left out where it is empty."""
+        """Scan new files, and return the videos of each split. An empty "val" is left out."""
         ...
 
     def listed_labels(self, seed: int) -> ListedLabels | None:
-        """What the lists alone say of the labels; None where only ``build_manifests`` reads labels."""
+        """The labels as the lists alone give them; None if only ``build_manifests`` reads labels."""
         ...
 
     def count_training_list(self, seed: int) -> tuple[int, int]:
-        """(videos, classes) to train on; no video is decoded.
+        """The numbers of training videos and of classes; no video is decoded.
 
         Raises:
-            ValueError, OSError: the lists or records are not there, or not as expected.
+            ValueError, OSError: the lists or records are missing, or not as expected.
         """
         ...
 
@@ -64,16 +64,16 @@ class ExperimentData(Protocol[ManifestT]):
         device: torch.device,
         quarantine: Path,
     ) -> AnyLoader:
-        """Batches of these views on ``device``. ``quarantine``: CSV of what could not be read."""
+        """Batches of these views on ``device``. ``quarantine``: CSV file that lists unreadable videos."""
         ...
 
     def view_shapes(self) -> dict[str, tuple[int, ...]]:
-        """(T, H, W), or (T, D) of features, of "student" and then of "teacher", where that has a view."""
+        """(T, H, W), or (T, D) for features, of "student" and then of "teacher", if it has a view."""
         ...
 
     @property
     def averaging(self) -> Averaging:
-        """What is averaged over a video's clips and crops."""
+        """The quantity that is averaged over a video's clips and crops."""
         ...
 
     def test_views(self, split: Literal["val", "test"]) -> TestViews:
@@ -81,24 +81,24 @@ class ExperimentData(Protocol[ManifestT]):
         ...
 
     def check_network(self, config: RecognizerConfig) -> None:
-        """Raises ValueError where a network would take these data for something else."""
+        """Raises ValueError if a network would misread these data."""
         ...
 
     def student_sees_all(self, num_frames: int) -> bool:
-        """Whether the student's view holds as much of a video as a teacher's view of ``num_frames`` does."""
+        """Whether the student's view covers as much of a video as a teacher's view of ``num_frames``."""
         ...
 
     def describe_protocol(self, which: ViewName) -> str:
-        """How a test shows a video to the student or the teacher: part of a sentence."""
+        """Part of a sentence that describes the student's or the teacher's input in a test."""
         ...
 
     def describe_input(self) -> dict[str, Any]:
-        """How a test shows a video to the student, as plain values for other programs (docs/deploy.md)."""
+        """The student's input in a test, as plain values for other programs (docs/deploy.md)."""
         ...
 
 
 def data_of(config: ExperimentConfig) -> ExperimentData[Any]:
-    """The data of an experiment, whatever their kind."""
+    """The data of an experiment, of either kind."""
     if isinstance(config.data, FeatureDataConfig):
         return FeatureData(config.data)
     return ClipData(config.data)

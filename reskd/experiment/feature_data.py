@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FeatureData:
-    """Features that were extracted before. A test shows each video once."""
+    """Features that were extracted before. A test has one view of each video."""
 
     config: FeatureDataConfig
 
@@ -45,10 +45,10 @@ class FeatureData:
         return build_feature_manifests(self.config, seed=seed, splits=splits, on_message=on_message)
 
     def listed_labels(self, seed: int) -> None:
-        """The labels stand in the records."""
+        """None: only the records hold labels."""
 
     def count_training_list(self, seed: int) -> tuple[int, int]:
-        """Of the records at most the headers are read."""
+        """At most the headers of the records are read."""
         manifest = build_feature_manifests(self.config, seed=seed, splits=("train",))["train"]
         return len(manifest), len(manifest.class_names)
 
@@ -73,7 +73,7 @@ class FeatureData:
         return ONE_TEST_VIEW
 
     def check_network(self, config: RecognizerConfig) -> None:
-        """Groups of the same sizes in another order would pass for each other."""
+        """Compare the groups by name and order: groups of equal size in another order would fit unnoticed."""
         if not isinstance(config, FeaturesConfig):
             return
         expected, found = list(self.config.groups.items()), list(config.groups.items())
@@ -83,7 +83,7 @@ class FeatureData:
             )
 
     def student_sees_all(self, num_frames: int) -> bool:
-        """Frames beyond the first ``max_frames`` are cut off, so fewer are a part of the video."""
+        """A record is cut after its first ``max_frames`` frames, so fewer frames cover less of the video."""
         return self.view_shapes()["student"][0] >= num_frames
 
     def describe_protocol(self, which: ViewName) -> str:
@@ -94,7 +94,7 @@ class FeatureData:
         return f"{student.num_frames} of at most {most} frames ({student.selection}) of the features {groups}"
 
     def describe_input(self) -> dict[str, Any]:
-        """And how the features were made, as far as that is known here."""
+        """Also describes how the features were extracted, if a file beside the records tells."""
         view = self.config.views.student
         num_frames, dim = self.view_shapes()["student"]
         return {
@@ -110,7 +110,7 @@ class FeatureData:
         } | self._describe_extraction()
 
     def _describe_extraction(self) -> dict[str, Any]:
-        """What extract-features wrote beside the records, without the place of its weights: their hash names them."""
+        """The settings that extract-features wrote beside the records; a hash stands for the path of the weights."""
         path = self.config.root / EXTRACTION_FILE
         if not path.is_file():
             return {}

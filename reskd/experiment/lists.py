@@ -1,4 +1,4 @@
-"""An experiment's lists as manifests, and whether their labels suit its loss and its selection metric."""
+"""Turns an experiment's lists into manifests, and checks their labels against its loss and selection metric."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def build_training_lists(config: ExperimentConfig, *, world: World) -> Mapping[s
     """The manifest of "train" and, unless it is empty, that of "val".
 
     Raises:
-        ValueError: as check_labels, and before a video is opened where the lists already say so.
+        ValueError: as check_labels; before any video is opened, if the lists alone hold the labels.
     """
     listed = data_of(config).listed_labels(config.seed)
     if listed:
@@ -32,7 +32,7 @@ def build_training_lists(config: ExperimentConfig, *, world: World) -> Mapping[s
 
 
 def build_manifests(config: ExperimentConfig, *, world: World, splits: tuple[str, ...]) -> Mapping[str, AnyManifest]:
-    """The lists as manifests. Rank 0 looks into the files, the others wait and read what it found."""
+    """Build a manifest for each split. Rank 0 scans the files; the other ranks wait and read its result."""
     found: Mapping[str, AnyManifest] = {}
     for turn_of_main in (True, False):
         if world.is_main == turn_of_main:
@@ -42,10 +42,10 @@ def build_manifests(config: ExperimentConfig, *, world: World, splits: tuple[str
 
 
 def check_labels(config: ExperimentConfig, num_labels: Mapping[str, np.ndarray], *, num_classes: int) -> None:
-    """Refuse a loss or a selection metric for one label a video where some have several.
+    """Refuse a loss or a selection metric for single labels if some videos have several.
 
     Args:
-        num_labels: integers, one for each video of "train" and, where there is one, "val".
+        num_labels: the number of labels of each video of "train" and, if there is one, "val".
     """
     counts = np.concatenate(list(num_labels.values()))
     several_labels = bool((counts > 1).any())
@@ -58,7 +58,7 @@ def check_labels(config: ExperimentConfig, num_labels: Mapping[str, np.ndarray],
     num_validated = len(num_labels.get("val", ()))
     if num_validated:
         num_test_views = data_of(config).test_views("val").num_test_views
-        # A list gives what its own videos allow; one without several labels by chance has no gap of softmax scores.
+        # The evaluated list decides which metrics exist: without a video of several labels, softmax gives no gap.
         for several in {several_labels, bool((num_labels["val"] > 1).any())}:
             scored_list = ScoredList(num_validated, num_classes, num_test_views, several, scores_of(config))
             check_selection_metric(config.training.selection_metric, scored_list)

@@ -1,4 +1,4 @@
-"""From a config to its networks and their loss, checked against each other, without data."""
+"""Builds a config's networks and loss and checks them against each other, without data."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def build_networks(
     """Student, teacher and loss. The student's initialization depends on the seed alone.
 
     Args:
-        device: where they end up; on the meta device no weights are read.
-        stage: of the teacher, where its file is not there yet; else it is read.
+        device: of all three; on the meta device no weights are read.
+        stage: the config of the teacher's stage, if its file is not there yet; else the file is read.
 
     Raises:
         ValueError: a view that a network cannot take; a loss that cannot compare the two; weights that do not fit;
-            a network that has nothing to learn.
+            a network without trainable weights.
     """
     torch.manual_seed(config.seed)
     with device if device.type == "meta" else nullcontext():
@@ -62,7 +62,7 @@ def build_networks(
 
 
 def check_networks(config: ExperimentConfig, *, stage: ExperimentConfig | None = None) -> None:
-    """Build both networks and the loss without memory or weights, so that what cannot be is refused before any work.
+    """Build both networks and the loss without memory or weights, to report mismatches before any work.
 
     Args:
         stage: as in build_networks.
@@ -88,7 +88,7 @@ def _feature_pair(config: ExperimentConfig, student: Recognizer, teacher: Recogn
     if config.data.views.student.selection == "random" and config.loss.map_terms:
         raise ValueError(
             "views.student.selection = random draws other frames of each clip, which loss.pixel and loss.logit_map "
-            "cannot match with the teacher's; expected a fixed selection such as uniform, or only terms of whole clips."
+            "cannot match with the teacher's; expected a fixed selection such as uniform, or only terms on whole clips."
         )
     if config.loss.map_terms and student.feature_dim is not None and teacher.feature_dim is not None:
         view = config.data.views.student
@@ -106,7 +106,7 @@ def _feature_pair(config: ExperimentConfig, student: Recognizer, teacher: Recogn
 
 
 def student_model(config: ExperimentConfig) -> RecognizerConfig:
-    """The student's architecture with the weights it starts from: of an earlier stage, those of its run."""
+    """The student's architecture and initial weights; an earlier stage becomes the path of its last.pt."""
     stage = referred_stage(config.student.weights)
     if stage is None:
         return config.student
@@ -114,7 +114,7 @@ def student_model(config: ExperimentConfig) -> RecognizerConfig:
 
 
 def teacher_model(config: ExperimentConfig, stage: ExperimentConfig | None = None) -> RecognizerConfig:
-    """The teacher's architecture with the weights it starts from. ``stage``: as in build_networks."""
+    """The teacher's architecture and initial weights. ``stage``: as in build_networks."""
     assert config.teacher is not None
     if config.teacher.model:
         return config.teacher.model
@@ -124,7 +124,7 @@ def teacher_model(config: ExperimentConfig, stage: ExperimentConfig | None = Non
 
 
 def load_stage(config: ExperimentConfig) -> ExperimentConfig:
-    """The config of the teacher's stage, in the same folder of runs and on the same device."""
+    """The config of the teacher's stage, with the same folder of runs and the same device."""
     assert config.teacher is not None
     assert config.teacher.stage is not None
     stage = referred_stage(config.teacher.stage)
@@ -133,16 +133,16 @@ def load_stage(config: ExperimentConfig) -> ExperimentConfig:
 
 
 def check_stage_view(config: ExperimentConfig, stage: ExperimentConfig) -> None:
-    """Raises ValueError where the stage trains on frames of another size than the teacher is shown, or on fewer frames.
+    """Raises ValueError if the stage trains on frames of another size than the teacher's view has, or on fewer frames.
 
-    A joint teacher may start from fewer: it learns on its own view. On pixels a stage that sees all frames of shorter
-    clips may teach on longer ones, as TSN's networks do.
+    A joint teacher may start from fewer frames: it learns on its own view. On pixels a stage that sees all frames of
+    shorter clips may teach on longer ones, as TSN networks do.
     """
     assert config.teacher is not None
     if config.data.kind != stage.data.kind:
-        return  # a network of the one takes no views of the other
+        return  # a network on pixels takes no features, and the other way round
     (trained_on, *trained_size), (num_frames, *size) = view_shapes(stage)["student"], view_shapes(config)["teacher"]
-    if size != trained_size and config.data.kind == "clips":  # a network of features refuses another size itself
+    if size != trained_size and config.data.kind == "clips":  # a network on features refuses another size itself
         raise ValueError(
             f"{config.teacher.stage} trains a teacher on views of {tuple(trained_size)}, but data.views.teacher.size "
             f"is {tuple(size)}; expected the same."
@@ -150,14 +150,14 @@ def check_stage_view(config: ExperimentConfig, stage: ExperimentConfig) -> None:
     if config.teacher.update == "frozen" and not data_of(stage).student_sees_all(num_frames):
         key = data_of(config).num_frames_key
         raise ValueError(
-            f"{config.name}: the teacher is shown {num_frames} frames ({key}), but its stage {stage.name} trains it "
-            f"on {trained_on}; expected a teacher trained on all that it is shown. In {stage.name} set "
+            f"{config.name}: the teacher sees {num_frames} frames ({key}), but its stage {stage.name} trains it "
+            f"on {trained_on}; expected a teacher trained on all frames that it sees. In {stage.name} set "
             f"data.views.student.num_frames to null and {key} to {num_frames}."
         )
 
 
 def check_teacher_classes(config: ExperimentConfig, class_names: tuple[str, ...]) -> None:
-    """A teacher of other classes would teach nonsense. Weights that carry no class names are trusted."""
+    """Refuse a teacher of other classes. Weights without class names are trusted."""
     if not config.teacher:
         return
     model = teacher_model(config)
@@ -177,7 +177,7 @@ def build_evaluated_model(
 ) -> Recognizer:
     """The student or the joint teacher of a checkpoint, or the frozen teacher that the config names.
 
-    All have running statistics like any model.
+    Batch norm uses running statistics in all of them.
 
     Raises:
         ValueError: the checkpoint holds another architecture, or there is no teacher.
@@ -189,7 +189,7 @@ def build_evaluated_model(
     else:
         if config.teacher is None:
             raise ValueError(
-                "asked for the teacher, but the config names none; evaluate the teacher's own run instead."
+                "the config has no teacher to evaluate; evaluate the teacher's own run instead."
             )
         architecture, trained = teacher_model(config), (state["config"].get("teacher") or {}).get("model")
         if "teacher" not in state:
@@ -204,7 +204,7 @@ def build_evaluated_model(
 def _check_same_architecture(
     mine: RecognizerConfig, trained: Mapping[str, Any], *, which: ViewName, source: str
 ) -> None:
-    """Strides and pixel statistics leave no trace in the weights, but change every answer."""
+    """Compare the settings: strides and pixel statistics change every score, but the weights do not hold them."""
     found = difference(mine, trained)
     if found:
         key, value, other = found
@@ -217,7 +217,7 @@ def _check_same_architecture(
 def scores_of(
     config: ExperimentConfig, which: ViewName = "student", stage: ExperimentConfig | None = None
 ) -> ScoreKind:
-    """What the model's logits were trained to be; a teacher without a stage is taken to be trained like the student.
+    """The kind of scores that the logits were trained for: the student's, also for a teacher without a stage.
 
     Args:
         stage: as in build_networks.
@@ -228,6 +228,6 @@ def scores_of(
 
 
 def view_shapes(config: ExperimentConfig) -> dict[str, tuple[int, ...]]:
-    """The views that the networks of this experiment see: name -> (T, H, W), or (T, D) of features."""
+    """The views that the networks of this experiment see: name -> (T, H, W), or (T, D) for features."""
     shapes = data_of(config).view_shapes()
     return shapes if config.teacher else {"student": shapes["student"]}

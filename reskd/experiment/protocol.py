@@ -1,4 +1,4 @@
-"""How an evaluation showed its videos: as a sentence, and in the name of the file of its result."""
+"""Describes the test protocol of an evaluation: as a sentence, and in the name of its result file."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from reskd.experiment.data import data_of
 
 
 def describe_protocol(config: ExperimentConfig, which: ViewName) -> str:
-    """How evaluate.py shows a video, in one sentence."""
+    """The protocol of evaluate.py in one sentence."""
     return f"{data_of(config).describe_protocol(which)}, {config.training.precision}"
 
 
 def write_evaluation(result: Mapping[str, Any], folder: Path) -> Path:
-    """Write the result as ``evaluation_<split>_<which>_<checkpoint>[_<views>].json``; returns the path."""
+    """Write the result to ``evaluation_<split>_<which>_<checkpoint>[_<views>].json`` and return the path."""
     parts = ("evaluation", result["split"], result["which"], Path(result["checkpoint"]).stem)
     path = folder / f"{'_'.join(parts)}{_views_suffix(result['views'])}.json"
     atomic_write_text(path, json.dumps(result, indent=2) + "\n")
@@ -26,7 +26,7 @@ def write_evaluation(result: Mapping[str, Any], folder: Path) -> Path:
 
 
 def _views_suffix(views: Mapping[str, Any]) -> str:
-    """Such as ``_10x3`` or ``_10x3_logits``: results of one checkpoint by several protocols lie side by side."""
+    """``_10x3`` or ``_10x3_logits``, for example: results under several protocols get files of their own."""
     if views["clips"] * views["crops"] == 1:
         return ""
     return f"_{views['clips']}x{views['crops']}" + ("_logits" if views["average"] == "logits" else "")

@@ -1,7 +1,7 @@
-"""Which runs a run was made from, its teacher's and the one whose weights it starts from, and whether they still hold.
+"""Checks that the runs a run was made from, its teacher's and that of its initial weights, have not changed since.
 
-A run in the middle or at its end belongs to the weights that it was made from. Where these were trained anew since, its
-result is of an experiment that no file describes any more, so it is refused.
+If one of them was trained again, no file describes the run's experiment any more. So the run is refused, whether
+finished or not.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from reskd.training.run_directory import RunDirectory, check_same_experiment
 
 
 def is_trained(config: ExperimentConfig) -> bool:
-    """Whether the run was trained to its end. Raises ValueError when its folder holds another experiment."""
+    """Whether the run was trained to its end. Raises ValueError if its folder holds another experiment."""
     path = config.folder / "last.pt"
     if not path.exists():
         return False
@@ -30,26 +30,26 @@ def is_trained(config: ExperimentConfig) -> bool:
 
 
 def check_folder(config: ExperimentConfig) -> None:
-    """Raises ValueError when the run's folder holds a run of an earlier version, which named a setting otherwise."""
+    """Raises ValueError if the folder holds a run of an earlier version, in which a setting had another name."""
     saved = RunDirectory(config.folder).config
     if saved.is_file():
         check_names_are_current(merge_files(read_config_files(saved)), config.resolved(), config.folder)
 
 
 def start_hashes(config: ExperimentConfig) -> dict[str, str] | None:
-    """Setting -> hash of the weights that a network which learns starts from; None where none is of another run.
+    """Setting -> hash of the run's weights that a trained network starts from; None if no other run is used.
 
-    A frozen teacher's hash is of its own, whatever its weights come from.
+    A frozen teacher is not among them: it has its own hash.
     """
     found = {key: _student_hash(folder) for key, folder in _origins(config).items() if not _is_frozen(config, key)}
     return {key: value for key, value in found.items() if value is not None} or None
 
 
 def check_start(config: ExperimentConfig) -> None:
-    """Refuse to start from the weights of a stage that is not trained to its end.
+    """Refuse to start from the weights of an unfinished stage.
 
     Raises:
-        FileNotFoundError, ValueError: its run is not there; it has steps to go.
+        FileNotFoundError, ValueError: its run is missing; it has steps left.
     """
     folder = _origins(config).get("student.weights")
     if folder is None:
@@ -57,23 +57,23 @@ def check_start(config: ExperimentConfig) -> None:
     where = f"{config.name}: expected {config.student.weights}, whose weights it starts from, trained to its end,"
     if not (folder / "last.pt").is_file():
         raise FileNotFoundError(
-            f"{where} found no {folder / 'last.pt'}; run tools/train.py with the file of the stages, which trains it "
+            f"{where} found no {folder / 'last.pt'}; run tools/train.py on the file with the stages, which trains it "
             "first."
         )
     state = load_checkpoint(folder / "last.pt")
     if not _is_whole(state):
         raise ValueError(
-            f"{where} found it at step {state['num_steps']} of {state['total_steps']}; go on with it first: "
+            f"{where} found it at step {state['num_steps']} of {state['total_steps']}; resume it first: "
             f"tools/train.py {folder / 'config.yaml'}"
         )
 
 
 def check_started(config: ExperimentConfig, checkpoint: Path) -> None:
-    """Refuse to go on from a checkpoint, or to take it for done, that was made from other weights than are there now.
+    """Refuse to resume a checkpoint, or to count it as done, if the weights that it was made from have changed.
 
     Raises:
         FileNotFoundError, ValueError: as load_checkpoint and check_same_experiment; the run of the teacher or of the
-            starting weights was trained anew since, or is not there or not finished.
+            initial weights was trained again since, or is missing or not finished.
     """
     state = load_checkpoint(checkpoint)
     check_names_are_current(state["config"], config.resolved(), checkpoint)
@@ -83,10 +83,10 @@ def check_started(config: ExperimentConfig, checkpoint: Path) -> None:
         recorded = state.get("teacher_hash") if is_frozen else (state.get("start_hashes") or {}).get(key)
         now = _student_hash(folder, prefix="model." if is_frozen else "")
         if now != recorded:
-            found = "is not there or not finished" if now is None else "holds other weights now"
+            found = "is missing or not finished" if now is None else "holds other weights now"
             raise ValueError(
                 f"{checkpoint} was made from {folder} ({key}), which {found}; expected the weights that it was made "
-                f"from. Delete {config.folder} to train {config.name} again, pass --overwrite to train all anew, or "
+                f"from. Delete {config.folder} to train {config.name} again, pass --overwrite to train all again, or "
                 "choose another name=...."
             )
 
@@ -99,7 +99,7 @@ def _origins(config: ExperimentConfig) -> dict[str, Path]:
         found["student.weights"] = config.stage_folder(start)
     if config.teacher and config.teacher.stage:
         stage = referred_stage(config.teacher.stage)
-        # A stage's own config.yaml may not be there yet, or any more.
+        # A stage's own config.yaml may be missing: not written yet, or deleted.
         found["teacher.stage"] = load_stage(config).folder if stage is None else config.stage_folder(stage)
     return found
 
@@ -109,10 +109,10 @@ def _is_frozen(config: ExperimentConfig, key: str) -> bool:
 
 
 def _student_hash(folder: Path, prefix: str = "") -> str | None:
-    """Of a run's last.pt, where it is trained to its end.
+    """The hash of the student in a run's last.pt; None if the run is not finished.
 
     Args:
-        prefix: before each name, as of a module that holds the student: a Teacher calls it ``model``.
+        prefix: put before each weight's name, as in a module that holds the student: a Teacher calls it ``model``.
     """
     path = folder / "last.pt"
     state = load_checkpoint(path) if path.is_file() else None

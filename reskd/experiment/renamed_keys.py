@@ -1,6 +1,6 @@
-"""Settings that an earlier version called otherwise, so that an error can say what they are called now.
+"""Settings that were renamed, so that the error for an old name gives the new one.
 
-Nothing is translated: an old name is an error for as long as it stands here, which is this release alone.
+Nothing is translated. The list is kept for this release alone.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ RENAMED_VALUES = {
 
 
 def new_value(key: str, value: Any) -> str | None:
-    """What the value of ``key`` is called now; None where it was not renamed."""
+    """The new name of this value of ``key``; None if it was not renamed."""
     return RENAMED_VALUES.get((key, value)) if isinstance(value, str) else None
 
 
 def check_names_are_current(saved: Mapping[str, Any], resolved: Mapping[str, Any], where: Path | str) -> None:
-    """Refuse to go on with a run that an earlier version saved.
+    """Refuse to resume a run that an earlier version saved.
 
     Args:
         saved: the whole config of the run, from its folder or a checkpoint.

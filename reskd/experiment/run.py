@@ -1,4 +1,4 @@
-"""Whole runs: train an experiment from videos to a student, evaluate a checkpoint on a list."""
+"""Whole runs: train an experiment, or evaluate a checkpoint on a list."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def train_experiment(
     report: bool = True,
     on_log: OnLog | None = None,
 ) -> RunDirectory:
-    """Train the teacher's stage if there is one and it is not done, then the student. Returns the student's run.
+    """Train the teacher's stage, if there is an unfinished one, then the student. Returns the student's run.
 
     Args:
-        resume: ``auto``, ``none`` or a checkpoint's path; a teacher's stage always goes on from where it is.
+        resume: ``auto``, ``none`` or a checkpoint's path; a teacher's stage is always resumed.
         overwrite: delete an earlier run of the same name.
         report: draw the curves at the end, which takes two seconds.
-        on_log: gets (run name, steps done, steps in all, metrics) at each logged step.
+        on_log: gets (run name, steps done, total steps, metrics) at each logged step.
 
     Raises:
         ValueError, FileNotFoundError: anything wrong with config, data or weights; nothing was written then.
@@ -66,7 +66,7 @@ def train_experiment(
     trainer = build_trainer(config, run=run, world=world)
     if checkpoint:
         trainer.load_state(load_checkpoint(checkpoint))
-        log.info("going on from %s, step %d of %d", checkpoint, trainer.num_steps, trainer.plan.total_steps)
+        log.info("resuming from %s, step %d of %d", checkpoint, trainer.num_steps, trainer.plan.total_steps)
     if world.is_main:
         write_description(run, config.resolved(), describe_environment(), overwrite=overwrite)
     barrier(world)
@@ -86,13 +86,13 @@ def evaluate_checkpoint(
     which: ViewName = "student",
     batch_size: int = 16,
 ) -> dict[str, Any]:
-    """Score one model of an experiment on a list, and say by which protocol. Every rank gets the same result.
+    """Score one model of an experiment on a list, and describe the protocol. Every rank gets the same result.
 
     Args:
         config: the experiment under which to evaluate; its student or teacher must have the checkpoint's architecture.
-        checkpoint: of the student's run; the teacher's weights come from where the config says.
+        checkpoint: of the student's run; a frozen teacher's weights come from the source that the config names.
         which: the student at the student's view, or the teacher at the teacher's.
-        batch_size: clips a rank runs at once; a video is ``test_clips`` x ``test_crops`` of them.
+        batch_size: clips per rank in one forward pass; a video has ``test_clips`` x ``test_crops`` clips.
     """
     state = load_checkpoint(checkpoint)
     manifest = build_manifests(config, world=world, splits=(split,))[split]
@@ -128,7 +128,7 @@ def _test_loader(
     which: ViewName,
     world: World,
 ) -> AnyLoader:
-    """Batches of a list, each video as often as in a test."""
+    """Batches of a list, with all test views of each video."""
     return data_of(config).make_loader(
         manifest,
         order,
@@ -141,13 +141,13 @@ def _test_loader(
 def _check_classes(manifest: AnyManifest, state: Mapping[str, Any], checkpoint: Path) -> None:
     if list(manifest.class_names) != state["class_names"]:
         raise ValueError(
-            f"{checkpoint} knows the classes {state['class_names'][:3]}..., the lists have "
+            f"{checkpoint} has the classes {state['class_names'][:3]}..., the lists have "
             f"{list(manifest.class_names)[:3]}...; expected the same, in the same order."
         )
 
 
 def _describe_state(config: ExperimentConfig, state: Mapping[str, Any]) -> dict[str, Any]:
-    """How long a checkpoint was trained, and the configs of this evaluation and of that training."""
+    """The checkpoint's training steps, and the hashes of the evaluation's and the training's configs."""
     return {
         "num_steps": state["num_steps"],
         "config_hash": config_hash(config.resolved()),
@@ -156,7 +156,7 @@ def _describe_state(config: ExperimentConfig, state: Mapping[str, Any]) -> dict[
 
 
 def _describe_views(config: ExperimentConfig, which: ViewName, settings: EvaluationSettings) -> dict[str, Any]:
-    """How each video was shown, in words and as values."""
+    """The test protocol, in words and as values."""
     test_views = data_of(config).test_views("test")
     return {
         "protocol": f"{describe_protocol(config, which)}, {settings.scores} scores",
@@ -167,7 +167,7 @@ def _describe_views(config: ExperimentConfig, which: ViewName, settings: Evaluat
 def _measure_cost(
     model: Recognizer, config: ExperimentConfig, which: ViewName, settings: EvaluationSettings, batch_size: int
 ) -> dict[str, float]:
-    """What a video costs, all its views together."""
+    """The cost of one video with all its test views."""
     shape, num_test_views = view_shapes(config)[which], data_of(config).test_views("test").num_test_views
     clips_per_second = measure_clips_per_second(model, shape, settings.precision, batch_size=batch_size)
     return {

@@ -1,4 +1,4 @@
-"""What a run of a config will need on this machine: memory, disk and time. tools/doctor.py prints it."""
+"""Estimates the memory, disk and time that a run of a config needs on this machine. tools/doctor.py prints them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ from reskd.training.precision import Precision
 
 
 def check_config(config: ExperimentConfig, stage: ExperimentConfig | None = None) -> list[Finding]:
-    """What this run needs as one process, timing a pass of a few clips. ``stage``: the teacher's, if of one file."""
+    """Time a pass of a few clips and report what this run needs as one process.
+
+    Args:
+        stage: the config of the teacher's stage, if it is in the same file.
+    """
     device = choose_device(config.device)
     num_clips, num_classes = None, 400
     try:
@@ -32,7 +36,7 @@ def check_config(config: ExperimentConfig, stage: ExperimentConfig | None = None
     need = estimate_memory(student, teacher, shapes, training.precision)
     slow = device.type == "cpu" and training.precision == "fp16"
     precision = Precision("fp32" if slow else training.precision, device)
-    # Two, as batch norm of a code has nothing to do with one.
+    # At least two: batch norm of an embedding has no variance with one clip.
     num_timed = min(at_once, 8 if device.type == "cuda" or config.data.kind == "features" else 2)
     seconds = measure_seconds_per_clip(student, teacher, shapes, precision, num_clips=num_timed)
     num_kept = 2 + int(training.epochs // training.keep_every_epochs if training.keep_every_epochs else 0)
@@ -57,7 +61,7 @@ def check_run_memory(need_bytes: int, available_bytes: int, *, num_clips: int, w
         f"about {need_bytes / GIB:.1f} GiB for {num_clips} clips at once, {where} has {available_bytes / GIB:.1f} GiB"
     )
     if need_bytes > available_bytes:
-        return Finding("PROBLEM", "memory", f"{text}; set training.max_clips_per_pass lower: the rest is accumulated.")
+        return Finding("PROBLEM", "memory", f"{text}; lower training.max_clips_per_pass: the rest is accumulated.")
     return Finding("NOTE" if need_bytes > 0.8 * available_bytes else "OK", "memory", f"{text}.")
 
 
@@ -71,7 +75,7 @@ def check_run_disk(checkpoint_bytes: int, num_checkpoints: int, free_bytes: int)
 
 
 def check_run_time(compute_seconds: float, decode_seconds: float, *, num_clips: int | None, epochs: float) -> Finding:
-    """``compute_seconds``, ``decode_seconds``: of one clip; decoding runs beside the step, so the slower one counts."""
+    """Both times are per clip; decoding runs beside the step, so the slower one counts."""
     slower = "decoding" if decode_seconds > compute_seconds else "the networks"
     seconds = max(compute_seconds, decode_seconds)
     if num_clips is None:

@@ -1,17 +1,17 @@
-"""Several runs from one file: ``stages``, each the file's common settings with some changes, run one after another.
+"""Several runs from one file: each of its ``stages`` changes some common settings; they run one after another.
 
     name: hrnn
-    data: {...}                              common settings: what every stage has
+    data: {...}                              common settings of all stages
     stages:
       - name: teacher                        runs/hrnn.teacher
       - name: student                        runs/hrnn.student
         teacher: {stage: "stage:teacher", batch_norm: running_stats}
-        loss: {code: {alpha: 1}, prediction: {alpha: 1}}
+        loss: {embedding: {alpha: 1}, prediction: {alpha: 1}}
       - name: finetuned                      the task alone, from the student's last.pt
         student: {weights: "stage:student"}
 
-A stage's changes are merged over the common settings: Note [How settings are merged] in config_files.py. A stage knows
-nothing of the changes of the one before it.
+A stage's changes are merged over the common settings: Note [How settings are merged] in config_files.py. Changes of
+earlier stages do not carry over.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ _COMMON_ONLY = ("runs", "device", "base")
 
 
 def load_stages(path: Path | str, overrides: Sequence[str] = ()) -> list[ExperimentConfig]:
-    """The experiments of a YAML file in the order of its stages; the one of a file without stages.
+    """The experiments of a YAML file in the order of its stages; a single one if it has no stages.
 
     Args:
         overrides: ``key.sub=value`` for the common settings, ``stages.NAME.key.sub=value`` for one stage's.
 
     Raises:
-        FileNotFoundError, ValueError: as load_config; stages without a name or with one that another has; references
-            to stages that are not before; an override that a stage's own setting would make void.
+        FileNotFoundError, ValueError: as load_config; stages without a name or with the same name; references to
+            stages that are not earlier; an override that a stage's own setting would undo.
     """
     files = read_config_files(path)
     common = merge_files(files)
@@ -75,7 +75,7 @@ def load_stages(path: Path | str, overrides: Sequence[str] = ()) -> list[Experim
 
 
 def choose_stage(configs: Sequence[ExperimentConfig], name: str | None) -> ExperimentConfig:
-    """The stage called ``name``; of a single experiment, that one for None. Raises ValueError."""
+    """The stage called ``name``; None means a single experiment. Raises ValueError if there is no such stage."""
     names = [config.name.rpartition(".")[2] for config in configs]
     if name is None and len(configs) == 1:
         return configs[0]
@@ -86,7 +86,7 @@ def choose_stage(configs: Sequence[ExperimentConfig], name: str | None) -> Exper
 
 
 def check_stages(configs: Sequence[ExperimentConfig]) -> None:
-    """All networks and losses, before the first stage is trained.
+    """Check all networks and losses before the first stage is trained.
 
     Raises:
         ValueError: as check_networks, or a stage that starts from weights of another architecture.
@@ -98,13 +98,13 @@ def check_stages(configs: Sequence[ExperimentConfig]) -> None:
         if start and found:
             key, mine, theirs = found
             raise ValueError(
-                f"{config.name}: student.{key} is {mine!r}, and {start.name}, whose weights it starts from, has "
+                f"{config.name}: student.{key} is {mine!r}, but {start.name}, whose weights it starts from, has "
                 f"{theirs!r}; expected the same."
             )
 
 
 def teacher_stage(config: ExperimentConfig, configs: Sequence[ExperimentConfig]) -> ExperimentConfig | None:
-    """The one of ``configs`` that trains the teacher of ``config``; None where it is not of this file."""
+    """The one of ``configs`` that trains the teacher of ``config``; None if it is not in this file."""
     return _referred(config, config.teacher.stage, configs) if config.teacher else None
 
 
@@ -125,15 +125,15 @@ def train_stages(
     overwrite: bool = False,
     on_log: OnLog | None = None,
 ) -> list[RunDirectory]:
-    """Train the stages in order, each in its own folder; one that is done is not trained again.
+    """Train the stages in order, each in its own folder; finished stages are skipped.
 
     Args:
         resume, overwrite, on_log: as train_experiment; all stages are overwritten, and a checkpoint's path is for a
             single experiment.
 
     Raises:
-        ValueError, FileNotFoundError: as train_experiment; of any stage's networks, and of what a stage that is done
-            or started was made from, before the first is trained.
+        ValueError, FileNotFoundError: as train_experiment. All stages' networks, and the origins of finished or started
+            stages, are checked before the first one is trained.
     """
     if len(configs) > 1 and resume not in ("auto", "none"):
         raise ValueError(f"--resume: expected auto or none for a file of several stages, found {resume}.")
@@ -164,7 +164,7 @@ def _changes(stages: Any, where: str) -> dict[str, dict[str, Any]]:
                 f"{where}: stages: expected a name of letters, digits, _ and - for each, none twice, found {name!r}."
             )
         if fixed := [key for key in _COMMON_ONLY if key in stage]:
-            raise ValueError(f"{where}: stage {name}: {fixed[0]} is one for all stages; set it in the common part.")
+            raise ValueError(f"{where}: stage {name}: {fixed[0]} must be the same for all; set it in the common part.")
         found[name] = {key: value for key, value in stage.items() if key != "name"}
     return found
 
@@ -181,21 +181,21 @@ def _override(common: dict[str, Any], changes: Mapping[str, dict[str, Any]], ove
     if setting := {name: found for name, changed in changes.items() if (found := _own_setting(changed, keys))}:
         asked = ".".join(keys)
         own = ", ".join(f"{key} in stage {name}" for name, key in setting.items())
-        # The group that was asked for, or the value above it.
+        # The group that the override names, or the value above it.
         instead = " and ".join(f"stages.{name}.{min(key, asked, key=len)}=..." for name, key in setting.items())
         raise ValueError(f"override {override!r} would not change what stages set themselves ({own}); use {instead}")
     apply_override(common, override)
 
 
 def _command_line(path: Path, overrides: Sequence[str], stage: str) -> list[ConfigFile]:
-    """What the overrides set, of one stage and of all, each as if ``path`` set it."""
+    """The overrides of one stage and of all stages, each as settings of the file ``path``."""
     of_stage = [one.partition(f"stages.{stage}.")[2] for one in overrides if one.startswith(f"stages.{stage}.")]
     of_all = [one for one in overrides if not one.startswith("stages.")]
     return [ConfigFile(path, read_settings(some, where=str(path))) for some in (of_stage, of_all)]
 
 
 def _own_setting(changed: Any, keys: Sequence[str], above: str = "") -> str | None:
-    """The key of a stage's own setting at ``keys``, above or below; null is none, as the stage does without."""
+    """The key of a stage's own setting at ``keys``, above or below. null does not count: it removes a setting."""
     if changed is None:
         return None
     if not isinstance(changed, dict) or not (keys or changed):

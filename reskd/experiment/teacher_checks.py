@@ -1,4 +1,4 @@
-"""Which teacher may teach which student, and how the two share a classifier."""
+"""Checks that teacher and student go together, and makes them share a classifier."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from reskd.outputs import ScoreKind
 
 
 def check_scores(config: ExperimentConfig, teacher: Recognizer, *, scores: ScoreKind) -> None:
-    """Refuse a teacher whose class scores mean something else than the student's, or nothing at all.
+    """Refuse a teacher whose class scores are of another kind than the student's, or were never trained.
 
     Args:
-        scores: what the teacher's logits were trained to be.
+        scores: the kind of scores that the teacher's logits were trained for.
 
     Raises:
-        ValueError: a loss or the student takes its scores or its head from such a teacher.
+        ValueError: a loss uses such a teacher's scores, or the student its head.
     """
     assert config.teacher is not None
     if config.loss.logit_map and scores == "sigmoid":
@@ -33,28 +33,28 @@ def check_scores(config: ExperimentConfig, teacher: Recognizer, *, scores: Score
         return
     if scores != config.loss.scores:
         raise ValueError(
-            f"{asked[-1]} takes both networks' scores for the same: expected a teacher with {config.loss.scores} "
+            f"{asked[-1]} needs scores of one kind from both networks: expected a teacher with {config.loss.scores} "
             f"scores, as loss.task = {config.loss.task} trains them, found one whose stage trained {scores} scores; "
             "give both stages one loss.task."
         )
     if config.teacher.update == "frozen" and _was_never_trained(teacher.head):
         raise ValueError(
-            f"{asked[0]} asks the teacher's head for scores, and this one was never trained (its biases are all 0); "
+            f"{asked[0]} uses the teacher's head, but this one was never trained (its biases are all 0); "
             "expected the checkpoint of a teacher trained on these classes, not of a backbone."
         )
 
 
 def _was_never_trained(head: nn.Module) -> bool:
-    """New heads have biases of 0 to the last bit, trained ones never."""
+    """The biases of new heads are exactly 0, those of trained ones never."""
     biases = [value for name, value in head.named_parameters() if name in ("bias", "experts.bias")]
     return any(not bias.is_meta and not bias.any() for bias in biases)
 
 
 def share_head(student: Recognizer, teacher: Recognizer) -> None:
-    """One classifier in both, the teacher's: the student's own is thrown away. Its weights may go on learning.
+    """Put the teacher's classifier in place of the student's. Both train its weights.
 
     Raises:
-        ValueError: the two classifiers have other forms, or normalize with the batch that they see.
+        ValueError: the two classifiers differ in form, or contain batch norm.
     """
     _check_same_form(student, teacher)
     _check_no_batch_norm(teacher, advice="or leave teacher.shares_head out")
@@ -62,15 +62,15 @@ def share_head(student: Recognizer, teacher: Recognizer) -> None:
 
 
 def take_head(student: Recognizer, teacher: Recognizer, *, batch_norm: BatchNormChoice) -> None:
-    """The student's classifier gets the teacher's weights, a copy, and is frozen.
+    """Copy the teacher's weights into the student's classifier and freeze it.
 
-    A copy, so that the student's file is whole and the teacher is outside of whatever trains the student.
+    With a copy the student's checkpoint is complete, and the teacher stays outside of the trained module.
 
     Args:
         batch_norm: of the teacher; the copy normalizes with running statistics.
 
     Raises:
-        ValueError: the two classifiers have other forms, or would normalize differently.
+        ValueError: the two classifiers differ in form, or would normalize differently.
     """
     _check_same_form(student, teacher)
     if batch_norm == "batch_stats":
@@ -83,29 +83,29 @@ def _check_same_form(student: Recognizer, teacher: Recognizer) -> None:
     forms = [_form(model) for model in (student, teacher)]
     if forms[0] != forms[1]:
         raise ValueError(
-            "teacher.shares_head needs one form of classifier: expected the same of both, found "
-            f"{forms[0]} (student) and {forms[1]} (teacher); choose aggregators of one code size and one classifier, "
-            "or leave teacher.shares_head out."
+            "teacher.shares_head needs classifiers of the same form, found "
+            f"{forms[0]} (student) and {forms[1]} (teacher); choose aggregators with the same embedding size and the "
+            "same classifier, or leave teacher.shares_head out."
         )
 
 
 def _check_no_batch_norm(teacher: Recognizer, *, advice: str) -> None:
     if any(isinstance(module, _BatchNorm) for module in teacher.head.modules()):
         raise ValueError(
-            "teacher.shares_head is one classifier for both networks, and batch norm inside of it would normalize each "
+            "teacher.shares_head is one classifier for both networks, but batch norm in it would normalize each "
             "network's scores with another batch: expected a classifier without batch norm, found "
             f"classifier.gate_probabilities; set that to false, {advice}."
         )
 
 
 def check_each_is_trainable(student: Recognizer, teacher: Recognizer | None, loss: nn.Module) -> None:
-    """Refuse networks of which nothing is left to learn; the head is the student's where both share it.
+    """Refuse networks without trainable weights; a shared head counts as the student's.
 
     Args:
         teacher: a joint one.
 
     Raises:
-        ValueError: the student with its loss, or the teacher, has no parameter of its own that learns.
+        ValueError: the student with its loss, or the teacher, has no trainable parameter of its own.
     """
     own = {id(value) for value in (*student.parameters(), *loss.parameters()) if value.requires_grad}
     of_teacher = teacher.parameters() if teacher is not None else ()
@@ -114,14 +114,14 @@ def check_each_is_trainable(student: Recognizer, teacher: Recognizer | None, los
     if idle:
         model = student if teacher is None or idle == "student" else teacher
         raise ValueError(
-            f"the {idle} has nothing of its own to learn: expected weights beside the classifier, which "
-            f"teacher.shares_head makes one for both, found none in {network_name(model.config)}; leave "
+            f"the {idle} has no weights of its own to train: expected weights beside the classifier, which both share "
+            f"under teacher.shares_head, found none in {network_name(model.config)}; leave "
             "teacher.shares_head out, or choose another aggregator."
         )
 
 
 def _form(model: Recognizer) -> str:
-    """Its class, its settings where it has any, and the shapes of what it holds."""
+    """The head's class, the shapes of its weights, and its settings if it has any."""
     parts = [f"{name} {list(value.shape)}" for name, value in model.head.state_dict().items()]
     if isinstance(model.config, (AggregatedConfig, FeaturesConfig)):
         settings = answering_settings(model.config.classifier, prefix="classifier")

@@ -96,7 +96,7 @@ def test_the_headline_recipe_is_the_papers() -> None:
         ),
         (
             {"loss": {"logit_map": {"alpha": 1}}},
-            "loss.logit_map takes what a trained teacher knows, and teacher.model.weights is none",
+            "loss.logit_map needs a trained teacher, but teacher.model.weights is none",
         ),
         ({"loss": {"pixel": {"alpha": 1, "projecton": "linear"}}}, "loss.pixel.projecton; did you mean projection"),
         (

@@ -105,7 +105,7 @@ def test_stages_may_stand_in_the_base_and_be_taken_away(tmp_path: Path) -> None:
     alone = write(tmp_path / "alone.yaml", base="_common.yaml", name="alone", stages=None)
     assert [config.name for config in load_stages(alone)] == ["alone"]
     in_stage = write(tmp_path / "in_stage.yaml", base="_common.yaml", stages=[{"name": "a", "base": "leaf.yaml"}])
-    with pytest.raises(ValueError, match="stage a: base is one for all stages; set it in the common part"):
+    with pytest.raises(ValueError, match="stage a: base must be the same for all; set it in the common part"):
         load_stages(in_stage)
 
 

@@ -123,7 +123,7 @@ def test_the_logit_map_refuses_a_teacher_whose_classes_were_trained_one_by_one(t
 
 @pytest.mark.parametrize(
     ("num_frames", "k", "message"),
-    [(8, None, None), (16, 8, None), (8, 4, "is shown 8 frames .data.sampling.num_frames.*on 4;"), (6, None, None)],
+    [(8, None, None), (16, 8, None), (8, 4, "sees 8 frames .data.sampling.num_frames.*on 4;"), (6, None, None)],
 )
 def test_a_teacher_of_pixels_that_was_shown_a_part_of_its_clips_is_refused_and_one_of_shorter_clips_is_not(
     num_frames: int, k: int | None, message: str | None, tmp_path: Path

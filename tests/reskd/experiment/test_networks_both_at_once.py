@@ -70,5 +70,5 @@ def test_the_pixel_term_compares_each_of_the_students_frames_with_the_same_frame
 def test_terms_of_whole_clips_alone_take_random_frames_and_the_pixel_term_does_not() -> None:
     view = {"num_frames": 3, "selection": "random"}
     build_networks(parse_config(both_tree(view)), num_classes=NUM_CLASSES, device=torch.device("meta"))
-    with pytest.raises(ValueError, match=r"loss.pixel compares frames of the same moments.*selection\s*= random"):
+    with pytest.raises(ValueError, match=r"loss.pixel compares frames of the same times.*selection\s*= random"):
         parse_config(both_tree(view, pixel={"alpha": 100}, time="nearest"))

@@ -60,7 +60,7 @@ def test_runs_made_from_the_weights_that_are_there_are_done(course: list[Experim
     ("number", "changes", "message"),
     [
         (0, {"shift": 0.1}, r"tiny.student/last.pt was made from .*tiny.teacher \(teacher.stage\), which holds other"),
-        (0, {"num_steps": 1}, r"tiny.student/last.pt .*\(teacher.stage\), which is not there or not finished"),
+        (0, {"num_steps": 1}, r"tiny.student/last.pt .*\(teacher.stage\), which is missing or not finished"),
         (1, {"shift": 0.1}, r"tiny.finetuned/last.pt was made from .*tiny.student \(student.weights\), which holds"),
     ],
 )
@@ -77,7 +77,7 @@ def test_a_teacher_of_other_settings_is_not_trained_to_find_its_student_stale(
 ) -> None:
     shutil.rmtree(course[0].folder)
     overrides = [f"runs={course[0].runs}", "stages.teacher.optimizer.lr=0.1"]
-    with pytest.raises(ValueError, match="tiny.student/last.pt .* is not there or not finished"):
+    with pytest.raises(ValueError, match="tiny.student/last.pt .* is missing or not finished"):
         train_stages(load_stages(trained / "tiny.yaml", overrides), world=WORLD)
     assert not course[0].folder.exists()
 
@@ -103,13 +103,13 @@ def test_a_stage_by_itself_names_the_one_whose_weights_are_missing_or_not_finish
     (tuned.folder / "last.pt").unlink()
     change(student, num_steps=1)
     message = (
-        r"tiny.finetuned: expected stage:student, .* found it at step 1 of \d+; go on with it first: tools/train.py"
+        r"tiny.finetuned: expected stage:student, .* found it at step 1 of \d+; resume it first: tools/train.py"
     )
     with pytest.raises(ValueError, match=message):
         train_experiment(tuned, world=WORLD, report=False)
     shutil.rmtree(student.folder)
     with pytest.raises(
-        FileNotFoundError, match="tiny.finetuned: expected stage:student, .*with the file of the stages"
+        FileNotFoundError, match="tiny.finetuned: expected stage:student, .*on the file with the stages"
     ):
         train_experiment(tuned, world=WORLD, report=False)
 

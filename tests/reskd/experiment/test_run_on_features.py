@@ -76,7 +76,7 @@ def test_a_student_of_features_is_trained_and_evaluated(records: Path, tmp_path:
     assert result["views"]["clips"] == 1 and len(result["manifest_hash"]) == 64
     tree = config.resolved()
     tree["data"] |= {"classes": None, "num_classes": 4}
-    with pytest.raises(ValueError, match="knows the classes"):
+    with pytest.raises(ValueError, match="has the classes"):
         evaluate_checkpoint(parse_config(tree), run.path / "last.pt", world=WORLD)
 
 

@@ -117,7 +117,7 @@ def test_an_override_for_all_leaves_out_the_stages_that_do_without_the_setting(t
         ([TEACHER, TEACHER], "none twice, found 'teacher'"),
         ([{"seed": 3}], "expected a name of letters"),
         ([{"name": "a.b"}], "expected a name of letters, digits, _ and - for each"),
-        ([{"name": "a", "device": "cpu"}], "stage a: device is one for all stages"),
+        ([{"name": "a", "device": "cpu"}], "stage a: device must be the same for all"),
         ([{"name": "a", "trainin": {}}], "stage a: unknown key trainin; did you mean training"),
         ([], "stages: expected a list of groups of settings, found"),
         (["teacher"], "stages: expected a list of groups of settings"),
@@ -171,7 +171,7 @@ def test_a_checkpoint_to_resume_from_is_for_one_experiment(tmp_path: Path) -> No
 def test_a_teacher_that_was_trained_on_fewer_frames_than_it_teaches_on_is_refused(tmp_path: Path) -> None:
     path = write_stages(write_features(tmp_path), {"name": "teacher"}, STUDENT)
     with pytest.raises(
-        ValueError, match=r"tiny.student: the teacher is shown 8 frames \(data.max_frames\), but .* on 4;"
+        ValueError, match=r"tiny.student: the teacher sees 8 frames \(data.max_frames\), but .* on 4;"
     ):
         train_stages(load_stages(path), world=WORLD)
     assert not (tmp_path / "runs").exists()

@@ -54,7 +54,7 @@ def weights_of(folder: Path, **settings: Any) -> Path:
     [
         (joint(kind="mean"), CODE, r"equal sizes E, found 8 \(student\) and 6 \(teacher\); use loss.prediction"),
         (joint(), {"pixel": {"alpha": 1}}, "loss.pixel compares feature maps: .*use loss.embedding or loss.prediction"),
-        ({**joint(kind="mean"), "shares_head": True}, PREDICTION, "needs one form of classifier: .*Linear with weight"),
+        ({**joint(kind="mean"), "shares_head": True}, PREDICTION, "needs classifiers of the same form, .*Linear with weight"),
         (
             {**joint(classifier=EXPERTS), "shares_head": True},
             PREDICTION,
@@ -77,7 +77,7 @@ def test_scores_can_be_compared_between_any_families(kind: str, classifier: dict
 @pytest.mark.parametrize("classifier", [None, EXPERTS, GATED])
 def test_a_frozen_teacher_that_was_never_trained_is_refused(classifier: dict[str, Any] | None, tmp_path: Path) -> None:
     for loss in (CODE, PREDICTION):
-        with pytest.raises(ValueError, match="takes what a trained teacher knows, and teacher.model.weights is none"):
+        with pytest.raises(ValueError, match="needs a trained teacher, but teacher.model.weights is none"):
             config_of({"model": network()}, loss)
     config = config_of(joint(), PREDICTION, student=network(classifier=classifier))
     student, _, _ = build_networks(config, num_classes=NUM_CLASSES, device=CPU)
@@ -95,7 +95,7 @@ def test_a_frozen_teacher_with_a_new_head_has_no_scores_to_teach() -> None:
         ("loss.logit_map", (teacher, {"task": "softmax_ce", "logit_map": {"alpha": 1}})),
         ("teacher.shares_head", ({**teacher, "shares_head": True}, CODE)),
     ):
-        with pytest.raises(ValueError, match=f"{asked} takes what a trained teacher's head says, and .*head is new"):
+        with pytest.raises(ValueError, match=f"{asked} needs a trained teacher's head, but .*head is new"):
             config_of(*changed)
     config_of(teacher, CODE)  # codes come from below the head
 
@@ -106,7 +106,7 @@ def test_a_frozen_teacher_with_a_new_head_has_no_scores_to_teach() -> None:
 def test_a_network_that_has_only_the_shared_head_is_refused(update: dict[str, str], idle: str) -> None:
     model = network(kind="mean") | {"weights": "x.pt"}
     config = config_of({"model": model, **update, "shares_head": True}, CODE, student=network(kind="mean"))
-    with pytest.raises(ValueError, match=f"the {idle} has nothing of its own to learn: .*in mean on rgb; leave teac"):
+    with pytest.raises(ValueError, match=f"the {idle} has no weights of its own to train: .*in mean on rgb; leave teac"):
         check_networks(config)
 
 
@@ -125,7 +125,7 @@ def test_batch_norm_in_a_shared_head_is_refused_where_it_would_see_two_batches()
 def test_random_frames_have_no_moments_for_a_feature_map() -> None:
     changed = tree(loss={"pixel": {"alpha": 1}, "time": "nearest"})
     changed["data"]["views"]["student"] |= {"num_frames": 4, "selection": "random"}
-    with pytest.raises(ValueError, match="loss.pixel compares frames of the same moments, and .*selection = random"):
+    with pytest.raises(ValueError, match="loss.pixel compares frames of the same times, but .*selection = random"):
         parse_config(changed)
 
 

@@ -232,7 +232,7 @@ def test_a_run_gives_its_student_its_view_and_its_data(tmp_path: Path) -> None:
     assert (found.render.student_size, str(data.root), seed) == ((40, 40), "nowhere", 1)
     features_TD = found.features(np.zeros((3, 40, 40, 3), np.uint8))
     assert features_TD.shape == (3, 512)
-    with pytest.raises(ValueError, match="asked for the teacher, but the config names none"):
+    with pytest.raises(ValueError, match="the config has no teacher to evaluate"):
         network_of_run(checkpoint, which="teacher", device=CPU)
 
 
