@@ -188,9 +188,7 @@ def build_evaluated_model(
         architecture, trained = config.student, state["config"]["student"]
     else:
         if config.teacher is None:
-            raise ValueError(
-                "the config has no teacher to evaluate; evaluate the teacher's own run instead."
-            )
+            raise ValueError("the config has no teacher to evaluate; evaluate the teacher's own run instead.")
         architecture, trained = teacher_model(config), (state["config"].get("teacher") or {}).get("model")
         if "teacher" not in state:
             return build_recognizer(architecture, num_classes).to(device)

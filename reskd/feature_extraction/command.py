@@ -1,4 +1,4 @@
-"""What an extraction is asked for: which videos, which network. tools/prepare_data.py has its command line."""
+"""The videos and the network that an extraction is run on. tools/prepare_data.py has its command line."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class NetworkAsked:
 
     Args:
         checkpoint: of a run; ``which`` chooses its student or its teacher.
-        settings: key=value, weights among them; ``size`` is the side of the view.
+        settings: key=value, including weights; ``size`` is the side of the view.
     """
 
     checkpoint: Path | None = None
@@ -52,17 +52,17 @@ class NetworkAsked:
 def network_and_data(
     network: NetworkAsked, videos: VideosAsked, device: torch.device
 ) -> tuple[FrameNetwork, DataConfig, int]:
-    """The network, the videos, and the seed of what is held out of them.
+    """The network, the videos, and the seed that chooses the held-out videos.
 
     Raises:
-        ValueError: what is asked for does not fit together, or names no videos.
+        ValueError: the arguments contradict each other, or name no videos.
     """
     if (network.checkpoint is None) == (network.settings is None):
         raise ValueError("expected exactly one of --run and --model, found both or neither.")
     data, seed = _data_of(videos, network.size)
     if network.settings is not None:
         if data is None:
-            raise ValueError("which videos? Expected --config, or --root with --train, found neither.")
+            raise ValueError("expected videos by --config, or by --root with --train, found neither.")
         model = _model_config(network.settings)
         return network_of_settings(model, size=(network.size, network.size), seed=seed, device=device), data, seed
     assert network.checkpoint is not None
@@ -71,7 +71,7 @@ def network_and_data(
 
 
 def _data_of(videos: VideosAsked, size: int) -> tuple[DataConfig | None, int]:
-    """The videos that are named, and the seed of what is held out."""
+    """The named videos, and the seed that chooses the held-out ones."""
     if videos.config is not None and videos.root is not None:
         raise ValueError("expected at most one of --config and --root, found both.")
     if videos.config is not None:
@@ -99,7 +99,7 @@ def _model_config(settings: Sequence[str]) -> RecognizerConfig:
     found = read_settings(settings, where="--model")
     if "weights" not in found:
         raise ValueError(
-            "--model: expected weights=... too, a torchvision name or the path of a checkpoint; weights=none takes "
-            "random ones."
+            "--model: expected weights=... too, a torchvision name or the path of a checkpoint; weights=none means "
+            "random weights."
         )
     return recognizer_from(found, where="--model")

@@ -1,4 +1,5 @@
-"""Videos to files of frame features in YouTube-8M's form: decoded by processes, one network, files written whole."""
+"""Turns videos into YouTube-8M's record files of frame features: processes decode, one network runs, and each file is
+written when it is complete."""
 
 from __future__ import annotations
 
@@ -34,13 +35,13 @@ GROUP = "rgb"
 
 @dataclass(frozen=True)
 class Sampling:
-    """How frames are taken and stored.
+    """How frames are sampled and stored.
 
     Args:
-        fps: frames a second.
-        max_frames: the most of a video.
-        videos_per_file: listed videos a record file stands for.
-        folder_fps: frames a second of folders of JPEG files; None: they are refused.
+        fps: frames per second.
+        max_frames: at most so many per video.
+        videos_per_file: listed videos per record file.
+        folder_fps: frame rate of folders of JPEG files; None: they are refused.
     """
 
     fps: float = 1.0
@@ -50,12 +51,12 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if not (0 < self.fps < float("inf")) or (self.folder_fps is not None and not self.folder_fps > 0):
-            raise ValueError(f"frames a second: expected more than 0, found {self.fps:g} and {self.folder_fps}.")
+            raise ValueError(f"frames per second: expected more than 0, found {self.fps:g} and {self.folder_fps}.")
 
 
 @dataclass(frozen=True)
 class VideoLists:
-    """The videos of ``data``: split -> what is listed, or held out of the training list."""
+    """The videos of ``data`` by split: listed, or held out of the training list."""
 
     data: DataConfig
     class_names: tuple[str, ...]
@@ -67,7 +68,7 @@ class VideoLists:
     ) -> VideoLists:
         """
         Args:
-            seed: of what is held out.
+            seed: chooses the held-out videos.
 
         Raises:
             ValueError: lists that cannot be read.
@@ -78,7 +79,7 @@ class VideoLists:
 
 @dataclass(frozen=True)
 class Job:
-    """What goes where. Made by ``plan``."""
+    """All record files and how they are made; ``own`` are this shard's. ``plan`` makes it."""
 
     folder: Path
     data: DataConfig
@@ -90,20 +91,20 @@ class Job:
 
     @property
     def todo(self) -> list[RecordFile]:
-        """This shard's files that are not done."""
+        """This shard's files that are not written yet."""
         return [file for file in self.own if not file.is_done(self.folder)]
 
 
 def plan(
     lists: VideoLists, folder: Path, network: FrameNetwork, sampling: Sampling, *, shard: tuple[int, int] = (1, 1)
 ) -> Job:
-    """The files to write; ``folder`` is made, and says what they are made with.
+    """Plan the files to write; make ``folder`` and record the settings there.
 
     Args:
         shard: (i, n): every n-th file from the i-th on.
 
     Raises:
-        ValueError: ``folder`` holds features of other settings, or something else.
+        ValueError: ``folder`` holds features of other settings, or other files.
     """
     files = plan_files(lists.videos, videos_per_file=sampling.videos_per_file)
     _claim(folder, _settings(lists, network, sampling))
@@ -139,13 +140,13 @@ def _claim(folder: Path, settings: Mapping[str, Any]) -> None:
         return
     found = json.loads(path.read_text(encoding="utf-8"))["settings"]
     plain = json.loads(json.dumps(settings))
-    # Where the weights were read from may change: their hash says what they are.
+    # The weights' path may change: their hash identifies them.
     differing = [key for key in plain | found if key != "origin" and plain.get(key) != found.get(key)]
     if differing:
         key = differing[0]
         raise ValueError(
-            f"{folder} holds features made otherwise ({key} was {found.get(key)!r}, now it is {plain.get(key)!r}); "
-            "give the same settings to go on, or another folder."
+            f"{folder} holds features of other settings ({key} was {found.get(key)!r}, now it is {plain.get(key)!r}); "
+            "give the same settings to resume, or another folder."
         )
 
 
@@ -156,15 +157,15 @@ def run(
     decode: bool = True,
     on_progress: OnProgress = lambda noun, done, total: None,
 ) -> None:
-    """Write the shard's files that are not there yet.
+    """Write the shard's missing files.
 
     Args:
-        engine: who decodes.
-        decode: look into every frame of files that were not scanned before; else count packets.
+        engine: runs the decoding.
+        decode: scan new files by decoding every frame; else by counting packets.
         on_progress: gets (noun, done, total).
 
     Raises:
-        ValueError: videos are missing; the network gives numbers that are not finite.
+        ValueError: videos are missing; the network's features are not finite.
         OSError: the folder cannot be written.
     """
     todo = job.todo
@@ -189,7 +190,7 @@ def run(
 
 @dataclass(frozen=True)
 class _Item:
-    """A video by its place in a file to be."""
+    """A video and its index (``location``) in a file to write."""
 
     split: str
     number: int
@@ -206,7 +207,7 @@ class _ReadItem:
 
 
 def _read_all(reader: TimedReader, items: Sequence[_Item], engine: Engine) -> Iterator[tuple[_Item, TimedFrames]]:
-    """Every video once, bad ones first: they are not opened again."""
+    """Every video once, bad ones first: they are not opened."""
     for item in items:
         if not item.row.video_info.usable:
             yield item, TimedFrames.bad(item.row.video_info.health.removeprefix("bad: "))
@@ -240,7 +241,7 @@ class _OpenFile:
         self._outcomes[location] = Outcome(video.path, len(data_TD), *errors, "" if health == "ok" else health)
 
     def write(self) -> None:
-        """The records, where there is one, then what became of the videos."""
+        """Write the records, if there are any, then the outcomes."""
         outcomes = [outcome for outcome in self._outcomes if outcome is not None]
         if any(outcome.num_frames for outcome in outcomes):
             with RecordWriter(self._file.records(self._job.folder)) as writer:
@@ -258,7 +259,7 @@ def _scan(
         store=store_of(job.data),
         engine=engine,
         decode=decode,
-        on_progress=lambda done, total, _: on_progress("files looked into", done, total),
+        on_progress=lambda done, total, _: on_progress("files scanned", done, total),
     )
 
 

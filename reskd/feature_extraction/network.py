@@ -1,4 +1,4 @@
-"""The network that turns frames into features, and how it is shown them: as in its own evaluation.
+"""The network that turns frames into features, and its input, which is that of its own evaluation.
 
 Shape letters: T frames, H height, W width, C = 3 colors, D features.
 """
@@ -27,19 +27,19 @@ from reskd.training.checkpoint import load_checkpoint
 
 # Families whose last map of a frame depends on that frame alone.
 _FRAME_BY_FRAME = ("tsn", "aggregated")
-# Always so many, and of one video: a frame's last bits may depend on what else is in the batch.
+# Fixed, and of one video: a frame's last bits may depend on the rest of the batch.
 _FRAMES_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
 class FrameNetwork:
-    """Frames to vectors: the mean over space of the last map.
+    """Turns frames into vectors: the mean over space of the last feature map.
 
     Args:
         model: in eval mode.
-        rules: of the crop.
-        render: the one view to make.
-        about: what the features depend on, as plain values.
+        rules: for the crop.
+        render: the one view to render.
+        about: all that the features depend on, as plain values.
     """
 
     model: Recognizer
@@ -63,21 +63,21 @@ class FrameNetwork:
 def network_of_settings(
     config: RecognizerConfig, *, size: tuple[int, int], seed: int, device: torch.device
 ) -> FrameNetwork:
-    """A recognizer with the weights that its config names, shown squares as the paper tests: 7/8 of the short side.
+    """A recognizer with its config's weights, on square crops of 7/8 of the short side, as the paper tests.
 
     Raises:
-        ValueError, OSError: a family that mixes frames; weights that cannot be had or do not fit.
+        ValueError, OSError: a family that mixes frames; weights that are missing or do not fit.
     """
     views = ViewsConfig(student=StudentViewConfig(size=size, source="decoded"))
     _check_family(config)
-    torch.manual_seed(seed)  # of weights=none
-    # The head is not used, and weights may bring one for any number of classes.
+    torch.manual_seed(seed)  # for weights=none
+    # The head is not used, and a checkpoint may hold one for any number of classes.
     model = build_recognizer(config.model_copy(update={"weights_head": "new"}), 1).to(device)
     return _frame_network(model, views, SamplingConfig(), "student", {"weights": config.weights})
 
 
 def network_of_run(checkpoint: Path, *, which: ViewName, device: torch.device) -> tuple[FrameNetwork, DataConfig, int]:
-    """The student of a run, or its teacher, as the run evaluates it; with the run's data and seed.
+    """The student of a run, or its teacher, with the input of its evaluation; also the run's data and seed.
 
     Raises:
         ValueError, FileNotFoundError: no checkpoint of a run on videos; a family that mixes frames; no teacher.
@@ -116,7 +116,7 @@ def _frame_network(
 def _check_family(config: RecognizerConfig) -> None:
     if config.family == "features":
         raise ValueError(
-            "expected a network that sees images, found one that takes features (family features); give the run that "
+            "expected a network that takes images, found one that takes features (family features); give the run that "
             "its features were made with, or --model."
         )
     if config.family not in _FRAME_BY_FRAME:

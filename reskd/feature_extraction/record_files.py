@@ -1,7 +1,7 @@
-"""Which videos go into which record file, and which files are done. A file is whole or not there.
+"""Assigns videos to record files and tells which files are done. A file is complete or missing.
 
-Beside ``train-00003.tfrecord`` lies ``train-00003.csv``: what became of each of its videos. It is written last, so it
-says that the file is done; a job that was stopped goes on with the files that have none.
+``train-00003.csv``, beside ``train-00003.tfrecord``, holds the outcome of each of its videos. It is written last, so it
+marks the file as done; a job that was stopped resumes with the files that have none.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a video.
+    """The outcome of one video.
 
     Args:
-        num_frames: in the record; 0: it is in none.
-        mean_error, max_error: of quantizing, over its frames: length of the difference over the vector's length.
-        reason: why it is left out, or where it is cut; empty where it is whole.
+        num_frames: in the record; 0: the video has no record.
+        mean_error, max_error: quantization error over its frames: length of the difference over the vector's length.
+        reason: why it is left out, or where it is cut; empty if it is complete.
     """
 
     path: str
@@ -37,7 +37,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class RecordFile:
-    """A file of records to be: ``videos`` in their order, which all are of ``split``."""
+    """A record file to write: ``videos`` of one ``split``, in order."""
 
     split: str
     number: int
@@ -54,7 +54,7 @@ class RecordFile:
 
 
 def plan_files(videos: Mapping[str, Sequence[LabeledVideo]], *, videos_per_file: int) -> list[RecordFile]:
-    """Each split's videos in the order of its list, so many a file."""
+    """Each split's videos in the order of its list, ``videos_per_file`` in each file."""
     return [
         RecordFile(split, number, tuple(videos[split][start : start + videos_per_file]))
         for split in SPLITS
@@ -63,7 +63,7 @@ def plan_files(videos: Mapping[str, Sequence[LabeledVideo]], *, videos_per_file:
 
 
 def write_outcomes(path: Path, outcomes: Sequence[Outcome]) -> None:
-    """Whole or not at all."""
+    """Write the CSV atomically."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([field.name for field in fields(Outcome)])

@@ -1,4 +1,4 @@
-"""The end of an extraction: what was written, what was left out, and the config that trains on it."""
+"""Summarizes an extraction: the videos written, the videos left out, and a config that trains on the features."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ CLASSES, LEFT_OUT = "classes.txt", "left_out.csv"
 
 
 def finish(job: Job) -> list[str]:
-    """Lines for a person. Where all files of all shards are done, writes the class names and what was measured."""
+    """Lines for a person. Once all files of all shards are done, also writes the class names and the errors."""
     waiting = [file for file in job.files if not file.is_done(job.folder)]
     if waiting:
-        return [f"{len(waiting)} of {len(job.files)} files are left to other shards; the last to finish says the rest."]
+        return [f"{len(waiting)} of {len(job.files)} files are left to other shards; the last one prints the summary."]
     outcomes: dict[str, list[Outcome]] = defaultdict(list)
     for file in job.files:
         outcomes[file.split] += read_outcomes(file.outcomes(job.folder))
@@ -37,7 +37,7 @@ def finish(job: Job) -> list[str]:
         *(_describe(split, found) for split, found in measured.items()),
         *(f"left out: {outcome.path}: {outcome.reason}" for outcome in left_out),
         *(f"{outcome.path}: {outcome.reason}" for outcome in cut),
-        f"written to {job.folder}; {EXTRACTION_FILE} says how they were made",
+        f"written to {job.folder}; their settings are in {EXTRACTION_FILE}",
         f"\nfor a config:\n{config_lines(job, [split for split, found in measured.items() if found['videos']])}",
     ]
 
@@ -60,12 +60,12 @@ def _describe(split: str, found: Mapping[str, float]) -> str:
     return (
         f"{split}: {found['videos']} videos, {found['frames']} frames, {found['left_out']} videos left out, "
         f"{found['cut']} cut; "
-        f"bytes are off by {mean:.2%} of a vector's length in the mean, {most:.2%} at most"
+        f"quantization error {mean:.2%} of a vector's length on average, {most:.2%} at most"
     )
 
 
 def config_lines(job: Job, splits: Sequence[str]) -> str:
-    """The ``data`` of an experiment on these features, as YAML."""
+    """The ``data`` section of a config on these features, as YAML."""
     data = {
         "kind": "features",
         "root": str(job.folder),

@@ -1,4 +1,4 @@
-"""A student's answer to a video as one line: text for people, JSON for programs."""
+"""Formats a student's answer to a video as one line: text for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def top_answers(student: TrainedStudent, answer: Answer, count: int) -> list[tup
 
 
 def as_text(student: TrainedStudent, found: Answer | NoAnswer, count: int) -> str:
-    """Such as "clip.mp4: archery 93.1%, bowling 4.0%"."""
+    """For example "clip.mp4: archery 93.1%, bowling 4.0%"."""
     if isinstance(found, NoAnswer):
         return f"{printable(found.file)}: {'skipped' if found.skipped else 'no answer'}: {found.reason}"
     answers = ", ".join(f"{name} {score:.1%}" for name, score in top_answers(student, found, count))
@@ -28,7 +28,7 @@ def as_text(student: TrainedStudent, found: Answer | NoAnswer, count: int) -> st
 
 
 def as_json(student: TrainedStudent, found: Answer | NoAnswer, count: int) -> str:
-    """One JSON object; tools/predict.py says which keys it has."""
+    """One JSON object; tools/predict.py lists its keys."""
     if isinstance(found, NoAnswer):
         return json.dumps({"file": found.file, "skipped" if found.skipped else "error": found.reason})
     logits = dict(zip(student.class_names, found.logits_K.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""What a student says about a video, or why it says nothing.
+"""A student's answer to a video, or the reason why there is none.
 
 Shape letters: K classes.
 """
@@ -18,11 +18,11 @@ OnProgress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Answer:
-    """What the student says about a video.
+    """The student's class scores for a video.
 
     Args:
-        file: as it was given.
-        logits_K: fp32, on the CPU; of several views the average, whose softmax (or sigmoid) is the score.
+        file: as the user gave it.
+        logits_K: fp32, on the CPU; averaged over the views; their softmax (or sigmoid) is the score.
         scores_K: fp32.
     """
 
@@ -33,7 +33,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class NoAnswer:
-    """A file without an answer: bad, or ``skipped`` as it is in a given folder and holds no video."""
+    """A file without an answer: it is bad, or it is ``skipped`` because a folder held it and it is no video."""
 
     file: str
     reason: str
@@ -41,6 +41,6 @@ class NoAnswer:
 
 
 def answering_precision(student: TrainedStudent) -> Precision:
-    """The training's on a GPU; away from where it trained only fp32 is sure to be there and quick."""
+    """The training's precision on a GPU; fp32 on the CPU, where other precisions may be missing or slow."""
     on_gpu = student.device.type == "cuda"
     return Precision(student.config.training.precision if on_gpu else "fp32", student.device)

@@ -1,6 +1,6 @@
-"""The student alone, in files that other programs run: ONNX, torch.export, safetensors.
+"""Exports the student to files that other programs run: ONNX, torch.export, safetensors.
 
-Each file is read again and compared with the student before it gets its name. Shape letters: N clips, T frames, H W
+Each file is read back and compared with the student before it gets its name. Shape letters: N clips, T frames, H W
 heights and widths, C = 3 colors, D features of a frame, K classes.
 """
 
@@ -30,20 +30,20 @@ from reskd.models.recognizer import Recognizer, data_shape
 from reskd.models.weights.files import read_weight_file, write_safetensors
 from reskd.models.weights.load import load_recognizer_state
 
-Inputs = tuple[Tensor, ...]  # frames_NTHWC or features_NTD, and valid_NT where the student asks for it
+Inputs = tuple[Tensor, ...]  # frames_NTHWC or features_NTD, and valid_NT if the student takes it
 Answer = Callable[..., Tensor]
 
-# In the order of writing: in torch 2.6 the way to ONNX leaves a program that takes two clips and no other number.
+# In the order of writing: after torch 2.6 exports to ONNX, the program takes exactly two clips.
 FILE_NAMES: Mapping[ExportFormat, str] = {
     "safetensors": "student.safetensors",
     "torch_export": "student.pt2",
     "onnx": "student.onnx",
 }
 CONFIG_NAME = "config.json"
-METADATA_KEY = "reskd"  # under which the .onnx and the .pt2 carry what config.json says
+METADATA_KEY = "reskd"  # under which the .onnx and the .pt2 hold the contents of config.json
 MAX_DIFFERENCE = 1e-4  # of logits, between a file and the student
 CHECKED_BATCH_SIZES = (1, 7)
-_MOST_CLIPS = 65536  # torch 2.6 asks for an end of the range
+_MOST_CLIPS = 65536  # torch 2.6 needs an upper bound
 _PACKAGES: Mapping[ExportFormat, tuple[str, ...]] = {
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "torch_export": (),
@@ -76,7 +76,7 @@ class ShippedMaskedStudent(nn.Module):
 
 
 class ExportedFile(NamedTuple):
-    """A file that answers as the student does; ``difference`` is the largest one of all logits compared."""
+    """A file whose logits match the student's; ``difference`` is the largest one found."""
 
     format: ExportFormat
     path: Path
@@ -84,11 +84,11 @@ class ExportedFile(NamedTuple):
 
 
 class _DiffersError(ValueError):
-    """A file answers otherwise than the student."""
+    """A file's logits differ from the student's."""
 
 
 class Refusal(NamedTuple):
-    """A format that was not written, and why in one sentence."""
+    """A format that was not written, and the reason in one sentence."""
 
     format: ExportFormat
     reason: str
@@ -103,15 +103,15 @@ def export_student(
     about: Mapping[str, Any],
     clips: Mapping[str, Inputs],
 ) -> Iterator[ExportedFile | Refusal]:
-    """Write each format into ``folder``, and ``about`` as config.json; what an earlier export left there is removed.
+    """Write each format into ``folder``, and ``about`` as config.json; remove the files of an earlier export.
 
-    A format is refused where torch cannot export this model, or the file answers otherwise than the model.
+    A format is refused if torch cannot export this model, or if the file's logits differ from the model's.
 
     Args:
         model: in eval mode, on the CPU.
-        shape: (T, H, W) of the clips, or (T, D); only the number of clips is free in what is written.
-        clips: name -> uint8 frames_NTHWC or features_NTD, and bool valid_NT where ``asks_which_are_valid``; N >= 1; on
-            these every file is compared with the model.
+        shape: (T, H, W) of the clips, or (T, D); the files fix all dimensions but the number of clips.
+        clips: name -> uint8 frames_NTHWC or features_NTD, and bool valid_NT if ``asks_which_are_valid``; N >= 1; every
+            file is compared with the model on them.
 
     Raises:
         ValueError: a package is missing; nothing was written or removed.
@@ -142,7 +142,7 @@ def export_student(
 
 
 def check_packages(name: ExportFormat) -> None:
-    """Raises ValueError where a format's packages are not installed."""
+    """Raises ValueError if a format's packages are not installed."""
     for package in _PACKAGES[name]:
         try:
             importlib.import_module(package)
@@ -174,7 +174,7 @@ def load_exported_student(path: Path) -> Recognizer:
 
 
 def asks_which_are_valid(config: RecognizerConfig) -> bool:
-    """Whether frames that are not there, or repeat another, change the answer: those of aggregators do."""
+    """Whether missing or repeated frames must be marked, since they would change the answer: with aggregators."""
     return isinstance(config, (AggregatedConfig, FeaturesConfig))
 
 
@@ -225,7 +225,7 @@ def _write_onnx(program: ExportedProgram, path: Path, about: Mapping[str, Any], 
 
 
 def _open(name: ExportFormat, path: Path) -> Answer:
-    """What the file answers, read as another program would read it."""
+    """A function that runs the file as another program would."""
     if name == "safetensors":
         return _shipped(load_exported_student(path))
     if name == "torch_export":
@@ -248,10 +248,10 @@ def _open(name: ExportFormat, path: Path) -> Answer:
 
 @torch.no_grad()
 def _largest_difference(student: nn.Module, answer: Answer, clips: Mapping[str, Inputs]) -> float:
-    """Over the clips, one at a time and seven together.
+    """The largest difference of logits over the clips, one at a time and seven together.
 
     Raises:
-        _DiffersError: it is above ``MAX_DIFFERENCE``, or no number.
+        _DiffersError: it is above ``MAX_DIFFERENCE``, or NaN.
     """
     largest = 0.0
     for kind, inputs in clips.items():
@@ -259,7 +259,7 @@ def _largest_difference(student: nn.Module, answer: Answer, clips: Mapping[str, 
             batch = [value[torch.arange(batch_size) % len(value)] for value in inputs]
             expected_NK = student(*batch)
             difference = (answer(*batch) - expected_NK).abs().max().item()
-            if not difference <= MAX_DIFFERENCE:  # NaN is not either
+            if not difference <= MAX_DIFFERENCE:  # true for NaN too
                 raise _DiffersError(
                     f"expected the student's logits to {MAX_DIFFERENCE:g}, found a difference of "
                     f"{difference:.2g} on {kind} clips, {batch_size} at once (logits up to "
@@ -271,7 +271,7 @@ def _largest_difference(student: nn.Module, answer: Answer, clips: Mapping[str, 
 
 @contextlib.contextmanager
 def _one_sentence(name: ExportFormat, model: Recognizer) -> Iterator[None]:
-    """Exporters print and log as they go, and fail in pages."""
+    """Silence an exporter, and turn its pages of error text into one sentence."""
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):

@@ -1,4 +1,4 @@
-"""What an exported student is compared on: random inputs and, where frames are its input, real clips.
+"""The inputs on which an exported student is compared: random ones and, for a student of frames, real clips.
 
 Shape letters: N clips, T frames, H W heights and widths, C = 3 colors, D features of a frame.
 """
@@ -26,24 +26,24 @@ _MOST_FILES = 3  # of the checkpoint's data
 
 
 def clips_to_compare(student: TrainedStudent, given: Sequence[str] | None) -> dict[str, Inputs]:
-    """Name -> inputs. The same ones every time.
+    """Name -> inputs, the same in every call.
 
     Args:
-        given: videos; None: some of the checkpoint's data, or a made clip where those are not here.
+        given: videos; None: some of the checkpoint's data, or a synthetic clip if they are not here.
 
     Raises:
-        ValueError: videos for a student of features, or none that can be read.
+        ValueError: videos for a student of features, or no readable video.
     """
     torch.manual_seed(0)
     if len(student.shape) == 2:
         if given:
-            raise ValueError("--clips: expected none, as this student sees features and no videos; leave --clips out.")
+            raise ValueError("--clips: expected none, as this student takes features, not videos; leave --clips out.")
         return _random_features(student.shape)
     return _frames(student, given)
 
 
 def _random_features(shape: tuple[int, ...]) -> dict[str, Inputs]:
-    """Videos of every length, none included."""
+    """Videos of every length, 0 included."""
     num_frames, feature_dim = shape
     features_NTD = torch.randint(0, 256, (_NUM_CLIPS, num_frames, feature_dim), dtype=torch.uint8)
     lengths_N1 = torch.randint(0, num_frames + 1, (_NUM_CLIPS, 1))
@@ -61,7 +61,7 @@ def _frames(student: TrainedStudent, given: Sequence[str] | None) -> dict[str, I
 
 
 def _real_clips(student: TrainedStudent, given: Sequence[str] | None) -> dict[str, Tensor]:
-    """name -> frames_NTHWC: what the student sees of the given videos, of its own data, or of a made clip."""
+    """name -> frames_NTHWC: the student's view of the given videos, of its own data, or of a synthetic clip."""
     files = list(given or _own_videos(student))
     answers = answer_videos(student, files, VideoSettings(ONE_TEST_VIEW, scan="index_only")) if files else ()
     seen = [answer.frames_THWC for answer in answers if isinstance(answer, Answer)]
@@ -69,12 +69,12 @@ def _real_clips(student: TrainedStudent, given: Sequence[str] | None) -> dict[st
         return {"real": torch.stack(seen)}
     if given:
         raise ValueError(f"--clips: expected videos, found none that can be read in {', '.join(given)}.")
-    log.info("none of the checkpoint's videos is here: a made clip takes their place")
+    log.info("none of the checkpoint's videos is here: using a synthetic clip")
     return {"made": _made_clip(student.shape)[None]}
 
 
 def _own_videos(student: TrainedStudent) -> Iterator[str]:
-    """Some videos of the data that the student was trained on, if they are files and here."""
+    """Some videos of the student's training data, if they are files on this machine."""
     data = student.config.clips
     if data.storage.kind != "videos" or not data.root.is_dir():
         return iter(())

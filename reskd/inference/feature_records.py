@@ -1,4 +1,4 @@
-"""A trained student's answers to records of features, each read by itself: a bad one is named and stops nothing.
+"""Classifies records of features with a trained student. A bad record is reported; the others are still answered.
 
 Shape letters: N videos, T frames, D features of a frame.
 """
@@ -30,13 +30,13 @@ def answer_records(
     on_message: Callable[[str], None] = lambda message: None,
     on_progress: OnProgress = lambda noun, done, total: None,
 ) -> Iterator[RecordAnswer | NoAnswer]:
-    """Each record once, file by file, in their order. Labels are not looked at. Nothing is kept on disk.
+    """Answer each record once, in order, file by file. Labels are ignored. Nothing is kept on disk.
 
     Args:
-        student: of features; runs where its weights lie.
+        student: of features; runs on the device of its weights.
         paths: TFRecord files, and folders, whose ``*.tfrecord`` at any depth are read.
-        batch_size: videos at once.
-        on_progress: gets ("videos", done, total) of a file.
+        batch_size: videos per forward pass.
+        on_progress: gets ("videos", done, total) for each file.
     """
     reader = _Reader(student, batch_size, on_message)
     for path in map(Path, paths):
@@ -49,10 +49,10 @@ def answer_records(
 
 @dataclass(frozen=True)
 class RecordAnswer(Answer):
-    """What the student says about a record; ``file`` names its file, place and video.
+    """The student's class scores for a record; ``file`` names its file, byte offset and video.
 
     Args:
-        video_id: empty where the record has none.
+        video_id: empty if the record has none.
     """
 
     video_id: str

@@ -1,4 +1,4 @@
-"""Videos that a user names, files and folders: what there is, and after the scan what of it holds video."""
+"""Finds the files that a user names, directly or by folder, and sorts out those that hold no video after the scan."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pathlib import Path
 from dali_pipes.annotations.lists import VIDEO_SUFFIXES
 from dali_pipes.video_info import VideoInfo
 
-# FFmpeg takes a text for a film of a terminal.
+# FFmpeg decodes text files with these codecs, as pictures of a terminal.
 _NO_FILMS = frozenset({"ansi", "bintext", "xbin", "idf"})
 
 
 @dataclass
 class GivenVideos:
-    """Paths as given, or found below a folder as given, each once.
+    """Paths as given, or found below a given folder, each once.
 
     Args:
-        files: to be looked into.
-        found: those of ``files`` that a folder holds and whose names do not say that they are videos.
-        missing: (path, reason) of given paths that are not there.
-        skipped: (path, reason) of files in folders that are not looked into.
+        files: the files to scan.
+        found: those of ``files`` that a folder holds and whose suffix is not that of a video.
+        missing: (path, reason) of given paths that do not exist.
+        skipped: (path, reason) of files in folders that are not scanned.
     """
 
     files: list[str] = field(default_factory=list)
@@ -32,7 +32,7 @@ class GivenVideos:
 
     @staticmethod
     def of(paths: Sequence[str | Path]) -> GivenVideos:
-        """Look at names alone; folders are searched to the bottom."""
+        """Collect files by name alone; folders are searched at any depth."""
         given = GivenVideos()
         real_paths: set[str] = set()
         for path in map(Path, paths):
@@ -62,7 +62,7 @@ class GivenVideos:
         return True
 
     def why_no_video(self, file: str, video_info: VideoInfo) -> str:
-        """Why a file that a folder holds is passed over; empty where it is to be answered, or named as bad."""
+        """The reason to skip a file that a folder holds; empty if it is to be answered, or reported as bad."""
         if file not in self.found:
             return ""
         if not video_info.usable:

@@ -1,4 +1,4 @@
-"""A trained student from its checkpoint alone: the network, its classes, and how it is shown a video."""
+"""Loads a trained student from its checkpoint alone: the network, its classes and its input."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _NEEDED = {"config": Mapping, "class_names": list, "student": Mapping, "num_step
 
 @dataclass(frozen=True)
 class TrainedStudent:
-    """What a checkpoint says about its student.
+    """A student and its description in the checkpoint.
 
     Args:
         model: in eval mode.
         config: the experiment that trained it.
         class_names: in the order of the logits.
-        origin: which checkpoint of which run, as plain values.
+        origin: its run and checkpoint, as plain values.
     """
 
     model: Recognizer
@@ -37,17 +37,17 @@ class TrainedStudent:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(T, H, W) of the clips that it sees, or (T, D)."""
+        """(T, H, W) of its clips, or (T, D) of its features."""
         return view_shapes(self.config)["student"]
 
     @property
     def device(self) -> torch.device:
-        """Where its weights lie."""
+        """The device of its weights."""
         return next(self.model.parameters()).device
 
     @property
     def scores(self) -> ScoreKind:
-        """What its logits were trained to be."""
+        """The kind of scores that its logits were trained for."""
         return scores_of(self.config)
 
     def score(self, logits_K: torch.Tensor) -> torch.Tensor:
@@ -59,7 +59,7 @@ def load_trained_student(checkpoint: Path, device: torch.device) -> TrainedStude
     """Read a checkpoint of tools/train.py; no other file is needed.
 
     Raises:
-        FileNotFoundError, ValueError: no such file; not such a checkpoint; its parts do not fit together.
+        FileNotFoundError, ValueError: no such file; another kind of file; its parts do not fit together.
     """
     state = load_checkpoint(checkpoint)
     for name, kind in _NEEDED.items():
@@ -76,12 +76,12 @@ def load_trained_student(checkpoint: Path, device: torch.device) -> TrainedStude
         config = parse_config(state["config"])
     except ValueError as error:
         raise ValueError(
-            f"{checkpoint}: expected the settings of an experiment in it, found {str(error).splitlines()[0]} "
+            f"{checkpoint}: expected the settings of an experiment, found {str(error).splitlines()[0]} "
             "Was it written by another version?"
         ) from None
     names = state["class_names"]
     if not names or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"{checkpoint}: expected names of classes in it, found {names[:5]}; train it again.")
+        raise ValueError(f"{checkpoint}: expected class names, found {names[:5]}; train it again.")
     model = build_evaluated_model(config, state, which="student", source=str(checkpoint), device=device).eval()
     origin = {
         "run": config.name,
@@ -93,7 +93,7 @@ def load_trained_student(checkpoint: Path, device: torch.device) -> TrainedStude
 
 
 def describe_student(student: TrainedStudent) -> dict[str, Any]:
-    """All that a program without this package needs to show the student a video, as plain values (docs/deploy.md)."""
+    """All that a program without this package needs to run the student, as plain values (docs/deploy.md)."""
     logits = {"name": "logits", "dtype": "float32", "shape": ["N", len(student.class_names)]}
     return {
         "schema_version": 1,

@@ -1,4 +1,4 @@
-"""A trained student's answers to any video files, through the input of evaluation.
+"""Classifies any video files with a trained student, through the loader of evaluation.
 
 Shape letters: V views (clips x crops) of a video, T frames, H W heights and widths, C = 3 colors, K classes.
 """
@@ -31,16 +31,16 @@ from reskd.inference.answers import Answer, NoAnswer, OnProgress, answering_prec
 from reskd.inference.given_files import GivenVideos
 from reskd.inference.student import TrainedStudent
 
-# A clip's faults travel in a field of fixed size.
+# The loader passes a clip's faults on in a field of fixed size.
 _MOST_ATTEMPTS = 32
 
 
 @dataclass(frozen=True)
 class VideoAnswer(Answer):
-    """The same.
+    """The same, with frames.
 
     Args:
-        frames_THWC: uint8 RGB, on the CPU: what the student saw in the middle one of the views.
+        frames_THWC: uint8 RGB, on the CPU: the student's input in the middle view.
     """
 
     frames_THWC: Tensor
@@ -48,11 +48,11 @@ class VideoAnswer(Answer):
 
 @dataclass(frozen=True)
 class VideoSettings:
-    """How the student is shown videos.
+    """How videos are read for the student.
 
     Args:
         test_views: clips and crops of each video; None: those of the student's test.
-        batch_size: clips at once.
+        batch_size: clips per forward pass.
         scan: as ``data.scan``.
     """
 
@@ -72,12 +72,12 @@ def answer_videos(
     on_message: Callable[[str], None] = lambda message: None,
     on_progress: OnProgress = lambda noun, done, total: None,
 ) -> Iterator[VideoAnswer | NoAnswer]:
-    """Each file once: first those without an answer, as far as the scan finds them, then the others in order.
+    """Answer each file once: first the files that the scan finds bad or skips, then the others in order.
 
-    Every file is decoded once to learn what it really holds, as the scan of a list does; nothing is kept on disk.
+    The scan decodes every file once, as the scan of a list does; nothing is kept on disk.
 
     Args:
-        student: runs where its weights lie.
+        student: runs on the device of its weights.
         paths: files and folders.
         on_progress: gets (noun, done, total).
     """
@@ -108,7 +108,7 @@ def answer_videos(
 
 
 def _data_config(config: DataConfig, num_files: int) -> DataConfig:
-    """Video files, whatever the training data were; a bad one is left to be named, and not to stop the others."""
+    """The config for plain video files. A bad file is reported and does not stop the others."""
     loader = config.loader.model_copy(
         update={
             "max_attempts": min(num_files, _MOST_ATTEMPTS),
@@ -171,7 +171,7 @@ class _Reader:
 
     @torch.no_grad()
     def _views(self) -> Iterator[tuple[Tensor | None, Tensor]]:
-        """(logits_K, frames_THWC) of every view of every video, in order; None where a substitute stood in."""
+        """(logits_K, frames_THWC) of every view of every video, in order; the logits of a substituted clip are None."""
         batches = iter(self._loader)
         while True:
             try:
@@ -191,7 +191,7 @@ class _Reader:
 
     def _answer(self, file: str, logits: Sequence[Tensor | None], frames_THWC: Tensor) -> VideoAnswer | NoAnswer:
         known = [logits_K for logits_K in logits if logits_K is not None]
-        if len(known) < len(logits):  # the mean of fewer views is another protocol
+        if len(known) < len(logits):  # averaging fewer views would be another protocol
             return NoAnswer(file, self._loader.faults.reasons.get(file, "it could not be read"))
         averaging = data_of(self._student.config).averaging
         logits_K = average_views(torch.stack(known)[None], averaging, self._student.scores)[0]
@@ -199,4 +199,4 @@ class _Reader:
 
 
 class _ReadingError(Exception):
-    """The loader cannot go on; the student's own faults are not meant."""
+    """The loader cannot go on; errors of the student's forward pass are not wrapped."""

@@ -81,7 +81,7 @@ def test_a_made_clip_stands_in_for_videos_that_are_not_here(
 ) -> None:
     assert run_tool(export.main, [str(checkpoint), "--out", str(tmp_path), "--format", "torch_export"]) == 0
     err = capsys.readouterr().err
-    assert "none of the checkpoint's videos is here: a made clip takes their place" in err
+    assert "none of the checkpoint's videos is here: using a synthetic clip" in err
     assert "comparing on random and made clips" in err
 
 

@@ -157,7 +157,7 @@ def test_all_stages_are_checked_before_the_first_is_trained(
 
 def test_weights_of_a_stage_with_another_architecture_are_refused_before_it_is_trained(tmp_path: Path) -> None:
     other = {**FINE_TUNED, "student": {"weights": "stage:student", "aggregator": {"hidden_dim": 5}}}
-    with pytest.raises(ValueError, match="student.aggregator.hidden_dim is 5, and tiny.student, .* has 4"):
+    with pytest.raises(ValueError, match="student.aggregator.hidden_dim is 5, but tiny.student, .* has 4"):
         train_stages(load_stages(write_stages(write_features(tmp_path), TEACHER, STUDENT, other)), world=WORLD)
     assert not (tmp_path / "runs").exists()
 
@@ -170,9 +170,7 @@ def test_a_checkpoint_to_resume_from_is_for_one_experiment(tmp_path: Path) -> No
 
 def test_a_teacher_that_was_trained_on_fewer_frames_than_it_teaches_on_is_refused(tmp_path: Path) -> None:
     path = write_stages(write_features(tmp_path), {"name": "teacher"}, STUDENT)
-    with pytest.raises(
-        ValueError, match=r"tiny.student: the teacher sees 8 frames \(data.max_frames\), but .* on 4;"
-    ):
+    with pytest.raises(ValueError, match=r"tiny.student: the teacher sees 8 frames \(data.max_frames\), but .* on 4;"):
         train_stages(load_stages(path), world=WORLD)
     assert not (tmp_path / "runs").exists()
     check_stages(load_stages(path, ["stages.teacher.data.views.student.num_frames=null"]))

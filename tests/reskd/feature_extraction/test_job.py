@@ -248,7 +248,7 @@ def test_a_network_of_features_is_refused_by_its_own_reason(tmp_path: Path) -> N
     weights = build_recognizer(config.student, len(names)).state_dict()
     state = {"config": config.resolved(), "student": weights, "class_names": names}
     checkpoint = write_checkpoint(tmp_path / "last.pt", state=state)
-    with pytest.raises(ValueError, match=r"expected a network that sees images, found one that takes features"):
+    with pytest.raises(ValueError, match=r"expected a network that takes images, found one that takes features"):
         network_of_run(checkpoint, which="student", device=CPU)
 
 
