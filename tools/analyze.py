@@ -1,4 +1,4 @@
-"""Measure what a model costs: its arithmetic and parameters, or the videos per second it classifies.
+"""Measure the cost of a model: its operations and parameters, or the videos per second that it classifies.
 
     python tools/analyze.py flops configs/demo/student.yaml
     python tools/analyze.py flops --model backbone=resnet50 --frames 16 --sizes 224 144 112 96 72 56
@@ -39,10 +39,10 @@ log = logging.getLogger(__name__)
 
 _LEGEND = """\
 GMACs: 1e9 multiply-accumulates for one video, all its views; papers call them GFLOPs. "between frames" are those that
-look at several frames at once (3-D kernels, attention, what an aggregator does but for layers of single frames), "one
-frame by itself" is the rest without the head, a frame.
-"as the paper counts": the ResKD paper's counter adds normalization (2 an element), ReLU and max pooling (1 each), and
-leaves out attention's two products, which are no layer of their own."""
+mix several frames (3-D kernels, attention, an aggregator without its layers on single frames), "one frame by itself"
+is the rest without the head, per frame.
+"as the paper counts": the ResKD paper's counter adds normalization (2 per element), ReLU and max pooling (1 each), and
+leaves out attention's two products, which are not layers."""
 
 
 class _Asked(NamedTuple):
@@ -161,7 +161,7 @@ def _describe(asked: _Asked) -> str:
 
 
 def flops_table(counts: dict[Shape, MacCount], num_test_views: int) -> str:
-    """One column a size; one line a part, then the sums of Note [What is counted] in GMACs."""
+    """A column per size; a line per part, then the sums of Note [What is counted] in GMACs."""
     first = next(iter(counts.values()))
     lines = [["part", "parameters, M", *_labels(list(counts))]]
 
@@ -184,13 +184,13 @@ def flops_table(counts: dict[Shape, MacCount], num_test_views: int) -> str:
 
 
 def _labels(shapes: Sequence[Shape]) -> list[str]:
-    """As short as tells them apart: of pixels the size alone, where all have as many frames."""
+    """The shortest distinct labels: the size alone, if the inputs are pixels and all have as many frames."""
     is_size_enough = all(len(shape) == 3 and shape[0] == shapes[0][0] for shape in shapes)
     return ["x".join(map(str, shape[1:] if is_size_enough else shape)) for shape in shapes]
 
 
 def throughput_table(rows: Sequence[Row]) -> str:
-    """One line a size, mode and batch; the median of a batch with its 20th and 80th percentile."""
+    """A line per size, mode and batch; the median time of a batch with its 20th and 80th percentile."""
     lines = [["mode", "batch", "size", "videos/s", "x largest", "ms a batch", "20 %", "80 %", "cpu ms", "x largest"]]
     labels = _labels([(row.num_frames, row.height, row.width) for row in rows])
     for row, size in zip(rows, labels, strict=True):
@@ -201,7 +201,7 @@ def throughput_table(rows: Sequence[Row]) -> str:
 
 
 def build_parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
-    """The tool's, and each command's by name: argparse mixes options and settings for none that has commands."""
+    """The tool's parser, and each command's by name. argparse cannot intermix options and settings with subcommands."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     flops = commands.add_parser("flops", help="multiply-accumulates and parameters of each part of the model")
@@ -218,9 +218,9 @@ def build_parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.Argu
 
 def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", nargs="?", help="YAML file of an experiment")
-    parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="settings in place of the file's")
+    parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="settings that replace the file's")
     parser.add_argument("--stage", metavar="NAME", help="which stage, if the config has several")
-    parser.add_argument("--model", nargs="+", metavar="KEY=VALUE", help="settings of a model, in place of a config")
+    parser.add_argument("--model", nargs="+", metavar="KEY=VALUE", help="settings of a model, instead of a config")
     parser.add_argument("--frames", type=positive, nargs="+", help="frames of a clip; default: the config's, or 8")
     parser.add_argument(
         "--sizes", type=_size, nargs="+", metavar="S", help="frame sizes: side of a square, or HEIGHTxWIDTH"

@@ -2,7 +2,7 @@
 """Check what this machine can do. Each line is OK, a NOTE, or a PROBLEM with what to do about it.
 
     python tools/doctor.py                              check the machine
-    python tools/doctor.py configs/demo/student.yaml    check the machine, and what a run of this config will need
+    python tools/doctor.py configs/demo/student.yaml    check the machine, and the needs of a run of this config
 
 The exit status is 1 only if there is a PROBLEM. --json prints the same for programs.
 """
@@ -27,7 +27,7 @@ from reskd.machine_checks import Finding
 def main(arguments: Sequence[str] | None = None) -> int:
     chosen = build_parser().parse_intermixed_args(arguments)
     findings = [finding for finding in checks.check_versions(installed_versions()) if finding.level == "PROBLEM"]
-    if not findings:  # nothing else can be looked at without the packages
+    if not findings:  # the other checks need the packages
         try:
             findings = _look(chosen.config, chosen.overrides)
         except (ValueError, OSError) as error:
@@ -39,8 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", nargs="?", help="YAML file of an experiment: what will it need here?")
-    parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="settings in place of the file's")
+    parser.add_argument("config", nargs="?", help="YAML file of an experiment whose needs are estimated")
+    parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="settings that replace the file's")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -62,7 +62,7 @@ def _look(config_path: str | None, overrides: Sequence[str]) -> list[Finding]:
 
 
 def check_machine(runs: Path) -> list[Finding]:
-    """Look at this machine and judge it. ``runs``: where runs will be written; may not exist yet."""
+    """Check this machine. ``runs``: the folder of the runs; it may not exist yet."""
     import torch
     from torch import cuda
 

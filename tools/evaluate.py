@@ -5,10 +5,10 @@
     python tools/evaluate.py configs/demo/student.yaml runs/demo_student/last.pt \\
         data.sampling.test_clips=10 data.sampling.test_crops=3
 
-The result is printed and written as JSON beside the checkpoint: the metrics, how each video was shown, and how many
-videos were scored. The settings test_clips, test_crops and average_views of data.sampling say how each video is shown.
-With one clip and one crop, the default, the file is evaluation_test_student_last.json. Other choices have a file of
-their own: evaluation_test_student_last_10x3.json for 10 clips and 3 crops.
+The result is printed and written as JSON beside the checkpoint: the metrics, the test protocol, and the number of videos
+scored. The settings test_clips, test_crops and average_views of data.sampling define the protocol. With one clip and
+one crop, the default, the file is evaluation_test_student_last.json. Other choices have a file of their own:
+evaluation_test_student_last_10x3.json for 10 clips and 3 crops.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> None:
 
     config = choose_stage(load_stages(chosen.config, chosen.overrides), chosen.stage)
     if chosen.out:
-        chosen.out.mkdir(parents=True, exist_ok=True)  # fails now, not after all clips, where it cannot be written
+        chosen.out.mkdir(parents=True, exist_ok=True)  # if it cannot be written, fail now, not after all clips
     with joined_world(config.device) as world:
         result = evaluate_checkpoint(
             config,
@@ -54,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="YAML file of the experiment")
     parser.add_argument("checkpoint", type=Path, help="last.pt or best.pt of its run")
-    parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="settings in place of the file's")
+    parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="settings that replace the file's")
     parser.add_argument("--stage", metavar="NAME", help="which stage, if the config has several")
     parser.add_argument(
         "--which",
@@ -64,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--split", choices=("test", "val"), default="test", help="which list (default %(default)s)")
     parser.add_argument(
-        "--batch-size", type=positive, default=16, help="clips that a process scores at once (default %(default)s)"
+        "--batch-size", type=positive, default=16, help="clips per forward pass of a process (default %(default)s)"
     )
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="folder of the JSON file; default: the checkpoint's")
     return parser

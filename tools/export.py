@@ -4,8 +4,8 @@
     python tools/export.py runs/demo_student/last.pt --out exported --format safetensors --clips my_video.mp4
 
 Writes student.onnx, student.pt2 (torch.export), student.safetensors and config.json. A student of frames takes uint8
-frames (N, T, H, W, 3). A student of features takes uint8 features (N, T, D) and a bool array (N, T) that says which
-frames are valid. Both return logits (N, K), for any N; docs/deploy.md shows programs that use them.
+frames (N, T, H, W, 3). A student of features takes uint8 features (N, T, D) and a bool array (N, T) that marks the
+valid frames. Both return logits (N, K), for any N; docs/deploy.md shows programs that use them.
 
 Each file is read back and compared with the student on random inputs and, for a student of frames, on real clips. A
 file whose logits differ by more than 1e-4 is deleted, and the exit code is 1.
@@ -56,7 +56,9 @@ def main(arguments: Sequence[str]) -> None:
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path, help="last.pt or best.pt of a run")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder to write; made if need be")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="folder to write; made if it is not there"
+    )
     formats = get_args(ExportFormat)
     parser.add_argument("--format", nargs="+", choices=formats, default=formats, help="which files (default: all)")
     parser.add_argument(

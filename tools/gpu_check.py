@@ -5,7 +5,7 @@
 
 This file needs torch, DALI, PyAV and torchvision, and no other file of this project. Each part runs in a process of its
 own: one that crashes, hangs or lacks a package is reported, and the others still run. The exit status is 1 if a part
-failed; what a damaged file does is an answer and no failure. Without a GPU every part says "skipped: no CUDA device".
+failed, except for the damaged file. Without a GPU every part reports "skipped: no CUDA device".
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NUM_FRAMES, HEIGHT, WIDTH = 250, 256, 340
 KEYFRAME_EVERY = 12
 NUM_WANTED = 8
 BATCH_SIZES = (1, 8, 32)
-# The frame's number, burnt in as eight black or white squares along the top: survives any codec.
+# The frame's number, burnt in as eight black or white squares along the top; it survives any codec.
 BIT_SIDE, NUM_BITS = 24, 8
 
 
@@ -62,7 +62,7 @@ def read_counter(frame_HWC: np.ndarray) -> int:
 
 
 def encode(frames_THWC: np.ndarray, *, codec: str = "libx264", container: str = "mp4") -> bytes:
-    """The frames as an encoded file with a keyframe every 12 and, where the codec has them, B-frames."""
+    """The frames as an encoded file with a keyframe every 12 frames and, if the codec has them, B-frames."""
     import av
 
     buffer = io.BytesIO()
@@ -90,9 +90,9 @@ def decode_with_pyav(data: bytes) -> np.ndarray:
 def sparse_stream(data: bytes, wanted: Sequence[int]) -> tuple[bytes, list[int]]:
     """Only the packets that the wanted frames need, as a Matroska file, and the wanted frames' numbers in it.
 
-    In each run of packets from one keyframe to the next, everything after the last wanted frame (in decode order) is
-    left out, and runs without a wanted frame are left out whole. Right only for files whose packets map one to one to
-    frames with distinct presentation times and closed groups, as ``encode`` makes them.
+    In each GOP, all packets after the last wanted frame (in decode order) are left out; a GOP without a wanted frame is
+    left out completely. Correct only for files whose packets map one to one to frames with distinct presentation times
+    and closed GOPs, as ``encode`` makes them.
     """
     import av
 
@@ -118,7 +118,7 @@ def sparse_stream(data: bytes, wanted: Sequence[int]) -> tuple[bytes, list[int]]
 
 
 def build_pipeline(data: bytes, numbers: Sequence[int], *, batch_size: int, device: str) -> Any:
-    """A DALI pipeline that decodes the same frames of the same file ``batch_size`` times a run."""
+    """A DALI pipeline that decodes the same frames of the same file ``batch_size`` times per run."""
     import numpy as np
     from nvidia.dali import fn, pipeline_def, types
 
@@ -155,7 +155,7 @@ def compare(found_THWC: np.ndarray, expected_THWC: np.ndarray, wanted: Sequence[
 
 
 def speed(data: bytes, numbers: Sequence[int], *, device: str = "mixed", runs: int = 4) -> dict[str, object]:
-    """At each batch size: lowest, median and highest clips/s of five measurements; decoded frames/s at the median."""
+    """For each batch size: lowest, median and highest clips/s of five measurements; decoded frames/s at the median."""
     import numpy as np
 
     answers: dict[str, object] = {}
@@ -168,7 +168,7 @@ def speed(data: bytes, numbers: Sequence[int], *, device: str = "mixed", runs: i
                 (decoded,) = pipeline.run()
             np.asarray(decoded.as_cpu().at(0))
             rates.append(runs * batch_size / (time.perf_counter() - start))
-        ranked = sorted(rates[1:])  # the first one is the warm-up
+        ranked = sorted(rates[1:])  # the first one is the warmup
         median = statistics.median(ranked)
         answers[f"batch_{batch_size}"] = {
             "clips_per_s": [round(rate, 2) for rate in (ranked[0], median, ranked[-1])],
@@ -216,7 +216,7 @@ def part_decode_sparse() -> dict[str, object]:
 
 
 def damage(data: bytes) -> bytes:
-    """The middle tenth of the file overwritten with noise: the container stays readable, the pictures do not."""
+    """Overwrite the middle tenth of the file with noise: the container stays readable, the pictures do not."""
     import numpy as np
 
     start, stop = int(0.45 * len(data)), int(0.55 * len(data))
@@ -266,7 +266,7 @@ PARTS = {function.__name__.removeprefix("part_"): function for function in _PART
 
 
 def run_isolated(command: Sequence[str], timeout_s: float) -> dict[str, Any]:
-    """Run one part; whatever becomes of it is an answer: ok, failed, crashed (signal) or timed out."""
+    """Run one part in a process and return its result and status: ok, failed, crashed (signal) or timed out."""
     start = time.perf_counter()
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
@@ -282,7 +282,7 @@ def run_isolated(command: Sequence[str], timeout_s: float) -> dict[str, Any]:
 
 
 def run_parts(timeout_s: float) -> dict[str, dict[str, Any]]:
-    """All parts, in order; without a CUDA device the first one says so and the others are not started."""
+    """Run all parts in order; without a CUDA device the first one reports it and the others are not started."""
     answers: dict[str, dict[str, Any]] = {}
     for name in PARTS:
         if answers and answers["facts"]["status"] == NO_DEVICE:

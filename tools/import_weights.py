@@ -1,4 +1,4 @@
-"""Show what is in a file of weights and where each tensor goes.
+"""Show the contents of a weight file and the network tensor that each of its tensors fills.
 
     python tools/import_weights.py weights.pth
     python tools/import_weights.py weights.pth family=tsm backbone=resnet50 --output weights.safetensors
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def choose(file: WeightFile, settings: Sequence[str], num_classes: int | None) -> tuple[RecognizerConfig, int]:
-    """The network that the file is of, as far as the file tells, with ``settings`` over that, and its classes."""
+    """The config of the file's network, as far as the file describes it, with ``settings`` on top; number of classes."""
     from reskd.experiment.config import recognizer_from
     from reskd.experiment.config_files import read_settings
     from reskd.models.weights.architectures import describe, num_classes_of, recognize
@@ -62,7 +62,7 @@ def choose(file: WeightFile, settings: Sequence[str], num_classes: int | None) -
     if "backbone" not in told and told.get("family") != "features":
         first = next(iter(file.tensors))
         raise ValueError(
-            f"{file.source}: expected weights of a network known here, found "
+            f"{file.source}: expected weights of a known network, found "
             f"{describe(renamed.tensors, first=first)}; give the network as backbone=NAME."
         )
     config = recognizer_from(told | {"weights": "none"}, where="settings")

@@ -5,7 +5,7 @@
     python tools/make_demo_data.py --preview demo.png
 
 OUT gets the videos in train/ and test/, the lists train.csv and test.csv (path,label,group), classes.txt and
-dataset.json. A group is a scene: clips before the same background. dataset.json holds the settings, the hash of all
+dataset.json. A group is a scene: its clips have the same background. dataset.json holds the settings, the hash of all
 rendered pixels and labels, which is the same on every machine, and the hash of the encoded files, which depends on
 FFmpeg. If OUT already holds this data set, nothing is written.
 """
@@ -58,7 +58,7 @@ def _make(chosen: argparse.Namespace) -> None:
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", nargs="?", type=Path, metavar="OUT", help="folder to make")
-    parser.add_argument("--seed", type=int, default=0, help="other numbers give other videos (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the videos (default %(default)s)")
     parser.add_argument("--num-train", type=int, default=1500, help="training clips (default %(default)s)")
     parser.add_argument("--num-test", type=int, default=1200, help="test clips (default %(default)s)")
     parser.add_argument(
@@ -71,7 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--workers", type=positive, default=os.cpu_count() or 1, help="processes (default: one per core)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the data set that OUT holds")
-    parser.add_argument("--preview", type=Path, metavar="PNG", help="draw what the classes look like; OUT is optional")
+    parser.add_argument("--preview", type=Path, metavar="PNG", help="draw examples of each class; OUT is optional")
     return parser
 
 

@@ -1,9 +1,9 @@
-"""Write generated videos as features, in the record format of YouTube-8M's frame-level data.
+"""Write features of synthetic videos, in the record format of YouTube-8M's frame-level data.
 
     python tools/make_feature_data.py data/features
     python tools/make_feature_data.py data/features --train 500 --set signal=1.2 num_classes=50
 
-dali_pipes/synthetic/features.py says what the videos hold. The printed hash is that of the records' content: the same
+dali_pipes/synthetic/features.py describes the videos. The printed hash is that of the records' content: the same
 settings give the same hash. --set changes settings of the generator by name.
 """
 
@@ -48,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def parse_spec(settings: Sequence[str]) -> SyntheticSpec:
-    """The defaults but for what is set.
+    """The generator's default settings with ``settings`` on top.
 
     Raises:
         ValueError: an unknown name, or a value of another kind than the default.

@@ -4,7 +4,7 @@
     python tools/predict.py runs/demo_student/best.pt clip.mp4 --clips 10 --crops 3 --sheet answers.png
     python tools/predict.py runs/synthetic_netvlad-all_netvlad-10.student/last.pt data/features/test0000.tfrecord --json
 
-The checkpoint is all that is needed. Give video files of any kind that FFmpeg reads, or folders, which are searched for
+Only the checkpoint is needed. Give video files of any kind that FFmpeg reads, or folders, which are searched for
 videos. A student of features takes TFRecord files, as extract-features writes them, or folders of them.
 
 With --json each line is one object: {"file", "answers": [{"class", "score", "logit"}]}, for a record also "video", its
@@ -91,10 +91,7 @@ def _answer_records(
 ) -> Iterator[Answer | NoAnswer]:
     for name in ("clips", "crops", "scan", "sheet"):
         if getattr(chosen, name):
-            raise ValueError(
-                f"--{name} is for videos, and this student of features answers records, each once and whole; leave "
-                "it out."
-            )
+            raise ValueError(f"--{name} is for videos, but this student of features takes whole records; leave it out.")
     from reskd.inference.feature_records import answer_records
 
     return answer_records(
@@ -112,27 +109,29 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "videos", nargs="+", metavar="VIDEO", help="video file or folder; for a student of features, TFRecord files"
     )
-    parser.add_argument("--top", type=positive, default=5, metavar="K", help="classes shown per video (default 5)")
+    parser.add_argument("--top", type=positive, default=5, metavar="K", help="classes printed per video (default 5)")
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     parser.add_argument(
         "--clips",
         type=positive,
-        help="clips shown of each video, spread over its time; default: test_clips of the config",
+        help="clips of each video, spread over its time; default: test_clips of the config",
     )
     parser.add_argument(
-        "--crops", type=int, choices=(1, 3), help="crops shown of each clip; default: test_crops of the config"
+        "--crops", type=int, choices=(1, 3), help="crops of each clip; default: test_crops of the config"
     )
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: the GPU if there is one (default)"
     )
-    parser.add_argument("--batch-size", type=positive, help="clips at once (default 16; records of features 256)")
+    parser.add_argument(
+        "--batch-size", type=positive, help="clips per forward pass (default 16; records of features 256)"
+    )
     parser.add_argument(
         "--scan",
         choices=("decode", "index_only"),
         help="how to count a video's frames: decode it once, or count its packets; default: as in training",
     )
     parser.add_argument(
-        "--sheet", type=Path, metavar="FILE.png", help="draw what the student saw and answered in this picture"
+        "--sheet", type=Path, metavar="FILE.png", help="draw the student's input and answers in this picture"
     )
     return parser
 

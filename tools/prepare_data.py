@@ -1,4 +1,4 @@
-"""Get a data set ready for training: COMMAND --help says more about each step.
+"""Get a data set ready for training; COMMAND --help describes each step.
 
 python tools/prepare_data.py scan ROOT --list train.csv val.csv
 python tools/prepare_data.py import kinetics400 --annotations train.csv val.csv --videos VIDEOS --out LISTS
@@ -49,9 +49,9 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_scan(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "scan",
-        help="look into every video: frames, size, codec, damage, packet index",
-        description="Decodes each video once and keeps what it finds. Training uses the result and does not scan "
-        "again. The same command goes on with a scan that was stopped. Machines that share a disk may share a scan.",
+        help="record each video's frames, size, codec, damage and packet index",
+        description="Decodes each video once and stores the result. Training uses it and does not scan again. The same "
+        "command resumes a scan that was stopped. Machines that share a disk may share a scan.",
     )
     parser.set_defaults(run=_run_scan)
     source = parser.add_mutually_exclusive_group(required=True)
@@ -147,10 +147,10 @@ def _run_import(chosen: argparse.Namespace) -> None:
 def _add_transcode(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "transcode",
-        help="write all videos anew for fast reading: small, upright, many keyframes",
-        description="Writes each video anew, small and upright with many keyframes, which makes clips fast to read. "
-        "Frame i of a new file is frame i of the old one. The same command goes on with a run that was "
-        "stopped. DST_ROOT/transcode.csv says what became of each file.",
+        help="encode all videos again for fast reading: small, upright, many keyframes",
+        description="Encodes each video again, small and upright with many keyframes, so that clips are fast to read. "
+        "Frame i of a new file is frame i of the old one. The same command resumes a run that was stopped. "
+        "DST_ROOT/transcode.csv lists the outcome of each file.",
     )
     parser.set_defaults(run=_run_transcode)
     parser.add_argument("source_root", type=Path, metavar="SRC_ROOT", help="folder that the lists' paths start from")
@@ -258,8 +258,8 @@ def _add_extract_features(subparsers: Any) -> None:
         "extract-features",
         help="write a feature vector per frame, in the record format of YouTube-8M",
         description="Videos: give --config, or ROOT with --train; with neither, those that --run was trained on. "
-        "Network: give --run, or --model with its settings, weights=NAME among them. The same command goes on with a "
-        "run that was stopped.",
+        "Network: give --run, or --model with its settings, including weights=NAME. The same command resumes a run "
+        "that was stopped.",
     )
     parser.set_defaults(run=_run_extract_features)
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the records; made if it is not there")
@@ -274,14 +274,18 @@ def _add_extract_features(subparsers: Any) -> None:
     network = parser.add_argument_group("network")
     network.add_argument("--run", dest="checkpoint", type=Path, metavar="CHECKPOINT", help="last.pt of a training run")
     network.add_argument("--which", choices=("student", "teacher"), default="student", help="which network of the run")
-    network.add_argument("--model", nargs="+", metavar="KEY=VALUE", help="as backbone=resnet50 weights=IMAGENET1K_V2")
+    network.add_argument(
+        "--model", nargs="+", metavar="KEY=VALUE", help="such as backbone=resnet50 weights=IMAGENET1K_V2"
+    )
     network.add_argument("--size", type=positive, default=224, help="side of --model's view (default %(default)s)")
     parser.add_argument("--fps", type=float, default=1.0, help="frames taken per second (default %(default)g)")
     parser.add_argument("--folder-fps", type=float, help="frame rate of folders of JPEG files")
-    parser.add_argument("--max-frames", type=positive, default=300, help="most frames of a video (default %(default)s)")
-    parser.add_argument("--videos-per-file", type=positive, default=100, help="records of a file (default %(default)s)")
+    parser.add_argument(
+        "--max-frames", type=positive, default=300, help="limit of frames per video (default %(default)s)"
+    )
+    parser.add_argument("--videos-per-file", type=positive, default=100, help="records per file (default %(default)s)")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: the GPU if there is one")
-    parser.add_argument("--index-only", action="store_true", help="count packets in place of a first decode: quicker")
+    parser.add_argument("--index-only", action="store_true", help="quick: count packets, without a first decode")
     add_engine_arguments(parser)
 
 

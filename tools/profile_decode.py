@@ -1,4 +1,4 @@
-"""Measure what a clip costs to read: this project's loader beside DALI's own, torchcodec, PyAV and decord.
+"""Measure the cost of reading a clip with this project's loader, DALI's own readers, torchcodec, PyAV and decord.
 
     python tools/profile_decode.py --make data/bench                    # write the standard files of nine kinds
     python tools/profile_decode.py --make data/bench --content VIDEOS   # the same from real videos, which is better
@@ -51,13 +51,13 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def command_line(arguments: Sequence[str]) -> str:
-    """What was run, for the rows; a full path, which is nobody's business, is cut to ``.../`` and its last part."""
+    """The command, for the rows; an absolute path, which is private, is cut to ``.../`` and its last part."""
     shown = [f".../{Path(argument).name}" if Path(argument).is_absolute() else argument for argument in arguments]
     return shlex.join(["python", f"tools/{NAME}.py", *shown])
 
 
 def make(chosen: argparse.Namespace) -> None:
-    """Write the standard files and say their bitrates."""
+    """Write the standard files and print their bitrates."""
     from reskd.profiling.decode.standard_clips import FRAMES_PER_SECOND, available_kinds, make_kind
 
     kinds = available_kinds()
@@ -72,7 +72,7 @@ def make(chosen: argparse.Namespace) -> None:
 
 
 def contents_of(folder: Path | None, num_videos: int) -> list[Path | int]:
-    """Seeds, or as many videos of a folder, spread evenly.
+    """``num_videos`` seeds, or as many videos of a folder, spread evenly.
 
     Raises:
         ValueError: the folder holds fewer.
@@ -119,7 +119,7 @@ def measure(chosen: argparse.Namespace, command: str) -> None:
 
 
 def manifests(chosen: argparse.Namespace, scratch: Path) -> Iterator[tuple[str, Path]]:
-    """(what the files are called, folder of a saved manifest), one for each kind of file under --root.
+    """(name of the files, folder of a saved manifest), one pair for each kind of file under --root.
 
     Raises:
         ValueError: there is nothing to measure.
@@ -132,13 +132,13 @@ def manifests(chosen: argparse.Namespace, scratch: Path) -> Iterator[tuple[str, 
     from reskd.profiling.decode.standard_clips import LIST_NAME
 
     if chosen.manifest is not None:
-        Manifest.open(chosen.manifest)  # says now what is wrong with it
+        Manifest.open(chosen.manifest)  # to fail now if it is bad
         yield chosen.manifest.name, chosen.manifest
         return
     kinds = sorted(path.parent for path in chosen.root.glob(f"*/{LIST_NAME}"))
     for root in kinds if chosen.list is None and kinds else [chosen.root]:
         lists = {"train": chosen.list or (LIST_NAME if kinds else "folders")}
-        views = {"student": {"size": 1, "source": "decoded"}}  # not used here, but a config has some
+        views = {"student": {"size": 1, "source": "decoded"}}  # not used here, but a config needs views
         cache = None if chosen.scan_cache is None else chosen.scan_cache / root.name
         config = DataConfig.model_validate({"root": root, **lists, "views": views, "val_fraction": 0} | (
             {"scan_cache": cache} if cache else {}))  # fmt: skip
@@ -149,7 +149,7 @@ def manifests(chosen: argparse.Namespace, scratch: Path) -> Iterator[tuple[str, 
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The numbers, then a line for each candidate that has none or shows wrong frames."""
+    """The numbers, then a line for each candidate that has none or returned wrong frames."""
     from reskd.profiling.decode.benchmark import STAGES
 
     head = ["candidate", "clips/s", "20 %", "80 %", "cpu ms", "20 %", "80 %", "amplif.", "read KiB", "peak MiB"]
@@ -209,24 +209,20 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--manifest", type=Path, metavar="FOLDER", help="folder of a saved manifest")
     parser.add_argument("--root", type=Path, metavar="FOLDER", help="folder of videos, or one that --make wrote")
     parser.add_argument("--list", type=Path, help="list of videos in --root; default: one folder per class")
-    parser.add_argument(
-        "--scan-cache", type=Path, help="folder that keeps what the scan finds; default: beside the data"
-    )
+    parser.add_argument("--scan-cache", type=Path, help="folder of the scan's results; default: beside the data")
     parser.add_argument(
         "--frames", type=positive, nargs="+", default=[8, 16], help="frames T of a clip (default: 8 16)"
     )
     parser.add_argument("--candidates", nargs="+", metavar="NAME", help="which readers; default: all of them")
-    parser.add_argument(
-        "--rounds", type=positive, default=5, help="timed turns of each candidate (default %(default)s)"
-    )
-    parser.add_argument("--clips", type=positive, default=16, help="clips of a turn (default %(default)s)")
-    parser.add_argument("--batch", type=positive, default=4, help="clips of a batch (default %(default)s)")
+    parser.add_argument("--rounds", type=positive, default=5, help="timed turns per candidate (default %(default)s)")
+    parser.add_argument("--clips", type=positive, default=16, help="clips per turn (default %(default)s)")
+    parser.add_argument("--batch", type=positive, default=4, help="clips per batch (default %(default)s)")
     parser.add_argument(
         "--workers", type=positive, default=2, help="reading processes, and threads of DALI (default %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the plans (default %(default)s)")
     parser.add_argument(
-        "--device", choices=("cpu", "cuda"), default="cpu", help="where the views must end up (default %(default)s)"
+        "--device", choices=("cpu", "cuda"), default="cpu", help="device of the views (default %(default)s)"
     )
     parser.add_argument(
         "--out", type=Path, default=Path("docs/results"), help="folder of the results (default %(default)s)"

@@ -3,8 +3,8 @@
     python tools/report.py runs/demo runs/demo_teacher runs/demo_baseline runs/demo_student
 
 Writes OUT/report.md, a table of each run's evaluation on the test list, and OUT/curves.png. Run tools/evaluate.py for
-each run first. The text compares the last run with each of the others. Of a run with several evaluations, the one with
-one clip and one crop is shown, unless --views names another.
+each run first. The text compares the last run with each of the others. If a run has several evaluations, the table has
+the one with one clip and one crop, unless --views names another.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of trained and evaluated runs")
     parser.add_argument("--title", help="title of the report; default: OUT's name")
     parser.add_argument(
-        "--views", help="which evaluation, by the end of its file's name: 10x3 or 10x3_logits; default: 1 clip, 1 crop"
+        "--views", help="which evaluation, by the end of its file name: 10x3 or 10x3_logits; default: 1 clip, 1 crop"
     )
     return parser
 

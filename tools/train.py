@@ -4,8 +4,8 @@
     python tools/train.py configs/ucf10/student_r18-96_r18-48.yaml training.epochs=5 optimizer.lr=0.01
     torchrun --nproc-per-node 2 tools/train.py configs/demo/student.yaml
 
-key.sub=value changes a setting of the config. All files of a run are in runs/NAME; read report.md there first. A run
-that was stopped goes on when you give the same command again.
+key.sub=value changes a setting of the config. All files of a run are in runs/NAME; read report.md there first. The same
+command resumes a run that was stopped.
 
 A config with several stages, such as a teacher and its student, trains them one after the other, each in
 runs/NAME.STAGE. Stages that are done are not trained again. stages.STAGE.key=value changes one stage.
@@ -41,12 +41,12 @@ def main(arguments: Sequence[str]) -> None:
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="YAML file of the experiment")
-    parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="settings in place of the file's")
+    parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="settings that replace the file's")
     parser.add_argument(
         "--resume",
         default="auto",
         metavar="auto|PATH|none",
-        help="auto (default): go on from last.pt if there is one; PATH: go on from this checkpoint; none: refuse an "
+        help="auto (default): resume from last.pt if there is one; PATH: resume from this checkpoint; none: refuse an "
         "earlier run of this name",
     )
     parser.add_argument("--overwrite", action="store_true", help="delete an earlier run of this name first")

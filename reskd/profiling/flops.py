@@ -1,22 +1,22 @@
-"""How much arithmetic a recognizer does for one video, how many parameters it has, and where.
+"""Counts the operations and parameters of a recognizer for one video, in total and for each part.
 
 Note [What is counted]
-``total`` counts multiply-accumulates of convolutions, matrix products and attention: half of what
-torch.utils.flop_counter calls FLOPs, and what papers call FLOPs. The counter behind the ResKD paper's tables differs in
-two ways, ``published`` follows it:
+``total`` counts multiply-accumulates of convolutions, matrix products and attention. Papers call them FLOPs;
+torch.utils.flop_counter reports twice as many. ``published`` follows the counter behind the ResKD paper's tables, which
+differs in two ways:
 
-- it adds elementwise operations of layers (``elementwise``): batch and layer norm 2 an element, ReLU 1 an element, max
-  pooling 1 an input element; GELU and softmax nothing. ResNet-50, 16 frames at 224: 65.40 G + 0.52 G = 65.92 G,
+- it adds elementwise operations of layers (``elementwise``): batch and layer norm 2 per element, ReLU 1 per element,
+  max pooling 1 per input element; GELU and softmax nothing. ResNet-50, 16 frames at 224: 65.40 G + 0.52 G = 65.92 G,
   printed as 65.9;
-- it watches layers, and the two products of attention, queries with keys and weights with values, are no layer
+- it counts layers only, and the two products of attention, queries with keys and weights with values, are not layers
   (``attention_products``). Swin-S, 32 frames at 224, 12 views: 1988.2 G - 351.2 G + 2.1 G = 1639.1 G, printed as 1639.
-  Video Swin's own paper (arXiv:2106.13230) counts them: 166 G a view, 1992 G.
+  Video Swin's own paper (arXiv:2106.13230) counts them: 166 G per view, 1992 G.
 
 Note [What is between frames]
-``between_frames`` is the share of ``total`` that looks at several frames at once: convolutions whose kernel is longer
-than 1 in time, and attention products, and of an aggregator all but its ``frame_layers``: LSTMs whole (one product
-takes a frame and the last state), VLAD's sums over frames, and what stands on them. VLAD's products are no attention's.
-All other operations are done for each frame by itself, or once a clip (the head). TSM's shift moves numbers between
+``between_frames`` is the share of ``total`` that mixes several frames: convolutions whose kernel is longer than 1 in
+time, attention products, and all of an aggregator but its ``frame_layers``: whole LSTMs (one product takes a frame and
+the last state), VLAD's sums over frames, and the layers after them. VLAD's products are not attention products. All
+other operations are done for each frame by itself, or once per clip (the head). TSM's shift moves numbers between
 frames and multiplies nothing.
 """
 
@@ -56,7 +56,7 @@ class MacCount:
 
     Args:
         total: multiply-accumulates.
-        between_frames: the share of ``total`` that looks at several frames. See Note [What is between frames].
+        between_frames: the share of ``total`` that mixes several frames. See Note [What is between frames].
         attention_products: the share of ``total`` that some published counts leave out.
         elementwise: operations that ``total`` leaves out and some published counts add.
         parameters: of the whole model.
@@ -72,17 +72,17 @@ class MacCount:
 
     @property
     def head(self) -> int:
-        """Multiply-accumulates of the classifier, once a view."""
+        """Multiply-accumulates of the classifier, once per view."""
         return self.parts["head"].macs
 
     @property
     def within_frames(self) -> int:
-        """What is done for each frame by itself, over all frames of all views."""
+        """The operations done for each frame by itself, over all frames of all views."""
         return self.total - self.between_frames - self.head
 
     @property
     def published(self) -> int:
-        """As the ResKD paper counts."""
+        """The total as the ResKD paper counts it."""
         return self.total - self.attention_products + self.elementwise
 
 
@@ -90,9 +90,9 @@ def count_macs(model: nn.Module, shape: Shape, *, num_test_views: int = 1) -> Ma
     """Run ``model`` once on the meta device, which computes shapes only, and count.
 
     Args:
-        model: on any device, unchanged; in eval mode if all it sees is one frame. Its classifier is called head.
+        model: on any device, unchanged; in eval mode if its input is one frame. Its classifier is called head.
         shape: of one view; the model gets uint8 frames of shape (1, T, H, W, 3), or features of (1, T, D).
-        num_views: clips times crops that are averaged for one video.
+        num_test_views: clips times crops that are averaged for one video.
     """
     tensors = {name: value.to("meta") for name, value in (*model.named_parameters(), *model.named_buffers())}
     data = torch.empty(data_shape(shape, 1), dtype=torch.uint8, device="meta")
@@ -126,7 +126,7 @@ def count_macs(model: nn.Module, shape: Shape, *, num_test_views: int = 1) -> Ma
 
 
 def count_recognizer(config: RecognizerConfig, shape: Shape, *, num_classes: int, num_test_views: int = 1) -> MacCount:
-    """As count_macs, for a recognizer that is not built yet and whose weights are not read."""
+    """As count_macs, for a config; no weights are read."""
     with torch.device("meta"):
         model = build_recognizer(config, num_classes).eval()
     return count_macs(model, shape, num_test_views=num_test_views)
@@ -141,7 +141,7 @@ def _looks_over_time(module: nn.Module) -> bool:
 
 
 def _frame_layers(model: nn.Module) -> list[str]:
-    """Names of the layers of aggregators that see each frame by itself."""
+    """Names of the aggregators' layers that process each frame by itself."""
     return [
         f"{name}.{layer}"
         for name, module in model.named_modules()
@@ -165,7 +165,7 @@ def _num_parameters(module: nn.Module) -> int:
 
 
 def _parts(model: nn.Module) -> dict[str, nn.Module]:
-    """The children that hold parameters; in place of what ``_OPENED`` names, what it consists of."""
+    """The children that hold parameters; those named in ``_OPENED`` are replaced by their own children."""
     found: dict[str, nn.Module] = {}
     for name, child in model.named_children():
         if name in _OPENED:

@@ -1,4 +1,4 @@
-"""What all benchmarks share: the columns that say what was measured where, rows that are only ever appended, tables."""
+"""Shared by all benchmarks: the columns that describe a run, CSV files that rows are only appended to, tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def describe_run(device: torch.device) -> dict[str, object]:
-    """The columns that every row of this run begins with; a commit with ``+`` had uncommitted changes."""
+    """The first columns of every row of this run; a commit with ``+`` had uncommitted changes."""
     import torch
 
     video_info = describe_environment()
@@ -31,12 +31,12 @@ def describe_run(device: torch.device) -> dict[str, object]:
 
 
 def rounded(columns: Mapping[str, object]) -> dict[str, object]:
-    """Numbers that are no whole ones with four digits after the point, as files of rows hold them."""
+    """Round floats to four digits after the point, as the CSV files hold them."""
     return {name: round(value, 4) if isinstance(value, float) else value for name, value in columns.items()}
 
 
 def append_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """Append to a CSV, which is made with a first line of names where it is not there.
+    """Append to a CSV; a new file gets a header.
 
     Raises:
         ValueError: the CSV has other columns.
@@ -70,6 +70,6 @@ def quantiles(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> str:
-    """Lines of cells as text with columns of equal width, to the right."""
+    """Lines of cells as text, in right-aligned columns."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)

@@ -1,4 +1,4 @@
-"""What a run will need, before it starts: memory, disk and hours. Rough on purpose: good to a factor of two.
+"""Estimates the memory, disk and time of a run before it starts. Rough on purpose: good to a factor of two.
 
 Shape letters: N clips, T frames, C = 3 color channels.
 """
@@ -15,16 +15,16 @@ from torch import Tensor, nn
 from reskd.models.recognizer import data_shape
 from reskd.training.precision import Precision
 
-# Bytes a parameter: fp32 weights, gradient and the optimizer's state (momentum; Adam has one more).
+# Bytes per parameter: fp32 weights, gradient and the optimizer's state (momentum; Adam has one more).
 _TRAINING_BYTES_PER_PARAMETER = 12
 _CHECKPOINT_BYTES_PER_PARAMETER = 8
-# A pass that takes longer is not repeated to be timed warm.
+# A longer pass is not repeated to be timed warm.
 _LONG_PASS_S = 2.0
 
 
 @dataclass(frozen=True)
 class MemoryNeed:
-    """Bytes on the device of one rank: what a clip adds, and what is there without one."""
+    """Bytes on the device of one rank: a fixed part, and a part per clip."""
 
     fixed_bytes: int
     bytes_per_clip: int
@@ -36,10 +36,11 @@ class MemoryNeed:
 def estimate_memory(
     student: nn.Module, teacher: nn.Module | None, view_shapes: dict[str, tuple[int, ...]], precision: str
 ) -> MemoryNeed:
-    """Weights, gradients, momentum and what is kept for the backward pass; counted, nothing is computed.
+    """Count weights, gradients, momentum and the tensors kept for the backward pass; nothing is computed.
 
     Args:
-        student, teacher: uint8 data -> RecognizerOutput, on any device. A teacher with trainable parameters learns too.
+        student, teacher: uint8 data -> RecognizerOutput, on any device. A teacher with trainable parameters counts as
+            trained.
         view_shapes: "student" and perhaps "teacher" -> (T, H, W), or (T, D).
         precision: "fp32", or "fp16" and "bf16", which keep half the bytes.
     """
@@ -55,22 +56,22 @@ def estimate_memory(
 
 
 def checkpoint_bytes(*models: nn.Module | None) -> int:
-    """Size of one checkpoint file: weights and the optimizer's state, of those that learn."""
+    """Size of one checkpoint file: weights and optimizer state of the trained models."""
     learning = [model for model in models if model is not None and _learns(model)]
     return sum(_CHECKPOINT_BYTES_PER_PARAMETER * _num_parameters(model) for model in learning)
 
 
 def saved_bytes(model: nn.Module, shape: tuple[int, ...]) -> int:
-    """fp32 bytes that autograd keeps for the backward pass of one clip, parameters left out.
+    """fp32 bytes that autograd keeps for the backward pass of one clip, without parameters.
 
-    Half of what two clips keep: batch norm of a code has nothing to do with one.
+    Half of the bytes of two clips: batch norm of an embedding has no variance with one clip.
     """
     tensors = {name: value.to("meta") for name, value in (*model.named_parameters(), *model.named_buffers())}
     own = {value.untyped_storage()._cdata for value in tensors.values()}
     kept: dict[int, Tensor] = {}
 
     def note(tensor: Tensor) -> Tensor:
-        # Meta storages have no address; the tensor is kept alive so that its storage is not counted as another's.
+        # Meta storages have no address; the tensor is kept alive so that no other storage gets its key.
         kept.setdefault(tensor.untyped_storage()._cdata, tensor)
         return tensor
 
@@ -88,9 +89,9 @@ def measure_seconds_per_clip(
     *,
     num_clips: int,
 ) -> float:
-    """Wall time of one training pass, a clip: the teacher's answer, the student's, and back.
+    """Wall time per clip of one training pass: the teacher's and the student's forward pass, and the backward pass.
 
-    The networks come from the meta device and get made-up weights on ``precision.device``: only the time counts.
+    The networks come from the meta device and get constant weights on ``precision.device``: only the time counts.
     """
     for model in (student, teacher):
         if model is not None:
@@ -98,7 +99,7 @@ def measure_seconds_per_clip(
     shapes = {name: data_shape(shape, num_clips) for name, shape in view_shapes.items()}
     data = {name: torch.zeros(shape, dtype=torch.uint8, device=precision.device) for name, shape in shapes.items()}
     seconds = 0.0
-    # A first pass chooses kernels and allocates, which on a CPU is little beside the minute of a large network.
+    # The first pass also chooses kernels and allocates; on a CPU that is little beside the minute of a large network.
     for is_second in (False, True):
         if is_second and precision.device.type == "cpu" and seconds > _LONG_PASS_S:
             break

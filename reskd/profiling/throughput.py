@@ -1,9 +1,9 @@
-"""How many videos a second a recognizer answers, decoding left out, and how long one video takes.
+"""Measures how many videos per second a recognizer classifies, without decoding, and how long one video takes.
 
 Note [Sizes take turns]
-Sizes, ways to run and batches are candidates of one run: each round times every candidate once, in an order that
-shifts by one from round to round, so that a busy moment or a hot chip hits all of them. Ratios are of medians of one
-run; rows of two runs have seen two machines.
+Sizes, modes and batches are candidates of one run: each round times every candidate once, in an order that shifts by
+one from round to round, so that a busy moment or a hot chip affects all of them. Ratios are taken between medians of
+one run; the state of the machine differs between runs.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _WARMUP, _REPEATS = 2, 7
 
 @dataclass(frozen=True)
 class Row:
-    """One way to run one model on batches of one size. Times are of one batch.
+    """One mode of running one model on batches of one size. Times are per batch.
 
     Attributes:
-        height, width: of features 1 and D.
-        videos_per_second: of wall time, at the median.
-        times_largest: videos a second over those of the largest size, same mode and batch.
-        cpu_times_largest: the same ratio of the processors' time: on a CPU it feels other programs less.
+        height, width: 1 and D for features.
+        videos_per_second: from the median wall time.
+        times_largest: videos per second over those of the largest size, same mode and batch.
+        cpu_times_largest: the same ratio of cpu times, which other programs on the machine disturb less.
     """
 
     mode: str
@@ -66,11 +66,11 @@ class _Candidate:
 
 
 class Sweep(NamedTuple):
-    """What is measured: every mode with every batch and every shape.
+    """The measurements to make: every mode with every batch and every shape.
 
     Args:
-        shapes: of a clip; the first is what the others are compared with, which is to be the largest.
-        batches: clips at once; a batch of 1 is for the latency.
+        shapes: of a clip; the largest first, as the others are compared with it.
+        batches: clips per batch; a batch of 1 measures latency.
     """
 
     shapes: Sequence[Shape]
@@ -99,12 +99,12 @@ def measure_sizes(
     rounds: int = _REPEATS,
     on_ready: Callable[[str], None] = lambda message: None,
 ) -> list[Row]:
-    """Every mode, batch and size, timed in turn ``rounds`` times. See Note [Sizes take turns].
+    """Time every mode, batch and size in turn, ``rounds`` times. See Note [Sizes take turns].
 
     Args:
         model: uint8 data -> RecognizerOutput, on ``precision.device``; put into eval mode.
         views: clips of one video.
-        on_ready: is told of each candidate that has been prepared, as compiling takes long.
+        on_ready: called with each candidate that has been prepared, since compiling takes long.
 
     Raises:
         ValueError: a batch does not fit the GPU.
@@ -125,7 +125,7 @@ def measure_sizes(
 
 @torch.no_grad()
 def measure_clips_per_second(model: nn.Module, shape: Shape, precision: Precision, *, batch_size: int) -> float:
-    """The median over repeats of clips a second of wall time, for uint8 frames that lie on the device already.
+    """Clips per second of wall time, the median of repeats, for uint8 frames that are already on the device.
 
     Args:
         model: uint8 data -> RecognizerOutput, on ``precision.device``; put into eval mode.
@@ -140,7 +140,7 @@ def measure_clips_per_second(model: nn.Module, shape: Shape, precision: Precisio
 
 
 def _prepare(model: nn.Module, candidate: _Candidate, device: torch.device) -> Callable[[], object]:
-    """A call to be timed, warmed up. Its frames lie on the device already."""
+    """A warmed-up call to be timed. Its frames are already on the device."""
     size = data_shape(candidate.shape, candidate.batch)
     data = torch.randint(0, 256, size, dtype=torch.uint8, device=device)
     try:
@@ -158,7 +158,7 @@ def _prepare(model: nn.Module, candidate: _Candidate, device: torch.device) -> C
 
 def _runnable(model: nn.Module, mode: ThroughputMode, data: Tensor) -> Callable[[Tensor], object]:
     if mode == "compile":
-        # fullgraph: a part that falls back to eager would be timed under compile's name.
+        # fullgraph: else a part that falls back to eager would be timed as compiled.
         return torch.compile(model, dynamic=False, fullgraph=True)
     if mode == "export":
         return torch.export.export(model, (data,)).module()
@@ -167,7 +167,7 @@ def _runnable(model: nn.Module, mode: ThroughputMode, data: Tensor) -> Callable[
 
 @contextmanager
 def _fastest_kernels(*, num_candidates: int) -> Iterator[None]:
-    """cuDNN tries its kernels, as in training; torch.compile keeps a program for every size, where 8 are its limit."""
+    """Let cuDNN try its kernels, as in training, and torch.compile keep a program for every size (its limit is 8)."""
     before = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = True
     try:
@@ -178,7 +178,7 @@ def _fastest_kernels(*, num_candidates: int) -> Iterator[None]:
 
 
 def _time(call: Callable[[], object], device: torch.device, into: _Samples) -> None:
-    """From an idle device to an idle device."""
+    """Time one call, from idle device to idle device."""
     _wait(device)
     cpu, wall = time.process_time(), time.perf_counter()
     call()

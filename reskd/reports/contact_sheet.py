@@ -1,4 +1,4 @@
-"""A picture of what a student saw and what it answered: a row a video."""
+"""Draws a student's input and answer, a row per video."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 MAX_FRAMES_A_LINE = 16
-MAX_ROWS = 50  # a sheet longer than that opens nowhere
+MAX_ROWS = 50  # image viewers do not open longer sheets
 _DPI = 100
 _WIDTH_INCHES, _TEXT_INCHES, _GAP_INCHES = 14.0, 3.4, 0.15
 _MAX_FRAME_INCHES = 1.6
@@ -27,7 +27,7 @@ class SheetRow(NamedTuple):
 
 
 def draw_contact_sheet(rows: Sequence[SheetRow], path: Path) -> None:
-    """Write a PNG of the rows, whose pixels are enlarged without being mixed.
+    """Write a PNG of the rows, with pixels enlarged without interpolation.
 
     Raises:
         ValueError: no rows, or more than ``MAX_ROWS``.
@@ -75,7 +75,7 @@ def film_strip(frames_THWC: np.ndarray) -> np.ndarray:
 
 
 def _strip_inches(frames_THWC: np.ndarray, strip: np.ndarray) -> tuple[float, float]:
-    """(width, height) on the sheet: as wide as there is room, no frame larger than it helps."""
+    """(width, height) on the sheet: as wide as possible, with frames of at most ``_MAX_FRAME_INCHES``."""
     room = _WIDTH_INCHES - _TEXT_INCHES - _GAP_INCHES
     width = min(room, _MAX_FRAME_INCHES * strip.shape[1] / max(frames_THWC.shape[1:3]))
     return width, width * strip.shape[0] / strip.shape[1]

@@ -1,4 +1,4 @@
-"""The picture of a data page: histograms of length, size, codec, keyframe distance, bytes and classes."""
+"""Draws the picture of a data page: histograms of length, size, codec, keyframe distance, bytes and classes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def draw_data_charts(
     labels: Mapping[str, Sequence[str]],
     path: Path,
 ) -> None:
-    """Write a PNG of six panels; the last stays empty where there are no ``labels``."""
+    """Write a PNG of six panels; the last stays empty without ``labels``."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -45,7 +45,7 @@ def draw_data_charts(
 
 
 def _histogram(axes: Axes, values: Sequence[float], name: str, *, counted: str = "videos") -> None:
-    """Bins grow with the value: lengths and sizes of a data set span powers of ten."""
+    """Draw a histogram with logarithmic bins, as lengths and sizes of a data set span powers of ten."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     low, high = min(values), max(values)

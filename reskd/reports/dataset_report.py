@@ -1,4 +1,4 @@
-"""A page about a folder of videos: what is in it, what is wrong with it, and what decoding it costs here."""
+"""Writes a page about a folder of videos: its contents, its damage, and the cost of decoding it here."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from reskd.reports.dataset_charts import draw_data_charts
 NUM_SAMPLED = 200
 NUM_DECODED = 8
 _CLASSES_SHOWN = 10
-# Head of a column -> fact.
+# Column title -> field of VideoInfo.
 _KIND_COLUMNS = {
     "codec": "codec",
     "pixel format": "pix_fmt",
@@ -41,7 +41,7 @@ _KIND_COLUMNS = {
 
 @dataclass(frozen=True)
 class DecodeTime:
-    """CPU milliseconds of one core for a clip of ``num_frames``, one number a sampled file."""
+    """CPU milliseconds of one core for a clip of ``num_frames``, one number per sampled file."""
 
     num_frames: int
     cpu_ms: tuple[float, ...]
@@ -51,8 +51,8 @@ class VideoSet(NamedTuple):
     """Videos to report on.
 
     Args:
-        root: the folder that gives the page its title, and from which paths are shown.
-        facts: of every video.
+        root: the folder that gives the page its title; paths are printed relative to it.
+        video_info: of every video.
         labels: for each list by name, all labels of its videos, end to end.
     """
 
@@ -66,8 +66,8 @@ class VideoSet(NamedTuple):
 
 
 def sample_keyframe_distances(video_info: Mapping[Path, VideoInfo]) -> dict[Path, Sequence[int]]:
-    """Keyframe distances, in packets, of at most ``NUM_SAMPLED`` usable files: from the packet index, or where there is
-    none by reading the packets; nothing is decoded."""
+    """Keyframe distances, in packets, of at most ``NUM_SAMPLED`` usable files: from the packet index, or without one
+    by reading the packets; nothing is decoded."""
     usable = [path for path, found in video_info.items() if found.usable]
     indexes = IndexReader()
     distances: dict[Path, Sequence[int]] = {}
@@ -81,14 +81,14 @@ def sample_keyframe_distances(video_info: Mapping[Path, VideoInfo]) -> dict[Path
 
 
 def measure_decode(video_info: Mapping[Path, VideoInfo], *, num_frames: int) -> DecodeTime:
-    """Read a clip of the middle frames of equal segments, cut to the central square, from a few usable files, as a
-    worker does whose frames are decoded by PyAV."""
+    """Read a clip of the middle frames of equal segments, cropped to the central square, from a few usable files, as a
+    worker with the PyAV decoder does."""
     usable = [path for path, found in video_info.items() if found.usable]
     chosen = spread_sample(usable, NUM_DECODED)
     reader = ClipReader("cpu", "pyav")
     rules = rules_from_config(SamplingConfig(num_frames=num_frames, test_crop_ratio=1), view_size=(1, 1), mode="eval")
     times_ms = []
-    for path in [*chosen[:1], *chosen]:  # the first once more, as a warm-up
+    for path in [*chosen[:1], *chosen]:  # the first one twice, as a warmup
         row = ManifestRow(path, 0, video_info[path])
         shape = VideoShape(row.video_info.num_frames, *row.upright_size)
         plan = plan_clip(rules, shape, seed=0, position=0, attempt=0, row=0)
@@ -110,7 +110,7 @@ def write_data_page(
 
     Args:
         num_frames: T, of the clip whose cost is measured.
-        num_cores: that clips/s are told for.
+        num_cores: the number of cores for which clips/s are predicted.
         keyframe_distances: in packets, for all files or some; None: those of a sample are read.
 
     Raises:
@@ -201,7 +201,7 @@ def _class_table(name: str, labels: Sequence[str]) -> str:
 
 
 def _health_table(root: Path, video_info: Mapping[Path, VideoInfo]) -> str:
-    """Reasons with their numbers taken out, so that like damage is counted together."""
+    """Counts by reason, without the reasons' numbers, so that equal damage is counted together."""
     examples: defaultdict[str, list[str]] = defaultdict(list)
     for path, found in video_info.items():
         name = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
@@ -213,7 +213,7 @@ def _health_table(root: Path, video_info: Mapping[Path, VideoInfo]) -> str:
 
 
 def _whole_file_table(usable: Sequence[VideoInfo]) -> str:
-    """Why files are decoded as a whole."""
+    """The reasons why files are decoded as a whole."""
     reasons = Counter(re.sub(r"\d+", "N", found.whole_file) or "no: the packets it needs" for found in usable)
     rows = ["| is the whole file read for a clip? | videos |", "|---|---|"]
     return "\n".join([*rows, *(f"| {reason.replace('|', '/')} | {count} |" for reason, count in reasons.most_common())])

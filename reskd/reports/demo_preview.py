@@ -1,4 +1,4 @@
-"""A picture of the demo data: what each class does over time, and what a smaller view leaves of a pose."""
+"""Draws the demo data: each class over time, and the poses at smaller resolutions."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _draw_sizes(figure: FigureBase, seed: int) -> None:
 
 
 def _examples(seed: int, pose: str, count: int) -> list[Pixels]:
-    """Centre crops of first frames that show a pose."""
+    """Center crops of first frames with the given pose."""
     top, left = (HEIGHT - SUPPORT) // 2, (WIDTH - SUPPORT) // 2
     found: list[Pixels] = []
     scene = 100

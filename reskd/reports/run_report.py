@@ -1,4 +1,4 @@
-"""Reports for people: the curves of one run; the table and the curves of several beside each other."""
+"""Writes reports for people: the curves of one run, or a table and the curves of several runs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from reskd.training.run_directory import RunDirectory
 
 Lines = Sequence[Mapping[str, float]]  # of a metrics.jsonl
 
-# The picture: a panel a row, with the metrics drawn in it and their line styles.
+# The panels of the picture: title, and the metrics drawn in it with their line styles.
 _PANELS: tuple[tuple[str, dict[str, str]], ...] = (
     ("task loss", {"loss/task": "-"}),
     ("pixel term, unweighted", {"loss/pixel": "-"}),
     ("logit map term, unweighted", {"loss/logit_map": "-"}),
-    ("code term, unweighted", {"loss/embedding": "-"}),
+    ("embedding term, unweighted", {"loss/embedding": "-"}),
     ("prediction term, unweighted", {"loss/prediction": "-"}),
     ("joint teacher's task loss", {"loss/teacher_task": "-"}),
     ("top-1: training solid, validation dashed", {"train/top1": "-", "val/top1": "--"}),
@@ -59,7 +59,7 @@ def write_run_report(run: RunDirectory) -> Path:
 
 
 def draw_curves(runs: Mapping[str, Lines], path: Path) -> None:
-    """One picture, one color a run; panels that no run has numbers for are left out."""
+    """Draw one picture with a color per run; panels without numbers are left out."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -85,14 +85,14 @@ def draw_curves(runs: Mapping[str, Lines], path: Path) -> None:
 
 
 def standard_error(share: float, num_clips: int) -> float:
-    """Of a share of ``num_clips`` independent clips (binomial)."""
+    """The standard error of a share of ``num_clips`` independent clips (binomial)."""
     return math.sqrt(share * (1 - share) / num_clips)
 
 
 def comparison_table(results: Sequence[Mapping[str, Any]]) -> str:
     """A Markdown table of evaluation results, one row each; metrics in per cent, top-1 with its standard error.
 
-    It has the metrics that any of the results has: lists of several labels a video have no top-1.
+    It has the metrics of any of the results: lists with several labels per video have no top-1.
     """
     names = [name for name in _COLUMNS if any(name in result["metrics"] for result in results)]
     titles = ["run", *(_COLUMNS[name] for name in names), "GMACs a video", "videos/s, model alone", "scored of listed"]
@@ -111,7 +111,7 @@ def comparison_table(results: Sequence[Mapping[str, Any]]) -> str:
 def describe_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     """One sentence on the difference in top-1 of two results on the same list, with its standard error.
 
-    Lists of several labels a video have GAP or else mAP instead, whose standard errors are not known.
+    Lists with several labels per video have GAP or else mAP instead, whose standard errors are not known.
     """
     if not all("top1" in result["metrics"] for result in (one, other)):
         name = "gap" if all("gap" in result["metrics"] for result in (one, other)) else "map"
@@ -132,10 +132,10 @@ def read_result(folder: Path, views: str | None) -> dict[str, Any]:
     """The evaluation of a run's own model on the test list, after its last step.
 
     Args:
-        views: such as ``10x3``; None: of one clip and one crop, or the only one there is.
+        views: ``10x3``, for example; None: one clip and one crop, or the only evaluation.
 
     Raises:
-        FileNotFoundError: there is none, or there are several and it is not clear which is meant.
+        FileNotFoundError: there is none, or there are several and ``views`` names none of them.
     """
     plain = folder / "evaluation_test_student_last.json"
     path = plain.with_stem(f"{plain.stem}_{views}") if views else plain

@@ -1,9 +1,9 @@
-"""What a clip costs to read, with our loader and with what others use: cpu time, clips a second, bytes, memory.
+"""Measures the cost of reading a clip with our loader and with other readers: cpu time, clips/s, bytes, memory.
 
 Note [From rest to rest]
-Loaders work ahead. A candidate is asked for batches when all its processes are at rest with full queues, and timed
-until they are at rest again: exactly as many clips were made as were taken. Every candidate lives in a process of its
-own, and they take turns, in another order in each round, so that a busy moment of the machine hits all of them.
+Loaders work ahead. So timing starts when all of a candidate's processes are idle with full queues, and ends when they
+are idle again: exactly as many clips were made as were taken. Every candidate has a process of its own, and they take
+turns, in another order in each round, so that a busy moment of the machine affects all of them.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from reskd.profiling.measurement_rows import quantiles, rounded
 
 STAGES = ("read", "demux", "remux", "decode", "convert", "resize")
 _NUM_CHECKED_CLIPS = 2
-_NUM_COUNTED_CLIPS = 64  # of plans whose frames are counted
-# More batches than any candidate makes ahead: DataLoader two a worker, the others fewer.
+_NUM_COUNTED_CLIPS = 64  # clips whose decoded frames are counted
+# More batches than any candidate makes ahead: DataLoader two per worker, the others fewer.
 _AHEAD, _AHEAD_A_WORKER = 8, 2
 
 
@@ -37,8 +37,8 @@ class Row:
 
     Attributes:
         status: "ok", or why there are no numbers.
-        frames_decoded: a clip, on average; ``amplification`` is that over the frames used.
-        stages_ms: cpu-ms a clip in one process, one stage after the other; "rest" is what the whole costs beyond.
+        frames_decoded: average per clip; ``amplification`` is that over the frames used.
+        stages_ms: cpu-ms per clip of each stage, run in sequence in one process; "rest" is the remaining cpu time.
     """
 
     files: str
@@ -68,7 +68,7 @@ class Row:
     stages_ms: Mapping[str, float] = field(default_factory=dict)
 
     def as_columns(self) -> dict[str, object]:
-        """One column a field, and one a stage; numbers with four digits after the point."""
+        """A column per field and per stage; floats with four digits after the point."""
         columns = {name: value for name, value in asdict(self).items() if name != "stages_ms"}
         columns |= {f"{stage}_ms": self.stages_ms.get(stage) for stage in (*STAGES, "rest")}
         return rounded(columns)
@@ -83,12 +83,12 @@ def measure_files(
     batches_a_turn: int,
     on_message: Callable[[str], None] = lambda message: None,
 ) -> list[Row]:
-    """All candidates on one manifest, in turns. A candidate that cannot take part, or fails, gets a row saying why.
+    """Measure all candidates on one manifest, in turns. A candidate that cannot run, or fails, gets a row saying why.
 
     Args:
-        files: what the rows call these files.
-        workload: ``num_positions`` is set here to what the turns need.
-        rounds: timed turns of each candidate, after one for warming up.
+        files: the name of these files in the rows.
+        workload: ``num_positions`` is set here, to the number that the turns need.
+        rounds: timed turns of each candidate, after a warmup.
         batches_a_turn: batches of ``workload.batch_size`` clips.
         on_message: called with one sentence when a candidate starts and ends.
     """
@@ -124,19 +124,19 @@ def measure_files(
 
 
 def _num_batches(num_workers: int, rounds: int, batches_a_turn: int) -> int:
-    """The first, the turn for warming up, the timed ones, the one whose memory is watched, and what is made ahead."""
+    """The first batch, the warmup turn, the timed turns, the turn that measures memory, and the batches made ahead."""
     return 1 + (rounds + 2) * batches_a_turn + _AHEAD + _AHEAD_A_WORKER * num_workers
 
 
 def rotated(names: Sequence[str], number: int) -> list[str]:
-    """The order of a round: each begins one further, and every other one runs backwards."""
+    """The order of a round: each round starts one candidate later, and every other round is reversed."""
     shift = number % len(names) if names else 0
     order = [*names[shift:], *names[:shift]]
     return order[::-1] if number % 2 else order
 
 
 def _try(row: Row, work: Callable[[Row, CandidateHost], Row], host: CandidateHost) -> Row:
-    """The row that ``work`` makes, or one that says how the candidate failed, now or before."""
+    """The row from ``work``, or one that describes how the candidate failed, now or before."""
     if row.status != "ok":
         return row
     try:
@@ -168,7 +168,7 @@ def _take_into(turns: list[Turn], num_batches: int) -> Callable[[Row, CandidateH
 def _finished(
     turns: Sequence[Turn], nvdec: Sequence[float], batches_a_turn: int
 ) -> Callable[[Row, CandidateHost], Row]:
-    """The row with the turns' medians, and with what is measured apart from them: memory, stages, frames decoded."""
+    """The row with the turns' medians, and the separate measurements: memory, stages, frames decoded."""
 
     def work(row: Row, host: CandidateHost) -> Row:
         slow, speed, fast = quantiles([turn.num_clips / turn.wall_seconds for turn in turns])
@@ -195,7 +195,7 @@ def _finished(
 
 
 def frames_decoded(workload: Workload, candidate: str) -> float | None:
-    """Frames decoded for a clip, averaged over the first plans; None where the candidate hides it."""
+    """Frames decoded for a clip, averaged over the first plans; None if the candidate hides it."""
     chooser, count = workload.chooser(), CANDIDATES[candidate].frames_decoded
     plans = [chooser.plan(position, 0) for position in range(min(_NUM_COUNTED_CLIPS, workload.num_positions))]
     counts = [count(chooser.manifest.row(plan.row), plan, workload.device) for plan in plans]
@@ -205,7 +205,7 @@ def frames_decoded(workload: Workload, candidate: str) -> float | None:
 
 @contextmanager
 def _nvdec_watched(workload: Workload, percents: list[float]) -> Any:
-    """Adds the mean use of the GPU's decoders meanwhile to ``percents``; does nothing for a CPU. UNPROVEN."""
+    """Append the mean utilization of the GPU's decoders in the block to ``percents``; no-op for a CPU. UNPROVEN."""
     if workload.device != "cuda":
         yield
         return
@@ -227,7 +227,7 @@ def _nvdec_watched(workload: Workload, percents: list[float]) -> Any:
 
 
 def draw_rows(rows: Sequence[Mapping[str, str]], path: Path) -> None:
-    """A picture of cpu-ms a clip on the last row's device, one group of bars a kind of file. Newest rows win."""
+    """Draw cpu-ms per clip on the last row's device, a group of bars per kind of file. Newest rows win."""
     import matplotlib
 
     matplotlib.use("Agg")

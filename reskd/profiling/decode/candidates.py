@@ -1,7 +1,7 @@
-"""The candidates of the decode benchmark: what they are called, why one cannot take part, how it is opened.
+"""The candidates of the decode benchmark: their names, how each is opened, and why one may be unable to run.
 
-``Candidate.frames_decoded`` and ``Candidate.run_stages`` are what cannot be seen from outside; for our own loader they
-must follow what its workers do.
+``Candidate.frames_decoded`` and ``Candidate.run_stages`` cannot be measured from outside; for our own loader they must
+mirror the work of its workers.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class Candidate:
     """One way to read clips.
 
     Args:
-        open: a workload's batches, at least until its positions are used up; ``close`` ends its workers.
+        open: yields a workload's batches, at least until its positions are used up; ``close`` ends its workers.
         why_not: the reason why it cannot read this manifest on this device here, or None.
-        frames_decoded: how many frames are decoded for a plan; None where it cannot be known.
-        run_stages: reads one position in this process, adding to the clock; None where stages cannot be told apart.
+        frames_decoded: the number of frames decoded for a plan; None if it cannot be known.
+        run_stages: reads one position in this process, adding to the clock; None if its stages cannot be separated.
     """
 
     open: Callable[[Workload], Generator[Batch, None, None]]
@@ -75,7 +75,7 @@ def open_reskd(workload: Workload) -> Generator[Batch, None, None]:
 
 
 def frames_decoded_by_reskd(row: ManifestRow, plan: ClipPlan, device: DeviceName) -> int | None:
-    """The packets that are kept; without an index, all up to the last wanted frame."""
+    """The number of packets kept; without an index, all frames up to the last wanted one."""
     if row.video_info.packets is None:
         return int(plan.frame_index_T.max()) + 1
     packets_P = IndexReader().read(row.video_info.packets, row.video_info.num_packets).packets_P
@@ -84,7 +84,7 @@ def frames_decoded_by_reskd(row: ManifestRow, plan: ClipPlan, device: DeviceName
 
 
 def reskd_stages(workload: Workload) -> Callable[[int, StageClock], object]:
-    """The parts of a worker's work, one after the other; what DALI does afterwards is in none of them."""
+    """The stages of a worker's work, in sequence; DALI's work after them is not included."""
     chooser, indexes = workload.chooser(), IndexReader()
 
     def run(position: int, clock: StageClock) -> None:
@@ -175,8 +175,8 @@ def stock_clips(workload: Workload) -> list[StockClip]:
 
 
 def _torchcodec_cuda() -> Candidate:
-    """NVDEC through torchcodec: threads of one process, as a decoder lets go of Python and CUDA does not survive a
-    fork. UNPROVEN: never run on a GPU."""
+    """NVDEC through torchcodec. Threads of one process, as a decoder releases the GIL and CUDA does not survive a fork.
+    UNPROVEN: never run on a GPU."""
 
     def open_batches(workload: Workload) -> Generator[Batch, None, None]:
         clips = PeerClips(workload, partial(TorchcodecReader, "exact", device="cuda"))
@@ -207,7 +207,7 @@ def check_names(names: Sequence[str]) -> None:
     """Refuse names of candidates that do not exist.
 
     Raises:
-        ValueError: names the unknown ones and those there are.
+        ValueError: names the unknown and the known ones.
     """
     unknown = [name for name in names if name not in CANDIDATES]
     if unknown:

@@ -1,4 +1,4 @@
-"""Whether a candidate shows the right frames: against a full PyAV decode, rendered by torch.
+"""Checks that a candidate returns the right frames, against a full PyAV decode rendered by torch.
 
 Shape letters: N clips, T frames, M frames of a video, H W pixels, C colors.
 """
@@ -17,18 +17,18 @@ from dali_pipes.sampling.clip_plan import ClipPlan
 from reskd.profiling.decode.other_decoders import render_views
 from reskd.profiling.decode.workload import Workload
 
-# Decoders and resizers differ by a level or two. A frame is called wrong where another one fits much better: in a still
-# scene neighbors fit as well and nothing can be said.
+# Decoders and resizers differ by a level or two. A frame counts as wrong if another one fits much better: in a still
+# scene its neighbors fit equally well and prove nothing.
 _MUCH_BETTER = 0.7
 _LEVELS_ASIDE = 0.3
 _CHUNK = 64
 
 
 class Check(NamedTuple):
-    """What was found in some clips of a candidate.
+    """The result of checking some clips of a candidate.
 
     Args:
-        num_frames: frames looked at.
+        num_frames: frames checked.
         num_wrong: another frame of the video fits much better than the wanted one.
         mean_difference: levels of 255 between the teacher's views and the reference, over all frames.
         worst_difference: that of the worst frame.
@@ -53,7 +53,7 @@ class Reference:
             self._clips.append((plan, *_views_of_all_frames(chooser.manifest.row(plan.row), plan, workload.sizes)))
 
     def check(self, teacher_NTHWC: np.ndarray, student_NTHWC: np.ndarray, frame_index_NT: np.ndarray) -> Check:
-        """Compare a candidate's first batch; clips beyond the reference are not looked at."""
+        """Compare a candidate's first batch; clips beyond the reference are ignored."""
         differences: list[float] = []
         num_wrong = misreported = 0
         for clip, (plan, teacher_THWC, small_MHWC) in enumerate(self._clips):

@@ -1,6 +1,6 @@
-"""DALI's own file readers, without our workers and our choice of bytes: what a careful user of stock DALI would write.
+"""DALI's own file readers, without our workers and byte ranges, as a careful user of stock DALI would use them.
 
-Only the decode benchmark uses it. The clips are given, so all candidates of the benchmark show the same frames.
+Only the decode benchmark uses them. The clips are given, so all candidates of the benchmark read the same frames.
 
 Shape letters: P clips, N clips of a batch, T frames, H W pixels, C colors.
 """
@@ -30,7 +30,7 @@ class StockClip(NamedTuple):
 
 
 class StockBatch(NamedTuple):
-    """uint8 views (N, T, H, W, C) and the frame numbers (N, T) that DALI says it gave, int64 on the CPU."""
+    """uint8 views (N, T, H, W, C) and the frame numbers (N, T) that DALI reports, int64 on the CPU."""
 
     teacher_NTHWC: Tensor
     student_NTHWC: Tensor
@@ -50,7 +50,7 @@ def stock_batches(
 
     Args:
         reader: "decoders.video" decodes each whole file up to the last wanted frame; "experimental.readers.video"
-            seeks, and is given each wanted frame as a sequence of one, as it has no other way to take any frames.
+            seeks, and gets each wanted frame as a sequence of one, its only way to take arbitrary frames.
         sizes: (height, width) of the teacher's and of the student's view.
         device_id: of the GPU that decodes and renders; None: the CPU.
 
@@ -80,11 +80,11 @@ def stock_batches(
 
 
 def _pipeline_of(whole_files: bool) -> Any:
-    """A function that makes the pipeline, as DALI must be imported first."""
+    """The function that makes the pipeline; it is defined here because DALI is imported here."""
     from nvidia.dali import fn, pipeline_def, types
 
     def whole_file_clips(clips: Sequence[StockClip], on_gpu: bool) -> tuple[Any, Any, Any]:
-        # Read and not mapped, so that the benchmark can see how many bytes it takes.
+        # Read instead of mapped, so that the benchmark can count the bytes.
         encoded, number = fn.readers.file(
             files=[str(clip.path) for clip in clips], labels=list(range(len(clips))), dont_use_mmap=True
         )
@@ -131,7 +131,7 @@ def _pipeline_of(whole_files: bool) -> Any:
 
 
 def frame_list(clips: Sequence[StockClip]) -> str:
-    """Lines ``path clip first last+1`` for DALI's reader, one a wanted frame.
+    """Lines ``path clip first last+1`` for DALI's reader, one per wanted frame.
 
     Raises:
         ValueError: a path with white space, which the list cannot hold.

@@ -1,7 +1,7 @@
-"""How others read the same clips: PyAV, torchcodec and decord in the workers of torch's DataLoader.
+"""Reads the same clips with PyAV, torchcodec and decord in the workers of torch's DataLoader.
 
-Each is used as its documents advise: one decoder thread a worker, wanted frames asked for sorted and at once, a seek
-where a keyframe lies between, uint8 resized by torch's own vector code. All get the clip's plan from dali_pipes.
+Each is used as its documentation advises: one decoder thread per worker, wanted frames requested sorted and together, a
+seek if a keyframe lies between, uint8 resized by torch's vectorized code. All get the clip's plan from dali_pipes.
 
 Shape letters: N clips, T frames, H W pixels, C colors.
 """
@@ -30,7 +30,7 @@ from reskd.profiling.decode.workload import Batch, Workload
 
 @dataclass
 class StageClock:
-    """Where a process spends its cpu time: ``lap`` adds what passed since the last lap to a stage."""
+    """Assigns a process's cpu time to stages: ``lap`` adds the time since the last lap to a stage."""
 
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     _since: float = field(default_factory=time.process_time)
@@ -42,7 +42,7 @@ class StageClock:
 
 
 class Frames(NamedTuple):
-    """Whole upright pictures, uint8 (T, H, W, C); ``num_decoded``: frames that the decoder put out, None if hidden."""
+    """Whole upright pictures, uint8 (T, H, W, C); ``num_decoded``: frames that the decoder output, None if hidden."""
 
     data_THWC: Tensor
     num_decoded: int | None
@@ -53,14 +53,14 @@ Reader = Callable[[ManifestRow, ClipPlan, StageClock], Frames]
 
 
 class PacketIndex(NamedTuple):
-    """Display times of a file's packets, sorted, and the places of its keyframes among them."""
+    """Display times of a file's packets, sorted, and the indices of its keyframes among them."""
 
     pts: tuple[int, ...]
     keyframes: tuple[int, ...]
 
     @staticmethod
     def of(row: ManifestRow) -> PacketIndex | None:
-        """None where a frame's number cannot be told from its time, so that seeking would not be exact."""
+        """None if a frame's number does not follow from its time, so that seeking would not be exact."""
         if row.video_info.codec == "mpeg4":  # packed B-frames come out in another order than that of their times
             return None
         with open_video(row.path) as container:
@@ -78,8 +78,8 @@ class PacketIndex(NamedTuple):
 
 
 def frames_put_out_by_seeking(index: PacketIndex | None, wanted: Sequence[int]) -> int:
-    """How many frames a decoder puts out that goes on from where it is, or from the nearest keyframe if that is
-    nearer. Keyframes at 0, 12, 24 and frames 3, 5, 30 wanted: 0 to 5 and 24 to 30 make 13."""
+    """The number of frames that a decoder outputs if it decodes on, or seeks where a keyframe is nearer to the wanted
+    frame. Keyframes at 0, 12, 24 and frames 3, 5, 30 wanted: 0 to 5 and 24 to 30 make 13."""
     if index is None:
         return max(wanted) + 1
     count, position = 0, 0
@@ -91,9 +91,9 @@ def frames_put_out_by_seeking(index: PacketIndex | None, wanted: Sequence[int]) 
 
 
 class PyAVReader:
-    """PyAV: seeks to a keyframe that lies nearer than the present frame, where that is exact; else decodes on.
+    """PyAV: seeks to a keyframe that is nearer than the current frame, if seeking is exact; else decodes on.
 
-    The index of packets is kept after the first visit to a file, as one made beforehand would be.
+    The packet index is kept after the first visit to a file, as if it had been made beforehand.
     """
 
     def __init__(self) -> None:
@@ -131,8 +131,8 @@ class PyAVReader:
     def _frames(
         self, container: Any, stream: Any, index: PacketIndex | None, clock: StageClock
     ) -> Iterator[tuple[int, Any]]:
-        """(place in display order, frame) from where the container stands. Damaged pictures before an open keyframe
-        may come out too; their places are below that keyframe's, so nobody takes them."""
+        """(index in display order, frame) from the container's position on. Damaged pictures before an open keyframe
+        may be output too; their indices are below that keyframe's, so they are never used."""
         number = 0
         for packet in container.demux(stream):
             clock.lap("demux")
@@ -144,7 +144,7 @@ class PyAVReader:
 
 
 class TorchcodecReader:
-    """torchcodec: one decoder a clip, one call for all of its frames.
+    """torchcodec: one decoder per clip, one call for all of its frames.
 
     Args:
         seek_mode: "exact" scans the file first; "approximate" trusts the header.
@@ -170,7 +170,7 @@ class TorchcodecReader:
 
 
 class DecordReader:
-    """decord: one reader a clip, one call for all of its frames."""
+    """decord: one reader per clip, one call for all of its frames."""
 
     def __call__(self, row: ManifestRow, plan: ClipPlan, clock: StageClock) -> Frames:
         import decord
@@ -196,7 +196,7 @@ def render_views(
 
 
 class PeerClips(Dataset):
-    """Position -> views of the clip that dali_pipes plans for it. Opens the manifest in the worker."""
+    """Position -> views of the clip that dali_pipes plans there. Opens the manifest in the worker."""
 
     def __init__(self, workload: Workload, make_reader: Callable[[], Reader]) -> None:
         self._workload = workload
@@ -226,7 +226,7 @@ def peer_batches(workload: Workload, make_reader: Callable[[], Reader]) -> Gener
         batch_size=workload.batch_size,
         sampler=range(workload.num_positions),
         num_workers=workload.num_workers,
-        multiprocessing_context="fork",  # Linux's usual way: workers share what their parent has imported
+        multiprocessing_context="fork",  # the default on Linux: workers share their parent's imports
         pin_memory=workload.device == "cuda",
     )
     for batch in loader:

@@ -23,7 +23,7 @@ _START_SECONDS = 180.0
 
 @dataclass(frozen=True)
 class Turn:
-    """What so many clips cost, from rest to rest: with full queues before and after, nothing is made ahead or owed."""
+    """The cost of ``num_clips``, from rest to rest: with full queues before and after, no work is missing or extra."""
 
     num_clips: int
     wall_seconds: float
@@ -33,7 +33,7 @@ class Turn:
 
 @dataclass
 class CandidateHost:
-    """A candidate in a process of its own; close it, or use it as a context.
+    """A candidate in a process of its own; close it, or use it as a context manager.
 
     Raises:
         RuntimeError: the candidate failed; carries its message.
@@ -88,7 +88,7 @@ class CandidateHost:
         )
 
     def peak_memory_mib(self, num_batches: int) -> float:
-        """Most resident memory of process and children, seen ten times a second while ``num_batches`` are taken."""
+        """Peak resident memory of process and children, polled ten times a second while ``num_batches`` are taken."""
         seen, done = [process_usage.memory_mib(self._process.pid)], threading.Event()
 
         def watch() -> None:
@@ -105,7 +105,7 @@ class CandidateHost:
         return max(seen)
 
     def stages(self, num_clips: int) -> dict[str, float]:
-        """cpu-ms a clip of each stage, run one after the other in the process itself; empty where they are hidden."""
+        """cpu-ms per clip of each stage, run in sequence in the process itself; empty if they are hidden."""
         return self._ask("stages", num_clips)
 
     def _ask(self, what: str, argument: int | None) -> Any:
@@ -122,7 +122,7 @@ class CandidateHost:
 
 
 def _serve(connection: Connection, name: str, workload: Workload, parent_pid: int) -> None:
-    """Answer until the other end is closed."""
+    """Answer requests until the other end is closed."""
     die_with_parent(parent_pid)
     import torch
 

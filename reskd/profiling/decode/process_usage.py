@@ -1,4 +1,4 @@
-"""What a process and all its living children have used, from Linux's /proc: cpu time, bytes read, memory."""
+"""Reads the cpu time, bytes read and memory of a process and all its living children from Linux's /proc."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _QUIET_POLLS = 6
 
 
 def check_supported() -> None:
-    """Refuse a system that does not say which children a process has: their cost would be left out unseen.
+    """Refuse a system that does not list a process's children: their cost would be missing unnoticed.
 
     Raises:
-        OSError: this is no Linux, or its kernel was built without CONFIG_PROC_CHILDREN.
+        OSError: this is not Linux, or its kernel was built without CONFIG_PROC_CHILDREN.
     """
     pid = os.getpid()
     if not Path(f"/proc/{pid}/task/{pid}/children").exists():
@@ -36,7 +36,7 @@ def process_tree(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User plus system time of the tree, with that of children that ended and were waited for; steps of 10 ms."""
+    """User plus system time of the tree, including ended children that were waited for; steps of 10 ms."""
     ticks = 0
     for process in process_tree(pid):
         # The name, field 2, may hold spaces and brackets; utime, stime, cutime, cstime are fields 14 to 17.
@@ -46,7 +46,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def bytes_read(pid: int) -> int:
-    """Bytes that the tree's living processes got from read calls, page cache or not; mapped files do not count."""
+    """Bytes that the tree's living processes got from read calls, cached or not; mapped files do not count."""
     return sum(_number(f"/proc/{process}/io", r"rchar: (\d+)") for process in process_tree(pid))
 
 
@@ -57,13 +57,13 @@ def memory_mib(pid: int) -> float:
 
 
 def wait_until_quiet(pid: int, *, timeout_seconds: float = 120.0) -> float:
-    """Wait until no thread of the tree runs or wants to, for some 60 ms in a row.
+    """Wait until no thread of the tree has run or waited to run for about 60 ms.
 
     Returns:
-        ``time.perf_counter()`` at the beginning of that silence.
+        ``time.perf_counter()`` at the beginning of that pause.
 
     Raises:
-        TimeoutError: it never was quiet.
+        TimeoutError: there was no such pause.
     """
     deadline = time.perf_counter() + timeout_seconds
     quiet_polls, quiet_since = 0, 0.0
@@ -77,7 +77,7 @@ def wait_until_quiet(pid: int, *, timeout_seconds: float = 120.0) -> float:
             if quiet_polls == _QUIET_POLLS:
                 return quiet_since
         time.sleep(_POLL_SECONDS)
-    raise TimeoutError(f"expected process {pid} to be at rest within {timeout_seconds:g} s, found it busy all along.")
+    raise TimeoutError(f"expected process {pid} to be idle within {timeout_seconds:g} s, found it busy all the time.")
 
 
 def _wants_to_run(pid: int) -> bool:
@@ -103,7 +103,7 @@ def _number(path: str, pattern: str) -> int:
 
 
 def _read(path: Path) -> str:
-    """The file's text; empty where the process has ended."""
+    """The file's text; empty if the process has ended."""
     try:
         return path.read_text()
     except (FileNotFoundError, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""Standard files of the decode benchmark: the same moving pictures in the codecs and group lengths that are in use.
+"""Standard files of the decode benchmark: the same moving pictures in the usual codecs and GOP lengths.
 
 Shape letters: T frames, H W pixels, C colors.
 """
@@ -18,11 +18,11 @@ from dali_pipes.decode.pyav import open_video, open_video_stream, output_frames
 
 HEIGHT, WIDTH, NUM_FRAMES, FRAMES_PER_SECOND = 256, 340, 250, 25
 LIST_NAME = "list.csv"
-_CHUNK_SIZE = 7  # noise fields that take turns
+_CHUNK_SIZE = 7  # noise fields used in turn
 
 
 class Kind(NamedTuple):
-    """A codec and how it is told to encode."""
+    """A codec and its encoding options."""
 
     codec: str
     suffix: str
@@ -37,7 +37,7 @@ def _h264(keyframe_every: int, *, bframes: int) -> Kind:
     return Kind("libx264", ".mp4", {"crf": "23", "preset": "medium", "x264-params": x264})
 
 
-# Constant quality, as Kinetics is commonly cut (x264, CRF 23, short side 256); the others to look about alike.
+# Constant quality, as Kinetics is commonly cut (x264, CRF 23, short side 256); the others have about the same quality.
 KINDS: dict[str, Kind] = {
     "h264-g12-no-b": _h264(12, bframes=0),
     "h264-g12": _h264(12, bframes=3),
@@ -56,21 +56,21 @@ KINDS: dict[str, Kind] = {
 
 
 def available_kinds() -> dict[str, Kind]:
-    """The kinds whose encoder this PyAV has."""
+    """The kinds whose encoder PyAV has here."""
     return {name: kind for name, kind in KINDS.items() if kind.codec in av.codecs_available}
 
 
 def make_kind(folder: Path, name: str, contents: Sequence[Path | int], *, num_frames: int = NUM_FRAMES) -> float:
-    """Write one clip for each content and a list of them into ``folder``/``name``.
+    """Write one clip for each content, and a list of them, into ``folder``/``name``.
 
     Args:
-        contents: a video whose pictures to show, or the seed of computed ones.
+        contents: each a video to take pictures from, or the seed of synthetic pictures.
 
     Returns:
-        mean kilobits a second.
+        mean kilobits per second.
 
     Raises:
-        ValueError: a content that gives no picture.
+        ValueError: a content without pictures.
     """
     kind, target = KINDS[name], folder / name
     target.mkdir(parents=True, exist_ok=True)
@@ -98,10 +98,10 @@ def _encode(path: Path, kind: Kind, pictures: Iterator[np.ndarray]) -> None:
 
 
 def shown(path: Path, num_frames: int) -> Iterator[np.ndarray]:
-    """uint8 (H, W, C) pictures of a real video, scaled; a short one is shown to and fro.
+    """uint8 (H, W, C) pictures of a real video, scaled; a short one plays forward and backward.
 
     Raises:
-        ValueError: it gives no picture.
+        ValueError: it has no picture.
     """
     pictures: list[np.ndarray] = []
     with open_video(path) as container:
@@ -117,8 +117,8 @@ def shown(path: Path, num_frames: int) -> Iterator[np.ndarray]:
 
 
 def moving_textures(seed: int, num_frames: int) -> Iterator[np.ndarray]:
-    """uint8 (H, W, C) pictures: a camera that pans over a textured scene by fractions of a pixel, three textured things
-    that move across it, and a sensor's noise. Textures have the 1/f spectrum of natural images (Field 1987,
+    """uint8 (H, W, C) pictures: a camera pans over a textured scene by fractions of a pixel, three textured objects
+    move across it, and there is sensor noise. Textures have the 1/f spectrum of natural images (Field 1987,
     doi:10.1364/JOSAA.4.002379)."""
     random = np.random.default_rng(seed)
     scene = _texture(random, HEIGHT * 2, WIDTH * 2)
@@ -126,7 +126,7 @@ def moving_textures(seed: int, num_frames: int) -> Iterator[np.ndarray]:
     speeds, phases = random.uniform(0.015, 0.09, (5, 2)), random.uniform(0, 2 * np.pi, (5, 2))
     noise = random.normal(0, 2, (_CHUNK_SIZE, HEIGHT, WIDTH, 3)).astype(np.float32)
     for t in range(num_frames):
-        indices = 0.5 + 0.5 * np.sin(speeds * t + phases)  # of 0 to 1
+        indices = 0.5 + 0.5 * np.sin(speeds * t + phases)  # from 0 to 1
         picture = _window(scene, indices[4, 0] * (HEIGHT - 2), indices[4, 1] * (WIDTH - 2))
         for thing, (y, x) in zip(things, indices, strict=False):
             top, left = int(y * (HEIGHT - 96)), int(x * (WIDTH - 80))
@@ -135,7 +135,7 @@ def moving_textures(seed: int, num_frames: int) -> Iterator[np.ndarray]:
 
 
 def _window(scene: np.ndarray, y: float, x: float) -> np.ndarray:
-    """The part of the scene at a place between pixels, by linear interpolation."""
+    """The window of the scene at a subpixel position, by linear interpolation."""
     top, left = int(y), int(x)
     part = scene[top : top + HEIGHT + 1, left : left + WIDTH + 1]
     rows = part[:-1] * np.float32(1 - (y - top)) + part[1:] * np.float32(y - top)

@@ -1,4 +1,4 @@
-"""What every candidate of the decode benchmark is asked for: which clips, how many at a time, which views.
+"""The work of every candidate of the decode benchmark: the clips, the batch size and the views.
 
 Shape letters: N clips, T frames, H W pixels, C colors.
 """
@@ -31,13 +31,13 @@ class Workload:
     """Random TSN segments of the manifest's videos with training's crops and flips, in training's order.
 
     Args:
-        manifest_folder: what ``Manifest.save`` wrote.
+        manifest_folder: a folder that ``Manifest.save`` wrote.
         num_frames: T.
         batch_size: N.
         num_workers: reading processes, and DALI's threads.
-        num_positions: clips that are planned at all; candidates stop there.
+        num_positions: number of planned clips; candidates stop there.
         seed: of order, frames, crops and flips.
-        device: where the views are wanted.
+        device: of the views.
         sizes: (height, width) of the teacher's and the student's view.
     """
 
@@ -51,7 +51,7 @@ class Workload:
     sizes: tuple[tuple[int, int], tuple[int, int]] = ((224, 224), (112, 112))
 
     def config(self) -> DataConfig:
-        """The settings of a ClipLoader that gives these clips."""
+        """The settings of a ClipLoader that yields these clips."""
         return DataConfig.model_validate(
             {
                 "root": self.manifest_folder,  # not used: the manifest has its own
@@ -69,5 +69,5 @@ class Workload:
         return ClipChooser(Manifest.open(self.manifest_folder), rules, self.order())
 
     def order(self) -> ReadingOrder:
-        """Which clips the batches hold."""
+        """The order that gives the batches their clips."""
         return ReadingOrder(mode="train", batch_size=self.batch_size, seed=self.seed)

@@ -48,7 +48,7 @@ def test_a_child_counts_and_rest_begins_when_it_waits(worker: subprocess.Popen[s
 def test_a_process_that_never_rests_is_named() -> None:
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as process:
         try:
-            with pytest.raises(TimeoutError, match=f"expected process {process.pid} to be at rest within 0.5 s"):
+            with pytest.raises(TimeoutError, match=f"expected process {process.pid} to be idle within 0.5 s"):
                 process_usage.wait_until_quiet(process.pid, timeout_seconds=0.5)
         finally:
             process.kill()
