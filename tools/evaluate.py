@@ -5,8 +5,8 @@
     python tools/evaluate.py configs/demo/student.yaml runs/demo_student/last.pt \\
         data.sampling.test_clips=10 data.sampling.test_crops=3
 
-The result is printed and written as JSON beside the checkpoint: the metrics, the test protocol, and the number of videos
-scored. The settings test_clips, test_crops and average_views of data.sampling define the protocol. With one clip and
+The result is printed and written as JSON beside the checkpoint: the metrics, the test protocol and the number of scored
+videos. The settings test_clips, test_crops and average_views of data.sampling define the protocol. With one clip and
 one crop, the default, the file is evaluation_test_student_last.json. Other choices have a file of their own:
 evaluation_test_student_last_10x3.json for 10 clips and 3 crops.
 """

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def choose(file: WeightFile, settings: Sequence[str], num_classes: int | None) -> tuple[RecognizerConfig, int]:
-    """The config of the file's network, as far as the file describes it, with ``settings`` on top; number of classes."""
+    """The config of the file's network, as far as the file has it, with ``settings`` on top; the number of classes."""
     from reskd.experiment.config import recognizer_from
     from reskd.experiment.config_files import read_settings
     from reskd.models.weights.architectures import describe, num_classes_of, recognize

@@ -9,7 +9,7 @@
 
 All candidates read the same clips: random TSN segments, the same crops and flips, both views (224 and 112) as uint8.
 First, two clips of each candidate are compared with a full decode by PyAV. Then the candidates take turns, in another
-order in each round. Cpu time is that of a candidate's process and all its children. `amplif.` is the number of frames
+order in each round. Cpu time includes all children of a candidate's process. `amplif.` is the number of frames
 decoded for each frame used.
 
 Rows are appended to OUT/profile_decode.csv and, with all versions and the command, to OUT/profile_decode.jsonl;

@@ -1,4 +1,4 @@
-"""Time how long a test takes to read the k of T frames that a student sees: all T decoded, or only these k.
+"""Time the reading of the k of T frames that a student sees in a test, with all T decoded or only these k.
 
     python -m benchmarks.decode.bench_few_frames ../shared/data/ucf10 --list split1_test.txt
     python tools/profile_decode.py --make data/bench --kinds h264-g12 h264-g250
@@ -6,8 +6,8 @@
     python -m benchmarks.decode.bench_few_frames data/bench/h264-g12 --list list.csv --selection first --k 1 4 16
 
 This process does the work of one loader worker: it plans, reads, decodes, and renders the student's view of 112 pixels
-from the teacher's of 224. Before the timing it checks that both ways give the same pixels. The two ways take turns.
-Times are cpu times of all threads. Rows are appended to docs/results/bench_few_frames.csv.
+from the teacher's of 224. Before the timing it checks that both methods give the same pixels. The two methods take
+turns. Times are cpu times of all threads. Rows are appended to docs/results/bench_few_frames.csv.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> None:
                 "train": chosen.list,
                 "val_fraction": 0,
                 "scan_cache": chosen.scan_cache or Path(scratch) / "scan",
-                "views": {"student": {"size": 1, "source": "decoded"}},  # not used here, but a config has some
+                "views": {"student": {"size": 1, "source": "decoded"}},  # not used here, but a config needs views
             }
         )
         build_manifests(config, seed=0, splits=("train",))["train"].save(manifest)
@@ -74,9 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path, help="folder of videos")
     parser.add_argument("--list", default="folders", help="list of videos in ROOT; default: one folder per class")
-    parser.add_argument(
-        "--scan-cache", type=Path, help="folder that keeps what the scan finds; default: nothing is kept"
-    )
+    parser.add_argument("--scan-cache", type=Path, help="folder of the scan's results; default: nothing is kept")
     parser.add_argument("--frames", type=positive, default=16, help="frames T of a clip (default %(default)s)")
     parser.add_argument(
         "--k", type=positive, nargs="+", default=[1, 2, 4, 8, 16], help="numbers of frames that the student sees"
@@ -86,7 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--clips", type=positive, default=24, help="videos to time, spread evenly over the list (default %(default)s)"
     )
     parser.add_argument(
-        "--rounds", type=positive, default=5, help="timed turns of each k and way of decoding (default %(default)s)"
+        "--rounds", type=positive, default=5, help="timed turns per k and decoding method (default %(default)s)"
     )
     parser.add_argument("--csv", type=Path, default=CSV)
     parser.add_argument("--dry-run", action="store_true", help="print the results and append no rows")

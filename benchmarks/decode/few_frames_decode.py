@@ -1,6 +1,6 @@
-"""What a student's view costs to read in a test: all T frames of the clip decoded and k shown, or these k alone.
+"""Measures the cost of reading a student's k frames in a test, with all T frames of the clip decoded or these k alone.
 
-Both give the same pixels. Measured is the work of a loader's worker, in this process: plan, read, decode, render.
+Both give the same pixels. The timed work is that of a loader's worker, in this process: plan, read, decode, render.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Decoded = Literal["clip", "student"]
 
 @dataclass(frozen=True)
 class Case:
-    """A student that sees k of T frames, ``decoded`` with the rest of the clip or alone."""
+    """A student that sees k of T frames; ``decoded``: with the whole clip, or these k alone."""
 
     k: int
     decoded: Decoded
@@ -38,11 +38,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Row:
-    """Of one case; milliseconds of cpu time a clip, over rounds.
+    """The measurement of one case; milliseconds of cpu time per clip, over rounds.
 
     Attributes:
-        frames_decoded: of a clip, in the mean.
-        amplification: the same over the k frames that are shown.
+        frames_decoded: mean per clip.
+        amplification: the same over the student's k frames.
     """
 
     files: str
@@ -97,20 +97,20 @@ class Reading:
         return self._reader.read(plan, self.chooser.manifest.row(plan.row)).student_THWC
 
     def frames_decoded(self, positions: Sequence[int]) -> float:
-        """Of a clip, in the mean."""
+        """Mean per clip."""
         plans = [self.chooser.plan(position, 0) for position in positions]
         counts = [frames_decoded_by_reskd(self.chooser.manifest.row(plan.row), plan, "cpu") for plan in plans]
         return statistics.mean(count for count in counts if count is not None)
 
 
 class Sweep(NamedTuple):
-    """What is measured.
+    """The measurements to make.
 
     Args:
-        ks: frames that the student sees.
+        ks: numbers of frames that the student sees.
         num_frames: T, of a clip.
         num_clips: videos, spread evenly over the list.
-        rounds: turns of each k and way.
+        rounds: turns per k and decoding method.
     """
 
     ks: Sequence[int]
@@ -121,13 +121,13 @@ class Sweep(NamedTuple):
 
 
 def measure_k(files: str, manifest_folder: Path, sweep: Sweep) -> list[Row]:
-    """A row for each k and each of both ways. They take turns, in another order in each round.
+    """Measure a row per k and decoding method. They take turns, in another order in each round.
 
     Args:
-        files: what the rows call the videos.
+        files: the name of the videos in the rows.
 
     Raises:
-        ValueError: k above T, or the two ways show different pixels.
+        ValueError: k above T, or the two methods give different pixels.
     """
     manifest = Manifest.open(manifest_folder)
     sweep = sweep._replace(num_clips=min(sweep.num_clips, len(manifest)))
@@ -162,7 +162,7 @@ def measure_k(files: str, manifest_folder: Path, sweep: Sweep) -> list[Row]:
 
 
 def _take_turns(readings: Sequence[Reading], positions: Sequence[int], rounds: int) -> dict[Case, list[float]]:
-    """Milliseconds of cpu time a clip, of each case one number a round."""
+    """Milliseconds of cpu time per clip: for each case, a number per round."""
     milliseconds: dict[Case, list[float]] = {reading.case: [] for reading in readings}
     for number in range(rounds):
         shift = number * len(readings) // rounds
@@ -178,4 +178,6 @@ def _check_equal(readings: Sequence[Reading], positions: Sequence[int]) -> None:
     for clip, student in zip(readings[::2], readings[1::2], strict=True):
         for position in positions:
             if not np.array_equal(clip.pixels(position), student.pixels(position)):
-                raise ValueError(f"expected the same pixels both ways, found others of clip {position}, {clip.case}.")
+                raise ValueError(
+                    f"expected equal pixels by both methods, found others in clip {position}, {clip.case}."
+                )

@@ -3,13 +3,13 @@
     python -m benchmarks.features.bench_features --rounds 7
 
 Records of random bytes are written into a temporary folder and stay in the file cache. In each round the candidates
-take turns, so that a moment when the machine is busy slows all of them:
+take turns, so that a busy moment of the machine slows all of them:
 
-    reader        our reader: one record after another into the memory of one batch; checksums are compared
+    reader        our reader: one record after another into the memory of one batch; checksums are verified
     loader        our FeatureLoader, as in training: a teacher of all frames and a student of 30
     tfrecord      the package's sequence_loader; its frames are joined and copied into one batch; no checksums
 
-Speed is given as videos per cpu-second of the whole process, which is what one core delivers. Rows are appended to
+Speed is given as videos per cpu-second of the whole process, the throughput of one core. Rows are appended to
 docs/results/bench_features.csv.
 """
 
@@ -47,11 +47,9 @@ def main(arguments: Sequence[str]) -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--rounds", type=positive, default=7, help="timed turns of each candidate (default %(default)s)"
-    )
-    parser.add_argument("--videos", type=positive, default=512, help="videos of a turn (default %(default)s)")
-    parser.add_argument("--frames", type=positive, default=300, help="frames of a video (default %(default)s)")
+    parser.add_argument("--rounds", type=positive, default=7, help="timed turns per candidate (default %(default)s)")
+    parser.add_argument("--videos", type=positive, default=512, help="videos per turn (default %(default)s)")
+    parser.add_argument("--frames", type=positive, default=300, help="frames per video (default %(default)s)")
     parser.add_argument(
         "--threads", type=positive, default=1, help="reading threads of the loader (default %(default)s)"
     )

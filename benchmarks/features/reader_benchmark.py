@@ -1,4 +1,4 @@
-"""What reading frame-level records costs: our reader, our loader, and a plain loop over the `tfrecord` package."""
+"""Measures the cost of reading frame-level records: our reader, our loader, a loop over the `tfrecord` package."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ORDER = ReadingOrder(mode="eval", batch_size=BATCH)
 
 
 def measure(folder: Path, num_videos: int, num_frames: int, num_threads: int, rounds: int) -> list[dict[str, object]]:
-    """A row of the CSV for each candidate."""
+    """A row of the CSV per candidate."""
     write_records(folder / "train.tfrecord", num_videos, num_frames)
     config = FeatureDataConfig.model_validate(
         {
@@ -69,7 +69,7 @@ def measure(folder: Path, num_videos: int, num_frames: int, num_threads: int, ro
 def _take_turns(
     candidates: Mapping[str, Callable[[], int]], num_videos: int, rounds: int
 ) -> dict[str, list[tuple[float, float]]]:
-    """Seconds of cpu time and of wall time, a pair for each round of each candidate."""
+    """(cpu, wall) seconds of each candidate, a pair per round."""
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in candidates}
     for number in range(rounds + 1):
         for name, run in candidates.items():

@@ -1,15 +1,15 @@
-"""The runs of the fewer-frames study, each a config: which network, which frames, which teacher, which seed.
+"""The runs of the fewer-frames study, each a config: its network, frames, teacher and seed.
 
 Note [What is equal]
 All runs of a data set and family have the same epochs, batches, learning rate, classifier and sizes; those of a seed
 start from the same weights and see the videos in the same order (both follow from the seed alone). A baseline and the
 distilled students of the same k differ in the teacher and its two terms. Every run reports its last checkpoint, and
-nothing is chosen on any list. The test list is read once a run, at its end.
+nothing is chosen on any list. Each run reads the test list once, at its end.
 
 Note [Sizes]
 Small enough for two processor cores: hidden layers of 32 in H-RNN, 16 clusters and a hidden layer of 128 in the
-others, where the papers have 1024 and up to 256 clusters. The teacher's H-RNN has blocks of 10 frames; a student of k
-frames has blocks of k / 5, as the paper's 5 blocks of 6 at k = 30.
+others. The papers have 1024 and up to 256 clusters. The teacher's H-RNN has blocks of 10 frames; a student of k frames
+has blocks of k / 5, as the paper has 5 blocks of 6 at k = 30.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SELECTIONS: tuple[FrameSelection, ...] = ("uniform", "random", "first", "middle"
 MODES: tuple[Mode, ...] = ("baseline", "serial", "parallel")
 KS = (6, 10, 15, 20, 30)
 SEEDS = (1, 2, 3)
-# Of the made-up videos: settings were tried on those of seed 0.
+# Of the synthetic videos; settings were tried on those of seed 0.
 VIDEOS_SEED = 1
 _TEACHER_BLOCK = 10
 
@@ -47,16 +47,16 @@ _CLASSIFIERS: dict[Family, dict[str, Any]] = {
 }
 # (L_rep, L_pred); the paper's: 1 and 1, for NeXtVLAD 0.001 and 0.01. NetVLAD's parallel students lost 12 points at 1.
 _WEIGHTS: dict[Family, tuple[float, float]] = {"h_rnn": (0.1, 1.0), "netvlad": (0.1, 1.0), "nextvlad": (0.001, 0.01)}
-# Tried on made-up videos of another seed than the study's: docs/fewer_frames.md.
+# Tuned on synthetic videos of another seed than the study's: docs/fewer_frames.md.
 _LR: dict[Family, float] = {"h_rnn": 5e-3, "netvlad": 2e-3, "nextvlad": 5e-3}
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """Records of features.
+    """A data set of features.
 
     Args:
-        settings: of ``data`` in a config, without views; with a test list.
+        settings: ``data`` of a config, without views; with a test list.
         epochs: of every run on it.
     """
 
@@ -71,7 +71,7 @@ class Case:
     """One run.
 
     Args:
-        k: frames that the student sees; None: all, in the teacher's run.
+        k: number of frames that the student sees; None: all, in the teacher's run.
         weights: of L_rep and L_pred; None: the study's.
     """
 
@@ -85,12 +85,12 @@ class Case:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """The name of its folder."""
         frames = "all" if self.k is None else f"{self.selection}-{self.k}"
         return f"{self.data.name}-{self.family}-{self.mode}-{frames}-s{self.seed}"
 
     def config(self, runs: Path) -> ExperimentConfig:
-        """The experiment; its teacher, where it is frozen, is the run of ``teacher_case`` under ``runs``."""
+        """The experiment; a frozen teacher is the run of ``teacher_case`` under ``runs``."""
         from reskd.experiment.config import parse_config
 
         tree: dict[str, Any] = {
@@ -116,7 +116,7 @@ class Case:
 
     @property
     def columns(self) -> dict[str, object]:
-        """What a row says about it."""
+        """The columns of a row that identify it."""
         k = "all" if self.k is None else self.k
         about = {"data": self.data.name, "family": self.family, "mode": self.mode}
         return {**about, "selection": self.selection, "k": k, "seed": self.seed}
@@ -154,11 +154,11 @@ def teacher_case(case: Case) -> Case:
 
 
 class Sweep(NamedTuple):
-    """Which runs, for each data set.
+    """The runs to make on each data set.
 
     Args:
         modes: besides the teachers.
-        weights: of L_rep and L_pred, in place of the study's.
+        weights: of L_rep and L_pred, instead of the study's.
     """
 
     families: Sequence[Family] = FAMILIES
@@ -173,7 +173,7 @@ WHOLE_STUDY = Sweep()
 
 
 def cases_of(data_sets: Sequence[DataSet], sweep: Sweep = WHOLE_STUDY) -> list[Case]:
-    """Every run once, teachers before those who learn from them. 41 for each data set, family and seed."""
+    """Every run once, teachers before their students. 41 for each data set, family and seed."""
     found = []
     for seed in sweep.seeds:
         for data in data_sets:
@@ -197,7 +197,7 @@ def part_of(cases: Sequence[Case], part: tuple[int, int]) -> list[Case]:
     if part[0] > len(groups):
         raise ValueError(
             f"--part: runs of one teacher stay together, and there are {len(groups)} teachers; expected a part from 1 "
-            f"to {len(groups)}, found {part[0]}/{part[1]}. There is nothing for it to do."
+            f"to {len(groups)}, found {part[0]}/{part[1]}, which has no runs."
         )
     own = set(groups[part[0] - 1 :: part[1]])
     return [case for case in cases if (case.data.name, case.family, case.seed) in own]

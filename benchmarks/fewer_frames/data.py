@@ -1,4 +1,4 @@
-"""The two data sets of the fewer-frames study: made-up videos, and features extracted from ten classes of UCF101."""
+"""The two data sets of the fewer-frames study: synthetic videos, and features extracted from ten classes of UCF101."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from reskd.training.run_directory import flatten
 
 log = logging.getLogger(__name__)
 
-# Many videos seen few times: with few of them, seen often, random frames win as an augmentation.
+# Many videos for few epochs: with few videos for many epochs, random frames win as an augmentation.
 _VIDEOS = {"train": 6000, "test": 400}
 _EPOCHS, _QUICK_EPOCHS = 4.0, 1.0
-# Features of a clip of 7 s, 12.5 a second, are some 90; what lies beyond is left unread for the runs' time.
+# A clip of 7 s at 12.5 frames per second has about 90 frames; only the first 80 are read, to save time.
 _UCF10_EPOCHS, _UCF10_FRAMES = 24.0, 80
 
 
 def synthetic(folder: Path, *, quick: bool = False, seed: int = VIDEOS_SEED) -> DataSet:
-    """Made-up videos by ``SyntheticSpec``'s defaults but its seed, written into ``folder`` if not there yet.
+    """Synthetic videos by ``SyntheticSpec``'s defaults but for the seed, written into ``folder`` if not there yet.
 
     Raises:
-        ValueError: other made-up videos are there.
+        ValueError: other synthetic videos are there.
     """
     spec = SyntheticSpec(frames=(20, 40)) if quick else SyntheticSpec(seed=seed)
     videos = {"train": 64, "test": 20} if quick else _VIDEOS
@@ -48,7 +48,7 @@ def synthetic(folder: Path, *, quick: bool = False, seed: int = VIDEOS_SEED) -> 
 
 
 def ucf10(folder: Path, *, quick: bool = False) -> DataSet:
-    """What ``prepare_data.py extract-features`` wrote from configs/ucf10/*.yaml; the held-out videos stay unused.
+    """Features that ``prepare_data.py extract-features`` wrote from configs/ucf10/*.yaml, without the held-out videos.
 
     Raises:
         ValueError: no such folder.
@@ -72,7 +72,7 @@ def ucf10(folder: Path, *, quick: bool = False) -> DataSet:
 
 
 def _named(name: str, settings: Mapping[str, Any], epochs: float, *, quick: bool) -> DataSet:
-    """Quick runs have a name of their own, so no folder, row or table mixes them with the study's."""
+    """The data set; a quick one has a name of its own, so that no folder, row or table mixes it with the study's."""
     return DataSet(f"{name}-quick", settings, _QUICK_EPOCHS) if quick else DataSet(name, settings, epochs)
 
 
@@ -83,6 +83,6 @@ def _check_made(about: Path, spec: SyntheticSpec, videos: Mapping[str, int]) -> 
     if differing:
         shown = ", ".join(f"{key}: {there.get(key)!r} there, {wanted[key]!r} now" for key in differing)
         raise ValueError(
-            f"{about}: expected the made-up videos of this study, found others ({shown}); name another folder for "
-            "--synthetic, as the ones of --quick and of the whole study are not the same."
+            f"{about}: expected the synthetic videos of this study, found others ({shown}); name another folder for "
+            "--synthetic, as those of --quick and of the whole study differ."
         )

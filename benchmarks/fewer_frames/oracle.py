@@ -1,4 +1,4 @@
-"""What the selections of the made-up videos could give to one who knows the classes' prototypes: GAP without a network.
+"""GAP of an ideal classifier, which knows the classes' prototypes, on each selection of the synthetic videos' frames.
 
 Shape letters: N videos, T frames, D features of a frame, K classes.
 """
@@ -18,15 +18,15 @@ from dali_pipes.sampling.student_frames import select_frames
 from dali_pipes.synthetic.features import SyntheticSpec, make_video, prototypes
 from reskd.evaluation.youtube8m import top_lists, video_level_metrics
 
-# Of the soft maximum; GAP of all frames is within 0.005 of its best from 6 to 15.
+# Of the soft maximum; from 6 to 15, GAP of all frames is within 0.005 of its best.
 _SHARPNESS = 8.0
 
 
 def oracle_table(spec: SyntheticSpec, *, num_videos: int, ks: Sequence[int]) -> str:
-    """Markdown: GAP@20, of the first test videos, for every selection and k, and for all frames.
+    """Markdown table: GAP@20 on the first test videos, for every selection and k, and for all frames.
 
-    A video's score of a class is the soft maximum, log(mean(exp(8 x))) / 8, over the selected frames of x, the inner
-    product of the frame, as its bytes say, and the class's prototype, which has length 1.
+    A video's score of a class is the soft maximum log(mean(exp(8 x))) / 8 over the selected frames; x is the inner
+    product of the dequantized frame and the class's prototype, which has length 1.
     """
     prototypes_KD = prototypes(spec)
     videos = [make_video(spec, "test", number, prototypes_KD) for number in range(num_videos)]

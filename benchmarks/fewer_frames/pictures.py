@@ -1,4 +1,4 @@
-"""Accuracy against operations and against time, a row of panels for each data set, a column for each family."""
+"""Draws accuracy against operations and against time, a row of panels per data set, a column per family."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Costs = Mapping[tuple[str, str, str], float]  # (data, family, k or "all") -> op
 
 
 def macs_of(rows: Sequence[Row]) -> Costs:
-    """Millions of multiply-accumulates a video, as the rows say."""
+    """Millions of multiply-accumulates per video, from the rows."""
     return {(row["data"], row["family"], row["k"]): float(row["mmacs"]) for row in rows}
 
 
 def times_of(rows: Sequence[Row]) -> Costs:
-    """Processor milliseconds a video, end to end, from rows of the study's timing."""
+    """Processor milliseconds per video, end to end, from rows of the study's timing."""
     return {
         (row["data"], row["family"], row["candidate"].removeprefix("k=")): float(row["cpu_ms"])
         for row in rows
@@ -28,7 +28,7 @@ def times_of(rows: Sequence[Row]) -> Costs:
 
 
 def draw(rows: Sequence[Row], costs: Costs, path: Path, *, metric: str, label: str) -> None:
-    """One picture; cases whose cost is not known are left out."""
+    """Draw one picture; cases without a known cost are left out."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -50,7 +50,7 @@ def draw(rows: Sequence[Row], costs: Costs, path: Path, *, metric: str, label: s
 
 
 def scale_by_ratio(axes: Any) -> None:
-    """Along x, equal ratios are equal lengths; ticks at 1, 2 and 5, as a panel may span less than a decade."""
+    """Make x logarithmic, with ticks at 1, 2 and 5, as a panel may span less than a decade."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     axes.set_xscale("log")

@@ -1,8 +1,8 @@
 """Fewer frames and fewer pixels at once on ten classes of UCF101: a grid of students, each with and without a teacher.
 
-All students see k of the teacher's T frames, at a side at most the teacher's, rendered from the teacher's view: one
+All students see k of the teacher's T frames, no larger than the teacher's and rendered from the teacher's view: one
 decode, one crop, one flip. A distilled student has three terms: the pixel term matches its maps with the teacher's of
-the same frames, the code and the prediction terms see the teacher's whole clip.
+the same frames; the embedding and the prediction terms use the teacher's whole clip.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class PixelCase:
 
     @property
     def columns(self) -> dict[str, object]:
-        """What a row says about it."""
+        """The columns of a row that identify it."""
         return {"mode": self.mode, "k": self.k, "side": self.side, "seed": self.seed, "epochs": self.epochs}
 
     @property

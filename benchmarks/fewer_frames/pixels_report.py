@@ -1,4 +1,4 @@
-"""The grid of frames and resolutions as a table, and as accuracy against operations and against time."""
+"""Reports the grid of frames and resolutions: a table, and pictures of accuracy against operations and time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def pixels_markdown(rows: Sequence[Row], times: Sequence[Row]) -> str:
     """A line for the teacher and for each k and side: top-1 without and with the teacher, their gap, costs.
 
     Raises:
-        ValueError: as check_rows, of runs of other epochs for one.
+        ValueError: as check_rows, for example if the epochs of runs differ.
     """
     check_rows(rows, ("mode", "k", "side", "seed"))
     lines = [["frames x side", "GMACs", "cpu ms, file to scores", "no teacher", "distilled", "gap"]]
@@ -36,9 +36,9 @@ def pixels_markdown(rows: Sequence[Row], times: Sequence[Row]) -> str:
 
 
 def draw_pixels(rows: Sequence[Row], times: Sequence[Row], path: Path) -> None:
-    """One panel against operations and, where it was measured, one against time; a line a side.
+    """Draw a panel against operations and, if measured, one against time; a line per side.
 
-    The teacher's bar is one standard error of a share of so many test videos, sqrt(p (1 - p) / n).
+    The teacher's error bar is one standard error over the n test videos, sqrt(p (1 - p) / n).
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""What the grid's students cost, from a video file to its scores."""
+"""Measures the cost of the grid's students, from a video file to its scores."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TIMED_VIDEOS = 40
 
 @torch.no_grad()
 def time_pixels(cases: Sequence[PixelCase], base: Path, runs: Path, *, rounds: int) -> list[dict[str, object]]:
-    """Processor and wall milliseconds a video, file to scores: read, decode k frames, crop, resize, network.
+    """Processor and wall milliseconds per video, file to scores: read, decode k frames, crop, resize, network.
 
     Cases of the same k and side are timed once; all take turns, in an order that shifts from round to round.
     """

@@ -1,7 +1,7 @@
-"""The study's rows as tables and sentences: mean and spread over seeds, the gap to the baseline, which orders hold.
+"""Writes the study's rows as tables and sentences: mean and spread over seeds, gaps to the baseline, orders that hold.
 
 The spread is the standard deviation over seeds (n - 1). The gap of a distilled student is taken seed by seed, against
-the baseline of the same seed, which started from the same weights: its spread is that of the differences.
+the baseline of the same seed, which started from the same weights; its spread is that of the differences.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _ORDER = ("uniform", "random", "first_middle_last", "middle", "first", "last")
 
 
 class Summary(NamedTuple):
-    """Of some values; ``spread`` is their standard deviation, None of a single one."""
+    """Mean and spread of some values; ``spread`` is their standard deviation, None for a single one."""
 
     mean: float
     spread: float | None
@@ -42,10 +42,10 @@ class Summary(NamedTuple):
 
 
 class Results:
-    """The rows of one data set and family, by what was run.
+    """The rows of one data set and family, by kind of run.
 
     Args:
-        rows: of the study's CSV; of several of the same run, made again, the last counts.
+        rows: of the study's CSV; if a run was repeated, its last row counts.
 
     Raises:
         ValueError: as check_rows.
@@ -65,7 +65,7 @@ class Results:
         return Summary.of(list(values.values())) if values else None
 
     def gap(self, mode: str, k: int) -> Summary | None:
-        """Distilled minus uniform without a teacher, over the seeds that both have."""
+        """Distilled minus uniform without a teacher, over their common seeds."""
         mine = self._values.get((mode, "uniform", str(k)), {})
         theirs = self._values.get(("baseline", "uniform", str(k)), {})
         shared = sorted(mine.keys() & theirs.keys())
@@ -73,7 +73,7 @@ class Results:
 
 
 def check_rows(rows: Sequence[Row], columns: Sequence[str]) -> None:
-    """Raises ValueError where rows that ``columns`` do not tell apart are of different settings."""
+    """Raises ValueError if rows with equal ``columns`` are of different settings."""
     first: dict[tuple[str, ...], Row] = {}
     for row in rows:
         other = first.setdefault(tuple(row[name] for name in columns), row)
@@ -84,13 +84,13 @@ def check_rows(rows: Sequence[Row], columns: Sequence[str]) -> None:
                 for one in (other, row)
             )
             raise ValueError(
-                f"expected one config a run, found config_hash {found} for {run}; these results cannot be compared: "
-                "keep the rows of each config in a CSV of its own and report them apart."
+                f"expected one config per run, found config_hash {found} for {run}; these results cannot be compared: "
+                "keep the rows of each config in a CSV of its own and report them separately."
             )
 
 
 def markdown(rows: Sequence[Row], *, metrics: Sequence[str] = ("gap", "map")) -> str:
-    """All tables and sentences, a section for each data set and family."""
+    """All tables and sentences, a section per data set and family."""
     sections = []
     for data, family in dict.fromkeys((row["data"], row["family"]) for row in rows):
         own = [row for row in rows if (row["data"], row["family"]) == (data, family)]
@@ -101,7 +101,7 @@ def markdown(rows: Sequence[Row], *, metrics: Sequence[str] = ("gap", "map")) ->
 
 
 def table(results: Results) -> str:
-    """A line for the teacher, each baseline and each mode; a column for each k. In per cent."""
+    """In per cent: a line for the teacher, each baseline and each mode; a column for each k."""
     lines = [["", *(f"k={k}" for k in results.ks)]]
     teacher = results.of("teacher", "uniform", "all")
     lines.append(["teacher, all frames", *[""] * (len(results.ks) - 1), _cell(teacher)])
@@ -123,7 +123,7 @@ def gap_table(results: Results) -> str:
 
 
 def as_table(lines: Sequence[Sequence[str]]) -> str:
-    """Markdown; the first line are the columns' names."""
+    """A Markdown table; the first line holds the columns' names."""
     texts = [f"| {' | '.join(cells)} |" for cells in lines]
     return "\n".join([texts[0], "|" + "---|" * len(lines[0]), *texts[1:]])
 
@@ -133,7 +133,7 @@ def _cell(summary: Summary | None) -> str:
 
 
 def describe_orders(results: Results) -> str:
-    """Which of the asked orders hold at which k, by the means over seeds; those that do not are named."""
+    """For each expected order, the k at which it holds by the means over seeds, and those at which it does not."""
     pairs = [("uniform", "random"), ("random", "first"), ("random", "last")]
     lines = [_order(results, f"{a} > {b}", ("baseline", a), ("baseline", b), strict=True) for a, b in pairs]
     lines += [

@@ -1,4 +1,4 @@
-"""The fewer-frames study: a teacher of all frames beside baselines and distilled students that see k of them.
+"""The fewer-frames study: a teacher of all frames, and baselines and distilled students that see k of them.
 
     python -m benchmarks.fewer_frames.run run --synthetic runs/synthetic --ucf10 runs/ucf10_features
     python -m benchmarks.fewer_frames.run run ... --part 1/2        # one of two processes
@@ -8,11 +8,11 @@
     python -m benchmarks.fewer_frames.run pixels                    # frames x resolution, with and without a teacher
     python -m benchmarks.fewer_frames.run pixels --times docs/results/study_fewer_pixels_time.csv
     python -m benchmarks.fewer_frames.run report
-    python -m benchmarks.fewer_frames.run oracle                    # what the selected frames of made-up videos hold
+    python -m benchmarks.fewer_frames.run oracle                    # an ideal classifier on the synthetic videos
 
 The study has 738 runs: 41 for each of two data sets, three families and three seeds. Each run is a config that the
 ordinary trainer trains. A run that has a row in docs/results/study_fewer_frames.csv is not run again. `time` measures
-how long the same networks take from a record to its scores. `report` makes the tables and pictures from the rows.
+the time of the same networks from a record to its scores. `report` makes the tables and pictures from the rows.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _run_all(planned: Sequence[Planned], csv: Path) -> None:
     from benchmarks.fewer_frames.runner import run_all
     from reskd.distributed import joined_world
 
-    logging.getLogger("reskd").setLevel(logging.WARNING)  # a run says a dozen lines
+    logging.getLogger("reskd").setLevel(logging.WARNING)  # a run logs a dozen lines
     with joined_world("cpu") as world, ProgressDisplay() as display:
         about = describe_run(torch.device("cpu"))
         done = run_all(planned, csv=csv, about=about, world=world, on_progress=display.counter("runs"))
@@ -125,7 +125,7 @@ def _csv(chosen: argparse.Namespace, default: Path) -> Path:
 
 
 def _quick(csv: Path) -> Path:
-    """Rows that show only that all of it runs do not go where results are kept."""
+    """The CSV of quick runs, outside the folder of results: their rows only prove that everything runs."""
     return Path("runs") / f"quick_{csv.name}"
 
 
@@ -133,7 +133,7 @@ def _report(chosen: argparse.Namespace) -> None:
     if not (chosen.csv.exists() or chosen.pixels.exists()):
         raise ValueError(
             f"expected rows in {chosen.csv} or {chosen.pixels}, found neither; make some with run or pixels, or name "
-            "theirs with --csv or --pixels."
+            "other files with --csv or --pixels."
         )
     if chosen.csv.exists():
         _report_features(chosen)
@@ -169,7 +169,7 @@ def _cases(chosen: argparse.Namespace) -> list[Case]:
     if chosen.ucf10:
         data_sets.append(ucf10(chosen.ucf10, quick=chosen.quick))
     if not data_sets:
-        raise ValueError("which data? Expected --synthetic FOLDER, --ucf10 FOLDER or both, found neither.")
+        raise ValueError("expected data: --synthetic FOLDER, --ucf10 FOLDER or both, found neither.")
     selections = [name for name in SELECTIONS if name in chosen.selections]
     sweep = Sweep(
         families=chosen.families,
@@ -197,10 +197,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="do part I of N of the runs, for N processes side by side",
     )
     run.add_argument("--csv", type=Path, help=f"default: {ROWS}, with --quick {_quick(ROWS)}")
-    time = commands.add_parser("time", help="time reading and classifying a video, all frames against k")
+    time = commands.add_parser("time", help="time reading and classifying a video with all frames and with k")
     time.set_defaults(run=_time)
     _add_cases(time)
-    time.add_argument("--rounds", type=positive, default=7, help="timed passes of each network (default %(default)s)")
+    time.add_argument("--rounds", type=positive, default=7, help="timed passes per network (default %(default)s)")
     time.add_argument("--csv", type=Path, help=f"default: {TIMES}, with --quick {_quick(TIMES)}")
     _add_pixels(commands.add_parser("pixels", help="the grid of frames and resolutions on the videos of UCF10"))
     report = commands.add_parser("report", help="print the tables, write the pictures beside the rows")
@@ -210,7 +210,7 @@ def build_parser() -> argparse.ArgumentParser:
     report.add_argument("--pixels", type=Path, default=PIXELS)
     report.add_argument("--pixel-times", type=Path, default=PIXELS.with_stem(f"{PIXELS.stem}_time"))
     oracle = commands.add_parser(
-        "oracle", help="GAP of an ideal classifier, which knows how the made-up videos were made"
+        "oracle", help="GAP of an ideal classifier, which knows the prototypes of the synthetic videos"
     )
     oracle.set_defaults(run=_oracle)
     oracle.add_argument("--k", type=positive, nargs="+", default=list(KS))
@@ -223,17 +223,17 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_cases(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--synthetic", type=Path, metavar="FOLDER", help="folder of the made-up videos; made if it is not there"
+        "--synthetic", type=Path, metavar="FOLDER", help="folder of the synthetic videos; made if it is not there"
     )
     parser.add_argument(
-        "--synthetic-seed", type=int, default=VIDEOS_SEED, help="seed of the made-up videos (default %(default)s)"
+        "--synthetic-seed", type=int, default=VIDEOS_SEED, help="seed of the synthetic videos (default %(default)s)"
     )
     parser.add_argument(
         "--weights",
         type=float,
         nargs=2,
-        metavar=("CODE", "PREDICTION"),
-        help="weights of the two loss terms, in place of the study's",
+        metavar=("EMBEDDING", "PREDICTION"),
+        help="weights of the two loss terms, instead of the study's",
     )
     parser.add_argument("--ucf10", type=Path, metavar="FOLDER", help="folder that extract-features wrote")
     parser.add_argument("--families", nargs="+", choices=get_args(Family), default=list(FAMILIES))
@@ -267,7 +267,10 @@ def _add_pixels(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/fewer_pixels"), help="folder of the runs")
     parser.add_argument("--csv", type=Path, default=PIXELS)
     parser.add_argument(
-        "--times", type=Path, metavar="CSV", help="train nothing; time from a file to its scores and append rows here"
+        "--times",
+        type=Path,
+        metavar="CSV",
+        help="train nothing; time each case from file to scores and append rows here",
     )
     parser.add_argument("--rounds", type=positive, default=5, help="timed rounds of --times (default %(default)s)")
 

@@ -1,4 +1,4 @@
-"""Runs cases one after another in one process, each through the trainer that everything else uses; a row for each."""
+"""Runs cases in one process, one after another, through the ordinary trainer; writes a row for each."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _MEASURED = ("config_hash", "videos", *METRICS, "loss", "mmacs", "train_seconds"
 
 @dataclass(frozen=True)
 class Planned:
-    """A run to be made.
+    """A run to make.
 
     Args:
-        columns: what a row says about it.
-        keeps: its folder stays when it is done, as others learn from it.
+        columns: the columns of a row that identify it.
+        keeps: its folder is kept when it is done, as students need it.
     """
 
     columns: Mapping[str, object]
@@ -44,13 +44,13 @@ def run_all(
     world: World,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
-    """Train and score in order what has no row yet; returns how many runs that were.
+    """Train and score the runs without a row, in order; return their number.
 
-    A run that was stopped goes on from its checkpoint; as its times are not known, their cells stay empty. Folders of
+    A run that was stopped resumes from its checkpoint; as its times are not known, their cells stay empty. Folders of
     finished students are deleted.
 
     Args:
-        about: the columns that every row begins with.
+        about: the first columns of every row.
 
     Raises:
         ValueError: the CSV has other columns; or as train_experiment.
@@ -68,12 +68,12 @@ def run_all(
 
 
 def known_hashes(csv: Path) -> set[str]:
-    """The configs that have a row."""
+    """The hashes of the configs that have a row."""
     return {row["config_hash"] for row in read_rows(csv)} if csv.exists() else set()
 
 
 def _check_columns(csv: Path, expected: Sequence[str]) -> None:
-    """Before an hour of runs rather than at their first row."""
+    """Fail before an hour of runs instead of at their first row."""
     rows = read_rows(csv) if csv.exists() else []
     if rows and list(rows[0]) != list(expected):
         raise ValueError(f"{csv}: expected the columns {list(expected)}, found {list(rows[0])}; name another --csv.")
@@ -98,6 +98,6 @@ def _run(config: ExperimentConfig, world: World) -> dict[str, object]:
 
 
 def _last_loss(metrics: Path) -> float:
-    """Of the task, in training."""
+    """The last logged task loss of the training."""
     lines = [json.loads(line) for line in metrics.read_text().splitlines()]
     return float(next(line["loss/task"] for line in reversed(lines) if "loss/task" in line))

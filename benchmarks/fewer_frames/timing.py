@@ -1,4 +1,4 @@
-"""What the study's networks need from a record to its scores: the teacher and a student of each k, in one run."""
+"""Times the study's networks from a record to its scores: the teacher and a student of each k, in one run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dali_pipes.features.manifest import build_feature_manifests
 from reskd.models.families.registry import build_recognizer
 
 _BATCH = 32
-_UNUSED = "unused"  # folder of runs that are not run
+_UNUSED = "unused"  # a folder of runs is required, but nothing is run
 
 
 def time_cases(cases: Sequence[Case], *, rounds: int) -> list[dict[str, object]]:

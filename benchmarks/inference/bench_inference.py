@@ -1,4 +1,4 @@
-"""Time how long a video takes to classify from its features: a teacher of all frames beside students of k frames.
+"""Time the classification of a video from its features: a teacher of all frames, and students of k frames.
 
     python -m benchmarks.inference.bench_inference    # the published sizes: 300 frames, k=30, 4716 classes
     python -m benchmarks.inference.bench_inference --k 30 6 --families h_rnn --batch 1
@@ -77,7 +77,7 @@ def _measure(
     models: dict[int, Any] = {}
     candidates = []
     for k in (None, *chosen.k):
-        # Only H-RNN is another network for fewer frames.
+        # Only H-RNN changes its network for fewer frames.
         length = 15 if k is None else max(1, round(k / 5))
         key = length if family == "h_rnn" else 0
         if key not in models:
@@ -108,7 +108,7 @@ def _data(root: Path, chosen: argparse.Namespace, k: int | None) -> FeatureDataC
 
 
 def table(rows: Sequence[Row]) -> str:
-    """One line a candidate and part."""
+    """A line per candidate and part."""
     lines = [["part", "candidate", "ms a video", "20 %", "80 %", "cpu ms", "of the first", "of its cpu"]]
     for row in sorted(rows, key=lambda row: row.part):
         times = (f"{value:.3f}" for value in (row.median_ms, row.p20_ms, row.p80_ms, row.cpu_ms))
@@ -122,13 +122,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--k", type=positive, nargs="+", default=[30], help="numbers of frames that the students see (default: 30)"
     )
-    parser.add_argument("--frames", type=positive, default=300, help="frames of a video (default %(default)s)")
+    parser.add_argument("--frames", type=positive, default=300, help="frames per video (default %(default)s)")
     parser.add_argument("--num-classes", type=positive, default=4716, help="default %(default)s")
-    parser.add_argument("--videos", type=positive, default=32, help="videos of a timed pass (default %(default)s)")
-    parser.add_argument("--batch", type=positive, default=16, help="videos at once (default %(default)s)")
-    parser.add_argument(
-        "--rounds", type=positive, default=5, help="timed passes of each candidate (default %(default)s)"
-    )
+    parser.add_argument("--videos", type=positive, default=32, help="videos per timed pass (default %(default)s)")
+    parser.add_argument("--batch", type=positive, default=16, help="videos per batch (default %(default)s)")
+    parser.add_argument("--rounds", type=positive, default=5, help="timed passes per candidate (default %(default)s)")
     parser.add_argument("--threads", type=positive, help="threads of the CPU; default: torch's own choice")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: the GPU if there is one")
     parser.add_argument("--csv", type=Path, default=CSV)

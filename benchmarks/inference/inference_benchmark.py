@@ -1,10 +1,10 @@
-"""What answering a video costs, from its record to its scores: a teacher that sees all frames beside students.
+"""Measures the cost of classifying a video, from its record to its scores: a teacher on all frames, and students.
 
 Note [What is timed]
 ``reading`` is a pass of the loader over the records: read, checksum, parse, select, batch. ``model`` is the network on
-batches that lie in memory. ``end_to_end`` is both, as an evaluation has them: a thread reads ahead while the network
-works, so its wall time is less than the sum and its processor time is not. Candidates take turns in an order that
-shifts from round to round; ratios are of medians of one run.
+batches in memory. ``end_to_end`` is both, as in an evaluation: a thread reads ahead while the network works, so its
+wall time is less than the sum, but its processor time is not. Candidates take turns in an order that shifts from round
+to round; ratios are of medians of one run.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ PARTS: tuple[Part, ...] = ("end_to_end", "reading", "model")
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to answer.
+    """One network with its input.
 
     Args:
-        name: such as "k=30"; the first candidate is what the others are compared with.
-        data: its student's view is what is shown.
+        name: such as "k=30"; the others are compared with the first candidate.
+        data: its student's view is the input.
         model: in eval mode, on the CPU or a GPU.
     """
 
@@ -49,7 +49,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Row:
-    """Times are of one video.
+    """The measurement of one part of one candidate. Times are per video.
 
     Attributes:
         times_first, cpu_times_first: wall and processor time over the first candidate's.
@@ -71,7 +71,7 @@ class Row:
 
 
 def write_noise_records(path: Path, groups: Mapping[str, int], *, num_videos: int, num_frames: int) -> None:
-    """Videos of random bytes, each with label 0: what reading and arithmetic cost does not depend on the numbers."""
+    """Write videos of random bytes, each with label 0: the cost of reading and computing does not depend on values."""
     random = np.random.default_rng(0)
     with RecordWriter(path) as writer:
         for number in range(num_videos):
@@ -88,10 +88,10 @@ def measure_candidates(
     rounds: int,
     device: torch.device,
 ) -> list[Row]:
-    """Every part of every candidate, timed in turn ``rounds`` times. See Note [What is timed].
+    """Time every part of every candidate in turn, ``rounds`` times. See Note [What is timed].
 
     Args:
-        manifest: whole batches of its videos are read, the rest of them is padding.
+        manifest: all its videos are read; the last batch is padded.
     """
     order = ReadingOrder(mode="eval", batch_size=batch_size)
     loaders = [FeatureLoader(manifest, one.data, order=order, views=("student",), device=device) for one in candidates]

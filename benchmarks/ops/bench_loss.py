@@ -5,7 +5,7 @@
     python -m benchmarks.ops.bench_loss --frames 128 --sides 4,7 --channels 2048 --layouts channels_last contiguous
     python -m benchmarks.ops.bench_loss --picture docs/results/bench_loss.png
 
-In each round all candidates take turns, so that a moment when the machine is busy slows all of them.
+In each round all candidates take turns, so that a busy moment of the machine slows all of them.
 
 The floor is the time of a `copy_` that moves as many bytes as the loss must move. The loss reads the student and the
 teacher. With a gradient it also writes the student's gradient in the forward pass, and reads and writes it again in
@@ -66,8 +66,8 @@ def main(arguments: Sequence[str]) -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--all", action="store_true", help="time all shapes, not only those of 128 images")
-    parser.add_argument("--frames", type=positive, help="time one case of your own, of so many images B")
+    parser.add_argument("--all", action="store_true", help="time all shapes, not only those with 128 images")
+    parser.add_argument("--frames", type=positive, help="time one case of your own, with this number of images B")
     parser.add_argument("--channels", type=positive, default=2048, help="D of your own case (default %(default)s)")
     parser.add_argument(
         "--sides", default="4,7", help="sides h,H of your own case: student, teacher (default %(default)s)"
@@ -75,7 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", choices=("cpu", "cuda"))
     parser.add_argument("--dtypes", nargs="+", choices=get_args(PrecisionChoice), default=["fp32"])
     parser.add_argument("--layouts", nargs="+", choices=get_args(Layout), default=["channels_last"])
-    parser.add_argument("--rounds", type=positive, default=15, help="timed calls of each candidate")
+    parser.add_argument("--rounds", type=positive, default=15, help="timed calls per candidate")
     parser.add_argument("--no-compile", action="store_true", help="do not time torch.compile")
     parser.add_argument("--dry-run", action="store_true", help="print the results and append no rows")
     parser.add_argument("--csv", type=Path, default=CSV)

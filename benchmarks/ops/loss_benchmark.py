@@ -1,4 +1,4 @@
-"""What the interpolate-plus-MSE loss costs in time and memory: every backend, eager, torch.compile and a plain copy.
+"""Measures time and memory of the interpolate-plus-MSE loss: every backend, eager, torch.compile and a plain copy.
 
 Shape letters: B images, D channels, H W the teacher's grid, h w the student's.
 """
@@ -31,12 +31,12 @@ _HEAD_START_CYCLES = 4_000_000  # about 2 ms
 
 @dataclass(frozen=True)
 class Row:
-    """One candidate in one case and phase. Times are of one call, memory what it holds at most beyond its inputs.
+    """One candidate in one case and phase. Times are per call; memory is the peak beyond the inputs.
 
     Attributes:
         times_eager: eager's median over this median.
         times_floor: this median over that of a copy that moves the same bytes.
-        page_fault_share: of the median, spent on first touches of fresh memory; None on a GPU.
+        page_fault_share: share of the median spent on first touches of new memory; None on a GPU.
     """
 
     case: str
@@ -73,7 +73,7 @@ class _Samples:
 def measure_case(
     case: Case, *, device: torch.device, dtype: PrecisionChoice, layout: Layout, rounds: int, with_compile: bool
 ) -> list[Row]:
-    """All candidates of one case, timed in turn ``rounds`` times, forward alone and forward plus backward."""
+    """Time all candidates of one case in turn, ``rounds`` times, forward alone and forward plus backward."""
     memory_format = torch.channels_last if layout == "channels_last" else torch.contiguous_format
     student, teacher = (
         torch.randn(case.num_images, case.num_channels, side, side, device=device)
@@ -82,7 +82,7 @@ def measure_case(
         for side in (case.small, case.large)
     )
     student.requires_grad_()
-    torch.compiler.reset()  # or after a few cases torch.compile gives up and runs eager under its own name
+    torch.compiler.reset()  # else torch.compile falls back to eager after a few cases
     fault_ms = _page_fault_ms() if device.type == "cpu" else None
     rows = []
     for phase in ("forward", "forward+backward"):
@@ -104,7 +104,7 @@ def _take_turns(calls: Mapping[str, Callable[[], object]], device: torch.device,
 
 
 def _rows(shared: Mapping[str, Any], samples: Mapping[str, _Samples], fault_ms: float | None) -> list[Row]:
-    """A row for each candidate; ``shared`` has the columns in which they are equal."""
+    """A row per candidate; ``shared`` has the columns in which they are equal."""
     floor, eager = (statistics.median(samples[name].wall_ms) for name in ("copy", "eager"))
     rows = []
     for name, sample in samples.items():
@@ -137,7 +137,7 @@ def _candidates(
     def timed(loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[[], object]:
         if phase == "forward":
             return torch.no_grad()(lambda: loss(student, teacher))
-        # As in a network, where features are no leaf: nothing is accumulated into student.grad.
+        # As in a network, where features are not a leaf: nothing is accumulated into student.grad.
         return lambda: torch.autograd.grad(loss(student, teacher), student)
 
     def backend(name: str) -> Callable[[Tensor, Tensor], Tensor]:
@@ -156,11 +156,11 @@ def _candidates(
 
 
 def _time(call: Callable[[], object], device: torch.device, into: _Samples) -> None:
-    """One call. On a GPU the wall time is the GPU's own, and the CPU time says what the host needs to ask for it."""
+    """Time one call. On a GPU the wall time is the GPU's own, and the CPU time is that of the kernel launches."""
     faults, cpu, wall = _page_faults(), time.process_time(), time.perf_counter()
     if device.type == "cuda":
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        torch.cuda._sleep(_HEAD_START_CYCLES)  # the host is ahead when the GPU begins, so no gap is timed
+        torch.cuda._sleep(_HEAD_START_CYCLES)  # the CPU is ahead when the GPU begins, so no gap is timed
         begin.record()
         call()
         end.record()
@@ -180,7 +180,7 @@ def _page_faults() -> int:
 
 
 def _page_fault_ms() -> float:
-    """What one first touch of a page costs: filling fresh memory against filling it again."""
+    """The time of a first touch of a page: filling new memory minus filling it again."""
     costs = []
     for _ in range(5):
         fresh = torch.empty(64 * _MIB, dtype=torch.uint8)
@@ -195,7 +195,7 @@ def _page_fault_ms() -> float:
 
 
 def _peak_extra_mib(call: Callable[[], object], device: torch.device) -> float:
-    """Most memory that one call holds beyond what was held before; on a CPU from the kernel's high-water mark."""
+    """Peak memory of one call beyond the memory held before; on a CPU from the kernel's high-water mark."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         allocated = torch.cuda.memory_allocated(device)
@@ -203,8 +203,8 @@ def _peak_extra_mib(call: Callable[[], object], device: torch.device) -> float:
         torch.cuda.synchronize(device)
         return (torch.cuda.max_memory_allocated(device) - allocated) / _MIB
     try:
-        ctypes.CDLL(None).malloc_trim(0)  # or memory freed and kept by malloc would be taken again unseen
-        Path("/proc/self/clear_refs").write_text("5")  # sets the high-water mark to what is held now
+        ctypes.CDLL(None).malloc_trim(0)  # else reuse of memory that malloc kept would not be counted
+        Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark to the current size
     except (OSError, AttributeError):
         return float("nan")
     resident = _status_mib("VmRSS")
@@ -219,8 +219,8 @@ def _status_mib(name: str) -> float:
 
 
 def draw_rows(rows: Sequence[Mapping[str, str]], path: Path) -> None:
-    """A picture of forward plus backward on the last row's device, one group of bars a case: time as a multiple of the
-    copy. Newest rows win."""
+    """Draw forward plus backward on the last row's device, a group of bars per case: time as a multiple of the copy.
+    Newest rows win."""
     import matplotlib
 
     matplotlib.use("Agg")

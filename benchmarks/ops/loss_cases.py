@@ -1,4 +1,4 @@
-"""Which shapes the interpolate-plus-MSE loss is timed on, and in which memory layouts."""
+"""The shapes and memory layouts on which the interpolate-plus-MSE loss is timed."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Case:
 
     @property
     def columns(self) -> dict[str, object]:
-        """The columns of a row that say which case it is."""
+        """The columns of a row that identify the case."""
         return {"case": self.name} | {name: value for name, value in asdict(self).items() if name != "name"}
 
     def describe(self) -> str:
         return f"{self.num_images} x {self.num_channels}, {self.small}x{self.small} -> {self.large}x{self.large}"
 
 
-# ResNet-50's last map has ceil(side / 32) pixels a side: 2, 3, 3, 4, 5 at 56, 72, 96, 112, 144 and 7 at 224. Swin-S and
+# The side of ResNet-50's last map is ceil(side / 32): 2, 3, 3, 4, 5 at 56, 72, 96, 112, 144 and 7 at 224. Swin-S and
 # -B have the same sides with 768 and 1024 channels and half the frames in time.
 CASES = [
     Case(f"R50 {side} of 224, {frames} frames x {clips}", frames * clips, 2048, small, 7)

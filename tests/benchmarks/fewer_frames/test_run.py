@@ -1,4 +1,4 @@
-"""The study as a user runs it, on a few made-up videos: rows, nothing run twice, tables."""
+"""The study as a user runs it, on a few synthetic videos: rows, nothing run twice, tables."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_quick_rows_go_nowhere_near_the_results() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run"], "which data? Expected --synthetic FOLDER, --ucf10 FOLDER or both, found neither"),
+        (["run"], "expected data: --synthetic FOLDER, --ucf10 FOLDER or both, found neither"),
         (["run", "--ucf10", "nowhere"], "expected features of prepare_data.py extract-features in nowhere"),
         (["report", "--csv", "no.csv", "--pixels", "none.csv"], "expected rows in no.csv or none.csv, found neither"),
     ],
