@@ -72,7 +72,7 @@ def write_outcomes(path: Path, outcomes: Sequence[Outcome]) -> None:
 
 
 def read_outcomes(path: Path) -> list[Outcome]:
-    """What ``write_outcomes`` wrote."""
+    """Read the file that ``write_outcomes`` wrote."""
     with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         return [
             Outcome(

@@ -174,7 +174,7 @@ def load_exported_student(path: Path) -> Recognizer:
 
 
 def asks_which_are_valid(config: RecognizerConfig) -> bool:
-    """Whether missing or repeated frames must be marked, since they would change the answer: with aggregators."""
+    """Whether the student takes a mask of valid frames: missing or repeated frames change an aggregator's answer."""
     return isinstance(config, (AggregatedConfig, FeaturesConfig))
 
 

@@ -155,7 +155,7 @@ STATES: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
         "expected the checkpoint of a run of tools/train.py, found one without s",
     ),
     "other schema": (lambda: {"schema_version": 99}, "expected a checkpoint of schema version 1"),
-    "other settings": (lambda: {"config": {"name": "x", "modle": 1}}, "expected the settings of an experiment in it"),
+    "other settings": (lambda: {"config": {"name": "x", "modle": 1}}, "expected the settings of an experiment, found"),
     "other classes": (lambda: {"class_names": ["left", "right"]}, "expected weights of resnet18 with 2 classes"),
     "no classes": (lambda: {"class_names": []}, "expected class names, found"),
     "other shapes": (broken_weights, "expected weights of resnet18 with 3 classes"),

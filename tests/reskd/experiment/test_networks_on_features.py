@@ -97,7 +97,7 @@ def test_a_checkpoint_of_features_is_exported_by_the_tool(
     assert about["valid"] == {"name": "valid", "dtype": "bool", "shape": ["N", 4]}
     assert about["frames"] == {"selection": "uniform", "num_frames": 4, "max_frames": 8}
     assert run_tool(export.main, [str(checkpoint), "--out", str(out), "--clips", "a.mp4"]) == 1
-    assert "--clips: expected none, as this student sees features" in capsys.readouterr().err
+    assert "--clips: expected none, as this student takes features" in capsys.readouterr().err
 
 
 def test_operations_of_a_config_of_features_come_from_its_own_numbers(

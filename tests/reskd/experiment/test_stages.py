@@ -175,7 +175,7 @@ def test_a_teacher_that_was_trained_on_fewer_frames_than_it_teaches_on_is_refuse
     assert not (tmp_path / "runs").exists()
     check_stages(load_stages(path, ["stages.teacher.data.views.student.num_frames=null"]))
     check_stages(load_stages(path, ["stages.teacher.data.views.student={num_frames: 8, selection: first}"]))
-    with pytest.raises(ValueError, match=r"shown 8 frames .* on 5;"):
+    with pytest.raises(ValueError, match=r"sees 8 frames .* on 5;"):
         check_stages(load_stages(path, ["stages.teacher.data={max_frames: 5}", "data.views.student.num_frames=5"]))
     # One that goes on learning sees the rest then.
     joint = {"update": "joint", "batch_norm": "batch_stats"}
