@@ -49,7 +49,7 @@ def _explain(fault: Mapping[str, Any], model: Any, group: str) -> Fault:
 def _hint(keys: tuple[str, ...], known: list[str], group: str, value: Any) -> str:
     """Advice for an unknown key."""
     if keys == ("base",) and not group:
-        return "a base is named by a file, beside its name; write a file with this base."
+        return "only a file can name a base, at its top level; write a file with this base."
     renamed = RENAMED_KEYS.get(_whole_key(".".join(keys), group))
     if renamed:
         found = new_value(renamed, value)

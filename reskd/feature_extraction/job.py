@@ -39,7 +39,7 @@ class Sampling:
 
     Args:
         fps: frames per second.
-        max_frames: at most so many per video.
+        max_frames: limit per video.
         videos_per_file: listed videos per record file.
         folder_fps: frame rate of folders of JPEG files; None: they are refused.
     """
