@@ -176,7 +176,7 @@ def test_a_fault_of_a_stage_is_told_of_the_file_that_has_it(tmp_path: Path) -> N
 
 
 def test_a_base_is_no_override(tmp_path: Path, common: Path) -> None:
-    with pytest.raises(ValueError, match="unknown key base; only a file can name a base, at its top level; write a file"):
+    with pytest.raises(ValueError, match="unknown key base; only a file can name a base, at its top level; write a f"):
         load_config(common, ["base=other.yaml"])
     write(tmp_path / "stages.yaml", base="_common.yaml", stages=[{"name": "a"}])
     for override in ("base=other.yaml", "stages.a.base=other.yaml"):
