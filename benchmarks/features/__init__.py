@@ -1,1 +1,1 @@
-"""Our reader of YouTube-8M's records against other readers."""
+"""Reading YouTube-8M's records against other readers."""

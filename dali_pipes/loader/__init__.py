@@ -1,4 +1,4 @@
-"""The clip loader: worker processes read, DALI or PyAV decodes, and batches hold the rendered views.
+"""The loader of clips: worker processes read, DALI or PyAV decodes, batches of two views come out.
 
 For other folders:
     clip_loader: ClipLoader

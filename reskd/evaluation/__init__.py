@@ -1,4 +1,4 @@
-"""Scores a list of videos: test views, metrics, YouTube-8M's metrics.
+"""Scoring a list of videos: test views, metrics, YouTube-8M's metrics.
 
 For other folders:
     evaluator: evaluate, EvaluationSettings, Validation

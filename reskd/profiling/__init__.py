@@ -1,4 +1,4 @@
-"""The cost of a model: operations, memory, videos per second; and the CSV rows that keep measurements.
+"""What a model costs: operations, memory, videos per second; and the rows in which measurements are kept.
 
 For other folders:
     flops: count_macs, count_recognizer, MacCount

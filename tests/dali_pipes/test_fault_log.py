@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from dali_pipes.fault_log import FaultCounts, FaultLog, TooManyBadClipsError, drop_lines_from, sum_counts
 
 
-def serve(log: FaultLog, num_clips: int, num_substituted: int) -> None:
-    log.num_clips += num_clips
+def serve(log: FaultLog, num_served: int, num_substituted: int) -> None:
+    log.num_served += num_served
     log.num_substituted += num_substituted
     log.check()
 
@@ -82,22 +82,22 @@ def test_without_a_quarantine_nothing_is_written(tmp_path: Path, monkeypatch: py
     assert list(tmp_path.iterdir()) == []
 
 
-def counts_of(num_clips: int, num_substituted: int, files: dict[str, int]) -> FaultCounts:
+def counts_of(num_served: int, num_substituted: int, files: dict[str, int]) -> FaultCounts:
     reasons = dict.fromkeys(files, "gone")
     return FaultCounts(
-        num_clips=num_clips, num_substituted=num_substituted, num_fallen_back=7, files=files, reasons=reasons
+        num_served=num_served, num_substituted=num_substituted, num_fallen_back=7, files=files, reasons=reasons
     )
 
 
 @given(st.integers(0, 10**9), st.dictionaries(st.text(max_size=3), st.integers(1, 20), max_size=6), st.integers(1, 17))
 @settings(max_examples=100, deadline=None)
-def test_the_parts_of_any_number_of_ranks_sum_to_the_whole(num_clips: int, files: dict[str, int], size: int) -> None:
-    total = counts_of(num_clips, num_clips // 3, files)
+def test_the_parts_of_any_number_of_ranks_sum_to_the_whole(num_served: int, files: dict[str, int], size: int) -> None:
+    total = counts_of(num_served, num_served // 3, files)
     logs = [FaultLog(None, 1.0) for _ in range(size)]
     for rank, log in enumerate(logs):
         log.go_on(total, rank=rank, world_size=size)
     assert sum_counts(log.counts() for log in logs) == total
-    assert max(log.num_clips for log in logs) - min(log.num_clips for log in logs) <= 1
+    assert max(log.num_served for log in logs) - min(log.num_served for log in logs) <= 1
 
 
 def test_the_share_goes_on_where_it_was() -> None:

@@ -30,7 +30,7 @@ def test_a_course_is_run_in_order_and_none_of_it_twice(tmp_path: Path, capsys: p
     before, after = (load_checkpoint(runs / f"tiny.{name}" / "last.pt")["student"] for name in ("student", "finetuned"))
     assert all((after[name] - before[name]).abs().max() <= 0.01 for name in before)  # a few small steps from there
     assert any(not torch.equal(after[name], before[name]) for name in before)
-    assert "| code |" in (runs / "tiny.student" / "report.md").read_text()
+    assert "| embedding |" in (runs / "tiny.student" / "report.md").read_text()
     (runs / "tiny.finetuned" / "last.pt").unlink()
     assert trained() == ["finetuned"]
 

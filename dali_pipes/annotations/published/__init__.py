@@ -1,4 +1,4 @@
-"""Convert published annotations of Kinetics, Mini-Kinetics, ActivityNet, FCVID and Something-Something to lists.
+"""The published annotations of Kinetics, Mini-Kinetics, ActivityNet, FCVID and Something-Something as lists.
 
 For other folders:
     coverage

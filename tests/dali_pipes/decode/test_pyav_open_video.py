@@ -14,11 +14,11 @@ import pytest
 
 from dali_pipes.config import DataConfig
 from dali_pipes.decode.pyav import Window, decode_frames, ffmpeg_name, open_video, open_video_stream
-from dali_pipes.loader.clip_loader import ClipLoader
 from dali_pipes.manifest.build import build_manifests
 from dali_pipes.scan.scan import scan
 from dali_pipes.transcode.encode import OutputSettings, reencode
 from tests.conftest import HEIGHT, WIDTH, numbered_clip, read_number
+from tests.dali_pipes.loaders import clip_loader
 
 NAMES = ("12:30:05.mp4", "a:b.mp4", "file:c.mp4", os.fsdecode(b"caf\xe9.mp4"))
 TITLE, LATIN_1_TITLE = b"cafeQQQQ", b"caf\xe9QQQQ"
@@ -69,7 +69,7 @@ def check_scan_loader_and_transcode(root: Path, target: Path, names: list[str]) 
     )
     manifest = build_manifests(config, seed=0, splits=("train",))["train"]
     options = {"views": ("student",), "mode": "eval", "batch_size": len(names)}
-    with closing(ClipLoader(manifest, config, **options)) as loader:
+    with closing(clip_loader(manifest, config, **options)) as loader:
         (batch,) = loader
         assert not batch.substituted_N.any() and batch.positions_N.tolist() == list(range(len(names)))
     for name in names:

@@ -187,7 +187,7 @@ def _bad_record(root: Path, kind: str) -> int:
     path = root / "train0.tfrecord"
     manifest = build_feature_manifests(make_config(root), seed=0, splits=("train",))["train"]
     if kind == "bytes":
-        flip_byte(path, manifest.index(5).offset + 40)
+        flip_byte(path, manifest.location(5).offset + 40)
         return 5
     frames = frames_of_video(5, 4)
     changed = {

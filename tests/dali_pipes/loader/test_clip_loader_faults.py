@@ -238,7 +238,7 @@ def test_steps_hold_the_same_clips_and_substitutes_with_two_processes_then_one_t
     counts: dict[str, FaultCounts] = {}
     uninterrupted = clips("whole", 1, 0, 6)
     assert uninterrupted == clips("parts", 2, 0, 2) | clips("parts", 1, 2, 2) | clips("parts", 2, 4, 2)
-    assert counts["parts"] == counts["whole"] and counts["whole"]["num_clips"] == 24
+    assert counts["parts"] == counts["whole"] and counts["whole"]["num_served"] == 24
     assert listed("parts") == listed("whole") and len(listed("whole")) == sum(counts["whole"]["files"].values())
     assert sorted(uninterrupted) == list(range(24))
     assert 0 < sum(is_substitute for _, is_substitute, _ in uninterrupted.values()) < 24

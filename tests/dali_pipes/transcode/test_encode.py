@@ -79,7 +79,7 @@ def test_keyframes_come_at_the_asked_distance_and_nothing_is_reordered(gop: int,
     frames = [scenes[number // 5] for number in range(22)]
     source = write_clip(tmp_path / "a.mp4", "libx264", frames, options={"g": "5", "keyint_min": "5"})
     reencode(source, tmp_path / "b.mp4", OutputSettings(gop=gop))
-    assert find_keyframes(tmp_path / "b.mp4").locations == tuple(range(0, 22, gop))
+    assert find_keyframes(tmp_path / "b.mp4").positions == tuple(range(0, 22, gop))
     with av.open(str(tmp_path / "b.mp4")) as container:
         packets = [packet for packet in container.demux(video=0) if packet.size]
         assert all(packet.pts == packet.dts for packet in packets) and packets[0].pts == 0

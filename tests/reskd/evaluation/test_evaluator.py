@@ -42,7 +42,7 @@ class ListLoader:
     """7 videos of V views, in batches on every rank; the last are padding. The file of video 5 is bad: at its last view
     another stands in. Video 6 (class 0) is answered wrongly in all views, video 2 in the first of several."""
 
-    num_clips = NUM_CLIPS
+    num_samples = NUM_CLIPS
 
     def __init__(
         self, world: World, num_test_views: int = 1, batch_size: int = 2, *, several_labels: bool = False

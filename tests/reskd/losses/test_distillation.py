@@ -329,7 +329,11 @@ def test_a_task_weight_of_0_leaves_the_labels_out() -> None:
     ("config", "pair", "message"),
     [
         ({"embedding": CODE}, {}, r"found 4096 \(student\) and 1024 \(teacher\); use loss.prediction"),
-        ({"embedding": CODE}, {"student_code_dim": None}, "expected a student with an embedding, found one without"),
+        (
+            {"embedding": CODE},
+            {"student_embedding_dim": None},
+            "expected a student with an embedding, found one without",
+        ),
         ({"pixel": {"alpha": 1}}, {}, "loss.pixel compares feature maps: expected networks that see pixels"),
         ({"logit_map": {"alpha": 1}}, {"student_dim": 8}, "loss.logit_map compares feature maps"),
     ],
@@ -337,8 +341,8 @@ def test_a_task_weight_of_0_leaves_the_labels_out() -> None:
 def test_families_that_a_term_cannot_compare_are_refused_by_name(
     config: dict[str, Any], pair: dict[str, Any], message: str
 ) -> None:
-    features = {"student_dim": None, "teacher_dim": None, "student_moments": (), "teacher_moments": ()}
-    both = FeaturePair(**{**features, "student_code_dim": 4096, "teacher_code_dim": 1024, **pair})
+    features = {"student_dim": None, "teacher_dim": None, "student_timestamps": (), "teacher_timestamps": ()}
+    both = FeaturePair(**{**features, "student_embedding_dim": 4096, "teacher_embedding_dim": 1024, **pair})
     with pytest.raises(ValueError, match=message):
         DistillationLoss(LossConfig.model_validate(config), both)
     DistillationLoss(LossConfig.model_validate({"prediction": PREDICTION}), both)  # always makes sense

@@ -17,15 +17,17 @@ from tests.reskd.training.tiny import make_trainer
 def test_the_table_has_a_row_a_term() -> None:
     terms = balance_of({"loss/task": 2.0, "loss/embedding": 1234.5, "loss/total": 9}, {"task": 1, "embedding": 0.001})
     assert terms == [TermBalance("task", 2.0, 1), TermBalance("embedding", 1234.5, 0.001)]
-    assert table(terms).splitlines()[2:] == ["| task | 2 | 1 | 2 |", "| code | 1234 | 0.001 | 1.234 |"]
+    assert table(terms).splitlines()[2:] == ["| task | 2 | 1 | 2 |", "| embedding | 1234 | 0.001 | 1.234 |"]
 
 
 def test_a_term_that_is_more_than_100_times_another_is_named_with_it_and_the_settings() -> None:
     terms = [TermBalance("task", 30.0, 1), TermBalance("prediction", 0.5, 1), TermBalance("embedding", 2.0, 2000)]
     found = warning(terms, when="in the first step")
     assert found is not None
-    assert "the code term, weighted, is 8000 times the prediction term in the first step (4e+03 and 0.5)" in found
-    assert "set loss.embedding.alpha lower or loss.prediction.alpha higher" in found and "0.001 for the code" in found
+    assert "the embedding term, weighted, is 8000 times the prediction term in the first step (4e+03 and 0.5)" in found
+    assert (
+        "set loss.embedding.alpha lower or loss.prediction.alpha higher" in found and "0.001 for the embedding" in found
+    )
 
 
 @pytest.mark.parametrize(

@@ -63,11 +63,11 @@ def test_after_a_resume_the_account_of_bad_clips_is_that_of_the_run_never_stoppe
     assert quarantined(tmp_path / "halves") == list(range(0, 64, 5))  # two steps past the checkpoint
     second = make_trainer(tmp_path / "halves", checkpoint_every_steps=5)
     second.load_state(load_checkpoint(tmp_path / "halves" / "last.pt"))
-    assert second.faults["num_clips"] == 48 and second.faults["num_substituted"] == 10
+    assert second.faults["num_served"] == 48 and second.faults["num_substituted"] == 10
     second.fit()
     assert quarantined(tmp_path / "halves") == quarantined(tmp_path / "whole") == list(range(0, 96, 5))
     whole, halves = (load_checkpoint(tmp_path / name / "last.pt")["faults"] for name in ("whole", "halves"))
-    assert whole == halves and whole["num_clips"] == 96 and sum(whole["files"].values()) == 20
+    assert whole == halves and whole["num_served"] == 96 and sum(whole["files"].values()) == 20
 
 
 def test_a_run_killed_before_its_first_checkpoint_lists_bad_clips_anew(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_checkpoint_without_an_account_of_bad_clips_begins_one(tmp_path: Path)
     state = trainer.state()
     del state["faults"]
     trainer.load_state(state)
-    assert trainer.faults["num_clips"] == 0
+    assert trainer.faults["num_served"] == 0
 
 
 def with_several_labels(trainer: Trainer, task: TaskName) -> Trainer:
@@ -89,7 +89,7 @@ def with_several_labels(trainer: Trainer, task: TaskName) -> Trainer:
 
     class SeveralLabels:
         def __init__(self, loader: Loader) -> None:
-            self.loader, self.num_clips, self.close = loader, loader.num_samples, loader.close
+            self.loader, self.num_samples, self.close = loader, loader.num_samples, loader.close
             self.faults = loader.faults
 
         def __iter__(self) -> Iterator[ClipBatch]:

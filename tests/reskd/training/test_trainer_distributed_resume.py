@@ -115,6 +115,6 @@ def test_bad_clips_are_counted_and_listed_once_with_two_processes_then_one_then_
         mp.spawn(train_to, args=(size, tmp_path, stop_at), nprocs=size)
         faults = load_checkpoint(tmp_path / "run" / "last.pt")["faults"]
         bad = range(0, 8 * saved_at, 5)
-        assert (faults["num_clips"], faults["num_substituted"]) == (8 * saved_at, len(bad))
+        assert (faults["num_served"], faults["num_substituted"]) == (8 * saved_at, len(bad))
         assert faults["files"] == Counter(f"{position % 24}.mp4" for position in bad)
         assert quarantined(tmp_path / "run") == list(range(0, 8 * stop_at, 5))

@@ -65,7 +65,7 @@ class NoiseLoader:
     Every fifth position counts as one whose clip had to be replaced.
     """
 
-    num_clips = NUM_CLIPS
+    num_samples = NUM_CLIPS
 
     def __init__(self, first_batch: int, *, plan: Plan, rank: int, faults: FaultLog) -> None:
         self.first_batch, self.plan, self.rank, self.closed = first_batch, plan, rank, False
