@@ -94,7 +94,8 @@ class Trainable(nn.Module):
         self.teacher = teacher
 
     def forward(self, inputs: Inputs, targets: Tensor, teacher_output: RecognizerOutput | None = None) -> StepOutput:
-        """
+        """Run the networks and the loss on one batch.
+
         Args:
             inputs: the student's view, and that of a joint teacher.
             targets: ``ClipBatch.targets``.

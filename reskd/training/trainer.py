@@ -174,7 +174,7 @@ class Trainer:
     def _dry_run(self) -> None:
         """One forward and backward on noise before the first step; it changes no state.
 
-        Note [Why rehearse]
+        Note [Why a dry run]
         DDP rebuilds its gradient buckets after its first backward, which changes the order in which three or more ranks
         are summed. A run would change order once, a resumed run twice, and their losses would differ. After a dry run
         both start with the buckets in their final order. It also finds a batch that does not fit before any clip is
