@@ -127,7 +127,7 @@ def _parse_label(content: bytes, suffix: str, source: str) -> tuple[str, ...]:
         label = label.get("label", []) if isinstance(label, dict) else []
     many = label if isinstance(label, list) else [label]
     if any(isinstance(one, bool) or not isinstance(one, str | int) or one == "" for one in many):
-        raise ValueError(f"{source}: expected a label (name or number), or a list of labels in JSON, found {label!r}.")
+        raise ValueError(f"{source}: expected a label, name or number, or a list of labels in JSON, found {label!r}.")
     labels = tuple(str(one) for one in many)
     if len(set(labels)) < len(labels) or any("\n" in one for one in labels):
         raise ValueError(f"{source}: expected one label, or a JSON list with each once, found {label!r}.")

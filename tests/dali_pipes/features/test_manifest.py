@@ -178,7 +178,7 @@ def test_lost_records_and_bad_labels_are_counted_together(root: Path) -> None:
     (root / "train1.tfrecord").write_bytes((root / "train1.tfrecord").read_bytes()[:-5])
     write_file(root / "train2.tfrecord", [77], labels=())
     assert _train(root, loader={"max_bad_fraction": 2 / 21})[0].num_listed == 21
-    with pytest.raises(ValueError, match="about 1 of 21 videos cannot be read, .*; 1 more have bad labels; fetch"):
+    with pytest.raises(ValueError, match="about 1 of 21 videos are unreadable, .*; 1 more have bad labels; download"):
         _train(root)
 
 
@@ -217,7 +217,7 @@ def test_a_long_context_or_one_behind_the_frames_is_read(root: Path) -> None:
         (sequence_example({"id": strings(b"a")}, {}).SerializeToString(), "expected feature lists .*, found none"),
         (
             sequence_example({}, {"rgb": [strings(b"12345")], "audio": [strings(b"12")]}).SerializeToString(),
-            r"rgb': 6, 'audio': 2} \(bytes a frame\), found rgb \(5\), audio \(2\); set data.groups",
+            r"rgb': 6, 'audio': 2} \(bytes per frame\), found rgb \(5\), audio \(2\); set data.groups",
         ),
         (
             sequence_example({}, {"rgb": [floats(float("nan"))], "audio": [strings(b"12")]}).SerializeToString(),

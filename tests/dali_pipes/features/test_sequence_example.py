@@ -157,7 +157,7 @@ def test_where_the_context_ends() -> None:
         (
             {"rgb": np.zeros((2, 4), np.uint8), "audio": np.zeros((3, 4), np.uint8)},
             ValueError,
-            "as many frames in each",
+            "same number of frames in each",
         ),
     ],
 )
