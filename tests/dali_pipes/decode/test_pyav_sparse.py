@@ -27,7 +27,7 @@ REFUSED = {
 }
 REFUSED_UNDECODED = {
     **REFUSED,
-    **dict.fromkeys(("h264 avi b", "mpeg4 avi b"), "only a scan that decodes could tell"),
+    **dict.fromkeys(("h264 avi b", "mpeg4 avi b"), "the presentation order is unknown without a scan"),
 }
 # Frames decoded for one wanted frame, on average over all frames, at most; 40 frames with a keyframe every 12.
 AMPLIFICATION = {
@@ -221,7 +221,7 @@ def test_a_strict_decoder_refuses_damaged_packets_rather_than_paint_over(tmp_pat
     with path.open("rb") as file:
         payloads = read_packets(file, selection)
     payloads[1] = payloads[1][:20] + bytes(len(payloads[1]) - 20)
-    with pytest.raises(InexactError, match="do not decode|came out corrupt"):
+    with pytest.raises(InexactError, match="do not decode|frame is corrupt"):
         decode_packets(found.packet_index.codec_header, payloads, selection, window_of(found))
 
 

@@ -150,7 +150,7 @@ def test_a_damaged_member_is_replaced_and_named(make_data: Callable[..., DataCon
     ("damage", "reason", "decoder"),
     [
         (lambda file: file.unlink(), "img_00003.jpg: No such file or directory", "auto"),
-        (lambda file: file.write_bytes(file.read_bytes()[:-200]), "img_00003.jpg: it is cut", "pyav"),
+        (lambda file: file.write_bytes(file.read_bytes()[:-200]), "img_00003.jpg: it is truncated", "pyav"),
     ],
     ids=["missing", "cut"],
 )
