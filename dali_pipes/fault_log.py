@@ -102,7 +102,7 @@ class FaultLog:
             reasons=dict(self.reasons),
         )
 
-    def go_on(self, total: FaultCounts, *, rank: int, world_size: int) -> None:
+    def restore(self, total: FaultCounts, *, rank: int, world_size: int) -> None:
         """Restore this rank's equal share of earlier counts.
 
         The shares of all ranks add up to ``total``, so earlier clips and new ones have the same weight in the fraction.

@@ -104,7 +104,7 @@ def test_make_has_the_targets_that_the_documents_name() -> None:
 
 @pytest.mark.parametrize("document", _documents(), ids=lambda path: path.name)
 def test_tools_and_configs_that_a_document_names_exist(document: Path) -> None:
-    named = set(re.findall(r"\b((?:tools|configs)/[\w/]+\.(?:py|yaml))\b", document.read_text()))
+    named = set(re.findall(r"(?<![\w/])((?:tools|configs)/[\w./-]+\.(?:py|yaml))\b", document.read_text()))
     assert not [name for name in sorted(named) if not (ROOT / name).is_file()]
 
 

@@ -80,7 +80,7 @@ def _check_columns(csv: Path, expected: Sequence[str]) -> None:
 
 
 def _run(config: ExperimentConfig, world: World) -> dict[str, object]:
-    goes_on = RunDirectory(config.folder).last.exists()
+    is_resumed = RunDirectory(config.folder).last.exists()
     wall, cpu = time.perf_counter(), time.process_time()
     run = train_experiment(config, world=world, report=False)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
@@ -92,8 +92,8 @@ def _run(config: ExperimentConfig, world: World) -> dict[str, object]:
         **{name: round(metrics[name], 5) if name in metrics else "" for name in METRICS},
         "loss": round(_last_loss(run.metrics), 5),
         "mmacs": round(result["gmacs_per_video"] * 1e3, 4),
-        "train_seconds": "" if goes_on else round(wall, 2),
-        "train_cpu_seconds": "" if goes_on else round(cpu, 2),
+        "train_seconds": "" if is_resumed else round(wall, 2),
+        "train_cpu_seconds": "" if is_resumed else round(cpu, 2),
     }
 
 

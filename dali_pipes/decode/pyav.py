@@ -228,7 +228,7 @@ def decode_packets(
     """
     wanted = set(selection.wanted_T.tolist())
     pictures: dict[int, np.ndarray] = {}
-    seen = []
+    decoded_pts = []
     with open_video(io.BytesIO(codec_header)) as container:
         try:
             stream = open_video_stream(container, strict=True)
@@ -236,13 +236,13 @@ def decode_packets(
             for frame in _frames_of_packets(stream, payloads, selection):
                 if frame.is_corrupt or frame.pts is None:
                     raise InexactError("a kept frame is corrupt or lacks its number.")
-                seen.append(frame.pts)
+                decoded_pts.append(frame.pts)
                 if frame.pts in wanted:
                     pictures[frame.pts] = window.cut(frame)
         except av.error.FFmpegError as error:
             raise InexactError(f"the kept packets do not decode: {error}.") from error
-    if sorted(seen) != np.sort(selection.number_K).tolist():
-        raise InexactError(f"expected {len(selection.number_K)} frames of the kept packets, found {len(seen)}.")
+    if sorted(decoded_pts) != np.sort(selection.number_K).tolist():
+        raise InexactError(f"expected {len(selection.number_K)} frames of the kept packets, found {len(decoded_pts)}.")
     return [pictures[number] for number in selection.wanted_T.tolist()]
 
 

@@ -106,8 +106,8 @@ class FeatureSource:
         """
         groups = self._read(row)
         num_beyond = max(0, len(groups[0]) - self.max_frames)
-        shown = tuple(frames[: self.max_frames] for frames in groups)
-        return VideoFeatures(row, attempt, shown, num_beyond, tuple(faults))
+        kept = tuple(frames[: self.max_frames] for frames in groups)
+        return VideoFeatures(row, attempt, kept, num_beyond, tuple(faults))
 
     def row(self, position: int, attempt: int, planned_row: int) -> int:
         """The row to try at an attempt."""

@@ -143,7 +143,7 @@ def _start_bars(stream: TextIO) -> Progress:
     return bars
 
 
-def progress_messages(say: Callable[[str], None], doing: str, noun: str) -> Callable[[int, int], None]:
+def progress_messages(on_message: Callable[[str], None], doing: str, noun: str) -> Callable[[int, int], None]:
     """Make a function of (done, total) that reports progress every 20 seconds; a short job reports nothing.
 
     Args:
@@ -156,7 +156,7 @@ def progress_messages(say: Callable[[str], None], doing: str, noun: str) -> Call
         now_s = time.monotonic()
         if now_s - said_s >= _MESSAGE_EVERY_S:
             said_s = now_s
-            say(f"{doing}: {describe_progress(done, total, noun, now_s - start_s)}")
+            on_message(f"{doing}: {describe_progress(done, total, noun, now_s - start_s)}")
 
     return on_progress
 

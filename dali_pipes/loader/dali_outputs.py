@@ -58,12 +58,15 @@ def to_batch(
 ) -> ClipBatch:
     """Make the batch with these views, on ``device``."""
     about, frame_index_NT = _about(tensors), tensors["frame_index_T"].long()
-    shown = {
+    frames_of = {
         "teacher": (frame_index_NT, tensors["valid_T"]),
         "student": (frame_index_NT.gather(1, tensors["student_k"].long()), tensors["student_valid_k"]),
     }
     return ClipBatch(
-        {name: View(tensors[name], *(part.to(device, non_blocking=True) for part in shown[name])) for name in views},
+        {
+            name: View(tensors[name], *(part.to(device, non_blocking=True) for part in frames_of[name]))
+            for name in views
+        },
         about.label,
         about.row,
         torch.where(about.padding == 1, PADDING_POSITION, about.position),

@@ -64,18 +64,18 @@ def build_manifests(
         return manifests
     messages: list[str] = []
 
-    def say(message: str) -> None:
+    def report(message: str) -> None:
         messages.append(message)
         on_message(message)
 
-    class_names, videos = videos_of_splits(config, seed, splits, say)
+    class_names, videos = videos_of_splits(config, seed, splits, report)
     videos = {name: videos[name] for name in splits if videos.get(name)}
     video_info = _look_into(config, videos, store, on_message=on_message, num_workers=num_workers)
     manifests = {}
     for name, found in videos.items():
         manifests[name] = Manifest.from_video_info(config.root, class_names, found, video_info, storage_of(config))
-        _name_faults(name, found, video_info, say)
-        _name_imbalance(name, manifests[name], say)
+        _name_faults(name, found, video_info, report)
+        _name_imbalance(name, manifests[name], report)
     key = cache_key(config, seed=seed, splits=splits, store=store)  # the scan may have added to the store
     if key:
         keep_manifests(store, key, manifests, messages)

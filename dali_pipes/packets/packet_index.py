@@ -102,10 +102,10 @@ def select(packets_P: np.ndarray, frame_index_T: np.ndarray, *, may_flush: bool)
     number_P = np.arange(len(packets_P)) + packets_P["shift"]
     coded_of_number = np.argsort(number_P)
     flags_P = packets_P["flags"]
-    shown = np.flatnonzero(flags_P[coded_of_number] & HIDDEN == 0)
+    visible = np.flatnonzero(flags_P[coded_of_number] & HIDDEN == 0)
     if np.min(frame_index_T) < 0:
         raise IndexError(f"expected frame numbers from 0 on, found {np.min(frame_index_T)}.")
-    wanted_T = shown[np.asarray(frame_index_T, np.int64)]
+    wanted_T = visible[np.asarray(frame_index_T, np.int64)]
     starts = np.flatnonzero(flags_P & (START | OPEN_START if may_flush else START))
     if not len(starts) or starts[0]:
         starts = np.concatenate(([0], starts))

@@ -113,7 +113,7 @@ class Trainer:
                 drop_lines_from(quarantine, self.num_steps * self.plan.global_batch_size)
         barrier(self.world)  # a rank's next line must go into the new file
         loader = self.make_loader(self.num_steps * self.plan.passes_per_step)
-        loader.faults.go_on(self.faults, rank=self.world.rank, world_size=self.world.size)
+        loader.faults.restore(self.faults, rank=self.world.rank, world_size=self.world.size)
         return loader
 
     def train_step(self, batches: Iterator[ClipBatch], means: RunningMeans) -> ClipBatch:

@@ -95,14 +95,14 @@ def test_the_parts_of_any_number_of_ranks_sum_to_the_whole(num_served: int, file
     total = counts_of(num_served, num_served // 3, files)
     logs = [FaultLog(None, 1.0) for _ in range(size)]
     for rank, log in enumerate(logs):
-        log.go_on(total, rank=rank, world_size=size)
+        log.restore(total, rank=rank, world_size=size)
     assert sum_counts(log.counts() for log in logs) == total
     assert max(log.num_served for log in logs) - min(log.num_served for log in logs) <= 1
 
 
 def test_the_share_goes_on_where_it_was() -> None:
     log = FaultLog(None, 0.01)
-    log.go_on(counts_of(1000, 10, {"a.mp4": 10}), rank=0, world_size=1)
+    log.restore(counts_of(1000, 10, {"a.mp4": 10}), rank=0, world_size=1)
     log.check()
     with pytest.raises(TooManyBadClipsError, match=r"11 of 1001 clips (.|\n)*a.mp4 \(10 times\): gone"):
         serve(log, 1, 1)
@@ -111,7 +111,7 @@ def test_the_share_goes_on_where_it_was() -> None:
 def test_a_rank_weighs_what_all_ranks_saw_before_like_what_it_sees_now() -> None:
     """64 ranks saw 100 good clips each; one that from then on sees bad ones alone stops as if never stopped."""
     log = FaultLog(None, 0.5)
-    log.go_on(counts_of(6400, 0, {}), rank=5, world_size=64)
+    log.restore(counts_of(6400, 0, {}), rank=5, world_size=64)
     serve(log, 100, 100)
     with pytest.raises(TooManyBadClipsError, match="101 of 201 clips"):
         serve(log, 1, 1)
@@ -120,7 +120,7 @@ def test_a_rank_weighs_what_all_ranks_saw_before_like_what_it_sees_now() -> None
 def test_what_was_announced_before_a_resume_is_not_announced_again() -> None:
     messages: list[str] = []
     log = FaultLog(None, 1.0, messages.append)
-    log.go_on(counts_of(10, 1, {"a.mp4": 1}), rank=1, world_size=2)
+    log.restore(counts_of(10, 1, {"a.mp4": 1}), rank=1, world_size=2)
     log.add("a.mp4", "gone", position=1, attempt=0)
     log.add("b.mp4", "gone", position=2, attempt=0)
     assert messages == ["b.mp4 cannot be used: gone"]

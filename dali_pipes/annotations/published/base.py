@@ -94,10 +94,10 @@ def split_in_name(path: Path) -> Split:
     Raises:
         ValueError: the name has none of "train", "val" and "test", or several.
     """
-    told = [split for split in SPLITS if split in path.stem.lower()]
-    if len(told) != 1:
-        raise ValueError(f"{path}: expected train, val or test in the file's name, found {told or 'none of them'}.")
-    return told[0]
+    named = [split for split in SPLITS if split in path.stem.lower()]
+    if len(named) != 1:
+        raise ValueError(f"{path}: expected train, val or test in the file's name, found {named or 'none of them'}.")
+    return named[0]
 
 
 def refusal(path: Path, expected: str, detail: str = "") -> ValueError:

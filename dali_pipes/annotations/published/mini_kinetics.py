@@ -59,10 +59,10 @@ def _from_folders(paths: Sequence[Path], class_names: tuple[str, ...]) -> Annota
             if not match:
                 raise ValueError(f"{path}, line {number}: expected 'path frames class', found {line!r}.")
             folder, label = PurePosixPath(match[1]), int(match[4])
-            told = name_of.get(label) if class_names else name_of.setdefault(label, folder.parent.name)
-            if told != folder.parent.name:
+            known = name_of.get(label) if class_names else name_of.setdefault(label, folder.parent.name)
+            if known != folder.parent.name:
                 raise ValueError(
-                    f"{path}, line {number}: expected class {label} to be {told!r} as before, found "
+                    f"{path}, line {number}: expected class {label} to be {known!r} as before, found "
                     f"{folder.parent.name!r}; check that the lists and class names have one source."
                 )
             clip = _CLIP.fullmatch(folder.name)

@@ -221,7 +221,7 @@ def test_steps_hold_the_same_clips_and_substitutes_with_two_processes_then_one_t
                 manifest, config, batch_size=2, global_batch_size=4, rank=rank, world_size=world_size,
                 first_batch=first_step * passes, quarantine=tmp_path / f"{name}{rank}.csv",
             )  # fmt: skip
-            loader.faults.go_on(counts.get(name, sum_counts(())), rank=rank, world_size=world_size)
+            loader.faults.restore(counts.get(name, sum_counts(())), rank=rank, world_size=world_size)
             for batch in take(loader, num_steps * passes):
                 pixels = batch.views["student"].data_NTHWC
                 for clip, position in enumerate(batch.positions_N.tolist()):
