@@ -1,4 +1,4 @@
-"""The input pipeline: from lists of videos to batches that hold the teacher's and the student's view of each clip.
+"""The input pipeline: it turns lists of videos into batches with the teacher's and the student's view of each clip.
 
 For other folders:
     atomic_files: atomic_folder, atomic_open, atomic_write_bytes, atomic_write_text, move_into_place

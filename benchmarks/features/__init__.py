@@ -1,1 +1,1 @@
-"""Reading YouTube-8M's records against other readers."""
+"""Our reader of YouTube-8M's records against other readers."""

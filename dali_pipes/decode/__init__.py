@@ -1,4 +1,4 @@
-"""Decoding with PyAV: whole files, selected packets, JPEG frames; and what decoding costs.
+"""Decode whole files, selected packets and JPEG frames with PyAV; estimate the cost of decoding.
 
 For other folders:
     cost: count_decoded, DecodedFrames, find_keyframes, Keyframes, spread_sample

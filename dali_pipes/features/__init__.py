@@ -1,4 +1,4 @@
-"""Frame features in place of videos: YouTube-8M's records, their index, manifest and loader.
+"""Frame features instead of videos: YouTube-8M's records, their index, manifest and loader.
 
 For other folders:
     config: EXTRACTION_FILE, FeatureDataConfig

@@ -1,4 +1,4 @@
-"""The loader of clips: worker processes read, DALI or PyAV decodes, batches of two views come out.
+"""The clip loader: worker processes read, DALI or PyAV decodes, and batches hold the rendered views.
 
 For other folders:
     clip_loader: ClipLoader

@@ -1,4 +1,4 @@
-"""The table of a split's videos, one row a video, and how it is built from lists and scans.
+"""The table of a split's videos, one row per video, built from lists and scans.
 
 For other folders:
     build: build_manifests

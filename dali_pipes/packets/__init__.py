@@ -1,4 +1,4 @@
-"""The packet index: which bytes of a video hold which frame, and which packets a set of frames needs.
+"""The packet index: the byte range of each frame's packet, and the packets that a set of frames needs.
 
 For other folders:
     index_builder: NotIndexableError, PacketIndexer

@@ -1,4 +1,4 @@
-"""Which video, frames, crop and flip stand at a position: pure functions of seed and position.
+"""Choose the video, frames, crop and flip of each position: pure functions of seed and position.
 
 For other folders:
     clip_plan: ClipPlan, Crop, plan_clip, VideoShape

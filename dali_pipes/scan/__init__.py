@@ -1,4 +1,4 @@
-"""Looking into every video once: true frame count, size, rotation, color, damage, packet index.
+"""Scan every video once: actual frame count, size, rotation, color, damage, packet index.
 
 For other folders:
     probe: one_line, probe, probe_bytes, Probed

@@ -1,4 +1,4 @@
-"""The ways videos are stored: byte ranges of files, tar shards, folders of JPEG frames.
+"""Storage of videos: byte ranges of files, tar shards, folders of JPEG frames.
 
 For other folders:
     byte_range: ByteRange, is_url

@@ -1,4 +1,4 @@
-"""Synthetic data with known answers: the demo's videos, and features for the fewer-frames study.
+"""Synthetic data with known labels: the demo's videos, and features for the fewer-frames study.
 
 For other folders:
     data_set: holds_data_set, make_data_set, refuse_to_replace, Settings

@@ -1,4 +1,4 @@
-"""Writing videos anew so that they decode faster: smaller, upright, with many keyframes.
+"""Transcode videos so that they decode faster: smaller, upright, with many keyframes.
 
 For other folders:
     cost_estimate: check_room, describe_prediction, predict

@@ -1,4 +1,4 @@
-"""Scoring a list of videos: test views, metrics, YouTube-8M's metrics.
+"""Scores a list of videos: test views, metrics, YouTube-8M's metrics.
 
 For other folders:
     evaluator: evaluate, EvaluationSettings, Validation

@@ -1,4 +1,4 @@
-"""Frame features of videos, written as YouTube-8M's records.
+"""Extracts frame features from videos and writes them as YouTube-8M's records.
 
 For other folders:
     command: network_and_data, NetworkAsked, VideosAsked

@@ -1,4 +1,4 @@
-"""A trained student in use: load it from a checkpoint, ask it about files or records, export it.
+"""Use of a trained student: load it from a checkpoint, classify files or records, export it.
 
 For other folders:
     answer_lines: as_json, as_text, top_answers

@@ -1,4 +1,4 @@
-"""The student's loss: the task, and a file for each distillation term.
+"""The student's loss: the task loss, and one file per distillation term.
 
 For other folders:
     config: LossConfig

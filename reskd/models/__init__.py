@@ -1,4 +1,4 @@
-"""Classifiers of videos: their configs and what all of them share.
+"""Video classifiers: their configs, and the code they all share.
 
 For other folders:
     config: AggregatedConfig, BatchNormChoice, difference, FeaturesConfig, network_name, parse_recognizer,

@@ -1,4 +1,4 @@
-"""The fused interpolate-and-compare loss: its reference, its compiled backends, and who serves a call.
+"""The fused interpolate-and-compare loss: its reference, its compiled backends, and the choice between them.
 
 For other folders:
     dispatch: available_backends, describe_choice

@@ -1,4 +1,4 @@
-"""What a model costs: operations, memory, videos per second; and the rows in which measurements are kept.
+"""The cost of a model: operations, memory, videos per second; and the CSV rows that keep measurements.
 
 For other folders:
     flops: count_macs, count_recognizer, MacCount

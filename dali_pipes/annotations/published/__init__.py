@@ -1,4 +1,4 @@
-"""The published annotations of Kinetics, Mini-Kinetics, ActivityNet, FCVID and Something-Something as lists.
+"""Convert published annotations of Kinetics, Mini-Kinetics, ActivityNet, FCVID and Something-Something to lists.
 
 For other folders:
     coverage

@@ -1,4 +1,4 @@
-"""Weights from files: reading, translating names, filling a model strictly, reporting every tensor.
+"""Weights from files: reads them, translates names, fills a model strictly, reports every tensor.
 
 For other folders:
     architectures: describe, num_classes_of, recognize

@@ -1,4 +1,4 @@
-"""What a clip costs to read, here and with other decoders; run by tools/profile_decode.py.
+"""The cost of reading a clip, here and with other decoders; run by tools/profile_decode.py.
 
 For other folders:
     benchmark: draw_rows, measure_files, Row, STAGES
