@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import runpy
@@ -106,6 +107,17 @@ def test_make_has_the_targets_that_the_documents_name() -> None:
 def test_tools_and_configs_that_a_document_names_exist(document: Path) -> None:
     named = set(re.findall(r"(?<![\w/])((?:tools|configs)/[\w./-]+\.(?:py|yaml))\b", document.read_text()))
     assert not [name for name in sorted(named) if not (ROOT / name).is_file()]
+
+
+def test_the_readme_shows_the_recorded_result_of_the_demo() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    with (ROOT / "docs/results/demo.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            top1, error = 100 * float(row["top1"]), 100 * float(row["standard_error"])
+            cells = (f"{top1:.1f} +- {error:.1f}", row["gmacs_per_video"], row["videos_per_second"])
+            assert re.search(rf"^\| {row['model']},.*\| {re.escape(' | '.join(cells))} \|$", readme, re.MULTILINE), (
+                cells
+            )
 
 
 def test_modules_stay_short_enough_to_read_at_once() -> None:

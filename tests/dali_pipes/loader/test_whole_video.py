@@ -81,4 +81,4 @@ def test_a_video_that_cannot_be_read_says_why(row: ManifestRow) -> None:
 
 def test_a_folder_of_frames_needs_its_rate(row: ManifestRow) -> None:
     folder = replace(row, template="img_{:05d}.jpg")
-    assert "give --folder-fps" in TimedReader(1.0, 300, RULES, plan("student")).read(folder).error
+    assert "set --folder-fps" in TimedReader(1.0, 300, RULES, plan("student")).read(folder).error
