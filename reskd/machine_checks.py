@@ -23,7 +23,7 @@ MIN_DRIVER = {12: 525, 13: 580}
 _LIMITED = dict.fromkeys(("h264", "hevc", "vp9", "vp8", "av1", "mjpeg", "mpeg4"), ("yuv420p", "limited"))
 CODECS = {**_LIMITED, "mjpeg": ("yuvj420p", "full")}
 # Core-seconds to decode 8 frames spread over a 250-frame 340x256 H.264 clip with PyAV.
-HOST_DECODE_SECONDS = 0.2
+PYAV_DECODE_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def check_disk(free_bytes: int) -> Finding:
 
 
 def check_cores(num_cores: int) -> Finding:
-    rate = num_cores / HOST_DECODE_SECONDS
+    rate = num_cores / PYAV_DECODE_SECONDS
     text = f"{num_cores}: PyAV decodes about {rate:.0f} clips/s of 250 frames at 340x256"
     return Finding("NOTE" if num_cores < 4 else "OK", "CPU cores", f"{text} when nothing else runs.")
 

@@ -56,7 +56,7 @@ class Sample(NamedTuple):
 
 # Users of a field: every clip; a clip that DALI decodes; one that PyAV decodes and DALI renders; one that the worker
 # also renders, as the teacher's or the student's view; a pipeline with clips of both decoders.
-User = Literal["every", "dali", "pyav", "host_teacher", "host_student", "both"]
+User = Literal["every", "dali", "pyav", "worker_teacher", "worker_student", "both"]
 
 
 class Field(NamedTuple):
@@ -86,8 +86,8 @@ class Field(NamedTuple):
 _FIELDS = (
     Field("encoded", "uint8", 1, ("dali",), lambda sample: sample.clip.encoded),
     Field("raw_THWC", "uint8", 4, ("pyav",), lambda sample: sample.clip.raw_THWC),
-    Field("teacher_THWC", "uint8", 4, ("host_teacher",), lambda sample: sample.clip.teacher_THWC),
-    Field("student_THWC", "uint8", 4, ("host_student",), lambda sample: sample.clip.student_THWC),
+    Field("teacher_THWC", "uint8", 4, ("worker_teacher",), lambda sample: sample.clip.teacher_THWC),
+    Field("student_THWC", "uint8", 4, ("worker_student",), lambda sample: sample.clip.student_THWC),
     Field("is_encoded", "bool", 0, ("both",), lambda sample: sample.clip.is_encoded),
     Field("decode_index_T", "int32", 1, ("dali",), lambda sample: sample.clip.decode_index_T),
     Field("frame_index_T", "int32", 1, ("every",), lambda sample: sample.plan.frame_index_T, is_output=True),
@@ -115,7 +115,7 @@ def fields_for(decoders: frozenset[str], rendered: Sequence[str]) -> tuple[str, 
     if "dali" in decoders:
         users.add("dali")
     if "pyav" in decoders:
-        users |= {f"host_{name}" for name in rendered} or {"pyav"}
+        users |= {f"worker_{name}" for name in rendered} or {"pyav"}
     if len(decoders) == 2:
         users.add("both")
     return tuple(field.name for field in _FIELDS if users & set(field.users))

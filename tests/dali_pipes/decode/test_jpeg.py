@@ -52,7 +52,7 @@ def test_what_would_decode_wrongly_is_named(file: bytes, reason: str) -> None:
         read_header(file)
 
 
-def test_damaged_pixels_are_not_shown_by_the_host() -> None:
+def test_damaged_pixels_are_not_shown_by_pyav() -> None:
     at = FILE.index(b"\xff\xda") + 40
     garbled = FILE[:at] + bytes(200) + FILE[at + 200 :]
     with pytest.raises(BadJpegError, match="does not decode|concealed errors in it"):

@@ -123,7 +123,7 @@ def test_a_file_that_kills_dali_is_replaced_and_named_at_the_same_batch(tmp_path
     assert messages[-1].startswith("damaged/0.mp4 cannot be used: ")
 
 
-def test_black_frames_of_a_file_that_was_never_decoded_are_looked_at_by_the_host(tmp_path: Path) -> None:
+def test_black_frames_of_a_file_that_was_never_decoded_are_checked_by_pyav(tmp_path: Path) -> None:
     """DALI may put out black frames where a file ends early. These are black in truth, and stay."""
     (tmp_path / "night").mkdir()
     write_clip(tmp_path / "night" / "0.webm", "libvpx-vp9", [np.zeros((HEIGHT, WIDTH, 3), np.uint8)] * 20)

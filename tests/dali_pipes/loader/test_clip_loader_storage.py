@@ -174,7 +174,7 @@ def test_a_damaged_frame_costs_its_clip_and_is_named(
     assert f"a/0,{reason}" in (tmp_path / "quarantine.csv").read_text()
 
 
-def test_frames_by_dali_and_by_the_host_are_alike_also_in_one_graph(make_data: Callable[..., DataConfig]) -> None:
+def test_frames_by_dali_and_by_pyav_are_alike_also_in_one_graph(make_data: Callable[..., DataConfig]) -> None:
     config = make_data("frames")
     manifest = manifest_of(config)
     options: dict[str, Any] = {"views": ("teacher",), "mode": "train", "batch_size": 3, "seed": 4}
