@@ -35,6 +35,8 @@ from dali_pipes.storage.tar_index import read_member
 # Limits on the full-size frames in memory: a clip is decoded before it is resized.
 _BYTES_AT_ONCE = 512 << 20
 _LEAST_AT_ONCE = 16
+# Containers round to ticks: a frame that begins this little after a wanted time is taken. The smaller limit applies.
+_ROUNDING_STEPS, _ROUNDING_S = 1e-3, 1e-3
 
 
 @dataclass(frozen=True)
@@ -103,10 +105,6 @@ class TimedFrames(NamedTuple):
     def bad(reason: str) -> TimedFrames:
         """The result of a video that could not be read."""
         return TimedFrames(np.empty(0, np.int32), np.empty((0, 1, 1, 3), np.uint8), reason)
-
-
-# Containers round to ticks: a frame that begins this little after a wanted time is taken. The smaller limit applies.
-_ROUNDING_STEPS, _ROUNDING_S = 1e-3, 1e-3
 
 
 class FrameTimes(NamedTuple):

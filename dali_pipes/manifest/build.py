@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 # A largest class of more than this many times the smallest one's videos is reported.
 _IMBALANCE_TO_NAME = 1.5
+# Settings that change the videos in a manifest, or their video info.
+_SETTINGS = ("train", "test", "classes", "group_pattern", "val_fraction", "test_fraction", "scan", "storage")
+_KEEP_DAYS = 30
 
 
 def build_manifests(
@@ -122,11 +125,6 @@ def _name_imbalance(split: str, manifest: Manifest, on_message: Callable[[str], 
             f"{split}: classes are unequal, from {counts[low]} ({manifest.class_names[low]}) to {counts[high]} "
             f"({manifest.class_names[high]}) videos"
         )
-
-
-# Settings that change the videos in a manifest, or their video info.
-_SETTINGS = ("train", "test", "classes", "group_pattern", "val_fraction", "test_fraction", "scan", "storage")
-_KEEP_DAYS = 30
 
 
 def cache_key(config: DataConfig, *, seed: int, splits: Sequence[str], store: Path) -> str | None:

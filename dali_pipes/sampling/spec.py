@@ -10,9 +10,7 @@ from dali_pipes.choices import FrameSelection
 from dali_pipes.sampling.student_frames import select_frames
 
 if TYPE_CHECKING:
-    from dali_pipes.config import SamplingConfig
-if TYPE_CHECKING:
-    from dali_pipes.config import DataConfig
+    from dali_pipes.config import DataConfig, SamplingConfig
 
 
 class TestViews(NamedTuple):

@@ -77,6 +77,25 @@ def evaluation_order(
     )
 
 
+def evaluation_loader(
+    config: ExperimentConfig,
+    manifest: AnyManifest,
+    order: ReadingOrder,
+    *,
+    split: Literal["test", "val"],
+    which: ViewName,
+    world: World,
+) -> AnyLoader:
+    """Batches of a list, with all test views of each video."""
+    return data_of(config).make_loader(
+        manifest,
+        order,
+        views=(which,),
+        device=world.device,
+        quarantine=RunDirectory(config.folder).quarantine(split, world.rank),
+    )
+
+
 def _training_loaders(
     config: ExperimentConfig, train: AnyManifest, plan: Plan, run: RunDirectory, world: World
 ) -> Callable[[int], AnyLoader]:
@@ -117,13 +136,8 @@ def _validations(
 def _validation(
     config: ExperimentConfig, manifest: AnyManifest, which: ViewName, batch_size: int, world: World
 ) -> Validation:
-    loader = data_of(config).make_loader(
-        manifest,
-        evaluation_order(config, "val", batch_size, world),
-        views=(which,),
-        device=world.device,
-        quarantine=RunDirectory(config.folder).quarantine("val", world.rank),
-    )
+    order = evaluation_order(config, "val", batch_size, world)
+    loader = evaluation_loader(config, manifest, order, split="val", which=which, world=world)
     return Validation(loader, evaluation_settings(config, which, world=world), world=world)
 
 

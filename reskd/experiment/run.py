@@ -8,13 +8,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
-from dali_pipes.sampling.order import ReadingOrder
 from reskd.distributed import World, barrier
 from reskd.environment import describe_environment
 from reskd.evaluation.evaluator import EvaluationSettings, evaluate
-from reskd.experiment.build import build_trainer, evaluation_order, evaluation_settings
+from reskd.experiment.build import build_trainer, evaluation_loader, evaluation_order, evaluation_settings
 from reskd.experiment.config import ExperimentConfig, ViewName
-from reskd.experiment.data import AnyLoader, AnyManifest, data_of
+from reskd.experiment.data import AnyManifest, data_of
 from reskd.experiment.lists import build_manifests
 from reskd.experiment.networks import build_evaluated_model, check_networks, load_stage, view_shapes
 from reskd.experiment.protocol import describe_protocol
@@ -100,7 +99,7 @@ def evaluate_checkpoint(
     _check_classes(manifest, state, checkpoint)
     model = build_evaluated_model(config, state, which=which, source=str(checkpoint), device=world.device).eval()
     order = evaluation_order(config, "test", batch_size, world)
-    with closing(_test_loader(config, manifest, order, split=split, which=which, world=world)) as loader:
+    with closing(evaluation_loader(config, manifest, order, split=split, which=which, world=world)) as loader:
         log.info(loader.describe_reading())
         evaluation = evaluate(model, loader, settings, world=world)
     return {
@@ -117,25 +116,6 @@ def evaluate_checkpoint(
         **_measure_cost(model, config, which, settings, batch_size),
         "environment": describe_environment(),
     }
-
-
-def _test_loader(
-    config: ExperimentConfig,
-    manifest: AnyManifest,
-    order: ReadingOrder,
-    *,
-    split: Literal["test", "val"],
-    which: ViewName,
-    world: World,
-) -> AnyLoader:
-    """Batches of a list, with all test views of each video."""
-    return data_of(config).make_loader(
-        manifest,
-        order,
-        views=(which,),
-        device=world.device,
-        quarantine=RunDirectory(config.folder).quarantine(split, world.rank),
-    )
 
 
 def _check_classes(manifest: AnyManifest, state: Mapping[str, Any], checkpoint: Path) -> None:

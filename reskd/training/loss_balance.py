@@ -67,7 +67,7 @@ def warning(terms: Sequence[TermBalance], *, when: str) -> str | None:
     )
 
 
-def log_first_terms(terms: Sequence[TermBalance], path: Path) -> None:
+def log_first_step(terms: Sequence[TermBalance], path: Path) -> None:
     """Write several terms to ``path``, and log them as a table."""
     if len(terms) > 1:
         write(path, terms)

@@ -155,7 +155,7 @@ class Trainer:
         terms = loss_balance.balance_of(means.peek(self.world), self.trainable.loss.config.weights)
         if writer:
             writer.views(1, batch)
-            loss_balance.log_first_terms(terms, self.run.loss_balance)
+            loss_balance.log_first_step(terms, self.run.loss_balance)
             if self.trainable.teacher is None:
                 loss_balance.log_imbalance(terms, when="in the first step")
 

@@ -190,7 +190,7 @@ def test_views_are_the_planned_crop_resized_from_one_decode(
         {"num_frames": 2, "selection": "random"},
         {"num_frames": 3, "selection": "random", "source": "decoded", "antialias": True},
     ],
-    ids=["the host renders what it decodes", "dali renders all"],
+    ids=["workers render what PyAV decodes", "dali renders all"],
 )
 def test_a_student_alone_gets_the_pixels_that_it_gets_beside_its_teacher(
     student: dict[str, Any], mixed_folder: Path
