@@ -171,9 +171,6 @@ class LoaderConfig(StrictConfig):
         description="prefer_dali (auto on a GPU): DALI decodes the files that it decodes correctly, PyAV the others; "
         "pyav (auto on a CPU, where it is faster): PyAV decodes all; dali: DALI decodes all",
     )
-    max_attempts: int = Field(
-        8, ge=1, description="clips tried for one position before the run stops; all but the first are substitutes"
-    )
     max_bad_fraction: float = Field(
         0.05, ge=0, le=1, description="largest fraction of clips that may be substituted before the run stops"
     )

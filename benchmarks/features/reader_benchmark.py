@@ -91,7 +91,7 @@ def write_records(path: Path, num_videos: int, num_frames: int) -> None:
 
 
 def read_all(manifest: FeatureManifest, config: FeatureDataConfig, batch_NTD: np.ndarray) -> int:
-    source = FeatureSource(manifest, config.groups, config.max_frames, ORDER, config.loader.max_attempts)
+    source = FeatureSource(manifest, config.groups, config.max_frames, ORDER, 1)
     for row in range(len(manifest)):
         video, start = source.read(row, row), 0
         for frames_Td in video.groups:

@@ -41,9 +41,6 @@ class FeatureLoaderConfig(StrictConfig):
 
     num_threads: int = Field(1, ge=1, description="reading threads per rank")
     prefetch: int = Field(2, ge=1, description="number of batches prefetched")
-    max_attempts: int = Field(
-        8, ge=1, description="videos tried for one position before the run stops; all but the first are substitutes"
-    )
     max_bad_fraction: float = Field(
         0.05, ge=0, le=1, description="largest fraction of videos that may be substituted before the run stops"
     )

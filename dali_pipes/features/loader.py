@@ -24,7 +24,7 @@ from dali_pipes.features.buffer_pool import RecycledMemory
 from dali_pipes.features.config import FeatureDataConfig
 from dali_pipes.features.manifest import FeatureManifest
 from dali_pipes.features.source import FeatureSource, RowChooser, VideoFeatures
-from dali_pipes.sampling.order import ReadingOrder
+from dali_pipes.sampling.order import ReadingOrder, most_attempts
 from dali_pipes.sampling.spec import check_view_names
 
 
@@ -83,7 +83,8 @@ class FeatureLoader:
         self._manifest = manifest
         self._order = order
         self._chooser = RowChooser(order, len(manifest))
-        self._source = FeatureSource(manifest, config.groups, config.max_frames, order, config.loader.max_attempts)
+        attempts = most_attempts(config.loader.max_bad_fraction, len(manifest))
+        self._source = FeatureSource(manifest, config.groups, config.max_frames, order, attempts)
         kept = config.loader.prefetch + 2  # the prefetched ones, the current and the previous one
         self._memory = {name: RecycledMemory(self._shape(name), most=kept) for name in views}
         self._pool: ThreadPoolExecutor | None = None

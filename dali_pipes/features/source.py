@@ -18,6 +18,7 @@ from dali_pipes.features.tfrecord import FOOTER_BYTES, HEADER_BYTES, read_record
 from dali_pipes.sampling.order import EpochOrders, ReadingOrder, substitute_row
 from dali_pipes.sampling.student_frames import select_frames
 
+_MOST_NAMED = 8  # videos in an error
 # Numbers of these uses of the hash, different from all other uses.
 _SELECTION_IN_TRAINING, _SELECTION_IN_EVALUATION = 202, 203
 
@@ -88,10 +89,10 @@ class FeatureSource:
                 return self.read_row(rows[-1], attempt, faults)
             except (ValueError, OSError) as error:
                 faults.append(str(error))
-        named = "; ".join(f"{self.manifest.name(row)}: {fault}" for row, fault in zip(rows, faults, strict=True))
+        first = list(zip(rows, faults, strict=True))[:_MOST_NAMED]
+        named = "; ".join(f"{self.manifest.name(row)}: {fault}" for row, fault in first)
         raise RuntimeError(
-            f"position {position}: expected a readable video, found none in {self.max_attempts} attempts "
-            f"(data.loader.max_attempts): {named}"
+            f"position {position}: expected a readable video, found none among {self.max_attempts} of the list: {named}"
         )
 
     def read_row(self, row: int, attempt: int = 0, faults: Sequence[str] = ()) -> VideoFeatures:

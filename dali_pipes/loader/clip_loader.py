@@ -26,7 +26,7 @@ from dali_pipes.loader.external_source import ClipChooser, ClipSource
 from dali_pipes.loader.recovery import Recovery, reason_of
 from dali_pipes.loader.watchdog import Watchdog, forget
 from dali_pipes.manifest.manifest import Manifest
-from dali_pipes.sampling.order import ReadingOrder
+from dali_pipes.sampling.order import ReadingOrder, most_attempts
 from dali_pipes.sampling.spec import num_frames_read, rules_for_views
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ class ClipLoader:
             self._rules,
             self._order,
             ClipReader(self._device_kind, loader.decoder, sparse=loader.sparse_decode, render=self._render),
-            loader.max_attempts,
+            most_attempts(loader.max_bad_fraction, len(self._manifest)),
             os.getpid(),
             notes,
             first_iteration=self._iteration,

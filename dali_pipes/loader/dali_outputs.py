@@ -47,7 +47,9 @@ def account_for(tensors: Mapping[str, Tensor], faults: FaultLog, chooser: ClipCh
     faults.num_fallen_back += int((about.how == FELL_BACK).sum())
     for clip in torch.nonzero(about.attempt).flatten().tolist():
         position = int(about.position[clip])
-        for attempt, reason in enumerate(unpack_faults(tensors["faults"][clip].numpy().tobytes())):
+        reasons = unpack_faults(tensors["faults"][clip].numpy().tobytes())
+        for attempt in range(int(about.attempt[clip])):
+            reason = reasons[attempt] if attempt < len(reasons) else "it could not be read; the reason was not kept"
             file = chooser.manifest.path(chooser.row_number(position, attempt))
             faults.add(file, reason, position=position, attempt=attempt)
     faults.check()

@@ -23,6 +23,7 @@ from dali_pipes.sampling.spec import SamplingRules
 
 # Part of the message when a position has no readable clip; retrying would not help.
 NONE_READABLE = "expected a readable clip"
+_MOST_NAMED = 8  # files in that message
 
 
 class SampleInfo(Protocol):
@@ -134,8 +135,7 @@ class ClipSource:
             padding = self.order.mode == "eval" and position >= chooser.num_positions
             about = About(position, int(padding), plan.row, row.label, attempt, clip.how)
             return Sample(clip, plan, about, faults)
-        named = "; ".join(f"{path}: {fault}" for path, fault in zip(paths, faults, strict=True))
+        named = "; ".join(f"{path}: {fault}" for path, fault in zip(paths[:_MOST_NAMED], faults, strict=False))
         raise RuntimeError(
-            f"position {position}: {NONE_READABLE}, found none in {self.max_attempts} attempts "
-            f"(data.loader.max_attempts): {named}"
+            f"position {position}: {NONE_READABLE}, found none among {self.max_attempts} of the list: {named}"
         )

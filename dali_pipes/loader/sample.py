@@ -14,8 +14,9 @@ import numpy as np
 from dali_pipes.loader.clip_reader import Clip
 from dali_pipes.sampling.clip_plan import ClipPlan
 
-# Bytes of the field ``faults``.
+# Bytes of the field ``faults``, and the largest number of reasons in it.
 FAULT_BYTES = 1024
+MOST_REASONS = 8
 
 # int for one clip; tensor (N,) for a batch.
 Number = TypeVar("Number")
@@ -122,14 +123,23 @@ def fields_for(decoders: frozenset[str], rendered: Sequence[str]) -> tuple[str, 
 
 
 def pack_faults(faults: Sequence[str]) -> np.ndarray:
-    """Pack as JSON into uint8 (FAULT_BYTES,), padded with spaces; reasons are truncated so that all fit."""
+    """Pack as JSON into uint8 (FAULT_BYTES,), padded with spaces.
+
+    The first ``MOST_REASONS`` are kept, truncated so that all fit.
+    """
+    faults = faults[:MOST_REASONS]
     longest = FAULT_BYTES // max(1, len(faults)) - 8
-    ascii_only = [fault.encode("ascii", "replace").decode().replace("\\", "/").replace('"', "'") for fault in faults]
-    text = json.dumps([fault[:longest] for fault in ascii_only])
+    text = json.dumps([_one_byte_each(fault)[:longest] for fault in faults])
     return np.frombuffer(text.ljust(FAULT_BYTES).encode(), np.uint8)
 
 
+def _one_byte_each(text: str) -> str:
+    """Replace all characters that JSON writes with more than one byte."""
+    visible = "".join(character if character.isprintable() else " " for character in text)
+    return visible.encode("ascii", "replace").decode().replace("\\", "/").replace('"', "'")
+
+
 def unpack_faults(packed: bytes) -> list[str]:
-    """The inverse of ``pack_faults``."""
+    """The reasons that ``pack_faults`` kept."""
     faults: list[str] = json.loads(packed)
     return faults

@@ -6,6 +6,8 @@ numpy's generators do not guarantee the same stream across versions.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
@@ -23,6 +25,23 @@ def hash_words(*words: int | np.ndarray) -> np.ndarray:
 def uniform(*words: int | np.ndarray) -> np.ndarray:
     """Return float64 in [0, 1): the upper 53 bits of ``hash_words``."""
     return (hash_words(*words) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def permuted(index: int, size: int, key: tuple[int, ...]) -> int:
+    """Place of ``index`` (0 to size - 1) in a random permutation of 0 to size - 1; each key has its own.
+
+    A Feistel network of four rounds permutes the pairs of digits below the next square number; numbers of ``size`` and
+    above are permuted again (cycle walking; Black and Rogaway 2002, doi:10.1007/3-540-45760-7_9).
+    """
+    base = math.isqrt(size - 1) + 1
+    place = index
+    while True:
+        high, low = divmod(place, base)
+        for number in range(4):
+            high, low = low, (high + int(hash_words(*key, number, low)[0] % np.uint64(base))) % base
+        place = high * base + low
+        if place < size:
+            return place
 
 
 def _mix(state: np.ndarray) -> np.ndarray:

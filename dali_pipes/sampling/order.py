@@ -18,11 +18,12 @@ from typing import Literal
 
 import numpy as np
 
-from dali_pipes.sampling.counter_rng import hash_words, uniform
+from dali_pipes.sampling.counter_rng import hash_words, permuted
 from dali_pipes.sampling.spec import ONE_TEST_VIEW, TestViews
 
 # One number per use, so that no two uses share random numbers; clip_plan.py has the next ones.
 _ORDER, _SUBSTITUTE = 1, 2
+_CHANCE_EXPONENT = -12  # base 10; a chance that we neglect
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,15 +104,27 @@ def epoch_order(seed: int, epoch: int, num_clips: int) -> np.ndarray:
     return np.argsort(hash_words(seed, _ORDER, epoch, np.arange(num_clips)), kind="stable")
 
 
+def most_attempts(max_bad_fraction: float, num_clips: int) -> int:
+    """Number of clips to try for one position; if none is readable, too many are bad.
+
+    If at most ``max_bad_fraction`` of the clips are bad, that many random ones are all bad with a probability of at
+    most 1e-12. Fractions below 0.65 count as 0.65, which gives 65 clips, and those above 0.97 as 0.97: 908 clips.
+    """
+    fraction = min(max(max_bad_fraction, 0.65), 0.97)
+    return min(num_clips, math.ceil(_CHANCE_EXPONENT / math.log10(fraction)))
+
+
 def substitute_row(seed: int, position: int, attempt: int, num_clips: int, *, planned_row: int) -> int:
     """The substitute at attempt >= 1 of a position: a different row at each attempt until all were tried.
 
-    Attempts step through the rows by a hashed length that is coprime to their number.
+    The attempts of a position go through a random permutation of the other rows, so neighbors of a bad clip, which may
+    be bad for the same reason, are tried no sooner than other clips.
     """
-    step = 1 + int(uniform(seed, _SUBSTITUTE, position)[0] * (num_clips - 1))
-    while math.gcd(step, num_clips) > 1:
-        step += 1
-    return (planned_row + attempt * step) % num_clips
+    num_others = num_clips - 1
+    if num_others == 0:
+        return planned_row
+    other = permuted((attempt - 1) % num_others, num_others, (seed, _SUBSTITUTE, position))
+    return other + (other >= planned_row)
 
 
 def positions_of_batch(

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from reskd.experiment.renamed_keys import RENAMED_KEYS, new_value
+from reskd.experiment.renamed_keys import REMOVED_KEYS, RENAMED_KEYS, new_value
 
 
 class Fault(NamedTuple):
@@ -50,7 +50,10 @@ def _hint(keys: tuple[str, ...], known: list[str], group: str, value: Any) -> st
     """Advice for an unknown key."""
     if keys == ("base",) and not group:
         return "only a file can name a base, at its top level; write a file with this base."
-    renamed = RENAMED_KEYS.get(_whole_key(".".join(keys), group))
+    whole_key = _whole_key(".".join(keys), group)
+    if whole_key in REMOVED_KEYS:
+        return REMOVED_KEYS[whole_key]
+    renamed = RENAMED_KEYS.get(whole_key)
     if renamed:
         found = new_value(renamed, value)
         and_value = f", and its value {value} to {found}" if found else ""

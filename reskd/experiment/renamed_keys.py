@@ -1,4 +1,4 @@
-"""Settings that were renamed, so that the error for an old name gives the new one.
+"""Settings that were renamed or removed, so that the error for an old name says what to write.
 
 Nothing is translated. The list is kept for this release alone.
 """
@@ -16,6 +16,10 @@ RENAMED_KEYS = {
     "loss.code": "loss.embedding",
     "student.normalise_frames": "student.normalize_frames",
     "teacher.model.normalise_frames": "teacher.model.normalize_frames",
+}
+# Settings without a successor, and what to do instead.
+REMOVED_KEYS = {
+    "data.loader.max_attempts": "it was removed, as data.loader.max_bad_fraction alone ends a run; delete this line.",
 }
 # (key, old value) -> new value
 RENAMED_VALUES = {

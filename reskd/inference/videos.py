@@ -31,9 +31,6 @@ from reskd.inference.answers import Answer, NoAnswer, OnProgress, answering_prec
 from reskd.inference.given_files import GivenVideos
 from reskd.inference.student import TrainedStudent
 
-# The loader passes a clip's faults on in a field of fixed size.
-_MOST_ATTEMPTS = 32
-
 
 @dataclass(frozen=True)
 class VideoAnswer(Answer):
@@ -111,7 +108,6 @@ def _data_config(config: DataConfig, num_files: int) -> DataConfig:
     """The config for plain video files. A bad file is reported and does not stop the others."""
     loader = config.loader.model_copy(
         update={
-            "max_attempts": min(num_files, _MOST_ATTEMPTS),
             "max_bad_fraction": 1.0,
             "num_workers": min(config.loader.num_workers, num_files),
             "decoder": "prefer_dali" if config.loader.decoder == "dali" else config.loader.decoder,

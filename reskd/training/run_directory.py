@@ -27,6 +27,7 @@ _FREE_TO_CHANGE = (
     "data.loader.num_workers",
     "data.loader.num_threads",
     "data.loader.prefetch",
+    "data.loader.max_attempts",  # of earlier versions
     "data.loader.max_bad_fraction",
     "data.loader.sparse_decode",
     "data.loader.hang_seconds",

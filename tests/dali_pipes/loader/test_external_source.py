@@ -127,7 +127,8 @@ def test_a_file_of_another_size_is_not_trusted(make_source: Callable[..., ClipSo
     about = _about(_call(source, 0, 0))
     assert about.row == 2 and about.attempt > 0 and about.position == 0
     with pytest.raises(
-        RuntimeError, match=r"position 1: .* in 1 attempts .*00.avi: expected \d+ bytes as scanned, found"
+        RuntimeError,
+        match=r"position 1: .* found none among 1 of the list: .*00.avi: expected \d+ bytes as scanned, found",
     ):
         _call(replace(source, max_attempts=1), 1, 0)
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dali_pipes.loader.sample import FAULT_BYTES, FIELDS, OUTPUTS, fields_for, pack_faults, unpack_faults
+from dali_pipes.loader.sample import FAULT_BYTES, FIELDS, MOST_REASONS, OUTPUTS, fields_for, pack_faults, unpack_faults
 
 VIEWS = {"teacher_THWC", "student_THWC"}
 
@@ -27,10 +27,12 @@ def test_what_leaves_the_graph_is_shipped_for_every_clip() -> None:
     assert {name for name, field in FIELDS.items() if field.users == ("every",)} == set(OUTPUTS)
 
 
-@pytest.mark.parametrize("faults", [[], ["gone"], ["a" * 2 * FAULT_BYTES, 'a "b" \\ \u00e9', "c"]])
+@pytest.mark.parametrize(
+    "faults", [[], ["gone"], ["a" * 2 * FAULT_BYTES, 'a "b" \\ \u00e9', "c"], ["\n" * FAULT_BYTES] * 900]
+)
 def test_faults_have_one_size_and_keep_their_beginnings(faults: list[str]) -> None:
     packed = pack_faults(faults)
     assert packed.shape == (FAULT_BYTES,)
     found = unpack_faults(packed.tobytes())
-    assert len(found) == len(faults)
-    assert all(one[0] == other[0] for one, other in zip(found, faults, strict=True))
+    assert len(found) == min(len(faults), MOST_REASONS)
+    assert all(one[0] == other[0].replace("\n", " ") for one, other in zip(found, faults, strict=False))
