@@ -91,6 +91,7 @@ def measure(chosen: argparse.Namespace, command: str) -> None:
         raise ValueError(f"--clips: expected a multiple of --batch {chosen.batch}, found {chosen.clips}.")
     import torch
 
+    from dali_pipes.jobs.process_folder import process_folder
     from reskd.profiling.decode.benchmark import measure_files
     from reskd.profiling.decode.candidates import CANDIDATES, check_names
     from reskd.profiling.decode.workload import Workload
@@ -100,7 +101,7 @@ def measure(chosen: argparse.Namespace, command: str) -> None:
     if chosen.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: expected a GPU that torch can use, found none; run tools/doctor.py for why.")
     about = {**describe_run(torch.device(chosen.device)), **_peer_versions()}
-    with tempfile.TemporaryDirectory(prefix="reskd_profile_") as scratch:
+    with tempfile.TemporaryDirectory(prefix="profile_", dir=process_folder()) as scratch:
         for files, folder in manifests(chosen, Path(scratch)):
             for num_frames in chosen.frames:
                 found = measure_files(

@@ -17,6 +17,7 @@ import torch
 from dali_pipes.batch import PADDING_POSITION, ClipBatch
 from dali_pipes.config import DataConfig
 from dali_pipes.fault_log import NO_LOG, FaultLog, LoaderLog
+from dali_pipes.jobs.process_folder import process_folder
 from dali_pipes.jobs.worker_process import main_module_hidden
 from dali_pipes.loader.clip_reader import ClipReader
 from dali_pipes.loader.cpu_render import render_plan
@@ -199,7 +200,7 @@ class ClipLoader:
     def _notes_folder(self) -> Path:
         """A temporary folder for the workers' notes, and for a manifest that is not saved elsewhere."""
         if self._notes is None:
-            self._notes = Path(tempfile.mkdtemp(prefix="reskd_loader_"))
+            self._notes = Path(tempfile.mkdtemp(prefix="loader_", dir=process_folder()))
             self._remove_notes = weakref.finalize(self, shutil.rmtree, self._notes, ignore_errors=True)
             if self._folder is None:
                 self._folder = self._notes

@@ -12,6 +12,7 @@ from nvidia.dali import fn, pipeline_def, types
 from nvidia.dali.plugin.pytorch import DALIGenericIterator
 
 from dali_pipes.config import LoaderConfig, ViewConfig, ViewsConfig
+from dali_pipes.jobs.process_folder import temporary_files_in_process_folder
 from dali_pipes.loader.sample import FIELDS, OUTPUTS, fields_for
 
 _DALI_TYPES = {"bool": types.BOOL, "uint8": types.UINT8, "int32": types.INT32, "int64": types.INT64}
@@ -56,18 +57,19 @@ def start_pipeline(
     device_id = None
     if spec.on_gpu:
         device_id = torch.cuda.current_device() if device.index is None else device.index
-    pipeline = _clip_pipeline(
-        source,
-        spec,
-        loader.prefetch,
-        batch_size=batch_size,
-        num_threads=loader.num_threads,
-        device_id=device_id,
-        py_num_workers=loader.num_workers,
-        py_start_method="spawn",
-        prefetch_queue_depth=loader.prefetch,
-    )
-    return DALIGenericIterator(pipeline, [*spec.names, *OUTPUTS], size=-1, prepare_first_batch=False)
+    with temporary_files_in_process_folder():  # DALI writes the source of the graph's conditionals
+        pipeline = _clip_pipeline(
+            source,
+            spec,
+            loader.prefetch,
+            batch_size=batch_size,
+            num_threads=loader.num_threads,
+            device_id=device_id,
+            py_num_workers=loader.num_workers,
+            py_start_method="spawn",
+            prefetch_queue_depth=loader.prefetch,
+        )
+        return DALIGenericIterator(pipeline, [*spec.names, *OUTPUTS], size=-1, prepare_first_batch=False)
 
 
 @pipeline_def(enable_conditionals=True)

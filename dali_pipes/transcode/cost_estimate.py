@@ -16,6 +16,7 @@ import numpy as np
 
 from dali_pipes.decode.cost import DecodedFrames, Keyframes, count_decoded, find_keyframes, spread_sample
 from dali_pipes.jobs.map_files import map_isolated
+from dali_pipes.jobs.process_folder import process_folder
 from dali_pipes.jobs.progress import gib, hours_minutes_seconds
 from dali_pipes.transcode.encode import OutputSettings, reencode
 from dali_pipes.transcode.job import Job
@@ -64,7 +65,7 @@ def predict(job: Job, todo: Sequence[str], *, num_wanted: int, num_workers: int)
     """Encode the start of a few files and extrapolate; None if none of them is usable."""
     present = [job.source_root / path for path in todo if (job.source_root / path).is_file()]
     chosen = spread_sample(present, NUM_SAMPLED)
-    with tempfile.TemporaryDirectory(prefix="reskd_transcode_") as folder:
+    with tempfile.TemporaryDirectory(prefix="transcode_", dir=process_folder()) as folder:
         work = partial(_sample, Path(folder), job.settings)
         samples = [sample for _, sample in map_isolated(work, chosen, num_workers=num_workers) if sample]
     if not samples:

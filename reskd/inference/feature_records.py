@@ -17,6 +17,7 @@ from dali_pipes.features.loader import ViewArrays, write_video
 from dali_pipes.features.manifest import FeatureManifest
 from dali_pipes.features.record_index import RecordIndex, open_index
 from dali_pipes.features.source import FeatureSource, VideoFeatures
+from dali_pipes.jobs.process_folder import process_folder
 from dali_pipes.sampling.order import ReadingOrder
 from reskd.inference.answers import Answer, NoAnswer, OnProgress, answering_precision
 from reskd.inference.student import TrainedStudent
@@ -68,7 +69,7 @@ class _Reader:
         self._logged_cut = False
 
     def answers(self, file: Path, on_progress: OnProgress) -> Iterator[RecordAnswer | NoAnswer]:
-        with TemporaryDirectory(prefix="reskd_predict_") as store:
+        with TemporaryDirectory(prefix="predict_", dir=process_folder()) as store:
             try:
                 index = open_index(file.parent, [file.name], store=Path(store))
             except (ValueError, OSError) as error:

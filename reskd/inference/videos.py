@@ -18,6 +18,7 @@ from dali_pipes.annotations.lists import LabeledVideo
 from dali_pipes.batch import PADDING_POSITION
 from dali_pipes.config import DataConfig, VideoFilesConfig
 from dali_pipes.fault_log import LoaderLog
+from dali_pipes.jobs.process_folder import process_folder
 from dali_pipes.loader.clip_loader import ClipLoader
 from dali_pipes.loader.recovery import reason_of
 from dali_pipes.manifest.manifest import Manifest
@@ -82,7 +83,7 @@ def answer_videos(
     yield from (NoAnswer(file, reason) for file, reason in given.missing)
     yield from (NoAnswer(file, reason, skipped=True) for file, reason in given.skipped)
     on_progress("files", 0, len(given.files))
-    with TemporaryDirectory(prefix="reskd_predict_") as store:
+    with TemporaryDirectory(prefix="predict_", dir=process_folder()) as store:
         video_info = scan(
             given.files,
             root=Path.cwd(),

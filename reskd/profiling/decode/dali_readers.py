@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from torch import Tensor
 
+from dali_pipes.jobs.process_folder import process_folder
 from dali_pipes.sampling.clip_plan import Crop
 
 StockReader = Literal["experimental.readers.video", "decoders.video"]
@@ -61,7 +62,7 @@ def stock_batches(
 
     num_frames = len(clips[0].frame_index_T)
     whole_files = reader == "decoders.video"
-    with TemporaryDirectory(prefix="reskd_stock_") as list_folder:  # for the reader's list of files
+    with TemporaryDirectory(prefix="stock_", dir=process_folder()) as list_folder:  # for the reader's list of files
         pipeline = _pipeline_of(whole_files)(
             clips,
             sizes,
