@@ -6,12 +6,14 @@ PY := $(VENV)/bin/python
 # Two processes, each a file at a time: fixtures of a file are made once. One that dies is not replaced: pytest-xdist would
 # repeat the test that killed it, and after some more deaths wait for ever.
 PYTEST_FLAGS ?= -q -n 2 --dist loadfile --max-worker-restart 0
+# Tests whose results depend on the processor's vector instructions.
+NUMERICAL_TESTS := $(addprefix tests/reskd/,models losses training inference ops)
 CXX_FILES := $(wildcard reskd/csrc/*.* reskd/csrc/*/*.* tests/reskd/ops/*.cpp)
 INPUTS := setup.py pyproject.toml reskd/environment.py $(wildcard requirements/*.txt) \
           $(wildcard reskd/csrc/*.* reskd/csrc/*/*.*)
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-min demo test test-min lint format doctor clean
+.PHONY: help install install-min demo test test-sse test-avx2 test-min lint format doctor clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -54,6 +56,12 @@ demo: install  ## videos, teacher, baseline and student on 2 cores: the table is
 
 test: install  ## all tests with the newest tested versions
 	$(PY) -m pytest $(PYTEST_FLAGS)
+
+test-sse: install  ## tests of networks, losses, training and export as on a processor without AVX
+	ONEDNN_MAX_CPU_ISA=SSE41 ATEN_CPU_CAPABILITY=default $(PY) -m pytest $(PYTEST_FLAGS) $(NUMERICAL_TESTS)
+
+test-avx2: install  ## the same as on a processor without AVX-512
+	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 $(PY) -m pytest $(PYTEST_FLAGS) $(NUMERICAL_TESTS)
 
 test-min: install-min  ## all tests with the oldest tested versions
 	$(VENV_MIN)/bin/python -m pytest $(PYTEST_FLAGS)

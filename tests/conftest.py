@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
@@ -130,10 +131,13 @@ def make_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread_each() -> Iterator[None]:
-    """Several tests start processes; more threads than cores only slow each other down."""
+    """Several tests start processes; more threads than cores only slow each other down.
+
+    RESKD_TEST_THREADS sets another number: the results must not depend on it where a test asks for equality.
+    """
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(os.environ.get("RESKD_TEST_THREADS", "1")))
     yield
     torch.set_num_threads(before)

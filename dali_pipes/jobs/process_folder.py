@@ -63,7 +63,7 @@ def _make(parent: Path) -> _Held:
         descriptor, name = tempfile.mkstemp(suffix=_LOCK, prefix=f"{os.getpid()}-", dir=parent)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         with suppress(FileNotFoundError):  # another process took the new file for left over, before it was locked
-            if os.path.samestat(os.fstat(descriptor), os.stat(name)):
+            if os.path.samestat(os.fstat(descriptor), Path(name).stat()):
                 folder = Path(name).with_suffix("")
                 folder.mkdir(mode=0o700)
                 return _Held(folder, descriptor, os.getpid())

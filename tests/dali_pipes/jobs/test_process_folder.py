@@ -20,8 +20,14 @@ from dali_pipes.jobs.process_folder import process_folder
 from dali_pipes.loader.clip_loader import ClipLoader
 from dali_pipes.manifest.build import build_manifests
 from dali_pipes.sampling.order import ReadingOrder
-config = DataConfig(root=Path(sys.argv[1]), train="folders", val_fraction=0, loader={"num_workers": 1, "decoder": "prefer_dali"},
-                    sampling={"num_frames": 2}, views={"student": {"size": 32, "source": "decoded"}})
+config = DataConfig(
+    root=Path(sys.argv[1]),
+    train="folders",
+    val_fraction=0,
+    loader={"num_workers": 1, "decoder": "prefer_dali"},
+    sampling={"num_frames": 2},
+    views={"student": {"size": 32, "source": "decoded"}},
+)
 manifest = build_manifests(config, seed=0, splits=("train",))["train"]
 loader = ClipLoader(manifest, config, order=ReadingOrder(mode="train", batch_size=1), views=("student",))
 next(iter(loader))
