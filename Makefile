@@ -57,11 +57,12 @@ demo: install  ## videos, teacher, baseline and student on 2 cores: the table is
 test: install  ## all tests with the newest tested versions
 	$(PY) -m pytest $(PYTEST_FLAGS)
 
+# torch.compile's cache does not tell the instruction sets apart, so each has its own.
 test-sse: install  ## tests of networks, losses, training and export as on a processor without AVX
-	ONEDNN_MAX_CPU_ISA=SSE41 ATEN_CPU_CAPABILITY=default $(PY) -m pytest $(PYTEST_FLAGS) $(NUMERICAL_TESTS)
+	ONEDNN_MAX_CPU_ISA=SSE41 ATEN_CPU_CAPABILITY=default TORCHINDUCTOR_CACHE_DIR=$(VENV)/inductor-sse $(PY) -m pytest $(PYTEST_FLAGS) $(NUMERICAL_TESTS)
 
 test-avx2: install  ## the same as on a processor without AVX-512
-	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 $(PY) -m pytest $(PYTEST_FLAGS) $(NUMERICAL_TESTS)
+	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 TORCHINDUCTOR_CACHE_DIR=$(VENV)/inductor-avx2 $(PY) -m pytest $(PYTEST_FLAGS) $(NUMERICAL_TESTS)
 
 test-min: install-min  ## all tests with the oldest tested versions
 	$(VENV_MIN)/bin/python -m pytest $(PYTEST_FLAGS)
