@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from reskd.choices import PrecisionChoice
 
+# In messages of torch and oneDNN about a kernel that this machine does not have.
+_NO_KERNEL = (
+    "primitive descriptor",
+    "not implemented for 'Half'",
+    "not implemented for 'BFloat16'",
+    "No available kernel",
+)
 _AUTOCAST_DTYPE = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -26,6 +36,24 @@ class Precision:
         self.choice = choice
         self.device = device
         self.scaler = torch.amp.GradScaler(device.type, enabled=choice == "fp16")
+
+    @contextmanager
+    def refused_if_missing(self) -> Iterator[None]:
+        """Turn the error of a missing kernel inside into a sentence; open it around a first pass.
+
+        Raises:
+            ValueError: this machine has no kernel of the chosen precision for one of the networks' layers.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            if self.choice == "fp32" or not any(mark in str(error) for mark in _NO_KERNEL):
+                raise
+            said = " ".join(str(error).split())[:200]
+            raise ValueError(
+                f"training.precision={self.choice}: expected {self.device.type} kernels for all layers of the networks, "
+                f"found that one is missing ({said}); set training.precision=fp32."
+            ) from error
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=_AUTOCAST_DTYPE.get(self.choice), enabled=self.choice != "fp32")

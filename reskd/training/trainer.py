@@ -182,7 +182,7 @@ class Trainer:
         """
         self._reseed()
         self.parallel.train()
-        with leaving_no_trace(self.trainable):
+        with leaving_no_trace(self.trainable), self.precision.refused_if_missing():
             self._forward_backward(noise_batch(self.view_shapes, self.plan.clips_per_pass).to(self.world.device))
 
     def _reseed(self) -> None:

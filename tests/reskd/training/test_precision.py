@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from reskd.training.precision import Precision
+
+CPU = torch.device("cpu")
+_MESSAGES = (
+    "could not create a primitive descriptor for an LSTM forward propagation primitive",
+    "\"conv3d\" not implemented for 'BFloat16'",
+)
+
+
+@pytest.mark.parametrize("message", _MESSAGES)
+def test_a_precision_without_kernels_is_refused_in_a_sentence(message: str) -> None:
+    expected = r"training.precision=bf16: expected cpu kernels .* \(.*\); set training.precision=fp32"
+    with pytest.raises(ValueError, match=expected), Precision("bf16", CPU).refused_if_missing():
+        raise RuntimeError(message)
+
+
+def test_other_errors_and_those_of_fp32_stay_as_they_are() -> None:
+    with pytest.raises(RuntimeError, match="shapes differ"), Precision("bf16", CPU).refused_if_missing():
+        raise RuntimeError("shapes differ")
+    with pytest.raises(RuntimeError, match="primitive"), Precision("fp32", CPU).refused_if_missing():
+        raise RuntimeError(_MESSAGES[0])
+
+
+def test_a_real_missing_kernel_is_recognized() -> None:
+    """torch has no QR decomposition in fp16."""
+    with pytest.raises(ValueError, match="set training.precision=fp32"), Precision("fp16", CPU).refused_if_missing():
+        torch.linalg.qr(torch.eye(2, dtype=torch.float16))
