@@ -51,8 +51,8 @@ class Precision:
                 raise
             said = " ".join(str(error).split())[:200]
             raise ValueError(
-                f"training.precision={self.choice}: expected {self.device.type} kernels for all layers of the networks, "
-                f"found that one is missing ({said}); set training.precision=fp32."
+                f"training.precision={self.choice}: expected {self.device.type} kernels for all layers; "
+                f"one is missing ({said}); set training.precision=fp32."
             ) from error
 
     def autocast(self) -> torch.autocast:
