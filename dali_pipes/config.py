@@ -225,7 +225,8 @@ class DataConfig(StrictConfig):
     group_pattern: str | None = Field(
         None,
         description="regular expression on the path; its first group names the group of videos to keep in one split "
-        r"(UCF101: _g(\d+)_); a CSV may have a column 'group' instead; default: every video is its own group",
+        r"(UCF101: v_(\w+_g\d+)_c, with the class: groups of equal name are one group, whatever the class); a CSV may "
+        "have a column 'group' instead; default: every video is its own group",
     )
     val_fraction: float = Field(
         0.1, ge=0, lt=1, description="fraction of the training list to hold out by group to choose best.pt; 0: none"

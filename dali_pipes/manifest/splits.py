@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dali_pipes.annotations.lists import LabeledVideo, class_names_of, label_videos, read_class_names
+from dali_pipes.manifest.shared_groups import GroupTable, choose_groups
 from dali_pipes.manifest.sources import listed_videos
 from dali_pipes.sampling.counter_rng import uniform
 
@@ -36,7 +37,7 @@ def videos_of_splits(
     videos: dict[str, list[LabeledVideo]] = {}
     hold_out = partial(split_by_group, class_names=class_names, on_message=on_message)
     if config.test_fraction:
-        rest, videos["test"] = hold_out(rest, config.test_fraction, seed=seed)
+        rest, videos["test"] = hold_out(rest, config.test_fraction, seed=seed, name="test")
     elif "test" in splits:
         if config.test is None:
             raise ValueError("data.test: expected a test list or data.test_fraction above 0, found neither.")
@@ -52,45 +53,64 @@ def split_by_group(
     fraction: float,
     *,
     seed: int,
+    name: str = "val",
     class_names: Sequence[str] = (),
     on_message: Callable[[str], None] = lambda message: None,
 ) -> tuple[list[LabeledVideo], list[LabeledVideo]]:
     """Split into (kept, held out): about ``fraction`` of each class's videos are held out, in whole groups.
 
-    A group is a pair (class, group). The choice depends only on the seed and the groups' names and sizes. A class with
-    a single group keeps it, and is reported through ``on_message``.
+    A group is a name; its videos stay together, whatever their classes. The choice depends only on the seed and the
+    groups' names and sizes. A class of which nothing is held out is reported through ``on_message``, and so is how near
+    the result is to ``fraction``. A video of several labels counts for its first.
+
+    Args:
+        name: the held-out split, for messages.
 
     Raises:
-        ValueError: every class has a single group, so nothing can be held out.
+        ValueError: nothing can be held out without taking the last group of a class.
     """
     if fraction <= 0:
         return list(videos), []
     sizes: dict[int, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for video in videos:
         sizes[video.label][video.group] += 1
-    held_out = {(label, group) for label, groups in sizes.items() for group in _hold_out(groups, fraction, seed, label)}
-    single = [class_names[label] if class_names else str(label) for label, groups in sizes.items() if len(groups) == 1]
+    held_out = _hold_out(sizes, fraction, seed)
     if not held_out:
         raise ValueError(
             f"expected a class with two groups or more to hold out {fraction:.0%} of the videos, found one group in "
             "each; check data.group_pattern, give a separate list, or set the fraction to 0."
         )
-    if single:
-        on_message(f"nothing is held out of classes with only one group: {', '.join(sorted(single))}")
     parts: tuple[list[LabeledVideo], list[LabeledVideo]] = ([], [])
     for video in videos:
-        parts[(video.label, video.group) in held_out].append(video)
+        parts[video.group in held_out].append(video)
+    for line in _describe(sizes, held_out, fraction, name, class_names):
+        on_message(line)
     return parts
 
 
-def _hold_out(sizes: dict[str, int], fraction: float, seed: int, label: int) -> list[str]:
-    """Take groups in hash order until the next would miss the target by more; at least one, never all."""
+def _hold_out(sizes: Mapping[int, Mapping[str, int]], fraction: float, seed: int) -> set[str]:
+    """Names of the groups to hold out. ``sizes``: class -> group -> number of videos."""
+    orders = {label: _hash_order(sorted(groups), seed, label) for label, groups in sizes.items()}
+    all_names: set[str] = set().union(*sizes.values())
+    if len(all_names) == sum(map(len, sizes.values())):
+        return {name for label, order in orders.items() for name in _hold_out_of_one(order, sizes[label], fraction)}
+    names = sorted(all_names)
+    number_of = {name: number for number, name in enumerate(names)}
+    of_group: list[dict[int, int]] = [{} for _ in names]
+    for label, groups in sorted(sizes.items()):
+        for name, count in groups.items():
+            of_group[number_of[name]][label] = count
+    numbers = {label: [number_of[name] for name in order] for label, order in orders.items()}
+    chosen = choose_groups(GroupTable.of(of_group, max(sizes) + 1), numbers, fraction)
+    return {names[number] for number in np.flatnonzero(chosen)}
+
+
+def _hold_out_of_one(order: Sequence[str], sizes: Mapping[str, int], fraction: float) -> list[str]:
+    """Take a class's own groups in order until the next would miss the target by more; at least one, never all."""
     target = fraction * sum(sizes.values())
-    names = sorted(sizes)
-    order = np.argsort(uniform(seed, label, np.array([_name_hash(name) for name in names], np.uint64)), kind="stable")
     chosen: list[str] = []
     count = 0
-    for name in (names[index] for index in order[:-1]):
+    for name in order[:-1]:
         if chosen and abs(count + sizes[name] - target) >= abs(count - target):
             break
         chosen.append(name)
@@ -98,5 +118,37 @@ def _hold_out(sizes: dict[str, int], fraction: float, seed: int, label: int) -> 
     return chosen
 
 
+def _hash_order(names: list[str], seed: int, label: int) -> list[str]:
+    order = np.argsort(uniform(seed, label, np.array([_name_hash(name) for name in names], np.uint64)), kind="stable")
+    return [names[index] for index in order]
+
+
 def _name_hash(name: str) -> int:
     return int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8], "little")
+
+
+def _describe(
+    sizes: Mapping[int, Mapping[str, int]],
+    held_out: Set[str],
+    fraction: float,
+    name: str,
+    class_names: Sequence[str],
+) -> Iterator[str]:
+    """Say of which classes nothing is held out, and how near the shares are to ``fraction``."""
+    totals = {label: sum(groups.values()) for label, groups in sizes.items()}
+    held = {label: sum(groups[group] for group in groups.keys() & held_out) for label, groups in sizes.items()}
+
+    def names(labels: Iterable[int]) -> str:
+        return ", ".join(sorted(class_names[label] if class_names else str(label) for label in labels))
+
+    single = [label for label, groups in sizes.items() if len(groups) == 1]
+    bound = [label for label, groups in sizes.items() if len(groups) > 1 and not held[label]]
+    if single:
+        yield f"nothing is held out of classes with only one group: {names(single)}"
+    if bound:
+        yield f"nothing is held out of classes whose groups hold the last videos of other classes: {names(bound)}"
+    count, total = sum(held.values()), sum(totals.values())
+    text = f"{name}: {count} of {total} videos ({100 * count / total:.3g} %, wanted {100 * fraction:.3g} %)"
+    text += f" in {len(held_out)} group{'s' * (len(held_out) != 1)}"
+    furthest = max(sorted(totals), key=lambda label: abs(held[label] / totals[label] - fraction))
+    yield f"{text}; furthest class: {names([furthest])} {100 * held[furthest] / totals[furthest]:.3g} %"

@@ -69,7 +69,7 @@ def test_truncated_ucf_files_are_used_and_named(tmp_path: Path) -> None:
     config = DataConfig(
         root=UCF10,
         train=tmp_path / "list.txt",
-        group_pattern=r"_g(\d+)_",
+        group_pattern=r"v_(\w+_g\d+)_c",
         val_fraction=0.0,
         scan_cache=tmp_path / "scan",
         views={"student": {"size": 16, "source": "decoded"}},
