@@ -234,6 +234,9 @@ class DataConfig(StrictConfig):
     test_fraction: float = Field(
         0.0, ge=0, lt=1, description="fraction held out by group as the test list if test is not set"
     )
+    allow_shared_videos: bool = Field(
+        False, description="allow videos of the test list that are also in the training list, by path or by content"
+    )
     scan_cache: Path | None = Field(None, description="folder of the scan's results; default: beside the data")
     scan: Literal["decode", "index_only"] = Field(
         "decode",

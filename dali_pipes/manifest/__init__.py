@@ -1,7 +1,7 @@
 """The table of a split's videos, one row per video, built from lists and scans.
 
 For other folders:
-    build: build_manifests
+    build: build_manifests, copy_split_table
     manifest: Manifest, ManifestRow
     rows: COLUMNS
     sources: locations_of, storage_of, store_of

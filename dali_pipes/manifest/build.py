@@ -19,12 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dali_pipes.annotations.lists import LabeledVideo
-from dali_pipes.atomic_files import atomic_folder
+from dali_pipes.atomic_files import atomic_folder, atomic_write_bytes
 from dali_pipes.jobs.map_files import make_engine
 from dali_pipes.jobs.progress import progress_messages
+from dali_pipes.manifest.copies import find_copies
 from dali_pipes.manifest.manifest import SCHEMA_VERSION, Manifest
 from dali_pipes.manifest.sources import locations_of, storage_of, store_of
-from dali_pipes.manifest.splits import videos_of_splits
+from dali_pipes.manifest.split_lists import SplitLists, read_lists, report_copies
+from dali_pipes.manifest.split_table import SPLIT_TABLE, split_table
+from dali_pipes.manifest.splits import assign
 from dali_pipes.scan.scan import scan
 from dali_pipes.video_info import VideoInfo
 
@@ -35,7 +38,11 @@ if TYPE_CHECKING:
 # A largest class of more than this many times the smallest one's videos is reported.
 _IMBALANCE_TO_NAME = 1.5
 # Settings that change the videos in a manifest, or their video info.
-_SETTINGS = ("train", "test", "classes", "group_pattern", "val_fraction", "test_fraction", "scan", "storage")
+_SETTINGS = (
+    *("train", "test", "classes", "group_pattern", "val_fraction", "test_fraction", "allow_shared_videos"),
+    *("scan", "storage"),
+)
+_SPLITS_VERSION = 2  # raised when lists are read or split in another way
 _KEEP_DAYS = 30
 
 
@@ -49,8 +56,9 @@ def build_manifests(
 ) -> dict[str, Manifest]:
     """Build the manifests of the requested splits ("train", "val", "test"). Files not in the scan cache are decoded.
 
-    The test list is opened only if "test" is requested. ``val`` is held out of the training list by group, and so is
-    ``test`` if ``test_fraction`` is above 0. With val_fraction 0 the result has no "val".
+    Videos of the test list are decoded only if "test" is requested; otherwise it is read as text, see Note [A video in
+    two lists]. ``val`` is held out of the training list by group, and so is ``test`` if ``test_fraction`` is above 0.
+    With val_fraction 0 the result has no "val".
 
     Args:
         seed: seed of the split into groups.
@@ -58,7 +66,8 @@ def build_manifests(
         num_workers: number of scan processes.
 
     Raises:
-        ValueError: an invalid list, label, group or file, or "test" is requested and the config has no test list.
+        ValueError: an invalid list, label, group or file, or a video in training and test list, or "test" is
+            requested and the config has no test list.
     """
     store = store_of(config)
     key = cache_key(config, seed=seed, splits=splits, store=store)
@@ -71,18 +80,52 @@ def build_manifests(
         messages.append(message)
         on_message(message)
 
-    class_names, videos = videos_of_splits(config, seed, splits, report)
-    videos = {name: videos[name] for name in splits if videos.get(name)}
-    video_info = _look_into(config, videos, store, on_message=on_message, num_workers=num_workers)
+    lists = read_lists(config, splits, report)
+
+    video_info: dict[str, VideoInfo] = {}
+
+    def scan_now(videos: Mapping[str, Sequence[LabeledVideo]]) -> dict[str, VideoInfo]:
+        new = {name: [one for one in videos.get(name, ()) if one.path not in video_info] for name in splits}
+        if any(new.values()):
+            video_info.update(_look_into(config, new, store, on_message=on_message, num_workers=num_workers))
+        return video_info
+
+    videos = _assign_and_scan(config, lists, seed, scan_now, report)
     manifests = {}
-    for name, found in videos.items():
-        manifests[name] = Manifest.from_video_info(config.root, class_names, found, video_info, storage_of(config))
-        _name_faults(name, found, video_info, report)
-        _name_imbalance(name, manifests[name], report)
+    for name in splits:
+        if found := videos.get(name):
+            names, storage = lists.class_names, storage_of(config)
+            manifests[name] = Manifest.from_video_info(config.root, names, found, video_info, storage)
+            _name_faults(name, found, video_info, report)
+            _name_imbalance(name, manifests[name], report)
+    table = split_table(lists, videos)
     key = cache_key(config, seed=seed, splits=splits, store=store)  # the scan may have added to the store
     if key:
-        keep_manifests(store, key, manifests, messages)
+        keep_manifests(store, key, manifests, messages, table)
+    else:
+        _keep_split_table(_table_folder(config, seed=seed, splits=splits, store=store), table)
     return manifests
+
+
+def _assign_and_scan(
+    config: DataConfig,
+    lists: SplitLists,
+    seed: int,
+    scan_videos: Callable[[Mapping[str, Sequence[LabeledVideo]]], dict[str, VideoInfo]],
+    report: Callable[[str], None],
+) -> dict[str, list[LabeledVideo]]:
+    """Assign the videos to splits and scan the wanted ones; again if some videos are copies of others."""
+    said: list[str] = []
+    videos = assign(config, lists, seed, (), said.append)
+    copies = find_copies(config, lists.paths, scan_videos(videos))
+    if copies:
+        report_copies(config, lists, copies, report)
+        said.clear()
+        videos = assign(config, lists, seed, copies, said.append)
+        scan_videos(videos)
+    for message in said:
+        report(message)
+    return videos
 
 
 def _look_into(
@@ -139,7 +182,7 @@ def cache_key(config: DataConfig, *, seed: int, splits: Sequence[str], store: Pa
     lists = [config.root / path for path in (config.train, config.test, config.classes) if path]
     contents = [hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "" for path in lists]
     scans = sorted((part.name, part.stat().st_size) for part in store.glob("*.csv"))
-    known = [SCHEMA_VERSION, str(config.root.resolve()), settings, seed, list(splits), contents, scans]
+    known = [SCHEMA_VERSION, _SPLITS_VERSION, str(config.root.resolve()), settings, seed, list(splits), contents, scans]
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:24]
 
 
@@ -157,8 +200,10 @@ def load_manifests(store: Path, key: str, on_message: Callable[[str], None]) -> 
     return manifests
 
 
-def keep_manifests(store: Path, key: str, manifests: Mapping[str, Manifest], messages: Sequence[str]) -> None:
-    """Cache manifests and the messages about them; does nothing if the store is not writable."""
+def keep_manifests(
+    store: Path, key: str, manifests: Mapping[str, Manifest], messages: Sequence[str], table: bytes
+) -> None:
+    """Cache manifests, the messages about them and the table of splits; does nothing if the store is not writable."""
     folder = _folder(store, key)
     # If the store is not writable, the next start builds the manifests again.
     with suppress(OSError):
@@ -166,8 +211,39 @@ def keep_manifests(store: Path, key: str, manifests: Mapping[str, Manifest], mes
         with atomic_folder(folder, replace=True) as new:
             for name, manifest in manifests.items():
                 manifest.save(new / name)
+            (new / SPLIT_TABLE).write_bytes(table)
             (new / "messages.json").write_text(json.dumps(list(messages)), encoding="utf-8")
         _forget_old(folder.parent)
+
+
+def copy_split_table(config: DataConfig, target: Path, *, seed: int, splits: Sequence[str]) -> None:
+    """Write splits.csv of the manifests that were just built, or opened, for these splits.
+
+    Raises:
+        OSError: ``target`` cannot be written.
+    """
+    store = store_of(config)
+    key = cache_key(config, seed=seed, splits=splits, store=store)
+    folder = _folder(store, key) if key else _table_folder(config, seed=seed, splits=splits, store=store)
+    if (folder / SPLIT_TABLE).is_file():
+        atomic_write_bytes(target, (folder / SPLIT_TABLE).read_bytes())
+        return
+    # The store is not writable.
+    lists = read_lists(config, splits, lambda message: None)
+    copies = find_copies(config, lists.paths, {})
+    atomic_write_bytes(target, split_table(lists, assign(config, lists, seed, copies, lambda message: None)))
+
+
+def _keep_split_table(folder: Path, table: bytes) -> None:
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        atomic_write_bytes(folder / SPLIT_TABLE, table)
+
+
+def _table_folder(config: DataConfig, *, seed: int, splits: Sequence[str], store: Path) -> Path:
+    """The folder of the table of splits, where manifests are not cached; each start writes it anew."""
+    known = [str(config.root.resolve()), config.model_dump(mode="json", include=set(_SETTINGS)), seed, list(splits)]
+    return _folder(store, hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:24])
 
 
 def _folder(store: Path, key: str) -> Path:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dali_pipes.annotations.lists import LabeledVideo, class_names_of, label_videos, read_class_names
+from dali_pipes.annotations.lists import LabeledVideo
+from dali_pipes.manifest.copies import find_copies
 from dali_pipes.manifest.shared_groups import GroupTable, choose_groups
-from dali_pipes.manifest.sources import listed_videos
+from dali_pipes.manifest.split_lists import SplitLists, join_groups, read_lists, report_copies
 from dali_pipes.sampling.counter_rng import uniform
 
 if TYPE_CHECKING:
@@ -21,31 +22,47 @@ if TYPE_CHECKING:
 
 
 def videos_of_splits(
-    config: DataConfig, seed: int, splits: Sequence[str], on_message: Callable[[str], None]
+    config: DataConfig, seed: int, splits: Sequence[str], on_message: Callable[[str], None], *, compare: bool = True
 ) -> tuple[tuple[str, ...], dict[str, list[LabeledVideo]]]:
     """Class names, and the videos of "train", "val" and, if requested or held out, "test".
 
+    Args:
+        compare: look for videos that are listed twice, in the files themselves; see Note [A video in two lists].
+
     Raises:
-        ValueError: an unknown split, "test" without a test list, or an invalid list.
+        ValueError: an unknown split, "test" without a test list, an invalid list, or a video in two lists.
     """
-    unknown = set(splits) - {"train", "val", "test"}
-    if unknown:
-        raise ValueError(f'splits: expected "train", "val" or "test", found {sorted(unknown)}.')
-    listed = listed_videos(config, config.train, on_message)
-    class_names = read_class_names(config.root / config.classes) if config.classes else class_names_of(listed)
-    rest = label_videos(listed, class_names, group_pattern=config.group_pattern, source=str(config.train))
+    lists = read_lists(config, splits, on_message, compare=compare)
+    copies = find_copies(config, lists.paths, {}) if compare else []
+    report_copies(config, lists, copies, on_message)
+    return lists.class_names, assign(config, lists, seed, copies, on_message)
+
+
+def assign(
+    config: DataConfig,
+    lists: SplitLists,
+    seed: int,
+    copies: Sequence[tuple[str, ...]],
+    on_message: Callable[[str], None],
+) -> dict[str, list[LabeledVideo]]:
+    """Assign the videos of the lists to "train", "val" and, if there is one, "test".
+
+    Args:
+        copies: sets of paths with equal content, which stay on one side.
+
+    Raises:
+        ValueError: as split_by_group.
+    """
     videos: dict[str, list[LabeledVideo]] = {}
-    hold_out = partial(split_by_group, class_names=class_names, on_message=on_message)
+    rest = join_groups(lists.train, copies) if copies else lists.train
+    hold_out = partial(split_by_group, class_names=lists.class_names, on_message=on_message)
     if config.test_fraction:
         rest, videos["test"] = hold_out(rest, config.test_fraction, seed=seed, name="test")
-    elif "test" in splits:
-        if config.test is None:
-            raise ValueError("data.test: expected a test list or data.test_fraction above 0, found neither.")
-        test = listed_videos(config, config.test, on_message)
-        videos["test"] = label_videos(test, class_names, group_pattern=None, source=str(config.test))
+    elif lists.test:
+        videos["test"] = lists.test
     # The seed differs from the test split's: the same hash order would hold out the next groups of that order.
     videos["train"], videos["val"] = hold_out(rest, config.val_fraction, seed=seed + 1)
-    return class_names, videos
+    return videos
 
 
 def split_by_group(

@@ -14,7 +14,7 @@ import torch
 from dali_pipes.config import Averaging, DataConfig
 from dali_pipes.fault_log import LoaderLog
 from dali_pipes.loader.clip_loader import ClipLoader
-from dali_pipes.manifest.build import build_manifests
+from dali_pipes.manifest.build import build_manifests, copy_split_table
 from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.manifest.splits import videos_of_splits
 from dali_pipes.sampling.order import ReadingOrder
@@ -50,9 +50,12 @@ class ClipData:
     ) -> Mapping[str, Manifest]:
         return build_manifests(self.config, seed=seed, splits=splits, on_message=on_message)
 
+    def write_splits(self, path: Path, *, seed: int) -> None:
+        copy_split_table(self.config, path, seed=seed, splits=("train", "val"))
+
     def listed_labels(self, seed: int) -> ListedLabels:
         """Read the lists alone: opening the videos may take hours the first time."""
-        class_names, videos = videos_of_splits(self.config, seed, ("train", "val"), lambda message: None)
+        class_names, videos = videos_of_splits(self.config, seed, ("train", "val"), lambda message: None, compare=False)
         num_labels = {name: np.array([len(video.labels) for video in videos[name]], int) for name in ("train", "val")}
         return ListedLabels(num_labels, len(class_names))
 

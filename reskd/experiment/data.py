@@ -43,6 +43,10 @@ class ExperimentData(Protocol[ManifestT]):
         """Scan new files, and return the videos of each split. An empty "val" is left out."""
         ...
 
+    def write_splits(self, path: Path, *, seed: int) -> None:
+        """Write the split of each video as CSV, if videos are listed one by one."""
+        ...
+
     def listed_labels(self, seed: int) -> ListedLabels | None:
         """The labels as the lists alone give them; None if only ``build_manifests`` reads labels."""
         ...

@@ -44,6 +44,9 @@ class FeatureData:
     ) -> Mapping[str, FeatureManifest]:
         return build_feature_manifests(self.config, seed=seed, splits=splits, on_message=on_message)
 
+    def write_splits(self, path: Path, *, seed: int) -> None:
+        """Writes nothing: a record's split follows from its file or a hash of its id, and there may be millions."""
+
     def listed_labels(self, seed: int) -> None:
         """None: only the records hold labels."""
 

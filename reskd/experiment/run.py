@@ -68,6 +68,7 @@ def train_experiment(
         log.info("resuming from %s, step %d of %d", checkpoint, trainer.num_steps, trainer.plan.total_steps)
     if world.is_main:
         write_description(run, config.resolved(), describe_environment(), overwrite=overwrite)
+        data_of(config).write_splits(run.splits, seed=config.seed)
     barrier(world)
     trainer.fit((lambda step, values: on_log(config.name, step, trainer.plan.total_steps, values)) if on_log else None)
     if world.is_main and report:

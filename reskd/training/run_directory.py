@@ -22,6 +22,7 @@ from dali_pipes.atomic_files import atomic_write_text
 _FREE_TO_CHANGE = (
     "runs",
     "data.scan_cache",
+    "data.allow_shared_videos",
     "data.sampling.test_clips",
     "data.sampling.test_crops",
     "data.loader.num_workers",
@@ -47,6 +48,10 @@ class RunDirectory:
     @property
     def environment(self) -> Path:
         return self.path / "environment.json"
+
+    @property
+    def splits(self) -> Path:
+        return self.path / "splits.csv"
 
     @property
     def last(self) -> Path:
