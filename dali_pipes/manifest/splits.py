@@ -53,8 +53,31 @@ def assign(
     Raises:
         ValueError: as split_by_group.
     """
+    said: list[str] = []
+    try:
+        videos = _assign(config, lists, join_groups(lists.train, copies) if copies else lists.train, seed, said.append)
+    except ValueError as error:
+        if not copies:
+            raise
+        if not config.allow_shared_videos:
+            raise ValueError(
+                f"{error} Videos of equal content are one group; set data.allow_shared_videos=true to split them."
+            ) from error
+        said = ["copies of one video are on both sides of a split, as nothing could be held out otherwise"]
+        videos = _assign(config, lists, lists.train, seed, said.append)
+    for message in said:
+        on_message(message)
+    return videos
+
+
+def _assign(
+    config: DataConfig,
+    lists: SplitLists,
+    rest: list[LabeledVideo],
+    seed: int,
+    on_message: Callable[[str], None],
+) -> dict[str, list[LabeledVideo]]:
     videos: dict[str, list[LabeledVideo]] = {}
-    rest = join_groups(lists.train, copies) if copies else lists.train
     hold_out = partial(split_by_group, class_names=lists.class_names, on_message=on_message)
     if config.test_fraction:
         rest, videos["test"] = hold_out(rest, config.test_fraction, seed=seed, name="test")

@@ -88,6 +88,7 @@ def test_one_command_from_videos_to_a_student_that_is_evaluated_and_reported(
         assert left >= {
             "config.yaml",
             "environment.json",
+            "splits.csv",
             "last.pt",
             "best.pt",
             "metrics.jsonl",
@@ -248,7 +249,8 @@ def test_a_video_that_does_not_open_is_named_and_left_out(tmp_path: Path, capsys
     for name in ("left", "right"):
         (videos / name).mkdir(parents=True)
         for number in range(3):
-            numbered_clip(videos / name / f"{number}.mp4", "libx264", 6)
+            tint = 20 * number + 10 * (name == "right")  # videos of equal content would be one group
+            numbered_clip(videos / name / f"{number}.mp4", "libx264", 6, tint=tint)
     (videos / "left" / "broken.mp4").write_bytes(b"not a video")
     config = write_config(tmp_path, "plain", videos, training={"epochs": 1, "global_batch_size": 2})
     assert run_tool(train.main, [str(config)]) == 0
@@ -323,6 +325,7 @@ def write_several_labels_config(folder: Path, videos: Path, **changes: Any) -> P
     path = write_config(folder, "several", videos, **changes)
     tree = yaml.safe_load(path.read_text())
     tree["data"] |= {"train": str(folder / "list.csv"), "test": str(folder / "list.csv"), "test_fraction": 0.0}
+    tree["data"]["allow_shared_videos"] = True
     path.write_text(yaml.safe_dump(tree))
     return path
 

@@ -82,6 +82,17 @@ def test_copies_in_the_training_list_are_named_and_stay_on_one_side(root: Path) 
     assert "DIFFERENT LABELS" in said[1]
 
 
+def test_copies_of_one_video_alone_are_split_only_if_that_is_allowed(root: Path) -> None:
+    for number in range(1, 5):
+        shutil.copy(root / "0.mp4", root / f"{number}.mp4")
+    _lists(root, train="".join(f"{number}.mp4,{'ab'[number % 2]},\n" for number in range(5)))
+    config = _config(root, val_fraction=0.4)
+    with pytest.raises(ValueError, match=r"one group in each.*equal content are one group; set data.allow_shared_v"):
+        _build(config, "train", "val")
+    said = _build(config.model_copy(update={"allow_shared_videos": True}), "train", "val")
+    assert any("on both sides of a split" in message for message in said)
+
+
 def test_the_test_list_is_compared_without_decoding_it_and_may_be_absent(root: Path) -> None:
     _lists(root, train="0.mp4,a,\n1.mp4,b,\n", test="2.mp4,a,\n3.mp4,b,\n")
     assert _build(_config(root, test="test.csv")) == _build(_config(root, test="none.csv")) == []
