@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -104,8 +104,32 @@ def output_frames(container: av.container.InputContainer, stream: VideoStream) -
     Raises:
         av.error.FFmpegError: at the first packet that does not decode; the frames before it are good.
     """
-    for packet in container.demux(stream):
-        yield from packet.decode()
+    yield from frames_of(container.demux(stream))
+
+
+def frames_of(packets: Iterable[av.Packet]) -> Iterator[VideoFrame]:
+    """Decode the packets of a stream, in the order of the file.
+
+    A recording cut from a stream may start between keyframes. Packets before its first keyframe that do not decode are
+    passed over, as long as no frame has come out.
+
+    Raises:
+        av.error.FFmpegError: as ``output_frames``.
+    """
+    started, problem = False, None
+    for packet in packets:
+        started = started or packet.is_keyframe
+        try:
+            frames = packet.decode()
+        except av.error.FFmpegError as error:
+            if started:
+                raise
+            problem = error
+            continue
+        started = started or bool(frames)
+        yield from frames
+    if problem is not None and not started:
+        raise problem
 
 
 def quarter_turns(frame: VideoFrame) -> int:

@@ -70,7 +70,7 @@ class PacketIndexer:
             self._rows.append((position, len(data), pts, checksum(data), HIDDEN if packet.is_discard else 0))
             self._kinds.append(kind := self._read_kind(data))
             if kind.problem:
-                self._problem = f"packet {self.num_packets - 1}: {kind.problem}"
+                self._problem = f"{kind.problem} (packet {self.num_packets - 1})"
             # PyAV's has_sidedata takes as long as the rest of this method.
             if any(side.data_type == "new_extradata" for side in packet.iter_sidedata()):
                 self._problem = f"the decoder's settings change at packet {self.num_packets - 1}"

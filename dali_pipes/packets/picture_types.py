@@ -19,6 +19,9 @@ from dali_pipes.packets.nal_units import Split, annex_b, header_settings, is_444
 START, OPEN_START, LEADING, DISPOSABLE, REORDERED = 1, 2, 4, 8, 32
 
 
+PACKED = "packed: two pictures in one packet"
+
+
 @dataclass(frozen=True)
 class PictureKind:
     """The properties of a picture that matter to other pictures.
@@ -59,6 +62,29 @@ def picture_reader(codec: str, extradata: bytes) -> Callable[[bytes], PictureKin
             return partial(_hevc, split)
         return partial(_h264, split, any(is_444(unit) for unit in header_settings(codec, extradata)))
     return {"mpeg4": _mpeg4, "vp8": _vp8, "vp9": _vp9, "av1": _av1, "mjpeg": _mjpeg}.get(codec)
+
+
+def count_pictures(codec: str, packet: bytes | memoryview) -> int:
+    """Number of pictures that a packet is meant to show; 0 if it stands for a dropped frame or a hidden picture.
+
+    An MPEG-4 packet may hold two pictures. One that is not coded ends after its header, of which up to 5 bytes follow
+    its start code; DivX writes one byte of stuffing instead. In VP8 and VP9, pictures that others refer to may have
+    packets of their own.
+
+    Args:
+        packet: a packet that is not empty.
+    """
+    if codec == "mpeg4":
+        _, *pictures = bytes(packet).split(b"\0\0\1\xb6")
+        if pictures:
+            return sum(len(picture) > 5 for picture in pictures)
+        return int(len(packet) > 8 or bool(bytes(packet).strip(b"\x7f\0")))
+    if codec == "vp8":
+        return packet[0] >> 4 & 1
+    if codec == "vp9":
+        several = packet[-1] & 0xE0 == 0xC0  # a superframe, of which one picture is shown
+        return int(several or packet[0] & 0xF0 == 0xB0 or packet[0] & 0x0A != 0)
+    return 1
 
 
 _UNREADABLE = PictureKind(problem="its pictures cannot be found in its packets")
@@ -114,7 +140,7 @@ def _mpeg4(packet: bytes) -> PictureKind:
         code = packet[start]
         if code == 0xB6 and start + 1 < end:
             if flags is not None:
-                return PictureKind(problem="two pictures lie in one packet")
+                return PictureKind(problem=PACKED)
             flags = (OPEN_START, 0, DISPOSABLE | REORDERED | LEADING, 0)[packet[start + 1] >> 6]
         elif code != 0xB3:  # a group's header contains the time of day
             settings += (packet[start:end].rstrip(b"\0"),)

@@ -22,6 +22,7 @@ from av.video.stream import VideoStream
 from dali_pipes.decode.pyav import (
     MATRIX_NAMES,
     RANGE_NAMES,
+    frames_of,
     open_video,
     open_video_stream,
     quarter_turns,
@@ -29,11 +30,8 @@ from dali_pipes.decode.pyav import (
 )
 from dali_pipes.packets.index_builder import NotIndexableError, PacketIndexer
 from dali_pipes.packets.packet_index import PacketIndex
+from dali_pipes.scan.damage import NO_PROBING, Complaints, DamageCheck, FirstError
 from dali_pipes.video_info import UNTAGGED, Stamp, VideoInfo
-
-# While opening a file, FFmpeg decodes some frames to learn what the first one tells: half of an index-only scan's time.
-_NO_PROBING = {"probesize": "32", "analyzeduration": "0"}
-_EDITED = "mov,"  # FFmpeg's name of mp4 and related formats begins with this; only these have an edit list
 
 
 class Probed(NamedTuple):
@@ -71,30 +69,40 @@ def probe_bytes(content: BinaryIO, stamp: Stamp, *, decode: bool, start: int) ->
 def _probe(video: str | BinaryIO, content: BinaryIO, stamp: Stamp, *, decode: bool) -> Probed:
     """``video`` is opened by FFmpeg; ``content`` has the same bytes."""
     try:
-        return _read(video, content, stamp, decode=decode, strict=True)
+        return _read(video, content, stamp, decode=decode)
     except (av.error.FFmpegError, ValueError) as error:
         return Probed(bad_stamped(stamp, f"does not open: {one_line(error)}"))
 
 
-def _read(video: str | BinaryIO, content: BinaryIO, stamp: Stamp, *, decode: bool, strict: bool) -> Probed:
-    content.seek(0)
-    with _complaints() as complaints, open_video(video, options={} if decode else _NO_PROBING) as container:
-        reading = _Reading(container, stamp, decode=decode, strict=strict)
-        if not (strict and reading.error):
-            return reading.finish(content, complaints)
-    return _read(video, content, stamp, decode=decode, strict=False)
+def _read(video: str | BinaryIO, content: BinaryIO, stamp: Stamp, *, decode: bool) -> Probed:
+    """Read with a strict decoder; if it finds an error, read again with a lenient one, as clips are read."""
+    first_error = None
+    for strict, options in ((True, {} if decode else NO_PROBING), (False, {})):
+        content.seek(0)
+        with complaints_of() as complaints, open_video(video, options=options) as container:
+            reading = _Reading(container, stamp, decode=decode, strict=strict)
+            if not strict or not reading.check.error:
+                return reading.finish(content, complaints, first_error)
+        message = complaints[-1][2] if complaints else reading.check.error
+        first_error = FirstError(reading.check.num_frames, " ".join(message.split()))
+    raise AssertionError("the second reading returns")
 
 
 @contextmanager
-def _complaints() -> Iterator[list[tuple[int, str, str]]]:
-    """Capture FFmpeg's error log: (level, source, message). Missing pictures are reported only there."""
-    before = av.logging.get_level()
+def complaints_of() -> Iterator[list[tuple[int, str, str]]]:
+    """Capture FFmpeg's error log: (level, source, message). Missing pictures are reported only there.
+
+    Repeated messages are kept apart: otherwise PyAV reports their number while the next file is read.
+    """
+    before = av.logging.get_level(), av.logging.get_skip_repeated()
     av.logging.set_level(av.logging.ERROR)
+    av.logging.set_skip_repeated(False)
     try:
         with av.logging.Capture() as complaints:
             yield complaints
     finally:
-        av.logging.set_level(before)
+        av.logging.set_level(before[0])
+        av.logging.set_skip_repeated(before[1])
 
 
 class _Reading:
@@ -107,56 +115,56 @@ class _Reading:
     def __init__(self, container: av.container.InputContainer, stamp: Stamp, *, decode: bool, strict: bool) -> None:
         self._stamp = stamp
         self._strict = strict
-        self._stream = stream = open_video_stream(container, strict=strict)
+        stream = open_video_stream(container, strict=strict)
         self._codec = stream.codec_context.codec.canonical_name
         self._indexer = PacketIndexer(stream, self._codec)
         self._first: VideoFrame | None = None
         self._frame_pts: list[int | None] = []
-        self._concealed: list[int] = []
-        self._is_edited = container.format.name.startswith(_EDITED)
-        self._positions: set[int | None] = set()  # of complete packets of an edited file, which may play them twice
-        self.error = ""
         self._decoded_all = decode
-        decoding = True
+        self.check = DamageCheck(container, stream, decoded=decode)
+        packets = self._packets(container, stream)
         try:
-            for packet in container.demux(stream):
-                if packet.size:
-                    self._indexer.add(packet)
-                    if decode and self._is_edited and not packet.is_corrupt:
-                        self._positions.add(packet.pos)
-                if decoding:
-                    decoding = self._decode(packet) and (decode or self._first is None)
-        except av.error.FFmpegError as problem:
-            self.error = self.error or one_line(problem)
-
-    def _decode(self, packet: av.Packet) -> bool:
-        try:
-            for frame in packet.decode():
+            for frame in frames_of(packets):
                 self._first = self._first or frame
-                if frame.is_corrupt:
-                    self._concealed.append(len(self._frame_pts))
+                self.check.add_frame(frame)
                 self._frame_pts.append(frame.pts)
+                if not decode:
+                    break
         except av.error.FFmpegError as problem:
-            self.error = one_line(problem)
-            return False
-        return True
+            self.check.error = one_line(problem)
+        try:
+            for _ in packets:  # those after an error, or the first frame
+                pass
+        except av.error.FFmpegError as problem:
+            self.check.error = self.check.error or one_line(problem)
 
-    def finish(self, content: BinaryIO, complaints: Sequence[tuple[int, str, str]]) -> Probed:
+    def _packets(self, container: av.container.InputContainer, stream: VideoStream) -> Iterator[av.Packet]:
+        for packet in container.demux(stream):
+            if packet.size:
+                self._indexer.add(packet)
+                self.check.add_packet(packet)
+            yield packet
+
+    def finish(self, content: BinaryIO, complaints: Complaints, first_error: FirstError | None) -> Probed:
         first, num_packets = self._first, self._indexer.num_packets
         if first is None:
             return Probed(
-                bad_stamped(self._stamp, f"no frame of codec {self._codec}: {self.error or 'the stream is empty'}")
+                bad_stamped(
+                    self._stamp, f"no frame of codec {self._codec}: {self.check.error or 'the stream is empty'}"
+                )
             )
         try:
             _check_converts(first)
         except (av.error.FFmpegError, ValueError) as problem:
             return Probed(bad_stamped(self._stamp, f"no RGB picture: {one_line(problem)}"))
-        num_frames, damage = self._count(num_packets, content)
+        num_frames, damage, peculiarity = self.check.judge(content, complaints, first_error)
         if not num_frames:
             return Probed(bad_stamped(self._stamp, f"no whole frame: {'; '.join(damage)}"))
         index, whole_file = None, ""
         if damage:
             whole_file = "it is truncated or damaged"
+        elif peculiarity:
+            whole_file = peculiarity
         elif complaints or not self._strict:
             whole_file = f"the decoder finds errors in it: {' '.join(complaints[0][2].split()) if complaints else ''}"
         else:
@@ -185,26 +193,6 @@ class _Reading:
             index,
         )
 
-    def _count(self, num_packets: int, content: BinaryIO) -> tuple[int, list[str]]:
-        """Return the number of usable frames, and the damage."""
-        if not self._decoded_all:
-            return num_packets - self._indexer.num_hidden, [self.error] if self.error else []
-        num_frames = len(self._frame_pts)
-        damage = [f"{self.error} after {num_frames} frames"] if self.error else []
-        if num_frames < num_packets - self._indexer.num_hidden:
-            damage.append(f"{num_frames} frames out of {num_packets} packets")
-        promised = self._stream.frames
-        num_seen = min(num_frames + self._indexer.num_hidden, len(self._positions) if self._is_edited else promised)
-        if num_seen < promised and (
-            damage or not self._is_edited or _count_whole_samples(content, self._stream) < promised
-        ):
-            damage.append(f"{num_frames} frames, but the header says {promised}")
-        # FFmpeg's MPEG-4 decoder marks the last frame of packed streams as concealed, but it is correct.
-        if self._concealed and self._concealed[0] < num_frames - 1:
-            damage.append(f"the decoder concealed errors in {len(self._concealed)} frames from {self._concealed[0]}")
-            num_frames = self._concealed[0]
-        return num_frames, damage
-
 
 # Kinds of pictures already converted once: making a converter takes a quarter of an index-only scan's time.
 _CONVERTED: set[tuple[str, int, int, int, int]] = set()
@@ -216,20 +204,6 @@ def _check_converts(frame: VideoFrame) -> None:
     if kind not in _CONVERTED:
         to_rgb(frame, width=frame.width, height=frame.height)
         _CONVERTED.add(kind)
-
-
-def _count_whole_samples(content: BinaryIO, stream: VideoStream) -> int:
-    """Count the packets of an mp4's stream in the file, including those that its edit list omits.
-
-    FFmpeg hides packets that no edit needs; this count distinguishes them from packets missing in a truncated file.
-    """
-    content.seek(0)
-    try:
-        with open_video(content, options={**_NO_PROBING, "ignore_editlist": "1"}) as container:
-            packets = container.demux(container.streams[stream.index])
-            return sum(packet.size > 0 and not packet.is_corrupt for packet in packets)
-    except av.error.FFmpegError:
-        return 0
 
 
 def _is_variable(time_stamps: Sequence[int | None]) -> bool:

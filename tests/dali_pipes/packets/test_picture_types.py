@@ -10,9 +10,11 @@ from dali_pipes.packets.picture_types import (
     DISPOSABLE,
     LEADING,
     OPEN_START,
+    PACKED,
     REORDERED,
     START,
     PictureKind,
+    count_pictures,
     picture_reader,
 )
 from tests.dali_pipes.packets.test_nal_units import AVCC, HVCC, PPS, SPS, VPS, annex_b
@@ -127,7 +129,7 @@ def test_mpeg4_pictures(coding_type: int, flags: int) -> None:
 
 def test_two_mpeg4_pictures_in_a_packet_are_a_problem() -> None:
     picture = b"\0\0\1\xb6\x51\x22"
-    assert "two pictures" in read("mpeg4", picture + picture).problem
+    assert read("mpeg4", picture + picture).problem == PACKED
     assert "cannot be found" in read("mpeg4", b"\0\0\1\xb3\x00\x10\x07").problem
 
 
@@ -218,3 +220,26 @@ def test_garbage_is_read_without_an_error(codec: str) -> None:
         header_settings(codec, extradata)
         kind = read(codec, bytes(data), extradata)
         assert 0 <= kind.flags < 64
+
+
+@pytest.mark.parametrize(
+    ("codec", "packet", "expected"),
+    [
+        ("mpeg4", b"\0\0\1\xb6" + bytes(40), 1),
+        ("mpeg4", b"\0\0\1\xb6\x50\x40", 0),
+        ("mpeg4", b"\0\0\1\xb3\0\x10\x07\0\0\1\xb6\x50\x40", 0),
+        ("mpeg4", b"\0\0\1\xb6" + b"\x20" * 40 + b"\0\0\1\xb6" + b"\x90" * 30, 2),
+        ("mpeg4", b"\x7f", 0),
+        ("mpeg4", b"\0", 0),
+        ("mpeg4", b"damaged beyond recognition", 1),
+        ("vp8", b"\x10\x02\0", 1),
+        ("vp8", b"\x00\x02\0", 0),
+        ("vp9", b"\x86\0", 1),
+        ("vp9", b"\x84\0", 0),
+        ("vp9", b"\x84\0\xc1", 1),
+        ("vp9", b"\x88", 1),
+        ("h264", b"\0\0\0\1\x65", 1),
+    ],
+)
+def test_packets_say_how_many_pictures_they_show(codec: str, packet: bytes, expected: int) -> None:
+    assert count_pictures(codec, packet) == count_pictures(codec, memoryview(packet)) == expected
