@@ -1,7 +1,8 @@
 """Scan every video once: actual frame count, size, rotation, color, damage, packet index.
 
 For other folders:
-    probe: one_line, probe, probe_bytes, Probed
+    damage: DamageCheck
+    probe: complaints_of, one_line, probe, probe_bytes, Probed
     scan: default_store, describe_scan, Location, scan, video_files
     store: IndexReader
 """

@@ -22,8 +22,9 @@ from av.video.stream import VideoStream
 
 from dali_pipes.atomic_files import move_into_place
 from dali_pipes.choices import DEFAULT_QUALITY, TranscodeCodec
-from dali_pipes.decode.pyav import ffmpeg_name, open_video, open_video_stream, output_frames
-from dali_pipes.scan.probe import one_line, probe
+from dali_pipes.decode.pyav import ffmpeg_name, frames_of, open_video, open_video_stream
+from dali_pipes.scan.damage import DamageCheck
+from dali_pipes.scan.probe import complaints_of, one_line, probe
 from dali_pipes.transcode.frame_conversion import BT601_TAG, output_size, render
 from dali_pipes.video_info import VideoInfo
 
@@ -95,16 +96,22 @@ def reencode(source: Path, target: Path, settings: OutputSettings, *, max_frames
         OSError: the disk is full, or ``target`` cannot be written.
     """
     part = target.with_name(f".{target.name}.part")
-    damage: list[str] = []
     try:
-        try:
-            frames_in, size = _write(source, part, settings, damage, max_frames)
-        except (av.error.FFmpegError, ValueError) as error:
-            _raise_if_not_the_files_fault(error, target)
-            damage.append(one_line(error))
-            return Reencoded(0, 0, 0, f"failed: {'; '.join(damage)}")
+        reading = _Reading(is_strict=True, max_frames=max_frames)
+        written = _write_or_failed(source, part, target, settings, reading)
+        status = "ok"
+        if max_frames is None and (reading.fault or written == (0, (0, 0))):
+            # The scan's rule says how many frames are good, and they are read as it, and clips, read them.
+            found = probe(source).video_info
+            if not found.usable:
+                return Reencoded(0, 0, 0, found.health)
+            reading, status = _Reading(is_strict=False, max_frames=found.num_frames), found.health
+            written = _write_or_failed(source, part, target, settings, reading)
+        if isinstance(written, Reencoded):
+            return written
+        frames_in, size = written
         if frames_in == 0:
-            return Reencoded(0, 0, 0, f"bad: {'; '.join(damage) or 'the stream is empty'}")
+            return Reencoded(0, 0, 0, f"bad: {reading.fault or 'the stream is empty'}")
         video_info = probe(part).video_info
         problem = _what_is_wrong(video_info, frames_in, size)
         if problem:
@@ -112,9 +119,17 @@ def reencode(source: Path, target: Path, settings: OutputSettings, *, max_frames
         move_into_place(part, target)
     finally:
         part.unlink(missing_ok=True)
-    return Reencoded(
-        frames_in, video_info.num_frames, video_info.file_size, f"cut: {'; '.join(damage)}" if damage else "ok"
-    )
+    return Reencoded(frames_in, video_info.num_frames, video_info.file_size, status)
+
+
+def _write_or_failed(
+    source: Path, part: Path, target: Path, settings: OutputSettings, reading: _Reading
+) -> tuple[int, tuple[int, int]] | Reencoded:
+    try:
+        return _write(source, part, settings, reading)
+    except (av.error.FFmpegError, ValueError) as error:
+        _raise_if_not_the_files_fault(error, target)
+        return Reencoded(0, 0, 0, f"failed: {one_line(error)}")
 
 
 def _raise_if_not_the_files_fault(error: Exception, target: Path) -> None:
@@ -133,11 +148,9 @@ def _what_is_wrong(video_info: VideoInfo, num_frames: int, size: tuple[int, int]
     return "" if expected == found else f"wrote frames, width, height, rotation {expected}, read {found}"
 
 
-def _write(
-    source: Path, part: Path, settings: OutputSettings, damage: list[str], max_frames: int | None
-) -> tuple[int, tuple[int, int]]:
-    """Return (frames written, (width, height)); faults of the source are added to ``damage``."""
-    pictures = islice(_pictures(source, settings, damage), max_frames)
+def _write(source: Path, part: Path, settings: OutputSettings, reading: _Reading) -> tuple[int, tuple[int, int]]:
+    """Return (frames written, (width, height))."""
+    pictures = islice(_pictures(source, settings, reading), reading.max_frames)
     first = next(pictures, None)
     if first is None:
         return 0, (0, 0)
@@ -170,50 +183,45 @@ def _add_stream(container: Any, first: VideoFrame, settings: OutputSettings) -> 
     return stream
 
 
-def _pictures(source: Path, settings: OutputSettings, damage: list[str]) -> Iterator[VideoFrame]:
-    """Yield the source's converted frames, up to its end or the first error, which is added to ``damage``."""
-    count = 0
+@dataclass
+class _Reading:
+    """How a source is read, and what is wrong with it.
+
+    Args:
+        is_strict: whether any damage is an error; a sound file gives the same frames either way.
+        max_frames: the frames to read; None: all.
+    """
+
+    is_strict: bool
+    max_frames: int | None
+    fault: str = ""
+
+
+def _pictures(source: Path, settings: OutputSettings, reading: _Reading) -> Iterator[VideoFrame]:
+    """Yield the source's converted frames, up to its end or the first error, which is ``reading.fault``."""
     try:
-        with open_video(source) as container:
-            stream = open_video_stream(container)
+        with complaints_of() as complaints, source.open("rb") as content, open_video(source) as container:
+            stream = open_video_stream(container, strict=reading.is_strict)
+            check = DamageCheck(container, stream, decoded=True)
             clock, size = _Clock(stream), None
-            for frame in _whole_frames(output_frames(container, stream)):
+            for frame in frames_of(_observed(container, stream, check)):
+                check.add_frame(frame)
                 size = size or output_size(frame, stream.sample_aspect_ratio, settings.short_side)
                 picture = render(frame, *size, ColorRange.JPEG if settings.codec == "mjpeg" else ColorRange.MPEG)
                 picture.pts, picture.time_base = clock.ticks(frame.pts), clock.time_base
-                count += 1
                 yield picture
-            if count < stream.frames:
-                damage.append(f"{count} frames, but the header says {stream.frames}")
+            reading.fault = "; ".join(check.judge(content, complaints).damage)
     except (av.error.FFmpegError, ValueError) as error:
         if isinstance(error, av.error.FFmpegError) and error.errno in _NOT_THE_FILES_FAULT:
             raise ValueError(f"the source could not be read: {one_line(error)}") from error
-        damage.append(f"{one_line(error)} after {count} frames" if count else one_line(error))
+        reading.fault = one_line(error)
 
 
-def _whole_frames(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
-    """Yield frames up to the first with concealed errors. As in ``dali_pipes.scan.probe``, the last frame may be marked
-    so, which it is in undamaged packed MPEG-4 streams.
-
-    Raises:
-        ValueError: a frame other than the last has concealed errors.
-        av.error.FFmpegError: what ``frames`` raises.
-    """
-    doubtful: VideoFrame | None = None
-    try:
-        for frame in frames:
-            if doubtful is not None:
-                raise ValueError("the decoder concealed errors in a frame")
-            if frame.is_corrupt:
-                doubtful = frame
-            else:
-                yield frame
-    except av.error.FFmpegError:
-        if doubtful is not None:
-            yield doubtful
-        raise
-    if doubtful is not None:
-        yield doubtful
+def _observed(container: av.container.InputContainer, stream: VideoStream, check: DamageCheck) -> Iterator[av.Packet]:
+    for packet in container.demux(stream):
+        if packet.size:
+            check.add_packet(packet)
+        yield packet
 
 
 class _Clock:

@@ -12,7 +12,9 @@ import pytest
 
 from dali_pipes.decode.pyav import Window, decode_frames, frames_of, open_video, open_video_stream
 from dali_pipes.scan.probe import Probed, probe
+from dali_pipes.transcode.encode import OutputSettings, reencode
 from tests.dali_pipes.decode.test_pyav_sparse import assert_exact
+from tests.dali_pipes.scan.test_probe_edit_lists import EDITS, with_edits
 from tests.dali_pipes.streams import RECIPES, make
 from tests.dali_pipes.unusual import (
     DROPPED,
@@ -190,3 +192,27 @@ def test_a_damaged_file_does_not_accuse_the_next_one(tmp_path: Path) -> None:
     shutil.copy(bad, tmp_path / "again.mkv")
     judged(tmp_path / "again.mkv")
     assert judged(good).video_info.whole_file == alone.video_info.whole_file == ""
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_transcode_judges_a_sound_file_as_the_scan_does(name: str, tmp_path: Path) -> None:
+    made, num_frames, _ = SOUND[name]
+    result = reencode(made(tmp_path), tmp_path / "new.mp4", OutputSettings(short_side=64))
+    assert (result.status, result.frames_out) == ("ok", num_frames)
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_transcode_judges_a_cut_file_as_the_scan_does(name: str, tmp_path: Path) -> None:
+    recipe, share = CUT[name]
+    path = make(RECIPES[recipe], tmp_path)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    found = judged(path).video_info
+    result = reencode(path, tmp_path / "new.mp4", OutputSettings(short_side=64))
+    assert (result.status, result.frames_out) == (found.health, found.num_frames)
+
+
+@pytest.mark.parametrize("edits", EDITS)
+def test_transcode_judges_a_file_with_edits_as_the_scan_does(edits: str, tmp_path: Path) -> None:
+    path = with_edits(make(RECIPES["h264 mp4 no b"], tmp_path), EDITS[edits])
+    result = reencode(path, tmp_path / "new.mp4", OutputSettings(short_side=64))
+    assert (result.status, result.frames_out) == ("ok", judged(path).video_info.num_frames)

@@ -269,7 +269,7 @@ def test_a_source_that_the_machine_cannot_read_is_not_called_bad(
     def fails(*arguments: object) -> None:
         raise av.error.OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(reencode_module, "output_frames", fails)
+    monkeypatch.setattr(reencode_module, "frames_of", fails)
     result = reencode(source, tmp_path / "b.mp4", H264)
     assert result.status == "failed: the source could not be read: Input/output error"
 
