@@ -71,7 +71,9 @@ def _run_scan(chosen: argparse.Namespace) -> None:
     from dali_pipes.jobs.map_files import shard_of
     from dali_pipes.manifest.sources import locations_of, store_of
     from dali_pipes.manifest.splits import videos_of_splits
-    from dali_pipes.scan.scan import default_store, describe_scan
+    from dali_pipes.scan.reading_cost import describe_cost, reading_factor
+    from dali_pipes.scan.scan import default_store
+    from dali_pipes.scan.summary import describe_scan
     from reskd.experiment.config import load_config
 
     config = load_config(chosen.config).clips if chosen.config else None
@@ -88,7 +90,11 @@ def _run_scan(chosen: argparse.Namespace) -> None:
     store = chosen.scan_cache or (store_of(config) if config else default_store(root))
     videos_to_scan = locations_of(config.model_copy(update={"scan_cache": store}), names) if config else names
     video_info = _scan(videos_to_scan, root=root, store=store, engine=engine_of(chosen), decode=not chosen.index_only)
-    for line in describe_scan(video_info):
+    lists = [name for name in (config.train, config.test) if name and name != "folders"] if config else chosen.list
+    classes = [config.classes] if config and config.classes else []
+    is_files = config is None or config.storage.kind == "videos"
+    factor = reading_factor(video_info.values()) if is_files else 1.0
+    for line in (*describe_scan(video_info), *describe_cost(factor, root, lists, classes)):
         print(line)
     print(f"kept in {store}")
 
@@ -237,9 +243,12 @@ def _run_describe(chosen: argparse.Namespace) -> None:
     engine = make_engine("local", num_workers=chosen.workers)
     video_info = _scan(list(names), root=chosen.root, store=chosen.scan_cache, engine=engine)
     labels = {name: [label for video in videos for label in video.labels] for name, videos in listed.items()}
+    if not listed and any("/" in name for name in names):
+        folders = (name.rpartition("/")[0].partition("/")[0] for name in names)
+        labels = {"class folders": [folder or "(no folder)" for folder in folders]}
     page = write_data_page(
         chosen.out,
-        VideoSet(chosen.root, {chosen.root / name: found for name, found in video_info.items()}, labels),
+        VideoSet(chosen.root, {chosen.root / name: found for name, found in video_info.items()}, labels, chosen.list),
         num_frames=chosen.frames,
         num_cores=os.cpu_count() or 1,
     )

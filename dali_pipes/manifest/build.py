@@ -28,7 +28,9 @@ from dali_pipes.manifest.sources import locations_of, storage_of, store_of
 from dali_pipes.manifest.split_lists import SplitLists, read_lists, report_copies
 from dali_pipes.manifest.split_table import SPLIT_TABLE, split_table
 from dali_pipes.manifest.splits import assign
+from dali_pipes.scan.reading_cost import describe_cost, reading_factor
 from dali_pipes.scan.scan import scan
+from dali_pipes.scan.summary import describe_damage
 from dali_pipes.video_info import VideoInfo
 
 if TYPE_CHECKING:
@@ -62,7 +64,8 @@ def build_manifests(
 
     Args:
         seed: seed of the split into groups.
-        on_message: called with one sentence for each dropped or truncated file and for class imbalance.
+        on_message: called with one sentence for each damaged file that is new, the number of damaged files,
+            class imbalance and costly reading.
         num_workers: number of scan processes.
 
     Raises:
@@ -96,8 +99,9 @@ def build_manifests(
         if found := videos.get(name):
             names, storage = lists.class_names, storage_of(config)
             manifests[name] = Manifest.from_video_info(config.root, names, found, video_info, storage)
-            _name_faults(name, found, video_info, report)
+            _name_faults(name, found, video_info, on_message, report)
             _name_imbalance(name, manifests[name], report)
+    _name_cost(config, video_info, report)
     table = split_table(lists, videos)
     key = cache_key(config, seed=seed, splits=splits, store=store)  # the scan may have added to the store
     if key:
@@ -149,12 +153,29 @@ def _look_into(
 
 
 def _name_faults(
-    split: str, videos: Sequence[LabeledVideo], video_info: Mapping[str, VideoInfo], on_message: Callable[[str], None]
+    split: str,
+    videos: Sequence[LabeledVideo],
+    video_info: Mapping[str, VideoInfo],
+    on_message: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> None:
+    """Name each damaged file now, and only their number at later starts."""
     for video in videos:
         health = video_info[video.path].health
         if health != "ok":
             on_message(f"{split}: {video.path}: {health}")
+    damage = describe_damage(video_info[video.path] for video in videos)
+    if damage:
+        report(f"{split}: {damage}; tools/prepare_data.py scan names each")
+
+
+def _name_cost(config: DataConfig, video_info: Mapping[str, VideoInfo], report: Callable[[str], None]) -> None:
+    if config.storage.kind != "videos":
+        return
+    factor = reading_factor(video_info.values(), num_frames=config.sampling.num_frames)
+    lists = [name for name in (config.train, config.test) if name and name != "folders"]
+    for line in describe_cost(factor, config.root, lists, [config.classes] if config.classes else []):
+        report(line)
 
 
 def _name_imbalance(split: str, manifest: Manifest, on_message: Callable[[str], None]) -> None:

@@ -3,6 +3,8 @@
 For other folders:
     damage: DamageCheck
     probe: complaints_of, one_line, probe, probe_bytes, Probed
-    scan: default_store, describe_scan, Location, scan, video_files
+    reading_cost: describe_cost, mean_decoded, reading_factor
+    scan: default_store, Location, scan, video_files
     store: IndexReader
+    summary: describe_damage, describe_scan, kind_of
 """

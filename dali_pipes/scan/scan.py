@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -141,15 +140,3 @@ def default_store(root: Path) -> Path:
         return beside
     name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
     return Path.home() / ".cache" / "reskd" / name
-
-
-def describe_scan(video_info: Mapping[str, VideoInfo]) -> list[str]:
-    """Human-readable lines on the scan's results; every file that is not sound is named."""
-    kinds = Counter(found.health.partition(":")[0] for found in video_info.values())
-    whole = Counter(found.whole_file for found in video_info.values() if found.usable and found.whole_file)
-    num_indexed = kinds.total() - kinds["bad"] - whole.total()
-    lines = [f"{name}: {found.health}" for name, found in video_info.items() if found.health != "ok"]
-    lines.append(f"{len(video_info)} files: {kinds['ok']} sound, {kinds['cut']} cut, {kinds['bad']} bad")
-    lines.append(f"{num_indexed} have a packet index: a clip reads and decodes only what it needs")
-    lines += [f"{count} are decoded whole: {reason}" for reason, count in whole.most_common()]
-    return lines

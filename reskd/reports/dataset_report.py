@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,9 @@ from dali_pipes.manifest.manifest import ManifestRow
 from dali_pipes.packets.packet_index import start_distances
 from dali_pipes.sampling.clip_plan import VideoShape, plan_clip
 from dali_pipes.sampling.spec import rules_from_config
+from dali_pipes.scan.reading_cost import describe_cost, reading_factor
 from dali_pipes.scan.store import IndexReader
+from dali_pipes.scan.summary import kind_of
 from dali_pipes.video_info import VideoInfo
 from reskd.reports.dataset_charts import draw_data_charts
 
@@ -54,11 +55,13 @@ class VideoSet(NamedTuple):
         root: the folder that gives the page its title; paths are printed relative to it.
         video_info: of every video.
         labels: for each list by name, all labels of its videos, end to end.
+        lists: files of the lists, relative to the root, for the command that transcodes.
     """
 
     root: Path
     video_info: Mapping[Path, VideoInfo]
     labels: Mapping[str, Sequence[str]]
+    lists: Sequence[Path] = ()
 
     @property
     def usable(self) -> dict[Path, VideoInfo]:
@@ -133,6 +136,7 @@ def write_data_page(
         _number_table(usable, distances),
         _kind_table(usable),
         _cost(distances, decode_time, num_cores),
+        *describe_cost(reading_factor(usable, num_frames=num_frames), videos.root, videos.lists),
         *(_class_table(name, found) for name, found in videos.labels.items()),
         _health_table(videos.root, videos.video_info),
         _whole_file_table(usable),
@@ -196,24 +200,29 @@ def _class_table(name: str, labels: Sequence[str]) -> str:
     rows = [f"{name}: {len(labels)} labels of {len(counts)} classes, {counts[-1][1]} to {counts[0][1]} each."]
     if len(shown) < len(counts):
         rows[0] += f" The {_CLASSES_SHOWN} largest and the {_CLASSES_SHOWN} smallest:"
-    rows += ["", "| class | videos |", "|---|---|", *(f"| {label} | {count} |" for label, count in shown)]
+    rows += ["", "| class | videos |", "|---|---|", *(f"| {_cell(label)} | {count} |" for label, count in shown)]
     return "\n".join(rows)
 
 
 def _health_table(root: Path, video_info: Mapping[Path, VideoInfo]) -> str:
-    """Counts by reason, without the reasons' numbers, so that equal damage is counted together."""
+    """Counts by reason; the numbers of reasons are left out, so that equal damage is counted together."""
     examples: defaultdict[str, list[str]] = defaultdict(list)
     for path, found in video_info.items():
         name = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
-        examples[re.sub(r"\d+", "N", found.health)].append(name)
+        examples[kind_of(found.health)].append(name)
     rows = ["| health | videos | for example |", "|---|---|---|"]
     for reason, names in sorted(examples.items(), key=lambda item: -len(item[1])):
-        rows.append(f"| {reason.replace('|', '/')} | {len(names)} | {names[0] if reason != 'ok' else ''} |")
+        rows.append(f"| {_cell(reason)} | {len(names)} | {_cell(names[0]) if reason != 'ok' else ''} |")
     return "\n".join(rows)
 
 
 def _whole_file_table(usable: Sequence[VideoInfo]) -> str:
     """The reasons why files are decoded as a whole."""
-    reasons = Counter(re.sub(r"\d+", "N", found.whole_file) or "no: the packets it needs" for found in usable)
+    reasons = Counter(kind_of(found.whole_file) or "no: the packets it needs" for found in usable)
     rows = ["| is the whole file read for a clip? | videos |", "|---|---|"]
-    return "\n".join([*rows, *(f"| {reason.replace('|', '/')} | {count} |" for reason, count in reasons.most_common())])
+    return "\n".join([*rows, *(f"| {_cell(reason)} | {count} |" for reason, count in reasons.most_common())])
+
+
+def _cell(text: str) -> str:
+    """Text as it is, in a cell of a Markdown table."""
+    return " ".join(text.replace("|", "\\|").split())

@@ -6,8 +6,10 @@ import pytest
 
 from dali_pipes.scan.scan import scan
 from dali_pipes.video_info import VideoInfo
+from reskd.cli import run_tool
 from reskd.reports.dataset_report import VideoSet, measure_decode, sample_keyframe_distances, write_data_page
 from tests.conftest import numbered_clip
+from tools.prepare_data import main as prepare_data
 
 
 @pytest.fixture()
@@ -62,3 +64,25 @@ def test_nothing_usable_is_told(video_info: dict[Path, VideoInfo], tmp_path: Pat
     bad = {path: found for path, found in video_info.items() if not found.usable}
     with pytest.raises(ValueError, match="expected at least one usable video"):
         write_data_page(tmp_path, VideoSet(tmp_path, bad, {}), num_frames=4, num_cores=1)
+
+
+def test_names_keep_their_digits_and_only_reasons_lose_them(tmp_path: Path) -> None:
+    for number in (12, 345):
+        folder = tmp_path / "videos" / f"class {number}"
+        folder.mkdir(parents=True)
+        numbered_clip(folder / f"v_{number}.avi", "mjpeg", 40)
+        data = (folder / f"v_{number}.avi").read_bytes()
+        (folder / f"cut_{number}.avi").write_bytes(data[: len(data) * (number + 500) // 1000])
+    arguments = ["describe", str(tmp_path / "videos"), "--out", str(tmp_path / "out"), "--workers", "1"]
+    assert run_tool(prepare_data, arguments) == 0
+    page = (tmp_path / "out" / "data.md").read_text()
+    assert "class folders: 4 labels of 2 classes, 2 to 2 each." in page
+    assert "| class 12 | 2 |" in page and "| class 345 | 2 |" in page
+    assert "| cut: the file ends N bytes too early; N frames, but the header says N" in page
+    assert "| 2 | class 12/cut_12.avi |" in page and "| mjpeg | yuvj420p |" in page
+
+
+def test_a_bar_in_a_name_does_not_break_the_table(video_info: dict[Path, VideoInfo], tmp_path: Path) -> None:
+    labels = {"train.csv": ["a|b"]}
+    page = write_data_page(tmp_path, VideoSet(tmp_path / "videos", video_info, labels), num_frames=4, num_cores=1)
+    assert "| a\\|b | 1 |" in page.read_text()

@@ -1,0 +1,44 @@
+"""Summarize a scan in a few lines: damage is named file by file, sound peculiarities are counted by kind."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from dali_pipes.video_info import VideoInfo
+
+# Numbers that stand alone: not those of names (h264), of formats (4:4:4), or of versions.
+_NUMBER = re.compile(r"(?<![\w:.])(?<!PyAV )\d+(?![\w:]|\.\d)")
+
+
+def kind_of(reason: str) -> str:
+    """A reason without its numbers, so that equal ones are counted together."""
+    return _NUMBER.sub("N", reason.removesuffix(")").rpartition(" (packet ")[0] or reason)
+
+
+def describe_scan(video_info: Mapping[str, VideoInfo]) -> list[str]:
+    """Lines on the scan's results; every damaged file is named."""
+    kinds = _count_health(video_info.values())
+    lines = [f"{name}: {found.health}" for name, found in video_info.items() if found.health != "ok"]
+    lines.append(f"{len(video_info)} files: {kinds['ok']} sound, {kinds['cut']} cut, {kinds['bad']} bad")
+    num_indexed = sum(found.usable and not found.whole_file for found in video_info.values())
+    lines.append(f"{num_indexed} have a packet index: a clip reads and decodes only what it needs")
+    whole = Counter(kind_of(found.whole_file) for found in video_info.values() if found.health == "ok")
+    del whole[""]
+    if whole:
+        reasons = "; ".join(f"{reason} ({count})" for reason, count in whole.most_common())
+        lines.append(f"{whole.total()} sound files are read whole for a clip: {reasons}")
+    return lines
+
+
+def describe_damage(video_info: Iterable[VideoInfo]) -> str:
+    """How many files are damaged; "" if none is."""
+    kinds = _count_health(video_info)
+    if not kinds["cut"] + kinds["bad"]:
+        return ""
+    return f"{kinds['cut'] + kinds['bad']} of {kinds.total()} files are damaged: {kinds['cut']} cut, {kinds['bad']} bad"
+
+
+def _count_health(video_info: Iterable[VideoInfo]) -> Counter[str]:
+    return Counter(found.health.partition(":")[0] for found in video_info)

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from dali_pipes.scan.summary import describe_damage, describe_scan, kind_of
+from dali_pipes.video_info import VideoInfo
+from tests.dali_pipes.made_video_info import make_video_info
+
+SOUND = make_video_info(whole_file="")
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        ("", ""),
+        ("cut: 253 frames, but the header says 363", "cut: N frames, but the header says N"),
+        ("its pictures cannot be found in its packets (packet 7)", "its pictures cannot be found in its packets"),
+        ("it is 4:4:4 of an old x264 (packet 0)", "it is 4:4:4 of an old x264"),
+        ("no index is made for codec mpeg2video", "no index is made for codec mpeg2video"),
+        ("no frame of codec msmpeg4v3", "no frame of codec msmpeg4v3"),
+        ("expected PyAV 18 or newer for it, found 17.1.0", "expected PyAV 18 or newer for it, found 17.1.0"),
+        ("the settings change at packet 12", "the settings change at packet N"),
+    ],
+)
+def test_numbers_of_reasons_are_left_out_and_those_of_names_are_kept(reason: str, kind: str) -> None:
+    assert kind_of(reason) == kind
+
+
+def test_damage_is_named_file_by_file_and_peculiarities_are_one_line() -> None:
+    packed = [replace(SOUND, whole_file="packed: two pictures in one packet")] * 120
+    texts = [replace(SOUND, whole_file=f"its pictures cannot be found in its packets (packet {n})") for n in range(3)]
+    damaged = {
+        "run/v_007.avi": replace(SOUND, health="cut: 3 frames, but the header says 9", whole_file="it is damaged"),
+        "b.avi": VideoInfo.bad("does not open: End of file"),
+    }
+    lines = describe_scan({**{f"{n}.avi": one for n, one in enumerate([SOUND, *packed, *texts])}, **damaged})
+    assert lines == [
+        "run/v_007.avi: cut: 3 frames, but the header says 9",
+        "b.avi: bad: does not open: End of file",
+        "126 files: 124 sound, 1 cut, 1 bad",
+        "1 have a packet index: a clip reads and decodes only what it needs",
+        "123 sound files are read whole for a clip: packed: two pictures in one packet (120); its pictures cannot be "
+        "found in its packets (3)",
+    ]
+    assert describe_damage(damaged.values()) == "2 of 2 files are damaged: 1 cut, 1 bad"
+    assert describe_damage([SOUND]) == ""
