@@ -12,6 +12,9 @@ ClipFrameSelection = Literal["uniform", "random", "first", "middle", "last", "fi
 # The same for the frames of a video's features.
 FrameSelection = Literal[ClipFrameSelection, "every_jth_of_300"]
 
+# The shape of a picture: as players show it, or as if its stored pixels were square.
+PixelAspect = Literal["display", "stored"]
+
 # Codecs that transcode/ writes, and their default quality: CRF of H.264, quantizer of MJPEG; lower is better.
 TranscodeCodec = Literal["h264", "mjpeg"]
 DEFAULT_QUALITY: dict[TranscodeCodec, int] = {"h264": 20, "mjpeg": 4}

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from dali_pipes.choices import ClipFrameSelection, DecoderChoice
+from dali_pipes.choices import ClipFrameSelection, DecoderChoice, PixelAspect
 from dali_pipes.storage_spec import check_template, check_url, is_shard_pattern
 
 
@@ -242,6 +242,11 @@ class DataConfig(StrictConfig):
         "decode",
         description="how new files are scanned: decode every frame, or only count packets; the latter is "
         "quick, but faults appear only in training",
+    )
+    pixel_aspect: PixelAspect = Field(
+        "display",
+        description="the shape of a picture that crops keep: as players show it (the file's pixel aspect), or as its "
+        "pixels are stored, as if they were square",
     )
     sampling: SamplingConfig = Field(SamplingConfig(), description="frames, crop and flip")
     views: ViewsConfig = Field(description="sizes and frames of the networks' inputs")

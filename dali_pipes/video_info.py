@@ -74,7 +74,7 @@ class VideoInfo:
         num_frames: number of frames that decoding from the start outputs, up to the end or the first damage.
         num_packets: number of non-empty packets of the video stream.
         width, height: size of the stored picture in pixels, before rotation.
-        rotation: 0, 90, 180 or 270 degrees counter-clockwise from the stored picture to the upright one.
+        rotation: 0, 90, 180 or 270 degrees counter-clockwise from the stored picture to the upright one; see mirrored.
         codec, pix_fmt: FFmpeg's names; codec is ``JPEG_FILES`` for a folder of frames.
         matrix: "bt601", "bt709", ... or "untagged".
         color_range: "limited", "full" or "untagged".
@@ -86,6 +86,11 @@ class VideoInfo:
         whole_file: why a clip needs the whole file decoded; empty if there is a packet index.
         packets: location of the packet index.
         start: byte offset in the shard, or number of the first JPEG file.
+        mirrored: whether the picture, once rotated, is mirrored left-right to be upright.
+        pixel_width, pixel_height: pixel aspect of the stored picture; 1 and 1 if the file states none.
+        stream: number of the video stream in the file.
+        num_video_streams: number of video streams in the file, covers included.
+        notes: what is odd in the file but harmless, one sentence; empty if nothing is.
     """
 
     num_frames: Annotated[int, Column("<i4", "num_frames")]
@@ -105,6 +110,12 @@ class VideoInfo:
     whole_file: Annotated[str, Column("", "whole_file")] = NO_INDEX  # not in rows
     packets: PacketLocation | None = None
     start: Annotated[int, Column("<i8", "start")] = 0
+    mirrored: Annotated[bool, Column("?", "mirrored")] = False
+    pixel_width: Annotated[int, Column("<i4", "pixel_width")] = 1
+    pixel_height: Annotated[int, Column("<i4", "pixel_height")] = 1
+    stream: Annotated[int, Column("<i2", "stream")] = 0
+    num_video_streams: Annotated[int, Column("<i2", "num_video_streams")] = 1
+    notes: Annotated[str, Column("", "notes")] = ""  # not in rows
 
     @staticmethod
     def bad(reason: str, *, size: int = 0, mtime_ns: int = 0, start: int = 0) -> VideoInfo:
@@ -116,6 +127,11 @@ class VideoInfo:
     @property
     def usable(self) -> bool:
         return not self.health.startswith("bad")
+
+    @property
+    def pixel_aspect(self) -> float:
+        """Width of a stored pixel over its height."""
+        return self.pixel_width / self.pixel_height
 
 
 def columns_of(video_info: type[VideoInfo | PacketLocation]) -> dict[str, Column]:

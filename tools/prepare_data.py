@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from dali_pipes.annotations.published.registry import DATA_SETS
-from dali_pipes.choices import DEFAULT_QUALITY, TranscodeCodec
+from dali_pipes.choices import DEFAULT_QUALITY, PixelAspect, TranscodeCodec
 from dali_pipes.jobs.progress import ProgressDisplay
 from reskd.cli import add_engine_arguments, engine_of, positive, run_tool
 
@@ -168,6 +168,12 @@ def _add_transcode(subparsers: Any) -> None:
     parser.add_argument("--classes", type=Path, nargs="+", default=[], metavar="FILE", help="files to copy to DST_ROOT")
     parser.add_argument("--codec", choices=get_args(TranscodeCodec), default="h264", help="default %(default)s")
     parser.add_argument("--short-side", type=int, default=256, help="pixels (default %(default)s); never enlarged")
+    parser.add_argument(
+        "--pixel-aspect",
+        choices=get_args(PixelAspect),
+        default="display",
+        help="as data.pixel_aspect of the runs: pictures as players show them, or as stored (default %(default)s)",
+    )
     parser.add_argument("--gop", type=int, default=4, help="frames from keyframe to keyframe (default %(default)s)")
     qualities = ", ".join(f"{name} {quality}" for name, quality in DEFAULT_QUALITY.items())
     parser.add_argument(
@@ -185,7 +191,7 @@ def _run_transcode(chosen: argparse.Namespace) -> None:
     from dali_pipes.transcode.encode import OutputSettings
 
     quality = DEFAULT_QUALITY[chosen.codec] if chosen.quality is None else chosen.quality
-    settings = OutputSettings(chosen.codec, chosen.short_side, chosen.gop, quality)
+    settings = OutputSettings(chosen.codec, chosen.short_side, chosen.gop, quality, chosen.pixel_aspect)
     job = transcode.plan(
         chosen.source_root, chosen.target_root, settings, lists=chosen.list, shard=chosen.shard, classes=chosen.classes
     )

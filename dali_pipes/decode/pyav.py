@@ -21,6 +21,9 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 
+from dali_pipes.decode.picture_shape import upright
+from dali_pipes.decode.playlists import SELF_CONTAINED, refuse_playlist
+from dali_pipes.decode.stream_choice import choose_video_stream
 from dali_pipes.packets.packet_index import CODEC_TAG, Selection
 from dali_pipes.video_info import UNTAGGED
 
@@ -58,7 +61,8 @@ def open_video(
 ) -> av.container.InputContainer:
     """Open a video for reading; all readers of this project use this function.
 
-    Titles and other texts of the file may be in any encoding: they are ignored, so they never make it bad.
+    Titles and other texts of the file may be in any encoding: they are ignored, so they never make it bad. No other
+    file is opened: neither those that a playlist lists, nor those that a name like ``img%d.jpg`` would stand for.
 
     Args:
         video: path of a local file, or an open file, which is read from its position.
@@ -66,35 +70,44 @@ def open_video(
 
     Raises:
         av.error.FFmpegError: the file does not open.
+        ValueError: it is a playlist.
     """
     source = ffmpeg_name(video) if isinstance(video, str | Path) else video
-    return av.open(source, "r", options=dict(options or {}), metadata_errors="ignore")
+    own = {"format_whitelist": SELF_CONTAINED, "protocol_whitelist": "file", "pattern_type": "none"}
+    try:
+        return av.open(source, "r", options={**own, **(options or {})}, metadata_errors="ignore")
+    except (av.error.ArgumentError, av.error.InvalidDataError):
+        refuse_playlist(video)
+        raise
 
 
-def open_video_stream(container: av.container.InputContainer, *, strict: bool = False) -> VideoStream:
+def open_video_stream(
+    container: av.container.InputContainer, *, number: int | None = None, strict: bool = False
+) -> VideoStream:
     """Choose the video stream to read, and set it to decode in one thread.
-
-    Among several streams, FFmpeg's best is chosen (av_find_best_stream): one marked as the default; among those, the
-    one with more pictures, up to five, in the data read on opening, as a cover picture has one; among those, the one of
-    the highest bit rate. All readers choose it here, so they count and decode the same pictures.
 
     With frame threads, the frames before an error would depend on the number of threads.
 
     Args:
+        number: the stream's number in the file, as scanned; None: ``choose_video_stream`` chooses.
         strict: damage raises an error; otherwise much of it is concealed with previously decoded pictures.
 
     Raises:
-        ValueError: there is no video stream.
+        ValueError: there is no video stream, or none of this number.
     """
-    stream = container.streams.best("video")
-    if not isinstance(stream, VideoStream):
-        raise ValueError("no video stream")
-    if stream.codec_context is None:
-        raise ValueError("no decoder for the video stream")
+    stream = choose_video_stream(container) if number is None else _numbered(container, number)
     if strict:
         stream.codec_context.options = {"err_detect": "explode"}
     stream.codec_context.thread_type = "NONE"
     stream.codec_context.thread_count = 1
+    return stream
+
+
+def _numbered(container: av.container.InputContainer, number: int) -> VideoStream:
+    streams = container.streams
+    stream = streams[number] if number < len(streams) else None
+    if not isinstance(stream, VideoStream) or stream.codec_context is None:
+        raise ValueError(f"expected a video as stream {number}, found {len(streams)} streams; scan the file again.")
     return stream
 
 
@@ -130,11 +143,6 @@ def frames_of(packets: Iterable[av.Packet]) -> Iterator[VideoFrame]:
         yield from frames
     if problem is not None and not started:
         raise problem
-
-
-def quarter_turns(frame: VideoFrame) -> int:
-    """Number of quarter turns counter-clockwise (0 to 3) that make the stored picture upright."""
-    return round(frame.rotation / 90) % 4
 
 
 def colors_of(frame: VideoFrame) -> tuple[Colorspace, ColorRange]:
@@ -184,7 +192,7 @@ class Window:
 
     Args:
         crop: (y, x, height, width) in pixels of the upright picture.
-        rotation: 0, 90, 180 or 270 degrees counter-clockwise from the stored picture to the upright one.
+        rotation, mirrored: from the stored picture to the upright one, see ``picture_shape.Orientation``.
         width, height: size of the stored picture, in pixels.
     """
 
@@ -192,22 +200,25 @@ class Window:
     rotation: int
     width: int
     height: int
+    mirrored: bool = False
     _reformatter: VideoReformatter = field(default_factory=VideoReformatter, compare=False, repr=False)
 
     def cut(self, frame: VideoFrame) -> np.ndarray:
         """Crop: uint8 RGB (crop height, crop width, 3), upright; a view of a larger array."""
         stored = to_rgb(frame, width=self.width, height=self.height, reformatter=self._reformatter)
-        upright = np.rot90(stored, k=self.rotation // 90)
         y, x, height, width = self.crop
-        return upright[y : y + height, x : x + width]
+        return upright(stored, self.rotation, mirrored=self.mirrored)[y : y + height, x : x + width]
 
 
-def decode_frames(video: str | Path | BinaryIO, frame_index_T: np.ndarray, window: Window) -> list[np.ndarray]:
+def decode_frames(
+    video: str | Path | BinaryIO, frame_index_T: np.ndarray, window: Window, *, stream: int | None = None
+) -> list[np.ndarray]:
     """Decode the wanted frames of a video from its first packet on, upright and cropped.
 
     Args:
         video: path, or an open file.
         frame_index_T: indices of the wanted frames; any order, repeats allowed.
+        stream: as ``number`` of ``open_video_stream``.
 
     Returns:
         T arrays of uint8 RGB (crop height, crop width, 3), views of larger arrays.
@@ -215,6 +226,7 @@ def decode_frames(video: str | Path | BinaryIO, frame_index_T: np.ndarray, windo
     Raises:
         ShortVideoError: the video has too few frames, or an error before the last wanted one.
         av.error.FFmpegError: the file does not open.
+        ValueError: it is a playlist, or has no such stream.
     """
     wanted = {int(number) for number in frame_index_T}
     last = max(wanted)
@@ -222,7 +234,8 @@ def decode_frames(video: str | Path | BinaryIO, frame_index_T: np.ndarray, windo
     count = 0
     with open_video(video) as container:
         try:
-            for number, frame in enumerate(output_frames(container, open_video_stream(container))):
+            opened = open_video_stream(container, number=stream)
+            for number, frame in enumerate(output_frames(container, opened)):
                 if number in wanted:
                     pictures[number] = window.cut(frame)
                 count = number + 1

@@ -134,7 +134,8 @@ def _open(row: ManifestRow, index: PacketIndex | None) -> BinaryIO:
 
 
 def _window(plan: ClipPlan, row: ManifestRow) -> Window:
-    return Window(plan.crop, row.video_info.rotation, row.video_info.width, row.video_info.height)
+    found = row.video_info
+    return Window(plan.crop, found.rotation, found.width, found.height, mirrored=found.mirrored)
 
 
 def _read_frame_files(plan: ClipPlan, row: ManifestRow) -> list[bytes]:
@@ -166,7 +167,7 @@ def _with_pyav(
     if row.shard:
         video = file if index is None else _open(row, None)
         video.seek(0)
-    return how, decode_frames(video, plan.frame_index_T, _window(plan, row))
+    return how, decode_frames(video, plan.frame_index_T, _window(plan, row), stream=row.video_info.stream)
 
 
 def _read_packets(file: BinaryIO, row: ManifestRow, selection: Selection) -> list[bytes]:

@@ -1,7 +1,8 @@
 """Choose the decoder of a file: DALI from the encoded bytes, or PyAV in a worker process.
 
-DALI ignores rotation and every color matrix but BT.601, and returns black frames if packets and frames do not match
-one to one (DALI 2.4.0, measured). So PyAV decodes every file that DALI is not known to decode correctly.
+DALI ignores rotation, mirrors and every color matrix but BT.601, and returns black frames if packets and frames do not
+match one to one (DALI 2.4.0, measured). Among several streams it chooses by itself. So PyAV decodes every file that
+DALI is not known to decode correctly.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _DALI_CODECS: dict[DeviceKind, frozenset[str]] = {
 _UNPROVEN_CODECS: dict[DeviceKind, frozenset[str]] = {"cpu": frozenset(), "cuda": frozenset({"mpeg4", "mjpeg"})}
 _PIX_FMTS = frozenset({"yuv420p", "yuvj420p"})
 # Fields of VideoInfo that ``why_not_dali`` checks, besides the numbers of frames and packets, which it compares.
-DECISIVE_FACTS = ("rotation", "health", "codec", "pix_fmt", "matrix", "color_range")
+DECISIVE_FACTS = ("rotation", "mirrored", "num_video_streams", "health", "codec", "pix_fmt", "matrix", "color_range")
 _MJPEG_PIX_FMTS = frozenset({"yuvj420p", "yuvj422p", "yuvj444p"})
 
 
@@ -52,6 +53,10 @@ def why_not_dali(video_info: VideoInfo, device: DeviceKind, *, allow_unproven: b
         return f"{video_info.num_packets} packets give {video_info.num_frames} frames"
     if video_info.rotation:
         return f"it is rotated by {video_info.rotation} degrees"
+    if video_info.mirrored:
+        return "it is mirrored"
+    if video_info.num_video_streams > 1:
+        return f"it has {video_info.num_video_streams} video streams"
     if video_info.matrix not in ("bt601", UNTAGGED):
         return f"its color matrix is {video_info.matrix}"
     if full_range != (video_info.codec == "mjpeg"):

@@ -63,7 +63,7 @@ class ClipChooser:
     def plan(self, position: int, attempt: int) -> ClipPlan:
         number = self.row_number(position, attempt)
         row = self.manifest.row(number)
-        shape = VideoShape(row.video_info.num_frames, *row.upright_size)
+        shape = VideoShape(row.video_info.num_frames, *row.upright_size, row.upright_pixel_aspect)
         return plan_clip(self._rules, shape, seed=self._order.seed, position=position, attempt=attempt, row=number)
 
 

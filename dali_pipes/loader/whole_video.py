@@ -72,11 +72,11 @@ class TimedReader:
                 raise ValueError("a folder of frames has no timestamps; set --folder-fps, its frames per second.")
             return even_times(video_info.num_frames, self.folder_rate)
         video = io.BytesIO(read_member(row.shard, video_info.start, video_info.file_size)) if row.shard else row.path
-        return read_frame_times(video, video_info.num_frames)
+        return read_frame_times(video, video_info.num_frames, stream=video_info.stream)
 
     def _decode(self, row: ManifestRow, numbers_T: np.ndarray) -> np.ndarray:
         height, width = row.upright_size
-        crop = choose_crop(self.rules, (), height, width)
+        crop = choose_crop(self.rules, (), height, width, pixel_aspect=row.upright_pixel_aspect)
         reader = ClipReader("cpu", "pyav", render=self.render)
         at_once = max(_LEAST_AT_ONCE, _BYTES_AT_ONCE // (height * width * 3))
         parts = []
@@ -124,23 +124,24 @@ def even_times(num_frames: int, rate: float) -> FrameTimes:
     return FrameTimes(np.arange(num_frames) / rate, num_frames / rate)
 
 
-def read_frame_times(video: Path | BinaryIO, num_frames: int) -> FrameTimes:
+def read_frame_times(video: Path | BinaryIO, num_frames: int, *, stream: int | None = None) -> FrameTimes:
     """Read the times of a video's frames from its packets, without decoding. See Note [Which frame shows at a time].
 
     Args:
         num_frames: number of frames that the scan found; packets beyond it are left out.
+        stream: number of the stream in the file, as scanned; None: as ``open_video_stream`` chooses.
 
     Raises:
         ValueError: the packets have no timestamps and the stream no frame rate.
         av.error.FFmpegError: the file does not open.
     """
     with open_video(video) as container:
-        stream = open_video_stream(container)
-        rate = stream.average_rate or stream.guessed_rate
-        tick = stream.time_base
+        opened = open_video_stream(container, number=stream)
+        rate = opened.average_rate or opened.guessed_rate
+        tick = opened.time_base
         stamps: list[int] = []
         try:
-            for packet in container.demux(stream):
+            for packet in container.demux(opened):
                 if packet.size and packet.pts is not None and not packet.is_discard:
                     stamps.append(packet.pts)
         except av.error.FFmpegError:

@@ -21,7 +21,7 @@ from dali_pipes.manifest.rows import to_facts, to_rows
 from dali_pipes.storage_spec import VIDEO_FILES, Storage, split_path
 from dali_pipes.video_info import VideoInfo
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,12 @@ class ManifestRow:
         """(height, width) in pixels after rotation."""
         stored = (self.video_info.height, self.video_info.width)
         return stored if self.video_info.rotation % 180 == 0 else (stored[1], stored[0])
+
+    @property
+    def upright_pixel_aspect(self) -> float:
+        """Width over height of a pixel after rotation."""
+        stored = self.video_info.pixel_aspect
+        return stored if self.video_info.rotation % 180 == 0 else 1 / stored
 
 
 @dataclass(frozen=True)

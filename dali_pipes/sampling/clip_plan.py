@@ -49,11 +49,12 @@ class ClipPlan:
 
 
 class VideoShape(NamedTuple):
-    """Number of frames of a video; height and width of its upright picture in pixels."""
+    """Number of frames of a video; height and width of its upright picture in pixels; width over height of a pixel."""
 
     num_frames: int
     height: int
     width: int
+    pixel_aspect: float = 1.0
 
 
 def plan_clip(rules: SamplingRules, video: VideoShape, *, seed: int, position: int, attempt: int, row: int) -> ClipPlan:
@@ -63,7 +64,8 @@ def plan_clip(rules: SamplingRules, video: VideoShape, *, seed: int, position: i
     """
     clip, index = divmod(position % rules.test_views.num_test_views, rules.test_views.num_crops)
     numbers_T, valid_T = choose_frames(rules, (seed, _FRAMES, position, attempt), video.num_frames, clip=clip)
-    crop = choose_crop(rules, (seed, _CROP, position, attempt), video.height, video.width, index=index)
+    key = (seed, _CROP, position, attempt)
+    crop = choose_crop(rules, key, video.height, video.width, index=index, pixel_aspect=video.pixel_aspect)
     flip = bool(uniform(seed, _FLIP, position, attempt)[0] < rules.flip_probability)
     student_k, student_valid_k = _student_frames(rules, (seed, _STUDENT, position, attempt), numbers_T, valid_T)
     if rules.student.alone:

@@ -1,8 +1,17 @@
-"""Choose the crop of a clip."""
+"""Choose the crop of a clip.
+
+Note [Crops of pixels that are not square]
+A crop has the view's aspect as shown on a screen, so that nothing is distorted. There, a pixel is ``pixel_aspect``
+times as wide as high. So a box of stored pixels has the view's aspect divided by that, and is resized to the view in
+one step:
+
+    720 x 576 pixels of aspect 16:15 are shown as 768 x 576. The center crop of a square view is 540 x 576 pixels.
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -20,14 +29,26 @@ class Crop(NamedTuple):
     width: int
 
 
-def choose_crop(rules: SamplingRules, key: tuple[int, ...], height: int, width: int, *, index: int = 0) -> Crop:
+def choose_crop(
+    rules: SamplingRules,
+    key: tuple[int, ...],
+    height: int,
+    width: int,
+    *,
+    index: int = 0,
+    pixel_aspect: float = 1.0,
+) -> Crop:
     """Choose a crop of kind ``rules.crop_kind``.
 
     Args:
         key: hash key of random crops.
         height, width: size of the upright picture in pixels.
         index: which of the three crops, 0 to 2; for kind "three".
+        pixel_aspect: width over height of a pixel of the upright picture. See Note [Crops of pixels that are not
+            square]; with ``rules.pixel_aspect`` "stored" it is ignored.
     """
+    if pixel_aspect != 1 and rules.pixel_aspect == "display":
+        rules = replace(rules, view_aspect=rules.view_aspect / pixel_aspect)
     if rules.crop_kind == "three":
         return three_crop(rules, index, height, width)
     return _CROPS[rules.crop_kind](rules, key, height, width)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from dali_pipes.choices import FrameSelection
+from dali_pipes.choices import FrameSelection, PixelAspect
 from dali_pipes.sampling.student_frames import select_frames
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ class SamplingRules:
     """SamplingConfig and the view's aspect ratio, as plain values that workers can unpickle without pydantic.
 
     ``view_aspect`` is width over height of the view. Crops have the same ratio, so nothing is distorted (multi-scale
-    and random resized crops: up to their random factor). In training ``test_views`` is one clip, one crop.
+    and random resized crops: up to their random factor). ``pixel_aspect`` says whether that is meant as a player shows
+    the video or as its pixels are stored. In training ``test_views`` is one clip, one crop.
     """
 
     num_frames: int
@@ -69,6 +70,7 @@ class SamplingRules:
     max_scale_steps_apart: int = 0
     area: tuple[float, float] = (1.0, 1.0)
     aspect_ratio: tuple[float, float] = (1.0, 1.0)
+    pixel_aspect: PixelAspect = "display"
 
 
 def rules_from_config(
@@ -118,7 +120,8 @@ def rules_for_views(
     """
     check_view_names(views, has_teacher=config.views.teacher is not None)
     size, student = first_view_size(config), student_frames_rule(views, config)
-    return rules_from_config(config.sampling, view_size=size, mode=mode, test_views=test_views, student=student)
+    rules = rules_from_config(config.sampling, view_size=size, mode=mode, test_views=test_views, student=student)
+    return replace(rules, pixel_aspect=config.pixel_aspect)
 
 
 def student_frames(num_student_frames: int | None, num_frames: int, selection: FrameSelection = "uniform") -> list[int]:

@@ -19,15 +19,16 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from dali_pipes.decode.picture_shape import PixelShape, container_aspect, orientation_of, pixel_shape_of
 from dali_pipes.decode.pyav import (
     MATRIX_NAMES,
     RANGE_NAMES,
     frames_of,
     open_video,
     open_video_stream,
-    quarter_turns,
     to_rgb,
 )
+from dali_pipes.decode.stream_choice import depends_on_probing
 from dali_pipes.packets.index_builder import NotIndexableError, PacketIndexer
 from dali_pipes.packets.packet_index import PacketIndex
 from dali_pipes.scan.damage import NO_PROBING, Complaints, DamageCheck, FirstError
@@ -77,15 +78,27 @@ def _probe(video: str | BinaryIO, content: BinaryIO, stamp: Stamp, *, decode: bo
 def _read(video: str | BinaryIO, content: BinaryIO, stamp: Stamp, *, decode: bool) -> Probed:
     """Read with a strict decoder; if it finds an error, read again with a lenient one, as clips are read."""
     first_error = None
-    for strict, options in ((True, {} if decode else NO_PROBING), (False, {})):
-        content.seek(0)
-        with complaints_of() as complaints, open_video(video, options=options) as container:
+    for strict in (True, False):
+        with complaints_of() as complaints, _open(video, content, quick=strict and not decode) as container:
             reading = _Reading(container, stamp, decode=decode, strict=strict)
             if not strict or not reading.check.error:
                 return reading.finish(content, complaints, first_error)
         message = complaints[-1][2] if complaints else reading.check.error
         first_error = FirstError(reading.check.num_frames, " ".join(message.split()))
     raise AssertionError("the second reading returns")
+
+
+def _open(video: str | BinaryIO, content: BinaryIO, *, quick: bool) -> av.container.InputContainer:
+    """Open; if ``quick``, with little probing, unless another stream might then be chosen."""
+    content.seek(0)
+    if not quick:
+        return open_video(video)
+    container = open_video(video, options=NO_PROBING)
+    if not depends_on_probing(container):
+        return container
+    container.close()
+    content.seek(0)
+    return open_video(video)
 
 
 @contextmanager
@@ -116,6 +129,8 @@ class _Reading:
         self._stamp = stamp
         self._strict = strict
         stream = open_video_stream(container, strict=strict)
+        self._num_video_streams = len(container.streams.video)
+        self._of_container, self._pixels = container_aspect(stream), PixelShape()
         self._codec = stream.codec_context.codec.canonical_name
         self._indexer = PacketIndexer(stream, self._codec)
         self._first: VideoFrame | None = None
@@ -125,7 +140,8 @@ class _Reading:
         packets = self._packets(container, stream)
         try:
             for frame in frames_of(packets):
-                self._first = self._first or frame
+                if self._first is None:
+                    self._first, self._pixels = frame, pixel_shape_of(stream, self._of_container)
                 self.check.add_frame(frame)
                 self._frame_pts.append(frame.pts)
                 if not decode:
@@ -160,7 +176,7 @@ class _Reading:
         num_frames, damage, peculiarity = self.check.judge(content, complaints, first_error)
         if not num_frames:
             return Probed(bad_stamped(self._stamp, f"no whole frame: {'; '.join(damage)}"))
-        index, whole_file = None, ""
+        index, whole_file, orientation = None, "", orientation_of(first)
         if damage:
             whole_file = "it is truncated or damaged"
         elif peculiarity:
@@ -178,7 +194,7 @@ class _Reading:
                 num_packets=num_packets,
                 width=first.width,
                 height=first.height,
-                rotation=quarter_turns(first) * 90,
+                rotation=orientation.rotation,
                 codec=self._codec,
                 pix_fmt=first.format.name,
                 matrix=MATRIX_NAMES.get(int(first.colorspace), UNTAGGED),
@@ -189,6 +205,12 @@ class _Reading:
                 num_frames_source="decode" if self._decoded_all else "demux",
                 variable_rate=_is_variable(self._frame_pts if self._decoded_all else self._indexer.time_stamps()),
                 whole_file=whole_file,
+                mirrored=orientation.mirrored,
+                pixel_width=self._pixels.width,
+                pixel_height=self._pixels.height,
+                stream=self._stream.index,
+                num_video_streams=self._num_video_streams,
+                notes="; ".join(note for note in (orientation.note, self._pixels.note) if note),
             ),
             index,
         )

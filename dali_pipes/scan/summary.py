@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from dali_pipes.video_info import VideoInfo
 
@@ -29,7 +29,20 @@ def describe_scan(video_info: Mapping[str, VideoInfo]) -> list[str]:
     if whole:
         reasons = "; ".join(f"{reason} ({count})" for reason, count in whole.most_common())
         lines.append(f"{whole.total()} sound files are read whole for a clip: {reasons}")
-    return lines
+    return lines + describe_pictures(list(video_info.values()))
+
+
+def describe_pictures(video_info: Sequence[VideoInfo]) -> list[str]:
+    """Lines on pictures that are not stored as they are shown, if there are any."""
+    usable = [found for found in video_info if found.usable]
+    counts = {
+        "are turned or mirrored to be upright": sum(found.rotation != 0 or found.mirrored for found in usable),
+        "have pixels that are not square": sum(found.pixel_width != found.pixel_height for found in usable),
+        "have several video streams": sum(found.num_video_streams > 1 for found in usable),
+    }
+    lines = [f"{count} {what}" for what, count in counts.items() if count]
+    odd = Counter(found.notes for found in usable if found.notes)
+    return lines + [f"{count}: {note}" for note, count in odd.most_common()]
 
 
 def describe_damage(video_info: Iterable[VideoInfo]) -> str:

@@ -21,11 +21,12 @@ from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
 from dali_pipes.atomic_files import move_into_place
-from dali_pipes.choices import DEFAULT_QUALITY, TranscodeCodec
+from dali_pipes.choices import DEFAULT_QUALITY, PixelAspect, TranscodeCodec
+from dali_pipes.decode.picture_shape import PixelShape, container_aspect, orientation_of, pixel_shape_of
 from dali_pipes.decode.pyav import ffmpeg_name, frames_of, open_video, open_video_stream
 from dali_pipes.scan.damage import DamageCheck
 from dali_pipes.scan.probe import complaints_of, one_line, probe
-from dali_pipes.transcode.frame_conversion import BT601_TAG, output_size, render
+from dali_pipes.transcode.frame_conversion import BT601_TAG, Target, output_size, render
 from dali_pipes.video_info import VideoInfo
 
 SUFFIX = ".mp4"  # also for MJPEG: unlike AVI it keeps timestamps, and DALI's CPU decoder and PyAV read it
@@ -46,12 +47,14 @@ class OutputSettings:
         short_side: pixels; a smaller video keeps its size.
         gop: frames from one keyframe to the next; only for H.264.
         quality: CRF of H.264 (0 to 51), quantizer of MJPEG (2 to 31); lower is better.
+        pixel_aspect: as ``data.pixel_aspect``; the written pixels are square, so either setting then reads them alike.
     """
 
     codec: TranscodeCodec = "h264"
     short_side: int = 256
     gop: int = 4
     quality: int = DEFAULT_QUALITY["h264"]
+    pixel_aspect: PixelAspect = "display"
 
     def __post_init__(self) -> None:
         if self.short_side < 16 or self.short_side % 2:
@@ -75,7 +78,8 @@ class OutputSettings:
     def key(self) -> str:
         """Text of the settings in a record; a file with another key is written again."""
         gop = "" if self.codec == "mjpeg" else f" gop {self.gop}"
-        return f"v1 {self.codec} short side {self.short_side}{gop} quality {self.quality}"
+        stored = " stored pixels" if self.pixel_aspect == "stored" else ""
+        return f"v1 {self.codec} short side {self.short_side}{gop} quality {self.quality}{stored}"
 
 
 @dataclass(frozen=True)
@@ -203,11 +207,12 @@ def _pictures(source: Path, settings: OutputSettings, reading: _Reading) -> Iter
         with complaints_of() as complaints, source.open("rb") as content, open_video(source) as container:
             stream = open_video_stream(container, strict=reading.is_strict)
             check = DamageCheck(container, stream, decoded=True)
-            clock, size = _Clock(stream), None
+            clock, of_container, target = _Clock(stream), container_aspect(stream), None
             for frame in frames_of(_observed(container, stream, check)):
                 check.add_frame(frame)
-                size = size or output_size(frame, stream.sample_aspect_ratio, settings.short_side)
-                picture = render(frame, *size, ColorRange.JPEG if settings.codec == "mjpeg" else ColorRange.MPEG)
+                if target is None:
+                    target = _target(frame, pixel_shape_of(stream, of_container), settings)
+                picture = render(frame, target)
                 picture.pts, picture.time_base = clock.ticks(frame.pts), clock.time_base
                 yield picture
             reading.fault = "; ".join(check.judge(content, complaints).damage)
@@ -222,6 +227,14 @@ def _observed(container: av.container.InputContainer, stream: VideoStream, check
         if packet.size:
             check.add_packet(packet)
         yield packet
+
+
+def _target(first: VideoFrame, pixels: PixelShape, settings: OutputSettings) -> Target:
+    """What the pictures of a video become, by its first frame."""
+    orientation = orientation_of(first)
+    shown = pixels if settings.pixel_aspect == "display" else PixelShape()
+    size = output_size(first, orientation, shown, settings.short_side)
+    return Target(*size, orientation, ColorRange.JPEG if settings.codec == "mjpeg" else ColorRange.MPEG)
 
 
 class _Clock:

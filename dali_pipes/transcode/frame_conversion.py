@@ -9,20 +9,35 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 
-from dali_pipes.decode.pyav import colors_of, quarter_turns
+from dali_pipes.decode.picture_shape import Orientation, PixelShape, upright
+from dali_pipes.decode.pyav import colors_of
 
 BT601_TAG = 6  # H.273: SMPTE 170M
 # swscale.h: SWS_BICUBIC, SWS_ACCURATE_RND, SWS_FULL_CHR_H_INT; PyAV 17 has no names for the last two. Without them a
 # uniform color is up to 3 levels off.
 _EXACT = 0x4 | 0x40000 | 0x2000
-_WIDEST_PIXEL = 4  # a pixel aspect ratio beyond this is damage, not a picture
 
 
-def output_size(frame: VideoFrame, pixel_aspect: Fraction | None, short_side: int) -> tuple[int, int]:
+class Target(NamedTuple):
+    """The pictures to write.
+
+    Args:
+        width, height: of the upright picture, in pixels; both even.
+        orientation: of the source's pictures.
+        range: of the colors.
+    """
+
+    width: int
+    height: int
+    orientation: Orientation
+    range: ColorRange
+
+
+def output_size(frame: VideoFrame, orientation: Orientation, pixels: PixelShape, short_side: int) -> tuple[int, int]:
     """Upright (width, height), both even. Non-square pixels are scaled in width, as in players."""
-    aspect = pixel_aspect if pixel_aspect and 1 / _WIDEST_PIXEL <= pixel_aspect <= _WIDEST_PIXEL else Fraction(1)
+    aspect = Fraction(pixels.width, pixels.height)
     width, height = frame.width * aspect, Fraction(frame.height)
-    if quarter_turns(frame) % 2:
+    if orientation.rotation % 180:
         width, height = height, width
     shrink = min(Fraction(1), Fraction(short_side) / min(width, height))
     # Without shrinking, an odd side loses a pixel, as nothing is enlarged.
@@ -30,21 +45,21 @@ def output_size(frame: VideoFrame, pixel_aspect: Fraction | None, short_side: in
     return max(2, 2 * int(width * shrink / 2 + bias)), max(2, 2 * int(height * shrink / 2 + bias))
 
 
-def render(frame: VideoFrame, width: int, height: int, target_range: ColorRange) -> VideoFrame:
-    """Convert to 8-bit 4:2:0 in BT.601 and ``target_range``; ``width`` and ``height`` are those of the upright picture.
+def render(frame: VideoFrame, target: Target) -> VideoFrame:
+    """Convert to 8-bit 4:2:0 in BT.601, upright.
 
     Raises:
         ValueError: this PyAV does not know the frame's matrix.
     """
-    turns = quarter_turns(frame)
+    width, height, (rotation, mirrored, _), target_range = target
     source = _Colors(*colors_of(frame))
-    if turns or source.matrix != Colorspace.ITU601 or not frame.format.name.startswith("yuv"):
+    if rotation or mirrored or source.matrix != Colorspace.ITU601 or not frame.format.name.startswith("yuv"):
         # Through RGB: rotating subsampled planes shifts the colors, and swscale converts matrices less exactly.
-        stored = (height, width) if turns % 2 else (width, height)
+        stored = (height, width) if rotation % 180 else (width, height)
         full = _Colors(source.matrix, ColorRange.JPEG)
         rgb = _convert(frame, stored, "rgb24", source, full).to_ndarray()
-        upright: Any = np.ascontiguousarray(np.rot90(rgb, k=turns))
-        frame = VideoFrame.from_ndarray(upright, format="rgb24")
+        picture_HWC: Any = np.ascontiguousarray(upright(rgb, rotation, mirrored=mirrored))
+        frame = VideoFrame.from_ndarray(picture_HWC, format="rgb24")
         source = full
     of_bt601 = _Colors(Colorspace.ITU601, source.range)
     picture = _convert(frame, (width, height), "yuv420p", of_bt601, _Colors(Colorspace.ITU601, target_range))

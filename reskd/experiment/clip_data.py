@@ -139,6 +139,7 @@ class ClipData:
                 "ratio": sampling.test_crop_ratio,
                 "aspects": [first_height / first_width, first_width / first_height],
             },
+            "pixel_aspect": self.config.pixel_aspect,
             "resize": {"sizes": [list(size) for size in sizes], "antialias": views.student.antialias},
             "test": sampling.model_dump(mode="json", include={"test_clips", "test_crops", "average_views"}),
         }

@@ -6,13 +6,14 @@ Shape letters: T frames, H height, W width, C = 3 colors, D features.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from dali_pipes.choices import PixelAspect
 from dali_pipes.config import DataConfig, SamplingConfig, StudentViewConfig, ViewsConfig
 from dali_pipes.loader.cpu_render import RenderPlan, render_plan
 from dali_pipes.sampling.spec import SamplingRules, rules_from_config
@@ -73,7 +74,8 @@ def network_of_settings(
     torch.manual_seed(seed)  # for weights=none
     # The head is not used, and a checkpoint may hold one for any number of classes.
     model = build_recognizer(config.model_copy(update={"weights_head": "new"}), 1).to(device)
-    return _frame_network(model, views, SamplingConfig(), "student", {"weights": config.weights})
+    about = {"weights": config.weights}
+    return _frame_network(model, views, SamplingConfig(), which="student", pixel_aspect="display", origin=about)
 
 
 def network_of_run(checkpoint: Path, *, which: ViewName, device: torch.device) -> tuple[FrameNetwork, DataConfig, int]:
@@ -90,11 +92,19 @@ def network_of_run(checkpoint: Path, *, which: ViewName, device: torch.device) -
     _check_family(model.config)
     origin = {"run": config.name, "which": which, "num_steps": student.origin["num_steps"]}
     data = config.clips
-    return _frame_network(model, data.views, data.sampling, which, origin), data, config.seed
+    shape = data.pixel_aspect
+    network = _frame_network(model, data.views, data.sampling, which=which, pixel_aspect=shape, origin=origin)
+    return network, data, config.seed
 
 
 def _frame_network(
-    model: Recognizer, views: ViewsConfig, sampling: SamplingConfig, which: ViewName, origin: Mapping[str, Any]
+    model: Recognizer,
+    views: ViewsConfig,
+    sampling: SamplingConfig,
+    *,
+    which: ViewName,
+    pixel_aspect: PixelAspect,
+    origin: Mapping[str, Any],
 ) -> FrameNetwork:
     render = render_plan(views, (which,))
     if render is None:
@@ -108,9 +118,10 @@ def _frame_network(
         "weights_sha256": state_hash(model),
         "views": views.model_dump(mode="json"),
         "crop_ratio": sampling.test_crop_ratio,
+        "pixel_aspect": pixel_aspect,
     }
     rules = rules_from_config(sampling, view_size=first.size, mode="eval")
-    return FrameNetwork(model.eval(), rules, render, about)
+    return FrameNetwork(model.eval(), replace(rules, pixel_aspect=pixel_aspect), render, about)
 
 
 def _check_family(config: RecognizerConfig) -> None:

@@ -15,6 +15,7 @@ from reskd.experiment.networks import build_evaluated_model, scores_of, view_sha
 from reskd.models.recognizer import Recognizer
 from reskd.outputs import ScoreKind
 from reskd.training.checkpoint import load_checkpoint
+from reskd.training.run_directory import with_former_settings
 
 _NEEDED = {"config": Mapping, "class_names": list, "student": Mapping, "num_steps": int, "config_hash": str}
 
@@ -73,7 +74,7 @@ def load_trained_student(checkpoint: Path, device: torch.device) -> TrainedStude
             f"{checkpoint}: expected tensors as the student's weights, found other values; train it again."
         )
     try:
-        config = parse_config(state["config"])
+        config = parse_config(with_former_settings(state["config"]))
     except ValueError as error:
         raise ValueError(
             f"{checkpoint}: expected the settings of an experiment, found {str(error).splitlines()[0]} "

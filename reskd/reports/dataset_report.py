@@ -93,7 +93,7 @@ def measure_decode(video_info: Mapping[Path, VideoInfo], *, num_frames: int) -> 
     times_ms = []
     for path in [*chosen[:1], *chosen]:  # the first one twice, as a warmup
         row = ManifestRow(path, 0, video_info[path])
-        shape = VideoShape(row.video_info.num_frames, *row.upright_size)
+        shape = VideoShape(row.video_info.num_frames, *row.upright_size, row.upright_pixel_aspect)
         plan = plan_clip(rules, shape, seed=0, position=0, attempt=0, row=0)
         start_s = time.process_time()
         reader.read(plan, row)

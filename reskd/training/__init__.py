@@ -8,7 +8,8 @@ For other folders:
     optimizer: OptimizerConfig
     plan: Plan, SelectionMetric, TrainingConfig
     precision: Precision
-    run_directory: check_same_experiment, config_hash, flatten, open_run_directory, RunDirectory, write_description
+    run_directory: check_same_experiment, config_hash, flatten, open_run_directory, RunDirectory, with_former_settings,
+        write_description
     schedule: ScheduleConfig
     trainable: inputs_of, Networks, Trainable
     trainer: Trainer

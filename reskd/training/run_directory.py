@@ -97,6 +97,17 @@ def defining_settings(resolved: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in flatten(resolved) if key not in _FREE_TO_CHANGE}
 
 
+def with_former_settings(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """The whole config of a run, with the settings that the version which saved it did not have yet.
+
+    Crops were of stored pixels before ``data.pixel_aspect``.
+    """
+    data = saved.get("data")
+    if not isinstance(data, Mapping) or data.get("kind", "clips") != "clips" or "pixel_aspect" in data:
+        return dict(saved)
+    return {**saved, "data": {**data, "pixel_aspect": "stored"}}
+
+
 def config_hash(resolved: Mapping[str, Any]) -> str:
     """sha256 of the settings that determine the result; 16 hexadecimal digits."""
     text = json.dumps(defining_settings(resolved), sort_keys=True, default=str)
@@ -105,7 +116,7 @@ def config_hash(resolved: Mapping[str, Any]) -> str:
 
 def check_same_experiment(resolved: Mapping[str, Any], other: Mapping[str, Any], where: Path) -> None:
     """Raises ValueError with the settings that differ, when the two are not the same experiment."""
-    new, old = defining_settings(resolved), defining_settings(other)
+    new, old = defining_settings(resolved), defining_settings(with_former_settings(other))
     missing = object()
     differing = sorted(key for key in new | old if new.get(key, missing) != old.get(key, missing))
     if differing:

@@ -93,13 +93,14 @@ def reskd_stages(workload: Workload) -> Callable[[int, StageClock], object]:
         video_info = row.video_info
         clock.lap("plan")
         by_dali = choose_decoder(video_info, workload.device, "auto") == "dali"
-        window = Window(plan.crop, video_info.rotation, video_info.width, video_info.height)
+        size = (video_info.width, video_info.height)
+        window = Window(plan.crop, video_info.rotation, *size, mirrored=video_info.mirrored)
         if video_info.packets is None:
             if by_dali:
                 row.path.read_bytes()
                 clock.lap("read")
             else:
-                decode_frames(row.path, plan.frame_index_T, window)
+                decode_frames(row.path, plan.frame_index_T, window, stream=video_info.stream)
                 clock.lap("decode")
             return
         index = indexes.read(video_info.packets, video_info.num_packets)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from dali_pipes.decode.picture_shape import upright
 from dali_pipes.decode.pyav import open_video, open_video_stream, output_frames, to_rgb
 from dali_pipes.manifest.manifest import ManifestRow
 from dali_pipes.sampling.clip_plan import ClipPlan
@@ -69,12 +70,11 @@ def _views_of_all_frames(
     row: ManifestRow, plan: ClipPlan, sizes: tuple[tuple[int, int], tuple[int, int]]
 ) -> tuple[np.ndarray, np.ndarray]:
     """uint8: the teacher's view of the plan's frames (T, H, W, C), and the student's of every frame (M, H, W, C)."""
+    found = row.video_info
     with open_video(row.path) as container:
         pictures = [
-            np.rot90(
-                to_rgb(frame, width=row.video_info.width, height=row.video_info.height), k=row.video_info.rotation // 90
-            )
-            for frame in output_frames(container, open_video_stream(container))
+            upright(to_rgb(frame, width=found.width, height=found.height), found.rotation, mirrored=found.mirrored)
+            for frame in output_frames(container, open_video_stream(container, number=found.stream))
         ]
     wanted = plan.frame_index_T.tolist()
     teacher, _ = _render([pictures[number] for number in wanted], plan, sizes)

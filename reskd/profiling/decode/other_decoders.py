@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from dali_pipes.decode.picture_shape import upright
 from dali_pipes.decode.pyav import open_video, open_video_stream, to_rgb
 from dali_pipes.manifest.manifest import ManifestRow
 from dali_pipes.sampling.clip_plan import ClipPlan
@@ -64,7 +65,7 @@ class PacketIndex(NamedTuple):
         if row.video_info.codec == "mpeg4":  # packed B-frames come out in another order than that of their times
             return None
         with open_video(row.path) as container:
-            stream = open_video_stream(container)
+            stream = open_video_stream(container, number=row.video_info.stream)
             packets = [(packet.pts, packet.is_keyframe) for packet in container.demux(stream) if packet.size]
         times = [pts for pts, _ in packets if pts is not None]
         if len(set(times)) != row.video_info.num_frames or len(packets) != row.video_info.num_frames:
@@ -106,7 +107,7 @@ class PyAVReader:
         pictures: dict[int, np.ndarray] = {}
         num_decoded = 0
         with open_video(row.path) as container:
-            stream = open_video_stream(container)
+            stream = open_video_stream(container, number=row.video_info.stream)
             frames, position = self._frames(container, stream, index, clock), 0
             for wanted in sorted(set(plan.frame_index_T.tolist())):
                 if index is not None and index.keyframe_before(wanted) > position:
@@ -121,10 +122,9 @@ class PyAVReader:
                         break
                 else:
                     raise ValueError(f"{row.path}: expected frame {wanted}, found {position} frames; scan it again.")
-        upright = [
-            np.rot90(pictures[number], k=row.video_info.rotation // 90) for number in plan.frame_index_T.tolist()
-        ]
-        stacked = torch.from_numpy(np.stack(upright))
+        rotation, mirrored = row.video_info.rotation, row.video_info.mirrored
+        turned = [upright(pictures[number], rotation, mirrored=mirrored) for number in plan.frame_index_T.tolist()]
+        stacked = torch.from_numpy(np.stack(turned))
         clock.lap("convert")
         return Frames(stacked, num_decoded)
 

@@ -1,4 +1,4 @@
-"""Rows follow from the facts, and are byte for byte what they were before they did (manifest schema 3)."""
+"""Rows follow from the facts; their columns are those of manifest schema 4, in this order."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from dali_pipes.manifest.rows import ROW, to_facts, to_rows
 from dali_pipes.video_info import PacketLocation, VideoInfo
 from tests.dali_pipes.made_video_info import make_video_info
 
-# Computed by the code that named every column by hand.
-SCHEMA_3 = [
+SCHEMA_4 = [
     ("label", "<i4"),
     ("num_frames", "<i4"),
     ("num_packets", "<i4"),
@@ -39,20 +38,28 @@ SCHEMA_3 = [
     ("stub_at", "<i8"),
     ("stub_size", "<i4"),
     ("start", "<i8"),
+    ("mirrored", "?"),
+    ("pixel_width", "<i4"),
+    ("pixel_height", "<i4"),
+    ("stream", "<i2"),
+    ("num_video_streams", "<i2"),
 ]
 # Names and dtypes as a hash, which no renaming of words changes in step with the code.
-DTYPE_HASH = "a42db211c55821ea"
+DTYPE_HASH = "18580a8b87958aaa"
 CONTENT_HASH = "2a7b09fec424e264a0dfc67321ae363d8f2848c1349c0da109791e3d96e4e233"
-ROWS_HASH = "11ec39ef171ac802e029b75b01381c41b2a4a2b9cfa4fe53159860c524d179cf"
+ROWS_HASH = "17c675dea2edff54541599c47eb5503af5a038d44cd4912f5feb9026149da89c"
 
 
 def _video_info() -> dict[str, VideoInfo]:
     indexed = make_video_info(whole_file="", packets=PacketLocation(Path("one.packets"), 530, 0, 529))
+    shape = {"pixel_width": 2_147_483_647, "pixel_height": 1_073_741_823, "stream": 3, "num_video_streams": 2}
     other = {"codec": "mjpeg", "matrix": "bt601", "color_range": "full", "variable_rate": True, "file_size": 2**40}
     return {
         "a/0.mp4": indexed,
         "a/1.mp4": make_video_info(num_frames=20, rotation=270, health="cut: it ends early", num_frames_source="demux"),
-        "b/2.avi": replace(indexed, **other, start=7, packets=PacketLocation(Path("two.packets"), 12, 3, 4)),
+        "b/2.avi": replace(
+            indexed, **other, **shape, start=7, packets=PacketLocation(Path("two.packets"), 12, 3, 4), mirrored=True
+        ),
         "b/3.mp4": VideoInfo.bad("does not open", size=9),
     }
 
@@ -63,8 +70,8 @@ def _manifest() -> Manifest:
     return Manifest.from_video_info(Path("root"), ["a", "b"], videos, _video_info())
 
 
-def test_rows_are_those_of_schema_3() -> None:
-    assert SCHEMA_VERSION == 3 and np.dtype(SCHEMA_3) == ROW
+def test_rows_are_those_of_schema_4() -> None:
+    assert SCHEMA_VERSION == 4 and np.dtype(SCHEMA_4) == ROW
     assert hashlib.sha256(str(ROW.descr).encode()).hexdigest()[:16] == DTYPE_HASH
     manifest = _manifest()
     assert hashlib.sha256(manifest.rows.tobytes()).hexdigest() == ROWS_HASH
