@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> None:
     chosen = build_parser().parse_args(arguments)
     if chosen.sheet and not chosen.sheet.parent.is_dir():
         raise ValueError(f"--sheet: expected a folder at {chosen.sheet.parent}, found none; make it first.")
-    from dali_pipes.file_names import printable
+    from dali_pipes.file_names import on_one_line
     from reskd.distributed import choose_device
     from reskd.inference.answer_lines import as_json, as_text, top_answers
     from reskd.inference.answers import Answer
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> None:
                 num_answered += 1
                 if isinstance(found, VideoAnswer) and chosen.sheet and len(rows) < MAX_ROWS:
                     top = top_answers(student, found, chosen.top)
-                    rows.append(SheetRow(printable(found.file), top, found.frames_THWC.numpy()))
+                    rows.append(SheetRow(on_one_line(found.file), top, found.frames_THWC.numpy()))
             else:
                 num_failed += not found.skipped
     if rows:

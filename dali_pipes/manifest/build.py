@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from dali_pipes.annotations.lists import LabeledVideo
 from dali_pipes.atomic_files import atomic_folder, atomic_write_bytes
+from dali_pipes.file_names import on_one_line
 from dali_pipes.jobs.map_files import make_engine
 from dali_pipes.jobs.progress import progress_messages
 from dali_pipes.manifest.copies import find_copies
@@ -163,7 +164,7 @@ def _name_faults(
     for video in videos:
         health = video_info[video.path].health
         if health != "ok":
-            on_message(f"{split}: {video.path}: {health}")
+            on_message(f"{split}: {on_one_line(video.path)}: {health}")
     damage = describe_damage(video_info[video.path] for video in videos)
     if damage:
         report(f"{split}: {damage}; tools/prepare_data.py scan names each")

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from dali_pipes.file_names import on_one_line
 from dali_pipes.video_info import VideoInfo
 
 # Numbers that stand alone: not those of names (h264), of formats (4:4:4), or of versions.
@@ -20,7 +21,7 @@ def kind_of(reason: str) -> str:
 def describe_scan(video_info: Mapping[str, VideoInfo]) -> list[str]:
     """Lines on the scan's results; every damaged file is named."""
     kinds = _count_health(video_info.values())
-    lines = [f"{name}: {found.health}" for name, found in video_info.items() if found.health != "ok"]
+    lines = [f"{on_one_line(name)}: {found.health}" for name, found in video_info.items() if found.health != "ok"]
     lines.append(f"{len(video_info)} files: {kinds['ok']} sound, {kinds['cut']} cut, {kinds['bad']} bad")
     num_indexed = sum(found.usable and not found.whole_file for found in video_info.values())
     lines.append(f"{num_indexed} have a packet index: a clip reads and decodes only what it needs")

@@ -24,6 +24,7 @@ from dali_pipes.atomic_files import move_into_place
 from dali_pipes.choices import DEFAULT_QUALITY, PixelAspect, TranscodeCodec
 from dali_pipes.decode.picture_shape import PixelShape, container_aspect, orientation_of, pixel_shape_of
 from dali_pipes.decode.pyav import ffmpeg_name, frames_of, open_video, open_video_stream
+from dali_pipes.file_names import short_enough
 from dali_pipes.scan.damage import DamageCheck
 from dali_pipes.scan.probe import complaints_of, one_line, probe
 from dali_pipes.transcode.frame_conversion import BT601_TAG, Target, output_size, render
@@ -99,7 +100,7 @@ def reencode(source: Path, target: Path, settings: OutputSettings, *, max_frames
     Raises:
         OSError: the disk is full, or ``target`` cannot be written.
     """
-    part = target.with_name(f".{target.name}.part")
+    part = target.with_name(short_enough(f".{target.name}.part"))
     try:
         reading = _Reading(is_strict=True, max_frames=max_frames)
         written = _write_or_failed(source, part, target, settings, reading)

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from dali_pipes.annotations.lists import read_list, rewrite_list, videos_under
 from dali_pipes.atomic_files import atomic_write_bytes, atomic_write_text
+from dali_pipes.file_names import on_one_line, short_enough
 from dali_pipes.jobs.map_files import Engine, shard_of
 from dali_pipes.jobs.progress import gib
 from dali_pipes.transcode.encode import SUFFIX, OutputSettings, Reencoded, reencode
@@ -46,7 +47,8 @@ class Job:
 
 def output_of(path: str) -> str:
     """Path of a listed file's output."""
-    return PurePosixPath(path).with_suffix(SUFFIX).as_posix()
+    output = PurePosixPath(path).with_suffix(SUFFIX)
+    return output.with_name(short_enough(output.name)).as_posix()
 
 
 def plan(
@@ -210,7 +212,7 @@ def describe_records(records: Sequence[Record]) -> str:
         f"{gib(sum(record.bytes_in for record in records))} -> {gib(sum(record.bytes_out for record in records))}"
     ]
     named = [record for record in records if record.status != "ok"]
-    lines += [f"  {record.path}: {record.status}" for record in named[:_NUM_NAMED]]
+    lines += [f"  {on_one_line(record.path)}: {record.status}" for record in named[:_NUM_NAMED]]
     if len(named) > _NUM_NAMED:
         lines.append(f"  and {len(named) - _NUM_NAMED} more")
     return "\n".join(lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from dali_pipes.file_names import printable
+from dali_pipes.file_names import on_one_line
 from reskd.inference.answers import Answer, NoAnswer
 from reskd.inference.feature_records import RecordAnswer
 from reskd.inference.student import TrainedStudent
@@ -22,9 +22,9 @@ def top_answers(student: TrainedStudent, answer: Answer, count: int) -> list[tup
 def as_text(student: TrainedStudent, found: Answer | NoAnswer, count: int) -> str:
     """For example "clip.mp4: archery 93.1%, bowling 4.0%"."""
     if isinstance(found, NoAnswer):
-        return f"{printable(found.file)}: {'skipped' if found.skipped else 'no answer'}: {found.reason}"
+        return f"{on_one_line(found.file)}: {'skipped' if found.skipped else 'no answer'}: {found.reason}"
     answers = ", ".join(f"{name} {score:.1%}" for name, score in top_answers(student, found, count))
-    return printable(f"{found.file}: {answers}")
+    return f"{on_one_line(found.file)}: {answers}"
 
 
 def as_json(student: TrainedStudent, found: Answer | NoAnswer, count: int) -> str:

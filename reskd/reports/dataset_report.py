@@ -14,7 +14,7 @@ import numpy as np
 
 from dali_pipes.config import SamplingConfig
 from dali_pipes.decode.cost import Keyframes, count_decoded, find_keyframes, spread_sample
-from dali_pipes.file_names import printable
+from dali_pipes.file_names import on_one_line, printable
 from dali_pipes.jobs.progress import gib
 from dali_pipes.loader.clip_reader import ClipReader
 from dali_pipes.manifest.manifest import ManifestRow
@@ -212,7 +212,7 @@ def _health_table(root: Path, video_info: Mapping[Path, VideoInfo]) -> str:
         examples[kind_of(found.health)].append(name)
     rows = ["| health | videos | for example |", "|---|---|---|"]
     for reason, names in sorted(examples.items(), key=lambda item: -len(item[1])):
-        rows.append(f"| {_cell(reason)} | {len(names)} | {_cell(names[0]) if reason != 'ok' else ''} |")
+        rows.append(f"| {_cell(reason)} | {len(names)} | {_cell(on_one_line(names[0])) if reason != 'ok' else ''} |")
     return "\n".join(rows)
 
 
