@@ -129,6 +129,7 @@ class _Reading:
         self._stamp = stamp
         self._strict = strict
         stream = open_video_stream(container, strict=strict)
+        self._stream_number = stream.index
         self._num_video_streams = len(container.streams.video)
         self._of_container, self._pixels = container_aspect(stream), PixelShape()
         self._codec = stream.codec_context.codec.canonical_name
@@ -208,7 +209,7 @@ class _Reading:
                 mirrored=orientation.mirrored,
                 pixel_width=self._pixels.width,
                 pixel_height=self._pixels.height,
-                stream=self._stream.index,
+                stream=self._stream_number,
                 num_video_streams=self._num_video_streams,
                 notes="; ".join(note for note in (orientation.note, self._pixels.note) if note),
             ),
