@@ -38,7 +38,7 @@ def test_a_list_of_other_files_is_refused_with_the_reason(kind: str, suffix: str
     with pytest.raises(ValueError, match="which names other files"):
         open_video(io.BytesIO(path.read_bytes()))
     result = reencode(path, tmp_path / "out.mp4", OutputSettings())
-    assert (result.frames_out, result.status) == (0, f"bad: {reason}")
+    assert (result.frames_out, result.status) == (0, f"bad: does not open: {reason}")
 
 
 def test_a_file_that_is_no_list_keeps_its_own_error(tmp_path: Path) -> None:
