@@ -4,7 +4,7 @@
 
 Writes OUT/report.md, a table of each run's evaluation on the test list, and OUT/curves.png. Run tools/evaluate.py for
 each run first. The text compares the last run with each of the others. If a run has several evaluations, the table has
-the one with one clip and one crop, unless --views names another.
+the one with one clip and one crop, unless --views names another. Runs evaluated on different lists are refused.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from reskd.cli import run_tool
 
 def main(arguments: Sequence[str]) -> None:
     chosen = build_parser().parse_args(arguments)
-    from reskd.reports.run_report import draw_curves, read_metrics, read_result, render_comparison
+    from reskd.reports.run_report import check_comparable, draw_curves, read_metrics, read_result, render_comparison
     from reskd.training.run_directory import RunDirectory
 
     results = [read_result(folder, chosen.views) for folder in chosen.runs]
+    check_comparable(results)
     chosen.out.mkdir(parents=True, exist_ok=True)
     curves = {folder.name: read_metrics(RunDirectory(folder).metrics) for folder in chosen.runs}
     draw_curves(curves, chosen.out / "curves.png")

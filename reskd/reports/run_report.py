@@ -151,6 +151,30 @@ def read_result(folder: Path, views: str | None) -> dict[str, Any]:
     return dict(json.loads(path.read_text()))
 
 
+def check_comparable(results: Sequence[Mapping[str, Any]]) -> None:
+    """Check that all results are of the same list: the same videos, labels and classes.
+
+    Raises:
+        ValueError: two results are of different splits or lists; names them.
+    """
+    first, *others = results
+    for other in others:
+        for key, noun in (("split", "split"), ("manifest_hash", "list")):
+            if first.get(key) != other.get(key):
+                found = " and ".join(f"{one['name']} on {_describe_list(one, key)}" for one in (first, other))
+                raise ValueError(
+                    f"expected results on the same {noun}, found {found}: their numbers cannot be compared; evaluate "
+                    "both runs with the same list, classes and scan by tools/evaluate.py."
+                )
+
+
+def _describe_list(result: Mapping[str, Any], key: str) -> str:
+    if key == "split":
+        return f"{result.get('split', 'an unnamed split')}"
+    listed = result["coverage"]["listed"]
+    return f"a list of {listed} videos (hash {str(result.get('manifest_hash', 'unknown'))[:8]})"
+
+
 def render_comparison(title: str, results: Sequence[dict[str, Any]]) -> str:
     """The report of several runs, as Markdown; the last one is compared with each of the others."""
     differences = "\n".join(f"- {describe_difference(results[-1], other)}" for other in results[:-1])

@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from reskd.reports.run_report import comparison_table, describe_difference, standard_error, write_run_report
+from reskd.reports.run_report import (
+    check_comparable,
+    comparison_table,
+    describe_difference,
+    standard_error,
+    write_run_report,
+)
 from reskd.training.run_directory import RunDirectory
 
 
@@ -60,3 +66,21 @@ def test_a_list_of_several_labels_has_map_and_no_order_is_claimed() -> None:
         "| student | 75.0 | 50.0 | 1.234 | 10 | 100 of 102 |",
         "| baseline | - | 50.0 | 1.234 | 10 | 100 of 102 |",
     ]
+
+
+def test_results_of_different_lists_are_refused_and_the_two_are_named() -> None:
+    listed = {"split": "test", "manifest_hash": "ab" * 32}
+    same = [{**result(name, 0.5), **listed} for name in ("teacher", "baseline", "student")]
+    check_comparable(same)
+    check_comparable(same[:1])
+    other = {**same[2], "manifest_hash": "cd" * 32, "coverage": {"scored": 8, "listed": 9}}
+    with pytest.raises(
+        ValueError, match=r"found teacher on a list of 102 videos \(hash abababab\) and student on a list"
+    ):
+        check_comparable([*same[:2], other])
+    with pytest.raises(
+        ValueError, match="expected results on the same split, found teacher on test and student on val"
+    ):
+        check_comparable([same[0], {**same[2], "split": "val"}])
+    with pytest.raises(ValueError, match="expected results on the same list"):
+        check_comparable([same[0], {**result("old", 0.5), "split": "test"}])
