@@ -189,6 +189,7 @@ def _add_transcode(subparsers: Any) -> None:
 def _run_transcode(chosen: argparse.Namespace) -> None:
     from dali_pipes.transcode import job as transcode
     from dali_pipes.transcode.encode import OutputSettings
+    from dali_pipes.transcode.output_names import describe_renamed
 
     quality = DEFAULT_QUALITY[chosen.codec] if chosen.quality is None else chosen.quality
     settings = OutputSettings(chosen.codec, chosen.short_side, chosen.gop, quality, chosen.pixel_aspect)
@@ -198,6 +199,8 @@ def _run_transcode(chosen: argparse.Namespace) -> None:
     done = transcode.done_records(job)
     todo = [path for path in job.own_paths if path not in done]
     print(f"{len(job.paths)} videos, {len(job.own_paths)} of them for this run, {len(todo)} still to do")
+    for line in describe_renamed(job.renamed):
+        print(line)
     if todo:
         _print_prediction(job, todo, chosen)
         if chosen.predict_only:

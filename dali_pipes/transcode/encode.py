@@ -30,7 +30,6 @@ from dali_pipes.scan.probe import complaints_of, one_line, probe
 from dali_pipes.transcode.frame_conversion import BT601_TAG, Target, output_size, render
 from dali_pipes.video_info import VideoInfo
 
-SUFFIX = ".mp4"  # also for MJPEG: unlike AVI it keeps timestamps, and DALI's CPU decoder and PyAV read it
 ENCODERS = {"h264": "libx264", "mjpeg": "mjpeg"}
 _FINEST_TICK = 10_000  # ticks per second; coarser time bases are refined to it
 # Errors of the machine: in writing, they would hit the next file too; in reading, a later try may succeed. EPERM is not

@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 from dali_pipes.annotations.lists import read_list, rewrite_list, videos_under
 from dali_pipes.atomic_files import atomic_write_bytes, atomic_write_text
-from dali_pipes.file_names import on_one_line, short_enough
+from dali_pipes.file_names import on_one_line
 from dali_pipes.jobs.map_files import Engine, shard_of
 from dali_pipes.jobs.progress import gib
-from dali_pipes.transcode.encode import SUFFIX, OutputSettings, Reencoded, reencode
+from dali_pipes.transcode.encode import OutputSettings, Reencoded, reencode
 from dali_pipes.transcode.journal import Record, journal_path, open_journal, read_journals
+from dali_pipes.transcode.output_names import plain_name, renamed_outputs
 
 _NUM_NAMED = 10
 _DIED = Reencoded(0, 0, 0, "bad: the decoder's process died")
@@ -29,6 +30,7 @@ class Job:
         paths: paths of videos, relative to both roots; only those of the shard are processed.
         shard: (i, n), i from 1 to n.
         lists, classes: files to write under the new root too, relative to the old one.
+        renamed: outputs of the videos that do not get their plain name, by path.
     """
 
     source_root: Path
@@ -38,17 +40,16 @@ class Job:
     shard: tuple[int, int] = (1, 1)
     lists: tuple[Path, ...] = ()
     classes: tuple[Path, ...] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)
+
+    def output_of(self, path: str) -> str:
+        """Path of a video's output, relative to the new root."""
+        return self.renamed.get(path) or plain_name(path)
 
     @property
     def own_paths(self) -> tuple[str, ...]:
         """The shard's part of ``paths``, chosen by a hash of the path, so it is the same on every machine."""
         return tuple(shard_of(self.paths, self.shard))
-
-
-def output_of(path: str) -> str:
-    """Path of a listed file's output."""
-    output = PurePosixPath(path).with_suffix(SUFFIX)
-    return output.with_name(short_enough(output.name)).as_posix()
 
 
 def plan(
@@ -63,8 +64,8 @@ def plan(
     """Plan a job for the videos of the lists, or all under ``source_root``. Creates ``target_root``.
 
     Raises:
-        ValueError: the new root is inside the old one, there is no video, a list or a file of classes is missing, a
-            path leaves the root, or two files have the same output.
+        ValueError: the new root is inside the old one, there is no video, a list or a file of classes is missing,
+            or a path leaves the root.
         OSError: ``target_root`` cannot be created.
     """
     if not source_root.is_dir():
@@ -83,19 +84,35 @@ def plan(
         if not (source_root / name).is_file():
             raise ValueError(f"expected a file of class names at {source_root / name}, found none.")
     target_root.mkdir(parents=True, exist_ok=True)
-    return Job(source_root, target_root, paths, settings, shard, tuple(lists), tuple(classes))
+    renamed = _renamed(source_root, target_root, paths)
+    return Job(source_root, target_root, paths, settings, shard, tuple(lists), tuple(classes), renamed)
+
+
+def _renamed(source_root: Path, target_root: Path, paths: Sequence[str]) -> dict[str, str]:
+    """Outputs that need another name than the plain one; those of earlier runs keep theirs."""
+    recorded = {record.path: record.output for record in read_journals(target_root).values() if record.output}
+    sources: set[tuple[int, int]] = set()
+    if source_root.resolve().is_relative_to(target_root.resolve()):  # only then an output can be a source
+        sources = {_identity(source_root / path) for path in paths if (source_root / path).exists()}
+
+    def is_blocked(name: str) -> bool:
+        target = target_root / name
+        return target.is_dir() or (bool(sources) and target.exists() and _identity(target) in sources)
+
+    return renamed_outputs(paths, recorded, is_blocked)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def _check_paths(paths: Sequence[str], root: Path) -> None:
     if not any((root / path).is_file() for path in paths):
         raise ValueError(f"expected videos under {root}, found none of {len(paths)} listed; check the root.")
-    taken: dict[str, str] = {}
     for path in paths:
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
             raise ValueError(f"expected paths inside {root}, found {path}; list it relative to the root.")
-        other = taken.setdefault(output_of(path), path)
-        if other != path:
-            raise ValueError(f"{other} and {path} would both become {output_of(path)}; rename one of them.")
 
 
 def done_records(job: Job) -> dict[str, Record]:
@@ -129,32 +146,35 @@ def run(
         ValueError: another run uses this folder.
         OSError: the disk is full or cannot be written.
     """
-    for folder in {(job.target_root / path).parent for path in todo}:
+    for folder in {(job.target_root / job.output_of(path)).parent for path in todo}:
         folder.mkdir(parents=True, exist_ok=True)
     records: list[Record] = []
     with open_journal(journal_path(job.target_root, job.shard)) as journal:
         work = partial(_reencode_one, job.source_root, job.target_root, job.settings)
-        for path, found in engine(work, todo):
-            record = found or _record(path, (job.source_root / path).stat(), _DIED, job.settings)
+        for (path, output), found in engine(work, [(path, job.output_of(path)) for path in todo]):
+            record = found or _record(path, output, (job.source_root / path).stat(), _DIED, job.settings)
             journal.add(record)
             records.append(record)
             on_progress(len(records), len(todo))
     return records
 
 
-def _reencode_one(source_root: Path, target_root: Path, settings: OutputSettings, path: str) -> Record:
+def _reencode_one(
+    source_root: Path, target_root: Path, settings: OutputSettings, path_and_output: tuple[str, str]
+) -> Record:
+    path, output = path_and_output
     if not (source_root / path).is_file():
         return Record(path, "", 0, 0, 0, 0, "missing: no such file", 0, settings.key)
     # Before reading, so that a file that changes meanwhile counts as changed.
     status = (source_root / path).stat()
-    result = reencode(source_root / path, target_root / output_of(path), settings)
-    return _record(path, status, result, settings)
+    result = reencode(source_root / path, target_root / output, settings)
+    return _record(path, output, status, result, settings)
 
 
-def _record(path: str, source: os.stat_result, result: Reencoded, settings: OutputSettings) -> Record:
+def _record(path: str, output: str, source: os.stat_result, result: Reencoded, settings: OutputSettings) -> Record:
     return Record(
         path=path,
-        output=output_of(path) if result.frames_out else "",
+        output=output if result.frames_out else "",
         frames_in=result.frames_in,
         frames_out=result.frames_out,
         bytes_in=source.st_size,

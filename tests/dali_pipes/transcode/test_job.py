@@ -16,7 +16,7 @@ from dali_pipes.jobs.map_files import make_engine
 from dali_pipes.scan import scan as scan_module
 from dali_pipes.transcode import job as transcode
 from dali_pipes.transcode.encode import OutputSettings, Reencoded
-from dali_pipes.transcode.job import Job, describe_records, done_records, output_of, plan, run, write_lists
+from dali_pipes.transcode.job import Job, describe_records, done_records, plan, run, write_lists
 from dali_pipes.transcode.journal import Record, journal_path, open_journal, read_journals
 from dali_pipes.video_info import VideoInfo
 from tests.conftest import numbered_clip
@@ -114,7 +114,7 @@ def test_a_killed_run_leaves_no_half_file_and_is_gone_on_with(source: Path, tmp_
     before = {path: (new / path).stat().st_mtime_ns for path in outputs}
     records = _all(job)
     assert len(records) == len(job.paths) and sum(record.usable for record in records.values()) == 16
-    kept = {output_of(path) for path, record in done.items() if record.usable}
+    kept = {job.output_of(path) for path, record in done.items() if record.usable}
     assert all((new / path).stat().st_mtime_ns == before[path] for path in kept)
     assert not list(new.rglob("*.part"))
 
@@ -168,10 +168,10 @@ def test_a_file_that_kills_its_process_is_bad_and_the_others_are_written(
 _REENCODE_ONE = transcode._reencode_one
 
 
-def _reencode_or_die(source_root: Path, target_root: Path, settings: OutputSettings, path: str) -> Record:
-    if path == "Run/v_2.avi":
+def _reencode_or_die(source_root: Path, target_root: Path, settings: OutputSettings, item: tuple[str, str]) -> Record:
+    if item[0] == "Run/v_2.avi":
         os._exit(11)
-    return _REENCODE_ONE(source_root, target_root, settings, path)
+    return _REENCODE_ONE(source_root, target_root, settings, item)
 
 
 def test_a_listed_file_that_is_missing_is_named_and_looked_for_again(source: Path, tmp_path: Path) -> None:
@@ -199,7 +199,6 @@ def test_a_run_that_cannot_write_stops_with_one_sentence(source: Path, tmp_path:
         ("old", None, "expected a folder for the new files outside"),
         ("new", "path,label\n../x/v.avi,Run\nRun/v_1.avi,Run\n", "expected paths inside"),
         ("new", "path,label\nRun/nothing.avi,Run\n", "found none of 1 listed; check the root"),
-        ("new", "path,label\nRun/v_1.avi,Run\nRun/v_1.mp4,Run\n", "would both become Run/v_1.mp4; rename"),
     ],
 )
 def test_what_cannot_work_is_refused_before_the_first_file(
@@ -224,7 +223,45 @@ def test_a_missing_root_or_file_of_classes_is_told(source: Path, tmp_path: Path)
 def test_failed_files_are_tried_again(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = plan(source, tmp_path / "new", SETTINGS)
     status = (source / "Run/v_1.avi").stat()
-    failed = transcode._record("Run/v_1.avi", status, Reencoded(3, 0, 0, "failed: for a test"), SETTINGS)
+    failed = transcode._record("Run/v_1.avi", "Run/v_1.mp4", status, Reencoded(3, 0, 0, "failed: for a test"), SETTINGS)
     with open_journal(journal_path(job.target_root, job.shard)) as journal:
         journal.add(failed)
     assert "Run/v_1.avi" not in done_records(job)
+
+
+def test_videos_of_one_name_get_longer_names_that_lists_journal_and_later_runs_keep(
+    source: Path, tmp_path: Path
+) -> None:
+    numbered_clip(source / "Run" / "v_1.mov", "libx264", 5)
+    paths = ["Run/v_1.avi", "Run/v_1.mov", "Run/v_2.avi"]
+    (source / "list.csv").write_text("path,label\n" + "".join(f"{path},Run\n" for path in paths))
+    job = plan(source, tmp_path / "new", SETTINGS, lists=[Path("list.csv")])
+    assert job.renamed == {"Run/v_1.avi": "Run/v_1.avi.mp4", "Run/v_1.mov": "Run/v_1.mov.mp4"}
+    write_lists(job, _all(job))
+    new = tmp_path / "new"
+    assert [video.path for video in read_list(new, Path("list.csv"))] == [
+        *("Run/v_1.avi.mp4", "Run/v_1.mov.mp4", "Run/v_2.mp4")
+    ]
+    assert [probe(new / name).num_frames for name in ("Run/v_1.avi.mp4", "Run/v_1.mov.mp4")] == [3, 5]
+    numbered_clip(source / "Run" / "v_2.mp4", "libx264", 6)  # would take the name of a finished output
+    (source / "list.csv").write_text("path,label\nRun/v_1.avi,Run\nRun/v_2.avi,Run\nRun/v_2.mp4,Run\n")
+    again = plan(source, new, SETTINGS, lists=[Path("list.csv")])
+    assert {path: again.output_of(path) for path in again.paths} == {
+        "Run/v_1.avi": "Run/v_1.avi.mp4", "Run/v_2.avi": "Run/v_2.mp4", "Run/v_2.mp4": "Run/v_2.mp4.mp4"
+    }  # fmt: skip
+    assert set(done_records(again)) == {"Run/v_1.avi", "Run/v_2.avi"}
+
+
+def test_an_output_never_replaces_a_source_or_a_folder(tmp_path: Path) -> None:
+    source = tmp_path / "data" / "src"
+    (source / "src").mkdir(parents=True)
+    numbered_clip(source / "a.mp4", "libx264", 3)
+    numbered_clip(source / "src" / "a.avi", "mjpeg", 4)
+    (source / "b.mp4").mkdir()
+    numbered_clip(source / "b.mp4" / "c.avi", "mjpeg", 3)
+    numbered_clip(source / "b.avi", "mjpeg", 3)
+    job = plan(source, tmp_path / "data", SETTINGS)
+    assert job.renamed == {"src/a.avi": "src/a.avi.mp4", "b.avi": "b.avi.mp4"}
+    before = (source / "a.mp4").read_bytes()
+    assert all(record.status == "ok" for record in _all(job).values())
+    assert (source / "a.mp4").read_bytes() == before
