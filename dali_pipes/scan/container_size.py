@@ -1,6 +1,7 @@
 """Read from a container's own sizes whether the file ends too early, without FFmpeg, which stops there without a word.
 
-Sources: Microsoft AVI RIFF file reference, ISO/IEC 14496-12 4.2 (boxes), RFC 8794 (EBML) and RFC 9559 (Matroska).
+Sources: Microsoft AVI RIFF file reference, ISO/IEC 14496-12 4.2 (boxes), RFC 8794 (EBML) and RFC 9559 (Matroska), ITU-T
+H.222.0 2.4.3.2 (transport packets).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import BinaryIO, NamedTuple
 
 _BOXES = frozenset(b"ftyp styp moov moof mdat sidx emsg prft free skip wide uuid meta udta pdin mfra ssix".split())
 _CLUSTER, _SEGMENT, _EBML = 0x1F43B675, 0x18538067, 0x1A45DFA3
+_TS_PACKET, _TS_PACKETS_READ = 188, 4
 # Level-1 elements of a segment: seek head, info, cluster, tracks, cues, attachments, chapters, tags, void, CRC-32.
 _LEVEL_1 = frozenset(
     (0x114D9B74, 0x1549A966, _CLUSTER, 0x1654AE6B, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367, 0xEC, 0xBF)
@@ -22,24 +24,29 @@ class ContainerSize(NamedTuple):
     Args:
         num_missing: bytes of video that lie past the end of the file.
         num_packets: non-empty packets of the stream; None if the container does not tell, or its structure is broken.
+        broken_at: byte where an element of a Matroska file is none; None if there is no such byte.
     """
 
     num_missing: int = 0
     num_packets: int | None = None
+    broken_at: int | None = None
 
 
 def read_container_size(file: BinaryIO, format_name: str, stream_index: int) -> ContainerSize:
     """Read the sizes of the file's parts.
 
     Args:
-        format_name: FFmpeg's name of the container; for other containers than AVI, mp4 and Matroska nothing is known.
+        format_name: FFmpeg's name of the container. Of others than AVI, mp4, Matroska and transport streams nothing is
+            known.
     """
     size = file.seek(0, 2)
     if format_name == "avi":
         return _Avi(file, size, stream_index).read()
     if format_name.startswith("mov,"):
         return ContainerSize(_missing_of_boxes(file, size))
-    return ContainerSize(_missing_of_segment(file, size) if format_name.startswith("matroska") else 0)
+    if format_name == "mpegts":
+        return ContainerSize(_missing_of_packet(file, size))
+    return _size_of_segment(file, size) if format_name.startswith("matroska") else ContainerSize()
 
 
 class _Avi:
@@ -95,6 +102,16 @@ class _Avi:
             self._num_missing += max(0, start - length % 2 - self._size) if not self._num_missing else 0
 
 
+def _missing_of_packet(file: BinaryIO, size: int) -> int:
+    """Missing bytes of the last packet of a transport stream: packets of 188 bytes, from the first byte to the last."""
+    whole, rest = divmod(size, _TS_PACKET)
+    if not rest or whole < _TS_PACKETS_READ:
+        return 0
+    file.seek((whole - _TS_PACKETS_READ) * _TS_PACKET)
+    marks = file.read()[::_TS_PACKET]
+    return _TS_PACKET - rest if not marks.strip(b"\x47") else 0
+
+
 def _missing_of_boxes(file: BinaryIO, size: int) -> int:
     start = 0
     while start + 8 <= size:
@@ -110,28 +127,30 @@ def _missing_of_boxes(file: BinaryIO, size: int) -> int:
     return max(0, start - size)
 
 
-def _missing_of_segment(file: BinaryIO, size: int) -> int:
+def _size_of_segment(file: BinaryIO, size: int) -> ContainerSize:
     """Missing bytes of a segment whose last whole or partial element is a cluster; cues and tags hold no video."""
     start, end, name = 0, size, 0
+    is_known = False
     while start < min(size, end):
         file.seek(start)
-        head = file.read(12)
-        name, length, num_read = _element(head)
+        name, length, num_read = _element(file.read(12))
         if name == _SEGMENT:
             if length is None:
-                return 0
-            end = start + num_read + length
+                return ContainerSize()
             start += num_read
+            end, is_known = start + length, True
             continue
         if name == _EBML and start == 0:
             start += num_read + (length or 0)
             continue
-        if name not in _LEVEL_1 or length is None:
-            return 0
+        if name not in _LEVEL_1:
+            return ContainerSize(broken_at=start if is_known else None)
+        if length is None:
+            return ContainerSize()
         start += num_read + length
         if start > size:
-            return start - size if name == _CLUSTER else 0
-    return max(0, end - size) if name == _CLUSTER else 0
+            return ContainerSize(start - size if name == _CLUSTER else 0)
+    return ContainerSize(max(0, end - size) if name == _CLUSTER else 0)
 
 
 def _element(head: bytes) -> tuple[int, int | None, int]:

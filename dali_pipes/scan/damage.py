@@ -177,6 +177,8 @@ class DamageCheck:
             found.append(f"the file ends {size.num_missing} bytes too early")
         elif self._incomplete and not self._is_edited:
             found.append(f"packet {self._incomplete[0]} is incomplete")
+        if size.broken_at is not None:
+            found.append(f"the container is damaged at byte {size.broken_at}")
         if size.num_packets is not None:
             if self._num_packets < size.num_packets:
                 found.append(f"{self._num_packets} of {size.num_packets} packets can be read")

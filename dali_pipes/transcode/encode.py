@@ -203,8 +203,10 @@ class _Reading:
 
 def _pictures(source: Path, settings: OutputSettings, reading: _Reading) -> Iterator[VideoFrame]:
     """Yield the source's converted frames, up to its end or the first error, which is ``reading.fault``."""
+    is_open = False
     try:
         with complaints_of() as complaints, source.open("rb") as content, open_video(source) as container:
+            is_open = True
             stream = open_video_stream(container, strict=reading.is_strict)
             check = DamageCheck(container, stream, decoded=True)
             clock, of_container, target = _Clock(stream), container_aspect(stream), None
@@ -217,7 +219,8 @@ def _pictures(source: Path, settings: OutputSettings, reading: _Reading) -> Iter
                 yield picture
             reading.fault = "; ".join(check.judge(content, complaints).damage)
     except (av.error.FFmpegError, ValueError) as error:
-        if isinstance(error, av.error.FFmpegError) and error.errno in _NOT_THE_FILES_FAULT:
+        # Opening fails with such numbers for truncated headers, and for damaged ones that ask for gigabytes.
+        if is_open and isinstance(error, av.error.FFmpegError) and error.errno in _NOT_THE_FILES_FAULT:
             raise ValueError(f"the source could not be read: {one_line(error)}") from error
         reading.fault = one_line(error)
 

@@ -1,1 +1,1 @@
-"""Attacks on the whole system with seeded random inputs, each a module to run alone and a test of a bounded number."""
+"""Attacks with inputs made to break the system, each with a seed: ``python -m tests.attacks.NAME --count N``."""

@@ -138,7 +138,7 @@ def check(path: Path, store: Path, rng: Rng, *, decode: bool) -> dict[str, objec
     whole, whole_fault, defined = None, "", np.ones(shown, bool)
     try:
         whole = np.stack(decode_frames(path, np.arange(shown), window))
-        defined = _defined(path, whole, window)
+        defined = defined_frames(path, whole, window)
     except ValueError as error:
         whole_fault = str(error)
         if decode:
@@ -160,7 +160,7 @@ def check(path: Path, store: Path, rng: Rng, *, decode: bool) -> dict[str, objec
     return {**result, "wrong": wrong, "how": how, "whole_fault": whole_fault, "undefined": num_undefined}
 
 
-def _defined(path: Path, whole: np.ndarray, window: Window) -> np.ndarray:
+def defined_frames(path: Path, whole: np.ndarray, window: Window) -> np.ndarray:
     """bool (T,): False where a decoder whose frames are all kept, so that each gets new memory, gives another picture.
 
     FFmpeg shows what lay in memory where damaged HEVC and JPEG pictures have no data, and calls it no error.

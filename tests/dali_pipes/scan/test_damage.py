@@ -133,6 +133,7 @@ CUT: dict[str, tuple[str, float]] = {
     "mkv": ("h264 mkv", 0.7),
     "webm": ("vp9 webm good", 0.6),
     "flv": ("h264 flv", 0.7),
+    "ts": ("mpeg2 ts", 0.7),
 }
 
 
