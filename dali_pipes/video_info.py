@@ -133,6 +133,11 @@ class VideoInfo:
         """Width of a stored pixel over its height."""
         return self.pixel_width / self.pixel_height
 
+    @property
+    def pixel_shape(self) -> str:
+        """For example 16:15."""
+        return f"{self.pixel_width}:{self.pixel_height}"
+
 
 def columns_of(video_info: type[VideoInfo | PacketLocation]) -> dict[str, Column]:
     """Columns by name of the field; ``packets`` has none."""

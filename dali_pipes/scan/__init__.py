@@ -6,5 +6,5 @@ For other folders:
     reading_cost: describe_cost, mean_decoded, reading_factor
     scan: default_store, Location, scan, video_files
     store: IndexReader
-    summary: describe_damage, describe_scan, kind_of
+    summary: describe_damage, describe_pictures, describe_scan, kind_of
 """

@@ -15,13 +15,11 @@ def taps(size, length):  # the two pixels and weights of OpenCV's integer biline
 
 session = onnxruntime.InferenceSession(sys.argv[1])
 how = json.loads(session.get_modelmeta().custom_metadata_map["reskd"])
-container = av.open(sys.argv[2])
-pixel = container.streams.video[0].sample_aspect_ratio if how.get("pixel_aspect") == "display" else None
-pixel = float(pixel or 1)  # width over height
-video = list(container.decode(video=0))
+video = list((file := av.open(sys.argv[2])).decode(video=0))
+aspect = file.streams.video[0].sample_aspect_ratio if how.get("pixel_aspect") == "display" else None
+pixel = np.float64(aspect or 1) ** [1, -1]  # width over height, and the reverse
 clip = np.array([video[k * len(video) // how["frames"]["of"]].to_rgb().to_ndarray() for k in how["frames"]["at"]], int)
-aspects = np.multiply(how["crop"]["aspects"], [pixel, 1 / pixel])
-box = np.minimum(clip.shape[1:3], np.multiply(clip.shape[2:0:-1], aspects)) * how["crop"]["ratio"]
+box = np.minimum(clip.shape[1:3], clip.shape[2:0:-1] * (how["crop"]["aspects"] * pixel)) * how["crop"]["ratio"]
 y, x = (clip.shape[1:3] - np.rint(box).astype(int)) // 2
 clip = clip[:, y:, x:][:, : round(box[0]), : round(box[1])]
 for height, width in how["resize"]["sizes"]:

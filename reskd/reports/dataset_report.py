@@ -23,7 +23,7 @@ from dali_pipes.sampling.clip_plan import VideoShape, plan_clip
 from dali_pipes.sampling.spec import rules_from_config
 from dali_pipes.scan.reading_cost import describe_cost, reading_factor
 from dali_pipes.scan.store import IndexReader
-from dali_pipes.scan.summary import kind_of
+from dali_pipes.scan.summary import describe_pictures, kind_of
 from dali_pipes.video_info import VideoInfo
 from reskd.reports.dataset_charts import draw_data_charts
 
@@ -37,6 +37,9 @@ _KIND_COLUMNS = {
     "matrix": "matrix",
     "range": "color_range",
     "rotation, degrees": "rotation",
+    "mirrored": "mirrored",
+    "pixel aspect": "pixel_shape",
+    "video streams": "num_video_streams",
 }
 
 
@@ -130,7 +133,7 @@ def write_data_page(
     out.mkdir(parents=True, exist_ok=True)
     draw_data_charts(usable, distances, videos.labels, out / "data.png")
     sections = [
-        f"# {videos.root.resolve().name}",
+        f"# {on_one_line(videos.root.resolve().name)}",
         _summary(videos.video_info, usable),
         "![histograms](data.png)",
         _number_table(usable, distances),
@@ -169,8 +172,12 @@ def _number_table(usable: Sequence[VideoInfo], distances: Mapping[Path, Sequence
 def _kind_table(usable: Sequence[VideoInfo]) -> str:
     kinds = Counter(map(attrgetter(*_KIND_COLUMNS.values()), usable))
     rows = [f"| {' | '.join(_KIND_COLUMNS)} | videos |", "|---" * (len(_KIND_COLUMNS) + 1) + "|"]
-    rows += [f"| {' | '.join(map(str, kind))} | {count} |" for kind, count in kinds.most_common()]
-    return "\n".join(rows)
+    rows += [f"| {' | '.join(map(_cell, kind))} | {count} |" for kind, count in kinds.most_common()]
+    return "\n".join([*rows, "", *(f"- {line}" for line in describe_pictures(usable))]).rstrip()
+
+
+def _cell(value: object) -> str:
+    return ("no", "yes")[value] if isinstance(value, bool) else str(value)
 
 
 def _cost(distances: Mapping[Path, Sequence[int]], measured: DecodeTime, num_cores: int) -> str:

@@ -103,7 +103,7 @@ def with_former_settings(saved: Mapping[str, Any]) -> dict[str, Any]:
     Crops were of stored pixels before ``data.pixel_aspect``.
     """
     data = saved.get("data")
-    if not isinstance(data, Mapping) or data.get("kind", "clips") != "clips" or "pixel_aspect" in data:
+    if not isinstance(data, Mapping) or data.get("kind") != "clips" or "pixel_aspect" in data:
         return dict(saved)
     return {**saved, "data": {**data, "pixel_aspect": "stored"}}
 

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from reskd.inference import export as formats
 from reskd.inference.export import load_exported_student
 from reskd.inference.student import describe_student, load_trained_student
 from tests.conftest import SHARED_DATA, numbered_clip
+from tests.dali_pipes.shown_pictures import Storing, write_shown
 from tests.tiny_student import CLASSES, write_checkpoint, write_feature_checkpoint
 from tools import export, predict
 
@@ -52,10 +54,21 @@ def test_a_checkpoint_becomes_files_that_were_compared_with_it(
     assert about["class_names"] == list(CLASSES)
     assert about["input"]["shape"] == ["N", 2, 40, 48, 3]
     assert about["resize"]["sizes"] == [[64, 72], [40, 48]]
+    assert about["pixel_aspect"] == "display"
     assert about["frames"] == {"kind": "segments", "at": [1, 5], "of": 8}
     state = torch.load(checkpoint, weights_only=True)["student"]
     rebuilt = load_exported_student(tmp_path / "out" / "student.safetensors").state_dict()
     assert rebuilt.keys() == state.keys() and all(torch.equal(rebuilt[name], state[name]) for name in state)
+
+
+def test_a_checkpoint_of_before_the_pixel_aspect_keeps_the_pictures_that_it_was_trained_on(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    state = torch.load(checkpoint, weights_only=True)
+    del state["config"]["data"]["pixel_aspect"]
+    torch.save(state, tmp_path / "last.pt")
+    student = load_trained_student(tmp_path / "last.pt", torch.device("cpu"))
+    assert student.config.clips.pixel_aspect == describe_student(student)["pixel_aspect"] == "stored"
 
 
 @pytest.mark.parametrize("extracted", [True, False])
@@ -107,11 +120,11 @@ def test_clips_that_cannot_be_read_are_named(
 # ------------------------------------------------------------------ docs/examples/run_onnx.py
 
 
-def test_the_example_is_twenty_lines_and_needs_three_packages() -> None:
+def test_the_example_is_short_and_needs_three_packages() -> None:
     tree = ast.parse(EXAMPLE.read_text())
     docstring, *_ = tree.body
     lines = EXAMPLE.read_text().splitlines()[docstring.end_lineno :]
-    assert len([line for line in lines if line.strip()]) <= 20
+    assert len([line for line in lines if line.strip()]) <= 22
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     assert imported == {"json", "sys", "av", "numpy", "onnxruntime"}
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
@@ -126,6 +139,10 @@ def onnx_file(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder / "student.onnx"
 
 
+def wide_pixels(made: Path) -> Path:
+    return write_shown(made.with_name("wide.mp4"), Storing(90, 140, pixel_aspect=Fraction(16, 11)), num_frames=11)
+
+
 def real_clip(_: Path) -> Path:
     clips = sorted((SHARED_DATA / "ucf10").rglob("*.avi"))
     if not clips:
@@ -134,7 +151,7 @@ def real_clip(_: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("choose", [lambda made: made, real_clip], ids=["made", "real"])
+@pytest.mark.parametrize("choose", [lambda made: made, wide_pixels, real_clip], ids=["made", "wide pixels", "real"])
 def test_the_example_answers_as_predict_does(
     choose: Callable[[Path], Path],
     onnx_file: Path,

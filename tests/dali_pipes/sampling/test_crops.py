@@ -110,3 +110,50 @@ def test_three_crops_are_never_stretched_and_miss_nothing_they_could_show(
     assert (crops[0].y, crops[0].x) == (0, 0)
     assert (crops[2].y + crops[2].height, crops[2].x + crops[2].width) == (height, width)
     assert all(abs(2 * b - a - c) <= 1 for a, b, c in zip(*crops, strict=True))
+
+
+KINDS = {
+    "center": {},
+    "three": {},
+    "multi_scale": {"scales": (1.0, 0.75), "max_scale_steps_apart": 1},
+    "random_resized": {"area": (0.1, 1.0), "aspect_ratio": (3 / 4, 4 / 3)},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_square_pixels_are_cropped_as_if_there_were_no_other(kind: str) -> None:
+    rules = replace(RULES, crop_kind=kind, **KINDS[kind])
+    for number in range(50):
+        plain = choose_crop(rules, (number,), 97, 130, index=number % 3)
+        assert choose_crop(rules, (number,), 97, 130, index=number % 3, pixel_aspect=1.0) == plain
+        stored = replace(rules, pixel_aspect="stored")
+        assert choose_crop(stored, (number,), 97, 130, index=number % 3, pixel_aspect=16 / 11) == plain
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("aspect", [0.25, 10 / 11, 16 / 15, 2.0])
+@pytest.mark.parametrize("view_aspect", [1.0, 1.5])
+def test_other_pixels_are_cropped_as_the_picture_shown_would_be(kind: str, aspect: float, view_aspect: float) -> None:
+    """The shown picture of 600 x 800 * aspect square pixels is cropped, and its box converted to stored pixels."""
+    rules = replace(RULES, crop_kind=kind, view_aspect=view_aspect, **KINDS[kind])
+    height, width = 600, 800
+    for number in range(30):
+        y, x, tall, wide = choose_crop(rules, (number,), height, width, index=number % 3, pixel_aspect=aspect)
+        shown = choose_crop(rules, (number,), height, round(width * aspect), index=number % 3)
+        assert (y, tall) == pytest.approx((shown.y, shown.height), abs=2)
+        assert (x * aspect, wide * aspect) == pytest.approx((shown.x, shown.width), abs=2 + 2 * aspect)
+        assert 0 <= y <= y + tall <= height and 0 <= x <= x + wide <= width
+
+
+def test_three_crops_lie_along_the_longer_side_as_shown() -> None:
+    three = replace(RULES, crop_kind="three")
+    # 120 x 100 pixels of aspect 2 are shown wider than high; of aspect 1 higher than wide.
+    wide = [choose_crop(three, (), 120, 100, index=index, pixel_aspect=2.0) for index in range(3)]
+    assert wide == [Crop(0, 0, 120, 60), Crop(0, 20, 120, 60), Crop(0, 40, 120, 60)]
+    assert [choose_crop(three, (), 120, 100, index=index).y for index in range(3)] == [0, 10, 20]
+
+
+def test_the_largest_box_of_a_known_format() -> None:
+    """PAL DV: 720 x 576 pixels of aspect 16:15 are shown as 768 x 576."""
+    whole = replace(RULES, center_ratio=1.0)
+    assert choose_crop(whole, (), 576, 720, pixel_aspect=16 / 15) == Crop(0, 90, 576, 540)

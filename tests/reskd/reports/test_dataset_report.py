@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from dali_pipes.video_info import VideoInfo
 from reskd.cli import run_tool
 from reskd.reports.dataset_report import VideoSet, measure_decode, sample_keyframe_distances, write_data_page
 from tests.conftest import numbered_clip
+from tests.dali_pipes.shown_pictures import Storing, write_shown
 from tools.prepare_data import main as prepare_data
 
 
@@ -31,11 +33,26 @@ def test_a_page_names_sizes_codecs_damage_and_cost(video_info: dict[Path, VideoI
     ).read_text()
     assert "4 videos, 3 usable, 40 frames" in page
     assert "| frames | 8 | 8 | 12 | 19 | 20 |" in page
-    assert "| h264 | yuv420p | untagged | untagged | 0 | 1 |" in page
+    assert "| h264 | yuv420p | untagged | untagged | 0 | no | 1:1 | 1 | 1 |" in page
+    assert "- " not in page
     assert "| bad: does not open: Invalid data found when processing input | 1 | d.avi |" in page
     assert "train.csv: 4 labels of 2 classes, 1 to 3 each." in page and "| Jump | 1 |" in page
     assert "Measured on this machine, 3 sampled files" in page and "with 2 free cores" in page
     assert (tmp_path / "out" / "data.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_page_counts_pictures_that_are_not_stored_as_they_are_shown(tmp_path: Path) -> None:
+    root = tmp_path / "a|\nb"
+    root.mkdir()
+    for number in range(3):
+        storing = Storing(rotation=90, mirrored=True, pixel_aspect=Fraction(4, 3)) if number else Storing()
+        write_shown(root / f"{number}\n|.mp4", storing)
+    (root / "3\n|.mp4").write_bytes(b"no video")
+    found = scan(sorted(root.iterdir()), root=root, store=tmp_path / "store")
+    page = write_data_page(tmp_path, VideoSet(root, found, {}), num_frames=2, num_cores=1).read_text()
+    assert "| h264 | yuv420p | untagged | untagged | 90 | yes | 4:3 | 1 | 2 |" in page
+    assert "- 2 are turned or mirrored to be upright\n- 2 have pixels that are not square\n" in page
+    assert "| 1 | 3\\n/.mp4 |" in page
 
 
 def test_given_keyframe_distances_are_used(video_info: dict[Path, VideoInfo], tmp_path: Path) -> None:

@@ -5,7 +5,13 @@ from typing import Any
 
 import pytest
 
-from reskd.training.run_directory import config_hash, open_run_directory, write_description
+from reskd.training.run_directory import (
+    check_same_experiment,
+    config_hash,
+    open_run_directory,
+    with_former_settings,
+    write_description,
+)
 
 CONFIG: dict[str, Any] = {
     "name": "x",
@@ -51,6 +57,18 @@ def test_a_run_goes_on_under_another_test_protocol(tmp_path: Path) -> None:
     folder = started(tmp_path / "x")
     data = {**CONFIG["data"], "sampling": {"test_clips": 10, "test_crops": 3}}
     assert open_run_directory(folder, changed(data=data), resume="auto", overwrite=False)[1] is not None
+
+
+def test_a_run_of_before_the_pixel_aspect_goes_on_with_stored_pixels(tmp_path: Path) -> None:
+    saved = {"data": {"kind": "clips", "root": "there"}}
+    assert with_former_settings(saved)["data"]["pixel_aspect"] == "stored"
+    now = {"data": {"kind": "clips", "root": "there", "pixel_aspect": "stored"}}
+    check_same_experiment(now, saved, tmp_path)
+    now["data"]["pixel_aspect"] = "display"
+    with pytest.raises(ValueError, match=r"data\.pixel_aspect: 'stored' there, 'display' now"):
+        check_same_experiment(now, saved, tmp_path)
+    for other in ({"data": {"kind": "features"}}, now, {}):
+        assert with_former_settings(other) == other
 
 
 def test_settings_of_speed_may_change(tmp_path: Path) -> None:
