@@ -6,6 +6,7 @@ import io
 import os
 import re
 from contextlib import closing
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -30,20 +31,32 @@ def numbered_clip_as(path: Path, codec: str = "libx264", num_frames: int = 5) ->
     return plain.rename(path)
 
 
-def clip_with_latin_1_title(path: Path, codec: str) -> Path:
-    """A video whose title is no UTF-8, as old cameras and converters write it."""
+def clip_with_latin_1_texts(path: Path, codec: str) -> Path:
+    """A video whose title, chapter and stream's title are no UTF-8, as old cameras and converters write them."""
     untitled = numbered_clip(path.with_name(f"untitled{path.suffix}"), codec, 5)
     with av.open(str(untitled)) as source, av.open(str(path), "w") as target:
-        target.metadata["title"] = TITLE.decode()
+        target.metadata["title"] = target.metadata["comment"] = TITLE.decode()
+        chapter = {
+            "id": 1,
+            "start": 0,
+            "end": 100,
+            "time_base": Fraction(1, 1000),
+            "metadata": {"title": TITLE.decode()},
+        }
+        target.set_chapters([chapter])
         stream = target.add_stream_from_template(source.streams.video[0])
+        stream.metadata["title"] = stream.metadata["handler_name"] = TITLE.decode()
         for packet in source.demux(source.streams.video[0]):
             if packet.size:
                 packet.stream = stream
                 target.mux(packet)
     untitled.unlink()
     content = path.read_bytes()
-    assert content.count(TITLE) == 1
-    path.write_bytes(content.replace(TITLE, LATIN_1_TITLE))
+    for encoding in ("utf-8", "utf-16-le"):  # ASF has the latter: half of a surrogate pair
+        wrong = LATIN_1_TITLE if encoding == "utf-8" else TITLE.decode().encode(encoding)[:-2] + b"\x00\xd8"
+        content = content.replace(TITLE.decode().encode(encoding), wrong)
+    assert content != path.read_bytes()
+    path.write_bytes(content)
     return path
 
 
@@ -92,12 +105,25 @@ def test_a_name_that_looks_like_an_address_is_read_under_a_relative_root(
     assert all(found.health == "ok" for found in video_info.values())
 
 
-@pytest.mark.parametrize(("suffix", "codec"), [(".avi", "mpeg4"), (".mp4", "libx264")])
-def test_a_title_in_latin_1_makes_no_file_bad(suffix: str, codec: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("suffix", "codec"),
+    [
+        (".avi", "mpeg4"),
+        (".mp4", "libx264"),
+        (".mov", "libx264"),
+        (".mkv", "libx264"),
+        (".flv", "libx264"),
+        (".wmv", "mpeg4"),
+        (".ts", "libx264"),
+        (".webm", "libvpx-vp9"),
+    ],
+)
+def test_a_text_in_latin_1_makes_no_file_bad(suffix: str, codec: str, tmp_path: Path) -> None:
     (tmp_path / "data" / "class").mkdir(parents=True)
-    path = clip_with_latin_1_title(tmp_path / "data" / "class" / f"titled{suffix}", codec)
-    with pytest.raises(UnicodeDecodeError):
-        av.open(str(path))
+    path = clip_with_latin_1_texts(tmp_path / "data" / "class" / f"titled{suffix}", codec)
+    if suffix == ".avi":
+        with pytest.raises(UnicodeDecodeError):
+            av.open(str(path))
     assert numbers_of(path) == numbers_of(io.BytesIO(path.read_bytes())) == [0, 1, 2, 3, 4]
     (tmp_path / "new").mkdir()
     check_scan_loader_and_transcode(tmp_path / "data", tmp_path / "new", [f"class/titled{suffix}"])
