@@ -19,5 +19,9 @@ PixelAspect = Literal["display", "stored"]
 TranscodeCodec = Literal["h264", "mjpeg"]
 DEFAULT_QUALITY: dict[TranscodeCodec, int] = {"h264": 20, "mjpeg": 4}
 
+# How a list of videos is read: annotations/line_lists.py and csv_lists.py.
+ListFormat = Literal["auto", "csv", "ucf", "numbers", "frames_numbers", "names", "kinetics"]
+ListReading = Literal[ListFormat, "folders", "shards"]
+
 # Formats of the demo's videos: synthetic/data_set.py.
 DemoFormat = Literal["mixed", "h264", "vp9", "mjpeg"]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from dali_pipes.choices import ClipFrameSelection, DecoderChoice, PixelAspect
+from dali_pipes.choices import ClipFrameSelection, DecoderChoice, ListFormat, PixelAspect
 from dali_pipes.storage_spec import check_template, check_url, is_shard_pattern
 
 
@@ -215,10 +215,17 @@ class DataConfig(StrictConfig):
         VideoFilesConfig(), description="how the videos are stored: as files, folders of JPEG frames, or tar shards"
     )
     train: Path | Literal["folders"] = Field(
-        description="training list under root: CSV with path,label; UCF101 list; or 'folders', one per class; for "
-        "shards also their names, as train-{000..099}.tar or train-*.tar, whose labels are used"
+        description="training list under root: CSV with path,label; a list of UCF101, mmaction2, TSN, PySlowFast or "
+        "Kinetics; or 'folders', one per class; for shards also their names, as train-{000..099}.tar or train-*.tar, "
+        "whose labels are used"
     )
     test: Path | None = Field(None, description="test list under root, read only by evaluate.py")
+    list_format: ListFormat = Field(
+        "auto",
+        description="how the lists are read; auto: by what they hold; csv: path,label[,group]; ucf: the folder is the "
+        "class; numbers: path and class numbers; frames_numbers: path, number of frames, class numbers; names: path "
+        "and class name; kinetics: label,youtube_id,time_start,time_end",
+    )
     classes: Path | None = Field(
         None, description="file of class names, one per line in order (or UCF101's classInd.txt); default: sorted names"
     )

@@ -1,258 +1,174 @@
-"""Read annotation lists.
+"""Read and rewrite annotation lists.
 
-There are three kinds: a CSV with the columns path,label[,group], where "|" joins the labels of a video; UCF101's
-lists (``Class/v_x.avi 3``, test lists without the number); and one folder per class. Nothing here opens a video.
+A list is a CSV with the columns path,label[,group], where "|" joins the labels of a video; a list of another tool
+(``line_lists`` has the formats); Kinetics' CSV; or one folder per class. Nothing here opens a video.
 """
 
 from __future__ import annotations
 
 import csv
-import difflib
 import io
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from dataclasses import replace
+from pathlib import Path
 
-from dali_pipes.file_names import printable
-
-LABEL_SEPARATOR = "|"
-VIDEO_SUFFIXES = frozenset(
-    (".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv")
+from dali_pipes.annotations.class_folders import read_class_folders, videos_under
+from dali_pipes.annotations.csv_lists import CsvText, read_csv, read_kinetics, rewrite_csv
+from dali_pipes.annotations.labels import (
+    LabeledVideo,
+    check_folder_numbers,
+    class_names_of,
+    describe_labels,
+    label_videos,
+    read_class_names,
 )
+from dali_pipes.annotations.line_lists import is_comment, parse_lines, split_line
+from dali_pipes.annotations.list_text import check_utf8, read_text, split_lines
+from dali_pipes.annotations.listed_video import LABEL_SEPARATOR, ListedVideo, ParsedList, plain_path
+from dali_pipes.annotations.video_suffixes import VIDEO_SUFFIXES
+from dali_pipes.choices import ListFormat, ListReading
+
+__all__ = [
+    "LABEL_SEPARATOR",
+    "VIDEO_SUFFIXES",
+    "LabeledVideo",
+    "ListedVideo",
+    "ParsedList",
+    "check_folder_numbers",
+    "class_names_of",
+    "describe_labels",
+    "label_videos",
+    "parse_list",
+    "plain_path",
+    "read_class_names",
+    "read_list",
+    "rewrite_list",
+    "videos_under",
+]
 
 
-@dataclass(frozen=True, slots=True)
-class ListedVideo:
-    """A line of a list. ``labels`` are names or numbers as written; ``group`` None: the video is its own group."""
-
-    path: str
-    labels: tuple[str, ...]
-    group: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LabeledVideo:
-    """A listed video with its class numbers, in the list's order, and the name of its group."""
-
-    path: str
-    labels: tuple[int, ...]
-    group: str
-
-    @property
-    def label(self) -> int:
-        """The first label, which counts when the list is split by group."""
-        return self.labels[0]
-
-
-def read_list(root: Path, annotation: Path | str) -> list[ListedVideo]:
+def read_list(root: Path, annotation: Path | str, list_format: ListFormat = "auto") -> list[ListedVideo]:
     """Read a list under ``root``, or its class folders if ``annotation`` is "folders".
 
+    Args:
+        list_format: the format of the list; "auto" finds it by what the lines hold.
+
     Raises:
-        ValueError: a missing or empty list, a line of unknown form, or a path listed twice.
+        ValueError: a missing or empty list, a line of unknown form, or a path listed twice; names file and line.
+    """
+    return parse_list(root, annotation, list_format).videos
+
+
+def parse_list(
+    root: Path, annotation: Path | str, list_format: ListFormat = "auto", prefer: ListReading = "auto"
+) -> ParsedList:
+    """Like ``read_list``, with line numbers and remarks.
+
+    Args:
+        prefer: the reading of the data set's other list; see ``line_lists.parse_lines``.
     """
     source = root if annotation == "folders" else root / annotation
     if annotation == "folders":
-        listed = _read_folders(root)
+        parsed = read_class_folders(root)
     elif not source.is_file():
         raise ValueError(f"expected a list at {source}, found no file; check data.root and the name of the list.")
     else:
-        lines = _lines(source)
-        listed = _read_csv(source, lines) if _is_csv(source, lines) else _read_ucf(source, lines)
-        _check_labels_are_text(source, listed)
-    if not listed:
-        raise ValueError(f"{source}: expected at least one video, found none.")
-    seen: set[str] = set()
-    for video in listed:
-        if video.path in seen:
-            raise ValueError(f"{source}: {video.path} is listed twice; a clip must not count twice.")
-        seen.add(video.path)
-    return listed
+        parsed = _parse(root, source, list_format, prefer)
+    if not parsed.videos:
+        left_out = "".join(f" ({remark})" for remark in parsed.remarks)
+        raise ValueError(f"{source}: expected at least one video, found none{left_out}.")
+    _check_labels_are_text(source, parsed)
+    _check_each_once(source, parsed)
+    return parsed
 
 
-def _lines(source: Path) -> list[str]:
-    """Lines of a list. File names in it need not be UTF-8; see ``dali_pipes.file_names``."""
-    return source.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
-
-
-def _is_csv(source: Path, lines: Sequence[str]) -> bool:
-    """Whether the list is a CSV; otherwise it is one of UCF101's lists."""
-    return source.suffix.lower() == ".csv" or bool(lines and re.match(r"path\s*,", lines[0]))
-
-
-def _check_labels_are_text(source: Path, listed: Sequence[ListedVideo]) -> None:
-    for label in dict.fromkeys(label for video in listed for label in video.labels):
-        if printable(label) != label:
-            raise ValueError(f"{source}: expected labels in UTF-8, found {printable(label)}; save the list as UTF-8.")
-
-
-def _read_csv(source: Path, lines: Sequence[str]) -> list[ListedVideo]:
-    reader = csv.DictReader(lines, skipinitialspace=True)
-    names = [name.strip() for name in reader.fieldnames or []]
-    reader.fieldnames = names
-    if not {"path", "label"} <= set(names):
-        raise ValueError(f"{source}: expected a first line with the columns path,label[,group], found {names}.")
-    listed = []
-    for row in reader:
-        if not row["path"] or not row["label"]:
-            raise ValueError(f"{source}, line {reader.line_num}: expected a path and a label, found {row}.")
-        labels = tuple(label.strip() for label in row["label"].split(LABEL_SEPARATOR))
-        if not all(labels) or len(set(labels)) < len(labels):
-            raise ValueError(
-                f"{source}, line {reader.line_num}: expected labels joined with {LABEL_SEPARATOR!r}, each once "
-                f"and none empty, found {row['label']!r}."
-            )
-        listed.append(ListedVideo(row["path"].strip(), labels, (row.get("group") or "").strip() or None))
-    return listed
-
-
-def _read_ucf(source: Path, lines: Sequence[str]) -> list[ListedVideo]:
-    listed = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        path = re.sub(r"\s+\d+$", "", line.strip())
-        folder = PurePosixPath(path).parent.name
-        if not folder:
-            raise ValueError(
-                f"{source}, line {number}: expected <Class>/<video> [number] as in UCF101's lists, found {line!r}; "
-                "or give a CSV with the columns path,label."
-            )
-        listed.append(ListedVideo(path, (folder,)))
-    return listed
-
-
-def _read_folders(root: Path) -> list[ListedVideo]:
-    if not root.is_dir():
-        raise ValueError(f"data.root: expected a folder with class folders, found nothing at {root}.")
-    return [
-        ListedVideo(path.relative_to(root).as_posix(), (folder.name,))
-        for folder in sorted(root.iterdir())
-        if folder.is_dir()
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
-    ]
-
-
-def videos_under(root: Path) -> list[str]:
-    """Paths of all video files below ``root``, relative to it and sorted.
-
-    Raises:
-        ValueError: ``root`` is not a folder.
-    """
-    if not root.is_dir():
-        raise ValueError(f"expected a folder with videos, found none at {root}.")
-    return sorted(
-        path.relative_to(root).as_posix()
-        for path in root.rglob("*")
-        if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
-    )
-
-
-def read_class_names(path: Path) -> tuple[str, ...]:
-    """Read class names in the order of their lines; "1 Name" lines (UCF101's classInd.txt) must be numbered from 1.
-
-    Raises:
-        ValueError: no such file, no names, a repeated name, or numbers out of order.
-    """
-    if not path.is_file():
-        raise ValueError(f"data.classes: expected a file with class names, found none at {path}.")
-    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    numbered = [re.fullmatch(r"(\d+)\s+(\S.*)", line) for line in lines]
-    names = lines
-    if lines and all(numbered):
-        numbers = [int(match.group(1)) for match in numbered if match]
-        if numbers != list(range(1, len(lines) + 1)):
-            raise ValueError(f"{path}: expected classes numbered 1 to {len(lines)} in order, found {numbers[:5]}...")
-        names = [match.group(2) for match in numbered if match]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if not names or twice:
+def _parse(root: Path, source: Path, list_format: ListFormat, prefer: ListReading) -> ParsedList:
+    text = read_text(source)
+    if text.lstrip()[:1] in ("[", "{") and source.suffix.lower() != ".csv":
         raise ValueError(
-            f"{path}: expected class names, each once, found {f'{twice[0]!r} twice' if twice else 'none'}."
+            f"{source}, line 1: expected a list with one video a line, found JSON; lists of Something-Something and "
+            "ActivityNet are read by: python tools/prepare_data.py import --help."
         )
-    return tuple(names)
-
-
-def class_names_of(listed: Sequence[ListedVideo]) -> tuple[str, ...]:
-    """Sorted names of the labels; if all labels are numbers, the numbers from 0 to the largest."""
-    labels = {label for video in listed for label in video.labels}
-    if all(label.isdigit() for label in labels):
-        return tuple(str(number) for number in range(max(map(int, labels)) + 1))
-    return tuple(sorted(labels))
-
-
-def label_videos(
-    listed: Sequence[ListedVideo], class_names: Sequence[str], *, group_pattern: str | None, source: str
-) -> list[LabeledVideo]:
-    """Assign class numbers and groups: the group is the pattern's first group, else the CSV's column, else the video.
-
-    Raises:
-        ValueError: a label that is not a class, or a path that the pattern does not match.
-    """
-    number_of = {name: number for number, name in enumerate(class_names)}
-    pattern = None if group_pattern is None else re.compile(group_pattern)
-    if pattern is not None and pattern.groups < 1:
+    table = CsvText.of(source, text) if list_format in ("auto", "csv", "kinetics") else None
+    if table is None and list_format in ("csv", "kinetics"):
         raise ValueError(
-            f"data.group_pattern: expected a pair of parentheses around the group, found {group_pattern!r}."
+            f"{source}, line 1: expected a first line that names the columns, as data.list_format={list_format} says, "
+            "found none."
         )
-    labeled = []
-    for video in listed:
-        numbers = []
+    if table is None:
+        return parse_lines(source, split_lines(text), list_format, prefer)
+    if table.is_kinetics:
+        return read_kinetics(table, videos_under(root))
+    return read_csv(table)
+
+
+def _check_labels_are_text(source: Path, parsed: ParsedList) -> None:
+    first: dict[str, int] = {}
+    for number, video in enumerate(parsed.videos):
         for label in video.labels:
-            number = number_of.get(label)
-            if number is None and label.isdigit() and int(label) < len(class_names):
-                number = int(label)
-            if number is None:
-                raise ValueError(f"{source}: {video.path} has the label {label!r}, {_no_class(label, class_names)}")
-            numbers.append(number)
-        match = pattern.search(video.path) if pattern else None
-        if pattern and not match:
-            raise ValueError(f"{source}: data.group_pattern {group_pattern!r} does not match {video.path}.")
-        group = match.group(1) if match else video.group or video.path
-        labeled.append(LabeledVideo(video.path, tuple(dict.fromkeys(numbers)), group))
-    return labeled
+            if label not in first:
+                first[label] = number
+    for label, number in first.items():
+        check_utf8(f"{source}{parsed.place(number)}", label)
 
 
-def _no_class(label: str, class_names: Sequence[str]) -> str:
-    nearest = difflib.get_close_matches(label, class_names, n=1, cutoff=0.0)
-    return f"which is none of the {len(class_names)} classes; the nearest is {nearest[0] if nearest else None!r}."
+def _check_each_once(source: Path, parsed: ParsedList) -> None:
+    paths = {video.path for video in parsed.videos}
+    if len(paths) == len(parsed.videos) and not any("./" in path or "//" in path for path in paths):
+        return
+    seen: dict[str, int] = {}
+    for number, video in enumerate(parsed.videos):
+        other = seen.setdefault(plain_path(video.path), number)
+        if other != number:
+            first = parsed.videos[other].path
+            names = video.path if first == video.path else f"{first} and {video.path} are one path, which"
+            also = f" (also{parsed.place(other).replace(',', '')})" if parsed.lines else ""
+            raise ValueError(
+                f"{source}{parsed.place(number)}: {names} is listed twice{also}; a clip must not count twice."
+            )
 
 
-def rewrite_list(root: Path, annotation: Path, new_path: Callable[[str], str | None]) -> tuple[str, int]:
-    """Rewrite a list with new paths; returns its text and the number of lines left out.
+def rewrite_list(
+    root: Path, annotation: Path, new_path: Callable[[str], str | None], list_format: ListFormat = "auto"
+) -> tuple[str, int]:
+    """Rewrite a list with new paths, in its format; Kinetics' as a CSV. Returns its text and the number left out.
 
     Args:
-        root, annotation: as in ``read_list``.
+        root, annotation, list_format: as in ``read_list``.
         new_path: maps a listed path to the path to write; None leaves the line out.
 
     Raises:
         ValueError: as ``read_list``.
     """
-    listed = [video.path for video in read_list(root, annotation)]
-    lines = _lines(root / annotation)
-    text = _rewrite_csv(lines, new_path) if _is_csv(annotation, lines) else _rewrite_ucf(lines, new_path)
-    return text, sum(new_path(path) is None for path in listed)
+    parsed = parse_list(root, annotation, list_format)
+    num_left_out = sum(new_path(video.path) is None for video in parsed.videos)
+    if parsed.reading == "kinetics":
+        return _as_csv(parsed.videos, new_path), num_left_out
+    text = read_text(root / annotation)
+    if parsed.reading == "csv":
+        table = CsvText.of(root / annotation, text)
+        assert table is not None
+        return rewrite_csv(table, new_path), num_left_out
+    return _rewrite_lines(split_lines(text), new_path), num_left_out
 
 
-def _rewrite_csv(lines: list[str], new_path: Callable[[str], str | None]) -> str:
-    reader = csv.reader(lines, skipinitialspace=True)
-    header = next(reader)
-    column = [name.strip() for name in header].index("path")
+def _as_csv(videos: Sequence[ListedVideo], new_path: Callable[[str], str | None]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    for cells in reader:
-        path = new_path(cells[column].strip()) if cells else None
-        if path is not None:
-            writer.writerow([*cells[:column], path, *cells[column + 1 :]])
+    writer.writerow(("path", "label"))
+    new = (replace(video, path=path) for video in videos if (path := new_path(video.path)) is not None)
+    writer.writerows((video.path, LABEL_SEPARATOR.join(video.labels)) for video in new)
     return text.getvalue()
 
 
-def _rewrite_ucf(lines: list[str], new_path: Callable[[str], str | None]) -> str:
+def _rewrite_lines(texts: Sequence[str], new_path: Callable[[str], str | None]) -> str:
     kept = []
-    for line in lines:
-        match = re.fullmatch(r"(.*?)(\s+\d+)?", line.strip())
-        path = new_path(match.group(1)) if match and match.group(1) else None
-        if match and path is not None:
-            kept.append(f"{path}{match.group(2) or ''}\n")
+    for number, text in enumerate(texts, start=1):
+        if is_comment(text):
+            kept.append(f"{text}\n")
+        elif text.strip():
+            line = split_line(number, text)
+            path = new_path(line.path)
+            if path is not None:
+                kept.append(f"{line.before}{path.replace(chr(34), chr(34) * 2) if line.before else path}{line.after}\n")
     return "".join(kept)

@@ -42,7 +42,16 @@ if TYPE_CHECKING:
 _IMBALANCE_TO_NAME = 1.5
 # Settings that change the videos in a manifest, or their video info.
 _SETTINGS = (
-    *("train", "test", "classes", "group_pattern", "val_fraction", "test_fraction", "allow_shared_videos"),
+    *(
+        "train",
+        "test",
+        "classes",
+        "list_format",
+        "group_pattern",
+        "val_fraction",
+        "test_fraction",
+        "allow_shared_videos",
+    ),
     *("scan", "storage"),
 )
 _SPLITS_VERSION = 2  # raised when lists are read or split in another way

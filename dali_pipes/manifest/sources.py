@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dali_pipes.annotations.lists import ListedVideo, read_list
+from dali_pipes.annotations.lists import ParsedList, parse_list
+from dali_pipes.choices import ListReading
 from dali_pipes.scan.scan import Location, default_store, video_files
 from dali_pipes.storage.frame_folders import as_folder, folders_of, list_frame_folders
 from dali_pipes.storage.shards import list_shards, members_of
@@ -27,21 +29,33 @@ def store_of(config: DataConfig) -> Path:
 
 
 def listed_videos(
-    config: DataConfig, annotation: Path | str, on_message: Callable[[str], None] = lambda message: None
-) -> list[ListedVideo]:
+    config: DataConfig,
+    annotation: Path | str,
+    on_message: Callable[[str], None] = lambda message: None,
+    prefer: ListReading = "auto",
+) -> ParsedList:
     """List the videos of a list, of folders, or of the shards that ``annotation`` names.
 
+    Args:
+        on_message: called with a sentence on what is left out, and how the list was read.
+        prefer: the reading of the data set's other list, as in ``lists.parse_list``.
+
     Raises:
-        ValueError: as ``lists.read_list``, ``frame_folders.list_frame_folders`` and ``shards.list_shards``.
+        ValueError: as ``lists.parse_list``, ``frame_folders.list_frame_folders`` and ``shards.list_shards``.
     """
     storage = storage_of(config)
     if storage.kind == "shards" and is_shard_pattern(annotation):
-        return list_shards(config.root, storage, str(annotation), store_of(config), on_message)
-    if storage.kind == "frames":
-        if annotation == "folders":
-            return list_frame_folders(config.root, storage.template)
-        return [as_folder(config.root, video) for video in read_list(config.root, annotation)]
-    return read_list(config.root, annotation)
+        listed = list_shards(config.root, storage, str(annotation), store_of(config), on_message)
+        return ParsedList(listed, (), "shards")
+    if storage.kind == "frames" and annotation == "folders":
+        parsed = list_frame_folders(config.root, storage.template)
+    else:
+        parsed = parse_list(config.root, annotation, config.list_format, prefer)
+        if storage.kind == "frames":
+            parsed = replace(parsed, videos=[as_folder(config.root, video) for video in parsed.videos])
+    for remark in parsed.remarks:
+        on_message(remark)
+    return parsed
 
 
 def locations_of(config: DataConfig, paths: Sequence[str]) -> Mapping[str, Location]:

@@ -10,7 +10,6 @@ files are compared with the training list's; none of them is decoded.
 from __future__ import annotations
 
 import os
-import posixpath
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,8 +18,12 @@ from typing import TYPE_CHECKING
 from dali_pipes.annotations.lists import (
     LabeledVideo,
     ListedVideo,
+    ParsedList,
+    check_folder_numbers,
     class_names_of,
+    describe_labels,
     label_videos,
+    plain_path,
     read_class_names,
 )
 from dali_pipes.manifest.sources import listed_videos
@@ -70,20 +73,49 @@ def read_lists(
         raise ValueError(f'splits: expected "train", "val" or "test", found {sorted(unknown)}.')
     if "test" in splits and config.test is None and not config.test_fraction:
         raise ValueError("data.test: expected a test list or data.test_fraction above 0, found neither.")
-    listed = listed_videos(config, config.train, on_message)
-    class_names = read_class_names(config.root / config.classes) if config.classes else class_names_of(listed)
-    train = label_videos(listed, class_names, group_pattern=config.group_pattern, source=str(config.train))
+    parsed = listed_videos(config, config.train, on_message)
+    class_names = _class_names(config, parsed)
+    for sentence in describe_labels(
+        parsed, class_names, has_class_file=config.classes is not None, source=str(config.train)
+    ):
+        on_message(sentence)
+    by_number = config.classes is not None
+    train = label_videos(
+        parsed.videos,
+        class_names,
+        group_pattern=config.group_pattern,
+        source=str(config.train),
+        by_number=by_number,
+    )
     test: list[LabeledVideo] = []
     test_listed: list[ListedVideo] = []
     if config.test is not None and ("test" in splits or (compare and _is_text(config))):
-        test_listed = listed_videos(config, config.test, on_message)
+        test_parsed = listed_videos(config, config.test, on_message, parsed.reading)
+        test_listed = test_parsed.videos
         if "test" in splits:
-            test = label_videos(test_listed, class_names, group_pattern=None, source=str(config.test))
+            _check_numbers(config, test_parsed, class_names, str(config.test))
+            test = label_videos(
+                test_listed, class_names, group_pattern=None, source=str(config.test), by_number=by_number
+            )
     lists = SplitLists(class_names, train, test, test_listed)
     if compare:
         report_shared(config, _same_paths(lists), on_message)
         report_shared_groups(config, lists, on_message)
     return lists
+
+
+def _class_names(config: DataConfig, parsed: ParsedList) -> tuple[str, ...]:
+    """The class file's names, with which the numbers of UCF101's list must agree, or the labels'."""
+    if config.classes is None:
+        return class_names_of(parsed.videos, lambda number: f"{config.train}{parsed.place(number)}")
+    class_names = read_class_names(config.root / config.classes)
+    _check_numbers(config, parsed, class_names, str(config.train))
+    return class_names
+
+
+def _check_numbers(config: DataConfig, parsed: ParsedList, class_names: Sequence[str], source: str) -> None:
+    if config.classes is not None and config.list_format == "auto":
+        check_folder_numbers(parsed, class_names, source)
 
 
 def _is_text(config: DataConfig) -> bool:
@@ -99,11 +131,6 @@ def _same_paths(lists: SplitLists) -> list[tuple[str, ...]]:
     known = {plain_path(video.path): video.path for video in lists.train}
     found = ((known.get(plain_path(video.path)), video.path) for video in lists.test_listed)
     return [(train, test) for train, test in found if train is not None]
-
-
-def plain_path(path: str) -> str:
-    """The shortest spelling of a path: "./x/../a.mp4" -> "a.mp4"."""
-    return posixpath.normpath(path) if "./" in path or "//" in path else path
 
 
 def report_shared(config: DataConfig, pairs: Sequence[tuple[str, ...]], on_message: Callable[[str], None]) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from av.video.frame import VideoFrame
 
-from dali_pipes.annotations.lists import VIDEO_SUFFIXES, ListedVideo
+from dali_pipes.annotations.file_walk import count_of, named
+from dali_pipes.annotations.lists import VIDEO_SUFFIXES, ListedVideo, ParsedList
 from dali_pipes.decode.jpeg import BadJpegError, JpegDecoder, JpegHeader, read_header
 from dali_pipes.decode.pyav import to_rgb
 from dali_pipes.scan.probe import Probed
@@ -45,27 +47,58 @@ class FrameFolder:
         return VideoInfo.bad(reason, mtime_ns=path.stat().st_mtime_ns if path.exists() else 0)
 
 
-def list_frame_folders(root: Path, template: str) -> list[ListedVideo]:
+def list_frame_folders(root: Path, template: str) -> ParsedList:
     """List the folders <class>/<video>/ under ``root`` with a file that matches the template.
+
+    The remarks name and count the folders and links that are left out.
 
     Raises:
         ValueError: there is no root folder, or no such file below it.
     """
     if not root.is_dir():
         raise ValueError(f"data.root: expected a folder with class folders, found nothing at {root}.")
-    folders = [
-        (label, video)
-        for label in sorted(root.iterdir())
-        if label.is_dir() and not label.name.startswith(".")
-        for video in sorted(label.iterdir())
-        if video.is_dir() and _has_frame(video, template)
-    ]
-    if not folders:
+    videos: list[ListedVideo] = []
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for label in sorted(root.iterdir()):
+        if label.name.startswith(".") or not label.is_dir():
+            continue
+        num_before = len(videos)
+        for video in _sorted_entries(label, root, kinds):
+            path = video.relative_to(root).as_posix()
+            kind = _kind(video, template)
+            if kind:
+                kinds[kind].append(path)
+            else:
+                videos.append(ListedVideo(path, (label.name,), None, True))
+        if len(videos) == num_before:
+            kinds["class folder without a video"].append(label.name)
+    if not videos:
         raise ValueError(
             f"expected <class>/<video>/{template.format(1)} in {root}, found no such file; check data.root and "
             "data.storage.template."
         )
-    return [ListedVideo(video.relative_to(root).as_posix(), (label.name,)) for label, video in folders]
+    parts = [f"{count_of(len(found), kind)} ({named(found)})" for kind, found in kinds.items()]
+    return ParsedList(videos, (), "folders", (f"{root}: left out: {', '.join(parts)}",) if parts else ())
+
+
+def _sorted_entries(label: Path, root: Path, kinds: dict[str, list[str]]) -> list[Path]:
+    try:
+        return sorted(label.iterdir())
+    except OSError as error:
+        kinds["unreadable folder"].append(f"{label.relative_to(root).as_posix()}: {error.strerror}")
+        return []
+
+
+def _kind(video: Path, template: str) -> str:
+    """Why an entry of a class folder is no folder of frames; empty if it is one."""
+    if video.name.startswith("."):
+        return "hidden file"
+    if not video.is_dir():
+        return "dangling link" if video.is_symlink() and not video.exists() else "file"
+    try:
+        return "" if _has_frame(video, template) else f"folder without {template.format(1)}"
+    except OSError:
+        return "unreadable folder"
 
 
 def _has_frame(video: Path, template: str) -> bool:
@@ -81,7 +114,7 @@ def as_folder(root: Path, video: ListedVideo) -> ListedVideo:
     """Map "Class/v_x.avi", in a list written for the original videos, to the folder "Class/v_x"."""
     path = Path(video.path)
     if path.suffix.lower() in VIDEO_SUFFIXES and not (root / path).is_dir():
-        return ListedVideo(path.with_suffix("").as_posix(), video.labels, video.group)
+        return replace(video, path=path.with_suffix("").as_posix())
     return video
 
 

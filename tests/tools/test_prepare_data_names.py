@@ -80,5 +80,5 @@ def test_import_lists_a_file_by_the_bytes_of_its_name(
 
 def test_a_list_with_labels_in_another_encoding_is_refused(source: Path) -> None:
     (source / "train.csv").write_bytes(b"path,label\na.mp4,caf\xe9\n")
-    with pytest.raises(ValueError, match=r"expected labels in UTF-8, found caf\\udce9; save the list as UTF-8"):
+    with pytest.raises(ValueError, match=r"expected labels in UTF-8, found caf\\udce9; save the file as UTF-8"):
         read_list(source, "train.csv")

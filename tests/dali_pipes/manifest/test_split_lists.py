@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from dali_pipes.annotations.lists import LabeledVideo
+from dali_pipes.annotations.lists import LabeledVideo, plain_path
 from dali_pipes.config import DataConfig
 from dali_pipes.manifest.build import build_manifests, copy_split_table
-from dali_pipes.manifest.split_lists import join_groups, plain_path
+from dali_pipes.manifest.split_lists import join_groups
 from dali_pipes.manifest.splits import videos_of_splits
 from tests.conftest import numbered_clip
 
