@@ -40,7 +40,11 @@ def sum_counts(parts: Iterable[FaultCounts]) -> FaultCounts:
     return total
 
 
-class TooManyBadClipsError(RuntimeError):
+class UnreadableDataError(RuntimeError):
+    """Clips cannot be read, or too few; the message is for the user."""
+
+
+class TooManyBadClipsError(UnreadableDataError):
     """More clips than ``data.loader.max_bad_fraction`` had to be replaced."""
 
 

@@ -6,6 +6,7 @@ For other folders:
     distributed: barrier, broadcast_buffers, choose_device, DeviceChoice, gather_objects, gather_rows, joined_world,
         mean_over_ranks, minimum_over_ranks, World
     environment: describe_environment, driver_version, installed_versions, native_library_name
+    faults: fault_files_in
     machine_checks: Finding, GIB, PYAV_DECODE_SECONDS
     outputs: RecognizerOutput, ScoreKind
 """

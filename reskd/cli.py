@@ -1,5 +1,7 @@
 """Shared by all command-line tools: errors as plain sentences, and a log that only rank 0 writes.
 
+faults.py decides what is a user's fault and what is ours.
+
 Nothing heavy is imported at the top, so `--help` and usage errors are quick.
 """
 
@@ -8,38 +10,75 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import select
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import get_args
 
 from dali_pipes.file_names import print_any_name
 from dali_pipes.jobs.map_files import Engine, EngineName, make_engine
+from reskd.faults import report_of_our_fault, sentence_of
 
-# Mistakes of a user or refusals of the operating system. Anything else is our fault and keeps its traceback.
-_USER_FAULTS = (ValueError, TypeError, OSError, FloatingPointError)
+# The shell's exit code of a program that a signal ended; `| head` gives this one.
+_CLOSED_OUTPUT = 128 + signal.SIGPIPE
 
 
-def run_tool(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None = None) -> int:
-    """Run ``main`` and return the exit code: 0, 1 for an error reported in a sentence, 130 for Ctrl-C.
+def run_tool(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | None = None) -> int:
+    """Run ``main`` and return the exit code.
 
-    ``--traceback`` anywhere on the command line shows the traceback of an error.
+    It is what ``main`` returns (None: 0), 1 for an error reported in a sentence, 130 for Ctrl-C, and 141 if nobody reads
+    the output any more. ``--traceback`` anywhere on the command line shows the traceback of an error.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     wants_traceback = "--traceback" in given
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         print_any_name(stream)
     set_up_log()
     try:
-        main([argument for argument in given if argument != "--traceback"])
-    except _USER_FAULTS as error:
+        code = main([argument for argument in given if argument != "--traceback"])
+        sys.stdout.flush()
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and _discard_closed_output():
+            return _CLOSED_OUTPUT
         if wants_traceback:
             raise
-        sys.stderr.write("".join(f"error: {line}\n" for line in str(error).splitlines() or [repr(error)]))
+        _print_fault(error, given)
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; run the same command again to resume from the last checkpoint.\n")
         return 130
-    return 0
+    return code or 0
+
+
+def _print_fault(error: Exception, arguments: Sequence[str]) -> None:
+    text = sentence_of(error) or report_of_our_fault(error, ["python", *sys.argv[:1], *arguments])
+    sys.stderr.write("".join(f"error: {line}\n" for line in text.splitlines()))
+
+
+def _open_closed_streams() -> None:
+    """Let closed standard streams (`>&-`) write to nowhere: else the next file that opens would get their output."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest free number, which is this one
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(descriptor, "w", encoding="utf-8", closefd=False))
+
+
+def _discard_closed_output() -> bool:
+    """Whether nobody reads standard output any more; then it goes nowhere, so that Python's flush at exit is silent."""
+    poll = select.poll()
+    poll.register(1, 0)
+    if not any(events & select.POLLERR for _, events in poll.poll(0)):
+        return False
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    return True
 
 
 def positive(text: str) -> int:

@@ -20,19 +20,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reskd import machine_checks as checks
+from reskd.cli import run_tool
 from reskd.environment import driver_version, installed_versions
 from reskd.machine_checks import Finding
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     chosen = build_parser().parse_intermixed_args(arguments)
     findings = [finding for finding in checks.check_versions(installed_versions()) if finding.level == "PROBLEM"]
     if not findings:  # the other checks need the packages
-        try:
-            findings = _look(chosen.config, chosen.overrides)
-        except (ValueError, OSError) as error:
-            print("".join(f"error: {line}\n" for line in str(error).splitlines()), end="", file=sys.stderr)
-            return 1
+        findings = _look(chosen.config, chosen.overrides)
     print(checks.report(findings, as_json=chosen.json))
     return 1 if any(finding.level == "PROBLEM" for finding in findings) else 0
 
@@ -102,4 +99,4 @@ def _loads(library: str) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_tool(main))

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reskd.cli import positive, run_tool
+from reskd.faults import fault_files_in
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str]) -> None:
     config = choose_stage(load_stages(chosen.config, chosen.overrides), chosen.stage)
     if chosen.out:
         chosen.out.mkdir(parents=True, exist_ok=True)  # if it cannot be written, fail now, not after all clips
-    with joined_world(config.device) as world:
+    with joined_world(config.device) as world, fault_files_in([chosen.out or chosen.checkpoint.parent]):
         result = evaluate_checkpoint(
             config,
             chosen.checkpoint,

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 
 from dali_pipes.jobs.progress import ProgressDisplay
 from reskd.cli import run_tool
+from reskd.faults import fault_files_in
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -33,7 +34,8 @@ def main(arguments: Sequence[str]) -> None:
         def show(name: str, step: int, total_steps: int, values: Mapping[str, float]) -> None:
             display.step(name, step, total_steps, describe_step(values))
 
-        runs = train_stages(configs, world=world, resume=chosen.resume, overwrite=chosen.overwrite, on_log=show)
+        with fault_files_in([config.folder for config in reversed(configs)]):
+            runs = train_stages(configs, world=world, resume=chosen.resume, overwrite=chosen.overwrite, on_log=show)
     if world.is_main:
         print("\n".join(f"done: {run.path / 'report.md'}" for run in runs))
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dali_pipes.choices import FrameSelection
+from dali_pipes.fault_log import UnreadableDataError
 from dali_pipes.features.manifest import FeatureManifest
 from dali_pipes.features.sequence_example import BadFeaturesError, frames_of, parse_lists
 from dali_pipes.features.tfrecord import FOOTER_BYTES, HEADER_BYTES, read_record
@@ -79,7 +80,7 @@ class FeatureSource:
         """Read the video of a position, or its first readable substitute.
 
         Raises:
-            RuntimeError: none of ``max_attempts`` videos could be read; names them.
+            UnreadableDataError: none of ``max_attempts`` videos could be read; names them.
         """
         rows: list[int] = []
         faults: list[str] = []
@@ -91,7 +92,7 @@ class FeatureSource:
                 faults.append(str(error))
         first = list(zip(rows, faults, strict=True))[:_MOST_NAMED]
         named = "; ".join(f"{self.manifest.name(row)}: {fault}" for row, fault in first)
-        raise RuntimeError(
+        raise UnreadableDataError(
             f"position {position}: expected a readable video, found none among {self.max_attempts} of the list: {named}"
         )
 

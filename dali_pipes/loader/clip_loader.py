@@ -16,7 +16,7 @@ import torch
 
 from dali_pipes.batch import PADDING_POSITION, ClipBatch
 from dali_pipes.config import DataConfig
-from dali_pipes.fault_log import NO_LOG, FaultLog, LoaderLog
+from dali_pipes.fault_log import NO_LOG, FaultLog, LoaderLog, UnreadableDataError
 from dali_pipes.jobs.process_folder import process_folder
 from dali_pipes.jobs.worker_process import main_module_hidden
 from dali_pipes.loader.clip_reader import ClipReader
@@ -25,6 +25,8 @@ from dali_pipes.loader.dali_outputs import account_for, has_doubtful_black, to_b
 from dali_pipes.loader.decoder_choice import DeviceKind, check_forced, count_decoders, describe_decoders
 from dali_pipes.loader.external_source import ClipChooser, ClipSource
 from dali_pipes.loader.recovery import Recovery, reason_of
+from dali_pipes.loader.sample import fields_for
+from dali_pipes.loader.shared_memory import check_shared_memory, needed_bytes
 from dali_pipes.loader.watchdog import Watchdog, forget
 from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.sampling.order import ReadingOrder, most_attempts
@@ -50,7 +52,8 @@ class ClipLoader:
         log: where faults are reported.
 
     Raises:
-        ValueError: invalid sizes or names, or ``decoder=dali`` with a file that DALI cannot decode.
+        ValueError: invalid sizes or names, ``decoder=dali`` with a file that DALI cannot decode, or too little shared
+            memory for the workers.
     """
 
     def __init__(
@@ -83,6 +86,9 @@ class ClipLoader:
         self._closed = False
         self._on_message = log.on_message
         self._recovery = Recovery(config.loader.prefetch)
+        fields = fields_for(self._decoders_used(), self._views if self._render else ())
+        of_clips = order.batch_size, num_frames_read(self._views, config)
+        check_shared_memory(needed_bytes(self._manifest, config, fields, *of_clips))
         self.faults = FaultLog(log.quarantine, config.loader.max_bad_fraction, log.on_message)
 
     @property
@@ -159,11 +165,12 @@ class ClipLoader:
         if not self._recovery.should_retry(error, self._iteration, hangs):
             message = self._describe_failure(error)
             self.close()
-            raise RuntimeError(message) from error
+            raise UnreadableDataError(message) from error
         for hang in hangs:
             reason = f"reading it hung for {hang.seconds:.0f} s; it is skipped from now on"
             self.faults.add(self._manifest.path(hang.row), reason, position=PADDING_POSITION, attempt=0)
-        self._start_again(reason_of(error))
+        fault = self._watchdog.machine_fault() if self._watchdog else None
+        self._start_again(fault or reason_of(error))
 
     def _start_again(self, reason: str) -> None:
         batch = self._order.first_batch + self._iteration
@@ -229,10 +236,13 @@ class ClipLoader:
         return frozenset({way for way, _ in self._decoders} | host)
 
     def _describe_failure(self, error: Exception) -> str:
+        batch = f"reading batch {self._order.first_batch + self._iteration} failed"
+        if self._watchdog and (fault := self._watchdog.machine_fault()):
+            return f"{batch}: {fault}."
         indices = range(self._order.batch_size)
         positions = [self._order.position(self._iteration, index, self._chooser.num_positions) for index in indices]
         files = [self._manifest.path(self._chooser.row_number(position, 0)) for position in positions]
         return (
-            f"reading batch {self._order.first_batch + self._iteration} failed (or a later batch, as batches are "
-            f"prefetched): {error}\npositions {positions}, files {files}"
+            f"{batch} (or a later batch, as batches are prefetched): {reason_of(error)}\n"
+            f"positions {positions}, files {files}"
         )

@@ -48,7 +48,10 @@ class Recovery:
 
 
 def reason_of(error: Exception) -> str:
-    """The line of DALI's message that names the cause."""
-    lines = [line.strip() for line in str(error).splitlines()]
+    """The line of DALI's message that names the cause: a sentence of ours from a worker, or DALI's own."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    ours = [line.partition(": ")[2] for line in lines if NONE_READABLE in line and line.startswith("RuntimeError: ")]
     telling = [line for line in lines if line.startswith(("Error in ", "Error while", "Message:", "Failed to"))]
-    return next(iter(telling or lines), type(error).__name__)
+    # The last line of a worker's traceback is its error.
+    raised = lines[-1:] if any(line.startswith("Traceback (most recent") for line in lines) else []
+    return next(iter(ours or telling or raised or lines), type(error).__name__)

@@ -116,6 +116,22 @@ class Watchdog:
             if in_main_thread:
                 signal.signal(_FREE, before)
 
+    def machine_fault(self) -> str | None:
+        """Why workers ended, if that is the machine's fault and not a file's; None if nothing says so."""
+        codes = {worker.exitcode for worker in self._ended()}
+        hung = {hang.pid for hang in self.hangs}
+        if -signal.SIGBUS in codes:
+            return (
+                "a worker was ended by SIGBUS, as the system does when /dev/shm is full; start the container with a larger "
+                "--shm-size, or lower data.loader.prefetch or training.max_clips_per_pass"
+            )
+        if any(worker.exitcode == -signal.SIGKILL and worker.pid not in hung for worker in self._ended()):
+            return (
+                "a worker was killed (SIGKILL), as the system does when memory runs out; lower data.loader.num_workers or "
+                "data.loader.prefetch, or give the container more memory"
+            )
+        return None
+
     def close(self) -> None:
         self._stop.set()
         self._thread.join()

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from reskd.cli import run_tool
+
+ROOT = Path(__file__).parents[2]
 
 
 def raising(error: BaseException) -> object:
@@ -20,11 +26,61 @@ def test_a_users_fault_is_a_line_each_and_exit_code_1(error: Exception, capsys: 
     assert capsys.readouterr().err == "error: a: wrong\nerror: b: wrong\n"
 
 
-def test_traceback_on_demand_and_always_for_our_own_faults() -> None:
-    with pytest.raises(ValueError, match="x"):
-        run_tool(raising(ValueError("x")), ["--traceback"])  # type: ignore[arg-type]
-    with pytest.raises(AssertionError):
-        run_tool(raising(AssertionError()), [])  # type: ignore[arg-type]
+@pytest.mark.parametrize("error", [ValueError("x"), AssertionError("x")])
+def test_traceback_on_demand(error: Exception) -> None:
+    with pytest.raises(type(error), match="x"):
+        run_tool(raising(error), ["--traceback"])  # type: ignore[arg-type]
+
+
+def test_the_exit_code_is_what_the_tool_returns() -> None:
+    assert [run_tool(lambda arguments, code=code: code, []) for code in (None, 0, 3)] == [0, 0, 3]
+
+
+# ---------------------------------------------------------------- standard streams, as a shell makes them
+
+PRINTS = """
+import sys
+from reskd.cli import run_tool
+def main(arguments):
+    for number in range(200_000):
+        print(number, "caf\u00e9")
+    with open(arguments[0], "w") as file:
+        file.write("done")
+sys.exit(run_tool(main))
+"""
+
+
+def shell(tmp_path: Path, command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run ``command`` in a shell in which TOOL prints a lot and then writes the file ``done``."""
+    (tmp_path / "prints.py").write_text(PRINTS)
+    command = command.replace("TOOL", f"{sys.executable} prints.py done")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore", **environment}
+    return subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_a_reader_that_goes_away_ends_the_tool_without_a_word(tmp_path: Path) -> None:
+    result = shell(tmp_path, "TOOL | head -1; echo ${PIPESTATUS[0]}")
+    assert (result.stdout.splitlines(), result.stderr) == (["0 caf\u00e9", "141"], "")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_neither_stop_the_tool_nor_go_into_its_files(tmp_path: Path, closed: str) -> None:
+    result = shell(tmp_path, f"TOOL {closed}")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert (tmp_path / "done").read_text() == "done"
+
+
+def test_output_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+    result = shell(tmp_path, "TOOL > /dev/full")
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1 and "the disk is full" in result.stderr
+
+
+def test_a_terminal_of_another_alphabet_gets_escapes(tmp_path: Path) -> None:
+    result = shell(tmp_path, "TOOL | tail -1", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert (result.stdout, result.stderr) == ("199999 caf\\xe9\n", "")
 
 
 def test_ctrl_c_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from reskd.cli import run_tool
 from reskd.environment import TESTED
 from reskd.experiment import run_checks
 from reskd.machine_checks import Finding
@@ -54,7 +55,7 @@ def test_a_missing_package_is_told_before_anything_else_is_tried(
 
 
 def test_a_config_that_is_not_there_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    assert doctor.main(["configs/no_such.yaml"]) == 1
+    assert run_tool(doctor.main, ["configs/no_such.yaml"]) == 1
     assert capsys.readouterr().err.startswith("error: expected a config file at configs/no_such.yaml")
 
 
