@@ -7,7 +7,7 @@ For other folders:
         TranscodeCodec
     config: Averaging, DataConfig, LoaderConfig, SamplingConfig, StrictConfig, StudentViewConfig, VideoFilesConfig,
         ViewConfig, ViewsConfig
-    fault_log: drop_lines_from, FaultCounts, FaultLog, LoaderLog, NO_LOG, sum_counts
+    fault_log: drop_lines_from, FaultCounts, FaultLog, LoaderLog, NO_LOG, sum_counts, UnreadableDataError
     file_names: on_one_line, print_any_name, printable, short_enough
     renamed: OldNames
     storage_spec: is_shard_pattern, split_path, split_template, Storage, VIDEO_FILES

@@ -3,18 +3,76 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    model_validator,
+)
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import no_info_before_validator_function
 
 from dali_pipes.choices import ClipFrameSelection, DecoderChoice, ListFormat, PixelAspect
 from dali_pipes.storage_spec import check_template, check_url, is_shard_pattern
 
+# Bounds of numbers without one of their own: they keep sums and products within 64 bits.
+_LARGEST_INT = 10**9
+_LARGEST_FLOAT = 1e12
+
+
+def _make_strict(schema: Any) -> None:
+    """Let numbers and booleans be given as such only, and within bounds.
+
+    ``strict`` of the whole model would also refuse a list for a tuple.
+    """
+    if isinstance(schema, list | tuple):
+        for inner in schema:
+            _make_strict(inner)
+    if not isinstance(schema, dict):
+        return
+    kind = schema.get("type")
+    if kind in ("int", "float", "bool"):
+        schema["strict"] = True
+    if kind in ("int", "float"):
+        largest = _LARGEST_INT if kind == "int" else _LARGEST_FLOAT
+        if "le" not in schema and "lt" not in schema:
+            schema["le"] = largest
+        if "ge" not in schema and "gt" not in schema:
+            schema["ge"] = -largest
+    if kind == "literal" and not isinstance(schema["expected"][0], str):
+        numbers = dict(schema)
+        schema.clear()
+        schema.update(no_info_before_validator_function(_no_boolean, numbers))
+        return
+    for inner in schema.values():
+        _make_strict(inner)
+
+
+def _no_boolean(value: object) -> object:
+    """Python takes true for 1."""
+    if isinstance(value, bool):
+        raise ValueError(f"expected a number, found {str(value).lower()}")
+    return value
+
 
 class StrictConfig(BaseModel):
-    """A frozen model that rejects unknown keys."""
+    """A frozen model that rejects unknown keys, infinities, and values of another kind: true or "8" is no number.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    A whole number is taken for a float.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler(source)
+        _make_strict(schema)
+        return schema
 
 
 def _square(value: object) -> object:
@@ -22,8 +80,11 @@ def _square(value: object) -> object:
 
 
 Averaging = Literal["probabilities", "logits"]
+# Of a clip or an evaluation; more fit neither a device nor a worker's memory.
+MOST_FRAMES = 10_000
+_Pixels = Annotated[int, Field(ge=1, le=8192)]  # 8K video; a side of more fits no network's memory
 # (height, width) in pixels; one number means a square.
-Size = Annotated[tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]], BeforeValidator(_square)]
+Size = Annotated[tuple[_Pixels, _Pixels], BeforeValidator(_square)]
 
 
 class ViewConfig(StrictConfig):
@@ -36,7 +97,9 @@ class StudentViewConfig(ViewConfig):
         "teacher_view",
         description="shrink the teacher's view (the paper) or render from the decoded frame",
     )
-    num_frames: int | None = Field(None, ge=1, description="k, number of frames that the student sees; default: all T")
+    num_frames: int | None = Field(
+        None, ge=1, le=MOST_FRAMES, description="k, number of frames that the student sees; default: all T"
+    )
     selection: ClipFrameSelection = Field(
         "uniform",
         description="which k of the T frames: evenly spread, random (new in each epoch), from the start, the middle or "
@@ -78,7 +141,9 @@ class MultiScaleCropConfig(StrictConfig):
     scales: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
         (1.0, 0.875, 0.75, 0.66), min_length=1, description="ratios of crop side to short side"
     )
-    max_scale_steps_apart: int = Field(1, ge=0, description="most steps in scales between width's and height's scale")
+    max_scale_steps_apart: int = Field(
+        1, ge=0, le=100, description="most steps in scales between width's and height's scale"
+    )
 
 
 class RandomResizedCropConfig(StrictConfig):
@@ -125,7 +190,7 @@ class DenseFramesConfig(StrictConfig):
     """T frames ``stride`` apart (SlowFast, Video Swin): 8 x 8 is num_frames 8, stride 8. Random start in training."""
 
     kind: Literal["dense"] = "dense"
-    stride: int = Field(ge=1, description="video frames from one frame of the clip to the next")
+    stride: int = Field(ge=1, le=1_000_000, description="video frames from one frame of the clip to the next")
     short_video: Literal["repeat_last", "loop"] = Field(
         "repeat_last",
         description="past the end of a video: repeat the last frame taken, or continue from the start (MMAction2)",
@@ -135,7 +200,7 @@ class DenseFramesConfig(StrictConfig):
 class SamplingConfig(StrictConfig):
     """Frames, crop and flip of a clip, and the test views of a video."""
 
-    num_frames: int = Field(8, ge=1, description="T, number of frames of a clip")
+    num_frames: int = Field(8, ge=1, le=MOST_FRAMES, description="T, number of frames of a clip")
     frames: Annotated[SegmentFramesConfig | UniformFramesConfig | DenseFramesConfig, Field(discriminator="kind")] = (
         Field(SegmentFramesConfig(), description="which T frames of a video")
     )
@@ -149,11 +214,11 @@ class SamplingConfig(StrictConfig):
         le=1,
         description="ratio of one center crop to the short side, 224 / 256 in the paper; three crops take all of it",
     )
-    test_clips: int = Field(1, ge=1, description="clips per video that evaluate.py reads: 10 for SlowOnly")
+    test_clips: int = Field(1, ge=1, le=1000, description="clips per video that evaluate.py reads: 10 for SlowOnly")
     test_crops: Literal[1, 3] = Field(
         1, description="crops of each clip in evaluate.py: the center, or three along the longer side"
     )
-    val_clips: int = Field(1, ge=1, description="as test_clips, for validation during training")
+    val_clips: int = Field(1, ge=1, le=1000, description="as test_clips, for validation during training")
     val_crops: Literal[1, 3] = Field(1, description="as test_crops, for validation during training")
     average_views: Averaging = Field(
         "probabilities", description="average softmax scores or logits over a video's clips and crops"
@@ -163,9 +228,9 @@ class SamplingConfig(StrictConfig):
 class LoaderConfig(StrictConfig):
     """How clips are read. For an undamaged file, only ``decoder`` can change the clips or pixels."""
 
-    num_workers: int = Field(2, ge=1, description="worker processes per rank, which read and decode")
-    num_threads: int = Field(2, ge=1, description="DALI's CPU threads per rank")
-    prefetch: int = Field(2, ge=1, description="number of batches prefetched")
+    num_workers: int = Field(2, ge=1, le=1024, description="worker processes per rank, which read and decode")
+    num_threads: int = Field(2, ge=1, le=1024, description="DALI's CPU threads per rank")
+    prefetch: int = Field(2, ge=1, le=64, description="number of batches prefetched")
     decoder: DecoderChoice = Field(
         "auto",
         description="prefer_dali (auto on a GPU): DALI decodes the files that it decodes correctly, PyAV the others; "
@@ -178,7 +243,7 @@ class LoaderConfig(StrictConfig):
         True, description="read and decode only the packets that the wanted frames need, if that is exact"
     )
     hang_seconds: float = Field(
-        300, gt=0, description="a worker that reads one clip for longer is killed, and the file is skipped"
+        300, gt=0, le=1e6, description="a worker that reads one clip for longer is killed, and the file is skipped"
     )
 
 

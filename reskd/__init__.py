@@ -9,6 +9,7 @@ For other folders:
     faults: fault_files_in
     machine_checks: Finding, GIB, PYAV_DECODE_SECONDS
     outputs: RecognizerOutput, ScoreKind
+    yaml_reading: Keys, read_yaml, read_yaml_file, write_yaml
 """
 
 from reskd import renamed

@@ -3,10 +3,10 @@
 Only the standard library is imported at the top, as ``--help`` must be quick and any package may be missing.
 
 Note [Whose fault an exception is]
-A ``raise`` in our code with one of ``_USER_FAULTS`` is a sentence for the user. The same type from anywhere else is not:
-``int("x")`` in our code raises ValueError too, and says nothing about a file or a setting. The bytecode tells the two
-apart. An OSError is the system's answer wherever it comes from; it is named by its file. A few errors of libraries, such
-as a lack of memory, have a sentence here. What is left is a fault of reskd.
+A ``raise`` in our code with one of ``_USER_FAULTS`` is a sentence for the user. The same type from anywhere else is
+not: ``int("x")`` in our code raises ValueError too, and says nothing about a file or a setting. The bytecode tells the
+two apart. An OSError is the system's answer wherever it comes from; it is named by its file. A few errors of libraries,
+such as a lack of memory, have a sentence here. What is left is a fault of reskd.
 """
 
 from __future__ import annotations

@@ -53,9 +53,8 @@ def parse_spec(settings: Sequence[str]) -> SyntheticSpec:
     Raises:
         ValueError: an unknown name, or a value of another kind than the default.
     """
-    import yaml
-
     from dali_pipes.synthetic.features import SyntheticSpec
+    from reskd.yaml_reading import read_yaml
 
     defaults = dataclasses.asdict(SyntheticSpec())
     values: dict[str, Any] = {}
@@ -63,7 +62,7 @@ def parse_spec(settings: Sequence[str]) -> SyntheticSpec:
         name, _, text = setting.partition("=")
         if name not in defaults:
             raise ValueError(f"--set: expected one of {', '.join(defaults)}, found {name!r}.")
-        value, default = yaml.safe_load(text), defaults[name]
+        value, default = read_yaml(text, where=f"--set {name}").value, defaults[name]
         if isinstance(default, float) and isinstance(value, int):
             value = float(value)
         if isinstance(default, tuple) and isinstance(value, list) and len(value) == len(default):

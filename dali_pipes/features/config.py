@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from dali_pipes.choices import FrameSelection
-from dali_pipes.config import StrictConfig
+from dali_pipes.config import MOST_FRAMES, StrictConfig
 
 # The file beside records of prepare_data.py extract-features that describes how they were made.
 EXTRACTION_FILE = "features.json"
@@ -21,7 +21,9 @@ class FeatureViewConfig(StrictConfig):
 class StudentFeatureViewConfig(FeatureViewConfig):
     """Some frames of a video, or all."""
 
-    num_frames: int | None = Field(None, ge=1, description="k, number of frames that the student sees; default: all")
+    num_frames: int | None = Field(
+        None, ge=1, le=MOST_FRAMES, description="k, number of frames that the student sees; default: all"
+    )
     selection: FrameSelection = Field(
         "uniform",
         description="which k frames: uniform over the video's own, random (new in each epoch), first, middle, last, "
@@ -56,13 +58,13 @@ class FeatureDataConfig(StrictConfig):
     )
     test: str | None = Field(None, min_length=1, description="pattern of the test files, read only by evaluate.py")
     classes: Path | None = Field(None, description="file under root with one class name per line, in order")
-    num_classes: int | None = Field(None, ge=1, description="K, if classes is not set: 4716 in 2017")
-    groups: dict[str, Annotated[int, Field(ge=1)]] = Field(
+    num_classes: int | None = Field(None, ge=1, le=10_000_000, description="K, if classes is not set: 4716 in 2017")
+    groups: dict[str, Annotated[int, Field(ge=1, le=1_000_000)]] = Field(
         {"rgb": 1024, "audio": 128},
         min_length=1,
         description="the records' feature lists and the length of a frame's vector in each; others are not read",
     )
-    max_frames: int = Field(300, ge=1, description="T; a video's later frames are not read")
+    max_frames: int = Field(300, ge=1, le=MOST_FRAMES, description="T; a video's later frames are not read")
     views: FeatureViewsConfig = Field(FeatureViewsConfig(), description="frames of the networks' inputs")
     loader: FeatureLoaderConfig = Field(FeatureLoaderConfig(), description="how records are read")
 

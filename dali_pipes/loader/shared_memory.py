@@ -37,8 +37,8 @@ def check_shared_memory(needed_bytes: int) -> None:
     more = 2 ** max(0, math.ceil(math.log2((found.total - found.free + needed_bytes) / 2**30)))
     raise ValueError(
         f"{_SHARED}: expected {needed_bytes / _MIB:,.0f} MiB of free shared memory for the loader's clips, found "
-        f"{found.free / _MIB:,.0f} of {found.total / _MIB:,.0f} MiB; start the container with --shm-size={more}g, or lower "
-        "data.loader.prefetch, training.max_clips_per_pass or data.views."
+        f"{found.free / _MIB:,.0f} of {found.total / _MIB:,.0f} MiB; start the container with --shm-size={more}g, or "
+        "lower data.loader.prefetch, training.max_clips_per_pass or data.views."
     )
 
 

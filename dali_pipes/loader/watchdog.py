@@ -122,13 +122,13 @@ class Watchdog:
         hung = {hang.pid for hang in self.hangs}
         if -signal.SIGBUS in codes:
             return (
-                "a worker was ended by SIGBUS, as the system does when /dev/shm is full; start the container with a larger "
-                "--shm-size, or lower data.loader.prefetch or training.max_clips_per_pass"
+                "a worker was ended by SIGBUS, as the system does when /dev/shm is full; start the container with a "
+                "larger --shm-size, or lower data.loader.prefetch or training.max_clips_per_pass"
             )
         if any(worker.exitcode == -signal.SIGKILL and worker.pid not in hung for worker in self._ended()):
             return (
-                "a worker was killed (SIGKILL), as the system does when memory runs out; lower data.loader.num_workers or "
-                "data.loader.prefetch, or give the container more memory"
+                "a worker was killed (SIGKILL), as the system does when memory runs out; lower data.loader.num_workers "
+                "or data.loader.prefetch, or give the container more memory"
             )
         return None
 

@@ -85,9 +85,11 @@ AnyDataConfig = Annotated[
 
 
 class ExperimentConfig(StrictConfig):
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the run's folder under runs")
+    name: str = Field(
+        max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the run's folder under runs"
+    )
     runs: Path = Field(Path("runs"), description="folder of all runs")
-    seed: int = Field(1, ge=0, description="seed of initialization, clip order, crops, flips and dropout")
+    seed: int = Field(1, ge=0, lt=2**63, description="seed of initialization, clip order, crops, flips and dropout")
     device: DeviceChoice = Field("auto", description="auto uses the GPU if there is one")
     data: AnyDataConfig
     student: RecognizerConfig

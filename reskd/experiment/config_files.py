@@ -20,12 +20,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
+from reskd.yaml_reading import Keys, read_yaml, read_yaml_file
 
 
 class ConfigFile(NamedTuple):
     path: Path
     settings: dict[str, Any]  # its own, without those of its base
+    lines: Mapping[Keys, int] = {}  # keys -> line in the file
+
+
+_MOST_BASES = 20
 
 
 def read_config_files(path: Path | str) -> list[ConfigFile]:
@@ -39,11 +43,13 @@ def read_config_files(path: Path | str) -> list[ConfigFile]:
     following: Path | None = Path(path)
     while following is not None:
         _check_is_there(following, [file.path for file in files])
-        settings = _read_yaml(following)
+        settings, lines = _read_group(following)
         base = settings.pop("base", None)
         if not isinstance(base, str | None):
             raise ValueError(f"{following}: base: expected the path of one config file, found {base!r}.")
-        files.append(ConfigFile(following, settings))
+        if len(files) == _MOST_BASES:
+            raise ValueError(f"{files[0].path}: expected a chain of at most {_MOST_BASES} bases, found more.")
+        files.append(ConfigFile(following, settings, lines))
         following = None if base is None else following.parent / base
     return files
 
@@ -71,18 +77,28 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def name_source(keys: Sequence[str], files: Sequence[ConfigFile], *, where: str) -> str:
-    """The file that sets ``keys``, for an error: ``where``, the name of the first file, or a base.
+    """The file that sets ``keys`` and its line, for an error: ``where``, the name of the first file, or a base.
 
     Args:
         files: the winning one first.
     """
     file = next((file for file in files if has_key(file.settings, keys)), None)
-    return where if file is None or file.path == files[0].path else f"{file.path}, a base of {where}"
+    if file is None or not keys:
+        return where
+    line = f", line {file.lines[tuple(keys)]}" if tuple(keys) in file.lines else ""
+    if file.path != files[0].path:
+        return f"{file.path}{line}, a base of {where}"
+    return f"{file.path}{line}{where.removeprefix(str(file.path))}" if where.startswith(str(file.path)) else where
 
 
 def has_key(settings: Any, keys: Iterable[str]) -> bool:
-    """Whether ``settings`` contain the key ``a.b``, given as ["a", "b"]; its value may be null."""
+    """Whether ``settings`` contain the key ``a.b``, given as ["a", "b"]; its value may be null.
+
+    The keys of a list's entries are their numbers.
+    """
     for key in keys:
+        if isinstance(settings, list):
+            settings = {str(number): entry for number, entry in enumerate(settings)}
         if not isinstance(settings, Mapping) or key not in settings:
             return False
         settings = settings[key]
@@ -115,10 +131,7 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
         node = node[key]
         if not isinstance(node, dict):
             raise ValueError(f"{override!r}: {key} is a value, not a group of settings.")
-    try:
-        node[last] = yaml.safe_load(value) if value else None
-    except yaml.YAMLError as error:
-        raise ValueError(f"{override!r}: expected YAML as the value, found {' '.join(str(error).split())}") from None
+    node[last] = read_yaml(value, where=repr(override)).value if value else None
 
 
 def split_override(override: str) -> tuple[list[str], str]:
@@ -144,14 +157,11 @@ def _check_is_there(path: Path, named_by: Sequence[Path]) -> None:
         raise ValueError(f"expected a chain of bases that ends, found a circle: {circle}. Remove one of their bases.")
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        tree = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: expected YAML, found {' '.join(str(error).split())}") from None
-    if not isinstance(tree, dict):
-        raise ValueError(f"{path}: expected keys and values, found {type(tree).__name__}.")
-    return tree
+def _read_group(path: Path) -> tuple[dict[str, Any], Mapping[Keys, int]]:
+    tree = read_yaml_file(path)
+    if not isinstance(tree.value, dict):
+        raise ValueError(f"{path}: expected keys and values, found {type(tree.value).__name__}.")
+    return tree.value, tree.lines
 
 
 def _nearest_file(path: Path) -> str:

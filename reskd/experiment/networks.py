@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -129,7 +130,7 @@ def load_stage(config: ExperimentConfig) -> ExperimentConfig:
     assert config.teacher.stage is not None
     stage = referred_stage(config.teacher.stage)
     path = config.teacher.stage if stage is None else config.stage_folder(stage) / "config.yaml"
-    return load_config(path, [f"runs={config.runs}", f"device={config.device}"])
+    return load_config(path, [f"runs={json.dumps(str(config.runs))}", f"device={config.device}"])
 
 
 def check_stage_view(config: ExperimentConfig, stage: ExperimentConfig) -> None:

@@ -63,11 +63,13 @@ def load_stages(path: Path | str, overrides: Sequence[str] = ()) -> list[Experim
     changes = _changes(common.pop("stages"), name_source(["stages"], files, where=str(path)))
     for override in overrides:
         _override(common, changes, override)
-    of_stages = next(file.path for file in files if "stages" in file.settings)
+    of_stages = next(file for file in files if "stages" in file.settings)
     configs: list[ExperimentConfig] = []
-    for name, changed in changes.items():
+    for number, (name, changed) in enumerate(changes.items()):
         tree = merge(common, changed) | {"name": f"{common.get('name')}.{name}"}
-        sources = [*_command_line(files[0].path, overrides, name), ConfigFile(of_stages, changed), *files]
+        lines = {keys[2:]: line for keys, line in of_stages.lines.items() if keys[:2] == ("stages", str(number))}
+        stage_file = ConfigFile(of_stages.path, changed, lines)
+        sources = [*_command_line(files[0].path, overrides, name), stage_file, *files]
         config = parse_config(tree, where=f"{path}: stage {name}", files=sources)
         _check_references(config, configs, where=f"{path}: stage {name}")
         configs.append(config)

@@ -6,12 +6,11 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-import yaml
-
 from dali_pipes.atomic_files import atomic_write_text
 from dali_pipes.features.config import EXTRACTION_FILE
 from reskd.feature_extraction.job import GROUP, Job
 from reskd.feature_extraction.record_files import SPLITS, Outcome, read_outcomes, write_outcomes
+from reskd.yaml_reading import write_yaml
 
 CLASSES, LEFT_OUT = "classes.txt", "left_out.csv"
 
@@ -74,4 +73,4 @@ def config_lines(job: Job, splits: Sequence[str]) -> str:
         "groups": {GROUP: job.network.model.feature_dim},
         "max_frames": job.sampling.max_frames,
     }
-    return yaml.safe_dump({"data": data}, sort_keys=False, width=10**6).rstrip()
+    return write_yaml({"data": data}, width=10**6).rstrip()

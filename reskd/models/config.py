@@ -150,7 +150,7 @@ class FeaturesConfig(_AnyRecognizerConfig):
     """An aggregator on frame features extracted before."""
 
     family: Literal["features"] = Field(description="features of frames, then an aggregator")
-    groups: dict[str, Annotated[int, Field(ge=1)]] = Field(
+    groups: dict[str, Annotated[int, Field(ge=1, le=1_000_000)]] = Field(
         {"rgb": 1024, "audio": 128},
         min_length=1,
         description="feature groups in the order of data.groups, each with the length of a frame's vector",

@@ -14,8 +14,12 @@ SelectionMetric = Literal["top1", "mean_class_accuracy", "map", "gap", "hit1"]
 
 
 class TrainingConfig(StrictConfig):
-    epochs: float = Field(gt=0, description="passes over the training list; an incomplete last batch is dropped")
-    global_batch_size: int = Field(ge=1, description="clips per optimizer step, over all ranks and passes")
+    epochs: float = Field(
+        gt=0, le=1e6, description="passes over the training list; an incomplete last batch is dropped"
+    )
+    global_batch_size: int = Field(
+        ge=1, le=1_000_000, description="clips per optimizer step, over all ranks and passes"
+    )
     max_clips_per_pass: int | None = Field(
         None,
         ge=1,

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from dali_pipes.atomic_files import atomic_write_text
+from reskd.yaml_reading import read_yaml_file, write_yaml
 
 # Settings of a run's speed, output and test; none changes what it computes.
 _FREE_TO_CHANGE = (
@@ -149,7 +148,7 @@ def open_run_directory(
     if path.exists() and any(path.iterdir()) and not run.config.exists():
         raise ValueError(f"{path} is not empty and not a run's folder; choose another name=... or runs=....")
     if run.config.exists() and not overwrite:
-        check_same_experiment(resolved, yaml.safe_load(run.config.read_text()), path)
+        check_same_experiment(resolved, _saved_settings(run.config), path)
         if resume == "none" and run.last.exists():
             raise ValueError(
                 f"{path} holds a started run; pass --resume auto to continue it, or --overwrite to delete it."
@@ -160,6 +159,18 @@ def open_run_directory(
     return run, run.last if resumes else None
 
 
+def _saved_settings(path: Path) -> dict[str, Any]:
+    """Raises ValueError if the file is damaged."""
+    advice = "It is damaged; train under another name=..., or with --overwrite."
+    try:
+        saved = read_yaml_file(path).value
+    except ValueError as error:
+        raise ValueError(f"{error} {advice}") from None
+    if not isinstance(saved, dict):
+        raise ValueError(f"{path}: expected the settings of a run, found {type(saved).__name__}. {advice}")
+    return saved
+
+
 def write_description(
     run: RunDirectory, resolved: Mapping[str, Any], environment: Mapping[str, Any], *, overwrite: bool
 ) -> None:
@@ -168,4 +179,4 @@ def write_description(
         shutil.rmtree(run.path)
     run.path.mkdir(parents=True, exist_ok=True)
     atomic_write_text(run.environment, json.dumps(environment, indent=2) + "\n")
-    atomic_write_text(run.config, yaml.safe_dump(dict(resolved), sort_keys=False))
+    atomic_write_text(run.config, write_yaml(resolved))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ def test_an_override_for_all_leaves_out_the_stages_that_do_without_the_setting(t
     [
         ([STUDENT, TEACHER], r"stage student: teacher.stage: expected an earlier stage \(none\), found stage:teacher"),
         ([FINE_TUNED], "stage finetuned: student.weights: expected an earlier stage"),
-        ([TEACHER, TEACHER], "none twice, found 'teacher'"),
+        ([TEACHER, copy.deepcopy(TEACHER)], "none twice, found 'teacher'"),
         ([{"seed": 3}], "expected a name of letters"),
         ([{"name": "a.b"}], "expected a name of letters, digits, _ and - for each"),
         ([{"name": "a", "device": "cpu"}], "stage a: device must be the same for all"),
