@@ -20,6 +20,7 @@ from dali_pipes.file_names import print_any_name
 from dali_pipes.jobs.map_files import Engine, EngineName, make_engine
 from reskd.faults import report_of_our_fault, sentence_of
 
+_LONGEST_LINE = 4000  # characters of an error
 # The shell's exit code of a program that a signal ended; `| head` gives this one.
 _CLOSED_OUTPUT = 128 + signal.SIGPIPE
 
@@ -54,7 +55,8 @@ def run_tool(main: Callable[[Sequence[str]], int | None], arguments: Sequence[st
 
 def _print_fault(error: Exception, arguments: Sequence[str]) -> None:
     text = sentence_of(error) or report_of_our_fault(error, ["python", *sys.argv[:1], *arguments])
-    sys.stderr.write("".join(f"error: {line}\n" for line in text.splitlines()))
+    shown = [line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}..." for line in text.splitlines()]
+    sys.stderr.write("".join(f"error: {line}\n" for line in shown))
 
 
 def _open_closed_streams() -> None:

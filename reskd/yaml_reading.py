@@ -108,23 +108,22 @@ class _Reader:
 
     def __init__(self, text: str, where: str) -> None:
         self._text, self._where = text, where
-        self._events: Iterator[yaml.Event] = iter(yaml.parse(text, Loader=yaml.SafeLoader))
+        self._events: Iterator[Any] = iter(yaml.parse(text, Loader=yaml.SafeLoader))
         self._lines: dict[Keys, int] = {}
         self._anchors: dict[str, Any] = {}
         self._num_aliased = 0
 
     def read(self) -> YamlTree:
-        value = None
+        value, num_documents = None, 0
         for event in self._events:
-            if isinstance(event, yaml.DocumentStartEvent) and self._lines.setdefault((), 0):
+            num_documents += isinstance(event, yaml.DocumentStartEvent)
+            if num_documents > 1:
                 self._refuse(event, (), "one document, found a second one (---)")
             if isinstance(event, yaml.NodeEvent):
-                self._lines[()] = event.start_mark.line + 1
                 value = self._value(event, ())
-        self._lines.pop((), None)
         return YamlTree(value, self._lines)
 
-    def _value(self, event: yaml.Event, keys: Keys) -> Any:
+    def _value(self, event: Any, keys: Keys) -> Any:
         if isinstance(event, yaml.AliasEvent):
             return self._aliased(event, keys)
         self._check(event, keys)
@@ -139,7 +138,7 @@ class _Reader:
             self._anchors[event.anchor] = value
         return value
 
-    def _aliased(self, event: yaml.AliasEvent, keys: Keys) -> Any:
+    def _aliased(self, event: Any, keys: Keys) -> Any:
         if event.anchor not in self._anchors:
             self._refuse(event, keys, f"a value that is written before, found *{event.anchor}; write it out")
         value = self._anchors[event.anchor]
@@ -174,7 +173,7 @@ class _Reader:
             found[name] = self._value(next(self._events), (*keys, name))
         return found
 
-    def _check(self, event: yaml.Event, keys: Keys) -> None:
+    def _check(self, event: Any, keys: Keys) -> None:
         if getattr(event, "tag", None) is not None:
             self._refuse(event, keys, f"values without tags, found {event.tag}; remove it")
         if len(keys) >= _DEEPEST:
@@ -202,7 +201,7 @@ class _Reader:
             )
         return value
 
-    def _refuse(self, event: yaml.Event, keys: Keys, sentence: str) -> NoReturn:
+    def _refuse(self, event: Any, keys: Keys, sentence: str) -> NoReturn:
         key = ".".join(keys)
         raise ValueError(
             f"{_place(self._where, self._text, event.start_mark)}: {f'{key}: ' if key else ''}expected {sentence}."

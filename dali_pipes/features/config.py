@@ -41,8 +41,8 @@ class FeatureViewsConfig(StrictConfig):
 class FeatureLoaderConfig(StrictConfig):
     """How records are read. For undamaged files, nothing here changes the videos or features."""
 
-    num_threads: int = Field(1, ge=1, description="reading threads per rank")
-    prefetch: int = Field(2, ge=1, description="number of batches prefetched")
+    num_threads: int = Field(1, ge=1, le=1024, description="reading threads per rank")
+    prefetch: int = Field(2, ge=1, le=64, description="number of batches prefetched")
     max_bad_fraction: float = Field(
         0.05, ge=0, le=1, description="largest fraction of videos that may be substituted before the run stops"
     )

@@ -115,11 +115,11 @@ class ClipReader:
         return Clip(how, False, plan.frame_index_T, **views)
 
     def _index(self, row: ManifestRow) -> PacketIndex | None:
-        """The packet index; None if there is none or its file is gone: the whole file gives the same frames."""
+        """The packet index; None if there is none or it is damaged: the whole file gives the same frames."""
         location = row.video_info.packets
         try:
             return self._indexes.read(location, row.video_info.num_packets) if self.sparse and location else None
-        except FileNotFoundError:
+        except (OSError, ValueError):
             return None
 
 

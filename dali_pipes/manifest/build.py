@@ -1,33 +1,22 @@
-"""Build the manifests of a config's splits from its lists, and cache them.
-
-For 250,000 videos, building manifests takes nine seconds and opening cached ones takes one.
-
-Cached manifests are valid while the lists, the settings that choose among them and the scan's results are the same.
-Each file is checked again for changes.
-"""
+"""Build the manifests of a config's splits from its lists; cache.py keeps them."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dali_pipes.annotations.lists import LabeledVideo
-from dali_pipes.atomic_files import atomic_folder, atomic_write_bytes
+from dali_pipes.atomic_files import atomic_write_bytes
 from dali_pipes.file_names import on_one_line
 from dali_pipes.jobs.map_files import make_engine
 from dali_pipes.jobs.progress import progress_messages
+from dali_pipes.manifest.cache import cache_key, keep_manifests, load_manifests, table_key, table_path
 from dali_pipes.manifest.copies import find_copies
-from dali_pipes.manifest.manifest import SCHEMA_VERSION, Manifest
+from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.manifest.sources import locations_of, storage_of, store_of
 from dali_pipes.manifest.split_lists import SplitLists, read_lists, report_copies
-from dali_pipes.manifest.split_table import SPLIT_TABLE, split_table
+from dali_pipes.manifest.split_table import split_table
 from dali_pipes.manifest.splits import assign
 from dali_pipes.scan.reading_cost import describe_cost, reading_factor
 from dali_pipes.scan.scan import scan
@@ -40,22 +29,6 @@ if TYPE_CHECKING:
 
 # A largest class of more than this many times the smallest one's videos is reported.
 _IMBALANCE_TO_NAME = 1.5
-# Settings that change the videos in a manifest, or their video info.
-_SETTINGS = (
-    *(
-        "train",
-        "test",
-        "classes",
-        "list_format",
-        "group_pattern",
-        "val_fraction",
-        "test_fraction",
-        "allow_shared_videos",
-    ),
-    *("scan", "storage"),
-)
-_SPLITS_VERSION = 2  # raised when lists are read or split in another way
-_KEEP_DAYS = 30
 
 
 def build_manifests(
@@ -117,7 +90,7 @@ def build_manifests(
     if key:
         keep_manifests(store, key, manifests, messages, table)
     else:
-        _keep_split_table(_table_folder(config, seed=seed, splits=splits, store=store), table)
+        _keep_split_table(table_path(store, table_key(config, seed=seed, splits=splits)), table)
     return manifests
 
 
@@ -201,52 +174,6 @@ def _name_imbalance(split: str, manifest: Manifest, on_message: Callable[[str], 
         )
 
 
-def cache_key(config: DataConfig, *, seed: int, splits: Sequence[str], store: Path) -> str | None:
-    """Hash everything that determines the manifests; None if that is more than lists and scans.
-
-    Args:
-        store: folder of the scan's results.
-    """
-    if config.train == "folders" or config.storage.kind != "videos":
-        return None
-    settings = config.model_dump(mode="json", include=set(_SETTINGS))
-    lists = [config.root / path for path in (config.train, config.test, config.classes) if path]
-    contents = [hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "" for path in lists]
-    scans = sorted((part.name, part.stat().st_size) for part in store.glob("*.csv"))
-    known = [SCHEMA_VERSION, _SPLITS_VERSION, str(config.root.resolve()), settings, seed, list(splits), contents, scans]
-    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:24]
-
-
-def load_manifests(store: Path, key: str, on_message: Callable[[str], None]) -> dict[str, Manifest] | None:
-    """Load the manifests cached under a key, if all their files are unchanged, and repeat their messages."""
-    folder = _folder(store, key)
-    if not (folder / "messages.json").is_file():
-        return None
-    manifests = {path.name: Manifest.open(path) for path in sorted(folder.iterdir()) if path.is_dir()}
-    if not all(_is_unchanged(manifest) for manifest in manifests.values()):
-        return None
-    for message in json.loads((folder / "messages.json").read_text(encoding="utf-8")):
-        on_message(message)
-    os.utime(folder)
-    return manifests
-
-
-def keep_manifests(
-    store: Path, key: str, manifests: Mapping[str, Manifest], messages: Sequence[str], table: bytes
-) -> None:
-    """Cache manifests, the messages about them and the table of splits; does nothing if the store is not writable."""
-    folder = _folder(store, key)
-    # If the store is not writable, the next start builds the manifests again.
-    with suppress(OSError):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_folder(folder, replace=True) as new:
-            for name, manifest in manifests.items():
-                manifest.save(new / name)
-            (new / SPLIT_TABLE).write_bytes(table)
-            (new / "messages.json").write_text(json.dumps(list(messages)), encoding="utf-8")
-        _forget_old(folder.parent)
-
-
 def copy_split_table(config: DataConfig, target: Path, *, seed: int, splits: Sequence[str]) -> None:
     """Write splits.csv of the manifests that were just built, or opened, for these splits.
 
@@ -254,10 +181,10 @@ def copy_split_table(config: DataConfig, target: Path, *, seed: int, splits: Seq
         OSError: ``target`` cannot be written.
     """
     store = store_of(config)
-    key = cache_key(config, seed=seed, splits=splits, store=store)
-    folder = _folder(store, key) if key else _table_folder(config, seed=seed, splits=splits, store=store)
-    if (folder / SPLIT_TABLE).is_file():
-        atomic_write_bytes(target, (folder / SPLIT_TABLE).read_bytes())
+    key = cache_key(config, seed=seed, splits=splits, store=store) or table_key(config, seed=seed, splits=splits)
+    kept = table_path(store, key)
+    if kept.is_file():
+        atomic_write_bytes(target, kept.read_bytes())
         return
     # The store is not writable.
     lists = read_lists(config, splits, lambda message: None)
@@ -265,42 +192,7 @@ def copy_split_table(config: DataConfig, target: Path, *, seed: int, splits: Seq
     atomic_write_bytes(target, split_table(lists, assign(config, lists, seed, copies, lambda message: None)))
 
 
-def _keep_split_table(folder: Path, table: bytes) -> None:
+def _keep_split_table(path: Path, table: bytes) -> None:
     with suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        atomic_write_bytes(folder / SPLIT_TABLE, table)
-
-
-def _table_folder(config: DataConfig, *, seed: int, splits: Sequence[str], store: Path) -> Path:
-    """The folder of the table of splits, where manifests are not cached; each start writes it anew."""
-    known = [str(config.root.resolve()), config.model_dump(mode="json", include=set(_SETTINGS)), seed, list(splits)]
-    return _folder(store, hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:24])
-
-
-def _folder(store: Path, key: str) -> Path:
-    return store / "manifests" / key
-
-
-def _is_unchanged(manifest: Manifest) -> bool:
-    """Compare size and time of every file; with paths as strings it takes 0.8 s for 240,000 files."""
-    root, names = str(manifest.root), os.fsdecode(manifest.path_bytes.tobytes())
-    whole = len(names) == len(manifest.path_bytes)  # ASCII: one character per byte
-    start = 0
-    columns = (manifest.rows[name].tolist() for name in ("path_end", "file_size", "mtime_ns"))
-    for number, (end, size, mtime_ns) in enumerate(zip(*columns, strict=True)):
-        name = names[start:end] if whole else manifest.path(number)
-        try:
-            status = os.stat(f"{root}/{name}")  # noqa: PTH116
-        except OSError:
-            return False
-        if status.st_size != size or status.st_mtime_ns != mtime_ns:
-            return False
-        start = end
-    return all(part.exists() for part in manifest.parts)
-
-
-def _forget_old(folder: Path) -> None:
-    oldest = time.time() - _KEEP_DAYS * 86400
-    for kept in folder.iterdir():
-        if kept.stat().st_mtime < oldest:
-            shutil.rmtree(kept, ignore_errors=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write_bytes(path, table)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -159,29 +161,33 @@ class Manifest:
         return digest.hexdigest()
 
     def save(self, folder: Path) -> None:
-        """Write rows.npy, paths.npy, labels.npy and manifest.json into ``folder``, which is created."""
+        """Write rows.npy, paths.npy, labels.npy and manifest.json, which has their checksums, into a new ``folder``."""
         folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / "rows.npy", self.rows)
-        np.save(folder / "paths.npy", self.path_bytes)
-        np.save(folder / "labels.npy", self.label_numbers)
+        arrays = {"rows": self.rows, "paths": self.path_bytes, "labels": self.label_numbers}
+        for name, array in arrays.items():
+            np.save(folder / f"{name}.npy", array)
         about = {
             "schema_version": SCHEMA_VERSION,
             "root": str(self.root.resolve()),
             "class_names": self.class_names,
             "num_listed": self.num_listed,
             "dropped": self.dropped,
-            "content_hash": self.content_hash,
+            "checksums": {name: _checksum(array) for name, array in arrays.items()},
             "parts": [str(part.resolve()) for part in self.parts],
             "storage": asdict(self.storage),
         }
+        about["checksum"] = _checksum(_canonical(about))
         (folder / "manifest.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
 
     @staticmethod
-    def open(folder: Path) -> Manifest:
+    def open(folder: Path, *, verify: bool = False) -> Manifest:
         """Open a saved manifest; the arrays are memory-mapped.
 
+        Args:
+            verify: compare all bytes with the checksums that ``save`` wrote: 20 ms for 240,000 videos.
+
         Raises:
-            ValueError: ``folder`` has no manifest, or one of another version.
+            ValueError: ``folder`` has no manifest, one of another version, or, with ``verify``, a damaged one.
         """
         about_path = folder / "manifest.json"
         if not about_path.is_file():
@@ -191,15 +197,31 @@ class Manifest:
             raise ValueError(
                 f"{about_path}: expected schema version {SCHEMA_VERSION}, found {about['schema_version']}."
             )
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("rows", "paths", "labels")}
+        if verify:
+            found = {name: _checksum(array) for name, array in arrays.items()}
+            rest = {key: value for key, value in about.items() if key != "checksum"}
+            if about["checksum"] != _checksum(_canonical(rest)) or about["checksums"] != found:
+                raise ValueError(f"{folder}: expected the manifest as it was written, found other bytes.")
         return Manifest(
             Path(about["root"]),
             tuple(about["class_names"]),
-            np.load(folder / "rows.npy", mmap_mode="r"),
-            np.load(folder / "paths.npy", mmap_mode="r"),
-            np.load(folder / "labels.npy", mmap_mode="r"),
+            *arrays.values(),
             about["num_listed"],
             tuple((path, reason) for path, reason in about["dropped"]),
             tuple(Path(part) for part in about["parts"]),
             Storage(**about["storage"]),
             folder,
         )
+
+
+def _checksum(data: np.ndarray | bytes) -> int:
+    """CRC-32 of an array's type and bytes."""
+    if isinstance(data, bytes):
+        return zlib.crc32(data)
+    return zlib.crc32(np.ascontiguousarray(data).view(np.uint8), zlib.crc32(f"{data.dtype.descr}{data.shape}".encode()))
+
+
+def _canonical(about: dict[str, Any]) -> bytes:
+    """The same bytes before writing as JSON and after reading it."""
+    return json.dumps(about, sort_keys=True).encode()

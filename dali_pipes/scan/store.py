@@ -2,25 +2,34 @@
 
 Rows are appended as files are done, the indexes first, so a killed scan loses only the files in progress. Every run
 writes its own file; scans on several machines may share a folder without locks. Later files win.
+
+Note [What is believed of a table]
+The checksums of rows and indexes are in a third file beside them. So a row is as it was written, or is left out and its
+video is scanned again; and a video whose index is damaged is decoded whole. Tables of earlier versions have no
+checksums; of them, rows with impossible values are left out.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import logging
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, TextIO, get_type_hints
+from zlib import crc32
 
 import numpy as np
 
 from dali_pipes.packets.packet_index import PACKET, PacketIndex
 from dali_pipes.video_info import PacketLocation, VideoInfo, columns_of
+
+log = logging.getLogger(__name__)
 
 # Parse a cell, by the type of the field.
 _PARSERS: Mapping[Any, Callable[[str], Any]] = {int: int, str: str, bool: lambda cell: cell == "yes"}
@@ -46,22 +55,104 @@ def _columns() -> dict[str, Callable[[str], Any]]:
 _COLUMNS = _columns()
 _HEAD = ("path", *_COLUMNS)
 _END_OF_ROW = "\r\n"
+_CHECKSUMS = ".crc32"  # beside a table: CRC-32 of head, rows and indexes, uint32 each
+_LARGEST = {
+    name: int(np.iinfo(column.dtype).max)
+    for name, column in columns_of(VideoInfo).items()
+    if column.dtype.startswith("<i")
+}
 
 
 def read_video_info(folder: Path) -> dict[str, VideoInfo]:
-    """Read video info by path. Truncated rows, rows with a truncated index and files of another version are skipped."""
+    """Read video info by path.
+
+    Left out are damaged rows, rows with a truncated index and files of another version; see Note [What is believed of a
+    table]. The log says how many rows of a file are damaged.
+    """
     video_info: dict[str, VideoInfo] = {}
     for part in sorted(folder.glob("*.csv")):
-        with part.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            text = file.read()
-        # A row truncated in its last number would look complete.
-        reader = csv.reader(io.StringIO(text[: text.rfind(_END_OF_ROW) + len(_END_OF_ROW)], newline=""))
-        if tuple(next(reader, ())) == _HEAD:
-            packets = part.with_suffix(".packets")
-            size = packets.stat().st_size if packets.exists() else 0
-            found = (_parse(row, packets) for row in reader if len(row) == len(_HEAD))
-            video_info.update((path, one) for path, one in found if _end_of_index(one) <= size)
+        found, num_damaged = _read_part(part) if part.is_file() else ({}, 0)
+        video_info |= found
+        if num_damaged:
+            log.warning("%s: %d rows are damaged; their videos are scanned again", part, num_damaged)
     return video_info
+
+
+def _read_part(part: Path) -> tuple[dict[str, VideoInfo], int]:
+    """Video info of one table, and the number of its damaged rows."""
+    with part.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        text = file.read()
+    checksums = _read_checksums(part.with_suffix(_CHECKSUMS))
+    # A row truncated in its last number would look complete.
+    rows = _rows(text[: text.rfind(_END_OF_ROW) + len(_END_OF_ROW)], checksums)
+    if tuple(next(rows, None) or ()) != _HEAD:
+        return {}, 0
+    packets = part.with_suffix(".packets")
+    size = packets.stat().st_size if packets.is_file() else 0
+    video_info: dict[str, VideoInfo] = {}
+    num_damaged = 0
+    for row in rows:
+        one = _parse(row, packets) if row is not None and len(row) == len(_HEAD) else None
+        if one is None or (checksums is None and not _is_possible(one[1])):
+            num_damaged += 1
+        elif _end_of_index(one[1]) <= size:
+            video_info[one[0]] = one[1]
+    return video_info, num_damaged
+
+
+def _read_checksums(path: Path) -> Collection[int] | None:
+    """The checksums of a table's rows and head; None if it has none."""
+    if not path.is_file():
+        return None
+    return set(_checksums_in(path).tolist())
+
+
+def _checksums_in(path: Path) -> np.ndarray:
+    data = path.read_bytes()
+    return np.frombuffer(data[: len(data) // 4 * 4], "<u4")
+
+
+def _rows(text: str, checksums: Collection[int] | None) -> Iterator[list[str] | None]:
+    """The rows of a table; None for one that is not CSV, or does not have one of the checksums."""
+    taken: list[str] = []
+
+    def lines() -> Iterator[str]:
+        for line in io.StringIO(text, newline=""):
+            taken.append(line)
+            yield line
+
+    reader = csv.reader(lines())
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error:  # a NUL, or a cell that does not end
+            row = None
+        whole = "".join(taken)
+        taken.clear()
+        is_whole = "\0" not in whole if checksums is None else _checksum(whole) in checksums
+        yield row if is_whole else None
+
+
+def _checksum(row: str) -> int:
+    return crc32(row.encode("utf-8", "surrogateescape"))
+
+
+def _checksum_of_index(packets: bytes, codec_header: bytes) -> int:
+    return crc32(packets, crc32(codec_header))
+
+
+def _is_possible(video_info: VideoInfo) -> bool:
+    """Whether the numbers fit their columns in a manifest and each other; for tables without checksums."""
+    if any(not 0 <= getattr(video_info, name) <= largest for name, largest in _LARGEST.items()):
+        return False
+    kind = video_info.health.partition(":")[0]
+    if kind not in ("ok", "cut", "bad") or (kind == "ok" and video_info.health != "ok"):
+        return False
+    has_picture = min(video_info.num_frames, video_info.width, video_info.height) > 0 and video_info.codec != ""
+    where = video_info.packets[1:] if video_info.packets else (0,)
+    return (has_picture or kind == "bad") and video_info.rotation % 90 == 0 and 0 <= min(where) <= max(where) < 2**62
 
 
 def _end_of_index(video_info: VideoInfo) -> int:
@@ -74,21 +165,26 @@ def _end_of_index(video_info: VideoInfo) -> int:
     )
 
 
-def _parse(row: Sequence[str], part: Path) -> tuple[str, VideoInfo]:
+def _parse(row: Sequence[str], part: Path) -> tuple[str, VideoInfo] | None:
+    """None if a cell is not of its column's kind."""
     path, *cells = row
-    values = [parse(cell) for parse, cell in zip(_COLUMNS.values(), cells, strict=True)]
+    try:
+        values = [parse(cell) for parse, cell in zip(_COLUMNS.values(), cells, strict=True)]
+    except ValueError:
+        return None
     where = values[_INDEX_AT]
     values[_INDEX_AT] = [PacketLocation(part, *where) if where[0] >= 0 else None]
     return path, VideoInfo(*values)
 
 
 class VideoInfoWriter:
-    """Appends to a new pair of files in ``folder``, created with the first row."""
+    """Appends to a new table, its indexes and checksums in ``folder``, created with the first row."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._csv: TextIO | None = None
         self._packets: BinaryIO | None = None
+        self._checksums: BinaryIO | None = None
         self._codec_headers: dict[bytes, int] = {}
 
     def __enter__(self) -> VideoInfoWriter:
@@ -97,7 +193,7 @@ class VideoInfoWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for file in (self._csv, self._packets):
+        for file in (self._csv, self._packets, self._checksums):
             if file is not None:
                 file.close()
 
@@ -108,23 +204,36 @@ class VideoInfoWriter:
             OSError: the folder cannot be written.
         """
         if self._csv is None or self._packets is None:
-            self._csv, self._packets = self._open()
+            self._packets, self._checksums, self._csv = self._open()
+            self._add_row(self._csv, _HEAD)
         location = None if index is None else self._add_index(self._packets, index)
         video_info = replace(video_info, packets=location)
-        csv.writer(self._csv).writerow([path, *_cells(video_info)])
-        self._csv.flush()
+        self._add_row(self._csv, [path, *_cells(video_info)])
         return video_info
 
-    def _open(self) -> tuple[TextIO, BinaryIO]:
+    def _add_row(self, table: TextIO, cells: Sequence[object]) -> None:
+        """Write the checksum first: a row without one is a damaged row."""
+        text = io.StringIO(newline="")
+        csv.writer(text).writerow(cells)
+        self._add_checksum(_checksum(text.getvalue()))
+        table.write(text.getvalue())
+        table.flush()
+
+    def _add_checksum(self, checksum: int) -> None:
+        assert self._checksums is not None
+        self._checksums.write(checksum.to_bytes(4, "little"))
+        self._checksums.flush()
+
+    def _open(self) -> tuple[BinaryIO, BinaryIO, TextIO]:
         self._folder.mkdir(parents=True, exist_ok=True)
         # To the nanosecond: files are read in the order of their names, and the later of two in one second must win.
         seconds, nanoseconds = divmod(time.time_ns(), 10**9)
         timestamp = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(seconds))}-{nanoseconds:09d}"
         name = f"{timestamp}-{os.getpid()}-{secrets.token_hex(3)}"
         packets = (self._folder / f"{name}.packets").open("xb")
+        checksums = (self._folder / f"{name}{_CHECKSUMS}").open("xb")
         rows = (self._folder / f"{name}.csv").open("x", newline="", encoding="utf-8", errors="surrogateescape")
-        csv.writer(rows).writerow(_HEAD)
-        return rows, packets
+        return packets, checksums, rows
 
     def _add_index(self, file: BinaryIO, index: PacketIndex) -> PacketLocation:
         codec_header_at = self._codec_headers.get(index.codec_header)
@@ -134,6 +243,7 @@ class VideoInfoWriter:
         packets_at = file.tell()
         file.write(index.packets_P.tobytes())
         file.flush()
+        self._add_checksum(_checksum_of_index(index.packets_P.tobytes(), index.codec_header))
         return PacketLocation(Path(file.name), packets_at, codec_header_at, len(index.codec_header))
 
 
@@ -153,6 +263,7 @@ class IndexReader:
     def __init__(self) -> None:
         self._files: dict[Path, int] = {}
         self._codec_headers: dict[tuple[Path, int], bytes] = {}
+        self._checksums: dict[Path, np.ndarray | None] = {}
 
     def __reduce__(self) -> tuple[type[IndexReader], tuple[()]]:
         """In another process, file descriptors refer to other files."""
@@ -163,13 +274,26 @@ class IndexReader:
 
         Raises:
             OSError: the index file is gone.
-            ValueError: the index file is truncated.
+            ValueError: the index file is truncated or damaged.
         """
         packets = self._pread(location.part, num_packets * PACKET.itemsize, location.packets_at)
         key = (location.part, location.codec_header_at)
         if key not in self._codec_headers:
             self._codec_headers[key] = self._pread(location.part, location.codec_header_size, location.codec_header_at)
+        if not self._is_as_written(location.part, _checksum_of_index(packets, self._codec_headers[key])):
+            del self._codec_headers[key]  # it may be this that is damaged
+            raise ValueError(f"{location.part}: expected the index at {location.packets_at} as written; scan again.")
         return PacketIndex(np.frombuffer(packets, PACKET), self._codec_headers[key])
+
+    def _is_as_written(self, part: Path, checksum: int) -> bool:
+        if part not in self._checksums:
+            path = part.with_suffix(_CHECKSUMS)
+            self._checksums[part] = np.sort(_checksums_in(path)) if path.is_file() else None
+        known = self._checksums[part]
+        if known is None:
+            return True
+        at = int(np.searchsorted(known, checksum))
+        return at < len(known) and int(known[at]) == checksum
 
     def _pread(self, part: Path, size: int, offset: int) -> bytes:
         if part not in self._files:

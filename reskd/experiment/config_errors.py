@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from reskd.experiment.config_files import shown
 from reskd.experiment.renamed_keys import REMOVED_KEYS, RENAMED_KEYS, new_value
 
 
@@ -40,7 +41,7 @@ def _explain(fault: Mapping[str, Any], model: Any, group: str) -> Fault:
     if fault["type"] == "missing":
         return Fault(keys, f"{key}: expected a value, found none; it has no default.")
     message = str(fault["msg"]).removeprefix("Value error, ").removeprefix("Input ")
-    found = "" if fault["type"] == "value_error" else f", found {fault['input']!r}"
+    found = "" if fault["type"] == "value_error" else f", found {shown(fault['input'])}"
     value = new_value(_whole_key(key, group), fault["input"])
     renamed = f"; {fault['input']} was renamed to {value}" if value else ""
     return Fault(keys, f"{f'{key}: ' if key else ''}{message}{found}{renamed}.")

@@ -30,6 +30,7 @@ class ConfigFile(NamedTuple):
 
 
 _MOST_BASES = 20
+_LONGEST_VALUE = 200  # characters
 
 
 def read_config_files(path: Path | str) -> list[ConfigFile]:
@@ -46,7 +47,7 @@ def read_config_files(path: Path | str) -> list[ConfigFile]:
         settings, lines = _read_group(following)
         base = settings.pop("base", None)
         if not isinstance(base, str | None):
-            raise ValueError(f"{following}: base: expected the path of one config file, found {base!r}.")
+            raise ValueError(f"{following}: base: expected the path of one config file, found {shown(base)}.")
         if len(files) == _MOST_BASES:
             raise ValueError(f"{files[0].path}: expected a chain of at most {_MOST_BASES} bases, found more.")
         files.append(ConfigFile(following, settings, lines))
@@ -130,16 +131,22 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
             node[key] = {}
         node = node[key]
         if not isinstance(node, dict):
-            raise ValueError(f"{override!r}: {key} is a value, not a group of settings.")
-    node[last] = read_yaml(value, where=repr(override)).value if value else None
+            raise ValueError(f"{shown(override)}: {key} is a value, not a group of settings.")
+    node[last] = read_yaml(value, where=shown(override)).value if value else None
 
 
 def split_override(override: str) -> tuple[list[str], str]:
     """``a.b=1`` -> (["a", "b"], "1")."""
     match = re.fullmatch(r"([\w.-]+)=(.*)", override, flags=re.DOTALL)
     if not match:
-        raise ValueError(f"expected a setting of the form key.sub=value, found {override!r}.")
+        raise ValueError(f"expected a setting of the form key.sub=value, found {shown(override)}.")
     return match[1].split("."), match[2]
+
+
+def shown(value: Any) -> str:
+    """``repr(value)``, cut where it is too long for a sentence."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}... ({len(text):,} characters)"
 
 
 def _is_other(below: Mapping[str, Any], above: Mapping[str, Any]) -> bool:

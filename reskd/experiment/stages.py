@@ -32,6 +32,7 @@ from reskd.experiment.config_files import (
     name_source,
     read_config_files,
     read_settings,
+    shown,
     split_override,
 )
 from reskd.experiment.networks import check_networks
@@ -157,13 +158,14 @@ def train_stages(
 def _changes(stages: Any, where: str) -> dict[str, dict[str, Any]]:
     """Name of a stage -> its changes."""
     if not isinstance(stages, list) or not stages or not all(isinstance(stage, dict) for stage in stages):
-        raise ValueError(f"{where}: stages: expected a list of groups of settings, found {stages!r}.")
+        raise ValueError(f"{where}: stages: expected a list of groups of settings, found {shown(stages)}.")
     found: dict[str, dict[str, Any]] = {}
     for stage in stages:
         name = stage.get("name")
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-]+", name) or name in found:
             raise ValueError(
-                f"{where}: stages: expected a name of letters, digits, _ and - for each, none twice, found {name!r}."
+                f"{where}: stages: expected a name of letters, digits, _ and - for each, none twice, found "
+                f"{shown(name)}."
             )
         if fixed := [key for key in _COMMON_ONLY if key in stage]:
             raise ValueError(f"{where}: stage {name}: {fixed[0]} must be the same for all; set it in the common part.")
@@ -176,7 +178,7 @@ def _override(common: dict[str, Any], changes: Mapping[str, dict[str, Any]], ove
     if keys[0] == "stages":
         if len(keys) < 3 or keys[1] not in changes:
             raise ValueError(
-                f"override {override!r}: expected stages.NAME.key=value with one of {', '.join(changes)} as NAME."
+                f"override {shown(override)}: expected stages.NAME.key=value with one of {', '.join(changes)} as NAME."
             )
         apply_override(changes[keys[1]], override.partition(f"{keys[1]}.")[2])
         return
@@ -185,7 +187,9 @@ def _override(common: dict[str, Any], changes: Mapping[str, dict[str, Any]], ove
         own = ", ".join(f"{key} in stage {name}" for name, key in setting.items())
         # The group that the override names, or the value above it.
         instead = " and ".join(f"stages.{name}.{min(key, asked, key=len)}=..." for name, key in setting.items())
-        raise ValueError(f"override {override!r} would not change what stages set themselves ({own}); use {instead}")
+        raise ValueError(
+            f"override {shown(override)} would not change what stages set themselves ({own}); use {instead}"
+        )
     apply_override(common, override)
 
 

@@ -3,9 +3,11 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -192,6 +194,76 @@ def test_of_many_scans_within_a_second_the_last_one_wins(tmp_path: Path) -> None
         with VideoInfoWriter(tmp_path) as writer:
             written = writer.add("a.mp4", FACTS, make_index(number))
     assert read_video_info(tmp_path) == {"a.mp4": written}
+
+
+# Damage to a row of three -> what is left of them.
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "another number": lambda row: row.replace(b",12,", b",13,", 1),
+    "negative": lambda row: row.replace(b",12,", b",-12,", 1),
+    "huge": lambda row: row.replace(b",12,", b"," + b"9" * 5000 + b",", 1),
+    "no number": lambda row: row.replace(b",12,", b",twelve,", 1),
+    "empty": lambda row: row.replace(b",12,", b",,", 1),
+    "NUL": lambda row: row.replace(b"h264", b"h2\0\0"),
+    "binary": lambda row: bytes(range(128, 256)) + row[40:],
+    "quote": lambda row: b'"' + row,
+    "cut": lambda row: row[: len(row) // 2] + b"\r\n",
+    "gone": lambda row: b"",
+    "long": lambda row: b"x" * 200_000 + row,
+    "health": lambda row: row.replace(b",ok,", b",fine,"),
+}
+
+
+@pytest.mark.parametrize("with_checksums", [True, False])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_row_is_left_out_and_no_other(
+    damage: str, with_checksums: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with VideoInfoWriter(tmp_path) as writer:
+        written = {f"{n}.mp4": writer.add(f"{n}.mp4", replace(FACTS, width=320 + n), make_index(n)) for n in range(4)}
+    table = part_of(tmp_path, ".csv")
+    head, *rows = table.read_bytes().splitlines(keepends=True)
+    rows[2] = DAMAGES[damage](rows[2])
+    table.write_bytes(head + b"".join(rows))
+    if not with_checksums:
+        if damage == "another number":
+            return  # as an earlier version did, this is believed
+        part_of(tmp_path, ".crc32").unlink()
+    found = read_video_info(tmp_path)
+    if damage == "quote":  # the cell that it opens does not end
+        assert found == {name: written[name] for name in ("0.mp4", "1.mp4")}
+        return
+    assert found == {name: one for name, one in written.items() if name != "2.mp4"}
+    assert damage == "gone" or re.search(r"\.csv: 1 rows are damaged; their videos are scanned again", caplog.text)
+
+
+def test_rows_that_are_there_twice_count_once(tmp_path: Path) -> None:
+    with VideoInfoWriter(tmp_path) as writer:
+        written = {"a.mp4": writer.add("a.mp4", FACTS, make_index(0))}
+    table = part_of(tmp_path, ".csv")
+    head, row = table.read_bytes().splitlines(keepends=True)
+    table.write_bytes(head + row + row)
+    assert read_video_info(tmp_path) == written
+
+
+@pytest.mark.parametrize("at", [3, 20, -1])
+def test_a_flipped_bit_in_an_index_is_noticed(at: int, tmp_path: Path) -> None:
+    with VideoInfoWriter(tmp_path) as writer:
+        video_info = writer.add("a.mp4", FACTS, make_index(0))
+    packets = part_of(tmp_path, ".packets")
+    data = bytearray(packets.read_bytes())
+    data[at] ^= 4
+    packets.write_bytes(data)
+    assert video_info.packets is not None
+    with pytest.raises(ValueError, match=r"\.packets: expected the index at 8 as written; scan again"):
+        IndexReader().read(video_info.packets, 12)
+
+
+def test_what_is_no_table_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "folder.csv").mkdir()
+    os.mkfifo(tmp_path / "fifo.csv")
+    (tmp_path / "junk.csv").write_bytes(bytes(range(256)) * 100)
+    (tmp_path / "dangling.csv").symlink_to("nowhere")
+    assert read_video_info(tmp_path) == {}
 
 
 # There is an index of 2 packets behind a codec header of 4 bytes.
