@@ -17,7 +17,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from types import TracebackType
@@ -54,8 +54,9 @@ def _columns() -> dict[str, Callable[[str], Any]]:
 
 _COLUMNS = _columns()
 _HEAD = ("path", *_COLUMNS)
-_END_OF_ROW = "\r\n"
-_CHECKSUMS = ".crc32"  # beside a table: CRC-32 of head, rows and indexes, uint32 each
+_END_OF_ROW = b"\r\n"
+# Beside a table: CRC-32 of each row and index, and of the table up to each row, uint32 each, in any order.
+_CHECKSUMS = ".crc32"
 _LARGEST = {
     name: int(np.iinfo(column.dtype).max)
     for name, column in columns_of(VideoInfo).items()
@@ -80,31 +81,33 @@ def read_video_info(folder: Path) -> dict[str, VideoInfo]:
 
 def _read_part(part: Path) -> tuple[dict[str, VideoInfo], int]:
     """Video info of one table, and the number of its damaged rows."""
-    with part.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        text = file.read()
-    checksums = _read_checksums(part.with_suffix(_CHECKSUMS))
+    data = part.read_bytes()
     # A row truncated in its last number would look complete.
-    rows = _rows(text[: text.rfind(_END_OF_ROW) + len(_END_OF_ROW)], checksums)
+    data = data[: data.rfind(_END_OF_ROW) + len(_END_OF_ROW)]
+    checksums = _read_checksums(part.with_suffix(_CHECKSUMS), crc32(data))
+    rows = _rows(data.decode("utf-8", "surrogateescape"), checksums)
     if tuple(next(rows, None) or ()) != _HEAD:
         return {}, 0
+    is_old = not part.with_suffix(_CHECKSUMS).is_file()
     packets = part.with_suffix(".packets")
     size = packets.stat().st_size if packets.is_file() else 0
     video_info: dict[str, VideoInfo] = {}
     num_damaged = 0
     for row in rows:
         one = _parse(row, packets) if row is not None and len(row) == len(_HEAD) else None
-        if one is None or (checksums is None and not _is_possible(one[1])):
+        if one is None or (is_old and not _is_possible(one[1])):
             num_damaged += 1
         elif _end_of_index(one[1]) <= size:
             video_info[one[0]] = one[1]
     return video_info, num_damaged
 
 
-def _read_checksums(path: Path) -> Collection[int] | None:
-    """The checksums of a table's rows and head; None if it has none."""
+def _read_checksums(path: Path, of_table: int) -> Collection[int] | None:
+    """The checksums that rows must have; None if there are none, or the table as a whole is as it was written."""
     if not path.is_file():
         return None
-    return set(_checksums_in(path).tolist())
+    found = _checksums_in(path)
+    return None if bool((found == of_table).any()) else set(found.tolist())
 
 
 def _checksums_in(path: Path) -> np.ndarray:
@@ -113,7 +116,10 @@ def _checksums_in(path: Path) -> np.ndarray:
 
 
 def _rows(text: str, checksums: Collection[int] | None) -> Iterator[list[str] | None]:
-    """The rows of a table; None for one that is not CSV, or does not have one of the checksums."""
+    """The rows of a table; None for one that is not CSV, or does not have one of the checksums, if any."""
+    if checksums is None and "\0" not in text:
+        yield from _csv_rows(io.StringIO(text, newline=""))
+        return
     taken: list[str] = []
 
     def lines() -> Iterator[str]:
@@ -121,22 +127,26 @@ def _rows(text: str, checksums: Collection[int] | None) -> Iterator[list[str] | 
             taken.append(line)
             yield line
 
-    reader = csv.reader(lines())
-    while True:
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error:  # a NUL, or a cell that does not end
-            row = None
+    for row in _csv_rows(lines()):
         whole = "".join(taken)
         taken.clear()
         is_whole = "\0" not in whole if checksums is None else _checksum(whole) in checksums
         yield row if is_whole else None
 
 
-def _checksum(row: str) -> int:
-    return crc32(row.encode("utf-8", "surrogateescape"))
+def _csv_rows(lines: Iterable[str]) -> Iterator[list[str] | None]:
+    """None for a row with a NUL or too long a cell."""
+    reader = csv.reader(lines)
+    while True:
+        try:
+            yield from reader
+            return
+        except csv.Error:
+            yield None
+
+
+def _checksum(row: str, of_rows_before: int = 0) -> int:
+    return crc32(row.encode("utf-8", "surrogateescape"), of_rows_before)
 
 
 def _checksum_of_index(packets: bytes, codec_header: bytes) -> int:
@@ -185,6 +195,7 @@ class VideoInfoWriter:
         self._csv: TextIO | None = None
         self._packets: BinaryIO | None = None
         self._checksums: BinaryIO | None = None
+        self._of_table = 0
         self._codec_headers: dict[bytes, int] = {}
 
     def __enter__(self) -> VideoInfoWriter:
@@ -216,6 +227,8 @@ class VideoInfoWriter:
         text = io.StringIO(newline="")
         csv.writer(text).writerow(cells)
         self._add_checksum(_checksum(text.getvalue()))
+        self._of_table = _checksum(text.getvalue(), self._of_table)
+        self._add_checksum(self._of_table)
         table.write(text.getvalue())
         table.flush()
 
