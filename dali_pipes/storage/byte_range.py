@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,13 @@ def stamp_of(file: str) -> Stamp:
     """Size and last change of a file.
 
     Raises:
-        OSError: the file is missing, or the server does not report its size.
+        OSError: the file is missing or no file, or the server does not report its size.
     """
     if not is_url(file):
         status = Path(file).stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would block
+            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
+            raise OSError(f"expected a file at {file}, found {kind}.")
         return Stamp(status.st_size, status.st_mtime_ns)
     system, path = file_system(file)
     about = system.info(path)

@@ -19,11 +19,12 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from zlib import crc32
 
 from dali_pipes.annotations.lists import ListedVideo
 from dali_pipes.atomic_files import atomic_write_text
@@ -35,7 +36,7 @@ from dali_pipes.storage_spec import Storage, split_path
 from dali_pipes.video_info import Stamp, VideoInfo
 
 _NUM_THREADS = 8  # they wait for headers
-_LISTING_VERSION = 1
+_LISTING_VERSION = 2
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
@@ -152,6 +153,12 @@ def list_shards(
                     f'{name}/{video.name}: expected a label in {key}.cls, {key}.txt or {key}.json ({{"label": ...}}) '
                     "of the same tar file, found none; or give a CSV with path,label, paths as <shard>.tar/<video>."
                 )
+    unused = [f"{name}/{one.first_unused}" for name, (_, one) in zip(names, found, strict=True) if one.num_unused]
+    if unused:
+        count = sum(contents.num_unused for _, contents in found)
+        on_message(
+            f"{count} members of {len(unused)} tar files are no videos and no labels of one, such as {unused[0]}"
+        )
     if not listed:
         raise ValueError(f"{pattern}: expected at least one video in {len(names)} tar files, found none.")
     return listed
@@ -195,12 +202,29 @@ def _contents(file: str, store: Path) -> tuple[Stamp, TarContents]:
         ) from error
     kept = store / "shards" / f"{hashlib.sha256(os.fsencode(file)).hexdigest()[:24]}.json"
     header = [_LISTING_VERSION, file, *stamp]
-    if kept.is_file():
-        about = json.loads(kept.read_text(encoding="utf-8"))
-        if about["of"] == header:
-            videos = tuple(TarVideo(name, start, size, tuple(labels)) for name, start, size, labels in about["videos"])
-            return stamp, TarContents(videos, about["damage"])
-    contents = list_videos(file, stamp.size)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write_text(kept, json.dumps({"of": header, "damage": contents.damage, "videos": contents.videos}))
+    contents = _kept_contents(kept, header)
+    if contents is None:
+        contents = list_videos(file, stamp.size)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        about = {"of": header, **contents._asdict()}
+        atomic_write_text(kept, json.dumps(about | {"checksum": _checksum(about)}))
     return stamp, contents
+
+
+def _kept_contents(path: Path, header: list[object]) -> TarContents | None:
+    """The contents that were kept for a file; None if there are none, or they are damaged or of another state of it."""
+    if not path.is_file():
+        return None
+    try:
+        about = json.loads(path.read_bytes())
+        is_as_written = about.pop("checksum") == _checksum(about)
+    except Exception:  # whatever was left of the file may raise anything
+        return None
+    if not is_as_written or about["of"] != header:
+        return None
+    videos = tuple(TarVideo(name, start, size, tuple(labels)) for name, start, size, labels in about["videos"])
+    return TarContents(videos, about["damage"], about["num_unused"], about["first_unused"])
+
+
+def _checksum(about: Mapping[str, object]) -> int:
+    return crc32(json.dumps(about, sort_keys=True).encode())
