@@ -6,9 +6,10 @@ NCCL joins GPUs, gloo joins CPUs. A run without torchrun is a world of one, and 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
@@ -17,18 +18,21 @@ import torch.distributed as dist
 from torch import Tensor
 
 from dali_pipes.jobs.worker_process import ask_for_death_with_parent
+from reskd.stop_signals import StopSignals
 
 T = TypeVar("T")
+_OF_A_LOST_RANK = r"gloo|[Cc]onnection (closed|reset|refused)|Broken pipe|NCCL|process group"
 DeviceChoice = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True)
 class World:
-    """One process's rank among the processes of a run."""
+    """One process's rank among the processes of a run, and the signals that it received."""
 
     rank: int
     size: int
     device: torch.device
+    signals: StopSignals = field(default_factory=StopSignals)
 
     @property
     def is_main(self) -> bool:
@@ -50,8 +54,18 @@ def choose_device(choice: DeviceChoice, local_rank: int = 0) -> torch.device:
 
 
 @contextmanager
-def joined_world(device: DeviceChoice = "auto", *, timeout_minutes: float = 60) -> Iterator[World]:
-    """This process's world for the duration of a run; torchrun's environment variables give its size."""
+def joined_world(
+    device: DeviceChoice = "auto", *, timeout_minutes: float = 60, signals: StopSignals | None = None
+) -> Iterator[World]:
+    """This process's world for the duration of a run; torchrun's environment variables give its size.
+
+    Args:
+        signals: of this process, for a run that saves before it stops.
+
+    Raises:
+        ConnectionError: another rank has ended.
+    """
+    signals = signals or StopSignals()
     size = int(os.environ.get("WORLD_SIZE", "1"))
     rank = int(os.environ.get("RANK", "0"))
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
@@ -61,7 +75,7 @@ def joined_world(device: DeviceChoice = "auto", *, timeout_minutes: float = 60) 
     if "TORCHELASTIC_RUN_ID" in os.environ:
         ask_for_death_with_parent()  # a torchrun agent killed with SIGKILL must not leave its ranks behind
     if size == 1:
-        yield World(0, 1, torch_device)
+        yield World(0, 1, torch_device, signals)
         return
     backend = "nccl" if torch_device.type == "cuda" else "gloo"
     dist.init_process_group(
@@ -69,9 +83,61 @@ def joined_world(device: DeviceChoice = "auto", *, timeout_minutes: float = 60) 
         timeout=timedelta(minutes=timeout_minutes),
         device_id=torch_device if torch_device.type == "cuda" else None,
     )
-    yield World(rank, size, torch_device)
+    with _lost_ranks_in_a_sentence(rank):
+        yield World(rank, size, torch_device, signals)
     # Skipped after an error, as NCCL would wait for the other ranks. torchrun ends them when this process exits.
     dist.destroy_process_group()
+
+
+@contextmanager
+def _lost_ranks_in_a_sentence(rank: int) -> Iterator[None]:
+    """A collective fails where another rank has ended, whose own message says why."""
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error)
+        if not isinstance(error, dist.DistError) and not re.search(_OF_A_LOST_RANK, text):
+            raise
+        first = (text.splitlines() or [type(error).__name__])[0][:200]
+        raise ConnectionError(
+            f"rank {rank} lost another rank, which has ended; its message says why. Run the same command again to "
+            f"resume from the last checkpoint ({first})."
+        ) from error
+
+
+class StopAgreement:
+    """Whether any rank was asked to stop, known to every rank after the same step.
+
+    Each poll starts a sum over the ranks' CPUs and reads that of the poll before, so no step waits for a device or,
+    usually, for another rank. A signal of one step stops all ranks after the next one.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._group = dist.new_group(backend="gloo") if world.size > 1 else None
+        self._pending: tuple[dist.Work, Tensor] | None = None
+
+    def poll(self) -> int:
+        """The number of the signal that stops all ranks now; 0 if none does. Every rank calls it after each step."""
+        if self._world.size == 1:
+            return self._world.signals.asked()
+        largest = torch.tensor([self._world.signals.asked()])
+        work = dist.all_reduce(largest, op=dist.ReduceOp.MAX, group=self._group, async_op=True)
+        before, self._pending = self._pending, (work, largest)
+        return _awaited(before)
+
+    def finish(self) -> None:
+        """Wait for the last poll's sum."""
+        _awaited(self._pending)
+        self._pending = None
+
+
+def _awaited(pending: tuple[dist.Work, Tensor] | None) -> int:
+    if pending is None:
+        return 0
+    work, largest = pending
+    work.wait()
+    return int(largest)
 
 
 def barrier(world: World) -> None:

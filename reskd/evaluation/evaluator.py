@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dali_pipes.batch import Loader
 from dali_pipes.config import Averaging
-from reskd.distributed import World
+from reskd.distributed import World, gather_rows
 from reskd.evaluation.accumulators import AllScores, TopScores
 from reskd.evaluation.metrics import ScoredList
 from reskd.outputs import ScoreKind
@@ -64,14 +64,18 @@ def evaluate(model: nn.Module, loader: Loader, settings: EvaluationSettings, *, 
 
     Args:
         model: (a view's data, valid_NT) -> RecognizerOutput.
+
+    Raises:
+        FloatingPointError: scores are not finite, on any rank; every rank raises it.
     """
     was_training = model.training
     model.eval()
     started = time.perf_counter()
     try:
-        answers = _answers(model, loader, settings, world.device)
+        answers, num_bad = _answers(model, loader, settings, world.device)
     finally:
         model.train(was_training)
+    _refuse_bad_scores(num_bad, settings.view, world)
     scored = answers.joined(world)
     return Evaluation(
         metrics=scored.metrics,
@@ -86,9 +90,10 @@ def evaluate(model: nn.Module, loader: Loader, settings: EvaluationSettings, *, 
 
 def _answers(
     model: nn.Module, loader: Loader, settings: EvaluationSettings, device: torch.device
-) -> AllScores | TopScores:
-    """The model's outputs for this rank's batches."""
+) -> tuple[AllScores | TopScores, Tensor]:
+    """The model's outputs for this rank's batches, and the number of clips with a score that is not finite."""
     answers: AllScores | TopScores | None = None
+    num_bad = torch.zeros((), dtype=torch.int64, device=device)
     for batch in loader:
         batch = batch.to(device, non_blocking=True)
         view = batch.views[settings.view]
@@ -97,9 +102,20 @@ def _answers(
         logits_NK = output.logits_NK.float()
         answers = answers or _no_answers(loader, settings, logits_NK.shape[1], batch.label_sets_NK is not None)
         answers.add(batch, logits_NK)
+        num_bad += (~logits_NK.isfinite()).any(1).sum()
     if answers is None:
         raise ValueError("expected at least one video in the list, found none.")
-    return answers
+    return answers, num_bad
+
+
+def _refuse_bad_scores(num_bad: Tensor, view: str, world: World) -> None:
+    bad_of_ranks = gather_rows(num_bad[None], world).tolist()
+    if any(bad_of_ranks):
+        raise FloatingPointError(
+            f"the {view}'s scores of {sum(bad_of_ranks)} clips are not finite (counted on the ranks: {bad_of_ranks}); "
+            "expected finite scores. Its weights or batch norm's statistics have grown too large: resume from an "
+            "earlier checkpoint with --set optimizer.lr=... and a lower value, or train it again."
+        )
 
 
 def _no_answers(

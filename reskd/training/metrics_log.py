@@ -7,14 +7,14 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from dali_pipes.atomic_files import atomic_write_text
 from dali_pipes.batch import ClipBatch, View
-from reskd.distributed import World, mean_over_ranks
+from reskd.distributed import World, gather_rows, mean_over_ranks
 
 T = TypeVar("T")
 
@@ -43,6 +43,24 @@ class RunningMeans:
         means = self.peek(world)
         count, self._sums, self._count = self._count, {}, 0
         return means, count
+
+    def saved(self, world: World) -> dict[str, Any] | None:
+        """The sums of all ranks since the last ``pop``, as plain values and tensors; None if there are none."""
+        if not self._sums:
+            return None
+        sums = torch.stack(list(self._sums.values()))
+        return {"names": list(self._sums), "sums": gather_rows(sums[None], world).cpu(), "count": self._count}
+
+    @classmethod
+    def restored(cls, saved: Mapping[str, Any] | None, world: World) -> RunningMeans:
+        """This rank's share of what ``saved`` returned; among another number of ranks, the mean of all."""
+        means = cls()
+        if saved is not None:
+            sums = saved["sums"].to(world.device)
+            own = sums[world.rank] if len(sums) == world.size else sums.mean(0)
+            means._sums = dict(zip(saved["names"], own, strict=True))
+            means._count = saved["count"]
+        return means
 
 
 def accuracies(logits_NK: Tensor, batch: ClipBatch) -> dict[str, Tensor]:

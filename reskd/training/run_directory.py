@@ -60,6 +60,10 @@ class RunDirectory:
     def best(self) -> Path:
         return self.path / "best.pt"
 
+    def kept(self, epoch: int) -> Path:
+        """The checkpoint kept after an epoch, counted from 1."""
+        return self.path / f"epoch_{epoch:03d}.pt"
+
     @property
     def metrics(self) -> Path:
         return self.path / "metrics.jsonl"

@@ -133,11 +133,19 @@ class Learner(NamedTuple):
     parameters: list[nn.Parameter]
     optimizer: torch.optim.Optimizer
 
-    def update(self, scaler: torch.amp.GradScaler, clip_norm: float | None) -> None:
+    def update(self, scaler: torch.amp.GradScaler, clip_norm: float | None) -> Tensor | None:
+        """Clip the gradients and step. Returns their norm before clipping, a 0-d tensor; None in fp16.
+
+        In fp16 it is often infinite: see Note [What stops a run] in divergence.py.
+        """
+        norm = None
         if clip_norm is not None:
             scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.parameters, clip_norm)
+            norm = nn.utils.clip_grad_norm_(self.parameters, clip_norm)
+        elif not scaler.is_enabled():
+            norm = nn.utils.get_total_norm([value.grad for value in self.parameters if value.grad is not None])
         scaler.step(self.optimizer)
+        return None if scaler.is_enabled() else norm
 
 
 def build_learners(trainable: Trainable, config: OptimizerConfig) -> list[Learner]:

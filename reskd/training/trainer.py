@@ -18,9 +18,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from dali_pipes.batch import ClipBatch, Loader
 from dali_pipes.fault_log import FaultCounts, drop_lines_from, sum_counts
-from reskd.distributed import World, barrier, broadcast_buffers, gather_objects
+from reskd.distributed import StopAgreement, World, barrier, broadcast_buffers, gather_objects
+from reskd.stop_signals import Stopped
 from reskd.training import loss_balance
 from reskd.training.checkpoint import check_resumable, save_checkpoint
+from reskd.training.divergence import Guard
 from reskd.training.dry_run import leaving_no_trace, noise_batch
 from reskd.training.metrics_log import MetricsWriter, RunningMeans, WaitClock, accuracies
 from reskd.training.optimizer import set_lr
@@ -29,6 +31,7 @@ from reskd.training.schedule import lr_factor
 from reskd.training.trainable import Networks, Trainable, build_learners, inputs_of
 from reskd.training.trainer_arguments import RunRecord, Settings, TrainingData, Validate
 
+OnLog = Callable[[int, Mapping[str, float]], None]
 _VALIDATED = {"student": "val", "teacher": "val_teacher"}
 
 
@@ -63,21 +66,25 @@ class Trainer:
         self.num_steps = 0
         self.best: dict[str, float] = {}
         self.faults: FaultCounts = sum_counts(())  # of all ranks, up to the last checkpoint
+        self.means, self.guard = RunningMeans(), Guard(record.directory, world)
+        self.latest: dict[str, float] = {}
         self.parallel: nn.Module = self.trainable
         if world.size > 1:
             device_ids = [world.device] if world.device.type == "cuda" else None
             self.parallel = DistributedDataParallel(self.trainable, device_ids=device_ids, gradient_as_bucket_view=True)
 
-    def fit(self, on_log: Callable[[int, Mapping[str, float]], None] | None = None) -> dict[str, float]:
+    def fit(self, on_log: OnLog | None = None) -> dict[str, float]:
         """Train from ``num_steps`` to the end. Returns the last metrics; ``on_log`` gets each line when it is written.
 
         Raises:
-            FloatingPointError: the loss is not finite; last.pt is the last good state.
+            FloatingPointError: the run diverges; last.pt is the last good state. Every rank raises it.
+            Stopped: a signal asked for it; the last step is saved.
         """
         self._dry_run()
-        latest: dict[str, float] = {}
-        clock, means = WaitClock(), RunningMeans()
+        clock = WaitClock()
         with ExitStack() as stack:
+            agreement = StopAgreement(self.world)
+            stack.enter_context(self.world.signals.deferred())
             loader = self._open_loader()
             stack.callback(loader.close)
             for validate in self.validations.values():
@@ -85,26 +92,36 @@ class Trainer:
             writer = stack.enter_context(self._open_writer()) if self.world.is_main else None
             batches = clock.timed(loader)
             while self.num_steps < self.plan.total_steps:
-                batch = self.train_step(batches, means)
+                batch = self.train_step(batches)
                 if self.num_steps == 1:
-                    self._log_first_step(means, batch, writer)
-                if not (self._saves_now() or self.num_steps % self.config.log_every_steps == 0):
-                    continue
-                values = self._pop(means, clock)
-                if self.trainable.teacher is not None and self.plan.first_epoch_ends(self.num_steps):
-                    self._log_balance_after_epoch(values)
-                if self.validations and self._evaluates_now():
-                    values |= self._validate()
-                if writer:
-                    writer.scalars(self.num_steps, values)
-                latest |= values
-                if self._saves_now():
+                    self._log_first_step(batch, writer)
+                asked = agreement.poll()
+                if self._saves_now() or asked:
+                    self._watch_what_is_saved(batch)
+                values = self._logged(clock, writer) if self._logs_now() else None
+                if self._saves_now() or asked:
                     self.faults = sum_counts(gather_objects(loader.faults.counts(), self.world))
-                    self._save(latest)
+                    self._save()
                     clock.restart()
-                if on_log:
+                if on_log and values is not None:
                     on_log(self.num_steps, values)
-        return latest
+                if asked:
+                    agreement.finish()
+                    raise Stopped(asked, f"step {self.num_steps} is saved; run the same command again to go on.")
+            agreement.finish()
+        return self.latest
+
+    def _logged(self, clock: WaitClock, writer: MetricsWriter | None) -> dict[str, float]:
+        """The metrics since the last logged step, written to the run's files."""
+        values = self._pop(clock)
+        if self.trainable.teacher is not None and self.plan.first_epoch_ends(self.num_steps):
+            self._log_balance_after_epoch(values)
+        if self.validations and self._evaluates_now():
+            values |= self._validate()
+        if writer:
+            writer.scalars(self.num_steps, values)
+        self.latest |= values
+        return values
 
     def _open_loader(self) -> Loader:
         """Clips from this step on, with the fault counts of this step."""
@@ -116,7 +133,7 @@ class Trainer:
         loader.faults.restore(self.faults, rank=self.world.rank, world_size=self.world.size)
         return loader
 
-    def train_step(self, batches: Iterator[ClipBatch], means: RunningMeans) -> ClipBatch:
+    def train_step(self, batches: Iterator[ClipBatch]) -> ClipBatch:
         """One global batch through equation (1) of the paper, then one update of each trained network.
 
         Each pass: autocast, teacher, student, loss, backward. Then clip and step.
@@ -129,9 +146,12 @@ class Trainer:
             batch = next(batches).to(self.world.device, non_blocking=True)
             is_last = number == self.plan.passes_per_step - 1
             with self._gradients_joined(is_last):
-                means.update(self._forward_backward(batch))
-        for learner in self.learners:
-            learner.update(self.precision.scaler, self.config.clip_norm)
+                values = self._forward_backward(batch)
+            self.means.update(values)
+            self.guard.watch_losses(self.num_steps + 1, values)
+        for number, learner in enumerate(self.learners):
+            norm = learner.update(self.precision.scaler, self.config.clip_norm)
+            self.guard.watch_norm(self.num_steps + 1, norm, is_teachers=number > 0)
         self.precision.scaler.update()
         self.trainable.zero_grad(set_to_none=True)
         self.num_steps += 1
@@ -150,9 +170,9 @@ class Trainer:
             "data/substituted_share": batch.substituted_N.float().mean(),
         }
 
-    def _log_first_step(self, means: RunningMeans, batch: ClipBatch, writer: MetricsWriter | None) -> None:
+    def _log_first_step(self, batch: ClipBatch, writer: MetricsWriter | None) -> None:
         """Log the step's clips and the size of its loss terms."""
-        terms = loss_balance.balance_of(means.peek(self.world), self.trainable.loss.config.weights)
+        terms = loss_balance.balance_of(self.means.peek(self.world), self.trainable.loss.config.weights)
         if writer:
             writer.views(1, batch)
             loss_balance.log_first_step(terms, self.run.loss_balance)
@@ -206,14 +226,23 @@ class Trainer:
         by_step = self.num_steps % self.config.checkpoint_every_steps == 0
         return by_step or self.num_steps == self.plan.total_steps or self.plan.ends_epoch(self.num_steps)
 
-    def _pop(self, means: RunningMeans, clock: WaitClock) -> dict[str, float]:
-        values, num_passes = means.pop(self.world)
-        for name, whose in (("loss/total", "the loss"), ("loss/teacher_task", "the teacher's loss")):
-            if not math.isfinite(values.get(name, 0.0)):
-                raise FloatingPointError(
-                    f"{whose} is {values[name]} by step {self.num_steps}; expected a finite number. Lower "
-                    "optimizer.lr or set training.clip_norm; last.pt holds the last saved state."
-                )
+    def _logs_now(self) -> bool:
+        return self._saves_now() or self.num_steps % self.config.log_every_steps == 0
+
+    @torch.no_grad()
+    def _watch_what_is_saved(self, batch: ClipBatch) -> None:
+        """Have the guard look at the state, and at the updated networks' task losses on the last pass's clips."""
+        self._reseed()
+        inputs, losses = inputs_of(batch), {}
+        with leaving_no_trace(self.trainable), self.precision.autocast():
+            for name, module in self._networks().items():
+                logits_NK = module(*inputs[name]).logits_NK
+                losses[name] = self.trainable.loss.task(logits_NK, batch.targets)
+        self.guard.watch_state(self.num_steps, self.state(), losses)
+
+    def _pop(self, clock: WaitClock) -> dict[str, float]:
+        values, num_passes = self.means.pop(self.world)
+        self.guard.check_means(self.num_steps, values, loss_scale=self.precision.scaler.get_scale())
         seconds, wait_share = clock.pop()
         values["train/epoch"] = self.num_steps / self.plan.steps_per_epoch
         group = self.learners[0].optimizer.param_groups[0]
@@ -235,20 +264,19 @@ class Trainer:
             found |= {f"{_VALIDATED[which]}/{name}": value for name, value in metrics.items()}
         return found
 
-    def _save(self, latest: Mapping[str, float]) -> None:
-        score = latest.get(f"val/{self.config.selection_metric}") if self._evaluates_now() else None
+    def _save(self) -> None:
+        self.guard.check(self.num_steps)
+        unlogged = None if self._logs_now() else self.means.saved(self.world)
+        score = self.latest.get(f"val/{self.config.selection_metric}") if self._evaluates_now() else None
         is_best = score is not None and score > self.best.get("score", -math.inf)
         if score is not None and is_best:
             self.best = {"score": score, "step": float(self.num_steps)}
         if self.world.is_main:
-            state = self.state()
-            if is_best:
-                save_checkpoint(self.run.best, state)
             keep = self.config.keep_every_epochs
-            if keep and self.plan.ends_epoch(self.num_steps, every=keep):
-                epoch = self.plan.epochs_after(self.num_steps)
-                save_checkpoint(self.run.path / f"epoch_{epoch:03d}.pt", state)
-            save_checkpoint(self.run.last, state)
+            is_kept = keep is not None and self.plan.ends_epoch(self.num_steps, every=keep)
+            kept = self.run.kept(self.plan.epochs_after(self.num_steps))
+            for path in ([self.run.best] if is_best else []) + ([kept] if is_kept else []) + [self.run.last]:
+                save_checkpoint(path, {**self.state(), "unlogged_means": unlogged})
         barrier(self.world)
 
     def state(self) -> dict[str, Any]:
@@ -263,6 +291,7 @@ class Trainer:
             "world_size": self.world.size,
             "best": self.best,
             "faults": self.faults,
+            "lowest_losses": self.guard.lowest,
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -276,11 +305,18 @@ class Trainer:
         self.precision.scaler.load_state_dict(state["scaler"])
         self.num_steps, self.best = state["num_steps"], dict(state["best"])
         self.faults = sum_counts([state["faults"]] if "faults" in state else [])  # the first checkpoints had none
+        self.means = RunningMeans.restored(state.get("unlogged_means"), self.world)
+        if state.get("config", {}).get("loss") == self.description.get("config", {}).get("loss"):
+            self.guard.lowest = dict(state.get("lowest_losses", {}))
+
+    def _networks(self) -> dict[str, nn.Module]:
+        """The trained networks, by the name of their view."""
+        modules = {"student": self.trainable.student}
+        return modules | ({"teacher": self.trainable.teacher} if self.trainable.teacher is not None else {})
 
     def _learned(self) -> dict[str, nn.Module]:
         """Modules with weights to save, by name in a checkpoint."""
-        modules = {"student": self.trainable.student, "loss": self.trainable.loss}
-        return modules | ({"teacher": self.trainable.teacher} if self.trainable.teacher is not None else {})
+        return self._networks() | {"loss": self.trainable.loss}
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         names = ("optimizer", "teacher_optimizer")[: len(self.learners)]

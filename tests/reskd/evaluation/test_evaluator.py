@@ -38,6 +38,12 @@ class PixelReader(nn.Module):
         return RecognizerOutput(logits_NK, torch.zeros(len(named_N), 1, 1, 1, 1))
 
 
+class Overflowing(PixelReader):
+    def forward(self, frames_NTHWC: Tensor, valid_NT: Tensor) -> RecognizerOutput:
+        output = super().forward(frames_NTHWC, valid_NT)
+        return output._replace(logits_NK=output.logits_NK / (output.logits_NK.argmax(1, keepdim=True) - 1))
+
+
 class ListLoader:
     """7 videos of V views, in batches on every rank; the last are padding. The file of video 5 is bad: at its last view
     another stands in. Video 6 (class 0) is answered wrongly in all views, video 2 in the first of several."""
@@ -262,3 +268,10 @@ def test_a_list_without_several_labels_keeps_top1_and_has_the_map_of_the_scores_
 def test_no_clip_scored_is_an_error_for_several_labels_too() -> None:
     with pytest.raises(ValueError, match="expected at least one scored clip, found none"):
         multi_label_metrics(torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.bool), scores="softmax")
+
+
+def test_scores_that_are_not_finite_are_no_result() -> None:
+    world = World(0, 1, torch.device("cpu"))
+    settings = EvaluationSettings("student", Precision("fp32", world.device))
+    with pytest.raises(FloatingPointError, match="the student's scores of 3 clips are not finite"):
+        evaluate(Overflowing(), ListLoader(world), settings, world=world)

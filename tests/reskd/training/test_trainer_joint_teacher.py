@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from reskd.losses.config import LossConfig
 from reskd.losses.task import softmax_ce
 from reskd.training.checkpoint import load_checkpoint
-from reskd.training.metrics_log import RunningMeans
 from reskd.training.trainer import Trainer
 from tests.reskd.training.test_trainer import RefuseHostSync, read_lines, stop_after
 from tests.reskd.training.tiny import TinyRecognizer, losses, make_trainer
@@ -107,10 +106,10 @@ def test_a_resumed_joint_run_equals_the_run_never_stopped_to_the_bit(head: Any, 
 
 def test_a_joint_step_never_waits_for_the_device(tmp_path: Path) -> None:
     trainer = joint(tmp_path)
-    batches, means = iter(trainer.make_loader(0)), RunningMeans()
-    trainer.train_step(batches, means)
+    batches = iter(trainer.make_loader(0))
+    trainer.train_step(batches)
     with RefuseHostSync():
-        trainer.train_step(batches, means)
+        trainer.train_step(batches)
 
 
 def test_the_rehearsal_leaves_no_trace_in_the_teacher(tmp_path: Path) -> None:
@@ -128,7 +127,7 @@ def test_a_teacher_whose_loss_is_not_finite_stops_the_run_by_name(tmp_path: Path
     trainer.trainable.loss.config = LossConfig.model_validate(
         {"embedding": {"alpha": 1}}
     )  # which the head is no part of
-    with pytest.raises(FloatingPointError, match="the teacher's loss is nan by step 1"):
+    with pytest.raises(FloatingPointError, match="the teacher's task loss is nan in step 1"):
         trainer.fit()
 
 

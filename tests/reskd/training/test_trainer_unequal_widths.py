@@ -14,7 +14,6 @@ from torch.nn.parallel import DistributedDataParallel
 from reskd.losses.config import LossConfig
 from reskd.losses.distillation import DistillationLoss, FeaturePair
 from reskd.training.checkpoint import load_checkpoint
-from reskd.training.metrics_log import RunningMeans
 from reskd.training.trainable import Trainable, inputs_of
 from reskd.training.trainer import Trainer
 from tests.reskd.training.test_trainer import RefuseHostSync, read_lines, stop_after
@@ -99,10 +98,10 @@ def test_a_student_is_read_from_its_checkpoint_without_the_projection(tmp_path: 
 @CONFIGS
 def test_a_step_never_waits_for_the_device(tmp_path: Path, loss: LossConfig) -> None:
     trainer = _trainer(tmp_path, loss)
-    batches, means = iter(trainer.make_loader(0)), RunningMeans()
-    trainer.train_step(batches, means)
+    batches = iter(trainer.make_loader(0))
+    trainer.train_step(batches)
     with RefuseHostSync():
-        trainer.train_step(batches, means)
+        trainer.train_step(batches)
 
 
 def _ddp_rank(rank: int, store: str) -> None:
