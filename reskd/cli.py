@@ -19,6 +19,7 @@ from typing import get_args
 from dali_pipes.file_names import print_any_name
 from dali_pipes.jobs.map_files import Engine, EngineName, make_engine
 from reskd.faults import report_of_our_fault, sentence_of
+from reskd.stop_signals import Stopped
 
 _LONGEST_LINE = 4000  # characters of an error
 # The shell's exit code of a program that a signal ended; `| head` gives this one.
@@ -28,8 +29,8 @@ _CLOSED_OUTPUT = 128 + signal.SIGPIPE
 def run_tool(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | None = None) -> int:
     """Run ``main`` and return the exit code.
 
-    It is what ``main`` returns (None: 0), 1 for an error reported in a sentence, 130 for Ctrl-C, and 141 if nobody
-    reads the output any more. ``--traceback`` anywhere on the command line shows the traceback of an error.
+    It is what ``main`` returns (None: 0), 1 for an error reported in a sentence, 128 and its
+    number for a signal (Ctrl-C: 130, SIGTERM: 143), and 141 if nobody reads the output any more. ``--traceback`` anywhere on the command line shows the traceback of an error.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     wants_traceback = "--traceback" in given
@@ -50,6 +51,9 @@ def run_tool(main: Callable[[Sequence[str]], int | None], arguments: Sequence[st
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; run the same command again to resume from the last checkpoint.\n")
         return 130
+    except Stopped as stop:
+        sys.stderr.write(f"{stop}\n")
+        return 128 + stop.signum
     return code or 0
 
 

@@ -28,7 +28,7 @@ _ASKING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 # Seconds until a signal ends the process, whatever the main thread does.
 _INTERRUPT_S, _OUTSIDE_S, _WITH_OTHER_RANKS_S = 2.0, 10.0, 25.0
 # A scheduler signals torchrun and its ranks, and torchrun signals the ranks again: one request, not two.
-_REPEATED_S = 5.0
+_REPEATED_S = 10.0
 _GO_ON = "run the same command again to resume from the last checkpoint."
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 
 from dali_pipes.jobs.progress import ProgressDisplay
 from reskd.cli import run_tool
@@ -26,10 +27,14 @@ def main(arguments: Sequence[str]) -> None:
     chosen = build_parser().parse_intermixed_args(arguments)
     from reskd.distributed import joined_world
     from reskd.experiment.stages import load_stages, train_stages
+    from reskd.stop_signals import StopSignals
     from reskd.training.metrics_log import describe_step
 
-    configs = load_stages(chosen.config, chosen.overrides)
-    with joined_world(configs[0].device) as world, ProgressDisplay(sys.stdout, enabled=world.is_main) as display:
+    with ExitStack() as stack:
+        signals = stack.enter_context(StopSignals().listening())
+        configs = load_stages(chosen.config, chosen.overrides)
+        world = stack.enter_context(joined_world(configs[0].device, signals=signals))
+        display = stack.enter_context(ProgressDisplay(sys.stdout, enabled=world.is_main))
 
         def show(name: str, step: int, total_steps: int, values: Mapping[str, float]) -> None:
             display.step(name, step, total_steps, describe_step(values))
