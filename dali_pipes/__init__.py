@@ -1,7 +1,8 @@
 """The input pipeline: it turns lists of videos into batches with the teacher's and the student's view of each clip.
 
 For other folders:
-    atomic_files: atomic_folder, atomic_open, atomic_write_bytes, atomic_write_text, move_into_place
+    atomic_files: append_whole, atomic_folder, atomic_open, atomic_write_bytes, atomic_write_text, DiskFullError,
+        full_disk_named, move_into_place, remove_leftovers
     batch: ClipBatch, FeatureView, label_sets_of, Loader, PADDING_POSITION, View
     choices: ClipFrameSelection, DecoderChoice, DEFAULT_QUALITY, DemoFormat, FrameSelection, PixelAspect,
         TranscodeCodec

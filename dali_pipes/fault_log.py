@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple, TypedDict
 
-from dali_pipes.atomic_files import atomic_write_text
+from dali_pipes.atomic_files import append_whole, atomic_write_text
 
 _COLUMNS = ("file", "reason", "position", "attempt")
 # The fraction is taken of at least this many clips, so that the first bad clips do not stop a run.
@@ -152,11 +152,9 @@ class FaultLog:
         text = io.StringIO(newline="")
         writer = csv.writer(text)
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
             writer.writerow(_COLUMNS)
         writer.writerow(row)
-        with path.open("ab", buffering=0) as file:
-            file.write(text.getvalue().encode("utf-8", "surrogateescape"))
+        append_whole(path, text.getvalue().encode("utf-8", "surrogateescape"))
 
 
 def drop_lines_from(quarantine: Path, first_position: int) -> None:

@@ -4,11 +4,12 @@ For other folders:
     choices: ExportFormat, PrecisionChoice, ThroughputMode
     cli: add_engine_arguments, engine_of, part_of_parts, positive, run_tool
     distributed: barrier, broadcast_buffers, choose_device, DeviceChoice, gather_objects, gather_rows, joined_world,
-        mean_over_ranks, minimum_over_ranks, World
+        mean_over_ranks, minimum_over_ranks, StopAgreement, World
     environment: describe_environment, driver_version, installed_versions, native_library_name
     faults: fault_files_in
     machine_checks: Finding, GIB, PYAV_DECODE_SECONDS
     outputs: RecognizerOutput, ScoreKind
+    stop_signals: Stopped, StopSignals
     yaml_reading: Keys, read_yaml, read_yaml_file, write_yaml
 """
 

@@ -16,6 +16,7 @@ import torch
 
 from dali_pipes.atomic_files import atomic_open
 from reskd.models.weights.files import why_unread
+from reskd.models.weights.torch_digest import find_damage, save_with_digest
 
 log = logging.getLogger(__name__)
 
@@ -23,20 +24,37 @@ SCHEMA_VERSION = 1
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write ``state`` atomically: ``path`` is always the old file or the new one, even if power fails."""
+    """Write ``state`` atomically, with a digest: ``path`` is always the old file or the new one, even if power fails.
+
+    Raises:
+        DiskFullError: there is no room; the old file stays.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_open(path) as file:
-        torch.save({"schema_version": SCHEMA_VERSION, **state}, file)
+    with atomic_open(path, needed_bytes=_num_bytes(state)) as file:
+        save_with_digest({"schema_version": SCHEMA_VERSION, **state}, file)
+
+
+def _num_bytes(tree: Any) -> int:
+    """Bytes of all tensors."""
+    if isinstance(tree, torch.Tensor):
+        return tree.nbytes
+    return sum(map(_num_bytes, tree.values())) if isinstance(tree, Mapping) else 0
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """The state saved at ``path``, on the CPU. Only tensors and plain values are unpickled.
 
     Raises:
-        FileNotFoundError, ValueError: no such file; not one of our checkpoints, or of another schema version.
+        FileNotFoundError, ValueError: no such file; damaged, not one of our checkpoints, or of another schema version.
     """
     if not path.is_file():
         raise FileNotFoundError(f"expected a checkpoint at {path}, found no such file.")
+    damage = find_damage(path, checks_members=True)
+    if damage is not None:
+        raise ValueError(
+            f"{path}: expected the checkpoint as it was written, found one that {damage}; copy it again from where it "
+            "is whole, or use another one, such as best.pt."
+        )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

@@ -176,3 +176,71 @@ def test_a_name_as_long_as_a_name_may_be_can_be_written(tmp_path: Path) -> None:
     kill(start_waiting_writer("file", target))
     atomic_write_text(target, "new")
     assert names(tmp_path) == [target.name]
+
+
+# A child process whose files may not grow over 3,000 bytes: its writes fail as on a full disk, with EFBIG.
+LIMITED = """
+import resource, signal, sys
+from pathlib import Path
+from dali_pipes.atomic_files import *
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.RLIM_INFINITY))
+folder = Path(sys.argv[1])
+try:
+    exec(sys.argv[2])
+except DiskFullError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("statement", "needed"),
+    [
+        ("atomic_write_bytes(folder / 'a.txt', bytes(5000))", " of 5,000 bytes"),
+        ("atomic_write_text(folder / 'a.txt', 'x' * 5000)", " of 5,000 bytes"),
+        ("[file.write(bytes(5000)) for file in [target.__enter__()]]; target.__exit__(None, None, None)", ""),
+        ("append_whole(folder / 'a.txt', bytes(5000))", " of 5,000 bytes"),
+        (
+            "folder_target = atomic_folder(folder / 'a.txt', replace=True); new = folder_target.__enter__()\n"
+            "try: (new / 'part').write_bytes(bytes(5000))\n"
+            "except OSError: folder_target.__exit__(*sys.exc_info())",
+            "",
+        ),
+    ],
+)
+def test_a_full_disk_is_a_sentence_and_the_old_file_stays(statement: str, needed: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("old")
+    program = LIMITED.replace("try:\n    exec", "target = atomic_open(folder / 'a.txt')\ntry:\n    exec")
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path), statement], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    start = f"{tmp_path / 'a.txt'}: expected room to write this file{needed}, but the largest size of a file is reached"
+    assert done.stdout.startswith(start) and done.stdout.endswith("make room and run the same command again.\n")
+    assert " bytes are free" in done.stdout
+    content = (tmp_path / "a.txt").read_bytes()
+    assert content.startswith(b"old") and (content == b"old" or statement.startswith("append"))
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_other_faults_of_the_system_keep_their_words(tmp_path: Path) -> None:
+    with pytest.raises(PermissionError, match="no"), atomic_files.full_disk_named(tmp_path / "a"):
+        raise PermissionError(13, "no")
+    full = r"a: expected .* 7 bytes, but your disk quota is used up"
+    with (
+        pytest.raises(atomic_files.DiskFullError, match=full),
+        atomic_files.full_disk_named(tmp_path / "a", needed_bytes=7),
+    ):
+        raise OSError(122, "Disk quota exceeded")
+
+
+def test_leftovers_of_a_folder_are_those_of_ended_writers_here_and_of_named_targets(tmp_path: Path) -> None:
+    writer = start_waiting_writer("file", tmp_path / "last.pt")
+    assert atomic_files.remove_leftovers(tmp_path) == []  # it lives
+    kill(writer)
+    elsewhere = [".last.pt.node-7.x-12-abcdef.tmp", ".notes.txt.node7-12-abcdef.tmp", ".notes.txt", "a.tmp"]
+    for name in elsewhere:
+        (tmp_path / name).write_text("")
+    (mine,) = atomic_files.remove_leftovers(tmp_path)
+    assert mine.startswith(f".last.pt.{socket.gethostname()}-{writer.pid}-")
+    assert atomic_files.remove_leftovers(tmp_path, of_any_machine=["last.pt"]) == elsewhere[:1]
+    assert names(tmp_path) == sorted(elsewhere[1:])
+    assert atomic_files.remove_leftovers(tmp_path / "none") == []

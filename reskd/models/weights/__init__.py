@@ -6,4 +6,5 @@ For other folders:
     fill: fit
     load: load_recognizer_state, load_weights, state_hash
     names: rename
+    torch_digest: find_damage, save_with_digest
 """

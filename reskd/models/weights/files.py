@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from dali_pipes.atomic_files import atomic_write_bytes
+from reskd.models.weights.torch_digest import find_damage
 
 State = Mapping[str, Tensor]
 
@@ -75,6 +76,11 @@ def read_weight_file(path: Path) -> WeightFile:
         raise FileNotFoundError(f"expected a file of weights at {path}, found none; check the path.")
     if path.suffix == _SAFETENSORS:
         return _read_safetensors(path)
+    damage = find_damage(path)
+    if damage is not None:
+        raise ValueError(
+            f"{path}: expected a file as torch.save wrote it, found one that {damage}; copy it again, or give another."
+        )
     content = _read_torch(path)
     config = content.get("config")
     settings = config.get("student") if isinstance(config, Mapping) else None
