@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from dali_pipes.atomic_files import atomic_write_text
 from reskd.cli import run_tool
 
 
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str]) -> None:
     curves = {folder.name: read_metrics(RunDirectory(folder).metrics) for folder in chosen.runs}
     draw_curves(curves, chosen.out / "curves.png")
     path = chosen.out / "report.md"
-    path.write_text(render_comparison(chosen.title or chosen.out.name, results))
+    atomic_write_text(path, render_comparison(chosen.title or chosen.out.name, results))
     print(path.read_text())
     print(f"written to {path}")
 

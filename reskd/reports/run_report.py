@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dali_pipes.atomic_files import atomic_open, atomic_write_text
 from reskd.training import loss_balance
 from reskd.training.run_directory import RunDirectory
 
@@ -51,9 +52,10 @@ def write_run_report(run: RunDirectory) -> Path:
     if run.loss_balance.exists():
         terms = f"\n## The loss in the first step\n\n{loss_balance.table(loss_balance.read(run.loss_balance))}\n"
     report = run.path / "report.md"
-    report.write_text(
+    atomic_write_text(
+        report,
         f"# {run.path.name}\n\nThe last value of each metric; settings are in `config.yaml`, the machine and versions "
-        f"in `environment.json`.\n\n![curves](curves.png)\n\n| metric | last value |\n|---|---|\n{rows}\n{terms}"
+        f"in `environment.json`.\n\n![curves](curves.png)\n\n| metric | last value |\n|---|---|\n{rows}\n{terms}",
     )
     return report
 
@@ -81,7 +83,8 @@ def draw_curves(runs: Mapping[str, Lines], path: Path) -> None:
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[1]:
             axes.legend(fontsize=8)
-    figure.savefig(path, dpi=110)
+    with atomic_open(path) as file:
+        figure.savefig(file, format="png", dpi=110)
 
 
 def standard_error(share: float, num_clips: int) -> float:

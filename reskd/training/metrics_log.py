@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from dali_pipes.atomic_files import atomic_write_text
+from dali_pipes.atomic_files import append_whole, atomic_write_text
 from dali_pipes.batch import ClipBatch, View
 from reskd.distributed import World, gather_rows, mean_over_ranks
+from reskd.training.tensorboard_log import Board
 
 T = TypeVar("T")
 
@@ -104,6 +105,8 @@ class WaitClock:
 class MetricsWriter:
     """Writes ``metrics.jsonl`` and TensorBoard events from one call. Only rank 0 creates one.
 
+    Each line is written at once, into a new file if the old one was deleted.
+
     Args:
         jsonl: one object per line, each with ``step``; when resuming, lines after ``first_step`` are dropped.
         tensorboard: folder of the events.
@@ -111,22 +114,20 @@ class MetricsWriter:
     """
 
     def __init__(self, jsonl: Path, tensorboard: Path, *, first_step: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
         _drop_lines_from(jsonl, first_step)
-        self._file = jsonl.open("a", buffering=1)
-        self._board = SummaryWriter(str(tensorboard), purge_step=first_step + 1)
+        self._jsonl = jsonl
+        self._board = Board(tensorboard, first_step=first_step)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
-        for name, value in values.items():
-            self._board.add_scalar(name, value, step)
+        """Raises DiskFullError if there is no room for the line."""
+        append_whole(self._jsonl, (json.dumps({"step": step, **values}) + "\n").encode())
+        self._board.scalars(step, values)
 
     def views(self, step: int, batch: ClipBatch) -> None:
         """The first clip's views, frame beside frame; feature views are skipped."""
         for name, view in batch.views.items():
             if isinstance(view, View):
-                self._board.add_images(f"view/{name}", view.data_NTHWC[0].cpu(), step, dataformats="NHWC")
+                self._board.images(step, f"view/{name}", view.data_NTHWC[0].cpu())
 
     def __enter__(self) -> MetricsWriter:
         return self
@@ -134,7 +135,6 @@ class MetricsWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
         self._board.close()
 
 

@@ -1,0 +1,78 @@
+"""TensorBoard's events of a run. They repeat metrics.jsonl, so a failed write ends them and not the run."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+log = logging.getLogger(__name__)
+
+
+class Board:
+    """Writes events into a folder. The first failed write is logged, and nothing is written after it.
+
+    Note [TensorBoard's thread]
+    TensorBoard writes in a thread, which keeps its error for the next call and also raises it, where Python would print
+    a traceback. While a board is open, an OSError of a thread of tensorboard's is left to the next call.
+
+    Args:
+        first_step: the step at which the run starts or resumes; later events of an earlier run are hidden.
+    """
+
+    def __init__(self, folder: Path, *, first_step: int) -> None:
+        self._folder = folder
+        self._writer: SummaryWriter | None = None
+        self._hook_before = threading.excepthook
+        threading.excepthook = self._hook
+        self._attempt(first_step, lambda: self._open(first_step))
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        def write() -> None:
+            for name, value in values.items():
+                if self._writer is not None:
+                    self._writer.add_scalar(name, value, step)
+
+        self._attempt(step, write)
+
+    def images(self, step: int, name: str, images_NHWC: Tensor) -> None:
+        """``images_NHWC``: uint8, on the CPU."""
+        if self._writer is not None:
+            writer = self._writer
+            self._attempt(step, lambda: writer.add_images(name, images_NHWC, step, dataformats="NHWC"))
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._attempt(None, self._writer.close)
+        self._writer = None
+        threading.excepthook = self._hook_before
+
+    def _open(self, first_step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(self._folder), purge_step=first_step + 1)
+
+    def _attempt(self, step: int | None, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except OSError as error:
+            when = "at their end" if step is None else f"at step {step}"
+            log.warning("%s: TensorBoard's events stop %s (%s); metrics.jsonl goes on.", self._folder, when, error)
+            writer, self._writer = self._writer, None
+            with contextlib.suppress(OSError):
+                if writer is not None:
+                    writer.close()
+
+    def _hook(self, arguments: threading.ExceptHookArgs) -> None:
+        """See Note [TensorBoard's thread]."""
+        is_tensorboards = type(arguments.thread).__module__.startswith("tensorboard.")
+        if not (is_tensorboards and isinstance(arguments.exc_value, OSError)):
+            self._hook_before(arguments)
