@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from reskd.ops.dispatch import describe_choice
 from reskd.training.dry_run import choose_clips_per_pass, leaving_no_trace, noise_batch
 from reskd.training.plan import Plan
 from reskd.training.precision import Precision
+from reskd.training.run_changes import Change
 from reskd.training.run_directory import RunDirectory, config_hash
 from reskd.training.trainable import Networks, Trainable, inputs_of
 from reskd.training.trainer import Trainer
@@ -30,8 +31,14 @@ from reskd.training.trainer_arguments import RunRecord, Settings, TrainingData
 log = logging.getLogger(__name__)
 
 
-def build_trainer(config: ExperimentConfig, *, run: RunDirectory, world: World) -> Trainer:
-    """Check, wire and move everything to its device, before the first clip is decoded."""
+def build_trainer(
+    config: ExperimentConfig, *, run: RunDirectory, world: World, changes: Sequence[Change] = ()
+) -> Trainer:
+    """Check, wire and move everything to its device, before the first clip is decoded.
+
+    Args:
+        changes: of the run's settings so far, for its checkpoints.
+    """
     _set_determinism(config, world)
     manifests = build_training_lists(config, world=world)
     train = manifests["train"]
@@ -51,7 +58,7 @@ def build_trainer(config: ExperimentConfig, *, run: RunDirectory, world: World) 
         networks,
         Settings(config.training, config.optimizer, config.schedule, config.seed),
         TrainingData(plan, _training_loaders(config, train, plan, run, world), view_shapes(config)),
-        RunRecord(run, _description(config, train, networks, plan)),
+        RunRecord(run, _description(config, train, networks, plan) | {"changes": [one._asdict() for one in changes]}),
         validations=_validations(config, manifests.get("val"), networks, clips_per_pass, world),
         world=world,
     )

@@ -6,16 +6,21 @@ finished or not.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from reskd.experiment.config import ExperimentConfig, referred_stage
+from reskd.experiment.config import ExperimentConfig, parse_config, referred_stage
 from reskd.experiment.config_files import merge_files, read_config_files
 from reskd.experiment.networks import load_stage
 from reskd.experiment.renamed_keys import check_names_are_current
 from reskd.models.weights.load import state_hash
 from reskd.training.checkpoint import load_checkpoint
-from reskd.training.run_directory import RunDirectory, check_same_experiment
+from reskd.training.run_changes import Change, changed, read_changes, set_value, why_fixed
+from reskd.training.run_directory import RunDirectory, check_same_experiment, flatten, is_defining
+
+log = logging.getLogger(__name__)
 
 
 def is_trained(config: ExperimentConfig) -> bool:
@@ -25,8 +30,14 @@ def is_trained(config: ExperimentConfig) -> bool:
         return False
     state = load_checkpoint(path)
     check_names_are_current(state["config"], config.resolved(), config.folder)
-    check_same_experiment(config.resolved(), state["config"], config.folder)
+    _check_same(config, state["config"], config.folder)
     return _is_whole(state)
+
+
+def _check_same(config: ExperimentConfig, saved: Mapping[str, Any], where: Path) -> None:
+    """check_same_experiment, but for the changes that the run has recorded."""
+    changes = read_changes(RunDirectory(config.folder).changes)
+    check_same_experiment(changed(config.resolved(), changes), changed(saved, changes), where)
 
 
 def check_folder(config: ExperimentConfig) -> None:
@@ -34,6 +45,38 @@ def check_folder(config: ExperimentConfig) -> None:
     saved = RunDirectory(config.folder).config
     if saved.is_file():
         check_names_are_current(merge_files(read_config_files(saved)), config.resolved(), config.folder)
+
+
+def with_changes(
+    config: ExperimentConfig, asked: Mapping[str, Any], *, num_steps: int
+) -> tuple[ExperimentConfig, list[Change]]:
+    """The config under which a run goes on, and all changes of its settings so far.
+
+    Args:
+        asked: settings to change now: key -> value.
+        num_steps: of the checkpoint.
+
+    Raises:
+        ValueError: a started run cannot change the setting.
+    """
+    changes = read_changes(RunDirectory(config.folder).changes)
+    tree = changed(config.resolved(), changes)
+    settings = dict(flatten(tree))
+    for key, value in asked.items():
+        if key not in settings or settings[key] != value:
+            reason = why_fixed(key, settings.get(key), value) if is_defining(key) else None
+            if reason is not None:
+                raise ValueError(
+                    f"--set {key}: expected a setting that a started run can change, but {reason}; start another run "
+                    "with name=..., or leave it out."
+                )
+            set_value(tree, key, value)
+            if is_defining(key):
+                changes.append(Change(num_steps, key, settings.get(key), value))
+                log.info(
+                    "%s: %s was %r, and is %r from step %d on", config.name, key, settings.get(key), value, num_steps
+                )
+    return parse_config(tree, where=config.name), changes
 
 
 def start_hashes(config: ExperimentConfig) -> dict[str, str] | None:
@@ -77,7 +120,7 @@ def check_started(config: ExperimentConfig, checkpoint: Path) -> None:
     """
     state = load_checkpoint(checkpoint)
     check_names_are_current(state["config"], config.resolved(), checkpoint)
-    check_same_experiment(config.resolved(), state["config"], checkpoint)
+    _check_same(config, state["config"], checkpoint)
     for key, folder in _origins(config).items():
         is_frozen = _is_frozen(config, key)
         recorded = state.get("teacher_hash") if is_frozen else (state.get("start_hashes") or {}).get(key)

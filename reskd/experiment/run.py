@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
-from reskd.distributed import World, barrier
+from dali_pipes.atomic_files import remove_leftovers
+from reskd.distributed import World, barrier, gather_objects
 from reskd.environment import describe_environment
 from reskd.evaluation.evaluator import EvaluationSettings, evaluate
 from reskd.experiment.build import build_trainer, evaluation_loader, evaluation_order, evaluation_settings
@@ -17,13 +20,15 @@ from reskd.experiment.data import AnyManifest, data_of
 from reskd.experiment.lists import build_manifests
 from reskd.experiment.networks import build_evaluated_model, check_networks, load_stage, view_shapes
 from reskd.experiment.protocol import describe_protocol
-from reskd.experiment.provenance import check_folder, check_start, check_started, is_trained
+from reskd.experiment.provenance import check_folder, check_start, check_started, is_trained, with_changes
 from reskd.models.recognizer import Recognizer
 from reskd.profiling.flops import count_macs
 from reskd.profiling.throughput import measure_clips_per_second
 from reskd.reports.run_report import write_run_report
 from reskd.training.checkpoint import load_checkpoint
+from reskd.training.run_changes import Change
 from reskd.training.run_directory import RunDirectory, config_hash, open_run_directory, write_description
+from reskd.training.run_lock import RunLock
 
 log = logging.getLogger(__name__)
 
@@ -38,43 +43,89 @@ def train_experiment(
     overwrite: bool = False,
     report: bool = True,
     on_log: OnLog | None = None,
+    asked: Mapping[str, Any] = MappingProxyType({}),
 ) -> RunDirectory:
     """Train the teacher's stage, if there is an unfinished one, then the student. Returns the student's run.
 
+    Settings that an earlier start changed by --set stay changed: see reskd/training/run_changes.py.
+
     Args:
-        resume: ``auto``, ``none`` or a checkpoint's path; a teacher's stage is always resumed.
+        resume: ``auto``, ``last``, ``none`` or a checkpoint's path; a teacher's stage is always resumed.
         overwrite: delete an earlier run of the same name.
         report: draw the curves at the end, which takes two seconds.
         on_log: gets (run name, steps done, total steps, metrics) at each logged step.
+        asked: settings to change in the started run: key -> value, as ``asked_settings`` returns them.
 
     Raises:
         ValueError, FileNotFoundError: anything wrong with config, data or weights; nothing was written then.
+        OSError: another run is in the folder; a full disk.
+        FloatingPointError: the run diverges.
     """
     check_networks(config)
     if not overwrite:
         check_folder(config)
-    run, checkpoint = open_run_directory(config.folder, config.resolved(), resume=resume, overwrite=overwrite)
-    if checkpoint:
-        check_started(config, checkpoint)
-    check_start(config)
+    arguments = {"resume": resume, "overwrite": overwrite}
+    open_run_directory(config.folder, config.resolved(), **arguments)  # refuses before anything is written
+    with _locked(config.folder, world) as lock:
+        run, checkpoint = open_run_directory(config.folder, config.resolved(), **arguments)
+        if checkpoint:
+            check_started(config, checkpoint)
+        check_start(config)
+        _train_teacher(config, world, on_log)
+        state = load_checkpoint(checkpoint) if checkpoint else {}
+        config, changes = with_changes(config, {} if overwrite else asked, num_steps=state.get("num_steps", 0))
+        trainer = build_trainer(config, run=run, world=world, changes=changes)
+        if checkpoint:
+            trainer.load_state(state)
+            log.info("resuming from %s, step %d of %d", checkpoint, trainer.num_steps, trainer.plan.total_steps)
+        del state
+        if world.is_main:
+            remove_leftovers(run.path, of_any_machine=run.written_by_training())
+            write_description(run, config.resolved(), describe_environment(), overwrite=overwrite, changes=changes)
+            data_of(config).write_splits(run.splits, seed=config.seed)
+            trainer.before_save = partial(_ensure_description, run, lock, config, changes)
+        barrier(world)
+        total_steps = trainer.plan.total_steps
+        trainer.fit((lambda step, values: on_log(config.name, step, total_steps, values)) if on_log else None)
+        if world.is_main and report:
+            write_run_report(run)
+        barrier(world)
+    return run
+
+
+@contextmanager
+def _locked(folder: Path, world: World) -> Iterator[RunLock]:
+    """The lock of a run's folder, held by rank 0 for all ranks; every rank raises OSError if another run holds it."""
+    lock, refused = RunLock(folder), ""
+    if world.is_main:
+        try:
+            lock.take()
+        except OSError as error:
+            refused = str(error)
+    refused = gather_objects(refused, world)[0]
+    if refused:
+        raise OSError(refused)
+    try:
+        yield lock
+    finally:
+        lock.release()
+
+
+def _train_teacher(config: ExperimentConfig, world: World, on_log: OnLog | None) -> None:
+    """Train the teacher's stage, if there is an unfinished one."""
     if config.teacher and config.teacher.stage:
         stage = load_stage(config)
         if not is_trained(stage):
             log.info("the teacher comes first: %s", stage.name)
             train_experiment(stage, world=world, on_log=on_log)
-    trainer = build_trainer(config, run=run, world=world)
-    if checkpoint:
-        trainer.load_state(load_checkpoint(checkpoint))
-        log.info("resuming from %s, step %d of %d", checkpoint, trainer.num_steps, trainer.plan.total_steps)
-    if world.is_main:
-        write_description(run, config.resolved(), describe_environment(), overwrite=overwrite)
-        data_of(config).write_splits(run.splits, seed=config.seed)
-    barrier(world)
-    trainer.fit((lambda step, values: on_log(config.name, step, trainer.plan.total_steps, values)) if on_log else None)
-    if world.is_main and report:
-        write_run_report(run)
-    barrier(world)
-    return run
+
+
+def _ensure_description(run: RunDirectory, lock: RunLock, config: ExperimentConfig, changes: Sequence[Change]) -> None:
+    """Before a save: hold the folder, and describe the run anew if its files were deleted."""
+    lock.ensure()
+    if not run.config.exists():
+        log.warning("%s was deleted while the run goes on; it is written anew, without the metrics so far.", run.path)
+        write_description(run, config.resolved(), describe_environment(), overwrite=False, changes=changes)
 
 
 def evaluate_checkpoint(

@@ -39,7 +39,7 @@ from reskd.experiment.networks import check_networks
 from reskd.experiment.provenance import check_started, is_trained
 from reskd.experiment.run import OnLog, train_experiment
 from reskd.models.config import difference
-from reskd.training.run_directory import RunDirectory
+from reskd.training.run_directory import RunDirectory, flatten
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +75,26 @@ def load_stages(path: Path | str, overrides: Sequence[str] = ()) -> list[Experim
         _check_references(config, configs, where=f"{path}: stage {name}")
         configs.append(config)
     return configs
+
+
+def asked_settings(path: Path | str, overrides: Sequence[str], settings: Sequence[str]) -> list[dict[str, Any]]:
+    """For each experiment of the file, the settings that --set asks to change in its started run: key -> value.
+
+    Args:
+        overrides: as ``load_stages``.
+        settings: of the same form; one without a stage is for each stage that is not done.
+
+    Raises:
+        ValueError: as load_stages, for ``settings``.
+    """
+    asked = []
+    for config in load_stages(path, [*overrides, *settings]) if settings else load_stages(path, overrides):
+        keys = [".".join(split_override(one)[0]) for one in settings]
+        of_stage = f"stages.{config.name.rpartition('.')[2]}."
+        mine = [key.removeprefix(of_stage) for key in keys if key.startswith(of_stage) or not key.startswith("stages.")]
+        flat = dict(flatten(config.resolved()))
+        asked.append({key: flat[key] for key in flat if any(f"{key}.".startswith(f"{one}.") for one in mine)})
+    return asked
 
 
 def choose_stage(configs: Sequence[ExperimentConfig], name: str | None) -> ExperimentConfig:
@@ -127,31 +147,38 @@ def train_stages(
     resume: str = "auto",
     overwrite: bool = False,
     on_log: OnLog | None = None,
+    asked: Sequence[Mapping[str, Any]] = (),
 ) -> list[RunDirectory]:
     """Train the stages in order, each in its own folder; finished stages are skipped.
 
     Args:
         resume, overwrite, on_log: as train_experiment; all stages are overwritten, and a checkpoint's path is for a
             single experiment.
+        asked: for each config, the settings to change in its started run; stages that are done keep theirs.
 
     Raises:
         ValueError, FileNotFoundError: as train_experiment. All stages' networks, and the origins of finished or started
             stages, are checked before the first one is trained.
     """
-    if len(configs) > 1 and resume not in ("auto", "none"):
-        raise ValueError(f"--resume: expected auto or none for a file of several stages, found {resume}.")
+    if len(configs) > 1 and resume not in ("auto", "last", "none"):
+        raise ValueError(f"--resume: expected auto, last or none for a file of several stages, found {resume}.")
+    if len(configs) > 1 and resume == "last":
+        resume = "auto"  # stages that have not begun have no checkpoint
+    if overwrite and any(asked):
+        raise ValueError("--set changes a started run, which --overwrite deletes; give the setting without --set.")
     if len(configs) > 1:
         check_stages(configs)  # one alone is checked by train_experiment
         for config in configs if resume == "auto" and not overwrite else ():
             if (config.folder / "last.pt").exists():
                 check_started(config, config.folder / "last.pt")
     runs = []
-    for config in configs:
+    for config, changes in zip(configs, asked or [{}] * len(configs), strict=True):
         if len(configs) > 1 and resume == "auto" and not overwrite and is_trained(config):
-            log.info("%s is done", config.name)
+            log.info("%s is done%s", config.name, "; --set does not change it" if changes else "")
             runs.append(RunDirectory(config.folder))
             continue
-        runs.append(train_experiment(config, world=world, resume=resume, overwrite=overwrite, on_log=on_log))
+        run = train_experiment(config, world=world, resume=resume, overwrite=overwrite, on_log=on_log, asked=changes)
+        runs.append(run)
     return runs
 
 

@@ -8,7 +8,7 @@ columns of weights and treated as such, see Note [Steps that are not there] in r
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 import torch
@@ -121,3 +121,14 @@ def _build_apex(groups: list[dict[str, Any]], config: OptimizerConfig) -> torch.
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = lr * group["lr_factor"]
+
+
+def load_moments(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Load a saved state, but keep the settings of each group (weight decay, betas, ...), which --set may have changed.
+
+    ``load_state_dict`` alone would bring back those of the checkpoint.
+    """
+    settings = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+    optimizer.load_state_dict(dict(state))
+    for group, own in zip(optimizer.param_groups, settings, strict=True):
+        group.update(own)

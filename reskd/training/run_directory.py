@@ -1,21 +1,28 @@
 """One folder per run: what it holds, and when an old one may be resumed.
 
 A folder holds ``config.yaml``, ``environment.json``, ``last.pt``, ``best.pt``, ``metrics.jsonl``, TensorBoard's events
-and, at the end, ``report.md``. A folder with another experiment is changed only under --overwrite.
+and, at the end, ``report.md``; during the training also ``run.lock``, and after --set ``changes.jsonl``. A folder with
+another experiment is changed only under --overwrite.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from dali_pipes.atomic_files import atomic_write_text
+from reskd.training.checkpoint import load_checkpoint
+from reskd.training.run_changes import Change, changed, read_changes, why_fixed, write_changes
+from reskd.training.run_lock import LOCK_NAME
 from reskd.yaml_reading import read_yaml_file, write_yaml
+
+log = logging.getLogger(__name__)
 
 # Settings of a run's speed, output and test; none changes what it computes.
 _FREE_TO_CHANGE = (
@@ -69,8 +76,18 @@ class RunDirectory:
         return self.path / "metrics.jsonl"
 
     @property
+    def changes(self) -> Path:
+        """Settings that --set changed, one JSON object a line: step, key, old and new value."""
+        return self.path / "changes.jsonl"
+
+    @property
     def loss_balance(self) -> Path:
         return self.path / "loss_balance.json"
+
+    def written_by_training(self) -> list[str]:
+        """Names of files that only the training run writes."""
+        epochs = [path.name for path in self.path.glob("epoch_*.pt")]
+        return ["last.pt", "best.pt", "config.yaml", "environment.json", "metrics.jsonl", "changes.jsonl", *epochs]
 
     def quarantine(self, split: Literal["train", "val", "test"], rank: int) -> Path:
         """The rank's own list of clips that could not be loaded; one file per rank, so lines do not mix."""
@@ -97,7 +114,12 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 def defining_settings(resolved: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that determine a run's result, flat."""
-    return {key: value for key, value in flatten(resolved) if key not in _FREE_TO_CHANGE}
+    return {key: value for key, value in flatten(resolved) if is_defining(key)}
+
+
+def is_defining(key: str) -> bool:
+    """Whether a setting determines a run's result."""
+    return key not in _FREE_TO_CHANGE
 
 
 def with_former_settings(saved: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,9 +146,13 @@ def check_same_experiment(resolved: Mapping[str, Any], other: Mapping[str, Any],
     differing = sorted(key for key in new | old if new.get(key, missing) != old.get(key, missing))
     if differing:
         listed = ", ".join(f"{key}: {old.get(key)!r} there, {new.get(key)!r} now" for key in differing[:4])
+        way_on = ""
+        if all(why_fixed(key, old.get(key), new.get(key)) is None for key in differing):
+            settings = " ".join(f"--set {key}={new.get(key)}" for key in differing[:4])
+            way_on = f"give them by --set to go on from the last checkpoint (--resume last {settings}), "
         raise ValueError(
             f"{where} holds another experiment ({len(differing)} settings differ: {listed}); "
-            "choose another name=..., or pass --overwrite to delete what is there."
+            f"{way_on}choose another name=..., or pass --overwrite to delete what is there."
         )
 
 
@@ -138,28 +164,32 @@ def open_run_directory(
     Args:
         path: the run's folder.
         resolved: the whole config as plain values.
-        resume: ``auto`` resumes ``last.pt`` if there is one, ``none`` starts over, else a checkpoint's path.
+        resume: ``auto`` resumes ``last.pt`` if there is one, ``last`` expects it, ``none`` starts over, else a
+            checkpoint's path.
         overwrite: ``write_description`` will delete an earlier run, so any of our runs may be there.
 
     Raises:
         ValueError, FileNotFoundError: the folder holds another experiment or a started run; nothing to resume.
     """
     run = RunDirectory(path)
-    if resume not in ("auto", "none") and not Path(resume).is_file():
-        raise FileNotFoundError(f"--resume: expected auto, none or a checkpoint, found no file {resume}.")
+    is_path = resume not in ("auto", "last", "none")
+    if is_path and not Path(resume).is_file():
+        raise FileNotFoundError(f"--resume: expected auto, last, none or a checkpoint, found no file {resume}.")
     if path.exists() and not path.is_dir():
         raise ValueError(f"expected a folder for the run at {path}, found a file.")
-    if path.exists() and any(path.iterdir()) and not run.config.exists():
-        raise ValueError(f"{path} is not empty and not a run's folder; choose another name=... or runs=....")
-    if run.config.exists() and not overwrite:
-        check_same_experiment(resolved, _saved_settings(run.config), path)
+    saved = _saved_config(run, overwrite=overwrite)
+    if saved is not None and not overwrite:
+        changes = read_changes(run.changes)
+        check_same_experiment(changed(resolved, changes), changed(saved, changes), path)
         if resume == "none" and run.last.exists():
             raise ValueError(
                 f"{path} holds a started run; pass --resume auto to continue it, or --overwrite to delete it."
             )
-    if resume not in ("auto", "none"):
+    if resume == "last" and not run.last.exists():
+        raise FileNotFoundError(f"--resume last: expected {run.last}, found no such file; leave --resume out.")
+    if is_path:
         return run, Path(resume)
-    resumes = resume == "auto" and not overwrite and run.last.exists()
+    resumes = resume != "none" and not overwrite and run.last.exists()
     return run, run.last if resumes else None
 
 
@@ -175,12 +205,46 @@ def _saved_settings(path: Path) -> dict[str, Any]:
     return saved
 
 
+def _saved_config(run: RunDirectory, *, overwrite: bool) -> Mapping[str, Any] | None:
+    """The settings of the run in the folder; None if there is none.
+
+    Raises:
+        ValueError: other files are there, or a checkpoint that is none of ours.
+    """
+    if run.config.exists():
+        return _saved_settings(run.config)
+    if run.last.exists() and not overwrite:
+        log.warning("%s is missing; the settings in %s take its place.", run.config, run.last.name)
+        return load_checkpoint(run.last).get("config", {})
+    others = [one.name for one in run.path.iterdir() if one.name != LOCK_NAME] if run.path.exists() else []
+    if others:
+        raise ValueError(
+            f"{run.path} is not empty and not a run's folder: it holds {min(others)}, but no config.yaml; delete it, "
+            "or choose another name=... or runs=...."
+        )
+    return None
+
+
 def write_description(
-    run: RunDirectory, resolved: Mapping[str, Any], environment: Mapping[str, Any], *, overwrite: bool
+    run: RunDirectory,
+    resolved: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    *,
+    overwrite: bool,
+    changes: Sequence[Change] = (),
 ) -> None:
-    """Write ``config.yaml`` and ``environment.json``; with ``overwrite`` the folder is emptied first."""
+    """Write ``config.yaml``, ``environment.json`` and ``changes.jsonl``.
+
+    Args:
+        overwrite: empty the folder first, but for its lock.
+    """
     if overwrite and run.config.exists():
-        shutil.rmtree(run.path)
+        for entry in run.path.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            elif entry.name != LOCK_NAME:
+                entry.unlink()
     run.path.mkdir(parents=True, exist_ok=True)
+    write_changes(run.changes, changes)  # first: the settings of before still fit it
     atomic_write_text(run.environment, json.dumps(environment, indent=2) + "\n")
     atomic_write_text(run.config, write_yaml(resolved))

@@ -25,7 +25,7 @@ from reskd.training.checkpoint import check_resumable, save_checkpoint
 from reskd.training.divergence import Guard
 from reskd.training.dry_run import leaving_no_trace, noise_batch
 from reskd.training.metrics_log import MetricsWriter, RunningMeans, WaitClock, accuracies
-from reskd.training.optimizer import set_lr
+from reskd.training.optimizer import load_moments, set_lr
 from reskd.training.precision import Precision
 from reskd.training.schedule import lr_factor
 from reskd.training.trainable import Networks, Trainable, build_learners, inputs_of
@@ -68,6 +68,7 @@ class Trainer:
         self.faults: FaultCounts = sum_counts(())  # of all ranks, up to the last checkpoint
         self.means, self.guard = RunningMeans(), Guard(record.directory, world)
         self.latest: dict[str, float] = {}
+        self.before_save: Callable[[], None] = lambda: None  # on rank 0
         self.parallel: nn.Module = self.trainable
         if world.size > 1:
             device_ids = [world.device] if world.device.type == "cuda" else None
@@ -272,6 +273,7 @@ class Trainer:
         if score is not None and is_best:
             self.best = {"score": score, "step": float(self.num_steps)}
         if self.world.is_main:
+            self.before_save()
             keep = self.config.keep_every_epochs
             is_kept = keep is not None and self.plan.ends_epoch(self.num_steps, every=keep)
             kept = self.run.kept(self.plan.epochs_after(self.num_steps))
@@ -301,8 +303,9 @@ class Trainer:
         for name, module in self._learned().items():
             module.load_state_dict(state[name])
         for name, optimizer in self._optimizers().items():
-            optimizer.load_state_dict(state[name])
-        self.precision.scaler.load_state_dict(state["scaler"])
+            load_moments(optimizer, state[name])
+        if state["scaler"]:  # empty if the run was not fp16 before
+            self.precision.scaler.load_state_dict(state["scaler"])
         self.num_steps, self.best = state["num_steps"], dict(state["best"])
         self.faults = sum_counts([state["faults"]] if "faults" in state else [])  # the first checkpoints had none
         self.means = RunningMeans.restored(state.get("unlogged_means"), self.world)

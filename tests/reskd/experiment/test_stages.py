@@ -165,7 +165,7 @@ def test_weights_of_a_stage_with_another_architecture_are_refused_before_it_is_t
 
 def test_a_checkpoint_to_resume_from_is_for_one_experiment(tmp_path: Path) -> None:
     configs = load_stages(write_stages(tmp_path, TEACHER, STUDENT))
-    with pytest.raises(ValueError, match="--resume: expected auto or none for a file of several stages"):
+    with pytest.raises(ValueError, match="--resume: expected auto, last or none for a file of several stages"):
         train_stages(configs, world=WORLD, resume="last.pt")
 
 

@@ -43,7 +43,7 @@ def test_auto_goes_on_from_last_and_a_path_from_there(tmp_path: Path) -> None:
     other = tmp_path / "other.pt"
     other.write_bytes(b"")
     assert open_run_directory(folder, CONFIG, resume=str(other), overwrite=False)[1] == other
-    with pytest.raises(FileNotFoundError, match="expected auto, none or a checkpoint, found no file gone.pt"):
+    with pytest.raises(FileNotFoundError, match="expected auto, last, none or a checkpoint, found no file gone.pt"):
         open_run_directory(folder, CONFIG, resume="gone.pt", overwrite=False)
 
 
