@@ -29,9 +29,9 @@ _CLOSED_OUTPUT = 128 + signal.SIGPIPE
 def run_tool(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | None = None) -> int:
     """Run ``main`` and return the exit code.
 
-    It is what ``main`` returns (None: 0), 1 for an error reported in a sentence, 128 and its number for a signal (130 for
-    Ctrl-C, 143 for SIGTERM), and 141 if nobody reads the output any more. ``--traceback`` anywhere on the command line shows
-    the traceback of an error.
+    It is what ``main`` returns (None: 0), 1 for an error reported in a sentence, 128 and its number for a signal (130
+    for Ctrl-C, 143 for SIGTERM), and 141 if nobody reads the output any more. ``--traceback`` anywhere on the command
+    line shows the traceback of an error.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     wants_traceback = "--traceback" in given

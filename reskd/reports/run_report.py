@@ -10,6 +10,7 @@ from typing import Any
 
 from dali_pipes.atomic_files import atomic_open, atomic_write_text
 from reskd.training import loss_balance
+from reskd.training.run_changes import read_changes
 from reskd.training.run_directory import RunDirectory
 
 Lines = Sequence[Mapping[str, float]]  # of a metrics.jsonl
@@ -51,6 +52,10 @@ def write_run_report(run: RunDirectory) -> Path:
     terms = ""
     if run.loss_balance.exists():
         terms = f"\n## The loss in the first step\n\n{loss_balance.table(loss_balance.read(run.loss_balance))}\n"
+    changes = read_changes(run.changes)
+    if changes:
+        made = "\n".join(f"| {one.step} | {one.key} | {one.old} | {one.new} |" for one in changes)
+        terms += f"\n## Settings changed by --set\n\n| after step | setting | old | new |\n|---|---|---|---|\n{made}\n"
     report = run.path / "report.md"
     atomic_write_text(
         report,

@@ -8,8 +8,11 @@ For other folders:
     optimizer: OptimizerConfig
     plan: Plan, SelectionMetric, TrainingConfig
     precision: Precision
-    run_directory: check_same_experiment, config_hash, flatten, open_run_directory, RunDirectory, with_former_settings,
+    run_changes: Change, changed, read_changes, set_value, why_fixed
+    run_directory: check_same_experiment, config_hash, flatten, is_defining, open_run_directory, RunDirectory,
+        with_former_settings,
         write_description
+    run_lock: RunLock
     schedule: ScheduleConfig
     trainable: inputs_of, Networks, Trainable
     trainer: Trainer
