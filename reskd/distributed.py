@@ -114,7 +114,7 @@ class StopAgreement:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._group = dist.new_group(backend="gloo") if world.size > 1 else None
+        self._group: Any = dist.new_group(backend="gloo") if world.size > 1 else None
         self._pending: tuple[dist.Work, Tensor] | None = None
 
     def poll(self) -> int:
@@ -122,7 +122,7 @@ class StopAgreement:
         if self._world.size == 1:
             return self._world.signals.asked()
         largest = torch.tensor([self._world.signals.asked()])
-        work = dist.all_reduce(largest, op=dist.ReduceOp.MAX, group=self._group, async_op=True)
+        work: Any = dist.all_reduce(largest, op=dist.ReduceOp.MAX, group=self._group, async_op=True)
         before, self._pending = self._pending, (work, largest)
         return _awaited(before)
 

@@ -8,5 +8,5 @@ For other folders:
     protocol: write_evaluation
     run: evaluate_checkpoint, train_experiment
     run_checks: check_config
-    stages: check_stages, choose_stage, load_stages, teacher_stage, train_stages
+    stages: asked_settings, check_stages, choose_stage, load_stages, teacher_stage, train_stages
 """

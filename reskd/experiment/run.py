@@ -64,10 +64,10 @@ def train_experiment(
     check_networks(config)
     if not overwrite:
         check_folder(config)
-    arguments = {"resume": resume, "overwrite": overwrite}
-    open_run_directory(config.folder, config.resolved(), **arguments)  # refuses before anything is written
+    open_folder = partial(open_run_directory, config.folder, config.resolved(), resume=resume, overwrite=overwrite)
+    open_folder()  # refuses before anything is written
     with _locked(config.folder, world) as lock:
-        run, checkpoint = open_run_directory(config.folder, config.resolved(), **arguments)
+        run, checkpoint = open_folder()
         if checkpoint:
             check_started(config, checkpoint)
         check_start(config)

@@ -114,6 +114,17 @@ class Trainable(nn.Module):
             total = total + teacher_task
         return StepOutput(total, losses, output.logits_NK.detach())
 
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The trained networks, by the name of their view."""
+        return {"student": self.student} | ({"teacher": self.teacher} if self.teacher is not None else {})
+
+    def task_losses(self, inputs: Inputs, targets: Tensor) -> dict[str, Tensor]:
+        """The task loss of each network alone, a 0-d tensor, by the name of its view."""
+        return {
+            name: self.loss.task(network(*inputs[name]).logits_NK, targets) for name, network in self.networks.items()
+        }
+
     def train(self, mode: bool = True) -> Trainable:
         super().train(mode)
         head = getattr(self.student, "head", None)

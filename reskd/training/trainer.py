@@ -90,7 +90,10 @@ class Trainer:
             stack.callback(loader.close)
             for validate in self.validations.values():
                 stack.callback(validate.close)
-            writer = stack.enter_context(self._open_writer()) if self.world.is_main else None
+            writer = None
+            if self.world.is_main:
+                files = self.run.metrics, self.run.tensorboard
+                writer = stack.enter_context(MetricsWriter(*files, first_step=self.num_steps))
             batches = clock.timed(loader)
             while self.num_steps < self.plan.total_steps:
                 batch = self.train_step(batches)
@@ -234,11 +237,8 @@ class Trainer:
     def _watch_what_is_saved(self, batch: ClipBatch) -> None:
         """Have the guard look at the state, and at the updated networks' task losses on the last pass's clips."""
         self._reseed()
-        inputs, losses = inputs_of(batch), {}
         with leaving_no_trace(self.trainable), self.precision.autocast():
-            for name, module in self._networks().items():
-                logits_NK = module(*inputs[name]).logits_NK
-                losses[name] = self.trainable.loss.task(logits_NK, batch.targets)
+            losses = self.trainable.task_losses(inputs_of(batch), batch.targets)
         self.guard.watch_state(self.num_steps, self.state(), losses)
 
     def _pop(self, clock: WaitClock) -> dict[str, float]:
@@ -312,18 +312,10 @@ class Trainer:
         if state.get("config", {}).get("loss") == self.description.get("config", {}).get("loss"):
             self.guard.lowest = dict(state.get("lowest_losses", {}))
 
-    def _networks(self) -> dict[str, nn.Module]:
-        """The trained networks, by the name of their view."""
-        modules = {"student": self.trainable.student}
-        return modules | ({"teacher": self.trainable.teacher} if self.trainable.teacher is not None else {})
-
     def _learned(self) -> dict[str, nn.Module]:
         """Modules with weights to save, by name in a checkpoint."""
-        return self._networks() | {"loss": self.trainable.loss}
+        return self.trainable.networks | {"loss": self.trainable.loss}
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         names = ("optimizer", "teacher_optimizer")[: len(self.learners)]
         return {name: learner.optimizer for name, learner in zip(names, self.learners, strict=True)}
-
-    def _open_writer(self) -> MetricsWriter:
-        return MetricsWriter(self.run.metrics, self.run.tensorboard, first_step=self.num_steps)

@@ -16,7 +16,7 @@ import re
 import struct
 import zipfile
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import torch
 
@@ -56,7 +56,7 @@ def save_with_digest(content: Any, file: BinaryIO) -> None:
     """
     target = _FailuresKept(file)
     try:
-        torch.save(content, target)
+        torch.save(content, cast(BinaryIO, target))
     except RuntimeError:
         if target.error is None:
             raise
