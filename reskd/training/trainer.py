@@ -248,8 +248,7 @@ class Trainer:
         values["train/epoch"] = self.num_steps / self.plan.steps_per_epoch
         group = self.learners[0].optimizer.param_groups[0]
         values["train/lr"] = group["lr"] / group["lr_factor"]
-        num_clips = num_passes * self.plan.clips_per_pass * self.world.size
-        values["speed/clips_per_second"] = num_clips / seconds
+        values["speed/clips_per_second"] = num_passes * self.plan.clips_per_pass * self.world.size / seconds
         values["speed/data_wait_share"] = wait_share
         if self.world.device.type == "cuda":
             values["speed/gpu_memory_gib"] = torch.cuda.max_memory_allocated() / 2**30
