@@ -176,10 +176,6 @@ def _kind_table(usable: Sequence[VideoInfo]) -> str:
     return "\n".join([*rows, "", *(f"- {line}" for line in describe_pictures(usable))]).rstrip()
 
 
-def _cell(value: object) -> str:
-    return ("no", "yes")[value] if isinstance(value, bool) else str(value)
-
-
 def _cost(distances: Mapping[Path, Sequence[int]], measured: DecodeTime, num_cores: int) -> str:
     from_start, from_keyframes = mean_decoded(distances, measured.num_frames)
     low, median, high = np.percentile(measured.cpu_ms, (20, 50, 80))
@@ -230,6 +226,7 @@ def _whole_file_table(usable: Sequence[VideoInfo]) -> str:
     return "\n".join([*rows, *(f"| {_cell(reason)} | {count} |" for reason, count in reasons.most_common())])
 
 
-def _cell(text: str) -> str:
-    """Text as it is, in a cell of a Markdown table."""
+def _cell(value: object) -> str:
+    """A value as it is, in a cell of a Markdown table."""
+    text = ("no", "yes")[value] if isinstance(value, bool) else str(value)
     return " ".join(text.replace("|", "\\|").split())

@@ -9,6 +9,7 @@ as soon as the temporary file of a save is seen.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import signal
@@ -79,10 +80,8 @@ def _kill_one(config: Path, runs: Path, num_ranks: int, rng: random.Random, coun
 
 
 def _kill_group(process: subprocess.Popen[str]) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()
 
 
