@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, NoReturn
 
@@ -120,32 +121,39 @@ def parse_lines(
     return ParsedList(videos, [line.number for line in lines], reading, remarks, numbers)
 
 
-def _check_lines(source: Path, lines: Iterable[Line]) -> None:
+def _check_lines(source: Path, lines: Sequence[Line]) -> None:
     for line in lines:
         if not line.path:
             raise ValueError(f"{source}, line {line.number}: expected a path, found none.")
         if line.path[0] == '"' and not line.before:
             raise ValueError(f"{source}, line {line.number}: expected a closing quote, found none in {line.path}.")
-        for cell in line.cells:
-            if not is_number(cell) and _LIKE_A_NUMBER.fullmatch(cell):
-                raise ValueError(
-                    f"{source}, line {line.number}: expected class numbers from 0 on, found {cell} for {line.path}."
-                )
+    wrong = {cell for cells in {line.cells for line in lines} for cell in cells if _is_no_label(cell)}
+    if wrong:
+        line = next(line for line in lines if wrong.intersection(line.cells))
+        raise ValueError(
+            f"{source}, line {line.number}: expected class numbers from 0 on, found {', '.join(line.cells)} for "
+            f"{line.path}."
+        )
+
+
+def _is_no_label(cell: str) -> bool:
+    return not is_number(cell) and bool(_LIKE_A_NUMBER.fullmatch(cell))
 
 
 def _choose(
     source: Path, lines: Sequence[Line], list_format: ListFormat, prefer: ListReading
 ) -> tuple[ListReading, tuple[str, ...], dict[str, int]]:
     """The reading, remarks about it, and the numbers of UCF101's folders."""
-    counts = Counter(len(line.cells) for line in lines)
-    has_names = any(not is_number(line.cells[0]) for line in lines if line.cells)
+    distinct = {line.cells for line in lines}
+    counts = Counter(map(len, distinct))
+    has_names = any(not is_number(cells[0]) for cells in distinct if cells)
     if list_format != "auto":
         return list_format, (), {}
     if not lines or set(counts) == {0}:
         return "ucf", (), {}
-    _refuse_ragged(source, lines, counts)
+    _refuse_ragged(source, lines)
     if has_names:
-        mixed = any(is_number(line.cells[0]) for line in lines)
+        mixed = any(is_number(cells[0]) for cells in distinct)
         note = "; some of the names are numbers, so check that the list is one" if mixed else ""
         return "names", (f"{source}: read as path and class name{note}",), {}
     if set(counts) == {1}:
@@ -153,34 +161,39 @@ def _choose(
     return _several_numbers(source, lines, counts, prefer)
 
 
-def _refuse_ragged(source: Path, lines: Sequence[Line], counts: Counter[int]) -> None:
+def _form(cells: Sequence[str]) -> str:
+    if not cells:
+        return "nothing"
+    if all(map(is_number, cells)):
+        return "a number" if len(cells) == 1 else "numbers"
+    return "a name" if len(cells) == 1 else f"{len(cells)} cells"
+
+
+def _refuse_ragged(source: Path, lines: Sequence[Line]) -> None:
     """Refuse a list whose lines are of several forms; names the first line of the rarer form."""
-
-    def form(line: Line) -> str:
-        if not line.cells:
-            return "nothing"
-        if all(map(is_number, line.cells)):
-            return "a number" if len(line.cells) == 1 else "numbers"
-        return "a name" if len(line.cells) == 1 else f"{len(line.cells)} cells"
-
-    forms = Counter(map(form, lines))
-    if "a name" in forms and forms.keys() <= {"a name", "a number"}:
+    form_of = {cells: _form(cells) for cells in {line.cells for line in lines}}
+    found = set(form_of.values())
+    if found <= {"a name", "a number"} or found <= {"a number", "numbers"}:
         return
-    if forms.keys() <= {"a number", "numbers"}:
-        return
+    forms = Counter(form_of[line.cells] for line in lines)
     usual = forms.most_common(1)[0][0]
-    odd = next(line for line in lines if form(line) != usual or form(line).endswith("cells"))
+    odd = next(line for line in lines if form_of[line.cells] != usual or usual.endswith("cells"))
     hint = "; or give a CSV with the columns path,label[,group]"
     expected = "a class number or name" if usual.endswith("cells") else usual
     raise ValueError(
-        f"{source}, line {odd.number}: expected {expected} behind the path as in the other lines, found {form(odd)}: "
-        f"{odd.path}{odd.after}{hint}."
+        f"{source}, line {odd.number}: expected {expected} behind the path as in the other lines, found "
+        f"{form_of[odd.cells]}: {odd.path}{odd.after}{hint}."
     )
 
 
 def _folder_of(path: str) -> str:
     """Name of the folder that a path lies in; empty if there is none."""
-    name = plain_path(path).rpartition("/")[0].rpartition("/")[2]
+    return _last_part(path.rpartition("/")[0])
+
+
+@lru_cache(maxsize=4096)
+def _last_part(folder: str) -> str:
+    name = plain_path(f"{folder}/x").rpartition("/")[0].rpartition("/")[2]
     return "" if name in (".", "..") else name
 
 
@@ -194,8 +207,9 @@ def _ucf_or_numbers(
             "number is the split (1 train, 2 test) and whose name is the class; write CSVs with path,label from them."
         )
     of_folder: dict[str, Counter[str]] = defaultdict(Counter)
-    for line in lines:
-        of_folder[_folder_of(line.path)][line.cells[0].lstrip("0") or "0"] += 1
+    pairs = Counter((_folder_of(line.path), line.cells[0]) for line in lines)
+    for (folder, number), count in pairs.items():
+        of_folder[folder][number.lstrip("0") or "0"] += count
     main = {folder: found.most_common(1)[0][0] for folder, found in of_folder.items()}
     is_injective = "" not in main and len(set(main.values())) == len(main)
     num_others = sum(found.total() - found[main[folder]] for folder, found in of_folder.items())
@@ -241,7 +255,7 @@ def _video(source: Path, line: Line, reading: ListReading) -> ListedVideo:
     """Make a video of a line; raises ValueError if the line does not fit the reading."""
     if reading == "ucf":
         folder = _folder_of(line.path)
-        if not folder or len(line.cells) > 1 or not all(map(is_number, line.cells)):
+        if not folder or len(line.cells) > 1 or (line.cells and not is_number(line.cells[0])):
             _refuse(source, line, "<Class>/<video> [number] as in UCF101's lists")
         return ListedVideo(line.path, (folder,), None, True)
     if reading == "names":
