@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -273,6 +274,16 @@ class ShardsConfig(StrictConfig):
     )
 
 
+def _check_pattern(pattern: str) -> str:
+    try:
+        num_groups = re.compile(pattern).groups
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"expected a regular expression, found {pattern[:200]!r}: {error}") from None
+    if num_groups == 0:
+        raise ValueError(f"expected a pair of parentheses around the group, found {pattern[:200]!r}")
+    return pattern
+
+
 class DataConfig(StrictConfig):
     kind: Literal["clips"] = Field("clips", description="clips decoded from videos")
     root: Path = Field(description="folder that the paths in the lists are relative to")
@@ -294,7 +305,7 @@ class DataConfig(StrictConfig):
     classes: Path | None = Field(
         None, description="file of class names, one per line in order (or UCF101's classInd.txt); default: sorted names"
     )
-    group_pattern: str | None = Field(
+    group_pattern: Annotated[str, AfterValidator(_check_pattern)] | None = Field(
         None,
         description="regular expression on the path; its first group names the group of videos to keep in one split "
         r"(UCF101: v_(\w+_g\d+)_c, with the class: groups of equal name are one group, whatever the class); a CSV may "

@@ -215,7 +215,13 @@ class VideoInfoWriter:
             OSError: the folder cannot be written.
         """
         if self._csv is None or self._packets is None:
-            self._packets, self._checksums, self._csv = self._open()
+            try:
+                self._packets, self._checksums, self._csv = self._open()
+            except OSError as error:
+                raise OSError(
+                    f"{self._folder}: expected a folder for the scan's results that can be written, found: "
+                    f"{error.strerror or error}; set data.scan_cache to another one."
+                ) from error
             self._add_row(self._csv, _HEAD)
         location = None if index is None else self._add_index(self._packets, index)
         video_info = replace(video_info, packets=location)

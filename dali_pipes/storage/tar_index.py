@@ -115,7 +115,7 @@ def _read_headers(tar: tarfile.TarFile, stream: BinaryIO, file: str, size: int) 
     found = [
         video._replace(labels=_first_label(labels.get(_split_name(video.name)[0], {}))) for video in videos.values()
     ]
-    keys = {_split_name(name)[0] for name in videos}
+    keys = {_split_name(name)[0] for name in videos} | (set(labels) if damage else set())
     unused += [f"{key}{suffix}" for key, of_key in labels.items() if key not in keys for suffix in of_key]
     damage = f"{damage}; the rest is not used" if damage else ""
     return TarContents(tuple(found), damage, len(unused), next(iter(unused), ""))

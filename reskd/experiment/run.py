@@ -146,7 +146,13 @@ def evaluate_checkpoint(
         batch_size: clips per rank in one forward pass; a video has ``test_clips`` x ``test_crops`` clips.
     """
     state = load_checkpoint(checkpoint)
-    manifest = build_manifests(config, world=world, splits=(split,))[split]
+    manifests = build_manifests(config, world=world, splits=(split,))
+    if split not in manifests:
+        raise ValueError(
+            f"--split {split}: expected videos of this split, found none; set data.{split}_fraction above 0, as in "
+            "training, or score the other split."
+        )
+    manifest = manifests[split]
     settings = evaluation_settings(config, which, world=world)
     _check_classes(manifest, state, checkpoint)
     model = build_evaluated_model(config, state, which=which, source=str(checkpoint), device=world.device).eval()

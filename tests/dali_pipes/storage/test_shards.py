@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -385,6 +386,40 @@ def test_workers_import_fsspec_only_for_a_url() -> None:
 def test_settings_that_do_not_fit_are_refused(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         make_config(tmp_path, **changes)
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[" * 100_000, b"\xff" * 30, b"[]", b'{"of": 1}', b"9" * 5000])
+def test_kept_headers_that_are_damaged_are_read_again(damage: bytes, video: bytes, tmp_path: Path) -> None:
+    shard = write_tar(tmp_path / "s.tar", {"a.mp4": video, "a.cls": b"0"})
+    first = list_one(shard)
+    (kept,) = (tmp_path / "store" / "shards").iterdir()
+    content = kept.read_bytes()
+    for data in (damage, content.replace(b'["0"]', b'["1"]'), content.replace(b"512", b"513")):
+        kept.write_bytes(data)
+        assert list_one(shard) == first
+        assert kept.read_bytes() == content
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder"])
+def test_what_is_no_file_is_refused_and_does_not_block(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "s.tar"
+    if kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    with pytest.raises(
+        ValueError, match=r"expected the tar file .*s\.tar, found none \(expected a file at .*found a"
+    ):
+        list_one(path)
+
+
+def test_what_follows_the_end_mark_is_told(video: bytes, tmp_path: Path) -> None:
+    one, other = (write_tar(tmp_path / f"{n}.tar", {f"{n}.mp4": video, f"{n}.cls": b"0"}) for n in "ab")
+    one.write_bytes(one.read_bytes() + other.read_bytes())
+    messages: list[str] = []
+    listed = list_shards(tmp_path, Storage("shards"), "a.tar", tmp_path / "store", messages.append)
+    assert [video.path for video in listed] == ["a.tar/a.mp4"]
+    assert re.search("a.tar: it goes on after the end mark at byte .*; the rest is not used; 1 videos", messages[0])
 
 
 def test_kept_headers_are_text(video: bytes, tmp_path: Path) -> None:
