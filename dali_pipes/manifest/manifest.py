@@ -206,7 +206,9 @@ class Manifest:
         return Manifest(
             Path(about["root"]),
             tuple(about["class_names"]),
-            *arrays.values(),
+            arrays["rows"],
+            arrays["paths"],
+            arrays["labels"],
             about["num_listed"],
             tuple((path, reason) for path, reason in about["dropped"]),
             tuple(Path(part) for part in about["parts"]),
@@ -219,7 +221,9 @@ def _checksum(data: np.ndarray | bytes) -> int:
     """CRC-32 of an array's type and bytes."""
     if isinstance(data, bytes):
         return zlib.crc32(data)
-    return zlib.crc32(np.ascontiguousarray(data).view(np.uint8), zlib.crc32(f"{data.dtype.descr}{data.shape}".encode()))
+    return zlib.crc32(
+        np.ascontiguousarray(data).view(np.uint8).data, zlib.crc32(f"{data.dtype.descr}{data.shape}".encode())
+    )
 
 
 def _canonical(about: dict[str, Any]) -> bytes:

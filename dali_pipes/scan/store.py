@@ -86,7 +86,8 @@ def _read_part(part: Path) -> tuple[dict[str, VideoInfo], int]:
     data = data[: data.rfind(_END_OF_ROW) + len(_END_OF_ROW)]
     checksums = _read_checksums(part.with_suffix(_CHECKSUMS), crc32(data))
     rows = _rows(data.decode("utf-8", "surrogateescape"), checksums)
-    if tuple(next(rows, None) or ()) != _HEAD:
+    head = next(rows, None)
+    if head is None or tuple(head) != _HEAD:
         return {}, 0
     is_old = not part.with_suffix(_CHECKSUMS).is_file()
     packets = part.with_suffix(".packets")

@@ -407,9 +407,7 @@ def test_what_is_no_file_is_refused_and_does_not_block(kind: str, tmp_path: Path
         os.mkfifo(path)
     else:
         path.mkdir()
-    with pytest.raises(
-        ValueError, match=r"expected the tar file .*s\.tar, found none \(expected a file at .*found a"
-    ):
+    with pytest.raises(ValueError, match=r"expected the tar file .*s\.tar, found none \(expected a file at .*found a"):
         list_one(path)
 
 
