@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from dali_pipes.annotations.published.registry import DATA_SETS
-from dali_pipes.choices import DEFAULT_QUALITY, PixelAspect, TranscodeCodec
+from dali_pipes.choices import DEFAULT_QUALITY, ListFormat, PixelAspect, TranscodeCodec
 from dali_pipes.jobs.progress import ProgressDisplay
 from reskd.cli import add_engine_arguments, engine_of, positive, run_tool
 
@@ -83,7 +83,8 @@ def _run_scan(chosen: argparse.Namespace) -> None:
         _, videos = videos_of_splits(config, 0, splits, print)
         names = [video.path for split in videos.values() for video in split]
     else:
-        names = [video.path for name in chosen.list for video in read_list(root, name)] or videos_under(root)
+        listed = [video.path for name in chosen.list for video in read_list(root, name, chosen.list_format)]
+        names = listed or videos_under(root, print)
     names = shard_of(list(dict.fromkeys(names)), chosen.shard)
     if not names:
         raise ValueError(f"expected videos under {root}, found none.")
@@ -245,8 +246,9 @@ def _run_describe(chosen: argparse.Namespace) -> None:
     from dali_pipes.jobs.map_files import make_engine
     from reskd.reports.dataset_report import VideoSet, write_data_page
 
-    listed = {str(name): read_list(chosen.root, name) for name in chosen.list}
-    names = dict.fromkeys(video.path for videos in listed.values() for video in videos) or videos_under(chosen.root)
+    listed = {str(name): read_list(chosen.root, name, chosen.list_format) for name in chosen.list}
+    paths = dict.fromkeys(video.path for videos in listed.values() for video in videos)
+    names = paths or videos_under(chosen.root, print)
     if not names:
         raise ValueError(f"expected videos under {chosen.root}, found none.")
     engine = make_engine("local", num_workers=chosen.workers)
@@ -267,6 +269,9 @@ def _run_describe(chosen: argparse.Namespace) -> None:
 def _add_lists(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--list", type=Path, nargs="+", default=[], metavar="LIST", help="lists of videos; default: all under ROOT"
+    )
+    parser.add_argument(
+        "--list-format", choices=get_args(ListFormat), default="auto", help="as data.list_format in a config"
     )
     parser.add_argument("--scan-cache", type=Path, help="folder of the scan's results; default: beside the data")
 
