@@ -4,8 +4,8 @@ For other folders:
     atomic_files: append_whole, atomic_folder, atomic_open, atomic_write_bytes, atomic_write_text, DiskFullError,
         full_disk_named, move_into_place, remove_leftovers
     batch: ClipBatch, FeatureView, label_sets_of, Loader, PADDING_POSITION, View
-    choices: ClipFrameSelection, DecoderChoice, DEFAULT_QUALITY, DemoFormat, FrameSelection, PixelAspect,
-        TranscodeCodec
+    choices: ClipFrameSelection, DecoderChoice, DEFAULT_QUALITY, DemoFormat, FrameSelection, ListFormat,
+        ListReading, PixelAspect, TranscodeCodec
     config: Averaging, DataConfig, LoaderConfig, SamplingConfig, StrictConfig, StudentViewConfig, VideoFilesConfig,
         ViewConfig, ViewsConfig
     fault_log: drop_lines_from, FaultCounts, FaultLog, LoaderLog, NO_LOG, sum_counts, UnreadableDataError

@@ -270,9 +270,7 @@ def _add_lists(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--list", type=Path, nargs="+", default=[], metavar="LIST", help="lists of videos; default: all under ROOT"
     )
-    parser.add_argument(
-        "--list-format", choices=get_args(ListFormat), default="auto", help="as data.list_format in a config"
-    )
+    parser.add_argument("--list-format", choices=get_args(ListFormat), default="auto", help="as data.list_format")
     parser.add_argument("--scan-cache", type=Path, help="folder of the scan's results; default: beside the data")
 
 

@@ -1,6 +1,8 @@
-"""Lists of labeled videos: read UCF101's lists, CSV files and class folders, and rewrite lists with new paths.
+"""Lists of labeled videos: read CSV files, lists of other tools and class folders, and rewrite lists with new paths.
 
 For other folders:
-    lists: class_names_of, LABEL_SEPARATOR, label_videos, LabeledVideo, ListedVideo, read_class_names, read_list,
-        rewrite_list, VIDEO_SUFFIXES, videos_under
+    file_walk: count_of, named
+    lists: check_folder_numbers, class_names_of, describe_labels, LABEL_SEPARATOR, label_videos, LabeledVideo,
+        ListedVideo, parse_list, ParsedList, plain_path, read_class_names, read_list, rewrite_list, VIDEO_SUFFIXES,
+        videos_under
 """

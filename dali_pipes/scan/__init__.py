@@ -5,6 +5,6 @@ For other folders:
     probe: complaints_of, one_line, probe, probe_bytes, Probed
     reading_cost: describe_cost, mean_decoded, reading_factor
     scan: default_store, Location, scan, video_files
-    store: IndexReader
+    store: IndexReader, read_video_info
     summary: describe_damage, describe_pictures, describe_scan, kind_of
 """

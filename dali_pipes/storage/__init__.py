@@ -2,8 +2,8 @@
 
 For other folders:
     byte_range: ByteRange, is_url
-    frame_files: read_frame_files
-    frame_folders: as_folder, folders_of, list_frame_folders
-    shards: list_shards, members_of
+    frame_files: numbers_in, read_frame_files
+    frame_folders: as_folder, folders_of, FrameFolder, list_frame_folders
+    shards: list_shards, members_of, ShardMember
     tar_index: read_member
 """
