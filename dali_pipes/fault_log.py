@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, TypedDict
 
 from dali_pipes.atomic_files import append_whole, atomic_write_text
+from dali_pipes.file_names import on_one_line
 
 _COLUMNS = ("file", "reason", "position", "attempt")
 # The fraction is taken of at least this many clips, so that the first bad clips do not stop a run.
@@ -91,7 +92,7 @@ class FaultLog:
     def add(self, file: str, reason: str, *, position: int, attempt: int) -> None:
         """Record that ``file`` could not be read for a position."""
         if file not in self.reasons:
-            self._on_message(f"{file} cannot be used: {reason}")
+            self._on_message(f"{on_one_line(file)} cannot be used: {reason}")
         self.files[file] += 1
         self.reasons[file] = reason
         if self._quarantine is not None:
@@ -138,7 +139,10 @@ class FaultLog:
         """
         if self.num_substituted <= self._max_bad_fraction * max(self.num_served, _FEWEST_CLIPS):
             return
-        named = [f"{file} ({count} times): {self.reasons[file]}" for file, count in self.files.most_common(_MOST_NAMED)]
+        named = [
+            f"{on_one_line(file)} ({count} times): {self.reasons[file]}"
+            for file, count in self.files.most_common(_MOST_NAMED)
+        ]
         rest = f"\n... and {len(self.files) - len(named)} more files" if len(self.files) > len(named) else ""
         raise TooManyBadClipsError(
             f"{self.num_substituted} of {self.num_served} clips had to be replaced, more than "

@@ -18,10 +18,12 @@ one of zeros does, counts as none.
 from __future__ import annotations
 
 import math
+import re
 from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
+from av.filter import Graph
 from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -58,14 +60,37 @@ def upright(stored: np.ndarray, rotation: int, *, mirrored: bool) -> np.ndarray:
 
 def orientation_of(frame: VideoFrame) -> Orientation:
     """The orientation that a frame's display matrix states: the container's, or the codec's."""
-    try:
-        side_data: Any = frame.side_data  # a mapping, other than PyAV's type hints say
-    except ValueError:  # a kind of side data that PyAV cannot name: of the matrix only its angle is known
-        return Orientation(round(frame.rotation / 90) % 4 * 90)
+    side_data = _side_data(frame)
     if Type.DISPLAYMATRIX not in side_data:
         return Orientation()
     matrix = np.frombuffer(bytes(side_data[Type.DISPLAYMATRIX]), np.int32)
     return orientation_of_matrix(*(int(matrix[place]) for place in (0, 1, 3, 4)))
+
+
+def _side_data(frame: VideoFrame) -> Any:
+    """A mapping, other than PyAV's type hints say. PyAV raises ValueError for a kind that it cannot name (17 and 18:
+    EXIF, which JPEGs of cameras have): FFmpeg's filter removes these."""
+    while True:
+        try:
+            return frame.side_data
+        except ValueError as error:
+            unnamed = re.match(r"(\d+) is not a valid", str(error))
+            if unnamed is None:
+                raise
+            frame = _without_side_data(frame, int(unnamed[1]))
+
+
+def _without_side_data(frame: VideoFrame, kind: int) -> VideoFrame:
+    graph = Graph()
+    width, height = frame.width, frame.height
+    source = graph.add_buffer(width=width, height=height, format=frame.format, time_base=Fraction(1, 25))
+    source.link_to(removes := graph.add("sidedata", mode="delete", type=str(kind)))
+    removes.link_to(graph.add("buffersink"))
+    graph.configure()
+    graph.push(frame)
+    kept = graph.pull()
+    assert isinstance(kept, VideoFrame)
+    return kept
 
 
 def orientation_of_matrix(a: int, b: int, c: int, d: int) -> Orientation:

@@ -14,7 +14,7 @@ from tests.dali_pipes.shown_pictures import ORIENTATIONS, Storing, what_is_wrong
 
 
 def test_pictures_come_out_right_whatever_their_storing_and_name(tmp_path: Path) -> None:
-    assert attack(draw(8, seed=4), tmp_path, slow_tools=False) == []
+    assert attack(draw(6, seed=4), tmp_path, slow_tools=False) == []
 
 
 @pytest.mark.parametrize("aspect", [Fraction(4, 3), Fraction(3, 4), None])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import struct
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -210,3 +212,39 @@ def test_odd_matrices_and_aspects_are_said_once_for_all_files(tmp_path: Path) ->
         "2 are turned or mirrored to be upright",
         f"2: {TURNED_ANYHOW}; {ABSURD_ASPECT}",
     ]
+
+
+def write_exif(path: Path, storing: Storing, orientation: int) -> Path:
+    """A video of JPEGs with an EXIF orientation, as photo cameras write it."""
+    jpeg = cv2.imencode(".jpg", storing.stored()[:, :, ::-1])[1].tobytes()
+    entry = struct.pack("<HHIHH", 0x112, 3, 1, orientation, 0)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + entry + struct.pack("<I", 0)
+    jpeg = jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.height, stream.width, stream.pix_fmt = *storing[:2], "yuvj420p"
+        for number in range(4):
+            packet = av.Packet(jpeg)
+            packet.pts = packet.dts = number
+            packet.time_base, packet.stream, packet.is_keyframe = Fraction(1, 25), stream, True
+            container.mux(packet)
+    return path
+
+
+# EXIF 2.3, section 4.6: 5 swaps x and y.
+EXIF = {
+    1: (0, False), 2: (0, True), 3: (180, False), 4: (180, True),
+    5: (270, True), 6: (270, False), 7: (90, True), 8: (90, False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("orientation", EXIF)
+def test_an_exif_orientation_is_read_beside_data_that_pyav_cannot_name(orientation: int, tmp_path: Path) -> None:
+    if first_frame(write_exif(tmp_path / "turned.avi", Storing(), 6)).rotation == 0:
+        pytest.skip(f"the FFmpeg of PyAV {av.__version__} does not read EXIF orientations")
+    storing = Storing(96, 128, *EXIF[orientation])
+    path = write_exif(tmp_path / "a.avi", storing, orientation)
+    found = probe(path).video_info
+    assert (found.rotation, found.mirrored, found.notes) == (*EXIF[orientation], "")
+    assert what_is_wrong(shown(path)) == ""
+    np.testing.assert_array_equal(Storing(4, 9, 270, True).upright(), Storing(4, 9, 270, True).stored().swapaxes(0, 1))

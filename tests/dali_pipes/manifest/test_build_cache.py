@@ -112,3 +112,19 @@ def test_a_store_that_cannot_be_written_keeps_nothing(
     _manifests(config)
     assert len(builds) == 2
     assert not list((config.root / ".reskd_scan" / "manifests").iterdir())
+
+
+def test_a_store_of_the_version_before_is_scanned_again_at_the_next_start(
+    config: DataConfig, builds: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(build_module, "SCHEMA_VERSION", 3)
+        first, _ = _manifests(config)
+    for table in (config.root / ".reskd_scan").glob("*.csv"):
+        rows = table.read_text().split("\r\n")
+        table.write_text("\r\n".join(row.rsplit(",", 6)[0] for row in rows), newline="")
+    again, _ = _manifests(config)
+    assert len(builds) == 2 and again.folder is None
+    assert again.rows.dtype == first.rows.dtype and again.content_hash == first.content_hash
+    _manifests(config)
+    assert len(builds) == 2
