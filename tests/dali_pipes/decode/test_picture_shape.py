@@ -27,6 +27,7 @@ from dali_pipes.decode.picture_shape import (
 from dali_pipes.decode.pyav import Window, decode_frames, open_video, open_video_stream, output_frames
 from dali_pipes.scan.probe import probe
 from dali_pipes.scan.summary import describe_pictures
+from dali_pipes.transcode.encode import OutputSettings, reencode
 from tests.dali_pipes.shown_pictures import (
     MATRICES,
     ORIENTATIONS,
@@ -248,3 +249,25 @@ def test_an_exif_orientation_is_read_beside_data_that_pyav_cannot_name(orientati
     assert (found.rotation, found.mirrored, found.notes) == (*EXIF[orientation], "")
     assert what_is_wrong(shown(path)) == ""
     np.testing.assert_array_equal(Storing(4, 9, 270, True).upright(), Storing(4, 9, 270, True).stored().swapaxes(0, 1))
+
+
+def test_whatever_a_header_states_both_scans_and_transcode_agree(tmp_path: Path) -> None:
+    """Random numbers in place of the display matrix and the pixel aspect."""
+    content = write_shown(tmp_path / "plain.mp4", Storing(pixel_aspect=Fraction(4, 3)), num_frames=2).read_bytes()
+    numbers = np.random.default_rng(0)
+    edges = (0, 1, ONE, 2**31 - 1, -(2**31), -1)
+    path = tmp_path / "a.mp4"
+    for trial in range(40):
+        values = [
+            int(numbers.choice(edges)) if trial % 2 else int(numbers.integers(-(2**31), 2**31)) for _ in range(11)
+        ]
+        start = content.index(b"tkhd") + 44
+        changed = content[:start] + struct.pack(">9i", *values[:9]) + content[start + 36 :]
+        start = changed.index(b"pasp") + 4
+        path.write_bytes(changed[:start] + struct.pack(">2i", *values[9:]) + changed[start + 8 :])
+        found, quick = (probe(path, decode=decode).video_info for decode in (True, False))
+        assert found.health == quick.health == "ok", values
+        names = ("rotation", "mirrored", "pixel_width", "pixel_height", "stream", "notes")
+        assert [getattr(found, name) for name in names] == [getattr(quick, name) for name in names], values
+        assert Fraction(1, 4) <= Fraction(found.pixel_width, found.pixel_height) <= 4
+        assert reencode(path, tmp_path / "out.mp4", OutputSettings(short_side=16)).status == "ok", values

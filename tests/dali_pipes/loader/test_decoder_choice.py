@@ -32,6 +32,9 @@ MJPEG = replace(GOOD, codec="mjpeg", pix_fmt="yuvj422p", matrix="bt601", color_r
         (replace(GOOD, codec="av1"), "pyav", "dali"),
         (replace(GOOD, codec="mpeg4"), "pyav", "pyav"),
         (replace(GOOD, rotation=90), "pyav", "pyav"),
+        (replace(GOOD, mirrored=True), "pyav", "pyav"),
+        (replace(GOOD, num_video_streams=2), "pyav", "pyav"),
+        (replace(GOOD, pixel_width=16, pixel_height=15), "dali", "dali"),
         (replace(GOOD, matrix="bt709"), "pyav", "pyav"),
         (replace(GOOD, color_range="full"), "pyav", "pyav"),
         (replace(GOOD, num_packets=25), "pyav", "pyav"),
@@ -50,6 +53,7 @@ def test_dali_decodes_only_what_it_gets_right(video_info: VideoInfo, cpu: str, c
 def test_forcing_allows_what_is_not_proven_but_nothing_that_is_wrong() -> None:
     assert why_not_dali(replace(GOOD, codec="mpeg4"), "cuda", allow_unproven=True) is None
     assert why_not_dali(replace(GOOD, rotation=90), "cuda", allow_unproven=True) == "it is rotated by 90 degrees"
+    assert why_not_dali(replace(GOOD, mirrored=True), "cuda", allow_unproven=True) == "it is mirrored"
 
 
 def test_files_of_a_kind_differ_in_nothing_that_the_choice_looks_at() -> None:
