@@ -69,9 +69,9 @@ def _add_scan(subparsers: Any) -> None:
 def _run_scan(chosen: argparse.Namespace) -> None:
     from dali_pipes.annotations.lists import read_list, videos_under
     from dali_pipes.jobs.map_files import shard_of
-    from dali_pipes.manifest.sources import locations_of, store_of
+    from dali_pipes.manifest.sources import cost_of, locations_of, store_of
     from dali_pipes.manifest.splits import videos_of_splits
-    from dali_pipes.scan.reading_cost import describe_cost, reading_factor
+    from dali_pipes.scan.reading_cost import describe_cost
     from dali_pipes.scan.scan import default_store
     from dali_pipes.scan.summary import describe_scan
     from reskd.experiment.config import load_config
@@ -91,13 +91,8 @@ def _run_scan(chosen: argparse.Namespace) -> None:
     store = chosen.scan_cache or (store_of(config) if config else default_store(root))
     videos_to_scan = locations_of(config.model_copy(update={"scan_cache": store}), names) if config else names
     video_info = _scan(videos_to_scan, root=root, store=store, engine=engine_of(chosen), decode=not chosen.index_only)
-    lists = [name for name in (config.train, config.test) if name and name != "folders"] if config else chosen.list
-    classes = [config.classes] if config and config.classes else []
-    is_files = config is None or config.storage.kind == "videos"
-    factor = reading_factor(video_info.values()) if is_files else 1.0
-    for line in (*describe_scan(video_info), *describe_cost(factor, root, lists, classes)):
-        print(line)
-    print(f"kept in {store}")
+    cost = cost_of(config, video_info) if config else describe_cost(video_info.values(), root, chosen.list)
+    print(*describe_scan(video_info), *cost, f"kept in {store}", sep="\n")
 
 
 def _scan(videos: Sequence[str] | Mapping[str, Location], **options: Any) -> dict[str, VideoInfo]:
@@ -190,7 +185,6 @@ def _add_transcode(subparsers: Any) -> None:
 def _run_transcode(chosen: argparse.Namespace) -> None:
     from dali_pipes.transcode import job as transcode
     from dali_pipes.transcode.encode import OutputSettings
-    from dali_pipes.transcode.output_names import describe_renamed
 
     quality = DEFAULT_QUALITY[chosen.codec] if chosen.quality is None else chosen.quality
     settings = OutputSettings(chosen.codec, chosen.short_side, chosen.gop, quality, chosen.pixel_aspect)
@@ -199,9 +193,7 @@ def _run_transcode(chosen: argparse.Namespace) -> None:
     )
     done = transcode.done_records(job)
     todo = [path for path in job.own_paths if path not in done]
-    print(f"{len(job.paths)} videos, {len(job.own_paths)} of them for this run, {len(todo)} still to do")
-    for line in describe_renamed(job.renamed):
-        print(line)
+    print(*transcode.describe_job(job, todo), sep="\n")
     if todo:
         _print_prediction(job, todo, chosen)
         if chosen.predict_only:
@@ -244,7 +236,7 @@ def _add_describe(subparsers: Any) -> None:
 def _run_describe(chosen: argparse.Namespace) -> None:
     from dali_pipes.annotations.lists import read_list, videos_under
     from dali_pipes.jobs.map_files import make_engine
-    from reskd.reports.dataset_report import VideoSet, write_data_page
+    from reskd.reports.dataset_report import VideoSet, class_folders, write_data_page
 
     listed = {str(name): read_list(chosen.root, name, chosen.list_format) for name in chosen.list}
     paths = dict.fromkeys(video.path for videos in listed.values() for video in videos)
@@ -254,12 +246,10 @@ def _run_describe(chosen: argparse.Namespace) -> None:
     engine = make_engine("local", num_workers=chosen.workers)
     video_info = _scan(list(names), root=chosen.root, store=chosen.scan_cache, engine=engine)
     labels = {name: [label for video in videos for label in video.labels] for name, videos in listed.items()}
-    if not listed and any("/" in name for name in names):
-        folders = (name.rpartition("/")[0].partition("/")[0] for name in names)
-        labels = {"class folders": [folder or "(no folder)" for folder in folders]}
+    by_path = {chosen.root / name: found for name, found in video_info.items()}
     page = write_data_page(
         chosen.out,
-        VideoSet(chosen.root, {chosen.root / name: found for name, found in video_info.items()}, labels, chosen.list),
+        VideoSet(chosen.root, by_path, labels or class_folders(names), chosen.list),
         num_frames=chosen.frames,
         num_cores=os.cpu_count() or 1,
     )

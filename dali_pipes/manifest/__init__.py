@@ -4,6 +4,6 @@ For other folders:
     build: build_manifests, copy_split_table
     manifest: Manifest, ManifestRow
     rows: COLUMNS
-    sources: locations_of, storage_of, store_of
+    sources: cost_of, locations_of, storage_of, store_of
     splits: videos_of_splits
 """

@@ -15,11 +15,10 @@ from dali_pipes.jobs.progress import progress_messages
 from dali_pipes.manifest.cache import cache_key, keep_manifests, load_manifests, table_key, table_path
 from dali_pipes.manifest.copies import find_copies
 from dali_pipes.manifest.manifest import Manifest
-from dali_pipes.manifest.sources import locations_of, storage_of, store_of
+from dali_pipes.manifest.sources import cost_of, locations_of, storage_of, store_of
 from dali_pipes.manifest.split_lists import SplitLists, read_lists, report_copies
 from dali_pipes.manifest.split_table import split_table
 from dali_pipes.manifest.splits import assign
-from dali_pipes.scan.reading_cost import describe_cost, reading_factor
 from dali_pipes.scan.scan import scan
 from dali_pipes.scan.summary import describe_damage
 from dali_pipes.video_info import VideoInfo
@@ -85,7 +84,8 @@ def build_manifests(
             manifests[name] = Manifest.from_video_info(config.root, names, found, video_info, storage)
             _name_faults(name, found, video_info, on_message, report)
             _name_imbalance(name, manifests[name], report)
-    _name_cost(config, video_info, report)
+    for line in cost_of(config, video_info):
+        report(line)
     table = split_table(lists, videos)
     key = cache_key(config, seed=seed, splits=splits, store=store)  # the scan may have added to the store
     if key:
@@ -151,15 +151,6 @@ def _name_faults(
     damage = describe_damage(video_info[video.path] for video in videos)
     if damage:
         report(f"{split}: {damage}; tools/prepare_data.py scan names each")
-
-
-def _name_cost(config: DataConfig, video_info: Mapping[str, VideoInfo], report: Callable[[str], None]) -> None:
-    if config.storage.kind != "videos":
-        return
-    factor = reading_factor(video_info.values(), num_frames=config.sampling.num_frames)
-    lists = [name for name in (config.train, config.test) if name and name != "folders"]
-    for line in describe_cost(factor, config.root, lists, [config.classes] if config.classes else []):
-        report(line)
 
 
 def _name_imbalance(split: str, manifest: Manifest, on_message: Callable[[str], None]) -> None:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 from dali_pipes.annotations.lists import ParsedList, parse_list
 from dali_pipes.choices import ListReading
+from dali_pipes.scan.reading_cost import describe_cost
 from dali_pipes.scan.scan import Location, default_store, video_files
 from dali_pipes.storage.frame_folders import as_folder, folders_of, list_frame_folders
 from dali_pipes.storage.shards import list_shards, members_of
 from dali_pipes.storage_spec import Storage, is_shard_pattern
+from dali_pipes.video_info import VideoInfo
 
 if TYPE_CHECKING:
     from dali_pipes.config import DataConfig
@@ -70,3 +72,12 @@ def locations_of(config: DataConfig, paths: Sequence[str]) -> Mapping[str, Locat
     if storage.kind == "frames":
         return folders_of(root, storage.template, paths)
     return video_files(root, paths)
+
+
+def cost_of(config: DataConfig, video_info: Mapping[str, VideoInfo]) -> list[str]:
+    """One line if clips of these videos are costly to read, with the command that transcodes them."""
+    if config.storage.kind != "videos":
+        return []
+    lists = [name for name in (config.train, config.test) if name and name != "folders"]
+    classes = [config.classes] if config.classes else []
+    return describe_cost(video_info.values(), config.root, lists, classes, num_frames=config.sampling.num_frames)

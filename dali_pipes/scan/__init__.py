@@ -3,7 +3,7 @@
 For other folders:
     damage: DamageCheck
     probe: complaints_of, one_line, probe, probe_bytes, Probed
-    reading_cost: describe_cost, mean_decoded, reading_factor
+    reading_cost: describe_cost
     scan: default_store, Location, scan, video_files
     store: IndexReader, read_video_info
     summary: describe_damage, describe_pictures, describe_scan, kind_of

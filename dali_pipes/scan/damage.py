@@ -23,6 +23,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from dali_pipes.decode.pyav import open_video
+from dali_pipes.packets.frame_numbers import FrameNumbers
 from dali_pipes.packets.picture_types import PACKED, count_pictures
 from dali_pipes.scan.container_size import read_container_size
 
@@ -75,6 +76,9 @@ class DamageCheck:
         self._pts: list[int | None] = []  # of packets that show something
         self._num_packets = self._num_hidden = self._num_empty = self._num_second = 0
         self._incomplete: list[int] = []
+        extradata = bytes(stream.codec_context.extradata or b"")
+        self._numbers = FrameNumbers(extradata) if decoded and self._codec == "h264" else None
+        self._first_gap: int | None = None  # the packet before which pictures are missing
         self._starts_with_key = True
         self._end = 0  # of the last packet, in the file
         self._positions: set[int | None] = set()  # of complete packets of an edited file, which may play them twice
@@ -93,6 +97,8 @@ class DamageCheck:
             self._incomplete.append(self._num_packets)
         elif self._is_edited:
             self._positions.add(packet.pos)
+        if self._first_gap is None and self._numbers and self._numbers.are_missing_before(bytes(packet)):
+            self._first_gap = self._num_packets
         self._num_packets += 1
         self._end = (packet.pos or 0) + packet.size
         if packet.is_discard:
@@ -119,6 +125,11 @@ class DamageCheck:
     def _is_edited(self) -> bool:
         return self._format.startswith(_EDITED)
 
+    @property
+    def _jumps(self) -> bool:
+        """Whether an edit list leaves out packets, or plays them twice."""
+        return self._num_hidden > 0 or (self._is_edited and len(self._positions) < self._num_packets)
+
     def judge(self, content: BinaryIO, complaints: Complaints, first_error: FirstError | None = None) -> Verdict:
         """Judge the file after its last packet.
 
@@ -137,6 +148,8 @@ class DamageCheck:
         damage = [f"{self.error} after {num_frames} frames" if self._decoded else self.error] if self.error else []
         if self._decoded and num_frames < num_shown:
             damage.append(f"{num_frames} frames out of {self._num_packets} packets")
+        if self._first_gap is not None and not self._jumps and not damage:
+            damage.append(f"pictures that others refer to are missing before packet {self._first_gap}")
         damage += self._missing(content, num_frames, num_early, num_silent, is_damaged=bool(damage))
         damage += self._complained(content, complaints)
         # FFmpeg's MPEG-4 decoder marks the last frame of packed streams as concealed, but it is correct if all of its
@@ -206,8 +219,7 @@ class DamageCheck:
         return len(tail) < _LONGEST_PADDING and not tail.strip(b"\0")
 
     def _is_about_pictures(self, error: FirstError) -> bool:
-        jumps = self._num_hidden or (self._is_edited and len(self._positions) < self._num_packets)
-        return self._starts_with_key and not jumps and not _NOT_ABOUT_PICTURES.search(error.message)
+        return self._starts_with_key and not self._jumps and not _NOT_ABOUT_PICTURES.search(error.message)
 
     def _peculiarity(self, num_early: int, num_second_fields: int) -> str:
         if self._num_second:

@@ -77,12 +77,21 @@ def mean_decoded(distances: Sequence[int], num_frames: int, *, from_start: bool 
     return float(np.maximum(0, wanted - np.maximum(start, before + 1) + 1).sum(1).mean())
 
 
-def describe_cost(factor: float, root: Path, lists: Sequence[object] = (), classes: Sequence[object] = ()) -> list[str]:
+def describe_cost(
+    video_info: Iterable[VideoInfo],
+    root: Path,
+    lists: Sequence[object] = (),
+    classes: Sequence[object] = (),
+    *,
+    num_frames: int = 8,
+) -> list[str]:
     """One line with the factor and the command that transcodes; none if reading is cheap enough.
 
     Args:
         lists, classes: as the command takes them.
+        num_frames: as in ``reading_factor``.
     """
+    factor = reading_factor(video_info, num_frames=num_frames)
     if factor < WORTH_SAYING:
         return []
     command = ["python", "tools/prepare_data.py", "transcode", str(root), f"{root}_small"]

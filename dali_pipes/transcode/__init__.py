@@ -4,5 +4,4 @@ For other folders:
     cost_estimate: check_room, describe_prediction, predict
     encode: OutputSettings
     job: Job
-    output_names: describe_renamed
 """

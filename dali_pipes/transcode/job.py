@@ -16,7 +16,7 @@ from dali_pipes.jobs.map_files import Engine, shard_of
 from dali_pipes.jobs.progress import gib
 from dali_pipes.transcode.encode import OutputSettings, Reencoded, reencode
 from dali_pipes.transcode.journal import Record, journal_path, open_journal, read_journals
-from dali_pipes.transcode.output_names import plain_name, renamed_outputs
+from dali_pipes.transcode.output_names import describe_renamed, plain_name, renamed_outputs
 
 _NUM_NAMED = 10
 _DIED = Reencoded(0, 0, 0, "bad: the decoder's process died")
@@ -113,6 +113,12 @@ def _check_paths(paths: Sequence[str], root: Path) -> None:
     for path in paths:
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
             raise ValueError(f"expected paths inside {root}, found {path}; list it relative to the root.")
+
+
+def describe_job(job: Job, todo: Sequence[str]) -> list[str]:
+    """Lines about the videos and the outputs that get other names."""
+    counts = f"{len(job.paths)} videos, {len(job.own_paths)} of them for this run, {len(todo)} still to do"
+    return [counts, *describe_renamed(job.renamed)]
 
 
 def done_records(job: Job) -> dict[str, Record]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -21,7 +21,7 @@ from dali_pipes.manifest.manifest import ManifestRow
 from dali_pipes.packets.packet_index import start_distances
 from dali_pipes.sampling.clip_plan import VideoShape, plan_clip
 from dali_pipes.sampling.spec import rules_from_config
-from dali_pipes.scan.reading_cost import describe_cost, reading_factor
+from dali_pipes.scan.reading_cost import describe_cost
 from dali_pipes.scan.store import IndexReader
 from dali_pipes.scan.summary import describe_pictures, kind_of
 from dali_pipes.video_info import VideoInfo
@@ -69,6 +69,16 @@ class VideoSet(NamedTuple):
     @property
     def usable(self) -> dict[Path, VideoInfo]:
         return {path: found for path, found in self.video_info.items() if found.usable}
+
+
+def class_folders(names: Iterable[str]) -> dict[str, list[str]]:
+    """The folder of each video as its label, for ``VideoSet.labels``; nothing if no video lies in a folder.
+
+    Args:
+        names: paths relative to the root.
+    """
+    folders = [name.partition("/")[0] if "/" in name else "" for name in names]
+    return {"class folders": [folder or "(no folder)" for folder in folders]} if any(folders) else {}
 
 
 def sample_keyframe_distances(video_info: Mapping[Path, VideoInfo]) -> dict[Path, Sequence[int]]:
@@ -139,7 +149,7 @@ def write_data_page(
         _number_table(usable, distances),
         _kind_table(usable),
         _cost(distances, decode_time, num_cores),
-        *describe_cost(reading_factor(usable, num_frames=num_frames), videos.root, videos.lists),
+        *describe_cost(usable, videos.root, videos.lists, num_frames=num_frames),
         *(_class_table(name, found) for name, found in videos.labels.items()),
         _health_table(videos.root, videos.video_info),
         _whole_file_table(usable),
