@@ -5,5 +5,5 @@ For other folders:
     index_builder: NotIndexableError, PacketIndexer
     packet_index: ChangedFileError, CODEC_TAG, PACKET, PacketIndex, read_packets, READ_TOGETHER, REQUEST_TOGETHER,
         select, Selection, start_distances
-    picture_types: count_pictures, PACKED, START
+    picture_types: count_pictures, COUNTED_CODECS, PACKED, START
 """

@@ -64,7 +64,11 @@ def picture_reader(codec: str, extradata: bytes) -> Callable[[bytes], PictureKin
     return {"mpeg4": _mpeg4, "vp8": _vp8, "vp9": _vp9, "av1": _av1, "mjpeg": _mjpeg}.get(codec)
 
 
-def count_pictures(codec: str, packet: bytes | memoryview) -> int:
+_MPEG4_PICTURE = b"\0\0\1\xb6"
+COUNTED_CODECS = frozenset(("mpeg4", "vp8", "vp9"))  # those for which ``count_pictures`` is not always 1
+
+
+def count_pictures(codec: str, packet: bytes) -> int:
     """Number of pictures that a packet is meant to show; 0 if it stands for a dropped frame or a hidden picture.
 
     An MPEG-4 packet may hold two pictures. One that is not coded ends after its header, of which up to 5 bytes follow
@@ -75,10 +79,11 @@ def count_pictures(codec: str, packet: bytes | memoryview) -> int:
         packet: a packet that is not empty.
     """
     if codec == "mpeg4":
-        _, *pictures = bytes(packet).split(b"\0\0\1\xb6")
-        if pictures:
-            return sum(len(picture) > 5 for picture in pictures)
-        return int(len(packet) > 8 or bool(bytes(packet).strip(b"\x7f\0")))
+        last = packet.rfind(_MPEG4_PICTURE)  # half the time of find
+        if last < 0:
+            return int(len(packet) > 8 or bool(packet.strip(b"\x7f\0")))
+        first = packet.find(_MPEG4_PICTURE, 0, last)
+        return int(len(packet) - last > 9) + int(first >= 0 and last - first > 9)
     if codec == "vp8":
         return packet[0] >> 4 & 1
     if codec == "vp9":

@@ -32,16 +32,19 @@ class ContainerSize(NamedTuple):
     broken_at: int | None = None
 
 
-def read_container_size(file: BinaryIO, format_name: str, stream_index: int) -> ContainerSize:
+def read_container_size(
+    file: BinaryIO, format_name: str, stream_index: int, *, counts_packets: bool = True
+) -> ContainerSize:
     """Read the sizes of the file's parts.
 
     Args:
         format_name: FFmpeg's name of the container. Of others than AVI, mp4, Matroska and transport streams nothing is
             known.
+        counts_packets: whether to count the packets of an AVI, which takes milliseconds.
     """
     size = file.seek(0, 2)
     if format_name == "avi":
-        return _Avi(file, size, stream_index).read()
+        return _Avi(file, size, stream_index, counts_packets=counts_packets).read()
     if format_name.startswith("mov,"):
         return ContainerSize(_missing_of_boxes(file, size))
     if format_name == "mpegts":
@@ -52,8 +55,9 @@ def read_container_size(file: BinaryIO, format_name: str, stream_index: int) -> 
 class _Avi:
     """Counts the chunks of one stream in all ``movi`` lists."""
 
-    def __init__(self, file: BinaryIO, size: int, stream_index: int) -> None:
+    def __init__(self, file: BinaryIO, size: int, stream_index: int, *, counts_packets: bool) -> None:
         self._file, self._size = file, size
+        self._counts_packets = counts_packets
         self._stream = b"%02d" % stream_index
         self._num_packets = 0
         self._num_missing = 0
@@ -67,7 +71,7 @@ class _Avi:
                 break  # what follows the last RIFF is no video
             self._read_lists(start + 12)
             start += 8 + length + length % 2
-        known = self._is_clean and not self._num_missing
+        known = self._counts_packets and self._is_clean and not self._num_missing
         return ContainerSize(self._num_missing, self._num_packets if known else None)
 
     def _head(self, start: int) -> tuple[bytes, int, bytes]:
@@ -82,7 +86,8 @@ class _Avi:
                 # A recorder that was killed leaves the length 0: its chunks then end with the file.
                 end = start + 8 + length if length > 4 else self._size
                 self._num_missing += max(0, end - self._size)
-                self._count(start + 12, min(end, self._size))
+                if self._counts_packets or length <= 4:
+                    self._count(start + 12, min(end, self._size))
                 return
             start += 8 + length + length % 2
         self._is_clean = False

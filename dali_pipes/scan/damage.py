@@ -24,7 +24,7 @@ from av.video.stream import VideoStream
 
 from dali_pipes.decode.pyav import open_video
 from dali_pipes.packets.frame_numbers import FrameNumbers
-from dali_pipes.packets.picture_types import PACKED, count_pictures
+from dali_pipes.packets.picture_types import COUNTED_CODECS, PACKED, count_pictures
 from dali_pipes.scan.container_size import read_container_size
 
 # While opening a file, FFmpeg decodes some frames to learn what the first one tells: half of an index-only scan's time.
@@ -70,6 +70,7 @@ class DamageCheck:
 
     def __init__(self, container: av.container.InputContainer, stream: VideoStream, *, decoded: bool) -> None:
         self._format = container.format.name
+        self._is_edited = self._format.startswith(_EDITED)
         self._stream = stream
         self._codec = stream.codec_context.codec.canonical_name
         self._decoded = decoded
@@ -104,11 +105,12 @@ class DamageCheck:
         if packet.is_discard:
             self._num_hidden += 1
             return
-        num_pictures = count_pictures(self._codec, memoryview(packet))
-        self._num_empty += not num_pictures
-        self._num_second += num_pictures > 1
+        num_pictures = count_pictures(self._codec, bytes(packet)) if self._codec in COUNTED_CODECS else 1
         if num_pictures:
             self._pts.append(packet.pts)
+            self._num_second += num_pictures > 1
+        else:
+            self._num_empty += 1
 
     def add_frame(self, frame: VideoFrame) -> None:
         """Take the next frame that came out."""
@@ -116,14 +118,10 @@ class DamageCheck:
             self._first_pts = frame.pts
         if frame.is_corrupt:
             self._concealed.append(self.num_frames)
-        self._are_interlaced = self._are_interlaced and frame.interlaced_frame
         if self._are_interlaced:
+            self._are_interlaced = frame.interlaced_frame
             self._frame_pts.add(frame.pts)
         self.num_frames += 1
-
-    @property
-    def _is_edited(self) -> bool:
-        return self._format.startswith(_EDITED)
 
     @property
     def _jumps(self) -> bool:
@@ -185,7 +183,8 @@ class DamageCheck:
         """Damage that header and container tell."""
         found = []
         promised = self._stream.frames
-        size = read_container_size(content, self._format, self._stream.index)
+        counts = self._num_packets < promised
+        size = read_container_size(content, self._format, self._stream.index, counts_packets=counts)
         if size.num_missing and not (self._is_edited and promised):  # then its packets tell
             found.append(f"the file ends {size.num_missing} bytes too early")
         elif self._incomplete and not self._is_edited:

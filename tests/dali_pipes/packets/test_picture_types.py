@@ -242,4 +242,4 @@ def test_garbage_is_read_without_an_error(codec: str) -> None:
     ],
 )
 def test_packets_say_how_many_pictures_they_show(codec: str, packet: bytes, expected: int) -> None:
-    assert count_pictures(codec, packet) == count_pictures(codec, memoryview(packet)) == expected
+    assert count_pictures(codec, packet) == expected
