@@ -61,6 +61,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "reskd/experiment/config_errors.py": "reskd/experiment/test_config.py",
     "reskd/experiment/feature_data.py": "reskd/experiment/test_data.py",
     "reskd/experiment/lists.py": "reskd/experiment/test_build.py",
+    "reskd/feature_extraction/arguments.py": "tools/test_prepare_data.py",
     "reskd/feature_extraction/command.py": "tools/test_prepare_data.py",
     "reskd/feature_extraction/network.py": "reskd/feature_extraction/test_job.py",
     "reskd/feature_extraction/record_files.py": "reskd/feature_extraction/test_job.py",

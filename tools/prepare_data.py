@@ -21,6 +21,7 @@ from dali_pipes.annotations.published.registry import DATA_SETS
 from dali_pipes.choices import DEFAULT_QUALITY, ListFormat, PixelAspect, TranscodeCodec
 from dali_pipes.jobs.progress import ProgressDisplay
 from reskd.cli import add_engine_arguments, engine_of, positive, run_tool
+from reskd.feature_extraction.arguments import add_arguments
 
 if TYPE_CHECKING:
     from dali_pipes.scan.scan import Location
@@ -273,31 +274,7 @@ def _add_extract_features(subparsers: Any) -> None:
         "that was stopped.",
     )
     parser.set_defaults(run=_run_extract_features)
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the records; made if it is not there")
-    videos = parser.add_argument_group("videos")
-    videos.add_argument("--config", type=Path, help="take the lists of this experiment")
-    videos.add_argument("--root", type=Path, help="folder that the lists' paths start from")
-    videos.add_argument("--train", help="list under ROOT, or the word 'folders': one folder per class")
-    videos.add_argument("--test", type=Path, help="list under ROOT")
-    videos.add_argument("--classes", type=Path, help="file of class names under ROOT; default: sorted names")
-    videos.add_argument("--group-pattern", help="as data.group_pattern in a config")
-    videos.add_argument("--val-fraction", type=float, default=0.1, help="held out of --train (default %(default)s)")
-    network = parser.add_argument_group("network")
-    network.add_argument("--run", dest="checkpoint", type=Path, metavar="CHECKPOINT", help="last.pt of a training run")
-    network.add_argument("--which", choices=("student", "teacher"), default="student", help="which network of the run")
-    network.add_argument(
-        "--model", nargs="+", metavar="KEY=VALUE", help="such as backbone=resnet50 weights=IMAGENET1K_V2"
-    )
-    network.add_argument("--size", type=positive, default=224, help="side of --model's view (default %(default)s)")
-    parser.add_argument("--fps", type=float, default=1.0, help="frames taken per second (default %(default)g)")
-    parser.add_argument("--folder-fps", type=float, help="frame rate of folders of JPEG files")
-    parser.add_argument(
-        "--max-frames", type=positive, default=300, help="limit of frames per video (default %(default)s)"
-    )
-    parser.add_argument("--videos-per-file", type=positive, default=100, help="records per file (default %(default)s)")
-    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: the GPU if there is one")
-    parser.add_argument("--index-only", action="store_true", help="quick: count packets, without a first decode")
-    add_engine_arguments(parser)
+    add_arguments(parser)
 
 
 def _run_extract_features(chosen: argparse.Namespace) -> None:
