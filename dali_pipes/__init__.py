@@ -6,8 +6,8 @@ For other folders:
     batch: ClipBatch, FeatureView, label_sets_of, Loader, PADDING_POSITION, View
     choices: ClipFrameSelection, DecoderChoice, DEFAULT_QUALITY, DemoFormat, FrameSelection, ListFormat,
         ListReading, PixelAspect, TranscodeCodec
-    config: Averaging, DataConfig, LoaderConfig, SamplingConfig, StrictConfig, StudentViewConfig, VideoFilesConfig,
-        ViewConfig, ViewsConfig
+    config: Averaging, DataConfig, LoaderConfig, MOST_FRAMES, SamplingConfig, StrictConfig, StudentViewConfig,
+        VideoFilesConfig, ViewConfig, ViewsConfig
     fault_log: drop_lines_from, FaultCounts, FaultLog, LoaderLog, NO_LOG, sum_counts, UnreadableDataError
     file_names: on_one_line, print_any_name, printable, short_enough
     renamed: OldNames

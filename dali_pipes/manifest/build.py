@@ -41,9 +41,8 @@ def build_manifests(
 ) -> dict[str, Manifest]:
     """Build the manifests of the requested splits ("train", "val", "test"). Files not in the scan cache are decoded.
 
-    Videos of the test list are decoded only if "test" is requested; otherwise it is read as text, see Note [A video in
-    two lists]. ``val`` is held out of the training list by group, and so is ``test`` if ``test_fraction`` is above 0.
-    With val_fraction 0 the result has no "val".
+    Videos of the test list are decoded only if "test" is requested; see Note [A video in two lists]. ``val`` is held out
+    of the training list by group, and so is ``test`` if ``test_fraction`` is above 0. Without any, there is no "val".
 
     Args:
         seed: seed of the split into groups.
@@ -67,7 +66,6 @@ def build_manifests(
         on_message(message)
 
     lists = read_lists(config, splits, report)
-
     video_info: dict[str, VideoInfo] = {}
 
     def scan_now(videos: Mapping[str, Sequence[LabeledVideo]]) -> dict[str, VideoInfo]:

@@ -41,20 +41,20 @@ def lines(run: Path) -> list[dict[str, float]]:
 
 def test_a_run_that_diverges_goes_on_as_its_message_says(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = folder / "runs" / "tiny"
-    assert start(folder, "optimizer.lr=1e20") == 1
+    assert start(folder, "optimizer.lr=1e12") == 1
     fault = capsys.readouterr().err
     assert "Nothing was saved yet: run the same command with --set optimizer.lr=" in fault and "Traceback" not in fault
     assert not (run / "last.pt").exists() and not (run / LOCK_NAME).exists()
 
-    assert start(folder, "optimizer.lr=1e20", "--set", "optimizer.lr=0.02", "--set", "training.clip_norm=5") == 0
+    assert start(folder, "optimizer.lr=1e12", "--set", "optimizer.lr=0.02", "--set", "training.clip_norm=5") == 0
     state = load_checkpoint(run / "last.pt")
     assert state["config"]["optimizer"]["lr"] == 0.02
-    change = {"step": 0, "key": "optimizer.lr", "old": 1e20, "new": 0.02}
+    change = {"step": 0, "key": "optimizer.lr", "old": 1e12, "new": 0.02}
     assert state["changes"][0] == change == json.loads((run / "changes.jsonl").read_text().splitlines()[0])
     assert yaml.safe_load((run / "config.yaml").read_text())["training"]["clip_norm"] == 5
     assert "| 0 | optimizer.lr | 1e+20 | 0.02 |" in (run / "report.md").read_text()
     capsys.readouterr()
-    assert start(folder, "optimizer.lr=1e20") == 0  # the command of before
+    assert start(folder, "optimizer.lr=1e12") == 0  # the command of before
     assert start(folder, "optimizer.lr=0.02", "training.clip_norm=5") == 0
     assert start(folder, "optimizer.lr=0.3") == 1
     fault = capsys.readouterr().err
@@ -123,9 +123,9 @@ def test_set_needs_a_run_that_is_kept(folder: Path, capsys: pytest.CaptureFixtur
 
 def test_set_changes_the_stages_that_are_not_done(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(write_stages(folder, TEACHER, STUDENT, FINE_TUNED))
-    assert run_tool(train.main, [path, "stages.student.optimizer.lr=1e20"]) == 1
+    assert run_tool(train.main, [path, "stages.student.optimizer.lr=1e12"]) == 1
     assert "Nothing was saved yet" in capsys.readouterr().err
-    command = [path, "stages.student.optimizer.lr=1e20"]
+    command = [path, "stages.student.optimizer.lr=1e12"]
     assert run_tool(train.main, [*command, "--resume", "last", "--set", "stages.student.optimizer.lr=0.01"]) == 0
     assert run_tool(train.main, command) == 0
     changed = sorted(file.parent.name for file in (folder / "runs").glob("*/changes.jsonl"))

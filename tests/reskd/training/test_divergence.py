@@ -46,7 +46,7 @@ def all_finite(path: Path) -> bool:
     return math.isfinite(float(largest_magnitude(state)))
 
 
-@pytest.mark.parametrize("lr", [1e4, 1e8, 1e20, 1e38])
+@pytest.mark.parametrize("lr", [1e4, 1e8, 1e12])
 @pytest.mark.parametrize("clip_norm", [None, 5.0])
 @pytest.mark.parametrize("step", [6, 11])
 def test_a_learning_rate_that_blows_up_leaves_the_last_good_checkpoint(
