@@ -216,7 +216,9 @@ def _saved_config(run: RunDirectory, *, overwrite: bool) -> Mapping[str, Any] | 
     if run.last.exists() and not overwrite:
         log.warning("%s is missing; the settings in %s take its place.", run.config, run.last.name)
         return load_checkpoint(run.last).get("config", {})
-    others = [one.name for one in run.path.iterdir() if one.name != LOCK_NAME] if run.path.exists() else []
+    written_first = {LOCK_NAME, run.changes.name}  # by a start that was killed before it wrote config.yaml
+    others = [one.name for one in run.path.iterdir()] if run.path.exists() else []
+    others = [name for name in others if name not in written_first and not name.endswith(".tmp")]
     if others:
         raise ValueError(
             f"{run.path} is not empty and not a run's folder: it holds {min(others)}, but no config.yaml; delete it, "
@@ -246,5 +248,5 @@ def write_description(
                 entry.unlink()
     run.path.mkdir(parents=True, exist_ok=True)
     write_changes(run.changes, changes)  # first: the settings of before still fit it
-    atomic_write_text(run.environment, json.dumps(environment, indent=2) + "\n")
     atomic_write_text(run.config, write_yaml(resolved))
+    atomic_write_text(run.environment, json.dumps(environment, indent=2) + "\n")

@@ -19,6 +19,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from dali_pipes.atomic_files import full_disk_named
+
 log = logging.getLogger(__name__)
 
 LOCK_NAME = "run.lock"
@@ -41,6 +43,7 @@ class RunLock:
 
         Raises:
             BlockingIOError: another run holds it.
+        DiskFullError: there is no room for the note.
         """
         if self._folder.exists() and not self._folder.is_dir():
             return  # open_run_directory says what is wrong
@@ -55,7 +58,11 @@ class RunLock:
             finally:
                 if self._descriptor is None:
                     os.close(descriptor)
-        self._write(self._descriptor)
+        try:
+            self._write(self._descriptor)
+        except OSError:
+            self.release()
+            raise
 
     def ensure(self) -> None:
         """Take the lock anew if the file was deleted, with the folder or alone."""
@@ -108,8 +115,9 @@ class RunLock:
             "job": _job(),
             "ticks": _start_ticks(os.getpid()),
         }
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, (json.dumps(note) + "\n").encode(), 0)
+        with full_disk_named(self._path):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, (json.dumps(note) + "\n").encode(), 0)
 
 
 def _read(descriptor: int) -> dict[str, Any]:

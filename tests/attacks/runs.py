@@ -83,12 +83,24 @@ def wait_until_gone(runs: Path) -> list[str]:
     return left
 
 
+def rank_pids(runs: Path) -> list[int]:
+    """The ranks that torchrun started."""
+    return [
+        pid for pid, command in _pids(runs).items() if " tools/train.py " in command and "torch.distr" not in command
+    ]
+
+
 def _processes(runs: Path) -> list[str]:
-    found = []
+    return list(_pids(runs).values())
+
+
+def _pids(runs: Path) -> dict[int, str]:
+    """The living processes of a run, ranks and workers too, and their command lines."""
+    found = {}
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if f"{_MARK}={runs}\0" in (entry / "environ").read_text(errors="replace"):
-                found.append((entry / "cmdline").read_text().replace("\0", " "))
+                found[int(entry.name)] = (entry / "cmdline").read_text().replace("\0", " ")
     return found
 
 
@@ -108,12 +120,8 @@ def differences(runs: Path, whole: Path) -> list[str]:
     """What a finished run has that the one never stopped has not: weights, moments, counts, metrics, bad clips."""
     found = []
     one, other = (load_checkpoint(folder / "tiny" / "last.pt") for folder in (runs, whole))
-    config = {"config", "config_hash"}  # holds the folder
-    found += [
-        key
-        for key in sorted(one.keys() | other.keys() - config)
-        if key not in config and not _same(one.get(key), other.get(key))
-    ]
+    keys = (one.keys() | other.keys()) - {"config"}  # holds the folder
+    found += [key for key in sorted(keys) if not _same(one.get(key), other.get(key))]
     lines = [
         losses([json.loads(line) for line in (folder / "tiny" / "metrics.jsonl").read_text().splitlines()])
         for folder in (runs, whole)
