@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,6 +17,7 @@ _COLUMNS = ("file", "reason", "position", "attempt")
 # The fraction is taken of at least this many clips, so that the first bad clips do not stop a run.
 _FEWEST_CLIPS = 200
 _MOST_NAMED = 20
+_POSITION = re.compile(r"-1|[0-9]{1,18}")
 
 
 class FaultCounts(TypedDict):
@@ -161,6 +163,21 @@ class FaultLog:
         append_whole(path, text.getvalue().encode("utf-8", "surrogateescape"))
 
 
+def _rows_of(text: str) -> list[dict[str, str]]:
+    """The rows of a quarantine that are whole: a killed run may have cut the last one, a broken disk any."""
+    found = []
+    reader = csv.reader(io.StringIO(text.replace("\0", ""), newline=""))
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            return found
+        except csv.Error:
+            continue
+        if len(row) == len(_COLUMNS) and _POSITION.fullmatch(row[2]) and _POSITION.fullmatch(row[3]):
+            found.append(dict(zip(_COLUMNS, row, strict=True)))
+
+
 def drop_lines_from(quarantine: Path, first_position: int) -> None:
     """Keep only lines of positions before ``first_position``: a resumed run reads the others again and writes them.
 
@@ -168,10 +185,10 @@ def drop_lines_from(quarantine: Path, first_position: int) -> None:
     """
     if not quarantine.exists():
         return
-    with quarantine.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        rows = list(csv.DictReader(file))
+    text_there = quarantine.read_bytes().decode("utf-8", "surrogateescape")
+    rows = _rows_of(text_there)
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, _COLUMNS)
     writer.writeheader()
-    writer.writerows(row for row in rows if row["attempt"] and int(row["position"]) < first_position)
+    writer.writerows(row for row in rows if int(row["position"]) < first_position)
     atomic_write_text(quarantine, text.getvalue(), errors="surrogateescape")

@@ -102,8 +102,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
 
 # Test, under tests/, of no single file beside it -> what it tests.
 TESTS_OF_SEVERAL_FILES: dict[str, str] = {
-    "attacks/test_configs.py": "the reading of configs, from outside",
-    "attacks/test_tar_headers.py": "the reading of tar shards, from outside",
     "dali_pipes/test_streams.py": "the tests' own videos",
     "dali_pipes/test_synthetic_loader.py": "the tests' own loader",
     "reskd/experiment/test_resolved_configs.py": "all shipped configs",

@@ -143,14 +143,21 @@ def _drop_lines_from(jsonl: Path, first_step: int) -> None:
     if not jsonl.exists():
         return
     kept = []
-    for line in jsonl.read_text().splitlines():
-        try:
-            step = json.loads(line)["step"]
-        except (ValueError, KeyError):  # the last line of a killed run may be cut
-            continue
-        if step <= first_step:
+    for line in jsonl.read_text(encoding="utf-8", errors="replace").splitlines():
+        step = _step_of(line)
+        if step is not None and step <= first_step:
             kept.append(line + "\n")
     atomic_write_text(jsonl, "".join(kept))
+
+
+def _step_of(line: str) -> int | None:
+    """None if the line is damaged: the last one of a killed run may be cut, others are of a damaged disk."""
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    step = values.get("step") if isinstance(values, dict) else None
+    return step if isinstance(step, int) and not isinstance(step, bool) else None
 
 
 def describe_step(values: Mapping[str, float]) -> str:

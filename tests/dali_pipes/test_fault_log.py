@@ -152,3 +152,14 @@ def test_lines_from_a_position_on_are_dropped_and_no_others(tmp_path: Path) -> N
         rows = list(csv.DictReader(file))
     assert [(row["file"], row["position"]) for row in rows] == [(odd, "-1"), (odd, "3"), (odd, "2"), ("a.mp4", "4")]
     assert rows[0]["reason"] == "two\r\nlines" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [b"\0\0\0\n", b"a.mp4,gone,two,0\r\n", b"a,b\r\n", b"\xff\xfe\r\n", b"x,y,-5,0\r\n", b"x,y," + b"9" * 5000],
+)
+def test_damaged_lines_are_dropped_and_no_others(tmp_path: Path, junk: bytes) -> None:
+    path = tmp_path / "quarantine.csv"
+    path.write_bytes(b"file,reason,position,attempt\r\na.mp4,gone,1,0\r\n" + junk)
+    drop_lines_from(path, 4)
+    assert path.read_bytes() == b"file,reason,position,attempt\r\na.mp4,gone,1,0\r\n"
