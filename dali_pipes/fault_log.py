@@ -165,7 +165,7 @@ class FaultLog:
 
 def _rows_of(text: str) -> list[dict[str, str]]:
     """The rows of a quarantine that are whole: a killed run may have cut the last one, a broken disk any."""
-    found = []
+    found: list[dict[str, str]] = []
     reader = csv.reader(io.StringIO(text.replace("\0", ""), newline=""))
     while True:
         try:

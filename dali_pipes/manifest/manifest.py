@@ -221,9 +221,8 @@ def _checksum(data: np.ndarray | bytes) -> int:
     """CRC-32 of an array's type and bytes."""
     if isinstance(data, bytes):
         return zlib.crc32(data)
-    return zlib.crc32(
-        np.ascontiguousarray(data).view(np.uint8).data, zlib.crc32(f"{data.dtype.descr}{data.shape}".encode())
-    )
+    of_type = zlib.crc32(f"{data.dtype.descr}{data.shape}".encode())
+    return zlib.crc32(np.ascontiguousarray(data).view(np.uint8).data, of_type)
 
 
 def _canonical(about: dict[str, Any]) -> bytes:

@@ -17,7 +17,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +27,7 @@ from zlib import crc32
 import numpy as np
 
 from dali_pipes.packets.packet_index import PACKET, PacketIndex
+from dali_pipes.scan.csv_rows import csv_rows
 from dali_pipes.video_info import PacketLocation, VideoInfo, columns_of
 
 log = logging.getLogger(__name__)
@@ -119,7 +120,7 @@ def _checksums_in(path: Path) -> np.ndarray:
 def _rows(text: str, checksums: Collection[int] | None) -> Iterator[list[str] | None]:
     """The rows of a table; None for one that is not CSV, or does not have one of the checksums, if any."""
     if checksums is None and "\0" not in text:
-        yield from _csv_rows(io.StringIO(text, newline=""))
+        yield from csv_rows(io.StringIO(text, newline=""))
         return
     taken: list[str] = []
 
@@ -128,22 +129,11 @@ def _rows(text: str, checksums: Collection[int] | None) -> Iterator[list[str] | 
             taken.append(line)
             yield line
 
-    for row in _csv_rows(lines()):
+    for row in csv_rows(lines()):
         whole = "".join(taken)
         taken.clear()
         is_whole = "\0" not in whole if checksums is None else _checksum(whole) in checksums
         yield row if is_whole else None
-
-
-def _csv_rows(lines: Iterable[str]) -> Iterator[list[str] | None]:
-    """None for a row with a NUL or too long a cell."""
-    reader = csv.reader(lines)
-    while True:
-        try:
-            yield from reader
-            return
-        except csv.Error:
-            yield None
 
 
 def _checksum(row: str, of_rows_before: int = 0) -> int:

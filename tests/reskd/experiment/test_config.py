@@ -257,3 +257,33 @@ def test_a_reference_to_a_stage_is_told_from_a_path() -> None:
     ] * 4
     config = parse_config(tree(name="x.student"))
     assert config.stage_folder("teacher") == Path("runs/x.teacher")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("training.epochs", True, "training.epochs: should be a valid number, found True"),
+        ("training.epochs", "10", "training.epochs: should be a valid number, found '10'"),
+        ("training.epochs", 1e30, "training.epochs: should be less than or equal to 1000000"),
+        ("training.epochs", float("inf"), "training.epochs: should be a finite number"),
+        ("data.sampling.num_frames", 1e30, "num_frames: should be a valid integer, found 1e"),
+        ("data.sampling.num_frames", 8.0, "num_frames: should be a valid integer, found 8.0"),
+        ("data.sampling.test_crops", True, "test_crops: expected a number, found true"),
+        ("data.views.student.size", 10**9, "size.0: should be less than or equal to 8192"),
+        ("data.loader.num_workers", 10**6, "num_workers: should be less than or equal to 1024"),
+        ("data.loader.sparse_decode", 1, "sparse_decode: should be a valid boolean, found 1"),
+        ("training.log_every_steps", 10**10, "log_every_steps: should be less than or equal to 1000000000"),
+        ("optimizer.lr", 1e30, "optimizer.lr: should be less than or equal to 1000000000000"),
+        ("data.group_pattern", "(", "group_pattern: expected a regular expression, found '\\('"),
+        ("data.group_pattern", "a", "group_pattern: expected a pair of parentheses"),
+    ],
+)
+def test_a_value_of_another_kind_or_out_of_bounds_is_refused(key: str, value: Any, message: str) -> None:
+    changed = tree()
+    *groups, last = key.split(".")
+    node = changed
+    for group in groups:
+        node = node.setdefault(group, {})
+    node[last] = value
+    with pytest.raises(ValueError, match=message):
+        parse_config(changed)
