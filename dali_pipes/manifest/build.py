@@ -41,8 +41,8 @@ def build_manifests(
 ) -> dict[str, Manifest]:
     """Build the manifests of the requested splits ("train", "val", "test"). Files not in the scan cache are decoded.
 
-    Videos of the test list are decoded only if "test" is requested; see Note [A video in two lists]. ``val`` is held out
-    of the training list by group, and so is ``test`` if ``test_fraction`` is above 0. Without any, there is no "val".
+    Videos of the test list are decoded only if "test" is requested; see Note [A video in two lists]. ``val`` is held
+    out of the training list by group, so is ``test`` if ``test_fraction`` is above 0. Without any, there is no "val".
 
     Args:
         seed: seed of the split into groups.
