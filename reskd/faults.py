@@ -32,6 +32,7 @@ _MEMORY_ADVICE = (
     "lower training.max_clips_per_pass (the rest of the batch is accumulated), training.global_batch_size, the views' "
     "sizes or sampling.num_frames; for evaluate.py and predict.py lower --batch-size"
 )
+_LONGEST_PATH = 300  # characters shown
 _NETWORK_ERRORS = ("DistNetworkError", "DistStoreError", "DistBackendError")
 _ADVICE: Mapping[int, str] = {
     errno.EACCES: "change its permissions, or name another place",
@@ -116,7 +117,8 @@ def _of_os_error(error: OSError) -> str:
         os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes | os.PathLike)
     ]
     advice = _ADVICE.get(error.errno, "check the path and the disk")
-    return f"{' -> '.join(names) or 'the system'}: expected to use it, found: {said}; {advice}."
+    shown = " -> ".join(name if len(name) <= _LONGEST_PATH else f"{name[:_LONGEST_PATH]}..." for name in names)
+    return f"{shown or 'the system'}: expected to use it, found: {said}; {advice}."
 
 
 def _of_download(error: OSError) -> str | None:
