@@ -8,8 +8,8 @@ from tests.attacks import full_disk
 
 
 def test_a_disk_that_fills_up_in_a_run_is_a_sentence(tmp_path: Path) -> None:
-    counts, failures = full_disk.attack(tmp_path, [1, 3])
-    assert failures == [] and counts["equal to the bit"] == 2
+    counts, failures = full_disk.attack(tmp_path, [3], epochs=1)
+    assert failures == [] and counts["equal to the bit"] == 1
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from tests.attacks import kills
 
 
 def test_a_killed_run_resumes_to_the_bit(tmp_path: Path) -> None:
-    counts, failures = kills.attack(tmp_path, count=1, seed=3, epochs=6)
+    counts, failures = kills.attack(tmp_path, count=1, seed=3, epochs=3)
     assert failures == [] and counts["equal to the bit"] == 1
 
 
