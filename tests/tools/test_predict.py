@@ -180,7 +180,11 @@ def test_a_damaged_checkpoint_is_one_sentence(
     path = tmp_path / "last.pt"
     whole = checkpoint.read_bytes()
     path.write_bytes({"cut short": whole[: len(whole) // 2], "text": b"hello\n", "nothing": b""}[content])
-    check_fault(path, r"found a file that (is cut short|holds more than tensors|cannot be read)", capsys)
+    check_fault(
+        path,
+        r"found (a file that (is cut short|holds more than tensors|cannot be read)|one that ends in bytes)",
+        capsys,
+    )
 
 
 def test_weights_that_are_not_finite_are_refused(

@@ -76,7 +76,7 @@ def test_arguments_that_cannot_be_are_refused(
 def test_a_folder_that_cannot_be_made_is_told(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
     assert run_tool(main, ["transcode", str(source), str(tmp_path / "file" / "new")]) == 1
-    assert "Not a directory" in capsys.readouterr().err
+    assert "not a directory" in capsys.readouterr().err
 
 
 def test_describe_writes_a_page(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from dali_pipes.config import DataConfig
 from dali_pipes.manifest import build as build_module
+from dali_pipes.manifest import cache as cache_module
 from dali_pipes.manifest.build import build_manifests
 from tests.conftest import numbered_clip
 
@@ -118,11 +119,12 @@ def test_a_store_of_the_version_before_is_scanned_again_at_the_next_start(
     config: DataConfig, builds: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as before:
-        before.setattr(build_module, "SCHEMA_VERSION", 3)
+        before.setattr(cache_module, "SCHEMA_VERSION", 3)
         first, _ = _manifests(config)
     for table in (config.root / ".reskd_scan").glob("*.csv"):
         rows = table.read_text().split("\r\n")
         table.write_text("\r\n".join(row.rsplit(",", 6)[0] for row in rows), newline="")
+        table.with_suffix(".crc32").unlink()
     again, _ = _manifests(config)
     assert len(builds) == 2 and again.folder is None
     assert again.rows.dtype == first.rows.dtype and again.content_hash == first.content_hash

@@ -53,7 +53,7 @@ def test_damaged_manifests_are_made_again_with_one_line_said(
     (more,) = [message for message in said_again if message not in said]
     assert more.startswith(f"{kept}: the kept manifests are damaged and are made again (")
     _, said_last = _manifests(config)
-    assert (len(builds), said_last) == (2, said)
+    assert len(builds) == 2 and set(said_last) <= set(said)  # damaged files are named once
 
 
 @pytest.mark.parametrize("change", ["cut", "longer", "gone"])

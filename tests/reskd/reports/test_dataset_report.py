@@ -52,7 +52,7 @@ def test_a_page_counts_pictures_that_are_not_stored_as_they_are_shown(tmp_path: 
     page = write_data_page(tmp_path, VideoSet(root, found, {}), num_frames=2, num_cores=1).read_text()
     assert "| h264 | yuv420p | untagged | untagged | 90 | yes | 4:3 | 1 | 2 |" in page
     assert "- 2 are turned or mirrored to be upright\n- 2 have pixels that are not square\n" in page
-    assert "| 1 | 3\\n/.mp4 |" in page
+    assert "| 1 | 3\\n\\|.mp4 |" in page
 
 
 def test_given_keyframe_distances_are_used(video_info: dict[Path, VideoInfo], tmp_path: Path) -> None:
