@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from dali_pipes.choices import FrameSelection
 from dali_pipes.config import MOST_FRAMES, StrictConfig
+from dali_pipes.json_files import read_json
 
 # The file beside records of prepare_data.py extract-features that describes how they were made.
 EXTRACTION_FILE = "features.json"
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings in an extraction's ``EXTRACTION_FILE``; raises ValueError if it is damaged."""
+    advice = "extract the features again into another folder"
+    return dict(read_json(path, "the settings of an extraction", keys=("settings",), advice=advice)["settings"])
 
 
 class FeatureViewConfig(StrictConfig):

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
+import shutil
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from zlib import crc32
 
 import numpy as np
 
@@ -31,8 +34,12 @@ from dali_pipes.features.tfrecord import (
     read_record,
     record_locations,
 )
+from dali_pipes.json_files import parse_json
 
-_VERSION = 2
+log = logging.getLogger(__name__)
+
+_VERSION = 3
+_ARRAYS = ("rows", "ids", "labels")
 _ROW = np.dtype(
     [
         ("file", "<i4"),
@@ -121,16 +128,38 @@ def open_index(
         OSError: a file cannot be read.
     """
     folder = store / "records" / _key(root, files)
-    if not (folder / "about.json").is_file():
-        index = _make_index(root, files, on_progress)
-        if not _keep(index, folder):
-            return index
-    about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    if folder.is_dir():
+        try:
+            return _open(root, files, folder)
+        # Whatever was left of a file may raise anything.
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            log.warning("%s: the kept index is damaged and is made again (%s)", folder, reason)
+            shutil.rmtree(folder, ignore_errors=True)
+    index = _make_index(root, files, on_progress)
+    return _open(root, files, folder) if _keep(index, folder) else index
+
+
+def _open(root: Path, files: Sequence[str], folder: Path) -> RecordIndex:
+    """Open a kept index; raises anything if it is damaged."""
+    about = parse_json((folder / "about.json").read_bytes())
     # As plain arrays: reading a row takes a tenth of the time of a memmap.
-    arrays = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("rows", "ids", "labels"))
-    rows, ids, labels = map(np.asarray, arrays)
+    arrays = [np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in _ARRAYS]
+    if about["checksum"] != _checksum(arrays, about):
+        raise ValueError("expected the index as it was written, found other bytes")
     damaged = tuple(Damage(*found) for found in about["damaged"])
+    rows, ids, labels = arrays
     return RecordIndex(root, tuple(files), rows, ids, labels, damaged, about["lists"])
+
+
+def _checksum(arrays: Sequence[np.ndarray], about: Mapping[str, Any]) -> int:
+    """CRC-32 of an index: 0.03 s for 1.4 million videos."""
+    rest = {key: value for key, value in about.items() if key != "checksum"}
+    found = crc32(json.dumps(rest, sort_keys=True).encode())
+    for one in arrays:
+        found = crc32(f"{one.dtype.descr}{one.shape}".encode(), found)
+        found = crc32(np.ascontiguousarray(one).view(np.uint8).data, found)
+    return found
 
 
 def _key(root: Path, files: Sequence[str]) -> str:
@@ -141,11 +170,13 @@ def _key(root: Path, files: Sequence[str]) -> str:
 
 
 def _keep(index: RecordIndex, folder: Path) -> bool:
-    about = {"damaged": index.damaged, "lists": index.lists}
+    arrays = (index.rows, index.id_bytes, index.label_numbers)
+    about = json.loads(json.dumps({"damaged": index.damaged, "lists": index.lists}))
+    about["checksum"] = _checksum(arrays, about)
     with suppress(OSError):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with atomic_folder(folder) as new:
-            for name, array in (("rows", index.rows), ("ids", index.id_bytes), ("labels", index.label_numbers)):
+            for name, array in zip(_ARRAYS, arrays, strict=True):
                 np.save(new / f"{name}.npy", array)
             (new / "about.json").write_text(json.dumps(about), encoding="utf-8")
     return (folder / "about.json").is_file()  # another process may have written it first

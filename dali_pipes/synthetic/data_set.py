@@ -23,6 +23,7 @@ import numpy as np
 from dali_pipes.atomic_files import atomic_folder
 from dali_pipes.choices import DemoFormat
 from dali_pipes.jobs.map_files import process_pool
+from dali_pipes.json_files import parse_json
 from dali_pipes.synthetic.video_files import CODECS, encode
 from dali_pipes.synthetic.videos import CLASSES, GENERATOR_VERSION, SPLITS, render_scene_clips
 
@@ -74,7 +75,7 @@ class WrittenClip(NamedTuple):
 def read_description(out: Path) -> dict[str, Any] | None:
     """Read dataset.json of a demo data set; None if there is none."""
     try:
-        description = json.loads((out / DESCRIPTION).read_text())
+        description = parse_json((out / DESCRIPTION).read_bytes())
     except (OSError, ValueError):
         return None
     return description if isinstance(description, dict) and "generator_version" in description else None

@@ -38,6 +38,7 @@ from dali_pipes.atomic_files import atomic_write_text
 from dali_pipes.features.quantization import to_bytes
 from dali_pipes.features.sequence_example import encode_video
 from dali_pipes.features.tfrecord import RecordWriter
+from dali_pipes.json_files import read_json
 
 GENERATOR_VERSION = 1
 SPLITS = ("train", "val", "test")
@@ -210,7 +211,7 @@ def _claim(folder: Path, about: Mapping[str, Any]) -> None:
     told = [path for path in (folder / ABOUT, folder / _BEGUN) if path.exists()]
     wanted = json.loads(json.dumps(about))
     for path in told:
-        found = json.loads(path.read_text())
+        found = read_json(path, "the settings of made-up features", advice="delete the folder, or choose another")
         differing = [key for key in wanted if found.get(key) != wanted[key]]
         if differing:
             key = differing[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import torch
 
 from dali_pipes.config import Averaging
 from dali_pipes.fault_log import LoaderLog
-from dali_pipes.features.config import EXTRACTION_FILE, FeatureDataConfig
+from dali_pipes.features.config import EXTRACTION_FILE, FeatureDataConfig, read_settings
 from dali_pipes.features.loader import FeatureLoader
 from dali_pipes.features.manifest import FeatureManifest, build_feature_manifests
 from dali_pipes.sampling.order import ReadingOrder
@@ -117,5 +116,5 @@ class FeatureData:
         path = self.config.root / EXTRACTION_FILE
         if not path.is_file():
             return {}
-        settings = json.loads(path.read_text(encoding="utf-8"))["settings"]
+        settings = read_settings(path)
         return {"extraction": {key: value for key, value in settings.items() if key != "origin"}}

@@ -13,7 +13,7 @@ from typing import Any
 from dali_pipes.annotations.lists import LabeledVideo
 from dali_pipes.atomic_files import atomic_write_text
 from dali_pipes.config import DataConfig
-from dali_pipes.features.config import EXTRACTION_FILE
+from dali_pipes.features.config import EXTRACTION_FILE, read_settings
 from dali_pipes.features.quantization import quantize_scaled
 from dali_pipes.features.sequence_example import encode_video
 from dali_pipes.features.tfrecord import RecordWriter
@@ -138,7 +138,7 @@ def _claim(folder: Path, settings: Mapping[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         atomic_write_text(path, json.dumps({"settings": settings}, indent=2) + "\n")
         return
-    found = json.loads(path.read_text(encoding="utf-8"))["settings"]
+    found = read_settings(path)
     plain = json.loads(json.dumps(settings))
     # The weights' path may change: their hash identifies them.
     differing = [key for key in plain | found if key != "origin" and plain.get(key) != found.get(key)]

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from dali_pipes.atomic_files import atomic_write_text
-from dali_pipes.features.config import EXTRACTION_FILE
+from dali_pipes.features.config import EXTRACTION_FILE, read_settings
 from reskd.feature_extraction.job import GROUP, Job
 from reskd.feature_extraction.record_files import SPLITS, Outcome, read_outcomes, write_outcomes
 from reskd.yaml_reading import write_yaml
@@ -27,7 +27,7 @@ def finish(job: Job) -> list[str]:
     cut = [outcome for split in SPLITS for outcome in outcomes[split] if outcome.num_frames and outcome.reason]
     write_outcomes(job.folder / LEFT_OUT, left_out)
     atomic_write_text(job.folder / CLASSES, "".join(f"{name}\n" for name in job.class_names))
-    settings = json.loads((job.folder / EXTRACTION_FILE).read_text(encoding="utf-8"))["settings"]
+    settings = read_settings(job.folder / EXTRACTION_FILE)
     measured = {split: _measure(outcomes[split]) for split in SPLITS if outcomes[split]}
     atomic_write_text(
         job.folder / EXTRACTION_FILE, json.dumps({"settings": settings, "measured": measured}, indent=2) + "\n"

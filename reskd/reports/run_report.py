@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dali_pipes.atomic_files import atomic_open, atomic_write_text
+from dali_pipes.json_files import read_json
 from reskd.training import loss_balance
+from reskd.training.metrics_log import parse_line
 from reskd.training.run_changes import read_changes
 from reskd.training.run_directory import RunDirectory
+
+log = logging.getLogger(__name__)
 
 Lines = Sequence[Mapping[str, float]]  # of a metrics.jsonl
 
@@ -40,7 +44,12 @@ _COLUMNS = {
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    """Read the lines of metrics.jsonl. Damaged ones are left out, and their number is logged."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    whole = [values for line in lines if (values := parse_line(line)) is not None]
+    if len(whole) < len(lines):
+        log.warning("%s: %d of %d lines are damaged and left out", path, len(lines) - len(whole), len(lines))
+    return whole
 
 
 def write_run_report(run: RunDirectory) -> Path:
@@ -156,7 +165,9 @@ def read_result(folder: Path, views: str | None) -> dict[str, Any]:
             f"expected {path}, found {names}; choose one by --views, or run tools/evaluate.py with the run's config "
             f"and {folder}/last.pt first."
         )
-    return dict(json.loads(path.read_text()))
+    return read_json(
+        path, "the result of an evaluation", keys=("name", "metrics"), advice="run tools/evaluate.py again"
+    )
 
 
 def check_comparable(results: Sequence[Mapping[str, Any]]) -> None:

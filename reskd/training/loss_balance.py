@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dali_pipes.atomic_files import atomic_write_text
+from dali_pipes.json_files import parse_json
 
 # Above this ratio the smaller term causes at most a hundredth of the gradient.
 _DWARFED = 100.0
@@ -85,7 +86,11 @@ def write(path: Path, terms: Sequence[TermBalance]) -> None:
 
 
 def read(path: Path) -> list[TermBalance]:
-    return [TermBalance(**row) for row in json.loads(path.read_text())]
+    """Raises ValueError if the file is damaged."""
+    try:
+        return [TermBalance(**row) for row in parse_json(path.read_bytes())]
+    except (ValueError, TypeError):
+        raise ValueError(f"{path}: expected the size of each loss term, found something else; delete it.") from None
 
 
 def _setting(name: str) -> str:

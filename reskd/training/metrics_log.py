@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dali_pipes.atomic_files import append_whole, atomic_write_text
 from dali_pipes.batch import ClipBatch, View
+from dali_pipes.json_files import parse_json
 from reskd.distributed import World, gather_rows, mean_over_ranks
 from reskd.training.tensorboard_log import Board
 
@@ -144,20 +145,24 @@ def _drop_lines_from(jsonl: Path, first_step: int) -> None:
         return
     kept = []
     for line in jsonl.read_text(encoding="utf-8", errors="replace").splitlines():
-        step = _step_of(line)
-        if step is not None and step <= first_step:
+        values = parse_line(line)
+        if values is not None and values["step"] <= first_step:
             kept.append(line + "\n")
     atomic_write_text(jsonl, "".join(kept))
 
 
-def _step_of(line: str) -> int | None:
-    """None if the line is damaged: the last one of a killed run may be cut, others are of a damaged disk."""
+def parse_line(line: str) -> dict[str, float] | None:
+    """The values of a line of metrics.jsonl.
+
+    None if it is damaged: the last one of a killed run may be cut, others are of a damaged disk.
+    """
     try:
-        values = json.loads(line)
-    except (ValueError, RecursionError):
+        values = parse_json(line)
+    except ValueError:
         return None
-    step = values.get("step") if isinstance(values, dict) else None
-    return step if isinstance(step, int) and not isinstance(step, bool) else None
+    if not isinstance(values, dict) or type(values.get("step")) is not int:
+        return None
+    return values if all(type(value) in (int, float) for value in values.values()) else None
 
 
 def describe_step(values: Mapping[str, float]) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dali_pipes.atomic_files import atomic_write_text
+from dali_pipes.json_files import parse_json
 
 # Settings that a started run may change by --set: neither its clips nor its networks depend on them.
 _CHANGEABLE = (
@@ -79,7 +80,7 @@ def read_changes(path: Path) -> list[Change]:
     if not path.exists():
         return []
     try:
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        lines = [parse_json(line) for line in path.read_text().splitlines()]
         return [Change(**{name: line[name] for name in Change._fields}) for line in lines]
     except (ValueError, KeyError, TypeError):
         raise ValueError(

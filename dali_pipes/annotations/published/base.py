@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from dali_pipes.annotations.published.file_kinds import describe_file
+from dali_pipes.json_files import parse_json
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -60,9 +61,11 @@ def read_text(path: Path) -> str:
 def read_json(path: Path, expected: str) -> Any:
     """Read JSON; raises ValueError, which describes the file, if it is not JSON."""
     try:
-        return json.loads(read_text(path))
+        return parse_json(read_text(path))
     except json.JSONDecodeError as error:
         raise refusal(path, expected, f" ({error.msg} in line {error.lineno})") from None
+    except ValueError as error:
+        raise refusal(path, expected, f" ({error})") from None
 
 
 def read_csv(path: Path, columns: Collection[str], expected: str) -> list[dict[str, str]]:

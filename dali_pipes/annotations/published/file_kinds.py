@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
+
+from dali_pipes.json_files import parse_json
 
 _ARCHIVES = {b"PK\x03\x04": "a zip archive", b"\x1f\x8b": "a gzip archive"}
 
@@ -48,7 +49,7 @@ def _describe_lines(lines: list[str]) -> str:
 
 def _describe_json(path: Path) -> str:
     try:
-        tree: Any = json.loads(path.read_text(encoding="utf-8-sig"))
+        tree: Any = parse_json(path.read_text(encoding="utf-8-sig"))
     except ValueError:
         return "damaged JSON"
     if isinstance(tree, dict) and "database" in tree:

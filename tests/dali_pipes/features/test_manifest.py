@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,22 @@ def test_the_index_is_made_once_and_again_when_a_file_changes(root: Path, monkey
     write_file(root / "train1.tfrecord", range(12, 19))
     third, _ = _train(root)
     assert len(made) == 2 and len(third) == 19 and third.content_hash != first.content_hash
+
+
+@pytest.mark.parametrize("name", ["rows.npy", "ids.npy", "labels.npy", "about.json"])
+@pytest.mark.parametrize("damage", [lambda data: data[:-3] + bytes([data[-3] ^ 1]) + data[-2:], lambda data: data[:9]])
+def test_a_damaged_index_is_made_again(
+    name: str, damage: Callable[[bytes], bytes], root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, _ = _train(root)
+    rows, content_hash = first.index.rows.copy(), first.content_hash  # they are mapped from the file
+    (path,) = root.rglob(name)
+    path.write_bytes(damage(path.read_bytes()))
+    second, _ = _train(root)
+    assert caplog.text.count("the kept index is damaged and is made again") == 1
+    assert second.content_hash == content_hash and np.array_equal(second.index.rows, rows)
+    _train(root)
+    assert caplog.text.count("the kept index is damaged") == 1
 
 
 def test_a_folder_that_cannot_be_written_is_indexed_each_time(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

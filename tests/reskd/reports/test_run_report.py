@@ -10,6 +10,8 @@ from reskd.reports.run_report import (
     check_comparable,
     comparison_table,
     describe_difference,
+    read_metrics,
+    read_result,
     standard_error,
     write_run_report,
 )
@@ -84,3 +86,17 @@ def test_results_of_different_lists_are_refused_and_the_two_are_named() -> None:
         check_comparable([same[0], {**same[2], "split": "val"}])
     with pytest.raises(ValueError, match="expected results on the same list"):
         check_comparable([same[0], {**result("old", 0.5), "split": "test"}])
+
+
+def test_damaged_lines_of_metrics_are_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1, "loss/task": 2.0}\n\xff\xfe{\n[1]\n{"step": 2, "loss/task": "x"}\n{"step": 3, "lo')
+    assert read_metrics(path) == [{"step": 1, "loss/task": 2.0}]
+    assert "metrics.jsonl: 4 of 5 lines are damaged and left out" in caplog.text
+
+
+@pytest.mark.parametrize("content", [b'{"name": "half', b"[]", b"{}", b"\xff", b"[" * 100_000])
+def test_a_damaged_result_is_a_sentence(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "evaluation_test_student_last.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"last.json: expected the result of .*run tools/evaluate.py again"):
+        read_result(tmp_path, None)
