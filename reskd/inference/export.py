@@ -7,6 +7,7 @@ heights and widths, C = 3 colors, D features of a frame, K classes.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib
 import io
 import json
@@ -40,6 +41,7 @@ FILE_NAMES: Mapping[ExportFormat, str] = {
     "onnx": "student.onnx",
 }
 CONFIG_NAME = "config.json"
+CHECKSUMS_NAME = "SHA256SUMS"
 METADATA_KEY = "reskd"  # under which the .onnx and the .pt2 hold the contents of config.json
 MAX_DIFFERENCE = 1e-4  # of logits, between a file and the student
 CHECKED_BATCH_SIZES = (1, 7)
@@ -119,7 +121,7 @@ def export_student(
     for name in formats:
         check_packages(name)
     folder.mkdir(parents=True, exist_ok=True)
-    for left in FILE_NAMES.values():
+    for left in (*FILE_NAMES.values(), CHECKSUMS_NAME):
         (folder / left).unlink(missing_ok=True)
     atomic_write_text(folder / CONFIG_NAME, json.dumps(dict(about), indent=2) + "\n")
     program: ExportedProgram | None = None
@@ -138,7 +140,15 @@ def export_student(
             continue
         finally:
             unchecked.unlink(missing_ok=True)
+        write_checksums(folder)
         yield ExportedFile(name, path, difference)
+
+
+def write_checksums(folder: Path) -> None:
+    """Write the sha256 of each exported file, for ``sha256sum -c``."""
+    files = [folder / name for name in (CONFIG_NAME, *FILE_NAMES.values()) if (folder / name).is_file()]
+    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
+    atomic_write_text(folder / CHECKSUMS_NAME, "".join(lines))
 
 
 def check_packages(name: ExportFormat) -> None:

@@ -9,6 +9,7 @@ dropped, and even "getattr" calls nothing. Every other name is still refused.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import zipfile
@@ -26,6 +27,7 @@ from reskd.models.weights.torch_digest import find_damage
 State = Mapping[str, Tensor]
 
 _SAFETENSORS = ".safetensors"
+_NO_DIGEST = ""  # of files of other programs, and of earlier versions
 _NAMES_IN_LOGS = (
     "mmengine.logging.history_buffer.HistoryBuffer",
     "builtins.getattr",
@@ -116,9 +118,19 @@ def write_safetensors(
         metadata["class_names"] = json.dumps(list(class_names))
     # The format has neither memory formats nor tensors that share memory.
     plain = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
+    metadata["digest"] = _digest(plain, metadata)
     path.parent.mkdir(parents=True, exist_ok=True)
     # safetensors' own save_file makes files that only their owner can read.
     atomic_write_bytes(path, save(plain, metadata))
+
+
+def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """sha256 of contiguous tensors and the other metadata, in the order of their names."""
+    digest = hashlib.sha256(json.dumps({**metadata, "digest": ""}, sort_keys=True).encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _read_torch(path: Path) -> Mapping[str, Any]:
@@ -147,6 +159,8 @@ def _read_safetensors(path: Path) -> WeightFile:
         with safe_open(path, "pt", device="cpu") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it has no iterator
             metadata = file.metadata() or {}
+        if metadata.get("digest", _NO_DIGEST) not in (_NO_DIGEST, _digest(tensors, metadata)):
+            raise ValueError("its digest is another one")
         settings, class_names = (json.loads(metadata.get(key, "null")) for key in ("settings", "class_names"))
         if not isinstance(settings, dict | None) or not isinstance(class_names, list | None):
             raise ValueError("its settings or class names have the wrong type")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,23 @@ def test_safetensors_hold_the_student_alone_and_rebuild_it(tmp_path: Path) -> No
         torch.testing.assert_close(rebuilt(noise(1)).logits_NK, model(noise(1)).logits_NK, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("at", [-1, -4000, 300])
+def test_a_flipped_bit_in_exported_weights_is_noticed(at: int, tmp_path: Path) -> None:
+    (found,) = exported(make_student(backbone="mobilenet_v2"), tmp_path, "safetensors")
+    assert isinstance(found, ExportedFile)
+    data = bytearray(found.path.read_bytes())
+    data[at] ^= 1
+    found.path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"student.safetensors: expected .*(digest|cannot be read)"):
+        load_exported_student(found.path)
+
+
+def test_every_exported_file_has_a_checksum(tmp_path: Path) -> None:
+    exported(make_student(backbone="mobilenet_v2"), tmp_path, "safetensors")
+    checked = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=tmp_path, capture_output=True, text=True)
+    assert checked.stdout.splitlines() == ["config.json: OK", "student.safetensors: OK"] and checked.returncode == 0
+
+
 @pytest.mark.parametrize("error", [2e-4, float("nan"), float("inf")])
 def test_a_file_that_answers_otherwise_is_not_left_behind(
     error: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -208,14 +226,14 @@ def test_what_cannot_be_exported_is_refused_in_a_sentence_and_the_rest_is_writte
     assert isinstance(written, ExportedFile) and written.format == "safetensors"
     assert isinstance(refused, Refusal) and "\n" not in refused.reason
     assert re.match(r"torch_export: torch [\d.]+\S* cannot export a student of the family tsn", refused.reason)
-    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "student.safetensors"}
+    assert {path.name for path in tmp_path.iterdir()} == {"SHA256SUMS", "config.json", "student.safetensors"}
 
 
 def test_a_second_export_leaves_nothing_of_the_first(tmp_path: Path) -> None:
     for name in export.FILE_NAMES.values():
         (tmp_path / name).write_text("old")
     exported(shortened(make_student(backbone="resnet18")), tmp_path, "torch_export")
-    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "student.pt2"}
+    assert {path.name for path in tmp_path.iterdir()} == {"SHA256SUMS", "config.json", "student.pt2"}
 
 
 def test_a_missing_package_is_named_before_anything_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
