@@ -48,8 +48,8 @@ WAITS = "print('ready', flush=True); signal.pause(); time.sleep(600)"
 DEFERRED = """
         with signals.deferred():
             print('ready', flush=True)
-            while not signals.asked():
-                signal.pause()
+            while not signals.asked():  # pause() would miss a signal that comes before it
+                time.sleep(0.01)
             raise Stopped(signals.asked(), 'step 7 is saved.')
 """
 HANGS = """
@@ -91,9 +91,11 @@ def test_a_second_signal_ends_the_process_at_once(second: signal.Signals) -> Non
 def test_under_torchrun_a_request_that_arrives_twice_is_one() -> None:
     body = """
         with signals.deferred():
-            for said in ('ready', 'asked'):
-                print(said, flush=True)
-                signal.pause()
+            print('ready', flush=True)
+            while not signals.asked():
+                time.sleep(0.01)
+            print('asked', flush=True)
+            time.sleep(2)  # the second request comes in this time; if not, the result is the same
             raise Stopped(signals.asked(), 'step 7 is saved.')
 """
     code, errors = run(body, signal.SIGTERM, signal.SIGTERM, TORCHELASTIC_RUN_ID="x")
