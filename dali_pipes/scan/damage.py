@@ -36,6 +36,8 @@ _NOT_ABOUT_PICTURES = re.compile(
     r"\bSEI\b|APP|user.?data|ICC|[Tt]imecode|mmco|co located|[Rr]ef|keyframe|\bPPS\b|\bVPS\b"
 )
 
+_LONGER_THAN_FILE = "Truncating packet"  # FFmpeg on a packet whose size points behind the end of the file
+
 Complaints = Sequence[tuple[int, str, str]]  # FFmpeg's log of errors: level, source, message
 
 
@@ -206,7 +208,10 @@ class DamageCheck:
 
     def _complained(self, content: BinaryIO, complaints: Complaints) -> list[str]:
         """The first error of the container's reader: it passes over what it cannot read."""
-        found = (message for _, source, message in complaints if source in (self._format, *self._format.split(",")))
+        readers = (self._format, *self._format.split(","))
+        found = (
+            message for _, source, message in complaints if source in readers or message.startswith(_LONGER_THAN_FILE)
+        )
         if self._format == "flv" and self._ends_with_zeros(content):
             return []
         return [f"the container is damaged: {' '.join(message.split())}" for message in found][:1]

@@ -17,6 +17,8 @@ from pydantic import BaseModel, ValidationError
 from reskd.experiment.config_files import shown
 from reskd.experiment.renamed_keys import REMOVED_KEYS, RENAMED_KEYS, new_value
 
+_LONGEST_MESSAGE = 1000  # characters; it may repeat what was given
+
 
 class Fault(NamedTuple):
     keys: tuple[str, ...]  # as in the file; empty: the whole config
@@ -41,6 +43,8 @@ def _explain(fault: Mapping[str, Any], model: Any, group: str) -> Fault:
     if fault["type"] == "missing":
         return Fault(keys, f"{key}: expected a value, found none; it has no default.")
     message = str(fault["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+    if len(message) > _LONGEST_MESSAGE:
+        message = f"{message[:_LONGEST_MESSAGE]}..."
     found = "" if fault["type"] == "value_error" else f", found {shown(fault['input'])}"
     value = new_value(_whole_key(key, group), fault["input"])
     renamed = f"; {fault['input']} was renamed to {value}" if value else ""
