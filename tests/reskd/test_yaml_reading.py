@@ -145,7 +145,7 @@ def test_an_override_has_no_line() -> None:
 def test_files_that_are_no_text_are_refused_at_once(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     for content, message in (
-        ("a: é".encode("latin-1"), "expected text in UTF-8, found another byte at 3"),
+        ("a: \u00e9".encode("latin-1"), "expected text in UTF-8, found another byte at 3"),
         ("a: 1".encode("utf-16"), "expected text in UTF-8, found another byte at 0"),
         (b"x" * 300_000, "expected a config of at most 200,000 bytes, found 300,000"),
     ):
