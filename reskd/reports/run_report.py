@@ -165,9 +165,7 @@ def read_result(folder: Path, views: str | None) -> dict[str, Any]:
             f"expected {path}, found {names}; choose one by --views, or run tools/evaluate.py with the run's config "
             f"and {folder}/last.pt first."
         )
-    return read_json(
-        path, "the result of an evaluation", keys=("name", "metrics"), advice="run tools/evaluate.py again"
-    )
+    return read_json(path, "the result of an evaluation", advice="run tools/evaluate.py again")
 
 
 def check_comparable(results: Sequence[Mapping[str, Any]]) -> None:

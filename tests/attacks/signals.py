@@ -116,7 +116,10 @@ def _kill(pid: int, signum: int) -> None:
 def _faults(case: Case, code: int | None, runs: Path, *, was_running: bool) -> list[str]:
     if code is None:
         return ["hung"]
-    faults = ["printed a traceback"] if has_own_traceback(runs) else []
+    faults = []
+    if has_own_traceback(runs):
+        _, _, text = output_of(runs).read_text(errors="replace").partition("Traceback")
+        faults.append(f"printed a traceback: {text[-3000:]}")
     # torchrun ends with 1 or its own signal; a lone run that had just finished ends with 0.
     if case.num_ranks == 1 and was_running and code not in (128 + case.signum, 0):
         faults.append(f"ended with {code}, expected {128 + case.signum}")

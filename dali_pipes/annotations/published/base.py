@@ -60,8 +60,9 @@ def read_text(path: Path) -> str:
 
 def read_json(path: Path, expected: str) -> Any:
     """Read JSON; raises ValueError, which describes the file, if it is not JSON."""
+    text = read_text(path)
     try:
-        return parse_json(read_text(path))
+        return parse_json(text)
     except json.JSONDecodeError as error:
         raise refusal(path, expected, f" ({error.msg} in line {error.lineno})") from None
     except ValueError as error:

@@ -160,7 +160,8 @@ def test_a_folder_deleted_in_mid_run_is_written_anew_and_can_be_resumed(
 
     def delete(name: str, step: int, total: int, values: Mapping[str, float]) -> None:
         if step == 1:
-            shutil.rmtree(config.folder)
+            # At once: TensorBoard's thread may write a file while a folder is emptied.
+            shutil.rmtree(config.folder.rename(config.folder.with_name("deleted")), ignore_errors=True)
 
     train_experiment(config, world=WORLD, report=False, on_log=delete)
     assert any("was deleted while the run goes on; it is written anew" in message for message in caplog.messages)

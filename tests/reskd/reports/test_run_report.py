@@ -95,7 +95,7 @@ def test_damaged_lines_of_metrics_are_left_out_and_counted(tmp_path: Path, caplo
     assert "metrics.jsonl: 4 of 5 lines are damaged and left out" in caplog.text
 
 
-@pytest.mark.parametrize("content", [b'{"name": "half', b"[]", b"{}", b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize("content", [b'{"name": "half', b"[]", b"\xff", b"[" * 100_000])
 def test_a_damaged_result_is_a_sentence(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "evaluation_test_student_last.json").write_bytes(content)
     with pytest.raises(ValueError, match=r"last.json: expected the result of .*run tools/evaluate.py again"):
