@@ -4,6 +4,7 @@ For other folders:
     atomic_files: append_whole, atomic_folder, atomic_open, atomic_write_bytes, atomic_write_text, DiskFullError,
         full_disk_named, move_into_place, remove_leftovers
     batch: ClipBatch, FeatureView, label_sets_of, Loader, PADDING_POSITION, View
+    checksums: checksum_of_array, checksum_of_json
     choices: ClipFrameSelection, DecoderChoice, DEFAULT_QUALITY, DemoFormat, FrameSelection, ListFormat,
         ListReading, PixelAspect, TranscodeCodec
     config: Averaging, DataConfig, LoaderConfig, MOST_FRAMES, SamplingConfig, StrictConfig, StudentViewConfig,

@@ -146,13 +146,9 @@ def remove_leftovers(folder: Path, *, of_any_machine: Collection[str] = ()) -> l
     Args:
         of_any_machine: names of targets that nobody else writes now, on any machine.
     """
-    if not folder.is_dir():
-        return []
-    of_here = re.compile(rf"\..+\.{re.escape(socket.gethostname())}-(\d+)-{_RANDOM}\.tmp")
+    names = sorted(_names_in(folder))
+    ended = _of_ended(names, rf"\..+\.{re.escape(socket.gethostname())}-")
     of_targets = [re.compile(rf"\.{re.escape(name)}\..+-\d+-{_RANDOM}\.tmp") for name in of_any_machine]
-    with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries)
-    ended = {name for name in names if (match := of_here.fullmatch(name)) and not _is_alive(int(match[1]))}
     mine = [name for name in names if name in ended or any(one.fullmatch(name) for one in of_targets)]
     for name in mine:
         _remove(folder / name)
@@ -179,14 +175,23 @@ def _prefix(path: Path) -> str:
 
 def _remove_leftovers(path: Path) -> None:
     """Remove temporary files of ``path`` from ended processes of this machine."""
-    if not path.parent.is_dir():
-        return
-    pattern = re.compile(rf"{re.escape(_prefix(path))}(\d+)-{_RANDOM}\.tmp")
-    with os.scandir(path.parent) as entries:
-        found = [(entry.name, pattern.fullmatch(entry.name)) for entry in entries]
-    for name, match in found:
-        if match and not _is_alive(int(match.group(1))):
-            _remove(path.with_name(name))
+    for name in _of_ended(_names_in(path.parent), re.escape(_prefix(path))):
+        _remove(path.with_name(name))
+
+
+def _names_in(folder: Path) -> list[str]:
+    """Names in a folder; none if there is no folder."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return [entry.name for entry in entries]
+
+
+def _of_ended(names: list[str], prefix: str) -> set[str]:
+    """Names of temporary files that begin with ``prefix``, a pattern, and whose process of this machine has ended."""
+    pattern = re.compile(rf"{prefix}(\d+)-{_RANDOM}\.tmp")
+    found = [(name, pattern.fullmatch(name)) for name in names]
+    return {name for name, match in found if match and not _is_alive(int(match[1]))}
 
 
 def _is_alive(pid: int) -> bool:

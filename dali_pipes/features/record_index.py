@@ -17,11 +17,11 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
-from zlib import crc32
 
 import numpy as np
 
 from dali_pipes.atomic_files import atomic_folder
+from dali_pipes.checksums import checksum_of_array, checksum_of_json
 from dali_pipes.features.protobuf_wire import MalformedMessageError
 from dali_pipes.features.sequence_example import Context, context_end, describe_list, parse_context, parse_lists
 from dali_pipes.features.tfrecord import (
@@ -155,10 +155,9 @@ def _open(root: Path, files: Sequence[str], folder: Path) -> RecordIndex:
 def _checksum(arrays: Sequence[np.ndarray], about: Mapping[str, Any]) -> int:
     """CRC-32 of an index: 0.03 s for 1.4 million videos."""
     rest = {key: value for key, value in about.items() if key != "checksum"}
-    found = crc32(json.dumps(rest, sort_keys=True).encode())
+    found = checksum_of_json(rest)
     for one in arrays:
-        found = crc32(f"{one.dtype.descr}{one.shape}".encode(), found)
-        found = crc32(np.ascontiguousarray(one).view(np.uint8).data, found)
+        found = checksum_of_array(one, found)
     return found
 
 

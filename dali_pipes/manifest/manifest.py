@@ -9,16 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from dali_pipes.annotations.lists import LabeledVideo
+from dali_pipes.checksums import checksum_of_array, checksum_of_json
 from dali_pipes.manifest.rows import to_facts, to_rows
 from dali_pipes.storage_spec import VIDEO_FILES, Storage, split_path
 from dali_pipes.video_info import VideoInfo
@@ -172,11 +171,11 @@ class Manifest:
             "class_names": self.class_names,
             "num_listed": self.num_listed,
             "dropped": self.dropped,
-            "checksums": {name: _checksum(array) for name, array in arrays.items()},
+            "checksums": {name: checksum_of_array(array) for name, array in arrays.items()},
             "parts": [str(part.resolve()) for part in self.parts],
             "storage": asdict(self.storage),
         }
-        about["checksum"] = _checksum(_canonical(about))
+        about["checksum"] = checksum_of_json(about)
         (folder / "manifest.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
 
     @staticmethod
@@ -199,9 +198,9 @@ class Manifest:
             )
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("rows", "paths", "labels")}
         if verify:
-            found = {name: _checksum(array) for name, array in arrays.items()}
+            found = {name: checksum_of_array(array) for name, array in arrays.items()}
             rest = {key: value for key, value in about.items() if key != "checksum"}
-            if about["checksum"] != _checksum(_canonical(rest)) or about["checksums"] != found:
+            if about["checksum"] != checksum_of_json(rest) or about["checksums"] != found:
                 raise ValueError(f"{folder}: expected the manifest as it was written, found other bytes.")
         return Manifest(
             Path(about["root"]),
@@ -215,16 +214,3 @@ class Manifest:
             Storage(**about["storage"]),
             folder,
         )
-
-
-def _checksum(data: np.ndarray | bytes) -> int:
-    """CRC-32 of an array's type and bytes."""
-    if isinstance(data, bytes):
-        return zlib.crc32(data)
-    of_type = zlib.crc32(f"{data.dtype.descr}{data.shape}".encode())
-    return zlib.crc32(np.ascontiguousarray(data).view(np.uint8).data, of_type)
-
-
-def _canonical(about: dict[str, Any]) -> bytes:
-    """The same bytes before writing as JSON and after reading it."""
-    return json.dumps(about, sort_keys=True).encode()

@@ -19,15 +19,15 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from zlib import crc32
 
 from dali_pipes.annotations.lists import ListedVideo
 from dali_pipes.atomic_files import atomic_write_text
+from dali_pipes.checksums import checksum_of_json
 from dali_pipes.packets.packet_index import ChangedFileError
 from dali_pipes.scan.probe import Probed, probe_bytes
 from dali_pipes.storage.byte_range import file_system, is_url, stamp_of
@@ -207,7 +207,7 @@ def _contents(file: str, store: Path) -> tuple[Stamp, TarContents]:
         contents = list_videos(file, stamp.size)
         kept.parent.mkdir(parents=True, exist_ok=True)
         about = {"of": header, **contents._asdict()}
-        atomic_write_text(kept, json.dumps(about | {"checksum": _checksum(about)}))
+        atomic_write_text(kept, json.dumps(about | {"checksum": checksum_of_json(about)}))
     return stamp, contents
 
 
@@ -217,14 +217,10 @@ def _kept_contents(path: Path, header: list[object]) -> TarContents | None:
         return None
     try:
         about = json.loads(path.read_bytes())
-        is_as_written = about.pop("checksum") == _checksum(about)
+        is_as_written = about.pop("checksum") == checksum_of_json(about)
     except Exception:  # whatever was left of the file may raise anything
         return None
     if not is_as_written or about["of"] != header:
         return None
     videos = tuple(TarVideo(name, start, size, tuple(labels)) for name, start, size, labels in about["videos"])
     return TarContents(videos, about["damage"], about["num_unused"], about["first_unused"])
-
-
-def _checksum(about: Mapping[str, object]) -> int:
-    return crc32(json.dumps(about, sort_keys=True).encode())

@@ -7,13 +7,13 @@ as WebDataset names them; a list in the JSON means several labels.
 from __future__ import annotations
 
 import io
-import json
 import tarfile
 import unicodedata
 from pathlib import PurePosixPath
 from typing import BinaryIO, NamedTuple
 
 from dali_pipes.annotations.lists import VIDEO_SUFFIXES
+from dali_pipes.json_files import parse_json
 from dali_pipes.packets.packet_index import ChangedFileError
 from dali_pipes.storage.byte_range import ByteRange
 
@@ -196,8 +196,8 @@ def _parse_label(content: bytes, suffix: str, source: str) -> tuple[str, ...]:
     """Labels as written; none if a JSON has no entry "label"."""
     try:
         text = content.decode("utf-8-sig").strip()
-        label = json.loads(text) if suffix == ".json" else text
-    except (ValueError, RecursionError) as error:  # deep JSON
+        label = parse_json(text) if suffix == ".json" else text
+    except ValueError as error:
         raise ValueError(f"{source}: expected a label as text or JSON, found neither: {error}.") from error
     if suffix == ".json":
         label = label.get("label", []) if isinstance(label, dict) else []

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from dali_pipes.atomic_files import full_disk_named
+from dali_pipes.json_files import parse_json
 
 log = logging.getLogger(__name__)
 
@@ -89,16 +90,10 @@ class RunLock:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             # Its holder may not have written yet.
-            raise BlockingIOError(
-                f"{self._folder}: expected no other run in this folder, found {_describe(holder)}; wait for it or stop "
-                "it, or choose another name=...."
-            ) from None
+            raise self._in_use(holder) from None
         except OSError:  # a file system without flock
             if holder.get("host") == socket.gethostname() and _is_alive(holder):
-                raise BlockingIOError(
-                    f"{self._folder}: expected no other run in this folder, found {_describe(holder)}; wait for it or "
-                    "stop it, or choose another name=...."
-                ) from None
+                raise self._in_use(holder) from None
         if holder and holder.get("host") != socket.gethostname() and not _is_same_job(holder):
             raise BlockingIOError(
                 f"{self._folder}: expected no other run in this folder, found {_describe(holder)}; if it has ended, "
@@ -106,6 +101,12 @@ class RunLock:
             )
         if holder:
             log.info("%s: the run of %s has ended without releasing the folder", self._folder, _describe(holder))
+
+    def _in_use(self, holder: dict[str, Any]) -> BlockingIOError:
+        return BlockingIOError(
+            f"{self._folder}: expected no other run in this folder, found {_describe(holder)}; wait for it or stop it, "
+            "or choose another name=...."
+        )
 
     def _write(self, descriptor: int) -> None:
         note = {
@@ -123,7 +124,7 @@ class RunLock:
 def _read(descriptor: int) -> dict[str, Any]:
     """What is written in a lock file; empty if nothing or no note of ours."""
     try:
-        note = json.loads(os.pread(descriptor, 10000, 0))
+        note = parse_json(os.pread(descriptor, 10000, 0))
     except ValueError:
         return {}
     return note if isinstance(note, dict) else {}

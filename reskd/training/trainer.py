@@ -268,16 +268,16 @@ class Trainer:
         self.guard.check(self.num_steps)
         unlogged = None if self._logs_now() else self.means.saved(self.world)
         score = self.latest.get(f"val/{self.config.selection_metric}") if self._evaluates_now() else None
-        is_best = score is not None and score > self.best.get("score", -math.inf)
-        if score is not None and is_best:
+        if is_best := score is not None and score > self.best.get("score", -math.inf):
             self.best = {"score": score, "step": float(self.num_steps)}
         if self.world.is_main:
             self.before_save()
             keep = self.config.keep_every_epochs
             is_kept = keep is not None and self.plan.ends_epoch(self.num_steps, every=keep)
             kept = self.run.kept(self.plan.epochs_after(self.num_steps))
+            state = {**self.state(), "unlogged_means": unlogged}
             for path in ([self.run.best] if is_best else []) + ([kept] if is_kept else []) + [self.run.last]:
-                save_checkpoint(path, {**self.state(), "unlogged_means": unlogged})
+                save_checkpoint(path, state)
         barrier(self.world)
 
     def state(self) -> dict[str, Any]:
