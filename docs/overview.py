@@ -86,7 +86,7 @@ def _draw_result(axis: Axes) -> None:
     runs = dict.fromkeys((row["processor"], row["seed"]) for row in rows)
     for number, run in enumerate(runs):
         of_run = [row for row in rows if (row["processor"], row["seed"]) == run]
-        xs = [list(COLORS).index(row["model"]) + 0.06 * (number - 1.5) for row in of_run]
+        xs = [list(COLORS).index(row["model"]) + 0.06 * (number - (len(runs) - 1) / 2) for row in of_run]
         top1s = [100 * float(row["top1"]) for row in of_run]
         axis.plot(xs, top1s, "-" if run[0] == rows[0]["processor"] else "--", color="#cccccc", lw=1.2, zorder=1)
         for x, top1, row in zip(xs, top1s, of_run, strict=True):
