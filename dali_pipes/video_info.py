@@ -5,8 +5,8 @@ Note [One table of video info]
 the order and types of its fields, those of a manifest's rows (manifest/rows.py) from the ``Column`` of each field.
 
 The names of columns are part of both file formats: if you rename a field, keep the old name in its ``Column``. Add a
-new field at the end and increase SCHEMA_VERSION in manifest.py by one. Videos are then scanned again, as the header of
-older CSV files differs.
+new field at the end and, if it is in rows, increase SCHEMA_VERSION in manifest.py by one. Videos are then scanned
+again, as the header of older CSV files differs.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ class Column(NamedTuple):
         dtype: NumPy's code of the dtype in a manifest's row.
         name: name of the column, in CSV and rows.
         row_name: name in rows, if different.
-        to_row, from_row: convert the field's value to the row's, and back.
+        to_row, from_row: convert the field's value to the row's, and back; None if they are equal.
     """
 
     dtype: str
     name: str
     row_name: str = ""
-    to_row: Callable[[Any], Any] = lambda value: value
-    from_row: Callable[[Any], Any] = lambda value: value
+    to_row: Callable[[Any], Any] | None = None
+    from_row: Callable[[Any], Any] | None = None
 
 
 def _text(num_bytes: int, name: str) -> Column:
@@ -91,6 +91,7 @@ class VideoInfo:
         stream: number of the video stream in the file.
         num_video_streams: number of video streams in the file, covers included.
         notes: what is odd in the file but harmless, one sentence; empty if nothing is.
+        content: hash of a few samples of the content, 1 to 2**63 - 1; 0 if unknown. See scan/content_hash.py.
     """
 
     num_frames: Annotated[int, Column("<i4", "num_frames")]
@@ -116,6 +117,7 @@ class VideoInfo:
     stream: Annotated[int, Column("<i2", "stream")] = 0
     num_video_streams: Annotated[int, Column("<i2", "num_video_streams")] = 1
     notes: Annotated[str, Column("", "notes")] = ""  # not in rows
+    content: Annotated[int, Column("", "content")] = 0  # not in rows
 
     @staticmethod
     def bad(reason: str, *, size: int = 0, mtime_ns: int = 0, start: int = 0) -> VideoInfo:

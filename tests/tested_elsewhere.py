@@ -46,6 +46,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "dali_pipes/manifest/split_table.py": "dali_pipes/manifest/test_split_lists.py",
     "dali_pipes/manifest/sources.py": "dali_pipes/loader/test_clip_loader_storage.py",
     "dali_pipes/scan/csv_rows.py": "dali_pipes/scan/test_store.py",
+    "dali_pipes/scan/index_reader.py": "dali_pipes/scan/test_store.py",
     "dali_pipes/storage/frame_files.py": "dali_pipes/storage/test_frame_folders.py",
     "dali_pipes/storage/tar_index.py": "dali_pipes/storage/test_shards.py",
     "dali_pipes/strict_config.py": "reskd/experiment/test_config.py",

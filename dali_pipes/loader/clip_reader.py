@@ -28,7 +28,7 @@ from dali_pipes.packets.packet_index import (
     select,
 )
 from dali_pipes.sampling.clip_plan import ClipPlan
-from dali_pipes.scan.store import IndexReader
+from dali_pipes.scan.index_reader import IndexReader
 from dali_pipes.storage.byte_range import ByteRange, is_url
 from dali_pipes.storage.frame_files import read_frame_files
 from dali_pipes.storage.tar_index import read_member

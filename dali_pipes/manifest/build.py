@@ -142,12 +142,11 @@ def _name_faults(
     report: Callable[[str], None],
 ) -> None:
     """Name each damaged file now, and only their number at later starts."""
-    for video in videos:
-        health = video_info[video.path].health
+    healths = [video_info[video.path].health for video in videos]
+    for video, health in zip(videos, healths, strict=True):
         if health != "ok":
             on_message(f"{split}: {on_one_line(video.path)}: {health}")
-    damage = describe_damage(video_info[video.path] for video in videos)
-    if damage:
+    if damage := describe_damage(healths):
         report(f"{split}: {damage}; tools/prepare_data.py scan names each")
 
 

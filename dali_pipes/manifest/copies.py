@@ -1,42 +1,29 @@
 """Find videos of equal content among listed ones: links to one file, and copies.
 
-Only videos of equal size are looked into, and of these only such that the scan does not tell apart: first a few
-samples, then the whole files. So a data set without copies costs one comparison of sizes and few reads.
+Only videos of equal size are looked into, and of these only such with the same samples, which the scan has hashed. So
+a data set without copies costs one comparison of numbers and no reading.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dali_pipes.manifest.sources import locations_of, store_of
+from dali_pipes.scan.content_hash import UNKNOWN, Piece, sample_hash, whole_hash
 from dali_pipes.scan.scan import Location
 from dali_pipes.scan.store import read_video_info
-from dali_pipes.storage.frame_files import numbers_in
-from dali_pipes.storage.frame_folders import FrameFolder
+from dali_pipes.storage.frame_folders import FrameFolder, pieces_of
 from dali_pipes.storage.shards import ShardMember
 from dali_pipes.video_info import VideoInfo
 
 if TYPE_CHECKING:
     from dali_pipes.config import DataConfig
-
-_SAMPLE = 4096  # bytes, at the start, in the middle and at the end
-_CHUNK = 1 << 20
-
-
-class _Piece(NamedTuple):
-    """A byte range of a local file."""
-
-    file: str
-    start: int
-    size: int
 
 
 def find_copies(config: DataConfig, paths: Sequence[str], video_info: Mapping[str, VideoInfo]) -> list[tuple[str, ...]]:
@@ -51,60 +38,72 @@ def find_copies(config: DataConfig, paths: Sequence[str], video_info: Mapping[st
     """
     if config.storage.kind == "shards" and config.storage.url:
         return []
-    locations = locations_of(config, paths)
-    if config.storage.kind == "frames" and len(video_info) < len(paths):
-        stored = read_video_info(store_of(config))  # sizes of folders, without listing their files
-        keys = {path: locations[path].key for path in paths}
-        video_info = {path: stored[key] for path, key in keys.items() if key in stored} | dict(video_info)
-    sizes = np.array([_size(locations[path], video_info.get(path)) for path in paths], np.int64)
-    _, bucket, count = np.unique(sizes, return_inverse=True, return_counts=True)
-    buckets: dict[int, list[str]] = defaultdict(list)
-    for number in np.flatnonzero((count[bucket] > 1) & (sizes > 0)).tolist():
-        buckets[int(bucket[number])].append(paths[number])
-    found = [
-        copies
-        for same_size in buckets.values()
-        for same_facts in _apart_by_scan(same_size, video_info)
-        for copies in _of_equal_content(same_facts, locations)
-    ]
+    video_info = _all_known(config, paths, video_info)
+    unseen = [path for path in paths if path not in video_info]
+    locations = dict(locations_of(config, unseen)) if unseen else {}
+    sizes = [known.file_size if (known := video_info.get(path)) else _size(locations[path]) for path in paths]
+    alike = _repeated(sizes)
+    hashes = [known.content if (known := video_info.get(paths[number])) else UNKNOWN for number in alike]
+    unhashed = [place for place, found in enumerate(hashes) if found == UNKNOWN]
+    locations |= locations_of(config, [paths[alike[place]] for place in unhashed])
+    for place in unhashed:
+        hashes[place] = _sample_hash(locations[paths[alike[place]]])
+
+    same_samples: dict[tuple[int, int], list[str]] = defaultdict(list)
+    for place in _repeated(hashes):
+        same_samples[sizes[alike[place]], hashes[place]].append(paths[alike[place]])
+    read = [path for same in same_samples.values() for path in same if len(same) > 1]
+    locations |= locations_of(config, read) if read else {}
+    found = [copies for same in same_samples.values() if len(same) > 1 for copies in _of_equal_content(same, locations)]
     position = {path: number for number, path in enumerate(paths)} if found else {}
     return sorted(found, key=lambda copies: position[copies[0]])
 
 
-def _size(location: Location, known: VideoInfo | None) -> int:
-    """Bytes of a video; -1 if it cannot be read."""
-    if known is not None:
-        return known.file_size
+def _all_known(
+    config: DataConfig, paths: Sequence[str], video_info: Mapping[str, VideoInfo]
+) -> Mapping[str, VideoInfo]:
+    """Add stored facts of folders of frames, whose sizes cannot be found without listing their files."""
+    if config.storage.kind != "frames" or len(video_info) == len(paths):
+        return video_info
+    stored = read_video_info(store_of(config))
+    keys = {path: location.key for path, location in locations_of(config, paths).items()}
+    return {path: stored[key] for path, key in keys.items() if key in stored} | dict(video_info)
+
+
+def _size(location: Location) -> int:
+    """Bytes of a video that was not scanned; 0 if it cannot be read."""
     try:
         if isinstance(location, ShardMember):
             return location.size
         if isinstance(location, FrameFolder):
-            return -1
+            return 0
         return os.stat(_file_of(location)).st_size  # noqa: PTH116
     except OSError:
-        return -1
+        return 0
 
 
-def _apart_by_scan(paths: Sequence[str], video_info: Mapping[str, VideoInfo]) -> list[list[str]]:
-    """Take videos apart that differ in frames, width or height, if all were scanned in the same way."""
-    known = {path: video_info.get(path) for path in paths}
-    if len({found and found.num_frames_source for found in known.values()}) > 1:
-        return [list(paths)]
-    return _apart(paths, lambda path: (found := known[path]) and (found.num_frames, found.width, found.height))
+def _repeated(numbers: Sequence[int]) -> list[int]:
+    """Positions of the numbers above 0 that occur more than once."""
+    values = np.array(numbers, np.int64)
+    _, which, count = np.unique(values, return_inverse=True, return_counts=True)
+    repeated: list[int] = np.flatnonzero((count[which] > 1) & (values > 0)).tolist()
+    return repeated
+
+
+def _sample_hash(location: Location) -> int:
+    """Hash a few samples; UNKNOWN if the video cannot be read."""
+    try:
+        return sample_hash(_pieces(location))
+    except OSError:
+        return UNKNOWN
 
 
 def _of_equal_content(paths: Sequence[str], locations: Mapping[str, Location]) -> list[tuple[str, ...]]:
     """Sets of paths whose videos equal each other to the byte."""
-    if len(paths) < 2:
-        return []
     links_of = {links[0]: links for links in _apart(paths, lambda path: _identity(path, locations[path]))}
     groups = [list(links_of)]
-    for digest in (_sample_digest, _whole_digest):
-        groups = [
-            part
-            for group in groups
-            for part in (_apart(group, partial(_digest, digest, locations)) if len(group) > 1 else [group])
-        ]
+    if len(links_of) > 1:
+        groups = _apart(links_of, lambda path: _whole(path, locations[path]))
     order = {path: number for number, path in enumerate(paths)}
     sets = [[path for first in group for path in links_of[first]] for group in groups]
     return [tuple(sorted(copies, key=order.__getitem__)) for copies in sets if len(copies) > 1]
@@ -128,9 +127,9 @@ def _identity(path: str, location: Location) -> Hashable:
     return status.st_dev, status.st_ino
 
 
-def _digest(digest: Callable[[Sequence[_Piece]], bytes], locations: Mapping[str, Location], path: str) -> Hashable:
+def _whole(path: str, location: Location) -> Hashable:
     try:
-        return digest(_pieces(locations[path]))
+        return whole_hash(_pieces(location))
     except OSError:
         return path
 
@@ -139,36 +138,11 @@ def _file_of(location: Location) -> str:
     return location.folder if isinstance(location, FrameFolder) else location.file  # type: ignore[attr-defined]
 
 
-def _pieces(location: Location) -> list[_Piece]:
-    """The byte ranges that hold a video; raises OSError for a missing file."""
+def _pieces(location: Location) -> list[Piece]:
+    """The byte ranges that hold a video; raises OSError for a missing file, or a folder without frames."""
     if isinstance(location, ShardMember):
-        return [_Piece(location.file, location.start, location.size)]
+        return [Piece(location.file, location.start, location.size)]
     if isinstance(location, FrameFolder):
-        sizes = numbers_in(Path(location.folder), location.template)
-        names = [(f"{location.folder}/{location.template.format(number)}", number) for number in sorted(sizes)]
-        return [_Piece(name, 0, sizes[number]) for name, number in names]
+        return pieces_of(Path(location.folder), location.template)
     file = _file_of(location)
-    return [_Piece(file, 0, os.stat(file).st_size)]  # noqa: PTH116
-
-
-def _sample_digest(pieces: Sequence[_Piece]) -> bytes:
-    first, middle, last = pieces[0], pieces[len(pieces) // 2], pieces[-1]
-    samples = (
-        _Piece(first.file, first.start, min(first.size, _SAMPLE)),
-        _Piece(middle.file, middle.start + middle.size // 2, min(middle.size - middle.size // 2, _SAMPLE)),
-        _Piece(last.file, last.start + max(0, last.size - _SAMPLE), min(last.size, _SAMPLE)),
-    )
-    return _whole_digest(samples)
-
-
-def _whole_digest(pieces: Iterable[_Piece]) -> bytes:
-    digest = hashlib.blake2b(digest_size=16)
-    for piece in pieces:
-        digest.update(f"{piece.size};".encode())
-        with open(piece.file, "rb", buffering=0) as file:  # noqa: PTH123 -- not a Path: there may be thousands
-            file.seek(piece.start)
-            left = piece.size
-            while left > 0 and (data := file.read(min(left, _CHUNK))):
-                digest.update(data)
-                left -= len(data)
-    return digest.digest()
+    return [Piece(file, 0, os.stat(file).st_size)]  # noqa: PTH116

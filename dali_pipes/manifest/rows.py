@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -45,21 +46,29 @@ def to_rows(video_info: Sequence[VideoInfo]) -> tuple[np.ndarray, tuple[Path, ..
     """Make rows (M,) of type ``ROW`` with label and ends still 0, and the packet index files that they number."""
     rows = np.zeros(len(video_info), ROW)
     for name, column in COLUMNS.items():
-        # np.array raises an error for a number that is too large for its column.
-        rows[column.name] = np.array([column.to_row(getattr(one, name)) for one in video_info], column.dtype)
+        held = map(attrgetter(name), video_info)
+        rows[column.name] = _as_array(map(column.to_row, held) if column.to_row else held, column.dtype, len(rows))
     parts = {one.packets.part: None for one in video_info if one.packets}
     number_of = {part: number for number, part in enumerate(parts)}
     locations = [(number_of[at.part], *at[1:]) if at else (-1, -1, -1, 0) for at in (one.packets for one in video_info)]
     for column, values in zip(_INDEX_COLUMNS.values(), zip(*locations, strict=True), strict=True):
-        rows[column.name] = np.array(values, column.dtype)
+        rows[column.name] = _as_array(values, column.dtype, len(rows))
     return rows, tuple(parts)
+
+
+def _as_array(values: Iterable[Any], dtype: str, count: int) -> np.ndarray:
+    """Raises OverflowError for a number that is too large for its column."""
+    return np.array(list(values), dtype) if dtype.startswith("S") else np.fromiter(values, dtype, count)
 
 
 def to_facts(row: np.void, parts: Sequence[Path]) -> VideoInfo:
     """Read the video info of a row, without reasons: health is "ok" or "cut"."""
     assert row.dtype.names is not None
     held = dict(zip(row.dtype.names, row.item(), strict=True))
-    values = {name: column.from_row(held[column.name]) for name, column in COLUMNS.items()}
+    values = {
+        name: column.from_row(held[column.name]) if column.from_row else held[column.name]
+        for name, column in COLUMNS.items()
+    }
     part, *where = (held[column.name] for column in _INDEX_COLUMNS.values())
     packets = PacketLocation(parts[part], *where) if part >= 0 else None
     return VideoInfo(**values, packets=packets, whole_file="" if packets else NO_INDEX)

@@ -31,6 +31,7 @@ from dali_pipes.decode.pyav import (
 from dali_pipes.decode.stream_choice import depends_on_probing
 from dali_pipes.packets.index_builder import NotIndexableError, PacketIndexer
 from dali_pipes.packets.packet_index import PacketIndex
+from dali_pipes.scan.content_hash import sample_hash_of
 from dali_pipes.scan.damage import NO_PROBING, Complaints, DamageCheck, FirstError
 from dali_pipes.video_info import UNTAGGED, Stamp, VideoInfo
 
@@ -212,6 +213,7 @@ class _Reading:
                 stream=self._stream_number,
                 num_video_streams=self._num_video_streams,
                 notes="; ".join(note for note in (orientation.note, self._pixels.note) if note),
+                content=sample_hash_of(content, self._stamp.size),
             ),
             index,
         )

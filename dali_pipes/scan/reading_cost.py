@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from dali_pipes.packets.packet_index import start_distances
-from dali_pipes.scan.store import IndexReader
+from dali_pipes.scan.index_reader import IndexReader
 from dali_pipes.video_info import VideoInfo
 
 NUM_SAMPLED, _NUM_DRAWS = 64, 64

@@ -60,7 +60,8 @@ class VideoFile:
 
 def video_files(root: Path, names: Sequence[str]) -> dict[str, Location]:
     """Locations of files, by their paths relative to ``root``."""
-    return {name: VideoFile(os.path.join(root, name), name) for name in names}  # noqa: PTH118
+    prefix = os.path.join(root, "")  # noqa: PTH118 -- joining every name takes four times as long
+    return {name: VideoFile(name if name.startswith("/") else prefix + name, name) for name in names}
 
 
 def scan(

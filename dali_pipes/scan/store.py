@@ -19,6 +19,7 @@ import secrets
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, TextIO, get_type_hints
@@ -32,24 +33,30 @@ from dali_pipes.video_info import PacketLocation, VideoInfo, columns_of
 
 log = logging.getLogger(__name__)
 
-# Parse a cell, by the type of the field.
-_PARSERS: Mapping[Any, Callable[[str], Any]] = {int: int, str: str, bool: lambda cell: cell == "yes"}
+# Parse a column's cells, by the type of the field.
+_PARSERS: Mapping[Any, Callable[[Sequence[str]], Sequence[Any]]] = {
+    int: lambda cells: list(map(int, cells)),
+    str: lambda cells: cells,
+    bool: lambda cells: [cell == "yes" for cell in cells],
+}
 # Without the first column: the index file is the one beside the CSV.
 _INDEX_COLUMNS = tuple(column.name for column in columns_of(PacketLocation).values())[1:]
 _NO_INDEX = (-1, -1, 0)
+_BLOCK = 100  # rows that are parsed at once; more of them cost more garbage collection than they save
 
 
 _FACTS = [field.name for field in fields(VideoInfo)]
 _INDEX_AT = slice(_FACTS.index("packets"), _FACTS.index("packets") + len(_INDEX_COLUMNS))
 
 
-def _columns() -> dict[str, Callable[[str], Any]]:
+def _columns() -> dict[str, Callable[[Sequence[str]], Sequence[Any]]]:
     """Name and parser of each column after the path: VideoInfo's fields in order, the packet index as three numbers."""
     types, names = get_type_hints(VideoInfo), columns_of(VideoInfo)
-    parsers: dict[str, Callable[[str], Any]] = {}
+    parsers: dict[str, Callable[[Sequence[str]], Sequence[Any]]] = {}
     for fact in _FACTS:
         of_index = fact == "packets"
-        parsers |= dict.fromkeys(_INDEX_COLUMNS, int) if of_index else {names[fact].name: _PARSERS[types[fact]]}
+        named = _INDEX_COLUMNS if of_index else (names[fact].name,)
+        parsers |= dict.fromkeys(named, _PARSERS[int if of_index else types[fact]])
     return parsers
 
 
@@ -57,7 +64,7 @@ _COLUMNS = _columns()
 _HEAD = ("path", *_COLUMNS)
 _END_OF_ROW = b"\r\n"
 # Beside a table: CRC-32 of each row and index, and of the table up to each row, uint32 each, in any order.
-_CHECKSUMS = ".crc32"
+CHECKSUMS = ".crc32"
 _LARGEST = {
     name: int(np.iinfo(column.dtype).max)
     for name, column in columns_of(VideoInfo).items()
@@ -85,22 +92,24 @@ def _read_part(part: Path) -> tuple[dict[str, VideoInfo], int]:
     data = part.read_bytes()
     # A row truncated in its last number would look complete.
     data = data[: data.rfind(_END_OF_ROW) + len(_END_OF_ROW)]
-    checksums = _read_checksums(part.with_suffix(_CHECKSUMS), crc32(data))
+    checksums = _read_checksums(part.with_suffix(CHECKSUMS), crc32(data))
     rows = _rows(data.decode("utf-8", "surrogateescape"), checksums)
     head = next(rows, None)
     if head is None or tuple(head) != _HEAD:
         return {}, 0
-    is_old = not part.with_suffix(_CHECKSUMS).is_file()
+    is_old = not part.with_suffix(CHECKSUMS).is_file()
     packets = part.with_suffix(".packets")
     size = packets.stat().st_size if packets.is_file() else 0
     video_info: dict[str, VideoInfo] = {}
     num_damaged = 0
-    for row in rows:
-        one = _parse(row, packets) if row is not None and len(row) == len(_HEAD) else None
-        if one is None or (is_old and not _is_possible(one[1])):
-            num_damaged += 1
-        elif _end_of_index(one[1]) <= size:
-            video_info[one[0]] = one[1]
+    while block := list(islice(rows, _BLOCK)):
+        whole = [row for row in block if row is not None and len(row) == len(_HEAD)]
+        num_damaged += len(block) - len(whole)
+        for row, one in zip(whole, _parse_rows(whole, packets), strict=True):
+            if one is None or (is_old and not _is_possible(one)):
+                num_damaged += 1
+            elif _end_of_index(one) <= size:
+                video_info[row[0]] = one
     return video_info, num_damaged
 
 
@@ -108,11 +117,12 @@ def _read_checksums(path: Path, of_table: int) -> Collection[int] | None:
     """The checksums that rows must have; None if there are none, or the table as a whole is as it was written."""
     if not path.is_file():
         return None
-    found = _checksums_in(path)
+    found = checksums_in(path)
     return None if bool((found == of_table).any()) else set(found.tolist())
 
 
-def _checksums_in(path: Path) -> np.ndarray:
+def checksums_in(path: Path) -> np.ndarray:
+    """The checksums of a table, uint32, in any order; raises OSError if the file cannot be read."""
     data = path.read_bytes()
     return np.frombuffer(data[: len(data) // 4 * 4], "<u4")
 
@@ -140,7 +150,8 @@ def _checksum(row: str, of_rows_before: int = 0) -> int:
     return crc32(row.encode("utf-8", "surrogateescape"), of_rows_before)
 
 
-def _checksum_of_index(packets: bytes, codec_header: bytes) -> int:
+def checksum_of_index(packets: bytes, codec_header: bytes) -> int:
+    """The checksum of a packet index, as in the file of checksums."""
     return crc32(packets, crc32(codec_header))
 
 
@@ -166,16 +177,25 @@ def _end_of_index(video_info: VideoInfo) -> int:
     )
 
 
-def _parse(row: Sequence[str], part: Path) -> tuple[str, VideoInfo] | None:
-    """None if a cell is not of its column's kind."""
-    path, *cells = row
+def _parse_rows(rows: Sequence[Sequence[str]], part: Path) -> list[VideoInfo | None]:
+    """Video info of each row; None for one with a cell that is not of its column's kind."""
     try:
-        values = [parse(cell) for parse, cell in zip(_COLUMNS.values(), cells, strict=True)]
+        return list(_parse_columns(rows, part))
     except ValueError:
-        return None
-    where = values[_INDEX_AT]
-    values[_INDEX_AT] = [PacketLocation(part, *where) if where[0] >= 0 else None]
-    return path, VideoInfo(*values)
+        if len(rows) == 1:
+            return [None]
+        return [one for row in rows for one in _parse_rows([row], part)]
+
+
+def _parse_columns(rows: Sequence[Sequence[str]], part: Path) -> list[VideoInfo]:
+    """Column by column, as row by row takes twice as long. Raises ValueError for a cell of another kind."""
+    if not rows:
+        return []
+    _, *columns = zip(*rows, strict=True)
+    values = [parse(cells) for parse, cells in zip(_COLUMNS.values(), columns, strict=True)]
+    where = zip(*values[_INDEX_AT], strict=True)
+    values[_INDEX_AT] = [[PacketLocation(part, *at) if at[0] >= 0 else None for at in where]]
+    return list(map(VideoInfo, *values))
 
 
 class VideoInfoWriter:
@@ -241,7 +261,7 @@ class VideoInfoWriter:
         timestamp = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(seconds))}-{nanoseconds:09d}"
         name = f"{timestamp}-{os.getpid()}-{secrets.token_hex(3)}"
         packets = (self._folder / f"{name}.packets").open("xb")
-        checksums = (self._folder / f"{name}{_CHECKSUMS}").open("xb")
+        checksums = (self._folder / f"{name}{CHECKSUMS}").open("xb")
         rows = (self._folder / f"{name}.csv").open("x", newline="", encoding="utf-8", errors="surrogateescape")
         return packets, checksums, rows
 
@@ -253,66 +273,15 @@ class VideoInfoWriter:
         packets_at = file.tell()
         file.write(index.packets_P.tobytes())
         file.flush()
-        self._add_checksum(_checksum_of_index(index.packets_P.tobytes(), index.codec_header))
+        self._add_checksum(checksum_of_index(index.packets_P.tobytes(), index.codec_header))
         return PacketLocation(Path(file.name), packets_at, codec_header_at, len(index.codec_header))
 
 
 def _cells(video_info: VideoInfo) -> list[object]:
-    """Cells after the path, as ``_parse`` reads them."""
+    """Cells after the path, as ``_parse_columns`` reads them."""
     where = video_info.packets[1:] if video_info.packets else _NO_INDEX
     cells: list[object] = []
     for fact in _FACTS:
         value = getattr(video_info, fact)
         cells += where if fact == "packets" else [("yes" if value else "no") if isinstance(value, bool) else value]
     return cells
-
-
-class IndexReader:
-    """Reads indexes by location. Keeps files open and the codec headers, of which there are few, in memory."""
-
-    def __init__(self) -> None:
-        self._files: dict[Path, int] = {}
-        self._codec_headers: dict[tuple[Path, int], bytes] = {}
-        self._checksums: dict[Path, np.ndarray | None] = {}
-
-    def __reduce__(self) -> tuple[type[IndexReader], tuple[()]]:
-        """In another process, file descriptors refer to other files."""
-        return IndexReader, ()
-
-    def read(self, location: PacketLocation, num_packets: int) -> PacketIndex:
-        """Read the index of a video.
-
-        Raises:
-            OSError: the index file is gone.
-            ValueError: the index file is truncated or damaged.
-        """
-        packets = self._pread(location.part, num_packets * PACKET.itemsize, location.packets_at)
-        key = (location.part, location.codec_header_at)
-        if key not in self._codec_headers:
-            self._codec_headers[key] = self._pread(location.part, location.codec_header_size, location.codec_header_at)
-        if not self._is_as_written(location.part, _checksum_of_index(packets, self._codec_headers[key])):
-            del self._codec_headers[key]  # it may be this that is damaged
-            raise ValueError(f"{location.part}: expected the index at {location.packets_at} as written; scan again.")
-        return PacketIndex(np.frombuffer(packets, PACKET), self._codec_headers[key])
-
-    def _is_as_written(self, part: Path, checksum: int) -> bool:
-        if part not in self._checksums:
-            path = part.with_suffix(_CHECKSUMS)
-            self._checksums[part] = np.sort(_checksums_in(path)) if path.is_file() else None
-        known = self._checksums[part]
-        if known is None:
-            return True
-        at = int(np.searchsorted(known, checksum))
-        return at < len(known) and int(known[at]) == checksum
-
-    def _pread(self, part: Path, size: int, offset: int) -> bytes:
-        if part not in self._files:
-            self._files[part] = os.open(part, os.O_RDONLY)
-        data = os.pread(self._files[part], size, offset)
-        if len(data) != size:
-            raise ValueError(f"{part}: expected {size} bytes at {offset}, found {len(data)}; scan again.")
-        return data
-
-    def __del__(self) -> None:
-        for descriptor in self._files.values():
-            os.close(descriptor)

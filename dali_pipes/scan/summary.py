@@ -20,7 +20,7 @@ def kind_of(reason: str) -> str:
 
 def describe_scan(video_info: Mapping[str, VideoInfo]) -> list[str]:
     """Lines on the scan's results; every damaged file is named."""
-    kinds = _count_health(video_info.values())
+    kinds = _count_health(found.health for found in video_info.values())
     lines = [f"{on_one_line(name)}: {found.health}" for name, found in video_info.items() if found.health != "ok"]
     lines.append(f"{len(video_info)} files: {kinds['ok']} sound, {kinds['cut']} cut, {kinds['bad']} bad")
     num_indexed = sum(found.usable and not found.whole_file for found in video_info.values())
@@ -46,13 +46,16 @@ def describe_pictures(video_info: Sequence[VideoInfo]) -> list[str]:
     return lines + [f"{count}: {note}" for note, count in odd.most_common()]
 
 
-def describe_damage(video_info: Iterable[VideoInfo]) -> str:
-    """How many files are damaged; "" if none is."""
-    kinds = _count_health(video_info)
+def describe_damage(healths: Iterable[str]) -> str:
+    """How many files are damaged, by their ``VideoInfo.health``; "" if none is."""
+    kinds = _count_health(healths)
     if not kinds["cut"] + kinds["bad"]:
         return ""
     return f"{kinds['cut'] + kinds['bad']} of {kinds.total()} files are damaged: {kinds['cut']} cut, {kinds['bad']} bad"
 
 
-def _count_health(video_info: Iterable[VideoInfo]) -> Counter[str]:
-    return Counter(found.health.partition(":")[0] for found in video_info)
+def _count_health(healths: Iterable[str]) -> Counter[str]:
+    kinds: Counter[str] = Counter()
+    for health, count in Counter(healths).items():
+        kinds[health.partition(":")[0]] += count
+    return kinds

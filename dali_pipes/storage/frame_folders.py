@@ -15,6 +15,7 @@ from dali_pipes.annotations.file_walk import count_of, named
 from dali_pipes.annotations.lists import VIDEO_SUFFIXES, ListedVideo, ParsedList
 from dali_pipes.decode.jpeg import BadJpegError, JpegDecoder, JpegHeader, read_header
 from dali_pipes.decode.pyav import to_rgb
+from dali_pipes.scan.content_hash import UNKNOWN, Piece, sample_hash
 from dali_pipes.scan.probe import Probed
 from dali_pipes.storage.frame_files import numbers_in
 from dali_pipes.video_info import JPEG_FILES, UNTAGGED, VideoInfo
@@ -118,6 +119,18 @@ def as_folder(root: Path, video: ListedVideo) -> ListedVideo:
     return video
 
 
+def pieces_of(folder: Path, template: str) -> list[Piece]:
+    """The files of a video, in the order of their numbers; raises OSError for a missing folder or one without any."""
+    sizes = numbers_in(folder, template)
+    if not sizes:
+        raise FileNotFoundError(f"{folder}: expected files named as {template}, found none.")
+    return _pieces(folder, template, sizes)
+
+
+def _pieces(folder: Path, template: str, sizes: dict[int, int]) -> list[Piece]:
+    return [Piece(f"{folder}/{template.format(number)}", 0, sizes[number]) for number in sorted(sizes)]
+
+
 def probe_frames(folder: Path, template: str, *, decode: bool) -> Probed:
     """Like ``dali_pipes.scan.probe.probe``: the video ends at a gap in the numbers or a damaged file.
 
@@ -158,8 +171,16 @@ def probe_frames(folder: Path, template: str, *, decode: bool) -> Probed:
             num_frames_source="decode" if decode else "demux",
             whole_file="its frames are files",
             start=first,
+            content=_content(_pieces(folder, template, sizes)),
         )
     )
+
+
+def _content(pieces: list[Piece]) -> int:
+    try:
+        return sample_hash(pieces)
+    except OSError:
+        return UNKNOWN
 
 
 def _in_a_row(sizes: dict[int, int], first: int, template: str) -> tuple[list[str], str]:

@@ -21,8 +21,8 @@ from dali_pipes.manifest.manifest import ManifestRow
 from dali_pipes.packets.packet_index import start_distances
 from dali_pipes.sampling.clip_plan import VideoShape, plan_clip
 from dali_pipes.sampling.spec import rules_from_config
+from dali_pipes.scan.index_reader import IndexReader
 from dali_pipes.scan.reading_cost import describe_cost
-from dali_pipes.scan.store import IndexReader
 from dali_pipes.scan.summary import describe_pictures, kind_of
 from dali_pipes.video_info import VideoInfo
 from reskd.reports.dataset_charts import draw_data_charts

@@ -23,7 +23,7 @@ from dali_pipes.loader.decoder_choice import choose_decoder, why_not_dali
 from dali_pipes.manifest.manifest import Manifest, ManifestRow
 from dali_pipes.packets.packet_index import read_packets, select
 from dali_pipes.sampling.clip_plan import ClipPlan
-from dali_pipes.scan.store import IndexReader
+from dali_pipes.scan.index_reader import IndexReader
 from reskd.profiling.decode.dali_readers import StockClip, StockReader, stock_batches
 from reskd.profiling.decode.other_decoders import (
     DecordReader,

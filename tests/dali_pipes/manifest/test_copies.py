@@ -57,7 +57,7 @@ def test_what_the_scan_tells_apart_is_not_read(tmp_path: Path, monkeypatch: pyte
     with (tmp_path / "a.mp4").open("ab") as file:
         file.write(bytes(size - (tmp_path / "a.mp4").stat().st_size))
     (tmp_path / "list.csv").write_text("path,label\na.mp4,x\nb.mp4,x\n")
-    monkeypatch.setattr("dali_pipes.manifest.copies._digest", lambda *positional: pytest.fail("a file is read"))
+    monkeypatch.setattr("dali_pipes.manifest.copies._pieces", lambda *positional: pytest.fail("a file is read"))
     assert len(build_manifests(_config(tmp_path), seed=0, splits=("train",))["train"]) == 2
 
 

@@ -44,5 +44,5 @@ def test_damage_is_named_file_by_file_and_peculiarities_are_one_line() -> None:
         "123 sound files are read whole for a clip: packed: two pictures in one packet (120); its pictures cannot be "
         "found in its packets (3)",
     ]
-    assert describe_damage(damaged.values()) == "2 of 2 files are damaged: 1 cut, 1 bad"
-    assert describe_damage([SOUND]) == ""
+    assert describe_damage(found.health for found in damaged.values()) == "2 of 2 files are damaged: 1 cut, 1 bad"
+    assert describe_damage([SOUND.health]) == ""

@@ -1,0 +1,1 @@
+"""A start of training with many videos."""
