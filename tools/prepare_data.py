@@ -24,6 +24,7 @@ from reskd.cli import add_engine_arguments, engine_of, positive, run_tool
 from reskd.feature_extraction.arguments import add_arguments
 
 if TYPE_CHECKING:
+    from dali_pipes.annotations.lists import ListedVideo
     from dali_pipes.scan.scan import Location
     from dali_pipes.transcode.job import Job
     from dali_pipes.video_info import VideoInfo
@@ -68,7 +69,7 @@ def _add_scan(subparsers: Any) -> None:
 
 
 def _run_scan(chosen: argparse.Namespace) -> None:
-    from dali_pipes.annotations.lists import read_list, videos_under
+    from dali_pipes.annotations.lists import videos_under
     from dali_pipes.jobs.map_files import shard_of
     from dali_pipes.manifest.sources import cost_of, locations_of, store_of
     from dali_pipes.manifest.splits import videos_of_splits
@@ -84,7 +85,7 @@ def _run_scan(chosen: argparse.Namespace) -> None:
         _, videos = videos_of_splits(config, 0, splits, print)
         names = [video.path for split in videos.values() for video in split]
     else:
-        listed = [video.path for name in chosen.list for video in read_list(root, name, chosen.list_format)]
+        listed = [video.path for videos in _listed(root, chosen).values() for video in videos]
         names = listed or videos_under(root, print)
     names = shard_of(list(dict.fromkeys(names)), chosen.shard)
     if not names:
@@ -162,6 +163,7 @@ def _add_transcode(subparsers: Any) -> None:
         "--list", type=Path, nargs="+", default=[], metavar="LIST",
         help="lists of the videos to write; they are rewritten for DST_ROOT; default: all videos under SRC_ROOT",
     )  # fmt: skip
+    _add_list_format(parser)
     parser.add_argument("--classes", type=Path, nargs="+", default=[], metavar="FILE", help="files to copy to DST_ROOT")
     parser.add_argument("--codec", choices=get_args(TranscodeCodec), default="h264", help="default %(default)s")
     parser.add_argument("--short-side", type=int, default=256, help="pixels (default %(default)s); never enlarged")
@@ -189,9 +191,8 @@ def _run_transcode(chosen: argparse.Namespace) -> None:
 
     quality = DEFAULT_QUALITY[chosen.codec] if chosen.quality is None else chosen.quality
     settings = OutputSettings(chosen.codec, chosen.short_side, chosen.gop, quality, chosen.pixel_aspect)
-    job = transcode.plan(
-        chosen.source_root, chosen.target_root, settings, lists=chosen.list, shard=chosen.shard, classes=chosen.classes
-    )
+    given = transcode.GivenLists(tuple(chosen.list), tuple(chosen.classes), chosen.list_format)
+    job = transcode.plan(chosen.source_root, chosen.target_root, settings, given=given, shard=chosen.shard)
     done = transcode.done_records(job)
     todo = [path for path in job.own_paths if path not in done]
     print(*transcode.describe_job(job, todo), sep="\n")
@@ -235,11 +236,11 @@ def _add_describe(subparsers: Any) -> None:
 
 
 def _run_describe(chosen: argparse.Namespace) -> None:
-    from dali_pipes.annotations.lists import read_list, videos_under
+    from dali_pipes.annotations.lists import videos_under
     from dali_pipes.jobs.map_files import make_engine
     from reskd.reports.dataset_report import VideoSet, class_folders, write_data_page
 
-    listed = {str(name): read_list(chosen.root, name, chosen.list_format) for name in chosen.list}
+    listed = _listed(chosen.root, chosen)
     paths = dict.fromkeys(video.path for videos in listed.values() for video in videos)
     names = paths or videos_under(chosen.root, print)
     if not names:
@@ -261,8 +262,21 @@ def _add_lists(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--list", type=Path, nargs="+", default=[], metavar="LIST", help="lists of videos; default: all under ROOT"
     )
-    parser.add_argument("--list-format", choices=get_args(ListFormat), default="auto", help="as data.list_format")
+    _add_list_format(parser)
     parser.add_argument("--scan-cache", type=Path, help="folder of the scan's results; default: beside the data")
+
+
+def _add_list_format(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--list-format", choices=get_args(ListFormat), default="auto", help="as data.list_format")
+
+
+def _listed(root: Path, chosen: argparse.Namespace) -> dict[str, list[ListedVideo]]:
+    """The videos of each list; prints how the lists are read."""
+    from dali_pipes.annotations.lists import parse_list
+
+    found = {str(name): parse_list(root, name, chosen.list_format) for name in chosen.list}
+    print(*(f"{remark}\n" for parsed in found.values() for remark in parsed.remarks), sep="", end="")
+    return {name: parsed.videos for name, parsed in found.items()}
 
 
 def _add_extract_features(subparsers: Any) -> None:

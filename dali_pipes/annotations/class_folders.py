@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
-from dali_pipes.annotations.file_walk import FoundFiles, count_of, describe_suffixes, files_below, named
+from dali_pipes.annotations.file_walk import FoundFiles, count_of, describe_suffixes, files_below, files_under, named
 from dali_pipes.annotations.listed_video import ListedVideo, ParsedList
 from dali_pipes.annotations.video_suffixes import VIDEO_SUFFIXES
+from dali_pipes.file_names import on_one_line
 
 _SPLIT_NAMES = frozenset(("train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval"))
 
@@ -35,6 +36,7 @@ def read_class_folders(root: Path) -> ParsedList:
         paths = sorted((path for path in found.files if is_video(path)), key=lambda path: path.split("/"))
         videos += [ListedVideo(path, (entry.name,), None, True) for path in paths]
         others += [path for path in found.files if not is_video(path)]
+        found.empty = [path for path in found.empty if path != entry.name]
         left_out.add(found)
         if not paths and not found.unreadable:
             empty.append(f"class folder {entry.name!r} {'has no video' if found.files else 'is empty'}")
@@ -43,7 +45,7 @@ def read_class_folders(root: Path) -> ParsedList:
     parts = [describe_suffixes(others)] if others else []
     parts += [f"{count_of(len(outside), 'video')} outside the class folders ({named(outside)})"] if outside else []
     parts += [*left_out.describe(), *empty]
-    remarks = [f"{root}: left out: {', '.join(parts)}"] if parts else []
+    remarks = [f"{on_one_line(root)}: left out: {', '.join(parts)}"] if parts else []
     return ParsedList(videos, (), "folders", (*remarks, *_wrong_level(root, videos)))
 
 
@@ -90,9 +92,4 @@ def videos_under(root: Path, on_message: Callable[[str], None] = lambda message:
     """
     if not root.is_dir():
         raise ValueError(f"expected a folder with videos, found none at {root}.")
-    found = files_below(root)
-    others = [path for path in found.files if not is_video(path)]
-    parts = ([describe_suffixes(others)] if others else []) + found.describe()
-    if parts:
-        on_message(f"{root}: left out: {', '.join(parts)}")
-    return sorted(path for path in found.files if is_video(path))
+    return files_under(root, is_video, on_message)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+
+from dali_pipes.file_names import on_one_line
 
 _OWN_FOLDERS = (".reskd_scan",)
 _NUM_NAMED = 3
@@ -22,6 +24,7 @@ class FoundFiles:
         hidden: files and folders whose names start with a dot, such as ``.DS_Store`` and ``._a.mp4`` of macOS.
         dangling: links to nothing.
         again: links to folders that are searched anyway, or that lie above the searched one.
+        empty: folders with nothing in them.
         special: pipes, sockets and devices.
         unreadable: folders and links that the system refuses to open, with its reason.
     """
@@ -30,6 +33,7 @@ class FoundFiles:
     hidden: list[str] = field(default_factory=list)
     dangling: list[str] = field(default_factory=list)
     again: list[str] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
     special: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
 
@@ -43,6 +47,7 @@ class FoundFiles:
             ("hidden file", self.hidden),
             ("dangling link", self.dangling),
             ("link to a folder that is searched already", self.again),
+            ("empty folder", self.empty),
             ("pipe, socket or device", self.special),
             ("unreadable folder", self.unreadable),
         )
@@ -57,16 +62,18 @@ def count_of(number: int, noun: str) -> str:
 
 def named(paths: Iterable[str]) -> str:
     """The first few paths."""
-    some = sorted(paths)
+    some = [on_one_line(path) for path in sorted(paths)]
     return ", ".join(some[:_NUM_NAMED]) + (", ..." if len(some) > _NUM_NAMED else "")
 
 
 def describe_suffixes(paths: Iterable[str]) -> str:
     """Count files by suffix: "3 files with unknown suffixes (.txt 2, .json 1)"."""
     counts = Counter(PurePosixPath(path).suffix.lower() or "none" for path in paths)
-    some = ", ".join(f"{suffix} {count}" for suffix, count in counts.most_common(5))
+    most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))  # the order of a folder's files is not fixed
+    some = ", ".join(f"{on_one_line(suffix)} {count}" for suffix, count in most[:5])
     more = f", {len(counts) - 5} others" if len(counts) > 5 else ""
-    return f"{count_of(counts.total(), 'file')} with unknown suffixes ({some}{more})"
+    kind = "an unknown suffix" if counts.total() == 1 else "unknown suffixes"
+    return f"{count_of(counts.total(), 'file')} with {kind} ({some}{more})"
 
 
 def files_below(root: Path, folder: str = "") -> FoundFiles:
@@ -92,6 +99,21 @@ def files_below(root: Path, folder: str = "") -> FoundFiles:
     return found
 
 
+def files_under(root: Path, is_wanted: Callable[[str], bool], on_message: Callable[[str], None]) -> list[str]:
+    """Paths of the files below ``root`` that are wanted, relative to it and sorted.
+
+    Args:
+        is_wanted: takes a path; judges by its suffix.
+        on_message: called with a sentence on what is left out, if there is anything.
+    """
+    found = files_below(root)
+    others = [path for path in found.files if not is_wanted(path)]
+    parts = ([describe_suffixes(others)] if others else []) + found.describe()
+    if parts:
+        on_message(f"{on_one_line(root)}: left out: {', '.join(parts)}")
+    return sorted(path for path in found.files if is_wanted(path))
+
+
 def _identity(path: str) -> tuple[int, int]:
     status = os.stat(path)  # noqa: PTH116
     return status.st_dev, status.st_ino
@@ -104,8 +126,12 @@ def _search(root: str, folders: list[str], seen: set[tuple[int, int]], found: Fo
         folder = folders.pop()
         try:
             with os.scandir(os.path.join(root, folder)) as entries:  # noqa: PTH118
+                is_empty = True
                 for entry in entries:
+                    is_empty = False
                     _sort_in(entry, f"{folder}/{entry.name}" if folder else entry.name, folders, links, seen, found)
+                if is_empty:
+                    found.empty.append(folder or root)
         except OSError as error:
             found.unreadable.append(f"{folder or root}: {error.strerror}")
     return links

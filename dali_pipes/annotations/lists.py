@@ -11,6 +11,7 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 from dali_pipes.annotations.class_folders import read_class_folders, videos_under
 from dali_pipes.annotations.csv_lists import CsvText, read_csv, read_kinetics, rewrite_csv
@@ -128,10 +129,24 @@ def _check_each_once(source: Path, parsed: ParsedList) -> None:
             )
 
 
+class RewrittenList(NamedTuple):
+    """A list with new paths.
+
+    Args:
+        num_left_out: number of its videos without a new path.
+        needs_format: the format without which the new text would be read in another way, or refused; "" if there is
+            none. The reading of a list depends on all its lines, and some may be left out.
+    """
+
+    text: str
+    num_left_out: int
+    needs_format: ListReading | Literal[""]
+
+
 def rewrite_list(
     root: Path, annotation: Path, new_path: Callable[[str], str | None], list_format: ListFormat = "auto"
-) -> tuple[str, int]:
-    """Rewrite a list with new paths, in its format; Kinetics' as a CSV. Returns its text and the number left out.
+) -> RewrittenList:
+    """Rewrite a list with new paths, in its format; Kinetics' as a CSV.
 
     Args:
         root, annotation, list_format: as in ``read_list``.
@@ -141,15 +156,27 @@ def rewrite_list(
         ValueError: as ``read_list``.
     """
     parsed = parse_list(root, annotation, list_format)
-    num_left_out = sum(new_path(video.path) is None for video in parsed.videos)
+    wanted = [(path, video.labels) for video in parsed.videos if (path := new_path(video.path)) is not None]
+    num_left_out = len(parsed.videos) - len(wanted)
     if parsed.reading == "kinetics":
-        return _as_csv(parsed.videos, new_path), num_left_out
+        return RewrittenList(_as_csv(parsed.videos, new_path), num_left_out, "")
     text = read_text(root / annotation)
     if parsed.reading == "csv":
         table = CsvText.of(root / annotation, text)
         assert table is not None
-        return rewrite_csv(table, new_path), num_left_out
-    return _rewrite_lines(split_lines(text), new_path), num_left_out
+        return RewrittenList(rewrite_csv(table, new_path), num_left_out, "")
+    lines = _rewrite_lines(split_lines(text), new_path)
+    is_clear = not wanted or _reads_as(wanted, root / annotation, lines)
+    return RewrittenList(lines, num_left_out, "" if is_clear else parsed.reading)
+
+
+def _reads_as(wanted: Sequence[tuple[str, tuple[str, ...]]], source: Path, text: str) -> bool:
+    """Whether a list is read as these paths and labels if no format is given."""
+    try:
+        found = parse_lines(source, split_lines(text), "auto").videos
+    except ValueError:
+        return False
+    return [(video.path, video.labels) for video in found] == wanted
 
 
 def _as_csv(videos: Sequence[ListedVideo], new_path: Callable[[str], str | None]) -> str:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from dali_pipes.annotations.lists import read_list, rewrite_list, videos_under
+from dali_pipes.annotations.lists import parse_list, rewrite_list, videos_under
 from dali_pipes.atomic_files import atomic_write_bytes, atomic_write_text
+from dali_pipes.choices import ListFormat
 from dali_pipes.file_names import on_one_line
 from dali_pipes.jobs.map_files import Engine, shard_of
 from dali_pipes.jobs.progress import gib
@@ -23,14 +24,31 @@ _DIED = Reencoded(0, 0, 0, "bad: the decoder's process died")
 
 
 @dataclass(frozen=True)
+class GivenLists:
+    """The lists whose videos are transcoded, and the files of classes beside them, relative to the source root.
+
+    Args:
+        list_format: as ``data.list_format``.
+    """
+
+    lists: tuple[Path, ...] = ()
+    classes: tuple[Path, ...] = ()
+    list_format: ListFormat = "auto"
+
+
+NO_LISTS = GivenLists()
+
+
+@dataclass(frozen=True)
 class Job:
     """Sources and outputs of a transcode.
 
     Args:
         paths: paths of videos, relative to both roots; only those of the shard are processed.
         shard: (i, n), i from 1 to n.
-        lists, classes: files to write under the new root too, relative to the old one.
+        given: files to write under the new root too.
         renamed: outputs of the videos that do not get their plain name, by path.
+        remarks: sentences on how the lists were read, or on what was left out of the folder.
     """
 
     source_root: Path
@@ -38,9 +56,9 @@ class Job:
     paths: tuple[str, ...]
     settings: OutputSettings
     shard: tuple[int, int] = (1, 1)
-    lists: tuple[Path, ...] = ()
-    classes: tuple[Path, ...] = ()
+    given: GivenLists = NO_LISTS
     renamed: Mapping[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     def output_of(self, path: str) -> str:
         """Path of a video's output, relative to the new root."""
@@ -57,8 +75,7 @@ def plan(
     target_root: Path,
     settings: OutputSettings,
     *,
-    lists: Sequence[Path] = (),
-    classes: Sequence[Path] = (),
+    given: GivenLists = NO_LISTS,
     shard: tuple[int, int] = (1, 1),
 ) -> Job:
     """Plan a job for the videos of the lists, or all under ``source_root``. Creates ``target_root``.
@@ -75,17 +92,24 @@ def plan(
             f"expected a folder for the new files outside {source_root}, found {target_root} inside it; choose another."
         )
     shard_of((), shard)
-    if lists:
-        paths = tuple(dict.fromkeys(video.path for name in lists for video in read_list(source_root, name)))
-    else:
-        paths = tuple(videos_under(source_root))
+    remarks: list[str] = []
+    paths = _listed_paths(source_root, given, remarks) if given.lists else videos_under(source_root, remarks.append)
     _check_paths(paths, source_root)
-    for name in classes:
+    for name in given.classes:
         if not (source_root / name).is_file():
             raise ValueError(f"expected a file of class names at {source_root / name}, found none.")
     target_root.mkdir(parents=True, exist_ok=True)
     renamed = _renamed(source_root, target_root, paths)
-    return Job(source_root, target_root, paths, settings, shard, tuple(lists), tuple(classes), renamed)
+    return Job(source_root, target_root, tuple(paths), settings, shard, given, renamed, tuple(remarks))
+
+
+def _listed_paths(root: Path, given: GivenLists, remarks: list[str]) -> list[str]:
+    paths: dict[str, None] = {}
+    for name in given.lists:
+        parsed = parse_list(root, name, given.list_format)
+        remarks += parsed.remarks
+        paths.update(dict.fromkeys(video.path for video in parsed.videos))
+    return list(paths)
 
 
 def _renamed(source_root: Path, target_root: Path, paths: Sequence[str]) -> dict[str, str]:
@@ -116,9 +140,9 @@ def _check_paths(paths: Sequence[str], root: Path) -> None:
 
 
 def describe_job(job: Job, todo: Sequence[str]) -> list[str]:
-    """Lines about the videos and the outputs that get other names."""
+    """Lines about the lists or the folder, the videos, and the outputs that get other names."""
     counts = f"{len(job.paths)} videos, {len(job.own_paths)} of them for this run, {len(todo)} still to do"
-    return [counts, *describe_renamed(job.renamed)]
+    return [*job.remarks, counts, *describe_renamed(job.renamed)]
 
 
 def done_records(job: Job) -> dict[str, Record]:
@@ -206,15 +230,15 @@ def write_lists(job: Job, records: Mapping[str, Record]) -> list[str]:
     if missing:
         raise ValueError(f"expected a record of every listed video, found none of {missing[0]}.")
     sentences = []
-    for name in job.lists:
-        text, num_left_out = rewrite_list(
-            job.source_root, name, lambda path: records[path].output if records[path].usable else None
-        )
+    outputs = {path: records[path].output if records[path].usable else None for path in job.paths}
+    for name in job.given.lists:
+        new = rewrite_list(job.source_root, name, outputs.__getitem__, job.given.list_format)
         target = _place(job, name)
-        atomic_write_text(target, text, errors="surrogateescape")
-        left_out = f", {num_left_out} videos without a usable frame left out" if num_left_out else ""
-        sentences.append(f"{target}: list with the new names{left_out}")
-    for name in job.classes:
+        atomic_write_text(target, new.text, errors="surrogateescape")
+        left_out = f", {new.num_left_out} videos without a usable frame left out" if new.num_left_out else ""
+        needs = f"; read it with data.list_format={new.needs_format} (--list-format)" if new.needs_format else ""
+        sentences.append(f"{target}: list with the new names{left_out}{needs}")
+    for name in job.given.classes:
         target = _place(job, name)
         atomic_write_bytes(target, (job.source_root / name).read_bytes())
         sentences.append(f"{target}: copied")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import PurePosixPath
 
-from dali_pipes.file_names import short_enough
+from dali_pipes.file_names import on_one_line, short_enough
 
 SUFFIX = ".mp4"  # also for MJPEG: unlike AVI it keeps timestamps, and DALI's CPU decoder and PyAV read it
 _NUM_NAMED = 3
@@ -101,7 +101,9 @@ def describe_renamed(renamed: Mapping[str, str]) -> list[str]:
     """A line that names the first renamed outputs; none if there is none."""
     if not renamed:
         return []
-    named = ", ".join(f"{path} -> {name}" for path, name in list(renamed.items())[:_NUM_NAMED])
+    named = ", ".join(
+        f"{on_one_line(path)} -> {on_one_line(name)}" for path, name in list(renamed.items())[:_NUM_NAMED]
+    )
     more = f" and {len(renamed) - _NUM_NAMED} more" if len(renamed) > _NUM_NAMED else ""
     return [
         f"{len(renamed)} outputs get longer names, as others would have the same one: {named}{more}; transcode.csv and "

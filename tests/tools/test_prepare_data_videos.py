@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from dali_pipes.annotations.lists import read_list
 from reskd.cli import run_tool
 from tests.conftest import numbered_clip
 from tools.prepare_data import main
@@ -33,6 +34,34 @@ def test_transcode_predicts_writes_and_then_has_nothing_to_do(
     assert (tmp_path / "new" / "train.csv").read_text() == "path,label\nRun/v_1.mp4,Run\nRun/v_2.mp4,Run\n"
     assert run_tool(main, command) == 0
     assert "0 still to do\n2 ok; 12 frames" in capsys.readouterr().out
+
+
+def test_transcode_takes_the_format_of_another_tool_s_list(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = tmp_path / "new"
+    (source / "list.txt").write_text("Run/v_1.avi 7\nRun/v_2.avi 7\n")
+    command = ["transcode", str(source), str(new), "--list", "list.txt", "--workers", "1"]
+    assert run_tool(main, [*command, "--predict-only"]) == 0
+    assert "list.txt: read as UCF101's lists, the folder as the class" in capsys.readouterr().out
+    assert run_tool(main, [*command, "--list-format", "numbers"]) == 0
+    assert "list with the new names; read it with data.list_format=numbers" in capsys.readouterr().out
+    assert (new / "list.txt").read_text() == "Run/v_1.mp4 7\nRun/v_2.mp4 7\n"
+    assert [(video.path, *video.labels) for video in read_list(new, "list.txt", "numbers")] == [
+        ("Run/v_1.mp4", "7"),
+        ("Run/v_2.mp4", "7"),
+    ]
+    assert run_tool(main, [*command, "--list-format", "csv"]) == 1
+    assert "expected a first line that names the columns" in capsys.readouterr().err
+
+
+def test_transcode_of_a_folder_says_what_it_leaves_out(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (source / "empty").mkdir()
+    assert run_tool(main, ["transcode", str(source), str(tmp_path / "new"), "--workers", "1", "--predict-only"]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "left out" in line)
+    assert line == f"{source}: left out: 1 file with an unknown suffix (.csv 1), 1 empty folder (empty)"
 
 
 def test_predict_only_writes_no_video(source: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ def test_links_are_followed_and_whatever_is_left_out_is_named(tmp_path: Path) ->
     _touch(root, "run/a.mp4", "run/sub/c.asf", "run/x.txt", "run/y.txt", "run/z.json", "run/.DS_Store", "run/._a.mp4")
     _touch(root, "jump/d.m2ts", "beside.mp4", "list.csv", ".reskd_scan/x.mp4", "texts/only.txt")
     (root / "none").mkdir()
+    (root / "run/sub/hollow").mkdir()
     (root / "run/linked").symlink_to(tmp_path / "elsewhere")
     (root / "run/one.3gp").symlink_to(tmp_path / "one.3gp")
     (root / "run/gone.mp4").symlink_to("nowhere.mp4")
@@ -45,6 +46,7 @@ def test_links_are_followed_and_whatever_is_left_out_is_named(tmp_path: Path) ->
         "1 dangling link (run/gone.mp4)",
         "3 links to a folder that is searched already",
         "1 pipe, socket or device (run/pipe.mp4)",
+        "1 empty folder (run/sub/hollow)",
         "run/self.mp4",
         "class folder 'none' is empty",
         "class folder 'texts' has no video",
@@ -85,4 +87,4 @@ def test_all_videos_below_a_folder_are_found_with_a_remark(tmp_path: Path) -> No
     _touch(tmp_path, "b.h264", "a/x.VOB", "a/x.pdf", ".reskd_scan/1.csv")
     said: list[str] = []
     assert videos_under(tmp_path, said.append) == ["a/x.VOB", "b.h264"]
-    assert said == [f"{tmp_path}: left out: 1 file with unknown suffixes (.pdf 1)"]
+    assert said == [f"{tmp_path}: left out: 1 file with an unknown suffix (.pdf 1)"]

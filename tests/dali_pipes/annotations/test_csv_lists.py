@@ -51,7 +51,7 @@ def test_kinetics_list_finds_its_files_and_names_a_missing_one(tmp_path: Path) -
         ("run/-abc_000012_000022.mp4", "run"),
         ("other/xyz.webm", "skip"),
     ]
-    text, _ = rewrite_list(tmp_path, Path("list.csv"), lambda path: Path(path).with_suffix(".mkv").as_posix())
+    text, *_ = rewrite_list(tmp_path, Path("list.csv"), lambda path: Path(path).with_suffix(".mkv").as_posix())
     assert text == "path,label\nrun/-abc_000012_000022.mkv,run\nother/xyz.mkv,skip\n"
     (tmp_path / "other/xyz.webm").unlink()
     with pytest.raises(ValueError, match=r"line 3: .*none for 1; .*prepare_data.py import kinetics400"):

@@ -88,11 +88,34 @@ def test_hmdb51s_split_files_are_refused_in_words(tmp_path: Path) -> None:
 def test_a_rewritten_list_reads_the_same(text: str, tmp_path: Path) -> None:
     _write(tmp_path, text)
     before = read_list(tmp_path, "list.txt")
-    new, num_left_out = rewrite_list(
+    new, num_left_out, needs_format = rewrite_list(
         tmp_path, Path("list.txt"), lambda path: None if "b" in path else path.replace("v/", "new folder/")
     )
-    assert num_left_out == 1
+    assert (num_left_out, needs_format) == (1, "")
     after = read_list(_write(tmp_path, new, "new.txt"), "new.txt")
     assert [(video.path, video.labels) for video in after] == [
         (video.path.replace("v/", "new folder/"), video.labels) for video in (before[0], before[2])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "list_format", "needs_format"),
+    [
+        ("v/a.mp4 1\nw/b.mp4 1\nw/c.mp4 0\n", "auto", "numbers"),  # without b, folders and numbers are one to one
+        ("v/a.mp4 1\nw/b.mp4 2\nw/c.mp4 2\n", "numbers", "numbers"),  # read as UCF101's otherwise
+        ("v/a.mp4 30 1\nw/b.mp4 31 1\nw/c.mp4 32 0\n", "frames_numbers", "frames_numbers"),  # refused otherwise
+        ("v/a.mp4 1\nw/b.mp4 0\nv/c.mp4 0\n", "numbers", ""),
+    ],
+)
+def test_a_rewritten_list_that_reads_otherwise_names_its_format(
+    text: str, list_format: ListFormat, needs_format: str, tmp_path: Path
+) -> None:
+    _write(tmp_path, text)
+    new = rewrite_list(tmp_path, Path("list.txt"), lambda path: None if "b" in path else path, list_format)
+    assert new.needs_format == needs_format
+    after = parse_list(_write(tmp_path, new.text, "new.txt"), "new.txt", new.needs_format or "auto").videos
+    assert [(video.path, video.labels) for video in after] == [
+        (video.path, video.labels)
+        for video in parse_list(tmp_path, "list.txt", list_format).videos
+        if "b" not in video.path
     ]

@@ -16,7 +16,7 @@ from dali_pipes.jobs.map_files import make_engine
 from dali_pipes.scan import scan as scan_module
 from dali_pipes.transcode import job as transcode
 from dali_pipes.transcode.encode import OutputSettings, Reencoded
-from dali_pipes.transcode.job import Job, describe_records, done_records, plan, run, write_lists
+from dali_pipes.transcode.job import GivenLists, Job, describe_records, done_records, plan, run, write_lists
 from dali_pipes.transcode.journal import Record, journal_path, open_journal, read_journals
 from dali_pipes.video_info import VideoInfo
 from tests.conftest import numbered_clip
@@ -54,8 +54,8 @@ def _all(job: Job, **options: int) -> dict[str, Record]:
 
 
 def test_a_new_root_is_ready_lists_and_all(source: Path, tmp_path: Path) -> None:
-    lists, classes = [Path("lists/train.csv"), Path("ucf.txt")], [Path("classes.txt")]
-    job = plan(source, tmp_path / "new", SETTINGS, lists=lists, classes=classes)
+    lists, classes = (Path("lists/train.csv"), Path("ucf.txt")), (Path("classes.txt"),)
+    job = plan(source, tmp_path / "new", SETTINGS, given=GivenLists(lists, classes))
     records = _all(job)
     sentences = write_lists(job, records)
     listed = read_list(tmp_path / "new", Path("lists/train.csv"))
@@ -176,7 +176,7 @@ def _reencode_or_die(source_root: Path, target_root: Path, settings: OutputSetti
 
 def test_a_listed_file_that_is_missing_is_named_and_looked_for_again(source: Path, tmp_path: Path) -> None:
     (source / "list.csv").write_text("path,label\nRun/v_1.avi,Run\nRun/gone.avi,Run\n")
-    job = plan(source, tmp_path / "new", SETTINGS, lists=[Path("list.csv")])
+    job = plan(source, tmp_path / "new", SETTINGS, given=GivenLists((Path("list.csv"),)))
     records = _all(job)
     assert records["Run/gone.avi"].status == "missing: no such file" and "Run/gone.avi" not in done_records(job)
     write_lists(job, records)
@@ -209,7 +209,7 @@ def test_what_cannot_work_is_refused_before_the_first_file(
         (source / "list.csv").write_text(listed)
         lists = [Path("list.csv")]
     with pytest.raises(ValueError, match=message):
-        plan(source, tmp_path / target, SETTINGS, lists=lists)
+        plan(source, tmp_path / target, SETTINGS, given=GivenLists(tuple(lists)))
     assert not (source / "new").exists()
 
 
@@ -217,7 +217,7 @@ def test_a_missing_root_or_file_of_classes_is_told(source: Path, tmp_path: Path)
     with pytest.raises(ValueError, match="expected a folder with videos"):
         plan(tmp_path / "nothing", tmp_path / "new", SETTINGS)
     with pytest.raises(ValueError, match="expected a file of class names"):
-        plan(source, tmp_path / "new", SETTINGS, classes=[Path("names.txt")])
+        plan(source, tmp_path / "new", SETTINGS, given=GivenLists(classes=(Path("names.txt"),)))
 
 
 def test_failed_files_are_tried_again(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +235,7 @@ def test_videos_of_one_name_get_longer_names_that_lists_journal_and_later_runs_k
     numbered_clip(source / "Run" / "v_1.mov", "libx264", 5)
     paths = ["Run/v_1.avi", "Run/v_1.mov", "Run/v_2.avi"]
     (source / "list.csv").write_text("path,label\n" + "".join(f"{path},Run\n" for path in paths))
-    job = plan(source, tmp_path / "new", SETTINGS, lists=[Path("list.csv")])
+    job = plan(source, tmp_path / "new", SETTINGS, given=GivenLists((Path("list.csv"),)))
     assert job.renamed == {"Run/v_1.avi": "Run/v_1.avi.mp4", "Run/v_1.mov": "Run/v_1.mov.mp4"}
     write_lists(job, _all(job))
     new = tmp_path / "new"
@@ -245,7 +245,7 @@ def test_videos_of_one_name_get_longer_names_that_lists_journal_and_later_runs_k
     assert [probe(new / name).num_frames for name in ("Run/v_1.avi.mp4", "Run/v_1.mov.mp4")] == [3, 5]
     numbered_clip(source / "Run" / "v_2.mp4", "libx264", 6)  # would take the name of a finished output
     (source / "list.csv").write_text("path,label\nRun/v_1.avi,Run\nRun/v_2.avi,Run\nRun/v_2.mp4,Run\n")
-    again = plan(source, new, SETTINGS, lists=[Path("list.csv")])
+    again = plan(source, new, SETTINGS, given=GivenLists((Path("list.csv"),)))
     assert {path: again.output_of(path) for path in again.paths} == {
         "Run/v_1.avi": "Run/v_1.avi.mp4", "Run/v_2.avi": "Run/v_2.mp4", "Run/v_2.mp4": "Run/v_2.mp4.mp4"
     }  # fmt: skip
