@@ -8,8 +8,7 @@ Only the checkpoint is needed. Give video files of any kind that FFmpeg reads, o
 videos. A student of features takes TFRecord files, as extract-features writes them, or folders of them.
 
 With --json each line is one object: {"file", "answers": [{"class", "score", "logit"}]}, for a record also "video", its
-id. A file without an answer gives {"file", "error"}; a file in a folder that is no video gives {"file", "skipped"}.
-The exit code is 0 if every video was answered; skipped files do not count.
+id. A file without an answer gives {"file", "error"}. The exit code is 0 if every video was answered.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ def main(arguments: Sequence[str]) -> None:
                     top = top_answers(student, found, chosen.top)
                     rows.append(SheetRow(on_one_line(found.file), top, found.frames_THWC.numpy()))
             else:
-                num_failed += not found.skipped
+                num_failed += 1
     if rows:
         draw_contact_sheet(rows, chosen.sheet)
         log.info("%s: the first %d of %d videos", chosen.sheet, len(rows), num_answered)

@@ -22,7 +22,7 @@ def top_answers(student: TrainedStudent, answer: Answer, count: int) -> list[tup
 def as_text(student: TrainedStudent, found: Answer | NoAnswer, count: int) -> str:
     """For example "clip.mp4: archery 93.1%, bowling 4.0%"."""
     if isinstance(found, NoAnswer):
-        return f"{on_one_line(found.file)}: {'skipped' if found.skipped else 'no answer'}: {found.reason}"
+        return f"{on_one_line(found.file)}: no answer: {found.reason}"
     answers = ", ".join(f"{name} {score:.1%}" for name, score in top_answers(student, found, count))
     return f"{on_one_line(found.file)}: {answers}"
 
@@ -30,7 +30,7 @@ def as_text(student: TrainedStudent, found: Answer | NoAnswer, count: int) -> st
 def as_json(student: TrainedStudent, found: Answer | NoAnswer, count: int) -> str:
     """One JSON object; tools/predict.py lists its keys."""
     if isinstance(found, NoAnswer):
-        return json.dumps({"file": found.file, "skipped" if found.skipped else "error": found.reason})
+        return json.dumps({"file": found.file, "error": found.reason})
     logits = dict(zip(student.class_names, found.logits_K.tolist(), strict=True))
     answers: list[dict[str, Any]] = [
         {"class": name, "score": score, "logit": logits[name]} for name, score in top_answers(student, found, count)

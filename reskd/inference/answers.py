@@ -33,11 +33,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class NoAnswer:
-    """A file without an answer: it is bad, or it is ``skipped`` because a folder held it and it is no video."""
+    """A file without an answer, and why."""
 
     file: str
     reason: str
-    skipped: bool = False
 
 
 def answering_precision(student: TrainedStudent) -> Precision:

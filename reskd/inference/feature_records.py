@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
+from dali_pipes.annotations.file_walk import files_under
 from dali_pipes.features.loader import ViewArrays, write_video
 from dali_pipes.features.manifest import FeatureManifest
 from dali_pipes.features.record_index import RecordIndex, open_index
@@ -35,17 +36,21 @@ def answer_records(
 
     Args:
         student: of features; runs on the device of its weights.
-        paths: TFRecord files, and folders, whose ``*.tfrecord`` at any depth are read.
+        paths: TFRecord files, and folders, whose ``*.tfrecord`` at any depth and through links are read.
         batch_size: videos per forward pass.
         on_progress: gets ("videos", done, total) for each file.
     """
     reader = _Reader(student, batch_size, on_message)
     for path in map(Path, paths):
-        files = sorted(path.rglob("*.tfrecord")) if path.is_dir() else [path]
+        files = [path / name for name in files_under(path, _is_record_file, on_message)] if path.is_dir() else [path]
         if not files:
             yield NoAnswer(str(path), "no *.tfrecord in this folder")
         for file in files:
             yield from reader.answers(file, on_progress)
+
+
+def _is_record_file(path: str) -> bool:
+    return path.endswith(".tfrecord")
 
 
 @dataclass(frozen=True)

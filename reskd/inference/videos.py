@@ -70,18 +70,18 @@ def answer_videos(
     on_message: Callable[[str], None] = lambda message: None,
     on_progress: OnProgress = lambda noun, done, total: None,
 ) -> Iterator[VideoAnswer | NoAnswer]:
-    """Answer each file once: first the files that the scan finds bad or skips, then the others in order.
+    """Answer each file once: first the files that the scan finds bad, then the others in order.
 
     The scan decodes every file once, as the scan of a list does; nothing is kept on disk.
 
     Args:
         student: runs on the device of its weights.
-        paths: files and folders.
+        paths: files, and folders, which are searched as for training.
+        on_message: called with a sentence on what is left out of a folder, and for each damaged video.
         on_progress: gets (noun, done, total).
     """
-    given = GivenVideos.of(paths)
+    given = GivenVideos.of(paths, on_message)
     yield from (NoAnswer(file, reason) for file, reason in given.missing)
-    yield from (NoAnswer(file, reason, skipped=True) for file, reason in given.skipped)
     on_progress("files", 0, len(given.files))
     with TemporaryDirectory(prefix="predict_", dir=process_folder()) as store:
         video_info = scan(
@@ -94,9 +94,8 @@ def answer_videos(
         good: dict[str, VideoInfo] = {}
         for file in given.files:
             found = video_info[file]
-            why = given.why_no_video(file, found)
-            if why or not found.usable:
-                yield NoAnswer(file, why or found.health.removeprefix("bad: "), skipped=bool(why))
+            if not found.usable:
+                yield NoAnswer(file, found.health.removeprefix("bad: "))
                 continue
             if found.health != "ok":
                 on_message(f"{file}: {found.health}")

@@ -45,7 +45,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Good videos, one without a suffix, bad ones, and files that are none."""
+    """Good videos, one without a suffix, a bad one, links, and what is no video."""
     folder = tmp_path_factory.mktemp("given")
     (folder / "deeper").mkdir()
     numbered_clip(folder / "a.mp4", "libx264", 12)
@@ -55,6 +55,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "notes.txt").write_text("no video either\n" * 1000)
     (folder / ".hidden.mp4").write_bytes(b"")
     (folder / "gone.mp4").symlink_to("nowhere")
+    (folder / "0.mp4").symlink_to("a.mp4")
+    (folder / "deeper" / "up").symlink_to(folder)
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    numbered_clip(elsewhere / "far.mp4", "libx264", 4)
+    (elsewhere / "back").symlink_to(folder / "deeper")
+    (folder / "linked").symlink_to(elsewhere)
+    (folder / "hollow").mkdir()
     cv2.imwrite(str(folder / "picture.jpg"), np.zeros((64, 64, 3), np.uint8))
     return folder
 
@@ -67,25 +74,26 @@ def test_a_folder_is_answered_and_whatever_is_not_is_named(
     checkpoint: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sheet = tmp_path / "sheet.png"
-    given = [str(folder), str(folder / "a.mp4"), str(folder / "none.mp4")]
+    given = [str(folder), *(str(folder / name) for name in ("a.mp4", "film", "none.mp4"))]
     assert run_tool(predict.main, [str(checkpoint), *given, "--json", "--sheet", str(sheet), "--top", "2"]) == 1
     out, err = capsys.readouterr()
     found = {Path(file).name: line for file, line in objects(out).items()}
     assert len(out.splitlines()) == len(found)  # a.mp4 is answered once
-    assert {name for name, line in found.items() if "answers" in line} == {"a.mp4", "b.webm", "film"}
+    assert {name for name, line in found.items() if "answers" in line} == {"a.mp4", "b.webm", "far.mp4", "film"}
     assert {name: line["error"] for name, line in found.items() if "error" in line} == {
         "bad.mp4": "does not open: Invalid data found when processing input",
         "none.mp4": "no such file",
     }
-    assert {name: line["skipped"] for name, line in found.items() if "skipped" in line} == {
-        ".hidden.mp4": "hidden",
-        "gone.mp4": "a link to nothing",
-        "notes.txt": "a text",
-        "picture.jpg": "a single picture",
-    }
+    (left_out,) = (line for line in err.splitlines() if "left out" in line)
+    assert left_out.endswith(
+        f"{folder}: left out: 3 files with unknown suffixes (.jpg 1, .txt 1, none 1), 1 hidden file (.hidden.mp4), "
+        "1 dangling link (gone.mp4), 2 links to a folder that is searched already (deeper/up, linked/back), "
+        "1 empty folder (hollow)"
+    )
+    assert f"1 more name of files that are answered once ({folder}/0.mp4)" in err
     top = found["a.mp4"]["answers"]
     assert len(top) == 2 and top[0]["score"] >= top[1]["score"] and {one["class"] for one in top} < set(CLASSES)
-    assert "error: expected to answer every video, found 3 answered, 2 not; see above." in err
+    assert "error: expected to answer every video, found 4 answered, 2 not; see above." in err
     assert cv2.imread(str(sheet)) is not None
 
 
@@ -134,7 +142,7 @@ def test_a_video_that_fails_when_it_is_read_does_not_stop_the_others(checkpoint:
     assert isinstance(bad, NoAnswer) and "bytes as scanned, found 12; scan again" in bad.reason
     changing = good
     (alone,) = answer_videos(student, [good], on_progress=spoil)
-    assert isinstance(alone, NoAnswer) and not alone.skipped and "\n" not in alone.reason
+    assert isinstance(alone, NoAnswer) and "\n" not in alone.reason
 
 
 def test_a_model_of_several_labels_answers_with_sigmoids(tmp_path: Path, folder: Path) -> None:

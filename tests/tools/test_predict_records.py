@@ -97,3 +97,16 @@ def test_what_is_for_videos_is_refused(
 ) -> None:
     assert run_tool(predict.main, [str(checkpoint), str(folder / "test.tfrecord"), *option]) == 1
     assert f"{option[0]} is for videos" in capsys.readouterr().err
+
+
+def test_a_folder_of_records_is_searched_through_links(
+    folder: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "linked").symlink_to(folder)
+    (tmp_path / "notes.txt").touch()
+    assert run_tool(predict.main, [str(checkpoint), str(tmp_path), "--json", "--top", "1"]) == 0
+    out, err = capsys.readouterr()
+    assert {json.loads(line)["file"].partition(",")[0] for line in out.splitlines()} == {
+        f"{tmp_path}/linked/{split}.tfrecord" for split in ("test", "train")
+    }
+    assert f"{tmp_path}: left out: 1 file with an unknown suffix (.txt 1)" in err
