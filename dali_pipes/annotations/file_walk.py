@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -13,6 +14,7 @@ from dali_pipes.file_names import on_one_line
 
 _OWN_FOLDERS = (".reskd_scan",)
 _NUM_NAMED = 3
+_MORE_BEHIND = re.compile(" (to|of|without|whose) ")  # then the first word takes the s
 
 
 @dataclass
@@ -55,8 +57,8 @@ class FoundFiles:
 
 
 def count_of(number: int, noun: str) -> str:
-    """ "1 file", "2 files" """
-    first, *rest = noun.split(" ", 1) if " to " in noun else (noun,)
+    """ "1 file", "2 files", "2 labels without a video" """
+    first, *rest = noun.split(" ", 1) if _MORE_BEHIND.search(noun) else (noun,)
     return f"{number} {' '.join([first + 's' * (number != 1), *rest])}"
 
 

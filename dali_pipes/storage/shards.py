@@ -19,24 +19,29 @@ import itertools
 import json
 import os
 import re
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import starmap
 from pathlib import Path
 
+from dali_pipes.annotations.file_walk import count_of, named
 from dali_pipes.annotations.lists import ListedVideo
 from dali_pipes.atomic_files import atomic_write_text
 from dali_pipes.checksums import checksum_of_json
+from dali_pipes.file_names import on_one_line
 from dali_pipes.packets.packet_index import ChangedFileError
 from dali_pipes.scan.probe import Probed, probe_bytes
 from dali_pipes.storage.byte_range import file_system, is_url, stamp_of
-from dali_pipes.storage.tar_index import TarContents, TarVideo, list_videos, read_member
+from dali_pipes.storage.tar_index import TarContents, TarVideo, UnusedMembers, list_videos, read_member
 from dali_pipes.storage_spec import Storage, split_path
 from dali_pipes.video_info import Stamp, VideoInfo
 
 _NUM_THREADS = 8  # they wait for headers
-_LISTING_VERSION = 2
+_LISTING_VERSION = 3
+_LABEL_LOST = "video whose label is missing in a damaged tar file"
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
@@ -131,37 +136,48 @@ def list_shards(
 
     Args:
         store: folder in which the headers' contents are kept.
-        on_message: called with a sentence for each truncated or damaged shard.
+        on_message: called with a sentence for each truncated or damaged shard, and one on all that is left out.
 
     Raises:
         ValueError: a shard is missing, compressed or not a tar file, or a video has no label.
     """
-    listed = []
     names = expand_pattern(storage.shard_base(root), pattern)
-    found = read_contents([storage.shard_file(root, name) for name in names], store)
-    for name, (_, contents) in zip(names, found, strict=True):
+    found = [contents for _, contents in read_contents([storage.shard_file(root, name) for name in names], store)]
+    listed: list[ListedVideo] = []
+    unlabeled: list[str] = []
+    left_out: dict[str, list[UnusedMembers]] = defaultdict(list)
+    for name, contents in zip(names, found, strict=True):
         if contents.damage:
             on_message(f"{name}: {contents.damage}; {len(contents.videos)} videos before it are")
-        for video in contents.videos:
-            if video.labels:
-                listed.append(ListedVideo(f"{name}/{video.name}", video.labels))
-            elif contents.damage:  # its label may be in the missing part
-                on_message(f"{name}/{video.name} is not used: its label is missing")
-            else:
-                key = video.name.partition(".")[0]
-                raise ValueError(
-                    f'{name}/{video.name}: expected a label in {key}.cls, {key}.txt or {key}.json ({{"label": ...}}) '
-                    "of the same tar file, found none; or give a CSV with path,label, paths as <shard>.tar/<video>."
-                )
-    unused = [f"{name}/{one.first_unused}" for name, (_, one) in zip(names, found, strict=True) if one.num_unused]
-    if unused:
-        count = sum(contents.num_unused for _, contents in found)
-        on_message(
-            f"{count} members of {len(unused)} tar files are no videos and no labels of one, such as {unused[0]}"
-        )
+        listed += [ListedVideo(f"{name}/{video.name}", video.labels) for video in contents.videos if video.labels]
+        bare = [f"{name}/{video.name}" for video in contents.videos if not video.labels]
+        if contents.damage and bare:  # their labels may be in the missing part
+            left_out[_LABEL_LOST].append(UnusedMembers(_LABEL_LOST, len(bare), tuple(bare)))
+        elif not contents.damage:
+            unlabeled += bare
+        for unused in contents.unused:
+            left_out[unused.kind].append(unused._replace(first=tuple(f"{name}/{one}" for one in unused.first)))
+    if unlabeled:
+        raise ValueError(_describe_unlabeled(unlabeled))
+    if left_out:
+        on_message(f"{pattern}: left out: {', '.join(starmap(_describe_left_out, left_out.items()))}")
     if not listed:
         raise ValueError(f"{pattern}: expected at least one video in {len(names)} tar files, found none.")
     return listed
+
+
+def _describe_left_out(kind: str, members: Sequence[UnusedMembers]) -> str:
+    count = sum(one.number for one in members)
+    return f"{count_of(count, kind)} ({named(name for one in members for name in one.first)})"
+
+
+def _describe_unlabeled(names: Sequence[str]) -> str:
+    key = on_one_line(split_path(names[0])[1].partition(".")[0])
+    count = f"none for {count_of(len(names), 'video')} ({named(names)})" if len(names) > 1 else "none"
+    return (
+        f'{on_one_line(names[0])}: expected a label in {key}.cls, {key}.txt or {key}.json ({{"label": ...}}) of the '
+        f"same tar file, found {count}; or give a CSV with path,label, paths as <shard>.tar/<video>."
+    )
 
 
 def members_of(root: Path, storage: Storage, paths: Sequence[str], store: Path) -> dict[str, ShardMember]:
@@ -223,4 +239,5 @@ def _kept_contents(path: Path, header: list[object]) -> TarContents | None:
     if not is_as_written or about["of"] != header:
         return None
     videos = tuple(TarVideo(name, start, size, tuple(labels)) for name, start, size, labels in about["videos"])
-    return TarContents(videos, about["damage"], about["num_unused"], about["first_unused"])
+    unused = tuple(UnusedMembers(kind, count, tuple(first)) for kind, count, first in about["unused"])
+    return TarContents(videos, about["damage"], unused)

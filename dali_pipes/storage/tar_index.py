@@ -22,6 +22,7 @@ _BLOCK = tarfile.BLOCKSIZE
 _BUFFER = 16_384
 _LARGEST_LABEL = 65_536
 _SEARCHED_AFTER_END = 65_536  # bytes behind the end mark, and as many at the end of the file
+_NUM_NAMED = 4  # one more than are shown, which tells that there are more
 _LARGEST_NAME = 1 << 20  # bytes of a header that holds a long name or other facts; file systems allow 4,096 for a name
 _LABEL_SUFFIXES = (".cls", ".txt", ".json")  # the first that exists counts
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -36,19 +37,25 @@ class TarVideo(NamedTuple):
     labels: tuple[str, ...] = ()
 
 
+class UnusedMembers(NamedTuple):
+    """Members of one kind that are not used: how many, and the names of the first few."""
+
+    kind: str
+    number: int
+    first: tuple[str, ...]
+
+
 class TarContents(NamedTuple):
     """What a tar file holds.
 
     Args:
         damage: the fault of the tar file and what is not used because of it; empty if there is none.
-        num_unused: number of members that are neither videos nor labels of one.
-        first_unused: name of the first of them.
+        unused: the members that are neither videos nor labels of one, by kind.
     """
 
     videos: tuple[TarVideo, ...]
     damage: str = ""
-    num_unused: int = 0
-    first_unused: str = ""
+    unused: tuple[UnusedMembers, ...] = ()
 
 
 def list_videos(file: str, size: int) -> TarContents:
@@ -80,15 +87,18 @@ def list_videos(file: str, size: int) -> TarContents:
 def _read_headers(tar: tarfile.TarFile, stream: BinaryIO, file: str, size: int) -> TarContents:
     videos: dict[str, TarVideo] = {}
     labels: dict[str, dict[str, tuple[str, ...]]] = {}
-    damage, unused = "", list[str]()
+    damage, hidden, others = "", list[str](), list[str]()
     try:
         while (member := _next_member(tar)) is not None:
             name = member.name.removeprefix("./")
-            if member.isdir() or PurePosixPath(name).name.startswith("."):  # macOS writes ._clip.mp4 beside clip.mp4
+            if member.isdir():
+                continue
+            if PurePosixPath(name).name.startswith("."):  # macOS writes ._clip.mp4 beside clip.mp4
+                hidden.append(name)
                 continue
             _check_is_plain(member, name, file)
             if not member.isreg():
-                unused.append(name)
+                others.append(name)
                 continue
             if member.offset_data + member.size > size:
                 damage = f"it ends within {name}"
@@ -107,7 +117,7 @@ def _read_headers(tar: tarfile.TarFile, stream: BinaryIO, file: str, size: int) 
                     raise ValueError(f"{file}: expected each name once, found {name} twice; write the tar file again.")
                 videos[name] = TarVideo(name, member.offset_data, member.size)
             else:
-                unused.append(name)
+                others.append(name)
             tar.members.clear()  # type: ignore[attr-defined]  # otherwise it keeps all
     except tarfile.TarError as error:
         damage = str(error)
@@ -116,9 +126,11 @@ def _read_headers(tar: tarfile.TarFile, stream: BinaryIO, file: str, size: int) 
         video._replace(labels=_first_label(labels.get(_split_name(video.name)[0], {}))) for video in videos.values()
     ]
     keys = {_split_name(name)[0] for name in videos} | (set(labels) if damage else set())
-    unused += [f"{key}{suffix}" for key, of_key in labels.items() if key not in keys for suffix in of_key]
+    alone = [f"{key}{suffix}" for key, of_key in labels.items() if key not in keys for suffix in of_key]
     damage = f"{damage}; the rest is not used" if damage else ""
-    return TarContents(tuple(found), damage, len(unused), next(iter(unused), ""))
+    kinds = {"label without a video": alone, "hidden file": hidden, "file of another kind": others}
+    unused = [UnusedMembers(kind, len(names), tuple(names[:_NUM_NAMED])) for kind, names in kinds.items() if names]
+    return TarContents(tuple(found), damage, tuple(unused))
 
 
 class _Header(tarfile.TarInfo):

@@ -174,7 +174,28 @@ def test_a_video_whose_label_lies_behind_the_cut_is_left_out_and_named(tmp_path:
     os.truncate(path, 3072)
     messages: list[str] = []
     (found,) = list_shards(tmp_path, Storage("shards"), "s.tar", tmp_path / "store", messages.append)
-    assert found.path == "s.tar/0.mp4" and messages[1] == "s.tar/1.mp4 is not used: its label is missing"
+    assert found.path == "s.tar/0.mp4"
+    assert messages[1] == "s.tar: left out: 1 video whose label is missing in a damaged tar file (s.tar/1.mp4)"
+
+
+def test_members_without_a_label_or_a_video_are_counted_and_named_once(tmp_path: Path) -> None:
+    labels = {f"{n}.{suffix}": b"run" for n in range(3) for suffix in ("cls", "txt")}
+    write_tar(tmp_path / "s-0.tar", {"a.mp4": b"x", "a.cls": b"0", **labels, "._a.mp4": b"", "notes.md": b""})
+    write_tar(tmp_path / "s-1.tar", {"a.mp4": b"x", "a.cls": b"0", "b\nc.cls": b"0", "a.npy": b""})
+    for _ in ("read", "kept"):
+        messages: list[str] = []
+        listed = list_shards(tmp_path, Storage("shards"), "s-*.tar", tmp_path / "store", messages.append)
+        assert [video.path for video in listed] == ["s-0.tar/a.mp4", "s-1.tar/a.mp4"]
+        assert messages == [
+            "s-*.tar: left out: 7 labels without a video (s-0.tar/0.cls, s-0.tar/0.txt, s-0.tar/1.cls, ...), "
+            "1 hidden file (s-0.tar/._a.mp4), 2 files of another kind (s-0.tar/notes.md, s-1.tar/a.npy)"
+        ]
+    write_tar(tmp_path / "s-1.tar", {f"{n}.mp4": b"x" for n in range(4)})
+    with pytest.raises(
+        ValueError,
+        match=r"s-1.tar/0.mp4: expected a label in 0.cls.*, found none for 4 videos \(s-1.tar/0.mp4, .*\.\.\.",
+    ):
+        list_shards(tmp_path, Storage("shards"), "s-*.tar", tmp_path / "store")
 
 
 def test_a_shard_with_garbage_inside_is_used_up_to_it(tmp_path: Path) -> None:
