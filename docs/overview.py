@@ -93,7 +93,7 @@ def _draw_result(axis: Axes) -> None:
             axis.errorbar(x, top1, 100 * float(row["standard_error"]), fmt="o", color=COLORS[row["model"]], capsize=3)
     sizes = {row["model"]: f"{row['size']} px\n{row['gmacs_per_video']} GMACs" for row in rows}
     axis.set_xticks(range(len(COLORS)), [f"{name}\n{sizes[name]}" for name in COLORS], fontsize=9)
-    axis.set(xlim=(-0.5, len(COLORS) - 0.5), ylim=(50, 103), ylabel="top-1 (%)")
+    axis.set(xlim=(-0.5, len(COLORS) - 0.5), ylim=(0, 105), ylabel="top-1 (%)")
     axis.set_title("make demo, a line a run", fontsize=11)
     axis.spines[["top", "right"]].set_visible(False)
 
