@@ -8,6 +8,7 @@ For other folders:
     environment: describe_environment, driver_version, installed_versions, native_library_name
     faults: fault_files_in
     machine_checks: Finding, GIB, PYAV_DECODE_SECONDS
+    memory: limited_to_available, total_bytes
     outputs: RecognizerOutput, ScoreKind
     stop_signals: Stopped, StopSignals
     yaml_reading: Keys, read_yaml, read_yaml_file, write_yaml

@@ -12,6 +12,7 @@ from reskd.experiment.config import ExperimentConfig
 from reskd.experiment.data import data_of
 from reskd.experiment.networks import build_networks, view_shapes
 from reskd.machine_checks import GIB, PYAV_DECODE_SECONDS, Finding
+from reskd.memory import total_bytes
 from reskd.profiling.resource_estimate import checkpoint_bytes, estimate_memory, measure_seconds_per_clip
 from reskd.training.precision import Precision
 
@@ -44,7 +45,7 @@ def check_config(config: ExperimentConfig, stage: ExperimentConfig | None = None
     if device.type == "cuda":
         where, available = "the GPU", torch.cuda.get_device_properties(device).total_memory
     else:
-        where, available = "this machine", os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        where, available = "this machine", total_bytes()
     decode = 0.0 if config.data.kind == "features" else PYAV_DECODE_SECONDS / len(os.sched_getaffinity(0))
     advice = "fp16 on a CPU is far slower than fp32, which is timed below; set training.precision=fp32."
     return [

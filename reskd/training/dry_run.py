@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import nn
 
 from dali_pipes.batch import ClipBatch, FeatureView, View
 from reskd.distributed import World, minimum_over_ranks
+from reskd.memory import limited_to_available
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,14 @@ def leaving_no_trace(module: nn.Module) -> Iterator[None]:
         module.zero_grad(set_to_none=True)
         for name, value in module.named_buffers():
             value.copy_(buffers[name])
+
+
+@contextmanager
+def within_memory(world: World) -> Iterator[None]:
+    """On a CPU, have a dry run that needs too much memory raise an error, and not be killed by the kernel."""
+    processes_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    with nullcontext() if world.device.type == "cuda" else limited_to_available(processes_here):
+        yield
 
 
 def choose_clips_per_pass(

@@ -23,7 +23,7 @@ from reskd.stop_signals import Stopped
 from reskd.training import loss_balance
 from reskd.training.checkpoint import check_resumable, save_checkpoint
 from reskd.training.divergence import Guard
-from reskd.training.dry_run import leaving_no_trace, noise_batch
+from reskd.training.dry_run import leaving_no_trace, noise_batch, within_memory
 from reskd.training.metrics_log import MetricsWriter, RunningMeans, WaitClock, accuracies
 from reskd.training.optimizer import load_moments, set_lr
 from reskd.training.precision import Precision
@@ -206,7 +206,7 @@ class Trainer:
         """
         self._reseed()
         self.parallel.train()
-        with leaving_no_trace(self.trainable), self.precision.refused_if_missing():
+        with leaving_no_trace(self.trainable), self.precision.refused_if_missing(), within_memory(self.world):
             self._forward_backward(noise_batch(self.view_shapes, self.plan.clips_per_pass).to(self.world.device))
 
     def _reseed(self) -> None:

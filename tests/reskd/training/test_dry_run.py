@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from reskd.distributed import World
+from reskd.faults import sentence_of
 from reskd.training import dry_run
 from reskd.training.dry_run import choose_clips_per_pass, noise_batch
 
@@ -39,6 +40,16 @@ def test_on_a_gpu_fewer_and_fewer_clips_are_tried(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(dry_run, "_fits", lambda try_pass, num_clips: False)
     with pytest.raises(ValueError, match="one clip does not fit the GPU"):
         choose_clips_per_pass(global_batch_size=12, most=None, world=world, try_pass=refuse)
+
+
+def test_too_little_memory_on_a_cpu_is_an_error_and_no_kill(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reskd.memory.available_bytes", lambda: 2**30)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    with pytest.raises(RuntimeError) as caught, dry_run.within_memory(World(0, 4, torch.device("cpu"))):
+        torch.empty(2**29, dtype=torch.uint8)
+    assert "lower training.max_clips_per_pass" in str(sentence_of(caught.value))
+    with dry_run.within_memory(World(0, 4, torch.device("cuda"))):
+        torch.empty(2**29, dtype=torch.uint8)
 
 
 def test_a_batch_that_does_not_split_over_ranks_is_refused() -> None:
