@@ -27,6 +27,7 @@ _EXPLODED = 1e4
 _SUSPICIOUS = 1e2
 _LOWEST_LOSS_SCALE = 2.0**-16  # torch starts at 2**16; a smaller one means that every update overflows
 _STATE = "what is to be saved"
+_NORM = "the norm of the"
 _NAMES = {"loss/total": "the loss", "loss/task": "the task loss", "loss/teacher_task": "the teacher's task loss"}
 _TASK_LOSSES = {"student": "loss/task", "teacher": "loss/teacher_task"}
 
@@ -117,7 +118,7 @@ class Guard:
     def watch_norm(self, step: int, norm: Tensor | None, *, is_teachers: bool) -> None:
         """The norm of a network's gradients, if it counts."""
         if norm is not None:
-            self._watch.add(step, f"the norm of the {'teacher' if is_teachers else 'student'}'s gradients", norm)
+            self._watch.add(step, f"{_NORM} {'teacher' if is_teachers else 'student'}'s gradients", norm)
 
     def watch_state(self, step: int, state: Mapping[str, Any], losses: Mapping[str, Tensor]) -> None:
         """What is to be saved, and the updated networks' task losses: "student", "teacher" -> a 0-d tensor."""
@@ -166,7 +167,8 @@ class Guard:
 
     def _describe(self, bad: BadValue) -> str:
         if bad.name != _STATE:
-            of_rank = f" of rank {bad.rank}" if self._world.size > 1 else ""
+            is_summed = bad.name.startswith(_NORM)  # gradients are the same on every rank
+            of_rank = f" of rank {bad.rank}" if self._world.size > 1 and not is_summed else ""
             return f"{bad.name}{of_rank} is {bad.value} in step {bad.step}, the first value that is not finite"
         names = names_of_bad(self._state)
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""

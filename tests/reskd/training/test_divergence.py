@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from reskd.distributed import World
 from reskd.training.checkpoint import load_checkpoint
@@ -114,6 +115,41 @@ def test_a_bad_gradient_is_found_though_the_loss_is_finite(tmp_path: Path) -> No
     message = spoil_at(trainer, 4, spoil)
     assert "the norm of the student's gradients is inf in step 5" in message
     assert load_checkpoint(tmp_path / "last.pt")["num_steps"] == 4
+
+
+def _diverge(rank: int, folder: Path) -> None:
+    """Rank 1 alone gets a loss, and in another run a gradient, that is not finite in step 7."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/join", rank=rank, world_size=2)
+    world = World(rank, 2, torch.device("cpu"))
+    for name, message in EXPECTED_OF_TWO.items():
+        trainer = make_trainer(folder / name, world=world, checkpoint_every_steps=5, log_every_steps=4)
+        head = trainer.trainable.student.head
+
+        def spoil(value: torch.Tensor, trainer: Trainer = trainer, name: str = name) -> torch.Tensor:
+            is_training = torch.is_grad_enabled() or name == "gradient"
+            return value * math.nan if trainer.num_steps == 6 and is_training else value
+
+        if rank == 1 and name == "loss":
+            head.register_forward_pre_hook(lambda module, inputs, spoil=spoil: tuple(map(spoil, inputs)))
+        if rank == 1 and name == "gradient":
+            head.weight.register_hook(spoil)
+        with pytest.raises(FloatingPointError, match=message):
+            trainer.fit()
+        assert load_checkpoint(folder / name / "last.pt")["num_steps"] == 6  # an epoch's end
+    dist.destroy_process_group()
+
+
+EXPECTED_OF_TWO = {
+    "loss": "the loss of rank 1 is nan in step 7",
+    "gradient": "the norm of the student's gradients is nan in step 7",
+}
+
+
+@pytest.mark.slow
+def test_of_two_ranks_both_stop_and_name_the_one_whose_loss_is_not_finite(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(_diverge, args=(tmp_path,), nprocs=2)
+    assert all(all_finite(tmp_path / name / "last.pt") for name in EXPECTED_OF_TWO)
 
 
 def test_fp16_skips_overflowing_steps_but_not_all(tmp_path: Path) -> None:
