@@ -7,7 +7,6 @@ heights and widths, C = 3 colors, D features of a frame, K classes.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib
 import io
 import json
@@ -25,6 +24,7 @@ from torch.export import Dim, ExportedProgram
 
 from dali_pipes.atomic_files import atomic_write_text, move_into_place
 from reskd.choices import ExportFormat
+from reskd.inference.checksums import CHECKSUMS_NAME, check_checksums, write_checksums
 from reskd.models.config import AggregatedConfig, FeaturesConfig, RecognizerConfig, network_name, parse_recognizer
 from reskd.models.families.registry import build_recognizer
 from reskd.models.recognizer import Recognizer, data_shape
@@ -41,7 +41,6 @@ FILE_NAMES: Mapping[ExportFormat, str] = {
     "onnx": "student.onnx",
 }
 CONFIG_NAME = "config.json"
-CHECKSUMS_NAME = "SHA256SUMS"
 METADATA_KEY = "reskd"  # under which the .onnx and the .pt2 hold the contents of config.json
 MAX_DIFFERENCE = 1e-4  # of logits, between a file and the student
 CHECKED_BATCH_SIZES = (1, 7)
@@ -140,15 +139,8 @@ def export_student(
             continue
         finally:
             unchecked.unlink(missing_ok=True)
-        write_checksums(folder)
+        write_checksums(folder, [CONFIG_NAME, *FILE_NAMES.values()])
         yield ExportedFile(name, path, difference)
-
-
-def write_checksums(folder: Path) -> None:
-    """Write the sha256 of each exported file, for ``sha256sum -c``."""
-    files = [folder / name for name in (CONFIG_NAME, *FILE_NAMES.values()) if (folder / name).is_file()]
-    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
-    atomic_write_text(folder / CHECKSUMS_NAME, "".join(lines))
 
 
 def check_packages(name: ExportFormat) -> None:
@@ -166,10 +158,13 @@ def check_packages(name: ExportFormat) -> None:
 def load_exported_student(path: Path) -> Recognizer:
     """The student of an exported ``student.safetensors``, in eval mode; no other file is needed.
 
+    If the list of checksums lies beside it, all files of the export are compared with it.
+
     Raises:
-        FileNotFoundError, ValueError: it is missing, cannot be read, or was not exported.
+        FileNotFoundError, ValueError: it is missing, cannot be read, was not exported, or a checksum is another one.
     """
     file = read_weight_file(path)
+    check_checksums(path.parent)
     if file.settings is None or file.class_names is None:
         raise ValueError(f"{path}: expected an exported student, found weights without settings and classes.")
     try:

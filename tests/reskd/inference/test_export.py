@@ -198,6 +198,17 @@ def test_every_exported_file_has_a_checksum(tmp_path: Path) -> None:
     assert checked.stdout.splitlines() == ["config.json: OK", "student.safetensors: OK"] and checked.returncode == 0
 
 
+def test_a_config_that_was_changed_beside_its_student_is_noticed(tmp_path: Path) -> None:
+    (found,) = exported(make_student(backbone="mobilenet_v2"), tmp_path, "safetensors")
+    assert isinstance(found, ExportedFile)
+    about = (tmp_path / "config.json").read_text()
+    (tmp_path / "config.json").write_text(about.replace("{", "{ ", 1))
+    with pytest.raises(ValueError, match=r"config.json: expected the bytes that SHA256SUMS says, found others"):
+        load_exported_student(found.path)
+    (tmp_path / "config.json").unlink()
+    assert load_exported_student(found.path).config.family == "tsn"
+
+
 @pytest.mark.parametrize("error", [2e-4, float("nan"), float("inf")])
 def test_a_file_that_answers_otherwise_is_not_left_behind(
     error: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
