@@ -12,6 +12,7 @@ For other folders:
     fault_log: drop_lines_from, FaultCounts, FaultLog, LoaderLog, NO_LOG, sum_counts, UnreadableDataError
     file_names: on_one_line, print_any_name, printable, short_enough
     json_files: parse_json, read_json
+    regular_files: check_kept_files, file_is_there
     renamed: OldNames
     storage_spec: is_shard_pattern, split_path, split_template, Storage, VIDEO_FILES
     video_info: Column, columns_of, JPEG_FILES, NO_INDEX, PacketLocation, Stamp, UNTAGGED, VideoInfo

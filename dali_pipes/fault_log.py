@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -12,6 +13,9 @@ from typing import NamedTuple, TypedDict
 
 from dali_pipes.atomic_files import append_whole, atomic_write_text
 from dali_pipes.file_names import on_one_line
+from dali_pipes.regular_files import file_is_there
+
+log = logging.getLogger(__name__)
 
 _COLUMNS = ("file", "reason", "position", "attempt")
 # The fraction is taken of at least this many clips, so that the first bad clips do not stop a run.
@@ -178,15 +182,22 @@ def _rows_of(text: str) -> list[dict[str, str]]:
             found.append(dict(zip(_COLUMNS, row, strict=True)))
 
 
+def _num_records(text: str) -> int:
+    """Lines of a table with a header; a line break within quotes starts none."""
+    return sum(bool(line.strip()) for line in re.sub(r'"[^"]*"', "", text).splitlines())
+
+
 def drop_lines_from(quarantine: Path, first_position: int) -> None:
     """Keep only lines of positions before ``first_position``: a resumed run reads the others again and writes them.
 
     Lines of hangs have no position and are kept.
     """
-    if not quarantine.exists():
+    if not file_is_there(quarantine, "the list of clips that could not be read", advice="remove it"):
         return
     text_there = quarantine.read_bytes().decode("utf-8", "surrogateescape")
     rows = _rows_of(text_there)
+    if len(rows) + 1 < _num_records(text_there):
+        log.warning("%s: %d of its lines are whole; the others are left out", quarantine, len(rows))
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, _COLUMNS)
     writer.writeheader()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -15,8 +16,11 @@ from torch import Tensor
 from dali_pipes.atomic_files import append_whole, atomic_write_text
 from dali_pipes.batch import ClipBatch, View
 from dali_pipes.json_files import parse_json
+from dali_pipes.regular_files import file_is_there
 from reskd.distributed import World, gather_rows, mean_over_ranks
 from reskd.training.tensorboard_log import Board
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -141,13 +145,14 @@ class MetricsWriter:
 
 def _drop_lines_from(jsonl: Path, first_step: int) -> None:
     """Drop the lines that a run killed after its last checkpoint will write again when resumed."""
-    if not jsonl.exists():
+    if not file_is_there(jsonl, "the metrics of the run", advice="remove it"):
         return
-    kept = []
-    for line in jsonl.read_text(encoding="utf-8", errors="replace").splitlines():
-        values = parse_line(line)
-        if values is not None and values["step"] <= first_step:
-            kept.append(line + "\n")
+    lines = jsonl.read_text(encoding="utf-8", errors="replace").split("\n")
+    values = [parse_line(line) for line in lines]
+    num_damaged = values[:-1].count(None)  # without the last one, which is empty, or which a killed run cut
+    if num_damaged:
+        log.warning("%s: %d of %d lines are damaged and left out", jsonl, num_damaged, len(lines) - 1)
+    kept = [f"{line}\n" for line, one in zip(lines, values, strict=True) if one and one["step"] <= first_step]
     atomic_write_text(jsonl, "".join(kept))
 
 
@@ -156,6 +161,8 @@ def parse_line(line: str) -> dict[str, float] | None:
 
     None if it is damaged: the last one of a killed run may be cut, others are of a damaged disk.
     """
+    if "\ufffd" in line:  # stands for bytes that are not UTF-8
+        return None
     try:
         values = parse_json(line)
     except ValueError:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from dali_pipes.atomic_files import atomic_write_text
 from dali_pipes.json_files import parse_json
+from dali_pipes.regular_files import file_is_there
 
 # Settings that a started run may change by --set: neither its clips nor its networks depend on them.
 _CHANGEABLE = (
@@ -77,15 +78,15 @@ def read_changes(path: Path) -> list[Change]:
     Raises:
         ValueError: the file is damaged.
     """
-    if not path.exists():
+    advice = "copy it again, or delete it and give the changed settings on the command line"
+    if not file_is_there(path, "the settings that --set changed", advice=advice):
         return []
     try:
         lines = [parse_json(line) for line in path.read_text().splitlines()]
         return [Change(**{name: line[name] for name in Change._fields}) for line in lines]
     except (ValueError, KeyError, TypeError):
         raise ValueError(
-            f"{path}: expected a JSON object with step, key, old and new on each line, found something else; "
-            "copy it again, or delete it and give the changed settings on the command line."
+            f"{path}: expected a JSON object with step, key, old and new on each line, found something else; {advice}."
         ) from None
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dali_pipes.atomic_files import atomic_write_text
+from dali_pipes.regular_files import file_is_there
 from reskd.training.checkpoint import load_checkpoint
 from reskd.training.run_changes import Change, changed, read_changes, why_fixed, write_changes
 from reskd.training.run_lock import LOCK_NAME
@@ -185,11 +186,21 @@ def open_run_directory(
             raise ValueError(
                 f"{path} holds a started run; pass --resume auto to continue it, or --overwrite to delete it."
             )
-    if resume == "last" and not run.last.exists():
+    has_last = overwrite or file_is_there(run.last, "the last checkpoint", advice="copy it again, or remove it")
+    if resume == "last" and not has_last:
         raise FileNotFoundError(f"--resume last: expected {run.last}, found no such file; leave --resume out.")
     if is_path:
         return run, Path(resume)
-    resumes = resume != "none" and not overwrite and run.last.exists()
+    resumes = resume != "none" and not overwrite and has_last
+    others = (
+        [] if has_last else [one for one in run.written_by_training() if one.endswith(".pt") and (path / one).exists()]
+    )
+    if others and not overwrite:
+        log.warning(
+            "%s: expected it beside %s, found none; the run starts over. --resume PATH takes another checkpoint.",
+            run.last,
+            others[0],
+        )
     return run, run.last if resumes else None
 
 

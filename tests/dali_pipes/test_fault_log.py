@@ -158,8 +158,15 @@ def test_lines_from_a_position_on_are_dropped_and_no_others(tmp_path: Path) -> N
     "junk",
     [b"\0\0\0\n", b"a.mp4,gone,two,0\r\n", b"a,b\r\n", b"\xff\xfe\r\n", b"x,y,-5,0\r\n", b"x,y," + b"9" * 5000],
 )
-def test_damaged_lines_are_dropped_and_no_others(tmp_path: Path, junk: bytes) -> None:
+def test_damaged_lines_are_dropped_with_a_word_and_no_others(
+    tmp_path: Path, junk: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "quarantine.csv"
     path.write_bytes(b"file,reason,position,attempt\r\na.mp4,gone,1,0\r\n" + junk)
     drop_lines_from(path, 4)
     assert path.read_bytes() == b"file,reason,position,attempt\r\na.mp4,gone,1,0\r\n"
+    assert caplog.messages == [f"{path}: 1 of its lines are whole; the others are left out"]
+    caplog.clear()
+    path.write_bytes(b'file,reason,position,attempt\r\na.mp4,"two\nlines",1,0\r\n')
+    drop_lines_from(path, 4)
+    assert caplog.messages == []

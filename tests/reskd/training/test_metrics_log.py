@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,24 @@ def test_a_resumed_run_drops_the_lines_it_will_write_again(tmp_path: Path) -> No
         writer.scalars(3, {"a": 3.5})
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [(line["step"], line["a"]) for line in lines] == [(1, 1.0), (2, 2.0), (3, 3.5)]
+
+
+def test_a_resumed_run_says_how_many_lines_are_damaged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "metrics.jsonl"
+    whole = b'{"step": 1, "a": 1.0}\n'
+    for damage, num in ((b"", 0), (b'{"step": 2, "a"', 0), (b'{"step": 2, "a\xff": 1.0}\n\0\0\n', 2)):
+        path.write_bytes(whole + damage)
+        caplog.clear()
+        MetricsWriter(path, tmp_path / "tensorboard", first_step=2)
+        assert path.read_bytes() == whole
+        expected = [f"{path}: {num} of {num + 1} lines are damaged and left out"] if num else []
+        assert caplog.messages == expected
+
+
+def test_a_pipe_in_place_of_the_metrics_is_named(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "metrics.jsonl")
+    with pytest.raises(ValueError, match=r"metrics.jsonl: expected the metrics of the run, found a pipe"):
+        MetricsWriter(tmp_path / "metrics.jsonl", tmp_path / "tensorboard", first_step=2)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])

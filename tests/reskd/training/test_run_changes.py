@@ -26,6 +26,12 @@ def test_a_damaged_record_is_refused(text: str, tmp_path: Path) -> None:
         read_changes(tmp_path / "changes.jsonl")
 
 
+def test_a_record_that_leads_to_nothing_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "changes.jsonl").symlink_to("nowhere")
+    with pytest.raises(ValueError, match=r"changes\.jsonl: expected the settings that --set changed, found a link to"):
+        read_changes(tmp_path / "changes.jsonl")
+
+
 @pytest.mark.parametrize(("lr", "found"), [(0.1, 0.001), (0.01, 0.001), (0.001, 0.001), (0.5, 0.5)])
 def test_every_value_of_before_stands_for_the_last_one(lr: float, found: float) -> None:
     tree = {"optimizer": {"lr": lr}, "training": {"clip_norm": None}}

@@ -47,6 +47,16 @@ def test_auto_goes_on_from_last_and_a_path_from_there(tmp_path: Path) -> None:
         open_run_directory(folder, CONFIG, resume="gone.pt", overwrite=False)
 
 
+def test_a_lost_last_checkpoint_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = started(tmp_path / "x")
+    (folder / "last.pt").rename(folder / "epoch_001.pt")
+    assert open_run_directory(folder, CONFIG, resume="auto", overwrite=False)[1] is None
+    assert f"{folder}/last.pt: expected it beside epoch_001.pt, found none; the run starts over." in caplog.text
+    (folder / "last.pt").symlink_to("nowhere")
+    with pytest.raises(ValueError, match=r"last\.pt: expected the last checkpoint, found a link to nothing"):
+        open_run_directory(folder, CONFIG, resume="auto", overwrite=False)
+
+
 def test_another_experiment_is_refused_by_the_settings_that_differ(tmp_path: Path) -> None:
     folder = started(tmp_path / "x")
     with pytest.raises(ValueError, match=r"1 settings differ: optimizer\.lr: 0\.1 there, 0\.2 now"):
