@@ -35,6 +35,7 @@ from dali_pipes.features.tfrecord import (
     record_locations,
 )
 from dali_pipes.json_files import parse_json
+from dali_pipes.regular_files import check_kept_files
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +143,7 @@ def open_index(
 
 def _open(root: Path, files: Sequence[str], folder: Path) -> RecordIndex:
     """Open a kept index; raises anything if it is damaged."""
+    check_kept_files(folder)
     about = parse_json((folder / "about.json").read_bytes())
     # As plain arrays: reading a row takes a tenth of the time of a memmap.
     arrays = [np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in _ARRAYS]

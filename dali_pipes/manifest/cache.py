@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from dali_pipes.atomic_files import atomic_folder
 from dali_pipes.manifest.manifest import SCHEMA_VERSION, Manifest
 from dali_pipes.manifest.split_table import SPLIT_TABLE
+from dali_pipes.regular_files import check_kept_files
 
 if TYPE_CHECKING:
     from dali_pipes.config import DataConfig
@@ -90,6 +91,7 @@ def load_manifests(store: Path, key: str, on_message: Callable[[str], None]) -> 
 
 def _open(folder: Path) -> tuple[dict[str, Manifest], dict[str, Any]]:
     """The manifests, and what _ABOUT holds."""
+    check_kept_files(folder)
     text = (folder / _ABOUT).read_text(encoding="utf-8")
     checksum, _, text = text.partition("\n")
     if checksum != str(zlib.crc32(text.encode())):

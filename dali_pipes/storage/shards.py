@@ -17,6 +17,7 @@ import hashlib
 import io
 import itertools
 import json
+import logging
 import os
 import re
 from collections import defaultdict
@@ -33,11 +34,14 @@ from dali_pipes.atomic_files import atomic_write_text
 from dali_pipes.checksums import checksum_of_json
 from dali_pipes.file_names import on_one_line
 from dali_pipes.packets.packet_index import ChangedFileError
+from dali_pipes.regular_files import file_is_there
 from dali_pipes.scan.probe import Probed, probe_bytes
 from dali_pipes.storage.byte_range import file_system, is_url, stamp_of
 from dali_pipes.storage.tar_index import TarContents, TarVideo, UnusedMembers, list_videos, read_member
 from dali_pipes.storage_spec import Storage, split_path
 from dali_pipes.video_info import Stamp, VideoInfo
+
+log = logging.getLogger(__name__)
 
 _NUM_THREADS = 8  # they wait for headers
 _LISTING_VERSION = 3
@@ -222,6 +226,8 @@ def _contents(file: str, store: Path) -> tuple[Stamp, TarContents]:
     if contents is None:
         contents = list_videos(file, stamp.size)
         kept.parent.mkdir(parents=True, exist_ok=True)
+        if kept.is_dir():  # a file cannot take its place
+            return stamp, contents
         about = {"of": header, **contents._asdict()}
         atomic_write_text(kept, json.dumps(about | {"checksum": checksum_of_json(about)}))
     return stamp, contents
@@ -229,14 +235,17 @@ def _contents(file: str, store: Path) -> tuple[Stamp, TarContents]:
 
 def _kept_contents(path: Path, header: list[object]) -> TarContents | None:
     """The contents that were kept for a file; None if there are none, or they are damaged or of another state of it."""
-    if not path.is_file():
-        return None
     try:
+        if not file_is_there(path, "the kept contents of a tar file", advice="remove it"):
+            return None
         about = json.loads(path.read_bytes())
         is_as_written = about.pop("checksum") == checksum_of_json(about)
     except Exception:  # whatever was left of the file may raise anything
+        is_as_written = False
+    if not is_as_written:
+        log.warning("%s: the kept contents of a tar file are damaged and are read again", path)
         return None
-    if not is_as_written or about["of"] != header:
+    if about["of"] != header:
         return None
     videos = tuple(TarVideo(name, start, size, tuple(labels)) for name, start, size, labels in about["videos"])
     unused = tuple(UnusedMembers(kind, count, tuple(first)) for kind, count, first in about["unused"])

@@ -10,6 +10,7 @@ from typing import Any
 
 from dali_pipes.atomic_files import atomic_open, atomic_write_text
 from dali_pipes.json_files import read_json
+from dali_pipes.regular_files import file_is_there
 from reskd.training import loss_balance
 from reskd.training.metrics_log import parse_line
 from reskd.training.run_changes import read_changes
@@ -42,13 +43,34 @@ _COLUMNS = {
     "perr": "PERR",
 }
 
+# What the table needs of an evaluation.
+_RESULT_KINDS: Mapping[str, Any] = {
+    "name": str,
+    "protocol": str,
+    "metrics": dict,
+    "coverage": dict,
+    "gmacs_per_video": int | float,
+    "videos_per_second": int | float,
+}
+_COUNTS = ("scored", "listed")
+_EVALUATE_AGAIN = "run tools/evaluate.py again"
+
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """Read the lines of metrics.jsonl. Damaged ones are left out, and their number is logged."""
+    """Read the lines of metrics.jsonl. Damaged ones are left out, and their number is logged.
+
+    Raises:
+        ValueError: something else has its name.
+    """
+    if not file_is_there(path, "the metrics of a run", advice="remove it"):
+        log.warning("%s: expected the metrics of a run, found no file; its curves are left out", path)
+        return []
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     whole = [values for line in lines if (values := parse_line(line)) is not None]
     if len(whole) < len(lines):
         log.warning("%s: %d of %d lines are damaged and left out", path, len(lines) - len(whole), len(lines))
+    elif not lines:
+        log.warning("%s: expected the metrics of a run, found an empty file; its curves are left out", path)
     return whole
 
 
@@ -59,7 +81,7 @@ def write_run_report(run: RunDirectory) -> Path:
     last = {name: value for line in lines for name, value in line.items()}
     rows = "\n".join(f"| {name} | {value:.5g} |" for name, value in sorted(last.items()))
     terms = ""
-    if run.loss_balance.exists():
+    if file_is_there(run.loss_balance, "the size of each loss term", advice="remove it"):
         terms = f"\n## The loss in the first step\n\n{loss_balance.table(loss_balance.read(run.loss_balance))}\n"
     changes = read_changes(run.changes)
     if changes:
@@ -75,7 +97,7 @@ def write_run_report(run: RunDirectory) -> Path:
 
 
 def draw_curves(runs: Mapping[str, Lines], path: Path) -> None:
-    """Draw one picture with a color per run; panels without numbers are left out."""
+    """Draw one picture with a color per run; panels without numbers are left out, unless all are."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -84,12 +106,15 @@ def draw_curves(runs: Mapping[str, Lines], path: Path) -> None:
     if "train/top1" not in present:  # several labels a video
         found = next((name for name in ("gap", "map") if f"val/{name}" in present), None)
         panels[-1:-1] = [(f"{_COLUMNS[found]} of the validation list", {f"val/{found}": "-"})] if found else []
+    panels = panels or [("no metrics", {})]
     figure = Figure(figsize=(4.8 * len(panels), 3.6), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (title, styles) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         for color, (run_name, lines) in enumerate(runs.items()):
             for metric, style in styles.items():
-                points = [(line["train/epoch"], line[metric]) for line in lines if metric in line]
+                points = [
+                    (line["train/epoch"], line[metric]) for line in lines if {metric, "train/epoch"} <= line.keys()
+                ]
                 label = run_name if style == "-" else None
                 if points:
                     axes.plot(*zip(*points, strict=True), style, color=f"C{color}", label=label)
@@ -165,7 +190,14 @@ def read_result(folder: Path, views: str | None) -> dict[str, Any]:
             f"expected {path}, found {names}; choose one by --views, or run tools/evaluate.py with the run's config "
             f"and {folder}/last.pt first."
         )
-    return read_json(path, "the result of an evaluation", advice="run tools/evaluate.py again")
+    result = read_json(path, "the result of an evaluation", keys=_RESULT_KINDS, advice=_EVALUATE_AGAIN)
+    wrong = [key for key, kind in _RESULT_KINDS.items() if not isinstance(result[key], kind)]
+    if not wrong:
+        numbers = {**result["metrics"], **{key: result["coverage"].get(key) for key in _COUNTS}}
+        wrong = [key for key, value in numbers.items() if not isinstance(value, int | float)]
+    if wrong:
+        raise ValueError(f"{path}: expected the result of an evaluation, found another {wrong[0]}; {_EVALUATE_AGAIN}.")
+    return result
 
 
 def check_comparable(results: Sequence[Mapping[str, Any]]) -> None:

@@ -410,15 +410,19 @@ def test_settings_that_do_not_fit_are_refused(changes: dict[str, Any], message: 
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[" * 100_000, b"\xff" * 30, b"[]", b'{"of": 1}', b"9" * 5000])
-def test_kept_headers_that_are_damaged_are_read_again(damage: bytes, video: bytes, tmp_path: Path) -> None:
+def test_kept_headers_that_are_damaged_are_read_again_with_a_line(
+    damage: bytes, video: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     shard = write_tar(tmp_path / "s.tar", {"a.mp4": video, "a.cls": b"0"})
     first = list_one(shard)
     (kept,) = (tmp_path / "store" / "shards").iterdir()
     content = kept.read_bytes()
     for data in (damage, content.replace(b'["0"]', b'["1"]'), content.replace(b"512", b"513")):
         kept.write_bytes(data)
+        caplog.clear()
         assert list_one(shard) == first
         assert kept.read_bytes() == content
+        assert caplog.messages == [f"{kept}: the kept contents of a tar file are damaged and are read again"]
 
 
 @pytest.mark.parametrize("kind", ["fifo", "folder"])

@@ -10,6 +10,7 @@ from reskd.reports.run_report import (
     check_comparable,
     comparison_table,
     describe_difference,
+    draw_curves,
     read_metrics,
     read_result,
     standard_error,
@@ -93,6 +94,31 @@ def test_damaged_lines_of_metrics_are_left_out_and_counted(tmp_path: Path, caplo
     path.write_bytes(b'{"step": 1, "loss/task": 2.0}\n\xff\xfe{\n[1]\n{"step": 2, "loss/task": "x"}\n{"step": 3, "lo')
     assert read_metrics(path) == [{"step": 1, "loss/task": 2.0}]
     assert "metrics.jsonl: 4 of 5 lines are damaged and left out" in caplog.text
+
+
+@pytest.mark.parametrize("text", [b"", b"\0\n", b'{"step": 1, "loss/task": 2.0}\n', None])
+def test_a_run_without_whole_metrics_has_a_picture_without_curves(
+    text: bytes | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "metrics.jsonl"
+    if text is not None:
+        path.write_bytes(text)
+    draw_curves({"run": read_metrics(path)}, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert (str(path) in caplog.text) == (text is None or b"step" not in text)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"name": 1}, {"metrics": []}, {"metrics": {"top1": "x"}}, {"coverage": {"scored": 1}}, {"gmacs_per_video": None}],
+)
+def test_a_result_with_a_part_of_another_kind_is_a_sentence(change: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "evaluation_test_student_last.json"
+    path.write_text(json.dumps({**result("a", 0.5), "protocol": "one clip"}))
+    assert read_result(tmp_path, None)["name"] == "a"
+    path.write_text(json.dumps({**result("a", 0.5), "protocol": "one clip", **change}))
+    with pytest.raises(ValueError, match=r"last.json: expected the result of an evaluation, found another .*again"):
+        read_result(tmp_path, None)
 
 
 @pytest.mark.parametrize("content", [b'{"name": "half', b"[]", b"\xff", b"[" * 100_000])
