@@ -18,6 +18,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import fields, replace
 from itertools import islice
 from pathlib import Path
@@ -217,7 +218,9 @@ class VideoInfoWriter:
     ) -> None:
         for file in (self._csv, self._packets, self._checksums):
             if file is not None:
-                file.close()
+                # After a failed write, what is left in the buffer fails again.
+                with suppress(OSError) if error else nullcontext():
+                    file.close()
 
     def add(self, path: str, video_info: VideoInfo, index: PacketIndex | None) -> VideoInfo:
         """Write a row and its index; returns ``video_info`` with the index's location.
@@ -225,14 +228,18 @@ class VideoInfoWriter:
         Raises:
             OSError: the folder cannot be written.
         """
+        try:
+            return self._add(path, video_info, index)
+        except OSError as error:
+            raise OSError(
+                f"{self._folder}: expected a folder for the scan's results that can be written and has room, found: "
+                f"{error.strerror or error}; free space, or set data.scan_cache to another one. The same command goes "
+                "on after the videos whose results are written."
+            ) from error
+
+    def _add(self, path: str, video_info: VideoInfo, index: PacketIndex | None) -> VideoInfo:
         if self._csv is None or self._packets is None:
-            try:
-                self._packets, self._checksums, self._csv = self._open()
-            except OSError as error:
-                raise OSError(
-                    f"{self._folder}: expected a folder for the scan's results that can be written, found: "
-                    f"{error.strerror or error}; set data.scan_cache to another one."
-                ) from error
+            self._packets, self._checksums, self._csv = self._open()
             self._add_row(self._csv, _HEAD)
         location = None if index is None else self._add_index(self._packets, index)
         video_info = replace(video_info, packets=location)

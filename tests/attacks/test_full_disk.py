@@ -12,6 +12,11 @@ def test_a_disk_that_fills_up_in_a_run_is_a_sentence(tmp_path: Path) -> None:
     assert failures == [] and counts["equal to the bit"] == 1
 
 
+def test_a_disk_that_fills_up_in_a_scan_is_a_sentence(tmp_path: Path) -> None:
+    counts, failures = full_disk.attack_scan(tmp_path, 2)
+    assert failures == [] and counts["equal to the bit"] == counts["refused in a sentence"] == 2
+
+
 @pytest.mark.slow
 def test_every_twelfth_write_of_a_run_may_fail(tmp_path: Path) -> None:
     counts, failures = full_disk.attack(tmp_path, range(2, 1000, 12))
