@@ -105,7 +105,7 @@ def _open(folder: Path) -> tuple[dict[str, Manifest], dict[str, Any]]:
 def _sizes(manifests: Mapping[str, Manifest]) -> dict[str, int]:
     """Size of each packet index file; -1 for one that is gone."""
     parts = {part for manifest in manifests.values() for part in manifest.parts}
-    return {str(part.resolve()): part.stat().st_size if part.exists() else -1 for part in sorted(parts)}
+    return {os.path.realpath(part): part.stat().st_size if part.exists() else -1 for part in sorted(parts)}
 
 
 def keep_manifests(

@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import socket
+import stat
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,8 @@ class RunLock:
 
         Raises:
             BlockingIOError: another run holds it.
-        DiskFullError: there is no room for the note.
+            ValueError: something else, such as a pipe, has its name.
+            DiskFullError: there is no room for the note.
         """
         if self._folder.exists() and not self._folder.is_dir():
             return  # open_run_directory says what is wrong
@@ -53,6 +55,8 @@ class RunLock:
         while self._descriptor is None:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             try:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise ValueError(f"{self._path}: expected the lock of a run, found no regular file; remove it.")
                 self._check(descriptor)
                 if _is_at(descriptor, self._path):  # else its holder has just released and removed it
                     self._descriptor = descriptor

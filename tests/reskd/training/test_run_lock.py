@@ -113,3 +113,9 @@ def test_without_the_kernels_lock_the_note_decides(
     else:
         write_note(tmp_path, host=note(tmp_path)["host"], pid=os.getpid(), ticks=1)  # the number was used again
         RunLock(tmp_path).take()
+
+
+def test_a_pipe_in_place_of_the_lock_is_named(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "run.lock")
+    with pytest.raises(ValueError, match=r"run\.lock: expected the lock of a run, found no regular file; remove it\."):
+        RunLock(tmp_path).take()
