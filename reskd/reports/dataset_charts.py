@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dali_pipes.video_info import VideoInfo
+from reskd.reports.odd_names import in_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,7 +75,7 @@ def _classes(axes: Axes, labels: Mapping[str, Sequence[str]]) -> None:
         return
     for name, found in labels.items():
         counts = [count for _, count in Counter(found).most_common()]
-        axes.step(range(len(counts) + 1), [*counts, counts[-1]], where="post", label=name)
+        axes.step(range(len(counts) + 1), [*counts, counts[-1]], where="post", label=in_picture(name))
     axes.set(xlabel="class, the largest first", ylabel="videos", ylim=(0, None))
     axes.legend(fontsize=8)
     axes.grid(alpha=0.3)

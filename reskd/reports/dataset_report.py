@@ -14,7 +14,7 @@ import numpy as np
 
 from dali_pipes.config import SamplingConfig
 from dali_pipes.decode.cost import Keyframes, count_decoded, find_keyframes, spread_sample
-from dali_pipes.file_names import on_one_line, printable
+from dali_pipes.file_names import printable
 from dali_pipes.jobs.progress import gib
 from dali_pipes.loader.clip_reader import ClipReader
 from dali_pipes.manifest.manifest import ManifestRow
@@ -26,6 +26,7 @@ from dali_pipes.scan.reading_cost import describe_cost
 from dali_pipes.scan.summary import describe_pictures, kind_of
 from dali_pipes.video_info import VideoInfo
 from reskd.reports.dataset_charts import draw_data_charts
+from reskd.reports.odd_names import in_markdown
 
 NUM_SAMPLED = 200
 NUM_DECODED = 8
@@ -143,13 +144,13 @@ def write_data_page(
     out.mkdir(parents=True, exist_ok=True)
     draw_data_charts(usable, distances, videos.labels, out / "data.png")
     sections = [
-        f"# {on_one_line(videos.root.resolve().name)}",
+        f"# {in_markdown(videos.root.resolve().name)}",
         _summary(videos.video_info, usable),
         "![histograms](data.png)",
         _number_table(usable, distances),
         _kind_table(usable),
         _cost(distances, decode_time, num_cores),
-        *describe_cost(usable, videos.root, videos.lists, num_frames=num_frames),
+        *map(in_markdown, describe_cost(usable, videos.root, videos.lists, num_frames=num_frames)),
         *(_class_table(name, found) for name, found in videos.labels.items()),
         _health_table(videos.root, videos.video_info),
         _whole_file_table(usable),
@@ -210,7 +211,9 @@ def mean_decoded(distances: Mapping[Path, Sequence[int]], num_frames: int) -> tu
 def _class_table(name: str, labels: Sequence[str]) -> str:
     counts = Counter(labels).most_common()
     shown = counts if len(counts) <= 2 * _CLASSES_SHOWN else [*counts[:_CLASSES_SHOWN], *counts[-_CLASSES_SHOWN:]]
-    rows = [f"{name}: {len(labels)} labels of {len(counts)} classes, {counts[-1][1]} to {counts[0][1]} each."]
+    rows = [
+        f"{in_markdown(name)}: {len(labels)} labels of {len(counts)} classes, {counts[-1][1]} to {counts[0][1]} each."
+    ]
     if len(shown) < len(counts):
         rows[0] += f" The {_CLASSES_SHOWN} largest and the {_CLASSES_SHOWN} smallest:"
     rows += ["", "| class | videos |", "|---|---|", *(f"| {_cell(label)} | {count} |" for label, count in shown)]
@@ -225,7 +228,7 @@ def _health_table(root: Path, video_info: Mapping[Path, VideoInfo]) -> str:
         examples[kind_of(found.health)].append(name)
     rows = ["| health | videos | for example |", "|---|---|---|"]
     for reason, names in sorted(examples.items(), key=lambda item: -len(item[1])):
-        rows.append(f"| {_cell(reason)} | {len(names)} | {_cell(on_one_line(names[0])) if reason != 'ok' else ''} |")
+        rows.append(f"| {_cell(reason)} | {len(names)} | {_cell(names[0]) if reason != 'ok' else ''} |")
     return "\n".join(rows)
 
 
@@ -239,4 +242,4 @@ def _whole_file_table(usable: Sequence[VideoInfo]) -> str:
 def _cell(value: object) -> str:
     """A value as it is, in a cell of a Markdown table."""
     text = ("no", "yes")[value] if isinstance(value, bool) else str(value)
-    return " ".join(text.replace("|", "\\|").split())
+    return in_markdown(text)

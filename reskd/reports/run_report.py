@@ -11,6 +11,7 @@ from typing import Any
 from dali_pipes.atomic_files import atomic_open, atomic_write_text
 from dali_pipes.json_files import read_json
 from dali_pipes.regular_files import file_is_there
+from reskd.reports.odd_names import in_markdown, in_picture
 from reskd.training import loss_balance
 from reskd.training.metrics_log import parse_line
 from reskd.training.run_changes import read_changes
@@ -79,19 +80,22 @@ def write_run_report(run: RunDirectory) -> Path:
     lines = read_metrics(run.metrics)
     draw_curves({run.path.name: lines}, run.path / "curves.png")
     last = {name: value for line in lines for name, value in line.items()}
-    rows = "\n".join(f"| {name} | {value:.5g} |" for name, value in sorted(last.items()))
+    rows = "\n".join(f"| {in_markdown(name)} | {value:.5g} |" for name, value in sorted(last.items()))
     terms = ""
     if file_is_there(run.loss_balance, "the size of each loss term", advice="remove it"):
         terms = f"\n## The loss in the first step\n\n{loss_balance.table(loss_balance.read(run.loss_balance))}\n"
     changes = read_changes(run.changes)
     if changes:
-        made = "\n".join(f"| {one.step} | {one.key} | {one.old} | {one.new} |" for one in changes)
+        made = "\n".join(
+            f"| {one.step} | {' | '.join(map(in_markdown, (one.key, one.old, one.new)))} |" for one in changes
+        )
         terms += f"\n## Settings changed by --set\n\n| after step | setting | old | new |\n|---|---|---|---|\n{made}\n"
     report = run.path / "report.md"
     atomic_write_text(
         report,
-        f"# {run.path.name}\n\nThe last value of each metric; settings are in `config.yaml`, the machine and versions "
-        f"in `environment.json`.\n\n![curves](curves.png)\n\n| metric | last value |\n|---|---|\n{rows}\n{terms}",
+        f"# {in_markdown(run.path.name)}\n\nThe last value of each metric; settings are in `config.yaml`, the machine "
+        f"and versions in `environment.json`.\n\n![curves](curves.png)\n\n"
+        f"| metric | last value |\n|---|---|\n{rows}\n{terms}",
     )
     return report
 
@@ -115,7 +119,7 @@ def draw_curves(runs: Mapping[str, Lines], path: Path) -> None:
                 points = [
                     (line["train/epoch"], line[metric]) for line in lines if {metric, "train/epoch"} <= line.keys()
                 ]
-                label = run_name if style == "-" else None
+                label = in_picture(run_name) if style == "-" else None
                 if points:
                     axes.plot(*zip(*points, strict=True), style, color=f"C{color}", label=label)
         axes.set(title=title, xlabel="epoch")
@@ -145,7 +149,7 @@ def comparison_table(results: Sequence[Mapping[str, Any]]) -> str:
         if "top1" in metrics:
             shown["top1"] += f" +- {100 * standard_error(metrics['top1'], coverage['scored']):.1f}"
         size = f"{gmacs:.3f}" if gmacs >= 0.1 else f"{gmacs:.2g}"
-        cells = [result["name"], *shown.values(), size, f"{result['videos_per_second']:.0f}"]
+        cells = [in_markdown(result["name"]), *shown.values(), size, f"{result['videos_per_second']:.0f}"]
         rows.append(f"| {' | '.join(cells)} | {coverage['scored']} of {coverage['listed']} |")
     return "\n".join(rows)
 
@@ -155,17 +159,18 @@ def describe_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str
 
     Lists with several labels per video have GAP or else mAP instead, whose standard errors are not known.
     """
+    names = f"{in_markdown(one['name'])} minus {in_markdown(other['name'])}"
     if not all("top1" in result["metrics"] for result in (one, other)):
         name = "gap" if all("gap" in result["metrics"] for result in (one, other)) else "map"
         difference = 100 * (one["metrics"][name] - other["metrics"][name])
         points = f"{difference:+.1f} points of {_COLUMNS[name]}"
-        return f"{one['name']} minus {other['name']}: {points} (one seed, error not known)."
+        return f"{names}: {points} (one seed, error not known)."
     shares = [result["metrics"]["top1"] for result in (one, other)]
     errors = [standard_error(r["metrics"]["top1"], r["coverage"]["scored"]) for r in (one, other)]
     difference, error = shares[0] - shares[1], math.hypot(*errors)
     verdict = "more than two standard errors" if abs(difference) > 2 * error else "no order can be claimed"
     return (
-        f"{one['name']} minus {other['name']}: {100 * difference:+.1f} points of top-1, standard error "
+        f"{names}: {100 * difference:+.1f} points of top-1, standard error "
         f"{100 * error:.1f} (binomial, one seed): {verdict}."
     )
 
@@ -227,8 +232,8 @@ def _describe_list(result: Mapping[str, Any], key: str) -> str:
 def render_comparison(title: str, results: Sequence[dict[str, Any]]) -> str:
     """The report of several runs, as Markdown; the last one is compared with each of the others."""
     differences = "\n".join(f"- {describe_difference(results[-1], other)}" for other in results[:-1])
-    protocols = "\n".join(f"- {result['name']}: {result['protocol']}." for result in results)
+    protocols = "\n".join(f"- {in_markdown(result['name'])}: {in_markdown(result['protocol'])}." for result in results)
     return (
-        f"# {title}\n\n{comparison_table(results)}\n\n{differences}\n\nHow each was shown the test list (last "
-        f"checkpoint, never chosen on it):\n\n{protocols}\n\n![curves](curves.png)\n"
+        f"# {in_markdown(title)}\n\n{comparison_table(results)}\n\n{differences}\n\nHow each was shown the test list "
+        f"(last checkpoint, never chosen on it):\n\n{protocols}\n\n![curves](curves.png)\n"
     )

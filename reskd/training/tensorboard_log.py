@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from dali_pipes.file_names import on_one_line
+
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
@@ -63,9 +65,11 @@ class Board:
     def _attempt(self, step: int | None, write: Callable[[], None]) -> None:
         try:
             write()
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: TensorBoard takes no path that is not UTF-8
             when = "at their end" if step is None else f"at step {step}"
-            log.warning("%s: TensorBoard's events stop %s (%s); metrics.jsonl goes on.", self._folder, when, error)
+            log.warning(
+                "%s: TensorBoard's events stop %s (%s); metrics.jsonl goes on.", on_one_line(self._folder), when, error
+            )
             writer, self._writer = self._writer, None
             with contextlib.suppress(OSError):
                 if writer is not None:

@@ -99,7 +99,10 @@ def test_names_keep_their_digits_and_only_reasons_lose_them(tmp_path: Path) -> N
     assert "| 2 | class 12/cut_12.avi |" in page and "| mjpeg | yuvj420p |" in page
 
 
-def test_a_bar_in_a_name_does_not_break_the_table(video_info: dict[Path, VideoInfo], tmp_path: Path) -> None:
-    labels = {"train.csv": ["a|b"]}
+def test_names_are_no_markup_in_the_page_and_its_picture(video_info: dict[Path, VideoInfo], tmp_path: Path) -> None:
+    labels = {"$\\frac{<b>.csv": ["a|b", "<script>", "two\nlines"]}
     page = write_data_page(tmp_path, VideoSet(tmp_path / "videos", video_info, labels), num_frames=4, num_cores=1)
-    assert "| a\\|b | 1 |" in page.read_text()
+    text = page.read_text()
+    assert "\n$\\frac{\\<b>.csv: 3 labels of 3 classes" in text
+    for cell in (r"a\|b", r"\<script>", r"two\nlines"):
+        assert f"| {cell} | 1 |" in text
