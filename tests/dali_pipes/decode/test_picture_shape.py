@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -32,6 +33,7 @@ from tests.dali_pipes.shown_pictures import (
     MATRICES,
     ORIENTATIONS,
     Storing,
+    add_video,
     set_display_matrix,
     what_is_wrong,
     write_shown,
@@ -136,6 +138,44 @@ def test_the_codec_turns_and_mirrors(settings: str, rotation: int, mirrored: boo
     path = with_display_orientation(plain, tmp_path / f"a{suffix}", "h264", settings)
     found = [probe(path, decode=decode).video_info for decode in (True, False)]
     assert {(one.health, one.rotation, one.mirrored) for one in found} == {("ok", rotation, mirrored)}
+
+
+def with_hevc_orientation(source: Path, path: Path, *, flips: int, degrees: int) -> Path:
+    """Copy a raw HEVC stream with a message of orientation (ITU-T H.265, D.2.17) before its first picture.
+
+    Args:
+        flips: 2 horizontal, 1 vertical.
+    """
+    data = source.read_bytes()
+    starts = [found.start() for found in re.finditer(re.escape(b"\0\0\1"), data)]
+    first_picture = next(start for start in starts if data[start + 3] >> 1 & 63 < 32)
+    # cancel 0, two flips, the turn in 2**-16 of a circle, persistence 1; then a 1 and zeros to the end of the byte
+    bits = flips << 21 | degrees * 65536 // 360 << 5 | 1 << 4 | 1 << 3
+    message = b"\0\0\1\x4e\1\x2f\3" + bits.to_bytes(3, "big") + b"\x80"
+    path.write_bytes(data[:first_picture] + message + data[first_picture:])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("flips", "degrees", "rotation", "mirrored"),
+    [
+        (0, 90, 90, False),
+        (0, 270, 270, False),
+        (2, 0, 0, True),
+        (1, 0, 180, True),
+        (2, 90, 270, True),  # as of H.264
+        (1, 90, 90, True),
+    ],
+)
+def test_hevc_turns_and_mirrors(flips: int, degrees: int, rotation: int, mirrored: bool, tmp_path: Path) -> None:
+    storing = Storing(rotation=rotation, mirrored=mirrored)
+    plain = tmp_path / "plain.h265"
+    with av.open(str(plain), "w") as container:
+        add_video(container, storing, encoder="libx265")
+    path = with_hevc_orientation(plain, tmp_path / "a.h265", flips=flips, degrees=degrees)
+    found = [probe(path, decode=decode).video_info for decode in (True, False)]
+    assert {(one.health, one.rotation, one.mirrored) for one in found} == {("ok", rotation, mirrored)}
+    assert what_is_wrong(shown(path)) == ""
 
 
 @pytest.mark.parametrize(

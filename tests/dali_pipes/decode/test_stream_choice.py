@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,19 @@ NONE, DEFAULT = Disposition(0), Disposition.default
 
 
 def write_streams(
-    path: Path, storings: Sequence[Storing], marks: Sequence[Disposition] | None = None, *, encoder: str = "mpeg4"
+    path: Path,
+    storings: Sequence[Storing],
+    marks: Sequence[Disposition] | None = None,
+    *,
+    encoder: str = "mpeg4",
+    options: dict[str, str] | None = None,
 ) -> Path:
-    """A video of several streams, the n-th of 4 + n pictures."""
-    with av.open(str(path), "w") as container:
+    """A video of several streams, the n-th of 4 + n pictures.
+
+    Args:
+        options: of the container.
+    """
+    with av.open(str(path), "w", options=options or {}) as container:
         streams: list[Any] = [prepare(container.add_stream(encoder, rate=25), storing) for storing in storings]
         for stream, mark in zip(streams, marks or (), strict=False):
             stream.disposition = mark
@@ -77,6 +87,64 @@ def test_every_reader_takes_the_same_stream(
     written = probe(tmp_path / "out.mp4").video_info
     assert (written.num_frames, written.height, written.width) == (num_frames, *size)
     assert describe_pictures(found) == ["2 have several video streams"]
+
+
+def write_programs(path: Path, storings: Sequence[Storing]) -> Path:
+    """A transport stream of two programs, as a broadcast, with a stream each; both have 4 pictures."""
+    parts = []
+    for number, storing in enumerate(storings, start=1):
+        pids = {"mpegts_service_id": number, "mpegts_pmt_start_pid": 0x100 * number, "mpegts_start_pid": 0x500 * number}
+        options = {key: str(value) for key, value in pids.items()}
+        part = write_streams(
+            path.with_name(f"{number}.ts"), (storing,), encoder="libx264", options=options
+        ).read_bytes()
+        parts.append([part[at : at + 188] for at in range(0, len(part), 188)])
+    programs = b"".join(struct.pack(">HH", number, 0xE000 | 0x100 * number) for number in (1, 2))
+    section = bytes([0, 0xB0, 9 + len(programs), 0, 1, 0xC1, 0, 0]) + programs
+    section += struct.pack(">I", _crc_of_mpeg(section))
+    one, other = parts
+    changed = [_with_section(packet, section) if _pid(packet) == 0 else packet for packet in one]
+    path.write_bytes(b"".join([*changed, *(packet for packet in other if _pid(packet) > 0x20)]))
+    return path
+
+
+def _pid(packet: bytes) -> int:
+    return int.from_bytes(packet[1:3], "big") & 0x1FFF
+
+
+def _with_section(packet: bytes, section: bytes) -> bytes:
+    return (packet[:4] + b"\0" + section).ljust(188, b"\xff")
+
+
+def _crc_of_mpeg(data: bytes) -> int:
+    """CRC-32 of ISO/IEC 13818-1, annex A: the highest bit first, without a last exclusive or."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte << 24
+        for _ in range(8):
+            crc = (crc << 1) ^ (0x04C11DB7 if crc & 0x80000000 else 0)
+            crc &= 0xFFFFFFFF
+    return crc
+
+
+@pytest.mark.parametrize(("storings", "expected"), [((SMALL, LARGE), 1), ((LARGE, SMALL), 0), ((SMALL, SMALL), 0)])
+def test_of_two_programs_every_reader_takes_the_same_stream(
+    storings: Sequence[Storing], expected: int, tmp_path: Path
+) -> None:
+    path = write_programs(tmp_path / "a.ts", storings)
+    size = storings[expected][:2]
+    with open_video(path) as container:
+        assert len(container.streams.video) == 2
+        assert open_video_stream(container).index == expected
+    for decode in (True, False):
+        found = probe(path, decode=decode).video_info
+        assert (found.health, found.stream, found.num_video_streams) == ("ok", expected, 2)
+        assert (found.height, found.width, found.num_frames) == (*size, 4)
+    window = Window((0, 0, *size), 0, size[1], size[0])
+    for number in range(4):
+        (frame,) = decode_frames(path, np.array([number]), window, stream=expected)
+        assert np.abs(frame.astype(int) - storings[expected].stored()).mean() < 12
+    assert len(read_frame_times(path, 4, stream=expected).begin_M) == 4
 
 
 def test_a_cover_is_not_read_however_large(tmp_path: Path) -> None:
