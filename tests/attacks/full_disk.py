@@ -92,7 +92,7 @@ def attack_scan(folder: Path, num_sizes: int) -> tuple[Counter[str], list[str]]:
         if not is_sentence or "Traceback" in done.stderr:
             failures.append(f"{size} bytes: ended with {done.returncode} and {done.stderr[-300:]}")
         again = _scan(videos, store)
-        is_equal = again.returncode == 0 and _facts(store) == _facts(whole)
+        is_equal = again.returncode == 0 and facts_in(store) == facts_in(whole)
         counts["equal to the bit"] += is_equal
         failures += [] if is_equal else [f"{size} bytes: then {again.returncode} and {again.stderr[-300:]}"]
     return counts, failures
@@ -106,7 +106,7 @@ def _scan(videos: Path, store: Path, *, most_bytes: int | None = None) -> subpro
     )
 
 
-def _facts(store: Path) -> dict[str, tuple[VideoInfo, tuple[bytes, bytes]]]:
+def facts_in(store: Path) -> dict[str, tuple[VideoInfo, tuple[bytes, bytes]]]:
     """What the tables hold of each video, with its packet index in place of the index's location."""
     reader = IndexReader()
     found = {}
