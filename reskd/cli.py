@@ -8,12 +8,16 @@ Nothing heavy is imported at the top, so `--help` and usage errors are quick.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import logging
 import os
 import select
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import get_args
 
 from dali_pipes.file_names import print_any_name
@@ -22,6 +26,7 @@ from reskd.faults import report_of_our_fault, sentence_of
 from reskd.stop_signals import Stopped
 
 _LONGEST_LINE = 4000  # characters of an error
+_INTERRUPTED = "interrupted; run the same command again to resume from the last checkpoint."
 # The shell's exit code of a program that a signal ended; `| head` gives this one.
 _CLOSED_OUTPUT = 128 + signal.SIGPIPE
 
@@ -50,10 +55,12 @@ def run_tool(main: Callable[[Sequence[str]], int | None], arguments: Sequence[st
         _print_fault(error, given)
         return 1
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted; run the same command again to resume from the last checkpoint.\n")
+        sys.stderr.write(f"{_INTERRUPTED}\n")
+        _tell_torchrun(_INTERRUPTED)
         return 130
     except Stopped as stop:
         sys.stderr.write(f"{stop}\n")
+        _tell_torchrun(str(stop))
         return 128 + stop.signum
     return code or 0
 
@@ -62,6 +69,21 @@ def _print_fault(error: Exception, arguments: Sequence[str]) -> None:
     text = sentence_of(error) or report_of_our_fault(error, ["python", *sys.argv[:1], *arguments])
     shown = [line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}..." for line in text.splitlines()]
     sys.stderr.write("".join(f"error: {line}\n" for line in shown))
+    if not isinstance(error, ConnectionError):  # of a rank that lost another one, whose error is the cause
+        _tell_torchrun("\n".join(shown))
+
+
+def _tell_torchrun(text: str) -> None:
+    """Have torchrun's summary of failed ranks show a sentence, where it else says how tracebacks are enabled.
+
+    The file's format is that of torch.distributed.elastic.multiprocessing.errors, which shows "py_callstack".
+    """
+    path = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if not path:
+        return
+    about = {"py_callstack": text, "timestamp": str(int(time.time()))}
+    with contextlib.suppress(OSError):
+        Path(path).write_text(json.dumps({"message": {"message": text, "extraInfo": about}}))
 
 
 def _open_closed_streams() -> None:

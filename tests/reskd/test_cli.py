@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from reskd.cli import run_tool
+from reskd.stop_signals import Stopped
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,6 +37,33 @@ def test_traceback_on_demand(error: Exception) -> None:
 
 def test_the_exit_code_is_what_the_tool_returns() -> None:
     assert [run_tool(lambda arguments, code=code: code, []) for code in (None, 0, 3)] == [0, 0, 3]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (ValueError("a: wrong\nb: wrong"), "a: wrong\nb: wrong"),
+        (Stopped(signal.SIGTERM, "saved."), "stopped by SIGTERM; saved."),
+        (KeyboardInterrupt(), "interrupted; run the same command again to resume from the last checkpoint."),
+    ],
+)
+def test_torchruns_summary_shows_the_sentence(
+    error: BaseException, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "error.json"
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(path))
+    code = run_tool(raising(error), [])  # type: ignore[arg-type]
+    failure = ProcessFailure(local_rank=1, pid=5, exitcode=code, error_file=str(path))
+    summary = ChildFailedError("train.py", {1: failure}).format_msg()
+    assert f"traceback : {expected}".replace("\n", "\n  ") in summary
+
+
+def test_a_rank_that_lost_another_one_is_not_torchruns_first_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "error.json"))
+    assert run_tool(raising(ConnectionError("rank 0 lost another rank")), []) == 1  # type: ignore[arg-type]
+    assert not (tmp_path / "error.json").exists()
 
 
 # ---------------------------------------------------------------- standard streams, as a shell makes them
