@@ -15,6 +15,7 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -47,30 +48,51 @@ def run_tool(main: Callable[[Sequence[str]], int | None], arguments: Sequence[st
     try:
         code = main([argument for argument in given if argument != "--traceback"])
         sys.stdout.flush()
-    except Exception as error:
+    except (Exception, KeyboardInterrupt, Stopped) as error:
+        stop = _request_to_stop(error)
+        if stop is not None:
+            return _end_as_asked(stop, is_whole_program=arguments is None)
         if isinstance(error, BrokenPipeError) and _discard_closed_output():
             return _CLOSED_OUTPUT
         if wants_traceback:
             raise
         _print_fault(error, given)
         return 1
-    except KeyboardInterrupt:
-        sys.stderr.write(f"{_INTERRUPTED}\n")
-        _tell_torchrun(_INTERRUPTED)
-        return 130
-    except Stopped as stop:
-        sys.stderr.write(f"{stop}\n")
-        _tell_torchrun(str(stop))
-        return 128 + stop.signum
     return code or 0
 
 
-def _print_fault(error: Exception, arguments: Sequence[str]) -> None:
+def _print_fault(error: BaseException, arguments: Sequence[str]) -> None:
     text = sentence_of(error) or report_of_our_fault(error, ["python", *sys.argv[:1], *arguments])
     shown = [line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}..." for line in text.splitlines()]
     sys.stderr.write("".join(f"error: {line}\n" for line in shown))
     if not isinstance(error, ConnectionError):  # of a rank that lost another one, whose error is the cause
         _tell_torchrun("\n".join(shown))
+
+
+def _request_to_stop(error: BaseException) -> KeyboardInterrupt | Stopped | None:
+    """The signal, if ``error`` is one or was raised while one was handled: torch's writers fail when interrupted."""
+    seen: set[int] = set()
+    found: BaseException | None = error
+    while found is not None and id(found) not in seen:
+        if isinstance(found, KeyboardInterrupt | Stopped):
+            return found
+        seen.add(id(found))
+        found = found.__cause__ or found.__context__
+    return None
+
+
+def _end_as_asked(stop: KeyboardInterrupt | Stopped, *, is_whole_program: bool) -> int:
+    """Say that a signal ended the program; returns its exit code.
+
+    One more Ctrl-C then ends it at once, as Python would print a traceback of what it tidies up. A rank gets two: from
+    the terminal, and from torchrun, which got the terminal's too.
+    """
+    if is_whole_program and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    text, signum = (str(stop), stop.signum) if isinstance(stop, Stopped) else (_INTERRUPTED, signal.SIGINT)
+    sys.stderr.write(f"{text}\n")
+    _tell_torchrun(text)
+    return 128 + signum
 
 
 def _tell_torchrun(text: str) -> None:

@@ -15,13 +15,14 @@ ends the process where the main thread does not: after ``_LIMITS_S``, and at a s
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 _ASKING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
@@ -76,6 +77,8 @@ class StopSignals:
         # A signal that is ignored stays so: nohup's SIGHUP, SIGINT of a job in the background.
         signals = [one for one in (*_ASKING, signal.SIGINT) if signal.getsignal(one) is not signal.SIG_IGN]
         before = {one: signal.signal(one, self._handle) for one in signals}
+        hook = sys.unraisablehook
+        sys.unraisablehook = functools.partial(self._unraisable, hook)
         reader, writer = socket.socketpair()
         writer.setblocking(False)
         descriptor = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
@@ -83,6 +86,7 @@ class StopSignals:
         try:
             yield self
         finally:
+            sys.unraisablehook = hook
             signal.set_wakeup_fd(descriptor)
             for one, handler in before.items():
                 signal.signal(one, handler)
@@ -96,6 +100,12 @@ class StopSignals:
             raise KeyboardInterrupt
         if not self._is_deferred:
             raise Stopped(signum)
+
+    def _unraisable(self, hook: Callable[[sys.UnraisableHookArgs], object], lost: sys.UnraisableHookArgs) -> None:
+        """A signal that arrives in a callback or ``__del__`` is printed by Python, and goes on: end the process."""
+        if isinstance(lost.exc_value, KeyboardInterrupt | Stopped):
+            _exit(self._signum or signal.SIGINT, "while Python tidied up")
+        hook(lost)
 
     def _listen(self, reader: socket.socket, signals: set[signal.Signals]) -> None:
         """See Note [Why a thread listens]."""

@@ -4,5 +4,5 @@ For other folders:
     map_files: Engine, EngineName, make_engine, map_isolated, process_pool, shard_of
     process_folder: process_folder, temporary_files_in_process_folder
     progress: gib, hours_minutes_seconds, progress_messages, ProgressDisplay
-    worker_process: ask_for_death_with_parent, die_with_parent, main_module_hidden
+    worker_process: ask_for_death_with_parent, die_with_parent, starting_workers
 """

@@ -11,7 +11,7 @@ from functools import partial
 from multiprocessing import get_context
 from typing import Any, Literal, Protocol, TypeVar
 
-from dali_pipes.jobs.worker_process import die_with_parent, main_module_hidden
+from dali_pipes.jobs.worker_process import die_with_parent, starting_workers
 
 EngineName = Literal["local", "ray"]
 Item = TypeVar("Item")
@@ -129,7 +129,7 @@ def _submit(
 ) -> bool:
     """Start the next item; returns False, without starting it, if a process has died since the last check."""
     try:
-        with main_module_hidden():
+        with starting_workers():
             running[pool.submit(work, waiting[-1])] = waiting[-1]
     except BrokenProcessPool:
         return False
@@ -140,7 +140,7 @@ def _submit(
 def _alone(work: Callable[[Item], Result], item: Item) -> Result | None:
     with process_pool(1) as pool:
         try:
-            with main_module_hidden():
+            with starting_workers():
                 return pool.submit(work, item).result()
         except BrokenProcessPool:
             return None

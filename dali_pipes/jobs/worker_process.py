@@ -47,17 +47,23 @@ def die_with_parent(parent_pid: int) -> None:
 
 
 @contextmanager
-def main_module_hidden() -> Iterator[None]:
-    """Processes spawned inside do not import ``__main__``; see Note [Why workers do not import the main module]."""
+def starting_workers() -> Iterator[None]:
+    """Processes spawned inside do not import ``__main__``; see Note [Why workers do not import the main module].
+
+    Nor do they take notice of Ctrl-C, which a terminal sends to all: one that is still importing would print a
+    traceback. They inherit that the signal is blocked; here it arrives at the end of the block.
+    """
     main = sys.modules["__main__"]
     missing = object()
     saved = {name: getattr(main, name, missing) for name in ("__spec__", "__file__")}
     main.__spec__ = None
     if saved["__file__"] is not missing:
         del main.__file__
+    blocked_before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked_before)
         for name, value in saved.items():
             if value is not missing:
                 setattr(main, name, value)

@@ -18,7 +18,7 @@ from dali_pipes.batch import PADDING_POSITION, ClipBatch
 from dali_pipes.config import DataConfig
 from dali_pipes.fault_log import NO_LOG, FaultLog, LoaderLog, UnreadableDataError
 from dali_pipes.jobs.process_folder import process_folder
-from dali_pipes.jobs.worker_process import main_module_hidden
+from dali_pipes.jobs.worker_process import starting_workers
 from dali_pipes.loader.clip_reader import ClipReader
 from dali_pipes.loader.cpu_render import render_plan
 from dali_pipes.loader.dali_outputs import account_for, has_doubtful_black, to_batch
@@ -185,7 +185,7 @@ class ClipLoader:
         source = self._make_source(spec)
         forget(self._notes_folder())
         others = set(multiprocessing.active_children())
-        with main_module_hidden():
+        with starting_workers():
             iterator = start_pipeline(source, spec, loader, batch_size=self._order.batch_size, device=self._device)
         workers = [process for process in multiprocessing.active_children() if process not in others]
         self._watchdog = Watchdog(self._notes_folder(), loader.hang_seconds, workers)

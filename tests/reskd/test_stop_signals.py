@@ -77,6 +77,45 @@ def test_ctrl_c_ends_with_130() -> None:
     assert code == 130 and "Traceback" not in errors and errors.startswith("interrupted; run the same command")
 
 
+def test_ctrl_c_while_python_tidies_up_prints_no_traceback() -> None:
+    body = """
+        class Slow:
+            def __del__(self):
+                print('ready', flush=True)
+                while True:
+                    time.sleep(0.01)
+        Slow()
+"""
+    code, errors = run(body, signal.SIGINT)
+    assert code == 130 and "Traceback" not in errors and "stopped by SIGINT (while Python tidied up)" in errors
+
+
+def test_ctrl_c_in_a_write_that_then_fails_is_no_fault() -> None:
+    body = """
+        try:
+            print('ready', flush=True)
+            time.sleep(600)
+        finally:
+            raise RuntimeError('[enforce fail at inline_container.cc:668] . unexpected pos')  # as torch.save does
+"""
+    code, errors = run(body, signal.SIGINT)
+    assert (code, errors) == (130, "interrupted; run the same command again to resume from the last checkpoint.\n")
+
+
+def test_ctrl_c_of_a_program_that_is_ending_prints_no_traceback() -> None:
+    body = """
+        import atexit
+        def tidy_up():
+            print('ready', flush=True)
+            while True:
+                time.sleep(0.01)
+        atexit.register(tidy_up)
+        raise KeyboardInterrupt
+"""
+    code, errors = run(body, signal.SIGINT)
+    assert code == -signal.SIGINT and errors.startswith("interrupted; run the same command") and "Tr" not in errors
+
+
 def test_in_a_training_loop_the_run_says_when_it_stops() -> None:
     assert run(DEFERRED, signal.SIGTERM) == (143, "stopped by SIGTERM; step 7 is saved.\n")
 

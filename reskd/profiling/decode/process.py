@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from dali_pipes.jobs.worker_process import die_with_parent, main_module_hidden
+from dali_pipes.jobs.worker_process import die_with_parent, starting_workers
 from reskd.profiling.decode import process_usage
 from reskd.profiling.decode.workload import Workload
 
@@ -50,7 +50,7 @@ class CandidateHost:
         context = get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, self.name, self.workload, os.getpid()))
-        with main_module_hidden():
+        with starting_workers():
             self._process.start()
         theirs.close()
         return self

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
 import pytest
 
-from dali_pipes.jobs.worker_process import die_with_parent, main_module_hidden
+from dali_pipes.jobs.worker_process import die_with_parent, starting_workers
 
 READER = """
 import sys
@@ -92,6 +94,24 @@ def test_a_process_that_was_not_spawned_lives_on() -> None:
 def test_the_main_module_comes_back() -> None:
     main = sys.modules["__main__"]
     before = (main.__spec__, getattr(main, "__file__", None))
-    with main_module_hidden():
+    with starting_workers():
         assert main.__spec__ is None and not hasattr(main, "__file__")
     assert (main.__spec__, getattr(main, "__file__", None)) == before
+
+
+def _is_interrupt_blocked(answer: SimpleQueue[bool]) -> None:
+    answer.put(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))
+
+
+def test_ctrl_c_waits_until_the_workers_are_started_and_does_not_reach_them() -> None:
+    context = multiprocessing.get_context("spawn")
+    answer: SimpleQueue[bool] = context.SimpleQueue()
+    with pytest.raises(KeyboardInterrupt), starting_workers():
+        process = context.Process(target=_is_interrupt_blocked, args=(answer,))
+        process.start()
+        os.kill(os.getpid(), signal.SIGINT)
+        main = sys.modules["__main__"]
+        assert main.__spec__ is None
+    assert answer.get()
+    process.join()
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
