@@ -15,6 +15,6 @@ def test_a_run_saves_at_sigterm_and_resumes_to_the_bit(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_ranks_stop_together(tmp_path: Path) -> None:
-    """Ctrl-C of two ranks printed a traceback once in ten tries (docs/reliability.md): only the full attack has it."""
-    counts, failures = signals.attack(tmp_path, [signals.Case(signal.SIGTERM, "step", 2)])
-    assert failures == [] and counts["equal to the bit"] == 1
+    cases = [signals.Case(signal.SIGTERM, "step", 2), signals.Case(signal.SIGINT, "save", 2)]
+    counts, failures = signals.attack(tmp_path, cases)
+    assert failures == [] and counts["equal to the bit"] == 2
