@@ -5,8 +5,8 @@ writes its own file; scans on several machines may share a folder without locks.
 
 Note [What is believed of a table]
 The checksums of rows and indexes are in a third file beside them. So a row is as it was written, or is left out and its
-video is scanned again; and a video whose index is damaged is decoded whole. Tables of earlier versions have no
-checksums; of them, rows with impossible values are left out.
+video is scanned again; and a video whose index is damaged is decoded whole. Of a table that has lost its checksums,
+rows with impossible values are left out.
 """
 
 from __future__ import annotations
@@ -77,14 +77,15 @@ def read_video_info(folder: Path) -> dict[str, VideoInfo]:
     """Read video info by path.
 
     Left out are damaged rows, rows with a truncated index and files of another version; see Note [What is believed of a
-    table]. The log says how many rows of a file are damaged.
+    table]. The log names each table of which something is left out.
     """
     video_info: dict[str, VideoInfo] = {}
     for part in sorted(folder.glob("*.csv")):
         found, num_damaged = _read_part(part) if part.is_file() else ({}, 0)
         video_info |= found
         if num_damaged:
-            log.warning("%s: %d rows are damaged; their videos are scanned again", part, num_damaged)
+            what = "rows are damaged or have lost their packet index"
+            log.warning("%s: %d %s; their videos are scanned again", part, num_damaged, what)
     return video_info
 
 
@@ -97,8 +98,16 @@ def _read_part(part: Path) -> tuple[dict[str, VideoInfo], int]:
     rows = _rows(data.decode("utf-8", "surrogateescape"), checksums)
     head = next(rows, None)
     if head is None or tuple(head) != _HEAD:
+        if data:
+            log.warning(
+                "%s: its first line is damaged or of another version; its videos are scanned again, but for those in "
+                "other tables of the folder",
+                part,
+            )
         return {}, 0
-    is_old = not part.with_suffix(CHECKSUMS).is_file()
+    has_checksums = part.with_suffix(CHECKSUMS).is_file()
+    if not has_checksums:
+        log.warning("%s: its checksums (%s) are gone; rows with possible values are believed", part, CHECKSUMS)
     packets = part.with_suffix(".packets")
     size = packets.stat().st_size if packets.is_file() else 0
     video_info: dict[str, VideoInfo] = {}
@@ -107,9 +116,9 @@ def _read_part(part: Path) -> tuple[dict[str, VideoInfo], int]:
         whole = [row for row in block if row is not None and len(row) == len(_HEAD)]
         num_damaged += len(block) - len(whole)
         for row, one in zip(whole, _parse_rows(whole, packets), strict=True):
-            if one is None or (is_old and not _is_possible(one)):
+            if one is None or not (has_checksums or _is_possible(one)) or _end_of_index(one) > size:
                 num_damaged += 1
-            elif _end_of_index(one) <= size:
+            else:
                 video_info[row[0]] = one
     return video_info, num_damaged
 

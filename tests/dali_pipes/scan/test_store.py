@@ -234,7 +234,31 @@ def test_a_damaged_row_is_left_out_and_no_other(
         assert found == {name: written[name] for name in ("0.mp4", "1.mp4")}
         return
     assert found == {name: one for name, one in written.items() if name != "2.mp4"}
-    assert damage == "gone" or re.search(r"\.csv: 1 rows are damaged; their videos are scanned again", caplog.text)
+    said = r"\.csv: 1 rows are damaged or have lost their packet index; their videos are scanned again"
+    assert damage == "gone" or re.search(said, caplog.text)
+
+
+@pytest.mark.parametrize(
+    ("lost", "said", "is_kept"),
+    [
+        ("head", r"\.csv: its first line is damaged or of another version", False),
+        (".packets", r"\.csv: 1 rows are damaged or have lost their packet index", False),
+        (".crc32", r"\.csv: its checksums \(\.crc32\) are gone; rows with possible values are believed", True),
+    ],
+)
+def test_what_a_table_has_lost_is_named(
+    lost: str, said: str, is_kept: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with VideoInfoWriter(tmp_path) as writer:
+        written = {"a.mp4": writer.add("a.mp4", FACTS, make_index(0))}
+    assert read_video_info(tmp_path) == written and not caplog.text
+    if lost == "head":
+        table = part_of(tmp_path, ".csv")
+        table.write_bytes(table.read_bytes().split(b"\r\n", 1)[1])
+    else:
+        part_of(tmp_path, lost).unlink()
+    assert read_video_info(tmp_path) == (written if is_kept else {})
+    assert re.search(said, caplog.text)
 
 
 def test_rows_that_are_there_twice_count_once(tmp_path: Path) -> None:
