@@ -141,7 +141,8 @@ def _alone(work: Callable[[Item], Result], item: Item) -> Result | None:
     with process_pool(1) as pool:
         try:
             with starting_workers():
-                return pool.submit(work, item).result()
+                started = pool.submit(work, item)
+            return started.result()
         except BrokenProcessPool:
             return None
 
