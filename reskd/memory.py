@@ -37,14 +37,20 @@ def available_bytes() -> int:
 
 def _limits() -> list[tuple[int, int]]:
     """Bytes that the control groups of this process, version 2 or 1, may use and do use, without their file cache."""
+    text = _OWN_GROUPS.read_text() if _OWN_GROUPS.is_file() else ""
+    paths = {
+        controllers: path.lstrip("/") for _, controllers, path in (line.split(":", 2) for line in text.splitlines())
+    }
     groups = [
-        _Group(_CGROUP, ".", "memory.max", "memory.current", "inactive_file"),
-        _Group(_CGROUP / "memory", ".", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        _Group(_CGROUP, paths.get("", ""), "memory.max", "memory.current", "inactive_file"),
+        _Group(
+            _CGROUP / "memory",
+            paths.get("memory", ""),
+            "memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+            "total_inactive_file",
+        ),
     ]
-    for line in _OWN_GROUPS.read_text().splitlines() if _OWN_GROUPS.is_file() else []:
-        _, controllers, path = line.split(":", 2)
-        if controllers in ("", "memory"):
-            groups[controllers == "memory"] = groups[controllers == "memory"]._replace(path=path.lstrip("/"))
     return [pair for group in groups for folder in group.folders() if (pair := group.read(folder)) is not None]
 
 

@@ -51,7 +51,7 @@ def starting_workers() -> Iterator[None]:
     """Processes spawned inside do not import ``__main__``; see Note [Why workers do not import the main module].
 
     Nor do they take notice of Ctrl-C, which a terminal sends to all: one that is still importing would print a
-    traceback. They inherit that the signal is blocked; here it arrives at the end of the block.
+    traceback. They inherit that the signal is blocked; in this thread it waits for the end of the block.
     """
     main = sys.modules["__main__"]
     missing = object()

@@ -45,16 +45,18 @@ def find_copies(config: DataConfig, paths: Sequence[str], video_info: Mapping[st
     alike = _repeated(sizes)
     hashes = [known.content if (known := video_info.get(paths[number])) else UNKNOWN for number in alike]
     unhashed = [place for place, found in enumerate(hashes) if found == UNKNOWN]
-    locations |= locations_of(config, [paths[alike[place]] for place in unhashed])
-    for place in unhashed:
-        hashes[place] = _sample_hash(locations[paths[alike[place]]])
+    if unhashed:
+        locations |= locations_of(config, [paths[alike[place]] for place in unhashed])
+        for place in unhashed:
+            hashes[place] = _sample_hash(locations[paths[alike[place]]])
 
-    same_samples: dict[tuple[int, int], list[str]] = defaultdict(list)
+    by_samples: dict[tuple[int, int], list[str]] = defaultdict(list)
     for place in _repeated(hashes):
-        same_samples[sizes[alike[place]], hashes[place]].append(paths[alike[place]])
-    read = [path for same in same_samples.values() for path in same if len(same) > 1]
-    locations |= locations_of(config, read) if read else {}
-    found = [copies for same in same_samples.values() if len(same) > 1 for copies in _of_equal_content(same, locations)]
+        by_samples[sizes[alike[place]], hashes[place]].append(paths[alike[place]])
+    same_samples = [same for same in by_samples.values() if len(same) > 1]
+    if same_samples:
+        locations |= locations_of(config, [path for same in same_samples for path in same])
+    found = [copies for same in same_samples for copies in _of_equal_content(same, locations)]
     position = {path: number for number, path in enumerate(paths)} if found else {}
     return sorted(found, key=lambda copies: position[copies[0]])
 

@@ -20,8 +20,11 @@ class Piece(NamedTuple):
 
 
 def sample_hash(pieces: Sequence[Piece]) -> int:
-    """Hash samples of a video of these pieces, in order; 1 to 2**63 - 1. Raises OSError for a missing file."""
-    return _as_number(_hash(_samples(pieces), _read_file))
+    """Hash samples of a video of these pieces, in order: 1 to 2**63 - 1, or UNKNOWN if one cannot be read."""
+    try:
+        return _as_number(_hash(_samples(pieces), _read_file))
+    except OSError:
+        return UNKNOWN
 
 
 def sample_hash_of(content: BinaryIO, size: int) -> int:

@@ -190,14 +190,14 @@ def _end_of_index(video_info: VideoInfo) -> int:
 def _parse_rows(rows: Sequence[Sequence[str]], part: Path) -> list[VideoInfo | None]:
     """Video info of each row; None for one with a cell that is not of its column's kind."""
     try:
-        return list(_parse_columns(rows, part))
+        return _parse_columns(rows, part)
     except ValueError:
         if len(rows) == 1:
             return [None]
         return [one for row in rows for one in _parse_rows([row], part)]
 
 
-def _parse_columns(rows: Sequence[Sequence[str]], part: Path) -> list[VideoInfo]:
+def _parse_columns(rows: Sequence[Sequence[str]], part: Path) -> list[VideoInfo | None]:
     """Column by column, as row by row takes twice as long. Raises ValueError for a cell of another kind."""
     if not rows:
         return []

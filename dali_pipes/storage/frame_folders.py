@@ -15,7 +15,7 @@ from dali_pipes.annotations.file_walk import count_of, named
 from dali_pipes.annotations.lists import VIDEO_SUFFIXES, ListedVideo, ParsedList
 from dali_pipes.decode.jpeg import BadJpegError, JpegDecoder, JpegHeader, read_header
 from dali_pipes.decode.pyav import to_rgb
-from dali_pipes.scan.content_hash import UNKNOWN, Piece, sample_hash
+from dali_pipes.scan.content_hash import Piece, sample_hash
 from dali_pipes.scan.probe import Probed
 from dali_pipes.storage.frame_files import numbers_in
 from dali_pipes.video_info import JPEG_FILES, UNTAGGED, VideoInfo
@@ -171,16 +171,9 @@ def probe_frames(folder: Path, template: str, *, decode: bool) -> Probed:
             num_frames_source="decode" if decode else "demux",
             whole_file="its frames are files",
             start=first,
-            content=_content(_pieces(folder, template, sizes)),
+            content=sample_hash(_pieces(folder, template, sizes)),
         )
     )
-
-
-def _content(pieces: list[Piece]) -> int:
-    try:
-        return sample_hash(pieces)
-    except OSError:
-        return UNKNOWN
 
 
 def _in_a_row(sizes: dict[int, int], first: int, template: str) -> tuple[list[str], str]:

@@ -195,7 +195,7 @@ def open_run_directory(
     others = (
         [] if has_last else [one for one in run.written_by_training() if one.endswith(".pt") and (path / one).exists()]
     )
-    if others and not overwrite:
+    if others:
         log.warning(
             "%s: expected it beside %s, found none; the run starts over. --resume PATH takes another checkpoint.",
             run.last,

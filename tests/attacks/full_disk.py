@@ -13,7 +13,6 @@ of its tables; the same command then goes on, and finds what a scan that was nev
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -27,7 +26,7 @@ from dali_pipes.scan.index_reader import IndexReader
 from dali_pipes.scan.store import read_video_info
 from dali_pipes.video_info import VideoInfo
 from reskd.training.checkpoint import load_checkpoint
-from tests.attacks.runs import ROOT, differences, launch, output_of, report, wait, write_experiment
+from tests.attacks.runs import differences, launch, output_of, report, run_to_end, wait, write_experiment
 from tests.conftest import numbered_clip
 
 _SMALLEST = 64  # bytes: the locks between processes are files of 32
@@ -49,15 +48,8 @@ def attack(folder: Path, writes: Iterable[int], *, epochs: int = 3) -> tuple[Cou
         return counts, [f"the run never stopped failed: {output_of(whole).read_text()[-2000:]}"]
     for number in writes:
         runs = folder / f"full{number}"
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.attacks.limited", str(number), "tools/train.py", str(config), f"runs={runs}"],
-            cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
+        limited = ["-m", "tests.attacks.limited", str(number)]
+        done = run_to_end([*limited, "tools/train.py", str(config), f"runs={runs}"])
         if done.returncode == 0 and "TensorBoard's events stop" not in done.stderr:
             break
         counts["tried"] += 1
@@ -100,10 +92,8 @@ def attack_scan(folder: Path, num_sizes: int) -> tuple[Counter[str], list[str]]:
 
 def _scan(videos: Path, store: Path, *, most_bytes: int | None = None) -> subprocess.CompletedProcess[str]:
     limit = ["-c", _LIMITED, str(most_bytes)] if most_bytes is not None else []
-    command = [sys.executable, *limit, "tools/prepare_data.py", "scan", str(videos), "--scan-cache", str(store)]
-    return subprocess.run(
-        [*command, "--workers", "1"], cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
-    )
+    command = ["tools/prepare_data.py", "scan", str(videos), "--scan-cache", str(store), "--workers", "1"]
+    return run_to_end([*limit, *command])
 
 
 def facts_in(store: Path) -> dict[str, tuple[VideoInfo, tuple[bytes, bytes]]]:

@@ -2,15 +2,15 @@
 
     python -m tests.attacks.moments
 
-A command that is signaled must end with 130 or 143, or of SIGTERM where it takes no notice, without a traceback and
-without a process left. The same command must then write what it writes when it was never stopped.
+A command that is signaled must say so in one line and end with 130 or 143, and SIGTERM ends all tools but train at
+once; all without a traceback and without a process left. The same command must then write what it writes when it was
+never stopped.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import signal
 import subprocess
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.attacks.full_disk import facts_in
-from tests.attacks.runs import ROOT, differences, report, write_experiment
+from tests.attacks.runs import differences, report, run_to_end, write_experiment
 from tests.conftest import numbered_clip
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -72,20 +72,30 @@ def attack(folder: Path, names: Sequence[str], signals: Sequence[signal.Signals]
         if moment.tool not in wholes:
             wholes[moment.tool] = folder / f"whole_{moment.tool}"
             _prepare(moment.tool, wholes[moment.tool], sources, config)
-            _check(_run(_command(moment.tool, wholes[moment.tool], sources, config)))
+            _check(run_to_end(_command(moment.tool, wholes[moment.tool], sources, config)))
         _prepare(moment.tool, out, sources, config)
         command = _command(moment.tool, out, sources, config)
         prefix = ["-m", "tests.attacks.self_signaled", signum.name, str(moment.call), moment.target]
-        done = _run([*prefix, *command])
+        done = run_to_end([*prefix, *command])
         counts["tried"] += 1
-        is_stopped = done.returncode in (128 + signum, -signum) and "Traceback" not in done.stderr
-        counts["stopped in a line"] += is_stopped
+        is_stopped = _is_stopped(moment.tool, signum, done)
+        counts["stopped"] += is_stopped
         failures += [] if is_stopped else [f"{name}, {signum.name}: {done.returncode} {done.stderr[-600:]}"]
-        again = _run(command)
+        again = run_to_end(command)
         found = _differences(moment.tool, out, wholes[moment.tool]) if again.returncode == 0 else [again.stderr[-600:]]
         counts["equal to the bit"] += not found
         failures += [f"{name}, {signum.name}: differs in {', '.join(found)}"] if found else []
     return counts, failures
+
+
+def _is_stopped(tool: str, signum: signal.Signals, done: subprocess.CompletedProcess[str]) -> bool:
+    """Whether the command said in one line that it was stopped; SIGTERM ends all tools but train without a word."""
+    if "Traceback" in done.stderr:
+        return False
+    if signum == signal.SIGTERM and tool != "train":
+        return done.returncode == -signum
+    said = [line for line in done.stderr.splitlines() if line.startswith(("interrupted;", f"stopped by {signum.name}"))]
+    return done.returncode == 128 + signum and len(said) == 1
 
 
 def _command(tool: str, out: Path, sources: Path, config: Path) -> list[str]:
@@ -102,20 +112,7 @@ def _command(tool: str, out: Path, sources: Path, config: Path) -> list[str]:
 
 def _prepare(tool: str, out: Path, sources: Path, config: Path) -> None:
     for before in _BEFORE.get(tool, ()):
-        _check(_run(_command(before, out, sources, config)))
-
-
-def _run(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Ends when all processes that hold its output have: one that is left hangs here."""
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+        _check(run_to_end(_command(before, out, sources, config)))
 
 
 def _check(done: subprocess.CompletedProcess[str]) -> None:

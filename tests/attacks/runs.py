@@ -61,6 +61,19 @@ def launch(config: Path, runs: Path, *, num_ranks: int = 1, prefix: Sequence[str
         )
 
 
+def run_to_end(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run Python with these arguments, on one thread. A process that is left and holds its output hangs here."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
 def output_of(runs: Path) -> Path:
     return runs.with_suffix(".out")
 
