@@ -188,7 +188,8 @@ def test_a_flipped_bit_in_exported_weights_is_noticed(at: int, tmp_path: Path) -
     data = bytearray(found.path.read_bytes())
     data[at] ^= 1
     found.path.write_bytes(data)
-    with pytest.raises(ValueError, match=r"student.safetensors: expected .*(digest|cannot be read)"):
+    # The header's entries are in no fixed order, so what the bit at 300 is part of differs from one export to the next.
+    with pytest.raises(ValueError, match=r"student.safetensors: expected .*(digest|cannot be read|SHA256SUMS)"):
         load_exported_student(found.path)
 
 
