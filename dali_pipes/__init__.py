@@ -5,7 +5,7 @@ For other folders:
         full_disk_named, move_into_place, remove_leftovers
     batch: ClipBatch, FeatureView, label_sets_of, Loader, PADDING_POSITION, View
     checksums: checksum_of_array, checksum_of_json
-    choices: ClipFrameSelection, DecoderChoice, DEFAULT_QUALITY, DemoFormat, FrameSelection, ListFormat,
+    choices: ClipFrameSelection, DecoderChoice, DEFAULT_QUALITY, DemoFormat, EngineName, FrameSelection, ListFormat,
         ListReading, PixelAspect, TranscodeCodec
     config: Averaging, DataConfig, LoaderConfig, MOST_FRAMES, SamplingConfig, StrictConfig, StudentViewConfig,
         VideoFilesConfig, ViewConfig, ViewsConfig

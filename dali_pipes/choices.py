@@ -23,5 +23,8 @@ DEFAULT_QUALITY: dict[TranscodeCodec, int] = {"h264": 20, "mjpeg": 4}
 ListFormat = Literal["auto", "csv", "ucf", "numbers", "frames_numbers", "names", "kinetics"]
 ListReading = Literal[ListFormat, "folders", "shards"]
 
+# Where jobs over many files run: jobs/map_files.py.
+EngineName = Literal["local", "ray"]
+
 # Formats of the demo's videos: synthetic/data_set.py.
 DemoFormat = Literal["mixed", "h264", "vp9", "mjpeg"]

@@ -8,23 +8,22 @@ Nothing heavy is imported at the top, so `--help` and usage errors are quick.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
 import logging
 import os
 import select
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
+from dali_pipes.choices import EngineName
 from dali_pipes.file_names import print_any_name
-from dali_pipes.jobs.map_files import Engine, EngineName, make_engine
 from reskd.faults import report_of_our_fault, sentence_of
-from reskd.stop_signals import Stopped
+from reskd.stop_signals import Stopped, tell_torchrun
+
+if TYPE_CHECKING:
+    from dali_pipes.jobs.map_files import Engine
 
 _LONGEST_LINE = 4000  # characters of an error
 _INTERRUPTED = "interrupted; run the same command again to resume from the last checkpoint."
@@ -51,6 +50,8 @@ def run_tool(main: Callable[[Sequence[str]], int | None], arguments: Sequence[st
     except (Exception, KeyboardInterrupt, Stopped) as error:
         stop = _request_to_stop(error)
         if stop is not None:
+            if wants_traceback and stop is not error:
+                raise
             return _end_as_asked(stop, is_whole_program=arguments is None)
         if isinstance(error, BrokenPipeError) and _discard_closed_output():
             return _CLOSED_OUTPUT
@@ -58,6 +59,8 @@ def run_tool(main: Callable[[Sequence[str]], int | None], arguments: Sequence[st
             raise
         _print_fault(error, given)
         return 1
+    if arguments is None:
+        _end_at_ctrl_c()
     return code or 0
 
 
@@ -66,7 +69,7 @@ def _print_fault(error: BaseException, arguments: Sequence[str]) -> None:
     shown = [line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}..." for line in text.splitlines()]
     sys.stderr.write("".join(f"error: {line}\n" for line in shown))
     if not isinstance(error, ConnectionError):  # of a rank that lost another one, whose error is the cause
-        _tell_torchrun("\n".join(shown))
+        tell_torchrun("\n".join(shown))
 
 
 def _request_to_stop(error: BaseException) -> KeyboardInterrupt | Stopped | None:
@@ -82,30 +85,22 @@ def _request_to_stop(error: BaseException) -> KeyboardInterrupt | Stopped | None
 
 
 def _end_as_asked(stop: KeyboardInterrupt | Stopped, *, is_whole_program: bool) -> int:
-    """Say that a signal ended the program; returns its exit code.
-
-    One more Ctrl-C then ends it at once, as Python would print a traceback of what it tidies up. A rank gets two: from
-    the terminal, and from torchrun, which got the terminal's too.
-    """
-    if is_whole_program and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """Say that a signal ended the program; returns its exit code."""
+    if is_whole_program:
+        _end_at_ctrl_c()
     text, signum = (str(stop), stop.signum) if isinstance(stop, Stopped) else (_INTERRUPTED, signal.SIGINT)
     sys.stderr.write(f"{text}\n")
-    _tell_torchrun(text)
+    tell_torchrun(text)
     return 128 + signum
 
 
-def _tell_torchrun(text: str) -> None:
-    """Have torchrun's summary of failed ranks show a sentence, where it else says how tracebacks are enabled.
+def _end_at_ctrl_c() -> None:
+    """From here on Ctrl-C ends the process at once, as Python would print a traceback of what it tidies up.
 
-    The file's format is that of torch.distributed.elastic.multiprocessing.errors, which shows "py_callstack".
+    A rank gets two: from the terminal, and from torchrun, which got the terminal's too.
     """
-    path = os.environ.get("TORCHELASTIC_ERROR_FILE")
-    if not path:
-        return
-    about = {"py_callstack": text, "timestamp": str(int(time.time()))}
-    with contextlib.suppress(OSError):
-        Path(path).write_text(json.dumps({"message": {"message": text, "extraInfo": about}}))
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _open_closed_streams() -> None:
@@ -187,4 +182,6 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
 
 def engine_of(chosen: argparse.Namespace) -> Engine:
     """The engine named by the arguments; raises ValueError if it is not installed."""
+    from dali_pipes.jobs.map_files import make_engine
+
     return make_engine(chosen.engine, num_workers=chosen.workers, ray_address=chosen.ray_address)

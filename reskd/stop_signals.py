@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import os
 import signal
 import socket
@@ -23,6 +24,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 
 _ASKING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
@@ -141,8 +143,23 @@ def _is_repeated(signum: int, first: int, after_s: float) -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ and signum == first and after_s < _REPEATED_S
 
 
+def tell_torchrun(text: str) -> None:
+    """Have torchrun's summary of failed ranks show a sentence, where it else says how tracebacks are enabled.
+
+    The file's format is that of torch.distributed.elastic.multiprocessing.errors, which shows "py_callstack".
+    """
+    path = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if not path:
+        return
+    about = {"py_callstack": text, "timestamp": str(int(time.time()))}
+    with contextlib.suppress(OSError):
+        Path(path).write_text(json.dumps({"message": {"message": text, "extraInfo": about}}))
+
+
 def _exit(signum: int, why: str) -> None:
+    text = f"stopped by {signal.Signals(signum).name} ({why}); {_GO_ON}"
     with contextlib.suppress(Exception):
-        sys.stderr.write(f"stopped by {signal.Signals(signum).name} ({why}); {_GO_ON}\n")
+        sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
+        tell_torchrun(text)
     os._exit(128 + signum)

@@ -9,11 +9,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import get_context
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
+from dali_pipes.choices import EngineName
 from dali_pipes.jobs.worker_process import die_with_parent, starting_workers
 
-EngineName = Literal["local", "ray"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 # Tasks submitted per core: enough that no core waits, few enough that a stopped job has few running.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dali_pipes.atomic_files import atomic_open
 from dali_pipes.video_info import VideoInfo
 from reskd.reports.odd_names import in_picture
 
@@ -42,7 +43,8 @@ def draw_data_charts(
     )
     _histogram(axes[4], [found.file_size / found.num_frames for found in usable], "bytes a frame")
     _classes(axes[5], labels)
-    figure.savefig(path, dpi=100)
+    with atomic_open(path) as file:
+        figure.savefig(file, format="png", dpi=100)
 
 
 def _histogram(axes: Axes, values: Sequence[float], name: str, *, counted: str = "videos") -> None:

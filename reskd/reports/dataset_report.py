@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dali_pipes.atomic_files import atomic_write_text
 from dali_pipes.config import SamplingConfig
 from dali_pipes.decode.cost import Keyframes, count_decoded, find_keyframes, spread_sample
 from dali_pipes.file_names import printable
@@ -156,7 +157,7 @@ def write_data_page(
         _whole_file_table(usable),
     ]
     page = out / "data.md"
-    page.write_text(printable("\n\n".join(sections) + "\n"), encoding="utf-8")
+    atomic_write_text(page, printable("\n\n".join(sections) + "\n"))
     return page
 
 

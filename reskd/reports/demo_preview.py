@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from dali_pipes.atomic_files import atomic_open
 from dali_pipes.synthetic.videos import CLASSES, HEIGHT, NUM_FRAMES, POSES, SUPPORT, WIDTH, Pixels, render_scene_clips
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def draw_preview(seed: int, path: Path) -> None:
     for axis, number in zip(rows[0], FRAMES_SHOWN, strict=True):
         axis.set_title(f"frame {number}", fontsize=10)
     _draw_sizes(bottom, seed)
-    figure.savefig(path)
+    with atomic_open(path) as file:
+        figure.savefig(file, format="png")
 
 
 def _draw_sizes(figure: FigureBase, seed: int) -> None:

@@ -116,14 +116,24 @@ def _kill(pid: int, signum: int) -> None:
 def _faults(case: Case, code: int | None, runs: Path, *, was_running: bool) -> list[str]:
     if code is None:
         return ["hung"]
-    faults = []
+    faults, output = [], output_of(runs).read_text(errors="replace")
     if has_own_traceback(runs):
-        _, _, text = output_of(runs).read_text(errors="replace").partition("Traceback")
+        _, _, text = output.partition("Traceback")
         faults.append(f"printed a traceback: {text[-3000:]}")
     # torchrun ends with 1 or its own signal; a lone run that had just finished ends with 0.
     if case.num_ranks == 1 and was_running and code not in (128 + case.signum, 0):
         faults.append(f"ended with {code}, expected {128 + case.signum}")
+    if case.num_ranks > 1 and was_running and code != 0:
+        faults += [f"expected {text!r} in the output" for text in _of_ranks(case.signum) if text not in output]
     return faults
+
+
+def _of_ranks(signum: signal.Signals) -> list[str]:
+    """What two ranks and torchrun must say; its summary is there only where no signal ends torchrun itself."""
+    if signum == signal.SIGINT:
+        return ["interrupted; run the same command again"]
+    said = f"stopped by {signum.name}; "
+    return [said, f"exitcode  : {128 + signum}", f"traceback : {said}"] if signum == signal.SIGUSR1 else [said]
 
 
 def main() -> int:

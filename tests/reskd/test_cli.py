@@ -58,6 +58,18 @@ def test_torchruns_summary_shows_the_sentence(
     assert f"traceback : {expected}".replace("\n", "\n  ") in summary
 
 
+def test_an_error_raised_while_a_signal_is_handled_shows_with_traceback() -> None:
+    def fails_when_interrupted(arguments: object) -> int:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise RuntimeError("unexpected pos") from None
+
+    assert run_tool(fails_when_interrupted, []) == 130
+    with pytest.raises(RuntimeError, match="unexpected pos"):
+        run_tool(fails_when_interrupted, ["--traceback"])
+
+
 def test_a_rank_that_lost_another_one_is_not_torchruns_first_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from dali_pipes.atomic_files import atomic_open
 from dali_pipes.manifest.manifest import Manifest
 from reskd.profiling.decode.candidates import CANDIDATES
 from reskd.profiling.decode.correctness import Check, Reference
@@ -259,5 +260,6 @@ def draw_rows(rows: Sequence[Mapping[str, str]], path: Path) -> None:
     axes.set_title(f"{rows[-1]['device']}, commit {commits}", fontsize=9)
     axes.legend(fontsize=7)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    with atomic_open(path) as file:
+        figure.savefig(file, format="png", dpi=110)
     plt.close(figure)

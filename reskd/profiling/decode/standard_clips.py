@@ -14,6 +14,7 @@ import av
 import numpy as np
 from av.video.reformatter import Interpolation
 
+from dali_pipes.atomic_files import atomic_write_text, full_disk_named
 from dali_pipes.decode.pyav import open_video, open_video_stream, output_frames
 
 HEIGHT, WIDTH, NUM_FRAMES, FRAMES_PER_SECOND = 256, 340, 250, 25
@@ -78,9 +79,10 @@ def make_kind(folder: Path, name: str, contents: Sequence[Path | int], *, num_fr
     for number, content in enumerate(contents):
         pictures = moving_textures(content, num_frames) if isinstance(content, int) else shown(content, num_frames)
         paths.append(target / f"{number:03d}{kind.suffix}")
-        _encode(paths[-1], kind, pictures)
+        with full_disk_named(paths[-1]):
+            _encode(paths[-1], kind, pictures)
     lines = ["path,label", *(f"{path.name},{name}" for path in paths)]
-    (target / LIST_NAME).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    atomic_write_text(target / LIST_NAME, "\n".join(lines) + "\n")
     seconds = num_frames / FRAMES_PER_SECOND * len(paths)
     return sum(path.stat().st_size for path in paths) * 8 / 1000 / seconds
 
