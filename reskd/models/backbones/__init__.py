@@ -1,8 +1,9 @@
 """Backbones: networks from frames or clips to feature maps.
 
 For other folders:
+    frame_backbone: build_frame_backbone
     slow_only: build_slow_only, inflate_state
     swin: build_swin, PATCH_FRAMES
     temporal_shift: ClipLength, shift_residual_blocks, ShiftedConv2d
-    torchvision_2d: build_backbone
+    timm_2d: TimmBackbone
 """

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from reskd.models.aggregators.build import build_aggregator
 from reskd.models.aggregators.masking import unit_length, without_invalid
-from reskd.models.backbones.torchvision_2d import build_backbone
+from reskd.models.backbones.frame_backbone import build_frame_backbone
 from reskd.models.config import AggregatedConfig, FeaturesConfig
 from reskd.models.families.heads import build_head
 from reskd.models.families.pixel_recognizer import PixelRecognizer
@@ -27,7 +27,7 @@ class AggregatedRecognizer(PixelRecognizer):
     config: AggregatedConfig
 
     def __init__(self, config: AggregatedConfig, num_classes: int) -> None:
-        backbone, feature_dim = build_backbone(config.backbone)
+        backbone, feature_dim = build_frame_backbone(config.backbone)
         aggregator = build_aggregator(config.aggregator, {"backbone": feature_dim})
         super().__init__(
             config, num_classes, backbone=backbone, feature_dim=feature_dim, embedding_dim=aggregator.embedding_dim

@@ -13,10 +13,11 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
+from reskd.models.backbones.frame_backbone import build_frame_backbone
 from reskd.models.backbones.slow_only import build_slow_only
 from reskd.models.backbones.swin import PATCH_FRAMES, build_swin
 from reskd.models.backbones.temporal_shift import ClipLength, shift_residual_blocks
-from reskd.models.backbones.torchvision_2d import build_backbone
+from reskd.models.backbones.timm_2d import TimmBackbone
 from reskd.models.config import (
     PixelRecognizerConfig,
     PooledRecognizerConfig,
@@ -90,6 +91,8 @@ class PixelRecognizer(Recognizer):
                 f"frames: expected {MIN_SIDE} x {MIN_SIDE} pixels or more, found {shape[1]} x {shape[2]}; "
                 "choose a larger view."
             )
+        if isinstance(self.backbone, TimmBackbone):
+            self.backbone.check_size(*shape[1:])
 
 
 class PooledRecognizer(PixelRecognizer):
@@ -131,7 +134,7 @@ class FrameRecognizer(PooledRecognizer):
 
     def __init__(self, config: TsnConfig | TsmConfig, num_classes: int) -> None:
         stage_strides = config.stage_strides if isinstance(config, TsnConfig) else None
-        backbone, feature_dim = build_backbone(config.backbone, stage_strides=stage_strides)
+        backbone, feature_dim = build_frame_backbone(config.backbone, stage_strides=stage_strides)
         super().__init__(
             config, num_classes, backbone=backbone, feature_dim=feature_dim, memory_format=torch.channels_last
         )

@@ -86,6 +86,9 @@ def describe(tensors: Mapping[str, Tensor], *, is_shifted: bool = False, first: 
         return on + (f" with {classes} classes" if classes else "")
     if network:
         return str(network)
+    if any(name.startswith("backbone.network.") for name in tensors):
+        classes = num_classes_of(tensors)
+        return f"{len(tensors)} tensors of timm" + (f" with {classes} classes" if classes else "")
     first = first or next(iter(tensors), "none")
     return f"{len(tensors)} tensors of an unknown network (the first is {first})"
 

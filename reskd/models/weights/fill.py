@@ -12,13 +12,15 @@ import torch
 from torch import Tensor
 
 from reskd.models.backbones.temporal_shift import ShiftedConv2d
+from reskd.models.backbones.timm_2d import TimmBackbone
 from reskd.models.config import AggregatedConfig, FeaturesConfig, difference, network_name
 from reskd.models.recognizer import Recognizer
 from reskd.models.weights.architectures import Kind, Network, describe, num_classes_of, recognize
 from reskd.models.weights.files import State, WeightFile
 from reskd.models.weights.inflate import inflate
-from reskd.models.weights.names import Renamed, rename
+from reskd.models.weights.names import IMAGE_LAYOUTS, Renamed, layout_of, rename
 from reskd.models.weights.report import TensorFate, WeightReport
+from reskd.models.weights.timm_names import rename_timm
 
 # The model creates these itself; files of other versions or of 2-D networks lack them.
 _MADE_BY_THE_MODEL = {
@@ -35,12 +37,13 @@ def fit(model: Recognizer, file: WeightFile) -> WeightReport:
     Raises:
         ValueError: the file does not fit. The model is then unchanged.
     """
-    renamed = rename(file.tensors, where=file.source)
+    renamed = _rename(model, file)
     found = describe(renamed.tensors, is_shifted=bool(renamed.shifted), first=next(iter(file.tensors), None))
     keeps_head = _keeps_head(model, renamed)
     differences = list(_traceless_differences(model, file, renamed))
     if keeps_head:
         _refuse_other_classes(model, renamed, source=file.source, found=found)
+        _refuse_layers_before_head(model, source=file.source)
         if differences:
             expected, other, advice = differences[0]
             raise ValueError(f"{file.source}: expected weights trained with {expected}, found {other}; {advice}.")
@@ -94,9 +97,16 @@ def fill(
     model.load_state_dict(state, strict=False)
 
 
+def _rename(model: Recognizer, file: WeightFile) -> Renamed:
+    backbone = getattr(model, "backbone", None)
+    if not isinstance(backbone, TimmBackbone) or layout_of(file.tensors) == "ours":
+        return rename(file.tensors, where=file.source)
+    return rename_timm(file.tensors, backbone)
+
+
 def _keeps_head(model: Recognizer, renamed: Renamed) -> bool:
     choice = model.config.weights_head
-    return choice == "keep" or (choice == "auto" and renamed.layout != "torchvision")
+    return choice == "keep" or (choice == "auto" and renamed.layout not in IMAGE_LAYOUTS)
 
 
 def _refuse_other_classes(model: Recognizer, renamed: Renamed, *, source: str, found: str) -> None:
@@ -111,6 +121,15 @@ def _refuse_other_classes(model: Recognizer, renamed: Renamed, *, source: str, f
         raise ValueError(
             f"{source}: expected weights of {_wanted(model, with_head=True)}, found {found}, first difference at "
             f"{name}; give weights trained on the same classes, or set weights_head to new to start from these."
+        )
+
+
+def _refuse_layers_before_head(model: Recognizer, *, source: str) -> None:
+    backbone = getattr(model, "backbone", None)
+    if isinstance(backbone, TimmBackbone) and backbone.removed:
+        raise ValueError(
+            f"{source}: expected a classifier that takes the mean of the feature map, found layers of {backbone.name} "
+            f"before it ({min(backbone.removed)}); set weights_head to new."
         )
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,6 +17,7 @@ from torchvision.models import WeightsEnum, get_model_weights
 
 from reskd.models.config import FeaturesConfig
 from reskd.models.recognizer import Recognizer
+from reskd.models.timm_catalog import HUB, PACKAGE, TIMM, is_timm, pixel_statistics, shipped_file
 from reskd.models.weights.architectures import describe
 from reskd.models.weights.files import State, WeightFile, read_weight_file
 from reskd.models.weights.fill import fill, fit
@@ -29,7 +32,8 @@ def load_weights(model: Recognizer, weights: str) -> WeightReport | None:
     Args:
         model: its ``config.weights_head`` decides whether the head comes from the weights too.
         weights: "none" changes nothing; a torchvision name ("IMAGENET1K_V1"), also of a 3-D network's 2-D version; or
-            the path of a checkpoint of ours, of mmaction2 or of the paper's code, or of a torchvision state dict.
+            the path of a checkpoint of ours, of mmaction2 or of the paper's code, or of a state dict of torchvision or
+            timm; for a network of timm also "package" or "hub".
 
     Raises:
         FileNotFoundError, OSError: no such name or file; the download failed.
@@ -39,14 +43,19 @@ def load_weights(model: Recognizer, weights: str) -> WeightReport | None:
         return None
     backbone = None if isinstance(model.config, FeaturesConfig) else model.config.backbone
     entries = _torchvision_weights(backbone)
-    if weights in entries:
+    if weights in (PACKAGE, HUB) and backbone:
+        file = _timm_weights(model, backbone, weights)
+    elif weights in entries:
         assert backbone is not None
-        _check_pixel_statistics(model, entries[weights])
+        preset = entries[weights].transforms()
+        mean, std = ([round(255 * value, 3) for value in values] for values in (preset.mean, preset.std))
+        _check_pixel_statistics(model, f"torchvision's {weights}", mean, std)
         file = WeightFile(f"torchvision's {weights}", _download(backbone, entries[weights]))
     elif Path(weights).is_file():
         file = read_weight_file(Path(weights))
     else:
-        names = f"one of torchvision's names for {backbone} ({', '.join(entries)}), " if backbone else ""
+        names = f"one of torchvision's names for {backbone} ({', '.join(entries)}), " if entries else ""
+        names += "package, hub, " if backbone and is_timm(backbone) else ""
         raise FileNotFoundError(
             f"weights: expected 'none', {names}or the path of a file, found {weights!r}, which is neither; "
             "check the spelling."
@@ -82,21 +91,52 @@ def state_hash(state: nn.Module | State) -> str:
 
 def _torchvision_weights(backbone: str | None) -> dict[str, WeightsEnum]:
     """Name -> weights of ``backbone`` and, if it is 3-D, of its 2-D version, which can be inflated."""
-    if backbone is None:
+    if backbone is None or is_timm(backbone):
         return {}
     kin = [backbone.replace("swin3d", "swin")] if backbone.startswith("swin3d") else []
     return {entry.name: entry for name in [*kin, backbone] for entry in get_model_weights(name)}
 
 
-def _check_pixel_statistics(model: Recognizer, entry: WeightsEnum) -> None:
-    preset = entry.transforms()
-    for key, fractions in (("pixel_mean", preset.mean), ("pixel_std", preset.std)):
-        theirs = [round(255 * value, 3) for value in fractions]
+def _timm_weights(model: Recognizer, backbone: str, weights: str) -> WeightFile:
+    """Of a package, or those that timm downloads and caches."""
+    if not is_timm(backbone):
+        raise ValueError(
+            f"weights: expected a backbone of timm for {weights}, found {backbone}; set the backbone to timm/NAME, or "
+            "weights to one of torchvision's names."
+        )
+    _check_pixel_statistics(model, f"the {weights}'s weights", *pixel_statistics(backbone, weights))
+    if weights == HUB:
+        return WeightFile(f"timm's {backbone.removeprefix(TIMM)}", _download_timm(backbone))
+    path, shipped = shipped_file(backbone)
+    file = read_weight_file(path)
+    if hashlib.sha256(path.read_bytes()).hexdigest() != shipped.sha256:
+        raise ValueError(f"{path}: expected the file of {shipped.distribution}, found another; install it again.")
+    return replace(file, source=shipped.distribution)
+
+
+def _download_timm(backbone: str) -> State:
+    import timm
+
+    name = backbone.removeprefix(TIMM)
+    try:
+        state: State = timm.create_model(name, pretrained=True).state_dict()
+    except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise OSError(
+            f"weights: expected timm to have or download weights of {backbone}, found: {reason}; check the network, "
+            "or set weights to the path of a file."
+        ) from error
+    return state
+
+
+def _check_pixel_statistics(model: Recognizer, source: str, mean: Sequence[float], std: Sequence[float]) -> None:
+    """Args: statistics that the weights were trained with, in 0..255."""
+    for key, theirs in (("pixel_mean", mean), ("pixel_std", std)):
         mine = getattr(model.config, key)
         if any(abs(a - b) > 0.01 for a, b in zip(theirs, mine, strict=True)):
             raise ValueError(
-                f"weights: expected {key} {theirs}, as torchvision's {entry.name} was trained with, found "
-                f"{list(mine)}; change {key} to that."
+                f"weights: expected {key} {list(theirs)}, as {source} was trained with, found {list(mine)}; change "
+                f"{key} to that."
             )
 
 

@@ -24,7 +24,9 @@ from typing import Literal
 
 from torch import Tensor
 
-Layout = Literal["ours", "torchvision", "mmaction2", "the paper's code"]
+Layout = Literal["ours", "torchvision", "mmaction2", "the paper's code", "timm", "EfficientNet-PyTorch"]
+
+IMAGE_LAYOUTS = ("torchvision", "timm", "EfficientNet-PyTorch")  # of classifiers of pictures
 
 _MMACTION_LAYOUTS = ("mmaction2", "the paper's code")
 _BLOCK = r"^(backbone\.layer\d+\.\d+)"
@@ -83,7 +85,7 @@ def rename(tensors: Mapping[str, Tensor], *, where: str) -> Renamed:
     Raises:
         ValueError: two tensors would have one name.
     """
-    layout = _layout_of(tensors)
+    layout = layout_of(tensors)
     ours: dict[str, Tensor] = {}
     sources: dict[str, str] = {}
     ignored: dict[str, str] = {}
@@ -106,7 +108,8 @@ def rename(tensors: Mapping[str, Tensor], *, where: str) -> Renamed:
     return Renamed(layout, ours, sources, ignored, frozenset(shifted) if layout in _MMACTION_LAYOUTS else None)
 
 
-def _layout_of(names: Iterable[str]) -> Layout:
+def layout_of(names: Iterable[str]) -> Layout:
+    """The layout of a file of a network of torchvision or of ours; timm's is in timm_names.py."""
     plain = [name.removeprefix("module.") for name in names]
     if any(name.startswith("backbone.low_res_path.") for name in plain):
         return "the paper's code"
