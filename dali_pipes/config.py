@@ -133,6 +133,11 @@ class DenseFramesConfig(StrictConfig):
         "repeat_last",
         description="past the end of a video: repeat the last frame taken, or continue from the start (MMAction2)",
     )
+    test_starts: Literal["spread", "centers"] = Field(
+        "spread",
+        description="starts of several test clips: spread from the first possible to the last, both included (TSM, "
+        "PySlowFast, MMAction2 1.x), or the centers of equal parts (MMAction2 0.x, under the ResKD paper's code)",
+    )
 
 
 class SamplingConfig(StrictConfig):

@@ -16,9 +16,11 @@ Evaluation is not random:
 - ``segments``, ``uniform``: clip v takes its frames at offset (v/V + 1/2) mod 1 of each segment: the centers for V = 1;
   centers and starts for V = 2, which is TSM's "twice sample" (arXiv:1811.08383); tenths for V = 10. Together the clips
   take V*T evenly spread frames, or all frames if n <= V*T.
-- ``dense``: the middle for V = 1, else starts evenly spread from the first possible to the last, both included, as in
-  TSM's dense test, PySlowFast's use_offset and MMAction2 1.x. (MMAction2 0.x, under the ResKD paper's code, starts in
-  the middles of V equal parts.) In a video shorter than a clip, the start is 0.
+- ``dense``, ``test_starts`` spread: the middle for V = 1, else starts evenly spread from the first possible to the
+  last, both included, as in TSM's dense test, PySlowFast's use_offset and MMAction2 1.x.
+- ``dense``, ``test_starts`` centers: the middles of V equal parts of [0, n - T * stride + 1), rounded down, as in
+  MMAction2 0.x (SampleFrames._get_test_clips), under the ResKD paper's code. It counts a clip as T * stride frames.
+- In a video shorter than a clip, the start is 0.
 """
 
 from __future__ import annotations
@@ -71,13 +73,21 @@ def _dense_frames(
     if rules.random_frames:
         last_start = max(last_start, min(rules.stride, num_frames) - 1)
         start = int(uniform(*key, 0)[0] * (last_start + 1))
-    elif rules.test_views.num_temporal_clips == 1:
-        start = last_start // 2
     else:
-        gaps = rules.test_views.num_temporal_clips - 1
-        start = (2 * clip * last_start + gaps) // (2 * gaps)  # rounded half up
+        start = _dense_test_start(rules, num_frames, last_start, clip)
     wanted_T = start + offsets_T
     inside_T = wanted_T < num_frames
     last = wanted_T[inside_T][-1]
     numbers_T = wanted_T % num_frames if rules.short_video == "loop" else np.minimum(wanted_T, last)
     return numbers_T.astype(np.int32), inside_T
+
+
+def _dense_test_start(rules: SamplingRules, num_frames: int, last_start: int, clip: int) -> int:
+    num_clips = rules.test_views.num_temporal_clips
+    if rules.test_starts == "centers":
+        num_starts = max(num_frames - rules.num_frames * rules.stride + 1, 0)
+        return (2 * clip + 1) * num_starts // (2 * num_clips)
+    if num_clips == 1:
+        return last_start // 2
+    gaps = num_clips - 1
+    return (2 * clip * last_start + gaps) // (2 * gaps)  # rounded half up

@@ -66,6 +66,7 @@ class SamplingRules:
     student: StudentFrames = ALL_FRAMES
     stride: int = 1
     short_video: Literal["repeat_last", "loop"] = "repeat_last"
+    test_starts: Literal["spread", "centers"] = "spread"
     scales: tuple[float, ...] = (1.0,)
     max_scale_steps_apart: int = 0
     area: tuple[float, float] = (1.0, 1.0)

@@ -18,8 +18,9 @@ def select_frames(selection: FrameSelection, k: int, num_frames: int, *, key: Se
 
     ``uniform`` takes i * n // k, as for pixels. ``first_middle_last`` takes a third of k from each end and the rest
     around the middle; a remainder of two gives one more to each end. These are the baselines of Bhardwaj et al., CVPR
-    2019. ``every_jth_of_300`` follows the paper's released code, which strides over the 300 frames that a video is
-    padded to: a short video keeps fewer frames than it has, the shortest only one.
+    2019. ``every_jth_of_300`` follows the paper's released code (train.py, line 264), which strides from frame 0 over
+    the 300 frames that a video is padded to and takes the first n * k // 300 of them for a video's own: a short video
+    keeps fewer frames than it has. One of fewer than 300 / k frames keeps its first; the released code keeps none.
 
     Args:
         key: non-negative integers, the only thing that ``random`` depends on.
@@ -42,7 +43,7 @@ def select_frames(selection: FrameSelection, k: int, num_frames: int, *, key: Se
 
 
 def _every_jth_of_300(k: int, n: int) -> np.ndarray:
-    padded = np.arange(0, _PADDED_FRAMES, max(1, _PADDED_FRAMES // k))[:k]
+    padded = np.arange(0, _PADDED_FRAMES, max(1, _PADDED_FRAMES // k))[: max(1, n * k // _PADDED_FRAMES)]
     return padded[padded < n]
 
 

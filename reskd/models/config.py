@@ -288,6 +288,11 @@ class TeacherConfig(StrictConfig):
     batch_norm: BatchNormChoice = Field(
         description="normalize with the batch, as the paper's code does on purpose, or with running statistics"
     )
+    stochastic_depth: bool = Field(
+        False,
+        description="a frozen Swin drops blocks at random, with its own stochastic_depth, as in the paper's code, which "
+        "leaves the teacher in training mode",
+    )
     shares_head: bool = Field(
         False,
         description="one classifier for both: the student uses a frozen teacher's trained head, unchanged; with a "
@@ -300,5 +305,9 @@ class TeacherConfig(StrictConfig):
             raise ValueError(
                 "batch_norm: expected batch_stats, found running_stats; a joint teacher is trained, and networks in "
                 "training normalize with the batch"
+            )
+        if self.update == "joint" and self.stochastic_depth:
+            raise ValueError(
+                "stochastic_depth: expected a frozen teacher, found a joint one, which drops blocks anyway"
             )
         return self

@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torchvision.ops import StochasticDepth
 
 from reskd.models.config import TeacherConfig
 from reskd.models.recognizer import Recognizer
@@ -35,6 +36,8 @@ class Teacher(nn.Module):
         super().train(False)
         if config.batch_norm == "batch_stats":
             _normalize_with_the_batch(recognizer)
+        if config.stochastic_depth:
+            _drop_blocks(recognizer)
 
     def train(self, mode: bool = True) -> Teacher:
         """Does nothing: a trainer's train() call must not enable dropout or buffer updates."""
@@ -44,6 +47,17 @@ class Teacher(nn.Module):
     def forward(self, data: Tensor, valid_NT: Tensor | None = None) -> RecognizerOutput:
         """As Recognizer, without a graph."""
         return self.model(data, valid_NT)
+
+
+def _drop_blocks(recognizer: nn.Module) -> None:
+    found = [module for module in recognizer.modules() if isinstance(module, StochasticDepth)]
+    if not any(module.p for module in found):
+        raise ValueError(
+            "teacher.stochastic_depth: expected a teacher that drops blocks (a Swin with stochastic_depth above 0), "
+            "found none; leave it out."
+        )
+    for module in found:
+        module.train()
 
 
 def _normalize_with_the_batch(recognizer: nn.Module) -> None:

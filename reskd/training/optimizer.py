@@ -17,6 +17,7 @@ from torch import nn
 
 from dali_pipes.config import StrictConfig
 
+_TABLES = "position_tables"
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
@@ -27,11 +28,22 @@ class OptimizerConfig(StrictConfig):
     nesterov: bool = Field(False, description="Nesterov momentum, of sgd")
     betas: tuple[float, float] = Field((0.9, 0.999), description="of adamw")
     weight_decay: float = Field(1e-4, ge=0, description="of convolution and linear weights")
+    also_decayed: tuple[Literal["biases", "norms"], ...] = Field(
+        (),
+        description="what else weight_decay applies to: biases, and the parameters of normalization layers. Plain SGD, "
+        "as in the public code of SlowOnly, decays both",
+    )
     bias_lr_factor: float = Field(
         2.0, gt=0, description="learning rate of biases relative to weights; not for H-RNN's LSTMs"
     )
     backbone_lr_factor: float = Field(
         1.0, gt=0, description="learning rate of backbones relative to the head; 0.1 in Video Swin's recipe"
+    )
+    position_table_lr_factor: float | None = Field(
+        None,
+        gt=0,
+        description="learning rate of attention's position tables relative to the head; default: as their backbone's. "
+        "1 in Video Swin's public recipe, whose backbone_lr_factor does not reach them",
     )
     implementation: Literal["auto", "torch", "apex"] = Field(
         "auto", description="auto is torch; apex needs NVIDIA's apex (not PyPI's package of that name)"
@@ -43,7 +55,8 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Weights, biases and norms, each with its ``lr_factor``; frozen parameters and ``without`` are left out.
 
-    Attention's relative position tables are grouped with norms: like Swin's own recipe we do not decay them.
+    Attention's relative position tables are never decayed, as in Swin's own recipe. They are grouped with norms, and
+    apart where they have settings of their own.
     """
     left_out = {id(parameter) for parameter in without}
     found: dict[tuple[str, bool], list[nn.Parameter]] = {}
@@ -51,25 +64,33 @@ def parameter_groups(
         in_backbone = config.backbone_lr_factor != 1 and "backbone" in path.split(".")
         for name, parameter in owner.named_parameters(recurse=False):
             if parameter.requires_grad and id(parameter) not in left_out:
-                found.setdefault((_kind(owner, name), in_backbone), []).append(parameter)
+                found.setdefault((_kind(owner, name, config), in_backbone), []).append(parameter)
     return [
         {
             "name": f"backbone_{kind}" if in_backbone else kind,
             "params": found[kind, in_backbone],
-            "lr_factor": (config.bias_lr_factor if kind == "biases" else 1.0)
-            * (config.backbone_lr_factor if in_backbone else 1.0),
-            "weight_decay": config.weight_decay if kind == "weights" else 0.0,
+            "lr_factor": _lr_factor(kind, config, in_backbone=in_backbone),
+            "weight_decay": config.weight_decay if kind == "weights" or kind in config.also_decayed else 0.0,
         }
         for in_backbone in (False, True)
-        for kind in ("weights", "biases", "norms")
+        for kind in ("weights", "biases", "norms", _TABLES)
         if (kind, in_backbone) in found
     ]
 
 
-def _kind(owner: nn.Module, name: str) -> str:
-    if isinstance(owner, _NORMS) or name == "relative_position_bias_table":
+def _kind(owner: nn.Module, name: str, config: OptimizerConfig) -> str:
+    if name == "relative_position_bias_table":
+        return "norms" if config.position_table_lr_factor is None and "norms" not in config.also_decayed else _TABLES
+    if isinstance(owner, _NORMS):
         return "norms"
     return "biases" if name == "bias" else "weights"
+
+
+def _lr_factor(kind: str, config: OptimizerConfig, *, in_backbone: bool) -> float:
+    if kind == _TABLES and config.position_table_lr_factor is not None:
+        return config.position_table_lr_factor
+    factor = config.backbone_lr_factor if in_backbone else 1.0
+    return factor * config.bias_lr_factor if kind == "biases" else factor
 
 
 def build_optimizer(

@@ -19,21 +19,35 @@ class ScheduleConfig(StrictConfig):
         0.1, gt=0, lt=1, description="factor of each drop: at the milestones for step, after each epoch for exponential"
     )
     final_factor: float = Field(0.0, ge=0, le=1, description="share of the learning rate at the end, for cosine")
+    cosine_by: Literal["step", "epoch"] = Field(
+        "step",
+        description="step: the cosine falls in each step, from the end of the warm-up; epoch: it falls once an epoch, "
+        "counted from the first, and the warm-up multiplies it, as in MMAction2 (mmcv's CosineAnnealing by epoch)",
+    )
 
 
 def lr_factor(config: ScheduleConfig, *, step: int, total_steps: int, steps_per_epoch: float) -> float:
     """Learning rate at ``step`` (from 0), relative to the peak.
 
-    Cosine decays from the end of the warm-up to ``total_steps`` (arXiv:1608.03983, one period).
+    Cosine decays to ``total_steps`` (arXiv:1608.03983, one period), from the end of the warm-up or, by epoch, from the
+    first step.
     """
     warmup_steps = config.warmup_epochs * steps_per_epoch
+    warmup = 1.0
     if step < warmup_steps:
-        return config.warmup_start_factor + (1 - config.warmup_start_factor) * step / warmup_steps
+        warmup = config.warmup_start_factor + (1 - config.warmup_start_factor) * step / warmup_steps
+    if config.kind == "cosine" and config.cosine_by == "epoch":
+        return warmup * _cosine(int(step / steps_per_epoch) * steps_per_epoch / total_steps, config.final_factor)
+    if step < warmup_steps:
+        return warmup
     if config.kind == "constant":
         return 1.0
     if config.kind == "step":
         return config.gamma ** sum(step >= epoch * steps_per_epoch for epoch in config.milestones)
     if config.kind == "exponential":
         return config.gamma ** int(step / steps_per_epoch)
-    progress = (step - warmup_steps) / max(1.0, total_steps - warmup_steps)
-    return config.final_factor + (1 - config.final_factor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    return _cosine((step - warmup_steps) / max(1.0, total_steps - warmup_steps), config.final_factor)
+
+
+def _cosine(progress: float, final_factor: float) -> float:
+    return final_factor + (1 - final_factor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))

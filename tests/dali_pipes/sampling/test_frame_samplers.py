@@ -18,6 +18,7 @@ KINDS: list[dict[str, Any]] = [
     {"kind": "dense", "stride": 1},
     {"kind": "dense", "stride": 8},
     {"kind": "dense", "stride": 2, "short_video": "loop"},
+    {"kind": "dense", "stride": 3, "test_starts": "centers"},
 ]
 kinds = pytest.mark.parametrize("frames", KINDS, ids=lambda frames: "-".join(map(str, frames.values())))
 
@@ -137,6 +138,22 @@ def test_dense_clips_start_from_the_first_to_the_last_possible(clips: int, start
     rules = rules_of({"kind": "dense", "stride": 8}, mode="eval", clips=clips)
     found = [numbers(rules, 100, clip=clip) for clip in range(clips)]
     assert found == [[start + 8 * index for index in range(8)] for start in starts]
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "clips", "starts"),
+    [
+        # MMAction2 0.x, SampleFrames._get_test_clips: (v + 1/2) * (n - 64 + 1) / V, rounded down; 0 where n < 64.
+        (300, 10, [11, 35, 59, 82, 106, 130, 154, 177, 201, 225]),
+        (300, 1, [118]),
+        (64, 2, [0, 0]),
+        (66, 4, [0, 1, 1, 2]),
+        (30, 3, [0, 0, 0]),
+    ],
+)
+def test_dense_clips_may_start_in_the_middles_of_equal_parts(num_frames: int, clips: int, starts: list[int]) -> None:
+    rules = rules_of({"kind": "dense", "stride": 8, "test_starts": "centers"}, mode="eval", clips=clips)
+    assert [numbers(rules, num_frames, clip=clip)[0] for clip in range(clips)] == starts
 
 
 @given(num_frames=st.integers(1, 400), clips=st.integers(2, 12), wanted=st.integers(1, 12), stride=st.integers(1, 9))

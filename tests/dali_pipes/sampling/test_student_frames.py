@@ -29,7 +29,7 @@ SELECTIONS = get_args(FrameSelection)
         ("first_middle_last", 2, 9, [0, 8]),
         ("first_middle_last", 8, 9, [0, 1, 2, 3, 4, 6, 7, 8]),
         ("every_jth_of_300", 6, 300, [0, 50, 100, 150, 200, 250]),
-        ("every_jth_of_300", 6, 120, [0, 50, 100]),
+        ("every_jth_of_300", 6, 120, [0, 50]),
         ("every_jth_of_300", 30, 9, [0]),
         ("every_jth_of_300", 7, 300, [0, 42, 84, 126, 168, 210, 252]),
         ("every_jth_of_300", 400, 5, [0, 1, 2, 3, 4]),
@@ -49,6 +49,13 @@ def test_any_k_of_any_n_gives_rising_frames_of_the_video_none_twice(selection: F
             assert len(found) == 0 or (found[0] >= 0 and found[-1] < n)
             if selection != "every_jth_of_300":
                 assert len(found) == min(k, n)
+
+
+@pytest.mark.parametrize("k", [6, 10, 15, 20, 30])
+def test_every_jth_keeps_as_many_frames_as_the_released_code(k: int) -> None:
+    """Its length is int(n / 300 * k), train.py line 264; it keeps none of a video of fewer than 300 / k frames."""
+    for n in range(1, 301):
+        assert len(select_frames("every_jth_of_300", k, n)) == max(1, int(n / 300 * k))
 
 
 def test_uniform_is_the_rule_of_pixels() -> None:

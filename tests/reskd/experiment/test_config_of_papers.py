@@ -114,9 +114,10 @@ def test_a_baseline_is_the_student_without_its_teacher(student: str) -> None:
 
 @pytest.mark.parametrize("name", OF_THE_PAPER)
 def test_the_changes_that_a_head_comment_names_can_be_made(name: str) -> None:
-    blocks = re.findall(r"name=\S+(?:[ \n#]+[a-z_]+\.[\w.]+=[^\s,;]+)*", HEADS[name].replace("name=...", ""))
+    given = r"name=\S+(?:[ \n#]+[a-z_]+\.[\w.]+=(?:\[\S+\]|[^\s,;]+))*"
+    blocks = re.findall(given, HEADS[name].replace("name=...", ""))
     for block in blocks:
-        overrides = re.findall(r"[a-z_.]+=[^\s,;]+", block)
+        overrides = re.findall(r"[a-z_.]+=(?:\[\S+\]|[^\s,;]+)", block)
         assert load_config(CONFIGS[name], overrides).name != name
     if re.search("baseline", HEADS[name]):
         assert any("data.views.student.source=decoded" in block for block in blocks), "the paper's own protocol"

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from reskd.losses.pixel import pixel_loss
-from reskd.models.config import TeacherConfig, TsnConfig
+from reskd.models.config import SwinConfig, TeacherConfig, TsnConfig
 from reskd.models.families.registry import build_recognizer
 from reskd.models.teacher import Teacher
 
@@ -49,6 +49,30 @@ def test_no_parameter_and_no_buffer_moves(batch_norm: BatchNorm, backbone: Liter
     teacher(frames_NTHWC)
     assert any(name.endswith("num_batches_tracked") for name in before)
     assert _bytes(teacher) == before
+
+
+def _swin(stochastic_depth: float, *, drops: bool = True) -> Teacher:
+    torch.manual_seed(0)
+    model = build_recognizer(SwinConfig(family="swin", backbone="swin3d_t", stochastic_depth=stochastic_depth), 5)
+    return Teacher(model, TeacherConfig(batch_norm="running_stats", stochastic_depth=drops))
+
+
+def test_a_swin_drops_blocks_only_where_it_is_asked_to() -> None:
+    frames_NTHWC = _frames(1)
+    for teacher, is_random in [(_swin(0.9), True), (_swin(0.9, drops=False), False)]:
+        found = [teacher(frames_NTHWC).features_NTDHW for _ in range(3)]
+        assert torch.equal(found[0], found[1]) != is_random
+        torch.manual_seed(3)
+        first = teacher(frames_NTHWC).features_NTDHW
+        torch.manual_seed(3)
+        assert torch.equal(teacher(frames_NTHWC).features_NTDHW, first)
+
+
+def test_blocks_to_drop_that_are_not_there_are_one_sentence() -> None:
+    with pytest.raises(ValueError, match=r"expected a teacher that drops blocks .*, found none; leave it out"):
+        _swin(0.0)
+    with pytest.raises(ValidationError, match="expected a frozen teacher, found a joint one"):
+        TeacherConfig(update="joint", batch_norm="batch_stats", stochastic_depth=True)
 
 
 def test_the_inf_batch_would_move_an_ordinary_recognizer() -> None:

@@ -57,6 +57,28 @@ def test_tables_of_relative_positions_are_not_decayed() -> None:
     assert (group["name"], group["weight_decay"], group["lr_factor"]) == ("norms", 0.0, 1.0)
 
 
+def test_what_else_is_decayed_is_a_setting() -> None:
+    model = nn.ModuleDict({"backbone": network(), "head": nn.Linear(2, 3)})
+    model["backbone"].relative_position_bias_table = nn.Parameter(torch.zeros(3, 2))  # type: ignore[assignment]
+    config = OptimizerConfig(
+        lr=1.0,
+        weight_decay=0.02,
+        bias_lr_factor=1,
+        backbone_lr_factor=0.1,
+        also_decayed=("biases", "norms"),
+        position_table_lr_factor=1.0,
+    )
+    groups = {group["name"]: (group["lr_factor"], group["weight_decay"]) for group in parameter_groups(model, config)}
+    assert groups == {
+        "weights": (1.0, 0.02),
+        "biases": (1.0, 0.02),
+        "backbone_weights": (0.1, 0.02),
+        "backbone_biases": (0.1, 0.02),
+        "backbone_norms": (0.1, 0.02),
+        "backbone_position_tables": (1.0, 0.0),
+    }
+
+
 def test_biases_of_h_rnn_are_columns_of_weights() -> None:
     """As the module's docstring says, and Note [Steps that are not there]."""
     lstm = SkippingLstm(3, 4, num_layers=1)
