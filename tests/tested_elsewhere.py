@@ -108,6 +108,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
 TESTS_OF_SEVERAL_FILES: dict[str, str] = {
     "dali_pipes/test_streams.py": "the tests' own videos",
     "dali_pipes/test_synthetic_loader.py": "the tests' own loader",
+    "reskd/experiment/test_public_recipes.py": "the configs of the ResKD paper",
     "reskd/experiment/test_resolved_configs.py": "all shipped configs",
     "reskd/experiment/test_student_paths.py": "sampling and rendering against the paper's text and code",
     "tools/test_start_up.py": "the start of every tool and benchmark",

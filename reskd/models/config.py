@@ -290,8 +290,8 @@ class TeacherConfig(StrictConfig):
     )
     stochastic_depth: bool = Field(
         False,
-        description="a frozen Swin drops blocks at random, with its own stochastic_depth, as in the paper's code, which "
-        "leaves the teacher in training mode",
+        description="a frozen Swin drops blocks at random, with its own stochastic_depth, as in the paper's code, "
+        "which leaves the teacher in training mode",
     )
     shares_head: bool = Field(
         False,
