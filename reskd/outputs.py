@@ -24,9 +24,12 @@ class RecognizerOutput(NamedTuple):
             aggregator, before the head; None without an aggregator.
         logit_map_NTKHW: class scores at each location of the features from the model's own head, if
             ``gives_logit_map``; channels-last within a frame.
+        frame_logits_NTK: class scores of each feature frame, the head's of its mean features, if
+            ``gives_frame_logits``.
     """
 
     logits_NK: Tensor
     features_NTDHW: Tensor | None
     embedding_NE: Tensor | None = None
     logit_map_NTKHW: Tensor | None = None
+    frame_logits_NTK: Tensor | None = None

@@ -4,7 +4,7 @@ For other folders:
     config: ExperimentConfig, load_config, parse_config, recognizer_from, ViewName
     config_files: read_settings
     data: data_of
-    networks: build_evaluated_model, scores_of, teacher_model, view_shapes
+    networks: build_evaluated_model, scores_of, teacher_model, view_of, view_shapes
     protocol: write_evaluation
     run: evaluate_checkpoint, train_experiment
     run_checks: check_config

@@ -15,7 +15,14 @@ from reskd.evaluation.evaluator import EvaluationSettings, Validation
 from reskd.experiment.config import ExperimentConfig, ViewName
 from reskd.experiment.data import AnyLoader, AnyManifest, data_of
 from reskd.experiment.lists import build_training_lists
-from reskd.experiment.networks import build_networks, check_teacher_classes, scores_of, view_shapes
+from reskd.experiment.networks import (
+    build_networks,
+    check_teacher_classes,
+    network_names,
+    scores_of,
+    view_of,
+    view_shapes,
+)
 from reskd.experiment.provenance import start_hashes
 from reskd.models.weights.load import state_hash
 from reskd.ops.dispatch import describe_choice
@@ -67,7 +74,7 @@ def build_trainer(
 def evaluation_settings(config: ExperimentConfig, which: ViewName, *, world: World) -> EvaluationSettings:
     """The settings under which the student or the teacher is evaluated."""
     precision = Precision(config.training.precision, world.device)
-    return EvaluationSettings(which, precision, data_of(config).averaging, scores_of(config, which))
+    return EvaluationSettings(view_of(config, which), precision, data_of(config).averaging, scores_of(config, which))
 
 
 def evaluation_order(
@@ -97,7 +104,7 @@ def evaluation_loader(
     return data_of(config).make_loader(
         manifest,
         order,
-        views=(which,),
+        views=(view_of(config, which),),
         device=world.device,
         quarantine=RunDirectory(config.folder).quarantine(split, world.rank),
     )
@@ -120,7 +127,7 @@ def _training_loaders(
         loader = data_of(config).make_loader(
             train,
             replace(order, first_batch=first_batch),
-            views=tuple(view_shapes(config)),
+            views=tuple(dict.fromkeys(view_of(config, name) for name in network_names(config))),
             device=world.device,
             quarantine=run.quarantine("train", world.rank),
         )

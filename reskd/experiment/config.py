@@ -108,17 +108,19 @@ class ExperimentConfig(StrictConfig):
         if self.teacher is not None and not terms:
             raise ValueError(
                 "a teacher is named, but no loss term uses it; add loss.pixel.alpha (100 in the ResKD paper), "
-                "loss.logit_map.alpha (200), or loss.embedding.alpha and loss.prediction.alpha (1 in fewer-frames)"
+                "loss.logit_map.alpha (200), loss.frame.alpha or loss.clip.alpha, or loss.embedding.alpha and "
+                "loss.prediction.alpha (1 in fewer-frames)"
             )
-        if self.teacher is not None and self.data.views.teacher is None:
+        shares_view = self.teacher is not None and self.teacher.sees == "student_view"
+        if self.teacher is not None and self.data.views.teacher is None and not shares_view:
             raise ValueError(
-                "a teacher is named, but it has no view; add data.views.teacher.size, or data.views.teacher={} where "
-                "the data are features"
+                "a teacher is named, but it has no view; add data.views.teacher.size, data.views.teacher={} where the "
+                "data are features, or teacher.sees=student_view"
             )
         selection = getattr(self.data.views.student, "selection", "uniform")
-        if self.loss.map_terms and selection == "random":
+        if self.loss.frame_terms and selection == "random" and not shares_view:
             raise ValueError(
-                f"loss.{self.loss.map_terms[0]} compares frames of the same times, but data.views.student.selection "
+                f"loss.{self.loss.frame_terms[0]} compares frames of the same times, but data.views.student.selection "
                 "= random draws other frames each time; use loss.embedding or loss.prediction, or another selection"
             )
         return self

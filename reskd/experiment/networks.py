@@ -53,6 +53,8 @@ def build_networks(
     check_scores(config, teacher, scores=scores_of(config, "teacher", stage))
     if config.loss.logit_map:
         student.gives_logit_map = teacher.gives_logit_map = True
+    if config.loss.frame:
+        student.gives_frame_logits = teacher.gives_frame_logits = True
     is_joint = config.teacher.update == "joint"
     if config.teacher.shares_head and is_joint:
         share_head(student, teacher)
@@ -84,18 +86,21 @@ def _check_view(config: ExperimentConfig, name: ViewName, model: Recognizer) -> 
 
 def _feature_pair(config: ExperimentConfig, student: Recognizer, teacher: Recognizer) -> FeaturePair:
     num_frames = view_shapes(config)["teacher"][0]
+    shares_view = view_of(config, "teacher") == "student"
     student_timestamps: Timestamps = ()
     teacher_timestamps: Timestamps = ()
-    if config.data.views.student.selection == "random" and config.loss.map_terms:
+    if config.data.views.student.selection == "random" and config.loss.frame_terms and not shares_view:
         raise ValueError(
-            "views.student.selection = random draws other frames of each clip, which loss.pixel and loss.logit_map "
-            "cannot match with the teacher's; expected a fixed selection such as uniform, or only terms on whole clips."
+            "views.student.selection = random draws other frames of each clip, which "
+            f"loss.{config.loss.frame_terms[0]} cannot match with the teacher's; expected a fixed selection such as "
+            "uniform, or only terms on whole clips."
         )
-    if config.loss.map_terms and student.feature_dim is not None and teacher.feature_dim is not None:
+    if config.loss.frame_terms and student.feature_dim is not None and teacher.feature_dim is not None:
         view = config.data.views.student
-        chosen = student_frames(view.num_frames, num_frames, view.selection)
+        everything = range(num_frames)
+        chosen = everything if shares_view else student_frames(view.num_frames, num_frames, view.selection)
         student_timestamps = timestamps_of(chosen, student.num_feature_frames(len(chosen)))
-        teacher_timestamps = timestamps_of(range(num_frames), teacher.num_feature_frames(num_frames))
+        teacher_timestamps = timestamps_of(everything, teacher.num_feature_frames(num_frames))
     return FeaturePair(
         student_dim=student.feature_dim,
         teacher_dim=teacher.feature_dim,
@@ -227,6 +232,16 @@ def scores_of(
 
 
 def view_shapes(config: ExperimentConfig) -> dict[str, tuple[int, ...]]:
-    """The views that the networks of this experiment see: name -> (T, H, W), or (T, D) for features."""
+    """What the networks of this experiment see: name of the network -> (T, H, W), or (T, D) for features."""
     shapes = data_of(config).view_shapes()
-    return shapes if config.teacher else {"student": shapes["student"]}
+    return {name: shapes[view_of(config, name)] for name in network_names(config)}
+
+
+def network_names(config: ExperimentConfig) -> tuple[ViewName, ...]:
+    return ("student", "teacher") if config.teacher else ("student",)
+
+
+def view_of(config: ExperimentConfig, network: ViewName) -> ViewName:
+    """The view that a network sees: mostly the one of its name."""
+    sees_student_view = config.teacher is not None and config.teacher.sees == "student_view"
+    return "student" if sees_student_view else network

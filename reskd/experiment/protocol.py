@@ -10,11 +10,12 @@ from typing import Any
 from dali_pipes.atomic_files import atomic_write_text
 from reskd.experiment.config import ExperimentConfig, ViewName
 from reskd.experiment.data import data_of
+from reskd.experiment.networks import view_of
 
 
 def describe_protocol(config: ExperimentConfig, which: ViewName) -> str:
     """The protocol of evaluate.py in one sentence."""
-    return f"{data_of(config).describe_protocol(which)}, {config.training.precision}"
+    return f"{data_of(config).describe_protocol(view_of(config, which))}, {config.training.precision}"
 
 
 def write_evaluation(result: Mapping[str, Any], folder: Path) -> Path:

@@ -22,12 +22,13 @@ def check_scores(config: ExperimentConfig, teacher: Recognizer, *, scores: Score
         ValueError: a loss uses such a teacher's scores, or the student its head.
     """
     assert config.teacher is not None
-    if config.loss.logit_map and scores == "sigmoid":
+    if config.loss.softmax_terms and scores == "sigmoid":
+        name = config.loss.softmax_terms[0]
         raise ValueError(
-            "loss.logit_map compares softmax scores, and the teacher's stage was trained with loss.task = sigmoid_bce; "
-            "expected a teacher trained with softmax_ce or random_label_ce, or loss.pixel in place of loss.logit_map."
+            f"loss.{name} compares softmax scores, and the teacher's stage was trained with loss.task = sigmoid_bce; "
+            f"expected a teacher trained with softmax_ce or random_label_ce, or loss.pixel in place of loss.{name}."
         )
-    asked = [f"loss.{name}" for name in ("logit_map", "prediction") if getattr(config.loss, name)]
+    asked = [f"loss.{name}" for name in (*config.loss.softmax_terms, "prediction") if getattr(config.loss, name)]
     asked += ["teacher.shares_head"] if config.teacher.shares_head else []
     if not asked:
         return

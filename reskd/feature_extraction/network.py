@@ -18,7 +18,7 @@ from dali_pipes.config import DataConfig, SamplingConfig, StudentViewConfig, Vie
 from dali_pipes.loader.cpu_render import RenderPlan, render_plan
 from dali_pipes.sampling.spec import SamplingRules, rules_from_config
 from reskd.experiment.config import ViewName
-from reskd.experiment.networks import build_evaluated_model
+from reskd.experiment.networks import build_evaluated_model, view_of
 from reskd.inference.student import load_trained_student
 from reskd.models.config import RecognizerConfig
 from reskd.models.families.registry import build_recognizer
@@ -93,7 +93,8 @@ def network_of_run(checkpoint: Path, *, which: ViewName, device: torch.device) -
     origin = {"run": config.name, "which": which, "num_steps": student.origin["num_steps"]}
     data = config.clips
     shape = data.pixel_aspect
-    network = _frame_network(model, data.views, data.sampling, which=which, pixel_aspect=shape, origin=origin)
+    view = view_of(config, which)
+    network = _frame_network(model, data.views, data.sampling, which=view, pixel_aspect=shape, origin=origin)
     return network, data, config.seed
 
 

@@ -37,6 +37,13 @@ class LogitMapLossConfig(StrictConfig):
     )
 
 
+class ScoreLossConfig(StrictConfig):
+    alpha: float = Field(ge=0, allow_inf_nan=False, description="weight of the term, summed over classes")
+    temperature: float = Field(
+        2.0, gt=0, allow_inf_nan=False, description="divides the logits before softmax; its square multiplies the term"
+    )
+
+
 class EmbeddingLossConfig(StrictConfig):
     alpha: float = Field(
         ge=0,
@@ -72,6 +79,12 @@ class LossConfig(StrictConfig):
         description="distillation from the teacher's class scores at every location of its feature map, for networks "
         "of any two widths; default: off. It can be combined with pixel",
     )
+    clip: ScoreLossConfig | None = Field(
+        None, description="distillation from the teacher's softmax scores of a clip, clip-level KD; default: off"
+    )
+    frame: ScoreLossConfig | None = Field(
+        None, description="distillation from the teacher's softmax scores of each frame, frame-level KD; default: off"
+    )
     embedding: EmbeddingLossConfig | None = Field(
         None, description="distillation from the teacher's embedding of a clip; default: off"
     )
@@ -86,15 +99,20 @@ class LossConfig(StrictConfig):
     )
 
     @property
-    def map_terms(self) -> tuple[str, ...]:
-        """Names of the terms that compare feature maps, frame by frame."""
-        return tuple(name for name in ("pixel", "logit_map") if getattr(self, name) is not None)
+    def frame_terms(self) -> tuple[str, ...]:
+        """Names of the terms that compare feature maps, or scores of them, frame by frame."""
+        return tuple(name for name in ("pixel", "logit_map", "frame") if getattr(self, name) is not None)
 
     @property
     def distillation_terms(self) -> tuple[str, ...]:
         """Names of the terms that need a teacher."""
-        clip_terms = tuple(name for name in ("embedding", "prediction") if getattr(self, name) is not None)
-        return self.map_terms + clip_terms
+        clip_terms = tuple(name for name in ("clip", "embedding", "prediction") if getattr(self, name) is not None)
+        return self.frame_terms + clip_terms
+
+    @property
+    def softmax_terms(self) -> tuple[str, ...]:
+        """Names of the terms that compare softmax scores, whatever the task."""
+        return tuple(name for name in ("logit_map", "frame", "clip") if getattr(self, name) is not None)
 
     @property
     def weights(self) -> dict[str, float]:
@@ -108,12 +126,16 @@ class LossConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _terms_fit(self) -> LossConfig:
-        if self.time != "equal" and not self.map_terms:
-            raise ValueError(f"time = {self.time} applies to feature maps only; add pixel or logit_map, or remove time")
-        if self.logit_map is not None and self.scores == "sigmoid":
+        if self.time != "equal" and not self.frame_terms:
             raise ValueError(
-                "logit_map compares softmax scores, and task = sigmoid_bce trains every class on its own; expected "
-                "softmax_ce or random_label_ce, or use pixel in place of logit_map"
+                f"time = {self.time} applies to feature maps only; add pixel, logit_map or frame, or remove time"
+            )
+        if self.softmax_terms and self.scores == "sigmoid":
+            name = self.softmax_terms[0]
+            other = "prediction with bernoulli_kl" if name == "clip" else "pixel"
+            raise ValueError(
+                f"{name} compares softmax scores, and task = sigmoid_bce trains every class on its own; expected "
+                f"softmax_ce or random_label_ce, or use {other} in place of {name}"
             )
         if self.prediction is not None and self.prediction.distance == "bernoulli_kl" and self.scores == "softmax":
             raise ValueError(

@@ -18,6 +18,7 @@ from reskd.losses.embedding import check_embeddings, embedding_loss
 from reskd.losses.logit_map import logit_map_loss
 from reskd.losses.pixel import Projection, check_widths, pixel_loss
 from reskd.losses.prediction import prediction_loss
+from reskd.losses.scores import score_loss
 from reskd.losses.task import TASK_LOSSES
 from reskd.losses.temporal_alignment import Timestamps, at_timestamps, match_timestamps
 from reskd.outputs import RecognizerOutput
@@ -80,7 +81,7 @@ class DistillationLoss(nn.Module):
             return
         if config.embedding is not None:
             check_embeddings(student_dim=pair.student_embedding_dim, teacher_dim=pair.teacher_embedding_dim)
-        if not config.map_terms:
+        if not config.frame_terms:
             return
         student_dim, teacher_dim = _map_widths(config, pair)
         self.timestamps = match_timestamps(
@@ -142,6 +143,21 @@ class DistillationLoss(nn.Module):
         teacher_NTKHW = at_timestamps(teacher.logit_map_NTKHW.detach(), self.timestamps)
         return logit_map_loss(student.logit_map_NTKHW, teacher_NTKHW, temperature=self.config.logit_map.temperature)
 
+    def _frame(self, student: RecognizerOutput, teacher: RecognizerOutput) -> Tensor:
+        assert self.config.frame is not None
+        if student.frame_logits_NTK is None or teacher.frame_logits_NTK is None:
+            raise ValueError(
+                "loss.frame needs class scores of every frame: expected recognizers with gives_frame_logits = True, "
+                "found one without; build_networks sets it."
+            )
+        as_maps_NTK11 = teacher.frame_logits_NTK.detach()[..., None, None]
+        teacher_NTK = at_timestamps(as_maps_NTK11, self.timestamps).flatten(2)
+        return score_loss(student.frame_logits_NTK, teacher_NTK, temperature=self.config.frame.temperature)
+
+    def _clip(self, student: RecognizerOutput, teacher: RecognizerOutput) -> Tensor:
+        assert self.config.clip is not None
+        return score_loss(student.logits_NK, teacher.logits_NK, temperature=self.config.clip.temperature)
+
     def _embedding(self, student: RecognizerOutput, teacher: RecognizerOutput) -> Tensor:
         assert self.config.embedding is not None
         if student.embedding_NE is None or teacher.embedding_NE is None:
@@ -158,7 +174,7 @@ class DistillationLoss(nn.Module):
 def _map_widths(config: LossConfig, pair: FeaturePair) -> tuple[int, int]:
     """(student's, teacher's) channels; raises ValueError where either has no feature maps."""
     if pair.student_dim is None or pair.teacher_dim is None:
-        raise ValueError(_no_maps(config.map_terms[0]))
+        raise ValueError(_no_maps(config.frame_terms[0]))
     return pair.student_dim, pair.teacher_dim
 
 

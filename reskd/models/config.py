@@ -288,6 +288,11 @@ class TeacherConfig(StrictConfig):
     batch_norm: BatchNormChoice = Field(
         description="normalize with the batch, as the paper's code does on purpose, or with running statistics"
     )
+    sees: Literal["teacher_view", "student_view"] = Field(
+        "teacher_view",
+        description="student_view: the teacher is shown the student's own pixels and frames, so that it knows more by "
+        "its size and training alone: model distillation, Table 6 of the ResKD paper",
+    )
     stochastic_depth: bool = Field(
         False,
         description="a frozen Swin drops blocks at random, with its own stochastic_depth, as in the paper's code, "

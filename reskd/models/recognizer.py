@@ -41,7 +41,7 @@ class Recognizer(nn.Module, ABC):
         self.num_classes = num_classes
         self.feature_dim = feature_dim
         self.embedding_dim = embedding_dim
-        self._gives_logit_map = False
+        self._gives_logit_map = self._gives_frame_logits = False
 
     @property
     def gives_logit_map(self) -> bool:
@@ -56,13 +56,28 @@ class Recognizer(nn.Module, ABC):
 
     @gives_logit_map.setter
     def gives_logit_map(self, value: bool) -> None:
-        if value and self.embedding_dim is not None:
-            raise ValueError(
-                f"the logit map needs the head's scores at every location: expected a network whose head takes the "
-                f"mean of its feature map, found family {self.config.family}, whose head takes a clip's embedding; "
-                "leave out loss.logit_map, or use family tsn."
-            )
+        if value:
+            self._check_head_scores_parts("logit_map", "at every location")
         self._gives_logit_map = value
+
+    @property
+    def gives_frame_logits(self) -> bool:
+        """Whether the output has the head's scores of each feature frame, without dropout; as ``gives_logit_map``."""
+        return self._gives_frame_logits
+
+    @gives_frame_logits.setter
+    def gives_frame_logits(self, value: bool) -> None:
+        if value:
+            self._check_head_scores_parts("frame", "of every frame")
+        self._gives_frame_logits = value
+
+    def _check_head_scores_parts(self, term: str, which: str) -> None:
+        if self.embedding_dim is not None:
+            raise ValueError(
+                f"loss.{term} needs the head's scores {which}: expected a network whose head takes the mean of its "
+                f"feature map, found family {self.config.family}, whose head takes a clip's embedding; leave out "
+                f"loss.{term}, or use family tsn."
+            )
 
     def num_feature_frames(self, num_frames: int) -> int:
         """T of the features of a clip of ``num_frames``."""

@@ -26,6 +26,8 @@ _PANELS: tuple[tuple[str, dict[str, str]], ...] = (
     ("task loss", {"loss/task": "-"}),
     ("pixel term, unweighted", {"loss/pixel": "-"}),
     ("logit map term, unweighted", {"loss/logit_map": "-"}),
+    ("frame term, unweighted", {"loss/frame": "-"}),
+    ("clip term, unweighted", {"loss/clip": "-"}),
     ("embedding term, unweighted", {"loss/embedding": "-"}),
     ("prediction term, unweighted", {"loss/prediction": "-"}),
     ("joint teacher's task loss", {"loss/teacher_task": "-"}),

@@ -26,8 +26,9 @@ Inputs = Mapping[str, tuple[Tensor, Tensor]]  # view name -> its data and valid_
 
 
 def inputs_of(batch: ClipBatch) -> Inputs:
-    """The inputs of every view in the batch."""
-    return {name: (view.data, view.valid_NT) for name, view in batch.views.items()}
+    """The inputs of each network; a teacher without a view of its own sees the student's."""
+    inputs = {name: (view.data, view.valid_NT) for name, view in batch.views.items()}
+    return {"teacher": inputs["student"], **inputs} if "student" in inputs else inputs
 
 
 class Networks(NamedTuple):

@@ -126,7 +126,10 @@ class PooledRecognizer(PixelRecognizer):
         features_NTHWD = features_NTDHW.permute(0, 1, 3, 4, 2)
         logits_NK = self.head(self.dropout(features_NTHWD.flatten(1, 3).mean(1)))
         logit_map_NTKHW = self.head(features_NTHWD).permute(0, 1, 4, 2, 3) if self.gives_logit_map else None
-        return RecognizerOutput(logits_NK, features_NTDHW, logit_map_NTKHW=logit_map_NTKHW)
+        frame_logits_NTK = self.head(features_NTHWD.flatten(2, 3).mean(2)) if self.gives_frame_logits else None
+        return RecognizerOutput(
+            logits_NK, features_NTDHW, logit_map_NTKHW=logit_map_NTKHW, frame_logits_NTK=frame_logits_NTK
+        )
 
 
 class FrameRecognizer(PooledRecognizer):

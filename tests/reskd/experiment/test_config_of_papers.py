@@ -48,6 +48,10 @@ def test_every_row_of_tables_1_to_3_is_a_config_with_its_number() -> None:
     assert {name: PRINTED[name] for name in OF_THE_PAPER} == {
         "activitynet_resnet152-224": 185,
         "activitynet_resnet50-112": 17.4,
+        "activitynet_resnet50-224": 65.9,
+        "activitynet_resnet152-112": 47.2,
+        "activitynet_resnet50-224_resnet50-112": 17.4,
+        "activitynet_resnet152-112_resnet50-112": 17.4,
         "activitynet_resnet152-224_resnet50-112": 17.4,
         "fcvid_resnet152-224": 185,
         "fcvid_resnet50-112": 17.4,
@@ -103,7 +107,7 @@ def test_each_family_is_tested_by_its_protocol(name: str) -> None:
 @pytest.mark.parametrize("student", [name for name in OF_THE_PAPER if _config(name).teacher])
 def test_a_baseline_is_the_student_without_its_teacher(student: str) -> None:
     data_set, _, own = student.partition("_")
-    baseline = f"{data_set}_{own[own.index('-224_') + len('-224_') :]}"
+    baseline = f"{data_set}_{re.split('-(?:224|112)_', own, maxsplit=1)[1]}"
     mine, other = _config(student).resolved(), _config(baseline).resolved()
     assert mine["teacher"] is not None
     assert other["teacher"] is None

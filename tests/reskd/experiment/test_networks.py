@@ -19,6 +19,7 @@ from reskd.experiment.networks import (
     check_networks,
     check_teacher_classes,
     teacher_model,
+    view_of,
     view_shapes,
 )
 from reskd.experiment.run import train_experiment
@@ -44,6 +45,7 @@ PIXEL, LINEAR, LOGIT_MAP = {"alpha": 1}, {"alpha": 1, "projection": "linear"}, {
         ({"pixel": PIXEL}, None, r"512 channels \(student\) and 2048 \(teacher\); set loss.pixel.projection to linear"),
         ({"pixel": PIXEL, "logit_map": LOGIT_MAP}, None, "512 channels"),
         ({"pixel": LINEAR}, 4, r"4 feature frames of the student \(0, 2, 4, 6\) and 8 .*choose loss.time"),
+        ({"frame": {"alpha": 1}}, 3, r"3 feature frames of the student \(0, 2, 5\) and 8 .*choose loss.time"),
         ({"logit_map": LOGIT_MAP}, 3, r"3 feature frames of the student \(0, 2, 5\) and 8 .*choose loss.time"),
     ],
 )
@@ -62,6 +64,8 @@ def test_networks_that_cannot_be_compared_are_refused_before_any_video_is_looked
         {"pixel": LINEAR, "time": "nearest"},
         {"logit_map": LOGIT_MAP, "time": "interpolate"},
         {"pixel": LINEAR, "logit_map": LOGIT_MAP, "time": "nearest"},
+        {"clip": {"alpha": 1}},
+        {"frame": {"alpha": 1}, "clip": {"alpha": 1}, "pixel": LINEAR, "time": "nearest"},
     ],
 )
 def test_what_the_networks_give_is_what_the_loss_takes(loss: dict[str, Any]) -> None:
@@ -75,12 +79,31 @@ def test_what_the_networks_give_is_what_the_loss_takes(loss: dict[str, Any]) -> 
     terms = distillation(student(seen), torch.zeros(2, dtype=torch.int64), teacher(shown))
     assert set(terms.unweighted) == {"task", *loss} - {"time"}
     assert student.gives_logit_map == teacher.model.gives_logit_map == ("logit_map" in loss)
+    assert student.gives_frame_logits == teacher.model.gives_frame_logits == ("frame" in loss)
 
 
 def test_a_student_that_sees_k_frames_is_compared_with_the_views_own_choice_of_frames() -> None:
     config = parse_config(unequal_tree(loss={"pixel": LINEAR, "time": "nearest"}, k=3))
     _, _, distillation = build_networks(config, num_classes=5, device=META)
     assert [frame for frame, _ in distillation.timestamps or ()] == student_frames(3, 8)
+
+
+@pytest.mark.parametrize("k", [None, 3])
+def test_a_teacher_may_see_what_the_student_sees(k: int | None) -> None:
+    changed = unequal_tree(loss={"pixel": LINEAR, "frame": {"alpha": 1}}, k=k)
+    changed["teacher"]["sees"] = "student_view"
+    config = parse_config(changed)
+    shapes = view_shapes(config)
+    assert list(shapes) == ["student", "teacher"] and shapes["teacher"] == shapes["student"]
+    assert [view_of(config, name) for name in ("student", "teacher")] == ["student", "student"]
+    _, _, distillation = build_networks(config, num_classes=5, device=META)
+    assert distillation.timestamps is None  # the same frames
+    del changed["data"]["views"]["teacher"]
+    changed["data"]["views"]["student"]["source"] = "decoded"
+    assert view_shapes(parse_config(changed)) == shapes
+    del changed["teacher"]["sees"]
+    with pytest.raises(ValueError, match="a teacher is named, but it has no view; .* or teacher.sees=student_view"):
+        parse_config(changed)
 
 
 SWIN = {"family": "swin", "backbone": "swin3d_t"}

@@ -16,6 +16,7 @@ from reskd.losses.embedding import embedding_loss
 from reskd.losses.logit_map import logit_map_loss
 from reskd.losses.pixel import check_widths, pixel_loss
 from reskd.losses.prediction import prediction_loss
+from reskd.losses.scores import score_loss
 from reskd.losses.task import TASK_LOSSES, TaskName, random_label_ce, sigmoid_bce, softmax_ce
 from reskd.outputs import RecognizerOutput
 
@@ -29,7 +30,9 @@ def _output(
     logits_NK = torch.randn((2, 4), generator=generator).to(dtype)
     features_NTDHW = torch.randn((2, num_frames, dim, *grid), generator=generator).to(dtype)
     logit_map_NTKHW = torch.randn((2, num_frames, 4, *grid), generator=generator).to(dtype)
-    return RecognizerOutput(logits_NK, features_NTDHW, logit_map_NTKHW=logit_map_NTKHW)
+    return RecognizerOutput(
+        logits_NK, features_NTDHW, logit_map_NTKHW=logit_map_NTKHW, frame_logits_NTK=logit_map_NTKHW.mean((3, 4))
+    )
 
 
 def _with_graph(output: RecognizerOutput) -> RecognizerOutput:
@@ -175,6 +178,44 @@ def test_both_terms_add_up_and_are_named() -> None:
     assert total == unweighted["task"] + 3 * unweighted["pixel"] + 50 * expected
 
 
+def test_all_levels_add_up_and_are_named() -> None:
+    student, teacher = _with_graph(_output((2, 2))), _output((4, 4))
+    weights = {"pixel": 3.0, "logit_map": 50.0, "frame": 0.5, "clip": 7.0}
+    loss = LossConfig.model_validate({name: {"alpha": alpha} for name, alpha in weights.items()})
+    total, unweighted = DistillationLoss(loss, _pair())(student, LABELS_N, teacher)
+    assert list(unweighted) == ["task", *weights]
+    assert unweighted["clip"] == score_loss(student.logits_NK, teacher.logits_NK, temperature=2)
+    assert student.frame_logits_NTK is not None and teacher.frame_logits_NTK is not None
+    assert unweighted["frame"] == score_loss(student.frame_logits_NTK, teacher.frame_logits_NTK, temperature=2)
+    expected = unweighted["task"] + sum(alpha * unweighted[name] for name, alpha in weights.items())
+    torch.testing.assert_close(total.detach(), expected)
+    total.backward()
+    for value in (student.logits_NK, student.features_NTDHW, student.logit_map_NTKHW, student.frame_logits_NTK):
+        assert value is not None and value.grad is not None and value.grad.abs().sum() > 0
+
+
+def test_the_frame_term_compares_the_frames_that_the_student_sees() -> None:
+    student, teacher = _output((2, 2), num_frames=2), _output((4, 4), num_frames=5)
+    loss = LossConfig.model_validate({"frame": {"alpha": 1, "temperature": 3}, "time": "nearest"})
+    pair = FeaturePair(6, 6, (0.0, 2.0), (0.0, 1.0, 2.0, 3.0, 4.0))
+    found = DistillationLoss(loss, pair)(student, LABELS_N, teacher).unweighted["frame"]
+    assert student.frame_logits_NTK is not None and teacher.frame_logits_NTK is not None
+    assert found == score_loss(student.frame_logits_NTK, teacher.frame_logits_NTK[:, [0, 2]], temperature=3)
+
+
+def test_a_recognizer_without_scores_of_frames_is_named() -> None:
+    loss = DistillationLoss(LossConfig.model_validate({"frame": {"alpha": 1}}))
+    with pytest.raises(ValueError, match="expected recognizers with gives_frame_logits = True"):
+        loss(_output((2, 2)), LABELS_N, _output((2, 2))._replace(frame_logits_NTK=None))
+
+
+@pytest.mark.parametrize(("term", "other"), [("logit_map", "pixel"), ("frame", "pixel"), ("clip", "prediction with")])
+def test_softmax_terms_are_refused_with_classes_trained_one_by_one(term: str, other: str) -> None:
+    message = rf"{term} compares softmax scores, and task = sigmoid_bce .* or use {other}.* in place of {term}"
+    with pytest.raises(ValidationError, match=message):
+        LossConfig.model_validate({"task": "sigmoid_bce", term: {"alpha": 1}})
+
+
 def test_the_pixel_term_sees_the_projected_student() -> None:
     student, teacher = _with_graph(_output((2, 2), dim=5)), _output((4, 4))
     loss = DistillationLoss(LossConfig(pixel=PIXEL_LINEAR), _pair(5, 6))
@@ -199,7 +240,7 @@ def test_both_terms_compare_the_frames_that_the_student_sees() -> None:
     assert unweighted["logit_map"] == expected
 
 
-@pytest.mark.parametrize("config", [{"pixel": {"alpha": 1}}, {"logit_map": {"alpha": 1}}])
+@pytest.mark.parametrize("config", [{name: {"alpha": 1}} for name in ("pixel", "logit_map", "frame", "clip")])
 def test_a_term_without_a_teacher_is_refused(config: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=rf"loss\.{next(iter(config))} .*expected a teacher, found none"):
         DistillationLoss(LossConfig.model_validate(config))(_output((2, 2)), LABELS_N, None)
@@ -243,7 +284,7 @@ def test_what_depends_on_both_networks_needs_to_know_them(config: dict[str, Any]
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"time": "nearest"}, "time = nearest applies to feature maps only; add pixel or logit_map"),
+        ({"time": "nearest"}, "time = nearest applies to feature maps only; add pixel, logit_map or frame"),
         ({"task": "sigmoid_bce", "logit_map": {"alpha": 1}}, "task = sigmoid_bce trains every class on its own"),
         ({"logit_map": {}}, "alpha"),
         ({"logit_map": {"alpha": -1}}, "alpha"),
@@ -308,7 +349,9 @@ def test_task_code_and_prediction_add_up_with_their_weights_and_teach_the_studen
 
 
 def test_no_term_reaches_a_teacher_that_has_a_graph() -> None:
-    config = LossConfig.model_validate({"pixel": {"alpha": 1}, "logit_map": {"alpha": 1}, "prediction": {"alpha": 1}})
+    config = LossConfig.model_validate(
+        {name: {"alpha": 1} for name in ("pixel", "logit_map", "frame", "clip", "prediction")}
+    )
     student, teacher = _with_graph(_output((2, 2))), _with_graph(_output((4, 4)))
     DistillationLoss(config)(student, LABELS_N, teacher).total.backward()
     for mine, theirs in zip(student, teacher, strict=True):

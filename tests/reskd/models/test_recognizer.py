@@ -35,6 +35,17 @@ def test_the_mean_of_the_logit_map_is_the_logits() -> None:
     torch.testing.assert_close(output.logit_map_NTKHW.mean((1, 3, 4)), output.logits_NK)
 
 
+def test_scores_of_frames_are_those_of_each_frame_alone() -> None:
+    model = _model().eval()
+    assert model(_frames()).frame_logits_NTK is None
+    model.gives_frame_logits = True
+    torch.nn.init.normal_(model.head.bias)
+    output = model(_frames())
+    assert output.frame_logits_NTK is not None and output.frame_logits_NTK.shape == (2, 3, 5)
+    torch.testing.assert_close(output.frame_logits_NTK.mean(1), output.logits_NK)
+    torch.testing.assert_close(output.frame_logits_NTK[:, 1], model(_frames()[:, 1:2]).logits_NK)
+
+
 def test_the_logit_map_has_no_dropout_and_teaches_the_head() -> None:
     model = _model(dropout=0.9).train()
     model.backbone.eval()

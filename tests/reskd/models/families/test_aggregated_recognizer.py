@@ -125,7 +125,9 @@ def test_a_logit_map_is_refused_by_name() -> None:
     for model in (_build(feature_settings("mean")), _aggregated("mean")):
         with pytest.raises(ValueError, match=r"expected a network whose head takes the mean.*found family"):
             model.gives_logit_map = True
-        assert not model.gives_logit_map
+        with pytest.raises(ValueError, match=r"loss.frame needs the head's scores of every frame: expected a network"):
+            model.gives_frame_logits = True
+        assert not model.gives_logit_map and not model.gives_frame_logits
 
 
 @pytest.mark.parametrize(
