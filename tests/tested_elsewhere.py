@@ -77,6 +77,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "reskd/inference/student.py": "tools/test_export.py",
     "reskd/inference/videos.py": "tools/test_predict.py",
     "reskd/losses/config.py": "reskd/losses/test_distillation.py",
+    "reskd/losses/dtypes.py": "reskd/losses/test_scores.py",
     "reskd/losses/task.py": "reskd/losses/test_distillation.py",
     "reskd/models/aggregators/build.py": _AGGREGATORS,
     "reskd/models/aggregators/config.py": _AGGREGATORS,

@@ -150,8 +150,8 @@ def check_stage_view(config: ExperimentConfig, stage: ExperimentConfig) -> None:
     (trained_on, *trained_size), (num_frames, *size) = view_shapes(stage)["student"], view_shapes(config)["teacher"]
     if size != trained_size and config.data.kind == "clips":  # a network on features refuses another size itself
         raise ValueError(
-            f"{config.teacher.stage} trains a teacher on views of {tuple(trained_size)}, but data.views.teacher.size "
-            f"is {tuple(size)}; expected the same."
+            f"{config.teacher.stage} trains a teacher on views of {tuple(trained_size)}, but "
+            f"data.views.{view_of(config, 'teacher')}.size is {tuple(size)}; expected the same."
         )
     if config.teacher.update == "frozen" and not data_of(stage).student_sees_all(num_frames):
         key = data_of(config).num_frames_key

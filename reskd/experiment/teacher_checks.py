@@ -28,7 +28,8 @@ def check_scores(config: ExperimentConfig, teacher: Recognizer, *, scores: Score
             f"loss.{name} compares softmax scores, and the teacher's stage was trained with loss.task = sigmoid_bce; "
             f"expected a teacher trained with softmax_ce or random_label_ce, or loss.pixel in place of loss.{name}."
         )
-    asked = [f"loss.{name}" for name in (*config.loss.softmax_terms, "prediction") if getattr(config.loss, name)]
+    asked = [f"loss.{name}" for name in config.loss.softmax_terms]
+    asked += ["loss.prediction"] if config.loss.prediction else []
     asked += ["teacher.shares_head"] if config.teacher.shares_head else []
     if not asked:
         return

@@ -10,6 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from reskd.losses.dtypes import at_least_fp32
+
 Reduction = Literal["sum", "mean"]
 
 
@@ -31,10 +33,9 @@ def embedding_loss(student_NE: Tensor, teacher_NE: Tensor, *, reduction: Reducti
             f"{tuple(student_NE.shape)} and teacher {tuple(teacher_NE.shape)}; use loss.prediction in place of "
             "loss.embedding, or aggregators with embeddings of one size."
         )
-    dtype = torch.promote_types(torch.promote_types(student_NE.dtype, teacher_NE.dtype), torch.float32)
-    # Autocast might square in half precision, whose largest number is 65504.
     with torch.autocast(student_NE.device.type, enabled=False):
-        squares_NE = (student_NE.to(dtype) - teacher_NE.detach().to(dtype)).square()
+        student_NE, teacher_NE = at_least_fp32(student_NE, teacher_NE)
+        squares_NE = (student_NE - teacher_NE).square()
         return (squares_NE.sum(1) if reduction == "sum" else squares_NE.mean(1)).mean()
 
 

@@ -24,6 +24,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reskd.losses.dtypes import at_least_fp32
+from reskd.losses.scores import softened_divergence
+
 
 def logit_map_loss(student_NTKhw: Tensor, teacher_NTKHW: Tensor, *, temperature: float) -> Tensor:
     """temperature^2 * KL(teacher || student) of softmax(scores / temperature), a scalar in fp32 (fp64 for fp64).
@@ -45,19 +48,9 @@ def logit_map_loss(student_NTKhw: Tensor, teacher_NTKHW: Tensor, *, temperature:
             f"(N, T, K, H, W) with the same N, T and K, found student {tuple(student_NTKhw.shape)} and teacher "
             f"{tuple(teacher_NTKHW.shape)}; both must know the same classes, and loss.time sets how frames are matched."
         )
-    dtype = torch.promote_types(torch.promote_types(student_NTKhw.dtype, teacher_NTKHW.dtype), torch.float32)
-    # Autocast might interpolate in half precision.
     with torch.autocast(student_NTKhw.device.type, enabled=False):
-        student_BKHW = F.interpolate(
-            student_NTKhw.flatten(0, 1).to(dtype), size=teacher_NTKHW.shape[-2:], mode="bilinear", align_corners=False
-        )
-        student_BHWK = _log_probabilities(student_BKHW, temperature)
-        teacher_BHWK = _log_probabilities(teacher_NTKHW.detach().flatten(0, 1).to(dtype), temperature)
-        # Not reduction="mean": torch warns that its meaning will change.
-        divergence = F.kl_div(student_BHWK, teacher_BHWK, reduction="sum", log_target=True)
-        return temperature**2 * divergence / teacher_BHWK.numel()
-
-
-def _log_probabilities(scores_BKHW: Tensor, temperature: float) -> Tensor:
-    """(B, H, W, K): classes last, as they lie in memory."""
-    return F.log_softmax(scores_BKHW.permute(0, 2, 3, 1) / temperature, dim=-1)
+        student_BKhw, teacher_BKHW = at_least_fp32(student_NTKhw.flatten(0, 1), teacher_NTKHW.flatten(0, 1))
+        student_BKHW = F.interpolate(student_BKhw, size=teacher_BKHW.shape[-2:], mode="bilinear", align_corners=False)
+        # Classes last, as they lie in memory.
+        student_BHWK, teacher_BHWK = (scores.permute(0, 2, 3, 1) for scores in (student_BKHW, teacher_BKHW))
+        return softened_divergence(student_BHWK, teacher_BHWK, temperature=temperature) / teacher_BHWK.numel()

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reskd.losses.dtypes import at_least_fp32
 from reskd.outputs import ScoreKind
 
 Distance = Literal["squared_error", "kl", "bernoulli_kl"]
@@ -43,9 +44,8 @@ def prediction_loss(student_NK: Tensor, teacher_NK: Tensor, *, distance: Distanc
             "the prediction term compares class scores: expected (N, K) of both, found student "
             f"{tuple(student_NK.shape)} and teacher {tuple(teacher_NK.shape)}; both must know the same classes."
         )
-    dtype = torch.promote_types(torch.promote_types(student_NK.dtype, teacher_NK.dtype), torch.float32)
     with torch.autocast(student_NK.device.type, enabled=False):
-        student_NK, teacher_NK = student_NK.to(dtype), teacher_NK.detach().to(dtype)
+        student_NK, teacher_NK = at_least_fp32(student_NK, teacher_NK)
         if distance == "squared_error":
             distance_NK = (_probabilities(student_NK, scores) - _probabilities(teacher_NK, scores)).square()
         elif distance == "kl":

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reskd.losses.dtypes import at_least_fp32
+
 
 def score_loss(student_K: Tensor, teacher_K: Tensor, *, temperature: float) -> Tensor:
     """temperature^2 * KL(teacher || student) of softmax(scores / temperature), a scalar in fp32 (fp64 for fp64).
@@ -33,9 +35,13 @@ def score_loss(student_K: Tensor, teacher_K: Tensor, *, temperature: float) -> T
             f"{tuple(student_K.shape)} and teacher {tuple(teacher_K.shape)}; both must know the same classes, and "
             "loss.time sets how frames are matched."
         )
-    dtype = torch.promote_types(torch.promote_types(student_K.dtype, teacher_K.dtype), torch.float32)
     with torch.autocast(student_K.device.type, enabled=False):
-        student_log = F.log_softmax(student_K.to(dtype) / temperature, dim=-1)
-        teacher_log = F.log_softmax(teacher_K.detach().to(dtype) / temperature, dim=-1)
-        divergence = F.kl_div(student_log, teacher_log, reduction="sum", log_target=True)
-        return temperature**2 * divergence / student_K[..., 0].numel()
+        student_K, teacher_K = at_least_fp32(student_K, teacher_K)
+        return softened_divergence(student_K, teacher_K, temperature=temperature) / student_K[..., 0].numel()
+
+
+def softened_divergence(student_K: Tensor, teacher_K: Tensor, *, temperature: float) -> Tensor:
+    """temperature^2 * KL(teacher || student) of softmax(scores / temperature) over the last axis, summed over all."""
+    student_log, teacher_log = (F.log_softmax(scores / temperature, dim=-1) for scores in (student_K, teacher_K))
+    # Not reduction="mean": torch warns that its meaning will change.
+    return temperature**2 * F.kl_div(student_log, teacher_log, reduction="sum", log_target=True)

@@ -99,6 +99,7 @@ class TimmBackbone(nn.Module):
         return result
 
 
+@functools.cache  # teacher and student often have one network, and each start builds it several times
 def _probe(name: str, input_size: tuple[int, int]) -> _Probe:
     reason = ""
     for options in _ANY_SIZE:

@@ -98,10 +98,15 @@ def fill(
 
 
 def _rename(model: Recognizer, file: WeightFile) -> Renamed:
-    backbone = getattr(model, "backbone", None)
-    if not isinstance(backbone, TimmBackbone) or layout_of(file.tensors) == "ours":
+    backbone = _timm_backbone(model)
+    if backbone is None or layout_of(file.tensors) == "ours":
         return rename(file.tensors, where=file.source)
     return rename_timm(file.tensors, backbone)
+
+
+def _timm_backbone(model: Recognizer) -> TimmBackbone | None:
+    backbone = getattr(model, "backbone", None)
+    return backbone if isinstance(backbone, TimmBackbone) else None
 
 
 def _keeps_head(model: Recognizer, renamed: Renamed) -> bool:
@@ -125,8 +130,8 @@ def _refuse_other_classes(model: Recognizer, renamed: Renamed, *, source: str, f
 
 
 def _refuse_layers_before_head(model: Recognizer, *, source: str) -> None:
-    backbone = getattr(model, "backbone", None)
-    if isinstance(backbone, TimmBackbone) and backbone.removed:
+    backbone = _timm_backbone(model)
+    if backbone is not None and backbone.removed:
         raise ValueError(
             f"{source}: expected a classifier that takes the mean of the feature map, found layers of {backbone.name} "
             f"before it ({min(backbone.removed)}); set weights_head to new."

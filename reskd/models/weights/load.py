@@ -135,7 +135,7 @@ def _check_pixel_statistics(model: Recognizer, source: str, mean: Sequence[float
         mine = getattr(model.config, key)
         if any(abs(a - b) > 0.01 for a, b in zip(theirs, mine, strict=True)):
             raise ValueError(
-                f"weights: expected {key} {list(theirs)}, as {source} was trained with, found {list(mine)}; change "
+                f"weights: expected {key} {list(theirs)}, as {source} had in training, found {list(mine)}; change "
                 f"{key} to that."
             )
 
