@@ -22,7 +22,7 @@ from reskd.models.timm_catalog import is_timm, pixel_statistics, timm_settings
 
 ResNetName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 BackboneName = Literal[ResNetName, "mobilenet_v2"]
-_TORCHVISION: tuple[str, ...] = (*get_args(ResNetName), "mobilenet_v2")
+_TORCHVISION: tuple[str, ...] = get_args(BackboneName)
 _BACKBONE = "a torchvision network without its pooling and classifier, or timm/NAME: one of timm's with a feature map"
 
 
