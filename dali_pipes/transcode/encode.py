@@ -169,15 +169,20 @@ def _write(source: Path, part: Path, settings: OutputSettings, reading: _Reading
     return count, (first.width, first.height)
 
 
-def _add_stream(container: Any, first: VideoFrame, settings: OutputSettings) -> Any:
+def _encoder_options(settings: OutputSettings) -> dict[str, str]:
     if settings.codec == "mjpeg":
-        options = {"qmin": str(settings.quality), "qmax": str(settings.quality)}
-    else:
-        # fastdecode (no CABAC, no deblocking): a third less decoding time for 6 % more bytes. One reference frame and
-        # no B-frames: output order is decoding order, and a frame needs only the frames from its keyframe on.
-        options = {"preset": "veryfast", "tune": "fastdecode", "crf": str(settings.quality), "g": str(settings.gop)}
-        options |= {"keyint_min": str(settings.gop), "sc_threshold": "0", "bf": "0", "refs": "1", "a53cc": "0"}
-    stream = container.add_stream(ENCODERS[settings.codec], rate=25, options=options)
+        return {"qmin": str(settings.quality), "qmax": str(settings.quality)}
+    # fastdecode (no CABAC, no deblocking): a third less decoding time for 6 % more bytes. One reference frame and no
+    # B-frames: output order is decoding order, and a frame needs only the frames from its keyframe on.
+    options = {"preset": "veryfast", "tune": "fastdecode", "crf": str(settings.quality), "g": str(settings.gop)}
+    options |= {"keyint_min": str(settings.gop), "sc_threshold": "0", "bf": "0", "refs": "1", "a53cc": "0"}
+    # The same bytes on every processor, for 0.5 % more of them. Without it, x264's macroblock tree with AVX-512 writes
+    # other bytes for about one file in a hundred.
+    return options | {"x264-params": "cpu-independent=1"}
+
+
+def _add_stream(container: Any, first: VideoFrame, settings: OutputSettings) -> Any:
+    stream = container.add_stream(ENCODERS[settings.codec], rate=25, options=_encoder_options(settings))
     context = stream.codec_context
     stream.width, stream.height, stream.pix_fmt = first.width, first.height, first.format.name
     context.thread_count = 1
