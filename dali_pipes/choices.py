@@ -7,6 +7,9 @@ from typing import Literal
 
 DecoderChoice = Literal["auto", "prefer_dali", "dali", "pyav"]
 
+# Where decoded frames are kept: loader/frame_cache.py.
+CacheChoice = Literal["none", "ram", "disk"]
+
 # How the student's k frames are selected from a clip's T: sampling/student_frames.py.
 ClipFrameSelection = Literal["uniform", "random", "first", "middle", "last", "first_middle_last"]
 # The same for the frames of a video's features.

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from dali_pipes.choices import ClipFrameSelection, DecoderChoice, ListFormat, PixelAspect
+from dali_pipes.choices import CacheChoice, ClipFrameSelection, DecoderChoice, ListFormat, PixelAspect
 from dali_pipes.storage_spec import check_template, check_url, is_shard_pattern
 from dali_pipes.strict_config import StrictConfig
 
@@ -263,6 +263,12 @@ class DataConfig(StrictConfig):
         False, description="allow videos of the test list that are also in the training list, by path or by content"
     )
     scan_cache: Path | None = Field(None, description="folder of the scan's results; default: beside the data")
+    cache: CacheChoice = Field(
+        "none",
+        description="keep decoded frames, 1.5 or 3 bytes a pixel: on disk, for later runs too, or in each rank's "
+        "shared memory, until it ends. Pixels are the same; PyAV decodes",
+    )
+    cache_folder: Path | None = Field(None, description="folder of cache=disk; default: beside the scan's results")
     scan: Literal["decode", "index_only"] = Field(
         "decode",
         description="how new files are scanned: decode every frame, or only count packets; the latter is "
@@ -278,13 +284,9 @@ class DataConfig(StrictConfig):
     loader: LoaderConfig = Field(LoaderConfig(), description="how clips are read")
 
     @model_validator(mode="after")
-    def _one_test_list(self) -> DataConfig:
+    def _lists_fit_the_storage(self) -> DataConfig:
         if self.test is not None and self.test_fraction > 0:
             raise ValueError("test and test_fraction: expected at most one of them")
-        return self
-
-    @model_validator(mode="after")
-    def _lists_fit_the_storage(self) -> DataConfig:
         names_shards = any(is_shard_pattern(one) for one in (self.train, self.test) if one is not None)
         if names_shards and self.storage.kind != "shards":
             raise ValueError("train and test name tar files; set storage.kind=shards")
@@ -305,4 +307,13 @@ class DataConfig(StrictConfig):
         selection = self.views.student.selection
         if selection != "uniform" and k is None:
             raise ValueError(f"views.student.selection = {selection} needs views.student.num_frames")
+        return self
+
+    @model_validator(mode="after")
+    def _cache_is_decoded_by_pyav(self) -> DataConfig:
+        if self.cache != "none" and self.loader.decoder in ("dali", "prefer_dali"):
+            found = f"expected loader.decoder = pyav, found {self.loader.decoder}"
+            raise ValueError(f"cache = {self.cache} keeps frames that PyAV decodes; {found}")
+        if self.cache_folder is not None and self.cache != "disk":
+            raise ValueError(f"cache_folder is the folder of cache = disk, but cache is {self.cache}")
         return self

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -205,7 +206,10 @@ class Window:
 
     def cut(self, frame: VideoFrame) -> np.ndarray:
         """Crop: uint8 RGB (crop height, crop width, 3), upright; a view of a larger array."""
-        stored = to_rgb(frame, width=self.width, height=self.height, reformatter=self._reformatter)
+        return self.crop_stored(to_rgb(frame, width=self.width, height=self.height, reformatter=self._reformatter))
+
+    def crop_stored(self, stored: np.ndarray) -> np.ndarray:
+        """Crop a picture that ``to_rgb`` has converted: uint8 RGB (height, width, 3), as stored."""
         y, x, height, width = self.crop
         return upright(stored, self.rotation, mirrored=self.mirrored)[y : y + height, x : x + width]
 
@@ -229,23 +233,26 @@ def decode_frames(
         ValueError: it is a playlist, or has no such stream.
     """
     wanted = {int(number) for number in frame_index_T}
-    last = max(wanted)
-    pictures: dict[int, np.ndarray] = {}
+    frames = enumerate(first_frames(video, max(wanted) + 1, stream=stream))
+    pictures = {number: window.cut(frame) for number, frame in frames if number in wanted}
+    return [pictures[int(number)] for number in frame_index_T]
+
+
+def first_frames(video: str | Path | BinaryIO, num_frames: int, *, stream: int | None = None) -> Iterator[VideoFrame]:
+    """Decode the first ``num_frames`` frames of a video, in output order; arguments and errors as ``decode_frames``."""
     count = 0
     with open_video(video) as container:
         try:
             opened = open_video_stream(container, number=stream)
-            for number, frame in enumerate(output_frames(container, opened)):
-                if number in wanted:
-                    pictures[number] = window.cut(frame)
-                count = number + 1
-                if number == last:
-                    break
+            for frame in islice(output_frames(container, opened), num_frames):
+                count += 1
+                yield frame
         except av.error.FFmpegError as error:
-            raise ShortVideoError(f"expected frame {last}, found an error after {count} frames: {error}.") from error
-    if count <= last:
-        raise ShortVideoError(f"expected frame {last}, found only {count} frames; scan the file again.")
-    return [pictures[int(number)] for number in frame_index_T]
+            raise ShortVideoError(
+                f"expected frame {num_frames - 1}, found an error after {count} frames: {error}."
+            ) from error
+    if count < num_frames:
+        raise ShortVideoError(f"expected frame {num_frames - 1}, found only {count} frames; scan the file again.")
 
 
 def decode_packets(

@@ -27,25 +27,28 @@ class _Held(NamedTuple):
     pid: int
 
 
-_held: _Held | None = None
+_held: dict[Path | None, _Held] = {}  # by ``above``
 
 
-def process_folder() -> Path:
-    """The temporary folder of this process, under ``tempfile.gettempdir()``; made at the first call.
+def process_folder(above: Path | None = None) -> Path:
+    """The temporary folder of this process, under ``above``; made at the first call.
+
+    Args:
+        above: a folder for temporary files; None: ``tempfile.gettempdir()``.
 
     Raises:
         OSError: the folder cannot be made.
     """
-    global _held
-    if _held is None or _held.pid != os.getpid() or not _held.folder.is_dir():
-        parent = Path(tempfile.gettempdir()) / f"reskd-{os.getuid()}"
+    held = _held.get(above)
+    if held is None or held.pid != os.getpid() or not held.folder.is_dir():
+        parent = (above or Path(tempfile.gettempdir())) / f"reskd-{os.getuid()}"
         parent.mkdir(mode=0o700, exist_ok=True)
         if parent.stat().st_uid != os.getuid():
             raise PermissionError(f"expected a folder of this user at {parent}, found another user's; set TMPDIR.")
         _remove_left_over(parent)
-        _held = _make(parent)
-        atexit.register(_remove, _held)
-    return _held.folder
+        held = _held[above] = _make(parent)
+        atexit.register(_remove, held)
+    return held.folder
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from dali_pipes.config import DataConfig
 from dali_pipes.fault_log import NO_LOG, FaultLog, LoaderLog, UnreadableDataError
 from dali_pipes.jobs.process_folder import process_folder
 from dali_pipes.jobs.worker_process import starting_workers
+from dali_pipes.loader.cache_choice import open_cache
 from dali_pipes.loader.clip_reader import ClipReader
 from dali_pipes.loader.cpu_render import render_plan
 from dali_pipes.loader.dali_outputs import account_for, has_doubtful_black, to_batch
@@ -52,8 +53,8 @@ class ClipLoader:
         log: where faults are reported.
 
     Raises:
-        ValueError: invalid sizes or names, ``decoder=dali`` with a file that DALI cannot decode, or too little shared
-            memory for the workers.
+        ValueError: invalid sizes or names, ``decoder=dali`` with a file that DALI cannot decode, a cache of frames
+            that DALI is to decode, or too little room for the cache or the workers' shared memory.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class ClipLoader:
         self._manifest = manifest if isinstance(manifest, Manifest) else Manifest.open(manifest)
         check_forced(self._manifest, self._device_kind, config.loader.decoder)
         self._decoders = count_decoders(self._manifest, self._device_kind, config.loader.decoder)
+        self._cache = open_cache(config, self._manifest, {way for way, _ in self._decoders})
         order.check(len(self._manifest))
         self._chooser = ClipChooser(self._manifest, self._rules, order)
         self._folder = self._manifest.folder
@@ -111,6 +113,8 @@ class ClipLoader:
         decoders = describe_decoders(self._decoders, self._device_kind)
         if self._manifest.storage.kind == "frames":  # each frame is a separate file
             return decoders
+        if self._cache is not None:
+            return f"{decoders}; decoded frames are kept in {self._cache.folder}"
         indexed = int((self._manifest.rows["part"] >= 0).sum()) if self._config.loader.sparse_decode else 0
         return f"{decoders}; {indexed} of {len(self._manifest)} files read by their needed packets only"
 
@@ -221,7 +225,7 @@ class ClipLoader:
             self._folder,
             self._rules,
             self._order,
-            ClipReader(self._device_kind, loader.decoder, sparse=loader.sparse_decode, render=self._render),
+            ClipReader(self._device_kind, loader.decoder, loader.sparse_decode, self._render, self._cache),
             most_attempts(loader.max_bad_fraction, len(self._manifest)),
             os.getpid(),
             notes,

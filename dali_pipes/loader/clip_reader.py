@@ -1,4 +1,5 @@
-"""Read a planned clip as encoded bytes or decoded frames; with a packet index, only the needed packets.
+"""Read a planned clip as encoded bytes or decoded frames; with a packet index, only the needed packets; with a cache
+of decoded frames, those.
 
 The manifest row tells how its video is stored: in a file, in a shard, or as a folder of JPEG files.
 """
@@ -6,18 +7,21 @@ The manifest row tells how its video is stored: in a file, in a shard, or as a f
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
+from av.video.frame import VideoFrame
 
 from dali_pipes.choices import DecoderChoice
-from dali_pipes.decode.jpeg import decode_jpegs
-from dali_pipes.decode.pyav import InexactError, Window, decode_frames, decode_packets
+from dali_pipes.decode.jpeg import JpegDecoder, decode_jpegs
+from dali_pipes.decode.pyav import InexactError, Window, decode_frames, decode_packets, first_frames
 from dali_pipes.decode.remux import remux
 from dali_pipes.loader.cpu_render import RenderPlan
 from dali_pipes.loader.decoder_choice import DeviceKind, choose_decoder
+from dali_pipes.loader.frame_cache import FrameCache
 from dali_pipes.manifest.manifest import ManifestRow
 from dali_pipes.packets.packet_index import (
     READ_TOGETHER,
@@ -34,10 +38,11 @@ from dali_pipes.storage.frame_files import read_frame_files
 from dali_pipes.storage.tar_index import read_member
 
 # How a clip was read; ``About.how`` of a sample. FELL_BACK: the whole file was decoded, as the packets did not suffice.
-WHOLE, SPARSE, FELL_BACK, WHOLE_BY_DALI, SPARSE_BY_DALI, FRAMES, FRAMES_BY_DALI = range(7)
+WHOLE, SPARSE, FELL_BACK, WHOLE_BY_DALI, SPARSE_BY_DALI, FRAMES, FRAMES_BY_DALI, CACHED = range(8)
 # Here DALI returns black frames past the end of a video.
 BY_DALI = (WHOLE_BY_DALI, SPARSE_BY_DALI)
 
+_CHANGED = "it was changed after the scan; scan again."
 _NOT_ENCODED = np.zeros(1, np.uint8)
 _NO_FRAMES = np.zeros((1, 1, 1, 3), np.uint8)
 
@@ -72,12 +77,14 @@ class ClipReader:
         choice: the decoder setting.
         sparse: whether to use packet indexes.
         render: views to render from frames that PyAV decodes; None: DALI renders them.
+        cache: keeps decoded frames; None: every clip is decoded.
     """
 
     device: DeviceKind
     choice: DecoderChoice
     sparse: bool = True
     render: RenderPlan | None = None
+    cache: FrameCache | None = None
 
     def __post_init__(self) -> None:
         self._indexes = IndexReader()
@@ -89,6 +96,8 @@ class ClipReader:
             ValueError: the file differs from the scanned one, or lacks these frames.
             OSError: it cannot be read.
         """
+        if self.cache is not None and (kept := self._cached(plan, row)) is not None:
+            return self._from_pyav(plan, CACHED, kept)
         to_dali = not by_pyav and choose_decoder(row.video_info, self.device, self.choice) == "dali"
         if row.template:
             files = _read_frame_files(plan, row)
@@ -102,10 +111,19 @@ class ClipReader:
             if size != row.video_info.file_size:
                 raise ValueError(f"expected {row.video_info.file_size} bytes as scanned, found {size}; scan again.")
             if index is None and not row.shard and row.path.stat().st_mtime_ns != row.video_info.mtime_ns:
-                raise ValueError("it was changed after the scan; scan again.")  # an index has checksums
+                raise ValueError(_CHANGED)  # an index has checksums
             if to_dali:
                 return _for_dali(file, plan, row, index)
             return self._from_pyav(plan, *_with_pyav(file, plan, row, index))
+
+    def _cached(self, plan: ClipPlan, row: ManifestRow) -> list[np.ndarray] | None:
+        """The pictures, from the cache, which first decodes a new video; None if it has no room for one."""
+        assert self.cache is not None
+        if not (row.shard or row.template):
+            found = row.path.stat()
+            if (found.st_size, found.st_mtime_ns) != (row.video_info.file_size, row.video_info.mtime_ns):
+                raise ValueError(_CHANGED)
+        return self.cache.read(row, plan.frame_index_T, _window(plan, row), lambda: _all_frames(row))
 
     def _from_pyav(self, plan: ClipPlan, how: int, frames: list[np.ndarray]) -> Clip:
         if self.render is None:
@@ -131,6 +149,18 @@ def _open(row: ManifestRow, index: PacketIndex | None) -> BinaryIO:
     if index is None:
         return io.BytesIO(read_member(row.shard, video_info.start, video_info.file_size))
     return ByteRange(row.shard, video_info.start, video_info.file_size)  # type: ignore[return-value]  # a RawIOBase
+
+
+def _all_frames(row: ManifestRow) -> Iterator[VideoFrame]:
+    found = row.video_info
+    if row.template:
+        decoder = JpegDecoder()
+        for number in range(found.start, found.start + found.num_frames):
+            (file,) = read_frame_files(row.path, row.template, [number], width=found.width, height=found.height)
+            yield decoder.decode(file)
+    else:
+        video = _open(row, None) if row.shard else row.path
+        yield from first_frames(video, found.num_frames, stream=found.stream)
 
 
 def _window(plan: ClipPlan, row: ManifestRow) -> Window:

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 _FREE_TO_CHANGE = (
     "runs",
     "data.scan_cache",
+    "data.cache",
+    "data.cache_folder",
     "data.allow_shared_videos",
     "data.sampling.test_clips",
     "data.sampling.test_crops",

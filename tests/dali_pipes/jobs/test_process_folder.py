@@ -117,7 +117,7 @@ def test_a_killed_loader_leaves_nothing_once_another_process_has_started(
 def test_another_users_folder_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dali_pipes.jobs import process_folder
 
-    monkeypatch.setattr(process_folder, "_held", None)
+    monkeypatch.setattr(process_folder, "_held", {})
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     (tmp_path / f"reskd-{os.getuid()}").mkdir()
     monkeypatch.setattr(process_folder.os, "getuid", lambda: os.geteuid() + 1)
