@@ -2,11 +2,11 @@
 
 For other folders:
     choices: ExportFormat, PrecisionChoice, ThroughputMode
-    cli: add_engine_arguments, engine_of, part_of_parts, positive, run_tool
+    cli: add_engine_arguments, add_engine_choice, engine_of, part_of_parts, positive, run_tool
     distributed: barrier, broadcast_buffers, choose_device, DeviceChoice, gather_objects, gather_rows, joined_world,
         mean_over_ranks, minimum_over_ranks, StopAgreement, World
     environment: describe_environment, driver_version, installed_versions, native_library_name
-    faults: fault_files_in
+    faults: fault_files_in, sentence_of
     machine_checks: Finding, GIB, PYAV_DECODE_SECONDS
     memory: limited_to_available, total_bytes
     outputs: RecognizerOutput, ScoreKind

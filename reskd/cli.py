@@ -156,7 +156,7 @@ def set_up_log() -> None:
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
-    """``--shard``, ``--workers``, ``--engine`` and ``--ray-address``."""
+    """``--shard`` and those of ``add_engine_choice``."""
     parser.add_argument(
         "--shard",
         type=part_of_parts,
@@ -164,8 +164,13 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="I/N",
         help="do part I of N of the job, as in 2/8; default: all",
     )
+    add_engine_choice(parser, "processes")
+
+
+def add_engine_choice(parser: argparse.ArgumentParser, counted: str) -> None:
+    """``--workers``, ``--engine`` and ``--ray-address``; ``counted`` says what the workers are."""
     parser.add_argument(
-        "--workers", type=positive, default=os.cpu_count() or 1, help="processes (default: one per core)"
+        "--workers", type=positive, default=os.cpu_count() or 1, help=f"{counted} (default: one per core)"
     )
     parser.add_argument(
         "--engine",

@@ -7,8 +7,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, nullcontext
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from typing import Any, Protocol, TypeVar
 
 from dali_pipes.choices import EngineName
@@ -28,18 +29,21 @@ class Engine(Protocol):
     ) -> Iterator[tuple[Item, Result | None]]: ...
 
 
-def make_engine(name: EngineName, *, num_workers: int = 2, ray_address: str | None = None) -> Engine:
+def make_engine(
+    name: EngineName, *, num_workers: int = 2, ray_address: str | None = None, kills: bool = False
+) -> Engine:
     """Make an engine by name.
 
     Args:
         num_workers: number of processes of ``local``.
+        kills: as of ``map_isolated``.
         ray_address: address of a running cluster, such as "auto"; None starts Ray on this machine.
 
     Raises:
         ValueError: Ray is not installed.
     """
     if name == "local":
-        return partial(map_isolated, num_workers=num_workers)
+        return partial(map_isolated, num_workers=num_workers, kills=kills)
     try:
         import ray
     except ImportError as error:
@@ -90,7 +94,7 @@ def _hash(name: str) -> int:
 
 
 def map_isolated(
-    work: Callable[[Item], Result], items: Sequence[Item], *, num_workers: int
+    work: Callable[[Item], Result], items: Sequence[Item], *, num_workers: int, kills: bool = False
 ) -> Iterator[tuple[Item, Result | None]]:
     """Yield (item, ``work(item)``) in order of completion; None if the item's process died.
 
@@ -99,11 +103,12 @@ def map_isolated(
 
     Args:
         work: a module-level function, as it is pickled by name.
+        kills: Ctrl-C and SIGTERM kill the items that run, for long ones; otherwise they are finished first.
     """
     waiting = list(reversed(items))
     while waiting:
         suspects: list[Item] = []
-        with process_pool(min(num_workers, len(waiting))) as pool:
+        with process_pool(min(num_workers, len(waiting))) as pool, _killed_if_interrupted() if kills else nullcontext():
             running: dict[Future[Result], Item] = {}
             whole = True
             while whole and (waiting or running):
@@ -119,6 +124,20 @@ def map_isolated(
             suspects += running.values()
         for item in suspects:
             yield item, _alone(work, item)
+
+
+@contextmanager
+def _killed_if_interrupted() -> Iterator[None]:
+    """Kill the processes that were started inside when a signal ends the block: their pool would wait for them."""
+    others = set(active_children())
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException:
+        for process in set(active_children()) - others:
+            process.kill()
+        raise
 
 
 def _submit(

@@ -76,7 +76,7 @@ def locations_of(config: DataConfig, paths: Sequence[str]) -> Mapping[str, Locat
 
 def cost_of(config: DataConfig, video_info: Mapping[str, VideoInfo]) -> list[str]:
     """One line if clips of these videos are costly to read, with the command that transcodes them."""
-    if config.storage.kind != "videos":
+    if config.storage.kind != "videos" or config.cache != "none":
         return []
     lists = [name for name in (config.train, config.test) if name and name != "folders"]
     classes = [config.classes] if config.classes else []

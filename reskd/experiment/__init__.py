@@ -1,12 +1,14 @@
 """Whole experiments: the config, its stages, the wired networks and data, training and evaluation runs.
 
 For other folders:
-    config: ExperimentConfig, load_config, parse_config, recognizer_from, ViewName
-    config_files: read_settings
+    config: ExperimentConfig, load_config, parse_config, recognizer_from, referred_stage, ViewName
+    config_errors: explain
+    config_files: ConfigFile, merge_files, name_source, read_config_files, read_settings, shown
     data: data_of
-    networks: build_evaluated_model, scores_of, teacher_model, view_of, view_shapes
+    networks: build_evaluated_model, check_networks, scores_of, teacher_model, view_of, view_shapes
     protocol: write_evaluation
-    run: evaluate_checkpoint, train_experiment
+    provenance: is_trained
+    run: evaluate_checkpoint, score_checkpoint, ScoredCheckpoint, train_experiment
     run_checks: check_config
     stages: asked_settings, check_stages, choose_stage, load_stages, teacher_stage, train_stages
 """

@@ -8,12 +8,12 @@ from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from dali_pipes.atomic_files import remove_leftovers
 from reskd.distributed import World, barrier, gather_objects
 from reskd.environment import describe_environment
-from reskd.evaluation.evaluator import EvaluationSettings, evaluate
+from reskd.evaluation.evaluator import Evaluation, EvaluationSettings, evaluate
 from reskd.experiment.build import build_trainer, evaluation_loader, evaluation_order, evaluation_settings
 from reskd.experiment.config import ExperimentConfig, ViewName
 from reskd.experiment.data import AnyManifest, data_of
@@ -128,6 +128,20 @@ def _ensure_description(run: RunDirectory, lock: RunLock, config: ExperimentConf
         write_description(run, config.resolved(), describe_environment(), overwrite=False, changes=changes)
 
 
+class ScoredCheckpoint(NamedTuple):
+    """What ``score_checkpoint`` finds.
+
+    Attributes:
+        result: as ``evaluate_checkpoint`` returns it.
+        evaluation: the scores of each video; its ``ids_N`` are rows of the manifest.
+        manifest: the list that was scored.
+    """
+
+    result: dict[str, Any]
+    evaluation: Evaluation
+    manifest: AnyManifest
+
+
 def evaluate_checkpoint(
     config: ExperimentConfig,
     checkpoint: Path,
@@ -137,6 +151,20 @@ def evaluate_checkpoint(
     which: ViewName = "student",
     batch_size: int = 16,
 ) -> dict[str, Any]:
+    """The metrics, protocol and cost of ``score_checkpoint``, as evaluate.py writes them."""
+    scored = score_checkpoint(config, checkpoint, world=world, split=split, which=which, batch_size=batch_size)
+    return scored.result
+
+
+def score_checkpoint(
+    config: ExperimentConfig,
+    checkpoint: Path,
+    *,
+    world: World,
+    split: Literal["test", "val"] = "test",
+    which: ViewName = "student",
+    batch_size: int = 16,
+) -> ScoredCheckpoint:
     """Score one model of an experiment on a list, and describe the protocol. Every rank gets the same result.
 
     Args:
@@ -160,7 +188,7 @@ def evaluate_checkpoint(
     with closing(evaluation_loader(config, manifest, order, split=split, which=which, world=world)) as loader:
         log.info(loader.describe_reading())
         evaluation = evaluate(model, loader, settings, world=world)
-    return {
+    result = {
         "name": config.name,
         "which": which,
         "split": split,
@@ -174,6 +202,7 @@ def evaluate_checkpoint(
         **_measure_cost(model, config, which, settings, batch_size),
         "environment": describe_environment(),
     }
+    return ScoredCheckpoint(result, evaluation, manifest)
 
 
 def _check_classes(manifest: AnyManifest, state: Mapping[str, Any], checkpoint: Path) -> None:

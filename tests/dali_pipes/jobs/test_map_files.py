@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -66,3 +70,31 @@ def test_ray_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(ValueError, match=r"expected the package ray, found none; pip install -e '\.\[ray\]'"):
         make_engine("ray")
+
+
+_ENDLESS = """
+import signal, sys, time
+from pathlib import Path
+from dali_pipes.jobs.map_files import make_engine
+from tests.dali_pipes.jobs.test_map_files import wait_for_ever
+list(make_engine("local", num_workers=2, kills=True)(wait_for_ever, [sys.argv[1] + "/a", sys.argv[1] + "/b"]))
+"""
+
+
+def wait_for_ever(name: str) -> None:
+    """Say which process runs the item, and never end."""
+    Path(name).write_text(str(os.getpid()))
+    while True:
+        time.sleep(1)
+
+
+def test_an_interrupt_kills_items_that_would_never_end(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", _ENDLESS, str(tmp_path)], stderr=subprocess.PIPE, text=True)
+    while not all((tmp_path / name).exists() and (tmp_path / name).read_text() for name in "ab"):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert "KeyboardInterrupt" in process.communicate(timeout=300)[1]
+    for name in "ab":
+        with pytest.raises(ProcessLookupError):
+            os.kill(int((tmp_path / name).read_text()), 0)

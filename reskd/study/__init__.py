@@ -1,0 +1,7 @@
+"""Studies: many runs of one config file over seeds, splits and settings, scored on the same videos and compared.
+
+For other folders:
+    config: load_study, StudyConfig
+    plan: plan_study
+    runner: describe_plan, known_rows, run_study
+"""

@@ -1,0 +1,163 @@
+"""The config of a study: a file with the arms, and the axes over which each arm is run.
+
+config: arms.yaml                        the stages of this file are the arms
+axes:
+  seed: [1, 2, 3]                        values of a config's key
+  split:                                 or names, each with settings
+    first: {data.train: split1_train.txt, data.test: split1_test.txt}
+    second: {data.train: split2_train.txt, data.test: split2_test.txt}
+repeat: seed                             each result is the mean and spread over seeds
+pool: split                              the test videos of the splits are scored as one list
+compare:
+  - {arm: student, over: baseline}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+
+from dali_pipes.strict_config import StrictConfig
+from reskd.experiment.config_errors import explain
+from reskd.experiment.config_files import ConfigFile, name_source, read_settings, shown
+from reskd.yaml_reading import read_yaml_file
+
+# Key of a config -> value, as in an override.
+Settings = dict[str, Any]
+
+
+def _named_values(value: object) -> object:
+    """Values of a key, as names with settings; the key is filled in by ``StudyConfig.axis``."""
+    if isinstance(value, list):
+        names = [str(one) for one in value]
+        if len(set(names)) < len(names):
+            raise ValueError(f"expected values that differ, found {shown(value)}")
+        return dict(zip(names, value, strict=True))
+    if isinstance(value, dict):
+        return {str(name): settings for name, settings in value.items()}
+    return value
+
+
+Axis = Annotated[dict[str, Any], Field(min_length=1), BeforeValidator(_named_values)]
+
+
+class ComparisonConfig(StrictConfig):
+    arm: str = Field(description="the arm whose gain is reported")
+    over: str = Field(description="the arm that it is compared with, over the same videos and seeds")
+
+
+class RecoveryConfig(StrictConfig):
+    """Which share of the distance from ``baseline`` to ``teacher`` the student covers."""
+
+    student: str
+    baseline: str
+    teacher: str
+
+
+class ScoredAsConfig(StrictConfig):
+    """An arm that is not trained: the weights of one arm, scored on the view of another."""
+
+    weights: str = Field(description="the arm whose trained weights are scored")
+    view: str = Field(description="the arm whose data settings apply")
+
+
+class QuickConfig(StrictConfig):
+    """The small size of a study, of ``--quick``."""
+
+    axes: dict[str, list[str]] = Field({}, description="for each axis, the names of the values that stay; default: all")
+    settings: Settings = Field({}, description="settings of every run, as training.epochs: 1")
+
+
+class StudyConfig(StrictConfig):
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100, description="the study's folder in runs")
+    title: str = Field("", description="headline of the report; default: the name")
+    config: Path = Field(description="file with the arms as stages, relative to the study's file")
+    runs: Path = Field(Path("runs"), description="folder of the study; its runs are in runs/study_runs")
+    settings: Settings = Field({}, description="settings of every run, over those of the file")
+    axes: dict[str, Axis] = Field({}, description="each arm is run at every combination of their values")
+    repeat: str | None = Field(None, description="the axis of seeds: results are means and spreads over it")
+    pool: str | None = Field(None, description="the axis of splits, whose test lists are disjoint and scored as one")
+    only: dict[str, dict[str, list[str]]] = Field(
+        {}, description="arm -> axis -> names of the values at which it is run; default: all"
+    )
+    also_scored: dict[str, ScoredAsConfig] = Field({}, description="arms that are scored, but not trained")
+    score: Literal["test", "val"] = Field("test", description="the list that is scored; val to choose settings")
+    checkpoint: Literal["last", "best"] = Field("last", description="the weights that are scored; best by validation")
+    compare: tuple[ComparisonConfig, ...] = Field((), description="paired comparisons of arms")
+    recovery: tuple[RecoveryConfig, ...] = Field((), description="shares of a gap that students recover")
+    keep: Literal["referred", "all"] = Field(
+        "referred", description="whose checkpoints stay: of arms that others start or learn from, or all"
+    )
+    threads: int = Field(1, ge=1, le=256, description="threads of a run on a CPU; results depend on their number")
+    quick: QuickConfig = Field(QuickConfig(), description="what --quick changes")
+
+    @model_validator(mode="after")
+    def _axes_are_known(self) -> StudyConfig:
+        named = {"repeat": [self.repeat] if self.repeat else [], "pool": [self.pool] if self.pool else []}
+        named["quick.axes"] = list(self.quick.axes)
+        named |= {f"only.{arm}": list(axes) for arm, axes in self.only.items()}
+        for key, axes in named.items():
+            if unknown := [axis for axis in axes if axis not in self.axes]:
+                raise ValueError(f"{key}: expected an axis of this study ({_list(self.axes)}), found {unknown[0]}")
+        kept_values = {"quick.axes": self.quick.axes, **{f"only.{arm}": limits for arm, limits in self.only.items()}}
+        for key, limits in kept_values.items():
+            for axis, names in limits.items():
+                if unknown := [name for name in names if name not in self.axes[axis]]:
+                    raise ValueError(f"{key}.{axis}: expected of {_list(self.axes[axis])}, found {unknown[0]}")
+        if self.repeat is not None and self.repeat == self.pool:
+            raise ValueError(f"repeat and pool: expected two axes, found {self.repeat} for both")
+        return self
+
+    def settings_of(self, axis: str, name: str) -> Settings:
+        """The settings of one value of an axis."""
+        found = self.axes[axis][name]
+        return found if isinstance(found, dict) else {axis: found}
+
+    def quickened(self) -> StudyConfig:
+        """The small size, under another name."""
+        axes = {
+            axis: {name: values[name] for name in self.quick.axes.get(axis, values)}
+            for axis, values in self.axes.items()
+        }
+        only = {arm: {axis: _kept(names, axes[axis]) for axis, names in of.items()} for arm, of in self.only.items()}
+        changed = {"name": f"{self.name}_quick", "axes": axes, "only": only}
+        return self.model_copy(update={**changed, "settings": {**self.settings, **self.quick.settings}})
+
+
+def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
+    """Read a study's file; ``config`` becomes a path relative to the working directory.
+
+    Args:
+        overrides: ``key=value`` of the study, as ``settings.training.epochs=1``.
+
+    Raises:
+        FileNotFoundError, ValueError: a missing file, an unknown key, a wrong value; names the file and the key.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"expected the YAML file of a study at {path}, found none.")
+    tree, lines = read_yaml_file(path)
+    if not isinstance(tree, dict):
+        raise ValueError(f"{path}: expected the settings of a study, found {shown(tree)}.")
+    files = [ConfigFile(path, tree, lines)]
+    if overrides:
+        files.insert(0, ConfigFile(path, read_settings(overrides, where=str(path))))
+        tree = read_settings(overrides, where=str(path), over=tree)
+    try:
+        study = StudyConfig.model_validate(tree)
+    except ValidationError as error:
+        faults = explain(error, StudyConfig)
+        sentences = (f"{name_source(fault.keys, files, where=str(path))}: {fault.sentence}" for fault in faults)
+        raise ValueError("\n".join(sentences)) from None
+    return study.model_copy(update={"config": path.parent / study.config})
+
+
+def _kept(names: Sequence[str], values: Iterable[str]) -> list[str]:
+    """Those of ``names`` that are still values; all values if none is."""
+    return [name for name in names if name in values] or list(values)
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"

@@ -1,0 +1,195 @@
+"""Does one run of a study in a worker process: trains it, scores it, and writes its row and its scores.
+
+The run itself is in runs/study_runs/NAME, as any run. runs/study_results/NAME gets ``SPLIT_CHECKPOINT.json`` (the row),
+``SPLIT_CHECKPOINT.npz`` (the scores of each video) and ``log.txt``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from dali_pipes.atomic_files import DiskFullError, atomic_open, atomic_write_text
+from dali_pipes.manifest.manifest import Manifest
+from reskd.faults import sentence_of
+from reskd.study.plan import PlannedRun
+
+if TYPE_CHECKING:
+    from reskd.experiment.run import ScoredCheckpoint
+
+# Status of a row.
+DONE, FAILED, DIVERGED, DIED, NOT_RUN = "done", "failed", "diverged", "died", "not run"
+
+_slot: IO[str] | None = None  # the lock of this process's GPU
+
+
+def results_of(run: PlannedRun) -> Path:
+    """The folder of a run's row, scores and log."""
+    return run.folder.parents[1] / "study_results" / run.name
+
+
+def row_path(run: PlannedRun) -> Path:
+    return results_of(run) / f"{run.split}_{run.checkpoint}.json"
+
+
+def scores_path(run: PlannedRun) -> Path:
+    return results_of(run) / f"{run.split}_{run.checkpoint}.npz"
+
+
+def read_row(run: PlannedRun) -> dict[str, Any] | None:
+    """The row of an earlier start; None if there is none, or the run must be made for its weights."""
+    path = row_path(run)
+    if not path.is_file():
+        return None
+    row: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    is_whole = row["status"] != DONE or (
+        scores_path(run).is_file() and (not run.is_trained or not run.keeps or (run.folder / "last.pt").is_file())
+    )
+    return row if is_whole else None
+
+
+def write_row(run: PlannedRun, row: dict[str, Any]) -> None:
+    results_of(run).mkdir(parents=True, exist_ok=True)
+    atomic_write_text(row_path(run), json.dumps(row, indent=1) + "\n")
+
+
+def empty_row(run: PlannedRun, status: str, reason: str) -> dict[str, Any]:
+    """A row without a result."""
+    return {"run": run.name, "arm": run.arm, "status": status, "reason": reason}
+
+
+def do_run(threads: int, gpu_locks: Path, run: PlannedRun) -> dict[str, Any]:
+    """Train and score one run; returns its row, which is also written.
+
+    Whatever is wrong with the run becomes the row's reason, and others go on. A full disk is raised: they would fail
+    too.
+
+    Args:
+        threads: torch's threads on a CPU.
+        gpu_locks: folder in which processes of this machine share its GPUs, one for each.
+
+    Raises:
+        DiskFullError: there is no room.
+    """
+    import torch
+
+    torch.set_num_threads(threads)
+    _take_gpu(gpu_locks, torch.cuda.device_count())
+    results_of(run).mkdir(parents=True, exist_ok=True)
+    with _log_in(results_of(run) / "log.txt"):
+        try:
+            row = _result(run)
+        except DiskFullError:
+            raise
+        except Exception as error:
+            logging.getLogger(__name__).error("%s", traceback.format_exc())
+            status = DIVERGED if isinstance(error, FloatingPointError) else FAILED
+            row = empty_row(run, status, sentence_of(error) or f"{type(error).__name__}: {error}")
+    write_row(run, row)
+    return row
+
+
+def _result(run: PlannedRun) -> dict[str, Any]:
+    from reskd.distributed import joined_world
+    from reskd.experiment.provenance import is_trained
+    from reskd.experiment.run import score_checkpoint, train_experiment
+
+    config = run.config
+    with joined_world(config.device) as world:
+        was_started = run.is_trained and (config.folder / "last.pt").is_file()
+        wall, cpu = time.perf_counter(), time.process_time()
+        if run.is_trained and not is_trained(config):
+            train_experiment(config, world=world, overwrite=not was_started, report=False)
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        folder = config.folder if run.is_trained else config.runs / run.weights
+        checkpoint = folder / f"{run.checkpoint}.pt"
+        if not checkpoint.is_file() and run.checkpoint == "best":
+            raise ValueError(
+                f"{folder}: expected best.pt, which a validation writes, found none; set data.val_fraction or "
+                "data.val_pattern, or checkpoint: last in the study."
+            )
+        scored = score_checkpoint(
+            config, checkpoint, world=world, split=run.split, batch_size=min(64, config.training.global_batch_size)
+        )
+    _write_scores(run, scored)
+    _free(run)
+    result = scored.result
+    return {
+        **empty_row(run, DONE, ""),
+        **{key: result[key] for key in ("metrics", "coverage", "gmacs_per_video", "videos_per_second", "protocol")},
+        **{key: result[key] for key in ("num_steps", "manifest_hash", "environment")},
+        "train_seconds": None if was_started else round(wall, 2),
+        "train_cpu_seconds": None if was_started else round(cpu, 2),
+    }
+
+
+def _write_scores(run: PlannedRun, scored: ScoredCheckpoint) -> None:
+    evaluation, manifest = scored.evaluation, scored.manifest
+    if evaluation.logits_NK is None:
+        raise ValueError(f"{run.name}: expected a list short enough to keep all scores, found {evaluation.num_clips}.")
+    name = manifest.path if isinstance(manifest, Manifest) else manifest.name
+    videos = [name(row) for row in evaluation.ids_N.tolist()]
+    with atomic_open(scores_path(run)) as file:
+        np.savez(
+            file,
+            videos=np.array([os.fsencode(video) for video in videos]),
+            labels_N=evaluation.labels_N.numpy(),
+            logits_NK=evaluation.logits_NK.float().numpy(),
+        )
+
+
+def _free(run: PlannedRun) -> None:
+    """Delete the checkpoints of a run that nothing else needs."""
+    if run.is_trained and not run.keeps:
+        for path in (run.folder / "last.pt", run.folder / "best.pt", *run.folder.glob("epoch_*.pt")):
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _log_in(path: Path) -> Iterator[None]:
+    """Write this process's log to ``path`` too; the screen gets neither it nor warnings."""
+    root = logging.getLogger()
+    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    before = root.handlers, root.level
+    root.handlers, root.level = [handler], logging.INFO
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        root.handlers, root.level = before
+        handler.close()
+
+
+def _take_gpu(folder: Path, num_gpus: int) -> None:
+    """Make one GPU of this machine that no other process of the study has the only one of this process.
+
+    Must come before the first use of a GPU. With more processes than GPUs, those left over share the first.
+    """
+    global _slot
+    if num_gpus < 2 or _slot is not None:
+        return
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",") if visible else [str(number) for number in range(num_gpus)]
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        slot = (folder / f"{os.uname().nodename}-gpu{name}.lock").open("w")
+        try:
+            fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            slot.close()
+            continue
+        _slot = slot
+        os.environ["CUDA_VISIBLE_DEVICES"] = name
+        return

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reskd.study.config import load_study
+from tests.reskd.study.tiny_study import tiny_study, write_study
+
+
+def test_values_of_an_axis_are_those_of_its_key_or_named_settings(tmp_path: Path) -> None:
+    study = tiny_study(
+        tmp_path, axes={"optimizer.lr": [0.1, 0.02], "split": {"1": {"data.test": "a"}}}, repeat=None, compare=[]
+    )
+    assert study.settings_of("optimizer.lr", "0.1") == {"optimizer.lr": 0.1}
+    assert study.settings_of("split", "1") == {"data.test": "a"}
+
+
+def test_settings_of_the_command_line_replace_those_of_the_file(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    study = load_study(path, ["checkpoint=best", "settings.training.epochs=1"])
+    assert study.checkpoint == "best"
+    assert study.config == tmp_path / "arms.yaml"
+
+
+def test_the_quick_size_keeps_the_named_values_under_another_name(tmp_path: Path) -> None:
+    quick = {"axes": {"seed": ["2"]}, "settings": {"training.epochs": 1}}
+    study = tiny_study(tmp_path, quick=quick, only={"student": {"seed": ["1"]}}).quickened()
+    assert study.name == "tiny_quick"
+    assert study.axes == {"seed": {"2": 2}}
+    assert study.only == {"student": {"seed": ["2"]}}
+    assert study.settings == {"training.epochs": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"axis": {}}, r"study\.yaml, line [0-9]+: unknown key axis; did you mean axes"),
+        ({"repeat": "fold"}, r"repeat: expected an axis of this study \(seed\), found fold"),
+        ({"pool": "seed"}, "repeat and pool: expected two axes, found seed for both"),
+        ({"only": {"student": {"seed": ["3"]}}}, r"only\.student\.seed: expected of 1, 2, found 3"),
+        ({"quick": {"axes": {"fold": ["3"]}}}, r"quick\.axes: expected an axis of this study \(seed\), found fold"),
+        ({"axes": {"seed": [1, 1]}}, "expected values that differ"),
+        ({"axes": {"seed": []}}, "axes.seed"),
+        ({"score": "train"}, "score: .*'test' or 'val'.*found 'train'"),
+        ({"name": "../x"}, "name"),
+    ],
+)
+def test_what_is_wrong_in_a_study_is_named(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    path = write_study(tmp_path, **changes)
+    with pytest.raises(ValueError, match=message):
+        load_study(path)
+
+
+def test_a_file_that_is_not_there_or_is_no_study_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"expected the YAML file of a study at .*nothing\.yaml, found none"):
+        load_study(tmp_path / "nothing.yaml")
+    (tmp_path / "list.yaml").write_text("- 1\n")
+    with pytest.raises(ValueError, match=r"list\.yaml"):
+        load_study(tmp_path / "list.yaml")

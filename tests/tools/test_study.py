@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reskd.cli import run_tool
+from tests.reskd.study.tiny_study import write_study
+from tests.structure import ROOT
+from tools import study
+
+
+def test_a_dry_run_checks_the_study_and_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_study(tmp_path)
+    assert run_tool(study.main, [str(path), "--dry-run"]) == 0
+    assert "tiny: 6 runs, 0 of them done" in capsys.readouterr().out
+    assert not (tmp_path / "runs").exists()
+    assert run_tool(study.main, [str(path), "--dry-run", "axes.seed=[1]"]) == 0
+    assert "tiny: 3 runs" in capsys.readouterr().out
+    assert run_tool(study.main, [str(path), "--dry-run", "axis.seed=[1]"]) == 1
+    assert "did you mean axes?" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_study_is_made_by_one_command_and_again_at_once(tmp_path: Path) -> None:
+    path = write_study(tmp_path, axes={"seed": [1]})
+    command = [sys.executable, "tools/study.py", str(path), "--workers", "2"]
+    for _ in range(2):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in (tmp_path / "runs" / "tiny" / "results.jsonl").read_text().splitlines()]
+    assert {row["status"] for row in rows} == {"done"}
+    assert "0 of them to do" in done.stderr
