@@ -7,13 +7,13 @@ For other folders:
     checksums: checksum_of_array, checksum_of_json
     choices: ClipFrameSelection, DecoderChoice, DEFAULT_QUALITY, DemoFormat, EngineName, FrameSelection, ListFormat,
         ListReading, PixelAspect, TranscodeCodec
-    config: Averaging, DataConfig, LoaderConfig, MOST_FRAMES, SamplingConfig, StrictConfig, StudentViewConfig,
-        VideoFilesConfig, ViewConfig, ViewsConfig
+    config: DataConfig, LoaderConfig, StrictConfig, StudentViewConfig, VideoFilesConfig, ViewConfig, ViewsConfig
     fault_log: drop_lines_from, FaultCounts, FaultLog, LoaderLog, NO_LOG, sum_counts, UnreadableDataError
     file_names: on_one_line, print_any_name, printable, short_enough
     json_files: parse_json, read_json
     regular_files: check_kept_files, file_is_there
     renamed: OldNames
+    sampling_config: Averaging, MOST_FRAMES, SamplingConfig
     storage_spec: is_shard_pattern, split_path, split_template, Storage, VIDEO_FILES
     video_info: Column, columns_of, JPEG_FILES, NO_INDEX, PacketLocation, Stamp, UNTAGGED, VideoInfo
 """

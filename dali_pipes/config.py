@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from dali_pipes.choices import CacheChoice, ClipFrameSelection, DecoderChoice, ListFormat, PixelAspect
+from dali_pipes.sampling_config import MOST_FRAMES, SamplingConfig
 from dali_pipes.storage_spec import check_template, check_url, is_shard_pattern
 from dali_pipes.strict_config import StrictConfig
 
@@ -17,9 +19,6 @@ def _square(value: object) -> object:
     return (value, value) if isinstance(value, int) else value
 
 
-Averaging = Literal["probabilities", "logits"]
-# Of a clip or an evaluation; more fit neither a device nor a worker's memory.
-MOST_FRAMES = 10_000
 _Pixels = Annotated[int, Field(ge=1, le=8192)]  # 8K video; a side of more fits no network's memory
 # (height, width) in pixels; one number means a square.
 Size = Annotated[tuple[_Pixels, _Pixels], BeforeValidator(_square)]
@@ -72,102 +71,6 @@ class ViewsConfig(StrictConfig):
         return self
 
 
-class MultiScaleCropConfig(StrictConfig):
-    """A crop of the short side times one of ``scales``, at one of 13 fixed positions (TSN, arXiv:1608.00859)."""
-
-    kind: Literal["multi_scale"] = "multi_scale"
-    scales: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
-        (1.0, 0.875, 0.75, 0.66), min_length=1, description="ratios of crop side to short side"
-    )
-    max_scale_steps_apart: int = Field(
-        1, ge=0, le=100, description="most steps in scales between width's and height's scale"
-    )
-
-
-class RandomResizedCropConfig(StrictConfig):
-    """A crop of random area and aspect ratio (as in torchvision's RandomResizedCrop)."""
-
-    kind: Literal["random_resized"] = "random_resized"
-    area: tuple[float, float] = Field((0.08, 1.0), description="share of the frame's area, low and high")
-    aspect_ratio: tuple[float, float] = Field((3 / 4, 4 / 3), description="width over height, low and high")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> RandomResizedCropConfig:
-        if not 0 < self.area[0] <= self.area[1] <= 1:
-            raise ValueError(f"area: expected 0 < low <= high <= 1, found {self.area}")
-        if not 0 < self.aspect_ratio[0] <= self.aspect_ratio[1]:
-            raise ValueError(f"aspect_ratio: expected 0 < low <= high, found {self.aspect_ratio}")
-        return self
-
-
-class CenterCropConfig(StrictConfig):
-    """The same center crop as in evaluation: no spatial augmentation."""
-
-    kind: Literal["center"] = "center"
-
-
-class SegmentFramesConfig(StrictConfig):
-    """One frame from each of T equal segments of the video (TSN, arXiv:1608.00859)."""
-
-    kind: Literal["segments"] = "segments"
-    train: Literal["random", "center"] = Field(
-        "random", description="position of each training frame in its segment; random draws each independently"
-    )
-
-
-class UniformFramesConfig(StrictConfig):
-    """T evenly spaced frames of the whole video."""
-
-    kind: Literal["uniform"] = "uniform"
-    train: Literal["random", "center"] = Field(
-        "random", description="position of the first training frame, drawn once per clip; the others follow evenly"
-    )
-
-
-class DenseFramesConfig(StrictConfig):
-    """T frames ``stride`` apart (SlowFast, Video Swin): 8 x 8 is num_frames 8, stride 8. Random start in training."""
-
-    kind: Literal["dense"] = "dense"
-    stride: int = Field(ge=1, le=1_000_000, description="video frames from one frame of the clip to the next")
-    short_video: Literal["repeat_last", "loop"] = Field(
-        "repeat_last",
-        description="past the end of a video: repeat the last frame taken, or continue from the start (MMAction2)",
-    )
-    test_starts: Literal["spread", "centers"] = Field(
-        "spread",
-        description="starts of several test clips: spread from the first possible to the last, both included (TSM, "
-        "PySlowFast, MMAction2 1.x), or the centers of equal parts (MMAction2 0.x, under the ResKD paper's code)",
-    )
-
-
-class SamplingConfig(StrictConfig):
-    """Frames, crop and flip of a clip, and the test views of a video."""
-
-    num_frames: int = Field(8, ge=1, le=MOST_FRAMES, description="T, number of frames of a clip")
-    frames: Annotated[SegmentFramesConfig | UniformFramesConfig | DenseFramesConfig, Field(discriminator="kind")] = (
-        Field(SegmentFramesConfig(), description="which T frames of a video")
-    )
-    crop: Annotated[MultiScaleCropConfig | RandomResizedCropConfig | CenterCropConfig, Field(discriminator="kind")] = (
-        Field(MultiScaleCropConfig(), description="the crop in training")
-    )
-    flip_probability: float = Field(0.5, ge=0, le=1, description="probability of a left-right flip in training")
-    test_crop_ratio: float = Field(
-        0.875,
-        gt=0,
-        le=1,
-        description="ratio of one center crop to the short side, 224 / 256 in the paper; three crops take all of it",
-    )
-    test_clips: int = Field(1, ge=1, le=1000, description="clips per video that evaluate.py reads: 10 for SlowOnly")
-    test_crops: Literal[1, 3] = Field(
-        1, description="crops of each clip in evaluate.py: the center, or three along the longer side"
-    )
-    val_clips: int = Field(1, ge=1, le=1000, description="as test_clips, for validation during training")
-    val_crops: Literal[1, 3] = Field(1, description="as test_crops, for validation during training")
-    average_views: Averaging = Field(
-        "probabilities", description="average softmax scores or logits over a video's clips and crops"
-    )
-
-
 class LoaderConfig(StrictConfig):
     """How clips are read. For an undamaged file, only ``decoder`` can change the clips or pixels."""
 
@@ -218,10 +121,14 @@ class ShardsConfig(StrictConfig):
 
 def _check_pattern(pattern: str) -> str:
     try:
-        num_groups = re.compile(pattern).groups
+        re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
         raise ValueError(f"expected a regular expression, found {pattern[:200]!r}: {error}") from None
-    if num_groups == 0:
+    return pattern
+
+
+def _check_group_pattern(pattern: str) -> str:
+    if re.compile(_check_pattern(pattern)).groups == 0:
         raise ValueError(f"expected a pair of parentheses around the group, found {pattern[:200]!r}")
     return pattern
 
@@ -247,7 +154,7 @@ class DataConfig(StrictConfig):
     classes: Path | None = Field(
         None, description="file of class names, one per line in order (or UCF101's classInd.txt); default: sorted names"
     )
-    group_pattern: Annotated[str, AfterValidator(_check_pattern)] | None = Field(
+    group_pattern: Annotated[str, AfterValidator(_check_group_pattern)] | None = Field(
         None,
         description="regular expression on the path; its first group names the group of videos to keep in one split "
         r"(UCF101: v_(\w+_g\d+)_c, with the class: groups of equal name are one group, whatever the class); a CSV may "
@@ -255,6 +162,11 @@ class DataConfig(StrictConfig):
     )
     val_fraction: float = Field(
         0.1, ge=0, lt=1, description="fraction of the training list to hold out by group to choose best.pt; 0: none"
+    )
+    val_pattern: Annotated[str, AfterValidator(_check_pattern)] | None = Field(
+        None,
+        description="in place of val_fraction: regular expression on the path; the videos of the training list in "
+        "which it is found are the validation split (UCF101: _g(22|23|24|25)_)",
     )
     test_fraction: float = Field(
         0.0, ge=0, lt=1, description="fraction held out by group as the test list if test is not set"
@@ -283,10 +195,23 @@ class DataConfig(StrictConfig):
     views: ViewsConfig = Field(description="sizes and frames of the networks' inputs")
     loader: LoaderConfig = Field(LoaderConfig(), description="how clips are read")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _pattern_replaces_the_fraction(cls, settings: Any) -> Any:
+        """With a pattern, the fraction that is not given is 0, and the resolved settings say so."""
+        if not isinstance(settings, Mapping) or settings.get("val_pattern") is None:
+            return settings
+        return {"val_fraction": 0.0, **settings}
+
     @model_validator(mode="after")
     def _lists_fit_the_storage(self) -> DataConfig:
         if self.test is not None and self.test_fraction > 0:
             raise ValueError("test and test_fraction: expected at most one of them")
+        if self.val_pattern is not None and self.val_fraction > 0:
+            raise ValueError(
+                "val_pattern and val_fraction: expected at most one of them, found val_fraction = "
+                f"{self.val_fraction:g} too; leave it out or set it to 0"
+            )
         names_shards = any(is_shard_pattern(one) for one in (self.train, self.test) if one is not None)
         if names_shards and self.storage.kind != "shards":
             raise ValueError("train and test name tar files; set storage.kind=shards")

@@ -45,6 +45,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "dali_pipes/loader/recovery.py": "dali_pipes/loader/test_clip_loader_faults.py",
     "dali_pipes/manifest/split_table.py": "dali_pipes/manifest/test_split_lists.py",
     "dali_pipes/manifest/sources.py": "dali_pipes/loader/test_clip_loader_storage.py",
+    "dali_pipes/sampling_config.py": "dali_pipes/sampling/test_crops.py",
     "dali_pipes/scan/csv_rows.py": "dali_pipes/scan/test_store.py",
     "dali_pipes/scan/index_reader.py": "dali_pipes/scan/test_store.py",
     "dali_pipes/storage/frame_files.py": "dali_pipes/storage/test_frame_folders.py",

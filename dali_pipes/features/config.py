@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from dali_pipes.choices import FrameSelection
-from dali_pipes.config import MOST_FRAMES, StrictConfig
+from dali_pipes.config import StrictConfig
 from dali_pipes.json_files import read_json
+from dali_pipes.sampling_config import MOST_FRAMES
 
 # The file beside records of prepare_data.py extract-features that describes how they were made.
 EXTRACTION_FILE = "features.json"

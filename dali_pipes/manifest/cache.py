@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 # Settings that change the videos in a manifest, or their video info.
 _SETTINGS = (
-    *("train", "test", "classes", "list_format", "group_pattern", "val_fraction", "test_fraction"),
-    *("allow_shared_videos", "scan", "storage"),
+    *("train", "test", "classes", "list_format", "group_pattern", "val_fraction", "val_pattern"),
+    *("test_fraction", "allow_shared_videos", "scan", "storage"),
 )
 _KEEP_DAYS = 30
 _VERSION = 3  # raised when lists are read or split in another way, or manifests are kept in another way

@@ -13,6 +13,7 @@ import numpy as np
 
 from dali_pipes.annotations.lists import LabeledVideo
 from dali_pipes.manifest.copies import find_copies
+from dali_pipes.manifest.pattern_split import check_matches, split_by_pattern
 from dali_pipes.manifest.shared_groups import GroupTable, choose_groups
 from dali_pipes.manifest.split_lists import SplitLists, join_groups, read_lists, report_copies
 from dali_pipes.sampling.counter_rng import uniform
@@ -51,8 +52,10 @@ def assign(
         copies: sets of paths with equal content, which stay on one side.
 
     Raises:
-        ValueError: as split_by_group.
+        ValueError: as split_by_group, check_matches and split_by_pattern.
     """
+    if config.val_pattern is not None:
+        check_matches([video.path for video in lists.train], config.val_pattern)
     said: list[str] = []
     try:
         videos = _assign(config, lists, join_groups(lists.train, copies) if copies else lists.train, seed, said.append)
@@ -63,7 +66,9 @@ def assign(
             raise ValueError(
                 f"{error} Videos of equal content are one group; set data.allow_shared_videos=true to split them."
             ) from error
-        said = ["copies of one video are on both sides of a split, as nothing could be held out otherwise"]
+        asked = config.val_pattern is not None
+        why = "data.val_pattern puts them there" if asked else "nothing could be held out otherwise"
+        said = [f"copies of one video are on both sides of a split, as {why}"]
         videos = _assign(config, lists, lists.train, seed, said.append)
     for message in said:
         on_message(message)
@@ -79,12 +84,16 @@ def _assign(
 ) -> dict[str, list[LabeledVideo]]:
     videos: dict[str, list[LabeledVideo]] = {}
     hold_out = partial(split_by_group, class_names=lists.class_names, on_message=on_message)
+    if config.val_pattern is not None:
+        rest, val = split_by_pattern(rest, config.val_pattern, class_names=lists.class_names, on_message=on_message)
     if config.test_fraction:
         rest, videos["test"] = hold_out(rest, config.test_fraction, seed=seed, name="test")
     elif lists.test:
         videos["test"] = lists.test
     # The seed differs from the test split's: the same hash order would hold out the next groups of that order.
     videos["train"], videos["val"] = hold_out(rest, config.val_fraction, seed=seed + 1)
+    if config.val_pattern is not None:
+        videos["val"] = val
     return videos
 
 

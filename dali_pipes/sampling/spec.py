@@ -10,7 +10,8 @@ from dali_pipes.choices import FrameSelection, PixelAspect
 from dali_pipes.sampling.student_frames import select_frames
 
 if TYPE_CHECKING:
-    from dali_pipes.config import DataConfig, SamplingConfig
+    from dali_pipes.config import DataConfig
+    from dali_pipes.sampling_config import SamplingConfig
 
 
 class TestViews(NamedTuple):

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from dali_pipes.batch import ClipBatch
-from dali_pipes.config import Averaging
+from dali_pipes.sampling_config import Averaging
 from reskd.distributed import World, gather_rows
 from reskd.evaluation.metrics import metrics_of, rank_scores
 from reskd.evaluation.multi_view import average_views, rows_of_whole_videos

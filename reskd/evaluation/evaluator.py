@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dali_pipes.batch import Loader
-from dali_pipes.config import Averaging
+from dali_pipes.sampling_config import Averaging
 from reskd.distributed import World, gather_rows
 from reskd.evaluation.accumulators import AllScores, TopScores
 from reskd.evaluation.metrics import ScoredList

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from dali_pipes.config import Averaging
+from dali_pipes.sampling_config import Averaging
 from reskd.outputs import ScoreKind
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 
-from dali_pipes.config import Averaging, DataConfig
+from dali_pipes.config import DataConfig
 from dali_pipes.fault_log import LoaderLog
 from dali_pipes.loader.clip_loader import ClipLoader
 from dali_pipes.manifest.build import build_manifests, copy_split_table
@@ -19,6 +19,7 @@ from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.manifest.splits import videos_of_splits
 from dali_pipes.sampling.order import ReadingOrder
 from dali_pipes.sampling.spec import TestViews, first_view_size, student_frames
+from dali_pipes.sampling_config import Averaging
 from reskd.experiment.config import ViewName
 from reskd.models.config import RecognizerConfig
 

@@ -11,7 +11,6 @@ from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 
-from dali_pipes.config import Averaging
 from dali_pipes.features.config import FeatureDataConfig
 from dali_pipes.features.loader import FeatureLoader
 from dali_pipes.features.manifest import FeatureManifest
@@ -19,6 +18,7 @@ from dali_pipes.loader.clip_loader import ClipLoader
 from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.sampling.order import ReadingOrder
 from dali_pipes.sampling.spec import TestViews
+from dali_pipes.sampling_config import Averaging
 from reskd.experiment.clip_data import ClipData, ListedLabels
 from reskd.experiment.config import ExperimentConfig, ViewName
 from reskd.experiment.feature_data import FeatureData

@@ -10,13 +10,13 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
-from dali_pipes.config import Averaging
 from dali_pipes.fault_log import LoaderLog
 from dali_pipes.features.config import EXTRACTION_FILE, FeatureDataConfig, read_settings
 from dali_pipes.features.loader import FeatureLoader
 from dali_pipes.features.manifest import FeatureManifest, build_feature_manifests
 from dali_pipes.sampling.order import ReadingOrder
 from dali_pipes.sampling.spec import ONE_TEST_VIEW, TestViews
+from dali_pipes.sampling_config import Averaging
 from reskd.experiment.config import ViewName
 from reskd.models.config import FeaturesConfig, RecognizerConfig
 

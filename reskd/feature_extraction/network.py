@@ -14,9 +14,10 @@ import numpy as np
 import torch
 
 from dali_pipes.choices import PixelAspect
-from dali_pipes.config import DataConfig, SamplingConfig, StudentViewConfig, ViewsConfig
+from dali_pipes.config import DataConfig, StudentViewConfig, ViewsConfig
 from dali_pipes.loader.cpu_render import RenderPlan, render_plan
 from dali_pipes.sampling.spec import SamplingRules, rules_from_config
+from dali_pipes.sampling_config import SamplingConfig
 from reskd.experiment.config import ViewName
 from reskd.experiment.networks import build_evaluated_model, view_of
 from reskd.inference.student import load_trained_student

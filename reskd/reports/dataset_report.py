@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 
 from dali_pipes.atomic_files import atomic_write_text
-from dali_pipes.config import SamplingConfig
 from dali_pipes.decode.cost import Keyframes, count_decoded, find_keyframes, spread_sample
 from dali_pipes.file_names import printable
 from dali_pipes.jobs.progress import gib
@@ -22,6 +21,7 @@ from dali_pipes.manifest.manifest import ManifestRow
 from dali_pipes.packets.packet_index import start_distances
 from dali_pipes.sampling.clip_plan import VideoShape, plan_clip
 from dali_pipes.sampling.spec import rules_from_config
+from dali_pipes.sampling_config import SamplingConfig
 from dali_pipes.scan.index_reader import IndexReader
 from dali_pipes.scan.reading_cost import describe_cost
 from dali_pipes.scan.summary import describe_pictures, kind_of

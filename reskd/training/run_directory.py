@@ -45,6 +45,10 @@ _FREE_TO_CHANGE = (
     "training.checkpoint_every_steps",
 )
 
+# Settings that earlier versions did not have, and the value under which a run computes what it did without them. So
+# runs of those versions go on, and the hash of their settings is the same.
+_CHANGES_NOTHING = {"data.val_pattern": None}
+
 
 @dataclass(frozen=True)
 class RunDirectory:
@@ -116,8 +120,12 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def defining_settings(resolved: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that determine a run's result, flat."""
-    return {key: value for key, value in flatten(resolved) if is_defining(key)}
+    """The settings that determine a run's result, flat; without later ones that change nothing."""
+    return {
+        key: value
+        for key, value in flatten(resolved)
+        if is_defining(key) and not (key in _CHANGES_NOTHING and value == _CHANGES_NOTHING[key])
+    }
 
 
 def is_defining(key: str) -> bool:
@@ -148,10 +156,11 @@ def check_same_experiment(resolved: Mapping[str, Any], other: Mapping[str, Any],
     missing = object()
     differing = sorted(key for key in new | old if new.get(key, missing) != old.get(key, missing))
     if differing:
-        listed = ", ".join(f"{key}: {old.get(key)!r} there, {new.get(key)!r} now" for key in differing[:4])
+        was, now = _CHANGES_NOTHING | old, _CHANGES_NOTHING | new
+        listed = ", ".join(f"{key}: {was.get(key)!r} there, {now.get(key)!r} now" for key in differing[:4])
         way_on = ""
         if all(why_fixed(key, old.get(key), new.get(key)) is None for key in differing):
-            settings = " ".join(f"--set {key}={new.get(key)}" for key in differing[:4])
+            settings = " ".join(f"--set {key}={now.get(key)}" for key in differing[:4])
             way_on = f"give them by --set to go on from the last checkpoint (--resume last {settings}), "
         raise ValueError(
             f"{where} holds another experiment ({len(differing)} settings differ: {listed}); "

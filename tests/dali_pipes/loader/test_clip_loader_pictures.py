@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dali_pipes.config import DataConfig, SamplingConfig, StudentViewConfig, ViewsConfig
+from dali_pipes.config import DataConfig, StudentViewConfig, ViewsConfig
 from dali_pipes.loader.cpu_render import render_plan
 from dali_pipes.loader.whole_video import TimedReader
 from dali_pipes.manifest.build import build_manifests
 from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.sampling.spec import rules_from_config
+from dali_pipes.sampling_config import SamplingConfig
 from dali_pipes.transcode.encode import OutputSettings, reencode
 from tests.dali_pipes.decode.test_stream_choice import write_streams
 from tests.dali_pipes.loaders import clip_loader

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dali_pipes.config import SamplingConfig, StudentViewConfig, ViewConfig, ViewsConfig
+from dali_pipes.config import StudentViewConfig, ViewConfig, ViewsConfig
 from dali_pipes.loader import whole_video
 from dali_pipes.loader.cpu_render import RenderPlan, render_plan
 from dali_pipes.loader.whole_video import TimedReader
 from dali_pipes.manifest.manifest import ManifestRow
 from dali_pipes.sampling.spec import rules_from_config
+from dali_pipes.sampling_config import SamplingConfig
 from dali_pipes.scan.scan import scan
 from tests.conftest import HEIGHT, WIDTH, numbered_clip, read_number
 

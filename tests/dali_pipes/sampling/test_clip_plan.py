@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dali_pipes.choices import FrameSelection
-from dali_pipes.config import RandomResizedCropConfig, SamplingConfig
 from dali_pipes.sampling.clip_plan import VideoShape, plan_clip
 from dali_pipes.sampling.counter_rng import hash_words
 from dali_pipes.sampling.crops import Crop
 from dali_pipes.sampling.order import epoch_order, evaluation_positions_of_batch, positions_of_batch, substitute_row
 from dali_pipes.sampling.spec import SamplingRules, StudentFrames, TestViews, rules_from_config
+from dali_pipes.sampling_config import RandomResizedCropConfig, SamplingConfig
 
 GOLDEN: dict[str, Any] = {
     "hash_0": 12035550249420947055,

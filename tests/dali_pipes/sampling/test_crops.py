@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.transforms import RandomResizedCrop
 
-from dali_pipes.config import CenterCropConfig, MultiScaleCropConfig, RandomResizedCropConfig, SamplingConfig
 from dali_pipes.sampling.crops import Crop, center_crop, choose_crop, multi_scale_crop, random_resized_crop, three_crop
 from dali_pipes.sampling.spec import TestViews, rules_from_config
+from dali_pipes.sampling_config import CenterCropConfig, MultiScaleCropConfig, RandomResizedCropConfig, SamplingConfig
 
 RULES = rules_from_config(SamplingConfig(test_crop_ratio=0.875), view_size=(8, 8), mode="eval")
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dali_pipes.config import SamplingConfig
 from dali_pipes.sampling.frame_samplers import choose_frames
 from dali_pipes.sampling.spec import SamplingRules, TestViews, rules_from_config
+from dali_pipes.sampling_config import SamplingConfig
 
 KINDS: list[dict[str, Any]] = [
     {"kind": "segments"},

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,25 @@ def test_a_run_of_before_the_pixel_aspect_goes_on_with_stored_pixels(tmp_path: P
         check_same_experiment(now, saved, tmp_path)
     for other in ({"data": {"kind": "features"}}, now, {}):
         assert with_former_settings(other) == other
+
+
+@pytest.mark.parametrize(("key", "nothing", "other"), [("data.val_pattern", None, "_g1")])
+def test_a_run_of_before_a_setting_goes_on_where_it_changes_nothing(
+    key: str, nothing: object, other: object, tmp_path: Path
+) -> None:
+    *groups, name = key.split(".")
+
+    def settings(**values: object) -> dict[str, Any]:
+        tree: dict[str, Any] = {"root": "there", **values}
+        for group in reversed(groups):
+            tree = {group: tree}
+        return tree
+
+    check_same_experiment(settings(**{name: nothing}), settings(), tmp_path)
+    assert config_hash(settings(**{name: nothing})) == config_hash(settings())
+    assert config_hash(settings(**{name: other})) != config_hash(settings())
+    with pytest.raises(ValueError, match=rf"{re.escape(key)}: {nothing!r} there, {other!r} now"):
+        check_same_experiment(settings(**{name: other}), settings(), tmp_path)
 
 
 def test_settings_of_speed_may_change(tmp_path: Path) -> None:
