@@ -1,10 +1,10 @@
 """Metrics of a list of clips, from torchmetrics; those of YouTube-8M are in youtube8m.py.
 
 Note [Which metrics, when]
-A list with one label per video has top1, top5, mean_class_accuracy and map. A list with several has map. A list with
-several labels, or under sigmoid scores, also has the metrics of youtube8m.py. A long one has only these, as all N * K
-scores are kept only up to ``MOST_SCORES``, or where a video has several test views to average; otherwise only each
-video's top list is kept.
+A list with one label per video has top1, top5, mean_class_accuracy and map, and log_loss under softmax scores. A list
+with several has map. A list with several labels, or under sigmoid scores, also has the metrics of youtube8m.py. A long
+one has only these, as all N * K scores are kept only up to ``MOST_SCORES``, or where a video has several test views to
+average; otherwise only each video's top list is kept.
 
 Shape letters: N clips, K classes.
 """
@@ -16,7 +16,7 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
+from torch.nn.functional import cross_entropy, one_hot
 
 from reskd.evaluation.youtube8m import top_lists, video_level_metrics
 from reskd.outputs import ScoreKind
@@ -59,6 +59,7 @@ class ScoredList:
         names = {"gap", "hit1"} if self.has_video_level else set()
         if self.keeps_all_scores:
             names |= {"map"} if self.several_labels else {"top1", "mean_class_accuracy", "map"}
+            names |= set() if self.has_video_level else {"log_loss"}
         return tuple(name for name in get_args(SelectionMetric) if name in names)
 
 
@@ -82,19 +83,22 @@ def metrics_of(
 ) -> dict[str, float]:
     """``multi_label_metrics`` where the list has several labels per video, else ``classification_metrics``.
 
-    ``scores`` applies to map in both cases, which makes lists with and without multi-label videos comparable.
+    ``scores`` applies to map in both cases, which makes lists with and without multi-label videos comparable. Under
+    sigmoid scores there is no log_loss, as the softmax of such logits is no probability.
     """
     if label_sets_NK is not None:
         return multi_label_metrics(logits_NK, label_sets_NK, scores=scores)
     metrics = classification_metrics(logits_NK, labels_N)
     if scores == "sigmoid":
+        del metrics["log_loss"]
         metrics |= multi_label_metrics(logits_NK, one_hot(labels_N, logits_NK.shape[1]).bool(), scores=scores)
     return metrics
 
 
 def classification_metrics(logits_NK: Tensor, labels_N: Tensor) -> dict[str, float]:
-    """top1, top5, mean_class_accuracy and map, each in [0, 1].
+    """top1, top5, mean_class_accuracy and map, each in [0, 1], and log_loss in nats.
 
+    ``log_loss`` is the mean over clips of the negative logarithm of the right class's softmax score; lower is better.
     ``map`` is the mean over classes of the average precision of the softmax scores (the paper's metric on ActivityNet
     and FCVID). Classes without a clip in the list count neither in map nor in mean_class_accuracy.
 
@@ -118,6 +122,7 @@ def classification_metrics(logits_NK: Tensor, labels_N: Tensor) -> dict[str, flo
         "top5": accuracy("micro", 5).item(),
         "mean_class_accuracy": accuracy("none")[present].mean().item(),
         "map": precision_K[present].mean().item(),
+        "log_loss": cross_entropy(logits_NK.double(), labels_N).item(),
     }
 
 

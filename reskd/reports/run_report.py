@@ -32,6 +32,7 @@ _PANELS: tuple[tuple[str, dict[str, str]], ...] = (
     ("prediction term, unweighted", {"loss/prediction": "-"}),
     ("joint teacher's task loss", {"loss/teacher_task": "-"}),
     ("top-1: training solid, validation dashed", {"train/top1": "-", "val/top1": "--"}),
+    ("log loss of the validation list", {"val/log_loss": "-"}),
     ("share of the time spent waiting for data", {"speed/data_wait_share": "-"}),
 )
 # Metrics of an evaluation, in the order of a table.
@@ -44,7 +45,9 @@ _COLUMNS = {
     "map_top20": "mAP of top-20 lists",
     "hit1": "Hit@1",
     "perr": "PERR",
+    "log_loss": "log loss (nats)",
 }
+_NO_SHARE = "log_loss"  # the metric that is not in [0, 1], and so not shown in per cent
 
 # What the table needs of an evaluation.
 _RESULT_KINDS: Mapping[str, Any] = {
@@ -140,20 +143,24 @@ def standard_error(share: float, num_clips: int) -> float:
 def comparison_table(results: Sequence[Mapping[str, Any]]) -> str:
     """A Markdown table of evaluation results, one row each; metrics in per cent, top-1 with its standard error.
 
-    It has the metrics of any of the results: lists with several labels per video have no top-1.
+    It has the metrics of any of the results: lists with several labels per video have no top-1. Log loss is in nats.
     """
     names = [name for name in _COLUMNS if any(name in result["metrics"] for result in results)]
     titles = ["run", *(_COLUMNS[name] for name in names), "GMACs a video", "videos/s, model alone", "scored of listed"]
     rows = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for result in results:
         metrics, coverage, gmacs = result["metrics"], result["coverage"], result["gmacs_per_video"]
-        shown = {name: f"{100 * metrics[name]:.1f}" if name in metrics else "-" for name in names}
+        shown = {name: _show(name, metrics[name]) if name in metrics else "-" for name in names}
         if "top1" in metrics:
             shown["top1"] += f" +- {100 * standard_error(metrics['top1'], coverage['scored']):.1f}"
         size = f"{gmacs:.3f}" if gmacs >= 0.1 else f"{gmacs:.2g}"
         cells = [in_markdown(result["name"]), *shown.values(), size, f"{result['videos_per_second']:.0f}"]
         rows.append(f"| {' | '.join(cells)} | {coverage['scored']} of {coverage['listed']} |")
     return "\n".join(rows)
+
+
+def _show(name: str, value: float) -> str:
+    return f"{value:.3f}" if name == _NO_SHARE else f"{100 * value:.1f}"
 
 
 def describe_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:

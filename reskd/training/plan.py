@@ -10,7 +10,7 @@ from pydantic import Field
 from dali_pipes.config import StrictConfig
 from reskd.choices import PrecisionChoice
 
-SelectionMetric = Literal["top1", "mean_class_accuracy", "map", "gap", "hit1"]
+SelectionMetric = Literal["top1", "mean_class_accuracy", "map", "log_loss", "gap", "hit1"]
 
 
 class TrainingConfig(StrictConfig):
@@ -31,7 +31,9 @@ class TrainingConfig(StrictConfig):
         1, ge=1, description="epochs between validations, each of which may write best.pt"
     )
     selection_metric: SelectionMetric = Field(
-        "top1", description="chooses best.pt; gap and hit1 for several labels per video or sigmoid_bce"
+        "top1",
+        description="chooses best.pt, by its highest value or the lowest log_loss; gap and hit1 for several labels per "
+        "video or sigmoid_bce",
     )
     checkpoint_every_steps: int = Field(
         500, ge=1, description="steps between writes of last.pt, which each epoch's end writes too"
@@ -39,6 +41,12 @@ class TrainingConfig(StrictConfig):
     keep_every_epochs: int | None = Field(None, ge=1, description="epochs between checkpoints kept as epoch_NNN.pt")
     log_every_steps: int = Field(10, ge=1, description="steps between logged metrics")
     deterministic: bool = Field(False, description="on a GPU: slower kernels, bit-identical on every run")
+
+    def is_better(self, score: float, *, than: float | None) -> bool:
+        """Whether a value of ``selection_metric`` is better than the best one so far; any is better than None."""
+        if than is None:
+            return True
+        return score < than if self.selection_metric == "log_loss" else score > than
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ over the passes of one rank (gradient accumulation). Nothing in a step waits for
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, nullcontext
 from typing import Any
@@ -268,7 +267,7 @@ class Trainer:
         self.guard.check(self.num_steps)
         unlogged = None if self._logs_now() else self.means.saved(self.world)
         score = self.latest.get(f"val/{self.config.selection_metric}") if self._evaluates_now() else None
-        if is_best := score is not None and score > self.best.get("score", -math.inf):
+        if is_best := score is not None and self.config.is_better(score, than=self.best.get("score")):
             self.best = {"score": score, "step": float(self.num_steps)}
         if self.world.is_main:
             self.before_save()

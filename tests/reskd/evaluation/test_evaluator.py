@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -21,6 +22,7 @@ from reskd.evaluation.metrics import (
     metrics_of,
     multi_label_metrics,
 )
+from reskd.evaluation.multi_view import average_views
 from reskd.outputs import RecognizerOutput, ScoreKind
 from reskd.training.plan import SelectionMetric
 from reskd.training.precision import Precision
@@ -172,6 +174,20 @@ def test_metrics_of_a_small_table() -> None:
     assert metrics["map"] == pytest.approx((0.75 + 0.5 + 1) / 3, abs=0.01)
 
 
+def test_log_loss_is_the_mean_negative_logarithm_of_the_right_class_s_score() -> None:
+    # The right classes have scores 1/2, 1/4 and 1/8.
+    logits_NK = torch.tensor([[2.0, 1.0, 1.0], [2.0, 1.0, 1.0], [1.0, 1.0, 6.0]]).log()
+    assert classification_metrics(logits_NK, torch.tensor([0, 1, 0]))["log_loss"] == pytest.approx(2 * math.log(2))
+
+
+def test_log_loss_is_finite_where_a_score_rounds_to_zero_and_is_that_of_the_averaged_views() -> None:
+    sure = torch.tensor([[-300.0, 0.0]])
+    assert classification_metrics(sure, torch.tensor([0]))["log_loss"] == pytest.approx(300)
+    logits_N2K = torch.tensor([[0.75, 0.25], [0.25, 0.75]]).log()[None]
+    mean_NK = average_views(logits_N2K, "probabilities")
+    assert classification_metrics(mean_NK, torch.tensor([1]))["log_loss"] == pytest.approx(math.log(2))
+
+
 def test_no_clip_scored_is_an_error() -> None:
     with pytest.raises(ValueError, match="expected at least one scored clip, found none"):
         classification_metrics(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64))
@@ -206,11 +222,11 @@ def test_several_views_of_a_video_are_averaged_however_long_the_list_is() -> Non
 @pytest.mark.parametrize(
     ("num_videos", "several_labels", "scores", "given"),
     [
-        (100, False, "softmax", "top1 mean_class_accuracy map"),
+        (100, False, "softmax", "top1 mean_class_accuracy map log_loss"),
         (100, False, "sigmoid", "top1 mean_class_accuracy map gap hit1"),
         (100, True, "softmax", "map gap hit1"),
         (10**6, True, "sigmoid", "gap hit1"),
-        (10**6, False, "softmax", "top1 mean_class_accuracy map"),
+        (10**6, False, "softmax", "top1 mean_class_accuracy map log_loss"),
     ],
 )
 def test_only_metrics_that_the_list_gives_may_choose_best_pt(
@@ -261,6 +277,7 @@ def test_a_list_without_several_labels_keeps_top1_and_has_the_map_of_the_scores_
     sigmoid = metrics_of(logits_NK, labels_N, None, scores="sigmoid")
     sets_NK = torch.eye(5)[labels_N].bool()
     assert softmax == classification_metrics(logits_NK, labels_N)
+    del softmax["log_loss"]
     assert sigmoid == {**softmax, **multi_label_metrics(logits_NK, sets_NK, scores="sigmoid")}
     assert sigmoid["map"] != softmax["map"]
 

@@ -38,6 +38,15 @@ def test_a_row_holds_accuracy_cost_and_coverage() -> None:
     assert row == "| student | 80.0 +- 4.0 | 100.0 | 80.0 | 50.0 | 1.234 | 10 | 100 of 102 |"
 
 
+def test_the_log_loss_is_shown_in_nats_beside_shares_in_per_cent() -> None:
+    one = result("student", 0.8)
+    one["metrics"]["log_loss"] = 0.71234
+    head, _, *rows = comparison_table([one, result("baseline", 0.8)]).splitlines()
+    assert head.startswith("| run | top-1 | top-5 | mean class accuracy | mAP | log loss (nats) | GMACs")
+    assert rows[0] == "| student | 80.0 +- 4.0 | 100.0 | 80.0 | 50.0 | 0.712 | 1.234 | 10 | 100 of 102 |"
+    assert rows[1].startswith("| baseline | 80.0 +- 4.0 | 100.0 | 80.0 | 50.0 | - |")
+
+
 @pytest.mark.parametrize(
     ("student", "verdict"), [(0.85, "no order can be claimed"), (0.95, "more than two standard errors")]
 )

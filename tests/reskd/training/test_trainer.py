@@ -26,11 +26,11 @@ def read_lines(folder: Path) -> list[dict[str, float]]:
 class ScoreByStep:
     """A validation whose score peaks in the middle of the run."""
 
-    def __init__(self, scores: list[float]) -> None:
-        self.scores, self.closed = iter(scores), False
+    def __init__(self, scores: list[float], metric: str = "top1") -> None:
+        self.scores, self.metric, self.closed = iter(scores), metric, False
 
     def __call__(self, model: nn.Module) -> Mapping[str, float]:
-        return {"top1": next(self.scores)}
+        return {self.metric: next(self.scores)}
 
     def close(self) -> None:
         self.closed = True
@@ -209,6 +209,21 @@ def test_best_is_the_highest_validation_score_and_last_the_last_step(tmp_path: P
     assert load_checkpoint(tmp_path / "last.pt")["num_steps"] == 12
     assert load_checkpoint(tmp_path / "last.pt")["best"] == {"score": 0.9, "step": 6.0}
     assert validation.closed
+
+
+def test_best_is_the_lowest_log_loss_also_after_a_resume(tmp_path: Path) -> None:
+    first = make_trainer(
+        tmp_path, validations={"student": ScoreByStep([0.8, 0.3], "log_loss")}, selection_metric="log_loss"
+    )
+    stop_after(first, 7)
+    assert load_checkpoint(tmp_path / "best.pt")["best"] == {"score": 0.3, "step": 6.0}
+    second = make_trainer(
+        tmp_path, validations={"student": ScoreByStep([0.5, 0.2], "log_loss")}, selection_metric="log_loss"
+    )
+    second.load_state(load_checkpoint(tmp_path / "last.pt"))
+    second.fit()
+    assert load_checkpoint(tmp_path / "best.pt")["num_steps"] == 12
+    assert load_checkpoint(tmp_path / "last.pt")["best"] == {"score": 0.2, "step": 12.0}
 
 
 def test_every_nth_epoch_is_kept(tmp_path: Path) -> None:
