@@ -1,0 +1,250 @@
+"""Two arms compared on the same videos and seeds: differences with bootstrap intervals, and the share of a gap.
+
+Note [Which interval]
+Videos of one group (one scene, one person) are alike, and runs of one arm differ by their seed. So each resample draws
+groups with replacement, and seeds with replacement, and computes the mean difference anew. Both arms see the same
+resample, as the same video is hard or easy for both. The interval holds the middle 95 % of the resampled differences
+(percentile bootstrap: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13; two levels: Davison and
+Hinkley, Bootstrap Methods and their Application, 1997, section 3.8).
+
+With S seeds the scatter of seeds is understated by sqrt((S - 1) / S), and one seed says nothing about it. With G groups
+no test by signs can be sure at 95 % unless 2 * 0.5^G <= 5 %, so fewer than 6 groups decide nothing.
+
+Shape letters: N videos, S seeds, R resamples, G groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reskd.study.predictions import Predictions, check_same_videos
+from reskd.study.statistics import METRICS, Metric, Numbers, metrics_of, resampled_metrics
+
+Verdict = Literal["better", "worse", "undecided"]
+Arm = Mapping[int, Predictions]  # seed -> predictions, joined over splits
+
+
+@dataclass(frozen=True)
+class BootstrapSettings:
+    """How intervals are made: the number of resamples, the generator's seed, and the share that an interval holds."""
+
+    num_resamples: int = 2000
+    seed: int = 0
+    confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        if self.num_resamples < 100 or not 0.5 <= self.confidence < 1:
+            raise ValueError(
+                "expected at least 100 resamples and a confidence from 0.5 to below 1, found "
+                f"{self.num_resamples} and {self.confidence}; change these settings."
+            )
+
+
+class Difference(NamedTuple):
+    """One metric of arm A minus that of arm B, mean over seeds.
+
+    Attributes:
+        metric: how it is read.
+        value: the difference on the videos as they are.
+        low, high: its interval.
+        standard_error: the deviation of the resampled differences.
+        verdict: on A; undecided if the interval holds 0, or if there are too few groups.
+        of_seeds: seed -> its difference.
+    """
+
+    metric: Metric
+    value: float
+    low: float
+    high: float
+    standard_error: float
+    verdict: Verdict
+    of_seeds: Mapping[int, float]
+
+    @property
+    def num_seeds_better(self) -> int:
+        """Seeds in which A is better than B."""
+        return sum(is_better(self.metric, value) for value in self.of_seeds.values())
+
+
+class Comparison(NamedTuple):
+    """Arm A against arm B; one difference a metric, in the order of ``METRICS``."""
+
+    differences: tuple[Difference, ...]
+    num_seeds: int
+    num_videos: int
+    num_groups: int
+    confidence: float
+
+
+class GapShare(NamedTuple):
+    """The share of the way from a baseline to its teacher that a student went, for one metric.
+
+    All three are None where the interval of teacher minus baseline holds 0, as there is no gap to recover.
+    """
+
+    metric: Metric
+    share: float | None
+    low: float | None
+    high: float | None
+
+
+class _Values(NamedTuple):
+    """Of one metric and arm: (S,) on the videos as they are, and (S, R) on the resamples."""
+
+    plain_S: Numbers
+    resampled_SR: Numbers
+
+
+def compare_arms(a: Arm, b: Arm, settings: BootstrapSettings | None = None) -> Comparison:
+    """A minus B over their common seeds and their videos. See Note [Which interval].
+
+    Raises:
+        ValueError: no common seed, or videos, labels, groups or classes that differ; names one.
+    """
+    settings = settings or BootstrapSettings()
+    seeds = _common_seeds(a, b)
+    draw = _Draw(_checked({"arm A": _chosen(a, seeds), "arm B": _chosen(b, seeds)}), settings)
+    of_a, of_b = draw.values("arm A"), draw.values("arm B")
+    shares_RS = draw.seeds(len(seeds))
+    differences = []
+    for metric in METRICS:
+        plain_S = _minus(of_a[metric.name].plain_S, of_b[metric.name].plain_S)
+        resampled_SR = _minus(of_a[metric.name].resampled_SR, of_b[metric.name].resampled_SR)
+        resampled_R = np.einsum("rs,sr->r", shares_RS, resampled_SR)
+        low, high = draw.interval(resampled_R)
+        verdict = _verdict(metric, low, high) if draw.can_decide else "undecided"
+        error = float(resampled_R.std(ddof=1))
+        of_seeds = dict(zip(seeds, plain_S.tolist(), strict=True))
+        differences.append(Difference(metric, float(plain_S.mean()), low, high, error, verdict, of_seeds))
+    return Comparison(tuple(differences), len(seeds), draw.num_videos, draw.num_groups, settings.confidence)
+
+
+def share_of_gap(
+    student: Arm, baseline: Arm, teacher: Arm, settings: BootstrapSettings | None = None
+) -> tuple[GapShare, ...]:
+    """(student - baseline) / (teacher - baseline) for each metric, over the seeds common to student and baseline.
+
+    The teacher's runs are paired by seed if it has all of these seeds; else its seeds are drawn for themselves, as one
+    teacher often serves all students.
+
+    Raises:
+        ValueError: student and baseline have no common seed, the teacher has no run, or videos differ.
+    """
+    settings = settings or BootstrapSettings()
+    seeds = _common_seeds(student, baseline)
+    is_paired = set(seeds) <= set(teacher)
+    if not teacher:
+        raise ValueError("expected at least one run of the teacher, found none; run the study first.")
+    teacher_seeds = seeds if is_paired else sorted(teacher)
+    draw = _Draw(
+        _checked(
+            {
+                "student": _chosen(student, seeds),
+                "baseline": _chosen(baseline, seeds),
+                "teacher": _chosen(teacher, teacher_seeds),
+            }
+        ),
+        settings,
+    )
+    shares_RS = draw.seeds(len(seeds))
+    shares_RT = shares_RS if is_paired else draw.seeds(len(teacher_seeds))
+    students, baselines, teachers = draw.values("student"), draw.values("baseline"), draw.values("teacher")
+    found = []
+    for metric in METRICS:
+        s, b, t = (values[metric.name] for values in (students, baselines, teachers))
+        s_R, b_R = (np.einsum("rs,sr->r", shares_RS, values.resampled_SR) for values in (s, b))
+        gap_R = _minus(np.einsum("rt,tr->r", shares_RT, t.resampled_SR), b_R)
+        gap = _minus(t.plain_S.mean(), b.plain_S.mean())
+        if gap == 0 or not draw.can_decide or _verdict(metric, *draw.interval(gap_R)) == "undecided":
+            found.append(GapShare(metric, None, None, None))
+            continue
+        share = _minus(s.plain_S.mean(), b.plain_S.mean()) / gap
+        low, high = draw.interval(_minus(s_R, b_R)[gap_R != 0] / gap_R[gap_R != 0])
+        found.append(GapShare(metric, float(share), low, high))
+    return tuple(found)
+
+
+def is_better(metric: Metric, difference: float) -> bool:
+    return difference < 0 if metric.lower_is_better else difference > 0
+
+
+class _Draw:
+    """The resamples of one comparison: the same groups for all its arms.
+
+    Args:
+        arms: name -> seed -> predictions, sorted by video, all of the same videos.
+    """
+
+    def __init__(self, arms: Mapping[str, Arm], settings: BootstrapSettings) -> None:
+        self._arms, self._settings = arms, settings
+        self._generator = np.random.default_rng(settings.seed)
+        first = next(iter(next(iter(arms.values())).values()))
+        names, group_N = np.unique(np.array(first.groups, dtype=object).astype(str), return_inverse=True)
+        self.num_videos, self.num_groups = len(first.videos), len(names)
+        self._weights_RN = self._times_drawn(self.num_groups)[:, group_N]
+
+    @property
+    def can_decide(self) -> bool:
+        """Whether there are enough groups for a verdict."""
+        return 2 * 0.5**self.num_groups <= 1 - self._settings.confidence
+
+    def seeds(self, num_seeds: int) -> Numbers:
+        """The share of each seed in each resample, (R, S)."""
+        return self._times_drawn(num_seeds) / num_seeds
+
+    def values(self, arm: str) -> dict[str, _Values]:
+        """Of each metric, by its name."""
+        runs = self._arms[arm].values()
+        plain = [metrics_of(run) for run in runs]
+        resampled = [resampled_metrics(run, self._weights_RN) for run in runs]
+        return {
+            metric.name: _Values(
+                np.array([one[metric.name] for one in plain]), np.stack([one[metric.name] for one in resampled])
+            )
+            for metric in METRICS
+        }
+
+    def interval(self, values_R: Numbers) -> tuple[float, float]:
+        outside = 50 * (1 - self._settings.confidence)
+        low, high = np.percentile(values_R, (outside, 100 - outside))
+        return float(low), float(high)
+
+    def _times_drawn(self, number: int) -> NDArray[np.int64]:
+        """How often each of ``number`` things is drawn in each resample, (R, number)."""
+        return self._generator.multinomial(number, np.full(number, 1 / number), size=self._settings.num_resamples)
+
+
+def _minus(a: Numbers, b: Numbers) -> Numbers:
+    """Sums in another order differ in the last digits; equal arms differ by exactly 0."""
+    return np.round(a - b, 12)
+
+
+def _verdict(metric: Metric, low: float, high: float) -> Verdict:
+    if low <= 0 <= high:
+        return "undecided"
+    return "better" if is_better(metric, low) else "worse"
+
+
+def _common_seeds(a: Arm, b: Arm) -> list[int]:
+    seeds = sorted(set(a) & set(b))
+    if not seeds:
+        shown = " and ".join(", ".join(map(str, sorted(arm))) or "none" for arm in (a, b))
+        raise ValueError(f"expected two arms with a common seed, found the seeds {shown}; run both with equal seeds.")
+    return seeds
+
+
+def _chosen(arm: Arm, seeds: Sequence[int]) -> dict[int, Predictions]:
+    return {seed: arm[seed].sorted_by_video() for seed in seeds}
+
+
+def _checked(arms: Mapping[str, Arm]) -> Mapping[str, Arm]:
+    """The same, after a check that all runs of all arms are of the same videos."""
+    runs = [(f"{name}, seed {seed}", run) for name, arm in arms.items() for seed, run in arm.items()]
+    for name, run in runs[1:]:
+        check_same_videos(runs[0][1], run, names=(runs[0][0], name))
+    return arms
