@@ -88,6 +88,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "reskd/models/backbones/frame_backbone.py": "reskd/models/backbones/test_timm_2d.py",
     "reskd/models/backbones/torchvision_2d.py": "reskd/models/families/test_pixel_recognizer.py",
     "reskd/models/config.py": "reskd/models/test_recognizer.py",
+    "reskd/models/teacher_config.py": "reskd/models/test_teacher.py",
     "reskd/models/weights/architectures.py": "reskd/models/weights/test_load.py",
     "reskd/models/weights/inflate.py": "reskd/models/weights/test_fill.py",
     "reskd/models/weights/names.py": "reskd/models/weights/test_fill.py",

@@ -25,7 +25,8 @@ from reskd.experiment.config_files import (
     read_settings,
 )
 from reskd.losses.config import LossConfig
-from reskd.models.config import RecognizerConfig, TeacherConfig, parse_recognizer
+from reskd.models.config import KEPT_PARTS, RecognizerConfig, parse_recognizer
+from reskd.models.teacher_config import TeacherConfig
 from reskd.training.optimizer import OptimizerConfig
 from reskd.training.plan import TrainingConfig
 from reskd.training.schedule import ScheduleConfig
@@ -143,6 +144,23 @@ class ExperimentConfig(StrictConfig):
                 "checkpoint of a teacher trained on these classes, or teacher.update = joint, which trains it beside "
                 "the student"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _kept_parts_are_the_trained_students(self) -> ExperimentConfig:
+        for key, default in KEPT_PARTS.items():
+            asked = getattr(self.student, key, default)
+            if asked != default and self.student.weights == "none":
+                raise ValueError(
+                    f"student.{key} = {asked} keeps a part of the initial weights as it is, but student.weights is "
+                    f"none; set student.weights, or leave {key} out"
+                )
+            of_teacher = getattr(self.teacher and self.teacher.model, key, default)
+            if of_teacher != default:
+                raise ValueError(
+                    f"teacher.model.{key}: expected {default}, found {of_teacher}; only student has this setting, a "
+                    "teacher has teacher.update and teacher.batch_norm"
+                )
         return self
 
     @property

@@ -17,7 +17,7 @@ from reskd.experiment.renamed_keys import check_names_are_current
 from reskd.experiment.teacher_checks import check_each_is_trainable, check_scores, share_head, take_head
 from reskd.losses.distillation import DistillationLoss, FeaturePair
 from reskd.losses.temporal_alignment import Timestamps, timestamps_of
-from reskd.models.config import RecognizerConfig, difference
+from reskd.models.config import RecognizerConfig, difference, without_kept_parts
 from reskd.models.families.registry import build_recognizer
 from reskd.models.recognizer import Recognizer
 from reskd.models.teacher import Teacher
@@ -126,7 +126,8 @@ def teacher_model(config: ExperimentConfig, stage: ExperimentConfig | None = Non
         return config.teacher.model
     stage = stage or load_stage(config)
     check_stage_view(config, stage)
-    return stage.student.model_copy(update={"weights": str(stage.folder / "last.pt"), "weights_head": "keep"})
+    changes = {"weights": str(stage.folder / "last.pt"), "weights_head": "keep"}
+    return without_kept_parts(stage.student).model_copy(update=changes)
 
 
 def load_stage(config: ExperimentConfig) -> ExperimentConfig:

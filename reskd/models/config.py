@@ -34,11 +34,16 @@ def _known_backbone(name: str) -> str:
     return name
 
 
+BatchNormChoice = Literal["batch_stats", "running_stats"]
 FrameBackboneName = Annotated[str, AfterValidator(_known_backbone)]
 _Stride = Literal[1, 2]
 StageStrides = tuple[_Stride, _Stride, _Stride, _Stride]
 _Rgb = tuple[float, float, float]
 _PositiveRgb = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+
+
+# Settings that keep a part of the initial weights through the training, and the value that keeps none.
+KEPT_PARTS: Mapping[str, Any] = {"batch_norm": "batch_stats"}
 
 
 class _AnyRecognizerConfig(StrictConfig):
@@ -60,7 +65,7 @@ class _AnyRecognizerConfig(StrictConfig):
     @property
     def architecture(self) -> dict[str, Any]:
         """The settings that change what given weights compute (strides leave no trace in weights), as plain values."""
-        return self.model_dump(mode="json", exclude={"weights", "weights_head"})
+        return self.model_dump(mode="json", exclude={"weights", "weights_head", *KEPT_PARTS})
 
 
 class _AnyPixelConfig(_AnyRecognizerConfig):
@@ -70,6 +75,11 @@ class _AnyPixelConfig(_AnyRecognizerConfig):
         (123.675, 116.28, 103.53), description="subtracted from each color channel (R, G, B), in 0..255"
     )
     pixel_std: _PositiveRgb = Field((58.395, 57.12, 57.375), description="divides each color channel, in 0..255")
+    batch_norm: BatchNormChoice = Field(
+        "batch_stats",
+        description="the backbone's batch norm in training: batch_stats normalizes with the batch and learns; "
+        "running_stats keeps the initial weights' statistics, scales and offsets (frozen batch norm)",
+    )
 
 
 class _AnyFrameConfig(_AnyPixelConfig):
@@ -260,6 +270,11 @@ def parse_recognizer(settings: Mapping[str, Any]) -> RecognizerConfig:
     return config
 
 
+def without_kept_parts(config: RecognizerConfig) -> RecognizerConfig:
+    """The same network, all of which learns where it is trained."""
+    return config.model_copy(update={key: value for key, value in KEPT_PARTS.items() if hasattr(config, key)})
+
+
 def difference(mine: RecognizerConfig, trained: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
     """The first (setting, mine, theirs) that changes what weights trained with ``trained`` compute, or None.
 
@@ -274,45 +289,3 @@ def difference(mine: RecognizerConfig, trained: Mapping[str, Any]) -> tuple[str,
         if theirs.get(key) != value:
             return key, value, theirs.get(key)
     return None
-
-
-BatchNormChoice = Literal["batch_stats", "running_stats"]
-
-
-class TeacherConfig(StrictConfig):
-    update: Literal["frozen", "joint"] = Field(
-        "frozen",
-        description="frozen: the teacher is not trained; joint: it is trained in the same step, by its own task loss "
-        "alone",
-    )
-    batch_norm: BatchNormChoice = Field(
-        description="normalize with the batch, as the paper's code does on purpose, or with running statistics"
-    )
-    sees: Literal["teacher_view", "student_view"] = Field(
-        "teacher_view",
-        description="student_view: the teacher is shown the student's own pixels and frames, so that it knows more by "
-        "its size and training alone: model distillation, Table 6 of the ResKD paper",
-    )
-    stochastic_depth: bool = Field(
-        False,
-        description="a frozen Swin drops blocks at random, with its own stochastic_depth, as in the paper's code, "
-        "which leaves the teacher in training mode",
-    )
-    shares_head: bool = Field(
-        False,
-        description="one classifier for both: the student uses a frozen teacher's trained head, unchanged; with a "
-        "joint teacher, both losses train one head",
-    )
-
-    @model_validator(mode="after")
-    def _joint_is_in_training(self) -> TeacherConfig:
-        if self.update == "joint" and self.batch_norm == "running_stats":
-            raise ValueError(
-                "batch_norm: expected batch_stats, found running_stats; a joint teacher is trained, and networks in "
-                "training normalize with the batch"
-            )
-        if self.update == "joint" and self.stochastic_depth:
-            raise ValueError(
-                "stochastic_depth: expected a frozen teacher, found a joint one, which drops blocks anyway"
-            )
-        return self

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.ops import StochasticDepth
 
-from reskd.models.config import TeacherConfig
 from reskd.models.recognizer import Recognizer
+from reskd.models.teacher_config import TeacherConfig
 from reskd.outputs import RecognizerOutput
 
 

@@ -47,7 +47,11 @@ _FREE_TO_CHANGE = (
 
 # Settings that earlier versions did not have, and the value under which a run computes what it did without them. So
 # runs of those versions go on, and the hash of their settings is the same.
-_CHANGES_NOTHING = {"data.val_pattern": None}
+_CHANGES_NOTHING = {
+    "data.val_pattern": None,
+    "student.batch_norm": "batch_stats",
+    "teacher.model.batch_norm": "batch_stats",
+}
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 For other folders:
     frame_backbone: build_frame_backbone
+    kept_parts: keep_parts
     slow_only: build_slow_only, inflate_state
     swin: build_swin, PATCH_FRAMES
     temporal_shift: ClipLength, shift_residual_blocks, ShiftedConv2d

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from reskd.models.backbones.frame_backbone import build_frame_backbone
+from reskd.models.backbones.kept_parts import keep_parts
 from reskd.models.backbones.slow_only import build_slow_only
 from reskd.models.backbones.swin import PATCH_FRAMES, build_swin
 from reskd.models.backbones.temporal_shift import ClipLength, shift_residual_blocks
@@ -59,8 +60,16 @@ class PixelRecognizer(Recognizer):
     ) -> None:
         super().__init__(config, num_classes, feature_dim=feature_dim, embedding_dim=embedding_dim)
         self.backbone = backbone
+        self._kept = keep_parts(backbone, config)
         self.register_buffer("pixel_mean_C", torch.tensor(config.pixel_mean), persistent=False)
         self.register_buffer("pixel_std_C", torch.tensor(config.pixel_std), persistent=False)
+
+    def train(self, mode: bool = True) -> PixelRecognizer:
+        """As nn.Module, but parts that the training keeps as they are stay in eval mode."""
+        super().train(mode)
+        for module in self._kept:
+            module.eval()
+        return self
 
     @abstractmethod
     def features(self, normalized_NTHWC: Tensor) -> Tensor:

@@ -106,6 +106,19 @@ def test_the_headline_recipe_is_the_papers() -> None:
         ({"teacher": None, "loss": {"time": "nearest"}}, "loss: time = nearest applies to feature maps only"),
         ({"teacher": {"batch_norm": "batch_stats"}}, "expected exactly one of stage and model"),
         ({"teacher": {"model": {"backbone": "resnet18"}}}, "teacher.batch_norm: expected a value, found none"),
+        (
+            {"student": {"backbone": "resnet18", "batch_norm": "running_stats"}},
+            "student.batch_norm = running_stats keeps a part of the initial weights .*student.weights is none; set",
+        ),
+        (
+            {
+                "teacher": {
+                    "model": {"backbone": "resnet18", "batch_norm": "running_stats"},
+                    "batch_norm": "batch_stats",
+                }
+            },
+            "teacher.model.batch_norm: expected batch_stats, found running_stats; only student has this setting",
+        ),
         ({"student": {"backbone": "resnet17"}}, "student.backbone: should be 'resnet18'.*found 'resnet17'"),
     ],
 )

@@ -23,6 +23,7 @@ from reskd.experiment.networks import (
     view_shapes,
 )
 from reskd.experiment.run import train_experiment
+from reskd.models.config import KEPT_PARTS
 from tests.reskd.experiment.test_config import parse_config, tree
 
 META = torch.device("meta")
@@ -189,6 +190,18 @@ def test_the_head_of_a_stage_is_kept_though_the_stage_itself_began_with_a_new_on
     changed = tree(runs=str(tmp_path), loss={"pixel": PIXEL})
     changed["teacher"] = {"stage": str(tmp_path / "stage.yaml"), "batch_norm": "running_stats"}
     assert teacher_model(parse_config(changed)).weights_head == "keep"
+
+
+def test_a_stage_that_kept_parts_of_its_weights_teaches_as_any_other(tmp_path: Path) -> None:
+    kept = {"batch_norm": "running_stats"}
+    stage = tree(runs=str(tmp_path), student={"backbone": "resnet18", "weights": "IMAGENET1K_V1", **kept})
+    stage["data"]["views"] = {"student": {"size": tree()["data"]["views"]["teacher"]["size"], "source": "decoded"}}
+    stage = {key: value for key, value in stage.items() if key not in ("teacher", "loss")}
+    (tmp_path / "stage.yaml").write_text(yaml.safe_dump(stage))
+    changed = tree(runs=str(tmp_path), loss={"pixel": PIXEL})
+    changed["teacher"] = {"stage": str(tmp_path / "stage.yaml"), "batch_norm": "batch_stats"}
+    model = teacher_model(parse_config(changed))
+    assert {key: getattr(model, key) for key in KEPT_PARTS} == KEPT_PARTS
 
 
 def test_a_teacher_of_mmaction2_carries_no_class_names_and_is_trusted(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from reskd.losses.pixel import pixel_loss
-from reskd.models.config import SwinConfig, TeacherConfig, TsnConfig
+from reskd.models.config import SwinConfig, TsnConfig
 from reskd.models.families.registry import build_recognizer
 from reskd.models.teacher import Teacher
+from reskd.models.teacher_config import TeacherConfig
 
 torch.set_num_threads(1)
 BatchNorm = Literal["batch_stats", "running_stats"]

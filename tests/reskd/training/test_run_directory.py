@@ -82,7 +82,14 @@ def test_a_run_of_before_the_pixel_aspect_goes_on_with_stored_pixels(tmp_path: P
         assert with_former_settings(other) == other
 
 
-@pytest.mark.parametrize(("key", "nothing", "other"), [("data.val_pattern", None, "_g1")])
+@pytest.mark.parametrize(
+    ("key", "nothing", "other"),
+    [
+        ("data.val_pattern", None, "_g1"),
+        ("student.batch_norm", "batch_stats", "running_stats"),
+        ("teacher.model.batch_norm", "batch_stats", "running_stats"),
+    ],
+)
 def test_a_run_of_before_a_setting_goes_on_where_it_changes_nothing(
     key: str, nothing: object, other: object, tmp_path: Path
 ) -> None:

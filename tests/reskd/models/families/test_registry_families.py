@@ -12,10 +12,11 @@ from torch import nn
 
 from reskd.losses.config import LossConfig
 from reskd.losses.distillation import DistillationLoss
-from reskd.models.config import TeacherConfig, parse_recognizer
+from reskd.models.config import parse_recognizer
 from reskd.models.families.registry import build_recognizer
 from reskd.models.recognizer import Recognizer
 from reskd.models.teacher import Teacher
+from reskd.models.teacher_config import TeacherConfig
 from reskd.profiling.flops import count_macs
 from reskd.profiling.resource_estimate import estimate_memory
 from tests.reskd.models.families.families import FAMILIES, NUM_CLASSES, assert_alike, make, make_clips
