@@ -1,0 +1,203 @@
+"""What the report of a study shows, from its plan, the rows of its runs and their scores."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from reskd.study.comparison import compare_arms, share_of_gap
+from reskd.study.page.data import Curve, FailedRun, ReportArm, ReportComparison, ReportGap, StudyReport
+from reskd.study.plan import PlannedRun, StudyPlan
+from reskd.study.predictions import Predictions, join_predictions
+from reskd.study.statistics import summarize_arm
+from reskd.study.work import DIVERGED, DONE, scores_path
+from reskd.training.run_directory import RunDirectory
+
+Rows = Mapping[str, Mapping[str, Any]]
+_SHOWN_VERSIONS = ("reskd", "torch", "timm", "nvidia-dali-cuda120", "av")
+
+
+class Condition(NamedTuple):
+    """Names of the values of the axes that are neither repeated nor pooled, in the order of the study's axes."""
+
+    values: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return ", ".join(self.values)
+
+
+def summarize_study(plan: StudyPlan, rows: Rows, *, command: str) -> StudyReport:
+    """Compare the arms of a study by what is done so far.
+
+    An arm at one condition (values of the other axes) is one row. A seed counts once all its splits are done, so that
+    every arm is compared on the same videos.
+
+    Args:
+        rows: by the run's name.
+        command: with which the study can be done again.
+    """
+    summary = _Summary(plan, rows)
+    study = plan.study
+    conditions = summary.conditions()
+    arms = [arm for condition in conditions for name in summary.arm_names if (arm := summary.arm(name, condition))]
+    comparisons, gaps = [], []
+    for condition in conditions:
+        comparisons += [summary.comparison(one.arm, one.over, condition) for one in study.compare]
+        gaps += [
+            gap
+            for one in study.recovery
+            if (gap := summary.gap((one.student, one.baseline, one.teacher), condition)) is not None
+        ]
+    return StudyReport(
+        title=study.title or study.name,
+        arms=tuple(arms),
+        comparisons=tuple(comparisons),
+        gaps=tuple(gaps),
+        failures=tuple(summary.failures()),
+        axis_title=study.plot_over or "",
+        commands=(command,),
+        environment=_environment(rows),
+        notes=_notes(plan),
+    )
+
+
+class _Summary:
+    def __init__(self, plan: StudyPlan, rows: Rows) -> None:
+        self._plan, self._rows = plan, rows
+        self._axes = list(plan.study.axes)
+        self._others = [axis for axis in self._axes if axis not in (plan.study.repeat, plan.study.pool)]
+        self.arm_names = list(dict.fromkeys(arm for arm, _ in plan.cells))
+        self._read = lru_cache(maxsize=None)(_read_predictions)
+
+    def conditions(self) -> list[Condition]:
+        return list(dict.fromkeys(self._condition(cell) for _, cell in self._plan.cells))
+
+    def _condition(self, cell: Sequence[str]) -> Condition:
+        return Condition(tuple(value for axis, value in zip(self._axes, cell, strict=True) if axis in self._others))
+
+    def _runs(self, arm: str, condition: Condition) -> dict[int, list[PlannedRun]]:
+        """Seed -> its runs, one a split."""
+        found: dict[int, list[PlannedRun]] = {}
+        for (name, cell), run in self._plan.cells.items():
+            if name == arm and self._condition(cell) == condition:
+                repeat = self._plan.study.repeat
+                seed = list(self._plan.study.axes[repeat]).index(cell[self._axes.index(repeat)]) if repeat else 0
+                found.setdefault(seed, []).append(self._plan.runs[run])
+        return found
+
+    def _is_done(self, run: PlannedRun) -> bool:
+        return run.name in self._rows and self._rows[run.name]["status"] == DONE
+
+    def _predictions(self, arm: str, condition: Condition) -> dict[int, Predictions]:
+        """Seed -> the answers on the test videos of all splits; seeds that are not whole are left out."""
+        runs = self._runs(arm, condition)
+        return {
+            seed: join_predictions([self._read(run) for run in of_seed])
+            for seed, of_seed in runs.items()
+            if all(map(self._is_done, of_seed))
+        }
+
+    def _name(self, arm: str, condition: Condition) -> str:
+        return f"{arm} ({condition})" if condition.values else arm
+
+    def arm(self, arm: str, condition: Condition) -> ReportArm | None:
+        """The row of an arm; None if it has no run at this condition."""
+        runs = [run for of_seed in self._runs(arm, condition).values() for run in of_seed]
+        if not runs:
+            return None
+        done = [run for run in runs if self._is_done(run)]
+        predictions = self._predictions(arm, condition)
+        found = [self._rows[run.name] for run in done]
+        speeds = [row["videos_per_second"] for row in found]
+        return ReportArm(
+            name=self._name(arm, condition),
+            summary=summarize_arm(predictions) if predictions else None,
+            num_done=len(done),
+            num_planned=len(runs),
+            gflops_per_video=2 * found[0]["gmacs_per_video"] if found else None,
+            ms_per_video=1000 / statistics.median(speeds) if speeds else None,
+            axis_value=self._axis_value(condition),
+            line=arm if self._plan.study.plot_over else "",
+            curves=tuple(curve for run in done if run.is_trained and (curve := _curve(run))),
+        )
+
+    def _axis_value(self, condition: Condition) -> float | None:
+        axis = self._plan.study.plot_over
+        return float(condition.values[self._others.index(axis)]) if axis else None
+
+    def comparison(self, arm: str, other: str, condition: Condition) -> ReportComparison:
+        found = [self._predictions(one, condition) for one in (arm, other)]
+        names = [self._name(one, condition) for one in (arm, other)]
+        if not found[0].keys() & found[1].keys():
+            return ReportComparison(names[0], names[1], None, "no seed of both is done")
+        return ReportComparison(names[0], names[1], compare_arms(found[0], found[1]))
+
+    def gap(self, arms: tuple[str, str, str], condition: Condition) -> ReportGap | None:
+        found = [self._predictions(one, condition) for one in arms]
+        if not found[0].keys() & found[1].keys() & found[2].keys():
+            return None
+        names = [self._name(one, condition) for one in arms]
+        return ReportGap(names[0], names[1], names[2], share_of_gap(found[0], found[1], found[2]))
+
+    def failures(self) -> Iterator[FailedRun]:
+        for name, run in self._plan.runs.items():
+            row = self._rows.get(name)
+            if row is not None and row["status"] != DONE:
+                cells = [cell for (_, cell), planned in self._plan.cells.items() if planned == name]
+                where = ", ".join(f"{axis} {value}" for axis, value in zip(self._axes, cells[0], strict=True)) if cells else name
+                yield FailedRun(run.arm, where, "diverged" if row["status"] == DIVERGED else "failed", row["reason"])
+
+
+def _read_predictions(run: PlannedRun) -> Predictions:
+    with np.load(scores_path(run)) as scores:
+        videos = tuple(os.fsdecode(video) for video in scores["videos"].tolist())
+        labels_N, logits_NK = scores["labels_N"], scores["logits_NK"]
+    pattern = getattr(run.config.data, "group_pattern", None)
+    return Predictions(videos, tuple(_group(pattern, video) for video in videos), labels_N, logits_NK)
+
+
+def _group(pattern: str | None, video: str) -> str:
+    """As data.group_pattern; without one, each video is a group."""
+    found = re.search(pattern, video) if pattern else None
+    return found[1] if found else video
+
+
+def _curve(run: PlannedRun) -> Curve:
+    """(epoch, top-1) of a run's validations."""
+    path = RunDirectory(run.folder).metrics
+    if not path.is_file():
+        return ()
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return tuple((line["epoch"], line["val/top1"]) for line in lines if "val/top1" in line)
+
+
+def _environment(rows: Rows) -> dict[str, str]:
+    """Of the runs; more than one value of a kind are listed."""
+    found: dict[str, dict[str, None]] = {}
+    for row in rows.values():
+        about = row.get("environment")
+        if about:
+            commit = about.get("commit")
+            shown = {"processor": f"{about['cpu']}, {about['num_cpu_cores']} cores", "Python": about["python"]}
+            shown |= {name: about["versions"][name] for name in _SHOWN_VERSIONS if name in about["versions"]}
+            if isinstance(commit, Mapping):
+                shown["commit"] = f"{commit['hash'][:10]}{' with changes' if commit['dirty'] else ''}"
+            for name, value in shown.items():
+                found.setdefault(name, {})[value] = None
+    return {name: "; ".join(values) for name, values in found.items()}
+
+
+def _notes(plan: StudyPlan) -> tuple[str, ...]:
+    study = plan.study
+    notes = [f"The {study.score} list is scored with each run's {study.checkpoint}.pt."]
+    if study.pool:
+        notes.append(f"The lists of all values of {study.pool} are scored as one: every video counts once.")
+    notes.append("The measured time is that of the network alone on this machine, without reading and decoding.")
+    return tuple(notes)
