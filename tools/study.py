@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,8 +27,10 @@ def main(arguments: Sequence[str]) -> int:
     from dali_pipes.jobs.map_files import make_engine
     from reskd.stop_signals import StopSignals
     from reskd.study.config import load_study
+    from reskd.study.page.page import write_study_report
     from reskd.study.plan import plan_study
-    from reskd.study.runner import describe_plan, known_rows, run_study
+    from reskd.study.runner import describe_plan, known_rows, run_study, study_folder
+    from reskd.study.summary import summarize_study
 
     study = load_study(chosen.study, chosen.overrides)
     plan = plan_study(study.quickened() if chosen.quick else study)
@@ -40,6 +43,10 @@ def main(arguments: Sequence[str]) -> int:
         logging.getLogger("reskd.experiment").setLevel(logging.WARNING)
         with StopSignals().listening(), ProgressDisplay(sys.stdout) as display:
             rows = run_study(plan, engine=engine, retry=chosen.retry, on_progress=display.counter("runs"))
+    report = summarize_study(plan, rows, command=shlex.join(["python", "tools/study.py", *arguments]))
+    folder = study_folder(plan)
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"written to {write_study_report(report, folder)}")
     return int(any(row["status"] != "done" for row in rows.values()))
 
 

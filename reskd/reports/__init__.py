@@ -4,5 +4,6 @@ For other folders:
     contact_sheet: draw_contact_sheet, MAX_ROWS, SheetRow
     dataset_report: class_folders, VideoSet, write_data_page
     demo_preview: draw_preview
+    odd_names: in_markdown
     run_report: check_comparable, draw_curves, read_metrics, read_result, render_comparison, write_run_report
 """

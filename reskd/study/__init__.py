@@ -3,5 +3,6 @@
 For other folders:
     config: load_study, StudyConfig
     plan: plan_study
-    runner: describe_plan, known_rows, run_study
+    runner: describe_plan, known_rows, run_study, study_folder
+    summary: summarize_study
 """

@@ -86,6 +86,7 @@ class StudyConfig(StrictConfig):
     also_scored: dict[str, ScoredAsConfig] = Field({}, description="arms that are scored, but not trained")
     score: Literal["test", "val"] = Field("test", description="the list that is scored; val to choose settings")
     checkpoint: Literal["last", "best"] = Field("last", description="the weights that are scored; best by validation")
+    plot_over: str | None = Field(None, description="the axis of numbers over which charts are drawn, as sizes")
     compare: tuple[ComparisonConfig, ...] = Field((), description="paired comparisons of arms")
     recovery: tuple[RecoveryConfig, ...] = Field((), description="shares of a gap that students recover")
     keep: Literal["referred", "all"] = Field(
@@ -96,7 +97,7 @@ class StudyConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _axes_are_known(self) -> StudyConfig:
-        named = {"repeat": [self.repeat] if self.repeat else [], "pool": [self.pool] if self.pool else []}
+        named = {key: [axis] for key in ("repeat", "pool", "plot_over") if (axis := getattr(self, key)) is not None}
         named["quick.axes"] = list(self.quick.axes)
         named |= {f"only.{arm}": list(axes) for arm, axes in self.only.items()}
         for key, axes in named.items():
@@ -109,6 +110,11 @@ class StudyConfig(StrictConfig):
                     raise ValueError(f"{key}.{axis}: expected of {_list(self.axes[axis])}, found {unknown[0]}")
         if self.repeat is not None and self.repeat == self.pool:
             raise ValueError(f"repeat and pool: expected two axes, found {self.repeat} for both")
+        if self.plot_over is not None:
+            if self.plot_over in (self.repeat, self.pool):
+                raise ValueError(f"plot_over: expected neither repeat nor pool, found {self.plot_over}")
+            for name in self.axes[self.plot_over]:
+                _check_number(name)
         return self
 
     def settings_of(self, axis: str, name: str) -> Settings:
@@ -152,6 +158,13 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
         sentences = (f"{name_source(fault.keys, files, where=str(path))}: {fault.sentence}" for fault in faults)
         raise ValueError("\n".join(sentences)) from None
     return study.model_copy(update={"config": path.parent / study.config})
+
+
+def _check_number(name: str) -> None:
+    try:
+        float(name)
+    except ValueError:
+        raise ValueError(f"plot_over: expected an axis whose values are numbers, found {name}") from None
 
 
 def _kept(names: Sequence[str], values: Iterable[str]) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,28 +18,9 @@ from reskd.training.run_lock import RunLock
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class StudyFolder:
-    """The files of a study, beside the folders of its runs.
-
-    Args:
-        path: the folder.
-    """
-
-    path: Path
-
-    @property
-    def results(self) -> Path:
-        """One JSON object a line: the row of each run, in the order of the plan."""
-        return self.path / "results.jsonl"
-
-    @property
-    def report(self) -> Path:
-        return self.path / "report.html"
-
-
-def folder_of(plan: StudyPlan) -> StudyFolder:
-    return StudyFolder(plan.study.runs / plan.study.name)
+def study_folder(plan: StudyPlan) -> Path:
+    """The folder of ``results.jsonl`` (a JSON object a run, in the order of the plan) and of the report."""
+    return plan.study.runs / plan.study.name
 
 
 def run_study(
@@ -61,8 +41,8 @@ def run_study(
     Raises:
         OSError: another process works on this study; the disk is full.
     """
-    folder = folder_of(plan)
-    lock = RunLock(folder.path)
+    folder = study_folder(plan)
+    lock = RunLock(folder)
     lock.take()
     try:
         rows = {name: row for name, run in plan.runs.items() if (row := read_row(run)) is not None}
@@ -70,7 +50,7 @@ def run_study(
         rows = {name: row for name, row in rows.items() if row["status"] in final}
         num_todo, num_done = len(plan.runs) - len(rows), 0
         log.info("%d runs, %d of them to do", len(plan.runs), num_todo)
-        work = partial(do_run, plan.study.threads, folder.path / "gpus")
+        work = partial(do_run, plan.study.threads, folder / "gpus")
         for level in plan.levels():
             todo = [run for run in level if run.name not in rows]
             for run in todo:
@@ -117,6 +97,6 @@ def _missing(run: PlannedRun, rows: Mapping[str, dict[str, Any]]) -> str | None:
     return None
 
 
-def _write(folder: StudyFolder, plan: StudyPlan, rows: Mapping[str, dict[str, Any]]) -> None:
+def _write(folder: Path, plan: StudyPlan, rows: Mapping[str, dict[str, Any]]) -> None:
     lines = (json.dumps(rows[name]) for name in plan.runs if name in rows)
-    atomic_write_text(folder.results, "".join(f"{line}\n" for line in lines))
+    atomic_write_text(folder / "results.jsonl", "".join(f"{line}\n" for line in lines))

@@ -7,16 +7,15 @@ import os
 import re
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from reskd.study.comparison import compare_arms, share_of_gap
 from reskd.study.page.data import Curve, FailedRun, ReportArm, ReportComparison, ReportGap, StudyReport
 from reskd.study.plan import PlannedRun, StudyPlan
-from reskd.study.predictions import Predictions, join_predictions
-from reskd.study.statistics import summarize_arm
+from reskd.study.statistics.comparison import compare_arms, share_of_gap
+from reskd.study.statistics.metrics import summarize_arm
+from reskd.study.statistics.predictions import Predictions, join_predictions
 from reskd.study.work import DIVERGED, DONE, scores_path
 from reskd.training.run_directory import RunDirectory
 
@@ -74,7 +73,7 @@ class _Summary:
         self._axes = list(plan.study.axes)
         self._others = [axis for axis in self._axes if axis not in (plan.study.repeat, plan.study.pool)]
         self.arm_names = list(dict.fromkeys(arm for arm, _ in plan.cells))
-        self._read = lru_cache(maxsize=None)(_read_predictions)
+        self._known: dict[str, Predictions] = {}  # by the run's name
 
     def conditions(self) -> list[Condition]:
         return list(dict.fromkeys(self._condition(cell) for _, cell in self._plan.cells))
@@ -103,6 +102,11 @@ class _Summary:
             for seed, of_seed in runs.items()
             if all(map(self._is_done, of_seed))
         }
+
+    def _read(self, run: PlannedRun) -> Predictions:
+        if run.name not in self._known:
+            self._known[run.name] = _read_predictions(run)
+        return self._known[run.name]
 
     def _name(self, arm: str, condition: Condition) -> str:
         return f"{arm} ({condition})" if condition.values else arm
@@ -150,9 +154,15 @@ class _Summary:
         for name, run in self._plan.runs.items():
             row = self._rows.get(name)
             if row is not None and row["status"] != DONE:
-                cells = [cell for (_, cell), planned in self._plan.cells.items() if planned == name]
-                where = ", ".join(f"{axis} {value}" for axis, value in zip(self._axes, cells[0], strict=True)) if cells else name
-                yield FailedRun(run.arm, where, "diverged" if row["status"] == DIVERGED else "failed", row["reason"])
+                kind: Literal["failed", "diverged"] = "diverged" if row["status"] == DIVERGED else "failed"
+                yield FailedRun(run.arm, self._where(name), kind, row["reason"])
+
+    def _where(self, name: str) -> str:
+        """The values of the axes at which a run stands first; its name if others alone need it."""
+        for (_, cell), planned in self._plan.cells.items():
+            if planned == name:
+                return ", ".join(f"{axis} {value}" for axis, value in zip(self._axes, cell, strict=True))
+        return name
 
 
 def _read_predictions(run: PlannedRun) -> Predictions:
@@ -175,7 +185,9 @@ def _curve(run: PlannedRun) -> Curve:
     if not path.is_file():
         return ()
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return tuple((line["epoch"], line["val/top1"]) for line in lines if "val/top1" in line)
+    return tuple(
+        (line["train/epoch"], line["val/top1"]) for line in lines if {"val/top1", "train/epoch"} <= line.keys()
+    )
 
 
 def _environment(rows: Rows) -> dict[str, str]:

@@ -45,6 +45,8 @@ def test_the_quick_size_keeps_the_named_values_under_another_name(tmp_path: Path
         ({"axes": {"seed": []}}, "axes.seed"),
         ({"score": "train"}, "score: .*'test' or 'val'.*found 'train'"),
         ({"name": "../x"}, "name"),
+        ({"plot_over": "seed"}, "plot_over: expected neither repeat nor pool, found seed"),
+        ({"axes": {"x": {"a": {}}}, "repeat": None, "plot_over": "x"}, "plot_over: .* values are numbers, found a"),
     ],
 )
 def test_what_is_wrong_in_a_study_is_named(changes: dict[str, Any], message: str, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from reskd.study.plan import StudyPlan, plan_study
-from reskd.study.runner import describe_plan, folder_of, known_rows, run_study
+from reskd.study.runner import describe_plan, known_rows, run_study, study_folder
 from reskd.study.work import results_of, scores_path
 from reskd.training.run_lock import RunLock
 from tests.reskd.study.tiny_study import tiny_study
@@ -38,7 +38,7 @@ def test_every_run_gets_a_row_and_the_scores_of_each_video(done: tuple[StudyPlan
     plan, rows = done
     assert {row["status"] for row in rows.values()} == {"done"}
     assert len(rows) == 8
-    lines = [json.loads(line) for line in folder_of(plan).results.read_text().splitlines()]
+    lines = [json.loads(line) for line in (study_folder(plan) / "results.jsonl").read_text().splitlines()]
     assert [line["run"] for line in lines] == list(plan.runs)
     row = rows[_of_arm(plan, "student")]
     scores = np.load(scores_path(plan.runs[row["run"]]))
@@ -134,7 +134,7 @@ def test_best_weights_without_a_validation_are_named(tmp_path: Path) -> None:
 
 def test_two_processes_on_one_study_are_refused(tmp_path: Path) -> None:
     plan = plan_study(tiny_study(tmp_path, axes={"seed": [1]}))
-    lock = RunLock(folder_of(plan).path)
+    lock = RunLock(study_folder(plan))
     lock.take()
     try:
         with pytest.raises(OSError, match=str(os.getpid())):

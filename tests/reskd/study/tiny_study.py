@@ -37,7 +37,7 @@ def write_study(folder: Path, **changes: Any) -> Path:
         "recovery": [{"student": "student", "baseline": "baseline", "teacher": "teacher"}],
     }
     path = folder / "study.yaml"
-    path.write_text(yaml.safe_dump(study | changes))
+    path.write_text(yaml.safe_dump(study | changes, sort_keys=False))
     return path
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from reskd.study.predictions import Predictions, check_same_videos
+from reskd.study.statistics.predictions import Predictions, check_same_videos
 
 Numbers = NDArray[np.float64]
 

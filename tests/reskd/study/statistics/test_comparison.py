@@ -3,9 +3,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reskd.study.comparison import BootstrapSettings, Comparison, Difference, compare_arms, is_better, share_of_gap
-from reskd.study.predictions import Predictions
-from reskd.study.statistics import METRICS
+from reskd.study.statistics.comparison import (
+    BootstrapSettings,
+    Comparison,
+    Difference,
+    compare_arms,
+    is_better,
+    share_of_gap,
+)
+from reskd.study.statistics.metrics import METRICS
+from reskd.study.statistics.predictions import Predictions
 
 FEW = BootstrapSettings(num_resamples=400)
 NUM_CLASSES = 4
@@ -55,6 +62,20 @@ def test_a_lower_log_loss_is_better() -> None:
     }
 
 
+def test_a_difference_of_rounding_is_none() -> None:
+    # Right in 1, 2 and 3 of 10 videos a class, and in 3, 2 and 1: the sums of shares differ in their last digit.
+    assert 0.1 + 0.2 + 0.3 > 0.3 + 0.2 + 0.1
+
+    def of(counts: list[int]) -> dict[int, Predictions]:
+        labels_N = np.arange(30) // 10
+        answers_N = np.where(np.arange(30) % 10 < np.array(counts)[labels_N], labels_N, (labels_N + 1) % 3)
+        videos = tuple(f"{row:02}" for row in range(30))
+        return {seed: Predictions(videos, videos, labels_N, np.eye(3, dtype=np.float32)[answers_N]) for seed in (0, 1)}
+
+    found = by_name(compare_arms(of([1, 2, 3]), of([3, 2, 1]), FEW))["mean_class_accuracy"]
+    assert (found.value, found.num_seeds_better) == (0, 0)
+
+
 def of_answers(right_N: np.ndarray, group_size: int) -> Predictions:
     """Two classes; the model is right where ``right_N`` is."""
     num_videos = len(right_N)
@@ -67,27 +88,29 @@ def of_answers(right_N: np.ndarray, group_size: int) -> Predictions:
 
 @pytest.mark.parametrize("group_size", [1, 10])
 def test_the_standard_error_of_top1_is_that_of_a_mean_over_groups(group_size: int) -> None:
-    # A is right on 300 of 400 videos and B on none. Whole groups of 10 are right or wrong together, so there are 400
-    # or 40 independent answers, each right with p = 0.75.
-    right_N = np.arange(400) // 10 % 4 != 0
+    # A is right on 320 of 400 videos and B on none. Whole groups of 10 are right or wrong together, so there are 400
+    # or 40 independent answers, each right with p = 0.8.
+    right_N = np.arange(400) // 10 % 5 != 0
     comparison = compare_arms(
         {0: of_answers(right_N, group_size)},
         {0: of_answers(np.zeros(400, bool), group_size)},
         BootstrapSettings(num_resamples=4000),
     )
     top1 = by_name(comparison)["top1"]
-    expected = np.sqrt(0.75 * 0.25 / (400 / group_size))
-    assert top1.value == 0.75
+    expected = np.sqrt(0.8 * 0.2 / (400 / group_size))
+    assert top1.value == 0.8
     assert top1.standard_error == pytest.approx(expected, rel=0.06)
     assert (top1.high - top1.low) / 2 == pytest.approx(1.96 * expected, rel=0.1)
 
 
-def test_seeds_are_drawn_too() -> None:
+def test_seeds_are_drawn_too_and_their_scatter_is_not_understated() -> None:
     # All videos are right for one seed and wrong for the other: only the draw of seeds makes a difference.
     always, never = of_answers(np.ones(40, bool), 1), of_answers(np.zeros(40, bool), 1)
     top1 = by_name(compare_arms({0: always, 1: never}, {0: never, 1: never}, FEW))["top1"]
-    assert (top1.value, top1.low, top1.high) == (0.5, 0, 1)
-    assert top1.standard_error == pytest.approx(np.sqrt(1 / 8), rel=0.1)  # of a share of 2 draws, p = 0.5
+    assert top1.value == 0.5
+    # The standard error of the mean of 0 and 1, whose deviation (n - 1) is sqrt(1 / 2).
+    assert top1.standard_error == pytest.approx(np.sqrt(1 / 2) / np.sqrt(2), rel=0.1)
+    assert (top1.low, top1.high) == pytest.approx((0.5 - np.sqrt(1 / 2), 0.5 + np.sqrt(1 / 2)))
     assert (top1.verdict, top1.num_seeds_better, top1.of_seeds) == ("undecided", 1, {0: 1, 1: 0})
 
 
@@ -120,12 +143,18 @@ def test_only_common_seeds_count_and_the_order_of_videos_does_not() -> None:
     assert found == compare_arms({0: a[0], 1: a[1]}, b, FEW)
 
 
-def test_too_few_groups_decide_nothing() -> None:
-    def of(strength: float, num_groups: int) -> dict[int, Predictions]:
-        return {0: run(strength, 0, num_videos=4 * num_groups)}
+@pytest.mark.parametrize(
+    ("num_seeds", "num_groups", "verdict"), [(2, 6, "better"), (2, 5, "undecided"), (1, 30, "undecided")]
+)
+def test_one_seed_or_too_few_groups_decide_nothing(num_seeds: int, num_groups: int, verdict: str) -> None:
+    def of(strength: float) -> dict[int, Predictions]:
+        return {seed: run(strength, seed, num_videos=4 * num_groups) for seed in range(num_seeds)}
 
-    assert {one.verdict for one in compare_arms(of(8, 5), of(-8, 5), FEW).differences} == {"undecided"}
-    assert {one.verdict for one in compare_arms(of(8, 6), of(-8, 6), FEW).differences} == {"better"}
+    found = compare_arms(of(8), of(-8), FEW)
+    assert {one.verdict for one in found.differences} == {verdict}
+    assert found.can_decide == (verdict == "better")
+    is_defined = {one.share is not None for one in share_of_gap(of(0), of(-8), of(8), FEW)}
+    assert is_defined == {verdict == "better"}
 
 
 def test_arms_without_a_common_seed_and_arms_of_other_videos_are_refused() -> None:
@@ -149,8 +178,9 @@ def test_the_share_of_the_gap_is_the_students_way_to_its_teacher() -> None:
     assert log_loss.share == pytest.approx(0.25)
 
 
-def test_one_teacher_may_serve_all_seeds() -> None:
-    shares = share_of_gap(arm(2.0), arm(0.5, first_noise=50), {9: run(6.0, 99)}, FEW)
+@pytest.mark.parametrize("seeds", [[9], [8, 9]])
+def test_teachers_of_other_seeds_may_serve_all_students(seeds: list[int]) -> None:
+    shares = share_of_gap(arm(2.0), arm(0.5, first_noise=50), {seed: run(6.0, 90 + seed) for seed in seeds}, FEW)
     assert all(one.share is not None and 0 < one.share < 1 for one in shares)
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from reskd.evaluation.metrics import classification_metrics
-from reskd.study.predictions import Predictions
-from reskd.study.statistics import METRICS, metrics_of, resampled_metrics, summarize_arm
+from reskd.study.statistics.metrics import METRICS, metrics_of, resampled_metrics, summarize_arm
+from reskd.study.statistics.predictions import Predictions
 
 
 def predictions(labels: list[int], scores: list[list[float]]) -> Predictions:

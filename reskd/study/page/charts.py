@@ -1,0 +1,252 @@
+"""The charts of a study's report, as SVG that takes its colors from the page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from reskd.study.page.data import Curve, ReportArm, ReportComparison, StudyReport
+from reskd.study.page.svg import (
+    TEXT_WIDTH,
+    Scale,
+    axes,
+    color_class,
+    element,
+    escaped,
+    line_between,
+    marker,
+    path_through,
+    picture,
+    scale_for,
+    shortened,
+    text_at,
+)
+from reskd.study.page.words import shown_cost, shown_difference, shown_interval
+from reskd.study.statistics.comparison import Difference
+from reskd.study.statistics.metrics import METRICS, Metric
+
+_WIDTH, _HEIGHT = 450.0, 310.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 14.0, 34.0, 46.0
+_ROW_HEIGHT = 44.0
+_MAX_POINTS = 200  # of a learning curve
+_LONGEST_LABEL = 30  # letters
+_MOST_VALUE_TICKS = 8  # of an axis with a tick at each arm
+_TOP1 = METRICS[0]
+
+
+class Chart(NamedTuple):
+    """An SVG and its title. Small ones stand beside each other under one heading."""
+
+    title: str
+    svg: str
+    is_small: bool = False
+
+
+class _Point(NamedTuple):
+    """An arm in a chart: its number among all arms, its place, and its deviation in y."""
+
+    arm: ReportArm
+    number: int
+    x: float
+    y: float
+    deviation: float
+
+
+class _Box(NamedTuple):
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def overlap(self, other: _Box) -> float:
+        width = min(self.right, other.right) - max(self.left, other.left)
+        height = min(self.bottom, other.bottom) - max(self.top, other.top)
+        return max(width, 0) * max(height, 0)
+
+
+def draw_charts(report: StudyReport) -> list[Chart]:
+    """All charts for which the report has numbers."""
+    charts = [_draw_forest(metric, report.comparisons) for metric in METRICS]
+    charts += [
+        _draw_scatter("top-1 against computation", "GFLOPs a video", _points(report, "gflops_per_video")),
+        _draw_scatter("top-1 against measured time", "ms a video", _points(report, "ms_per_video")),
+        _draw_lines(f"top-1 over {report.axis_title}", report.axis_title, _points(report, "axis_value")),
+    ]
+    return [chart for chart in charts if chart] + _draw_curves(report)
+
+
+def _points(report: StudyReport, attribute: str) -> list[_Point]:
+    """The arms that have a top-1 and this attribute."""
+    points = []
+    for number, arm in enumerate(report.arms):
+        x = getattr(arm, attribute)
+        if x is not None and arm.summary is not None:
+            mean, deviation = arm.summary.metrics[_TOP1.name]
+            points.append(_Point(arm, number, x, _TOP1.scale * mean, _TOP1.scale * (deviation or 0)))
+    return points
+
+
+def _frame(points: Sequence[_Point]) -> tuple[Scale, Scale]:
+    x = scale_for([point.x for point in points], _LEFT, _WIDTH - _RIGHT, log_allowed=True, margin=0.12)
+    ends = [point.y + sign * point.deviation for point in points for sign in (-1, 1)]
+    return x, scale_for(ends, _HEIGHT - _BOTTOM, _TOP)
+
+
+def _draw_scatter(title: str, x_title: str, points: Sequence[_Point]) -> Chart | None:
+    if not points:
+        return None
+    x, y = _frame(points)
+    parts = [axes(x, y, x_title=x_title + (", logarithmic" if x.is_log else ""), y_title="top-1, per cent")]
+    parts += [_mark(point, x, y, x_title) for point in points]
+    parts += _labels([(x.at(point.x), y.at(point.y), point.arm.name) for point in points])
+    return Chart(title, picture(_WIDTH, _HEIGHT, *parts, title=title))
+
+
+def _draw_lines(title: str, x_title: str, points: Sequence[_Point]) -> Chart | None:
+    if not points or not x_title:
+        return None
+    x, y = _frame(points)
+    values = sorted({point.x for point in points})
+    ticks = values if len(values) <= _MOST_VALUE_TICKS else None
+    parts = [axes(x, y, x_title=x_title, y_title="top-1, per cent", x_ticks=ticks)]
+    ends = []
+    names = [point.arm.line or point.arm.name for point in points]
+    for number, line in enumerate(dict.fromkeys(names)):
+        of_line = sorted((p for p, name in zip(points, names, strict=True) if name == line), key=lambda point: point.x)
+        parts.append(path_through([(x.at(p.x), y.at(p.y)) for p in of_line], css=f"line {color_class(number)}"))
+        parts += [_mark(point._replace(number=number), x, y, x_title) for point in of_line]
+        ends.append((x.at(of_line[-1].x), y.at(of_line[-1].y), line))
+    return Chart(title, picture(_WIDTH, _HEIGHT, *parts, *_labels(ends), title=title))
+
+
+def _mark(point: _Point, x: Scale, y: Scale, x_title: str) -> str:
+    """A mark with its deviation as a bar."""
+    place, css = x.at(point.x), f"bar {color_class(point.number)}"
+    tip = f"{point.arm.name}: top-1 {point.y:.1f} +- {point.deviation:.1f} per cent, {shown_cost(point.x)} {x_title}"
+    ends = [(place, y.at(point.y + sign * point.deviation)) for sign in (-1, 1)]
+    bar = line_between(ends[0], ends[1], css=css) if point.deviation else ""
+    return bar + marker(place, y.at(point.y), point.number, tip=tip)
+
+
+def _labels(places: Sequence[tuple[float, float, str]]) -> list[str]:
+    """A label beside each place, where it hides the least of other marks and labels."""
+    taken = [_Box(x - 6, y - 6, x + 6, y + 6) for x, y, _ in places]
+    labels = []
+    for x, y, name in places:
+        text = shortened(name, _LONGEST_LABEL)
+        width = TEXT_WIDTH * len(text)
+        lefts = {"start": x + 9, "end": x - 9 - width, "middle": x - width / 2}
+        tries = [
+            (anchor, _Box(lefts[anchor], y + dy - 11, lefts[anchor] + width, y + dy + 3))
+            for anchor, dy in (
+                ("start", 4), ("end", 4), ("middle", -10), ("middle", 20), ("start", -9), ("start", 17), ("end", -9),
+                ("end", 17), ("start", -22), ("start", 30),
+            )
+        ]  # fmt: skip
+        anchor, box = min(tries, key=lambda one: _hidden(one[1], taken))
+        taken.append(box)
+        edge = {"start": box.left, "end": box.right, "middle": x}[anchor]
+        labels.append(text_at(edge, box.bottom - 3, text, css="label", anchor=anchor))
+    return labels
+
+
+def _hidden(box: _Box, taken: Sequence[_Box]) -> float:
+    """The area that a label hides, and a large one for what stands outside the picture."""
+    outside = max(2 - box.left, 0) + max(box.right - _WIDTH + 2, 0) + max(8 - box.top, 0)
+    outside += max(box.bottom - (_HEIGHT - _BOTTOM), 0)
+    return sum(box.overlap(other) for other in taken) + 1000 * outside
+
+
+def _draw_forest(metric: Metric, rows: Sequence[ReportComparison]) -> Chart | None:
+    """The differences in one metric with their intervals, and a dot for each seed."""
+    found = [
+        (row, one)
+        for row in rows
+        if row.comparison is not None
+        for one in row.comparison.differences
+        if one.metric.name == metric.name
+    ]
+    if not found:
+        return None
+    values = [metric.scale * v for _, one in found for v in (one.low, one.high, *one.of_seeds.values())]
+    bottom = _ROW_HEIGHT * len(found) + 6
+    x = scale_for([0.0, *values], _RIGHT, _WIDTH - _RIGHT)
+    better = "left of 0 is better" if metric.lower_is_better else "right of 0 is better"
+    parts = [axes(x, Scale(0, 1, bottom, 4), x_title=f"difference in {metric.title}, {metric.unit}; {better}")]
+    for place, (row, one) in enumerate(found):
+        parts.append(_forest_row(row, one, x, _ROW_HEIGHT * place))
+    title = f"Differences in {metric.title}, with intervals"
+    return Chart(title, picture(_WIDTH, bottom + 44, *parts, title=title))
+
+
+def _forest_row(row: ReportComparison, one: Difference, x: Scale, top: float) -> str:
+    metric, middle = one.metric, top + 32
+    name = f"{row.arm} - {row.other}"
+    numbers = f"{shown_difference(metric, one.value)} ({shown_interval(metric, one.low, one.high)}), {one.verdict}"
+    longest = int((_WIDTH - 2 * _RIGHT) / TEXT_WIDTH) - len(numbers) - 2
+    low, value, high = (x.at(metric.scale * v) for v in (one.low, one.value, one.high))
+    seeds = [
+        element(
+            "circle",
+            element("title", f"seed {seed}: {shown_difference(metric, difference)}"),
+            css="seed",
+            cx=x.at(metric.scale * difference),
+            cy=middle,
+            r=2.5,
+        )
+        for seed, difference in one.of_seeds.items()
+    ]
+    return "".join(
+        [
+            text_at(_RIGHT, top + 17, shortened(name, max(longest, 8)), css="label"),
+            text_at(_WIDTH - _RIGHT, top + 17, numbers, css=f"label {one.verdict}", anchor="end"),
+            line_between((x.at(0), middle - 9), (x.at(0), middle + 9), css="zero"),
+            line_between((low, middle), (high, middle), css=f"interval {one.verdict}"),
+            line_between((low, middle - 5), (low, middle + 5), css=f"interval {one.verdict}"),
+            line_between((high, middle - 5), (high, middle + 5), css=f"interval {one.verdict}"),
+            *seeds,
+            element(
+                "rect",
+                element("title", escaped(f"{name}: {numbers}")),
+                css=f"estimate {one.verdict}",
+                x=value - 5,
+                y=middle - 5,
+                width=10,
+                height=10,
+            ),
+        ]
+    )
+
+
+def _draw_curves(report: StudyReport) -> list[Chart]:
+    """A small chart for each arm with curves, all with the same axes; what is not finite is left out."""
+    curves = [(number, arm, [*filter(None, map(_finite, arm.curves))]) for number, arm in enumerate(report.arms)]
+    every = [point for _, _, of_arm in curves for curve in of_arm for point in curve]
+    if not every:
+        return []
+    width, height = 300.0, 210.0
+    x = scale_for([epoch for epoch, _ in every], 44, width - 10, margin=0.02)
+    y = scale_for([value for _, value in every], height - 44, 30)
+    charts = []
+    for number, arm, of_arm in curves:
+        if not of_arm:
+            continue
+        parts = [axes(x, y, x_title="epoch", y_title=report.curve_title)]
+        for curve in of_arm:
+            places = [(x.at(epoch), y.at(value)) for epoch, value in _thinned(curve)]
+            parts.append(path_through(places, css=f"curve {color_class(number)}"))
+        title = f"{arm.name} ({len(of_arm)} run{'' if len(of_arm) == 1 else 's'})"
+        charts.append(Chart(title, picture(width, height, *parts, title=f"Learning curves: {title}"), is_small=True))
+    return charts
+
+
+def _finite(curve: Curve) -> Curve:
+    """Without the points of a loss that diverged."""
+    return tuple(point for point in curve if all(map(math.isfinite, point)))
+
+
+def _thinned(curve: Curve) -> Curve:
+    """At most ``_MAX_POINTS`` of the points, the last one among them."""
+    step = -(-len(curve) // _MAX_POINTS)
+    return tuple(reversed(curve[::-1][::step]))

@@ -1,0 +1,29 @@
+"""The report of a study as Markdown: the words and tables of the page, without its charts."""
+
+from __future__ import annotations
+
+from dali_pipes.file_names import on_one_line
+from reskd.reports.odd_names import in_markdown
+from reskd.study.page.data import StudyReport
+from reskd.study.page.tables import Table, report_tables
+from reskd.study.page.words import lead_sentences, reading_notes
+
+
+def render_markdown(report: StudyReport) -> str:
+    """Names are text, never markup."""
+    sections = [f"# {in_markdown(report.title)}", *map(in_markdown, lead_sentences(report))]
+    for heading, table in report_tables(report).items():
+        sections += [f"## {heading}", in_markdown(table.caption), _markdown_table(table)]
+    sections += ["## How to read this", "\n".join(f"- {in_markdown(note)}" for note in reading_notes(report))]
+    if report.commands:
+        sections += ["## Commands", "\n".join(f"    {on_one_line(command)}" for command in report.commands)]
+    if report.environment:
+        rows = [f"| {in_markdown(name)} | {in_markdown(value)} |" for name, value in report.environment.items()]
+        sections += ["## Environment", "\n".join(["| what | value |", "|---|---|", *rows])]
+    return "\n\n".join(sections) + "\n"
+
+
+def _markdown_table(table: Table) -> str:
+    lines = [f"| {' | '.join(table.titles)} |", "|---" * len(table.titles) + "|"]
+    lines += [f"| {' | '.join(in_markdown(cell.text) for cell in row)} |" for row in table.rows]
+    return "\n".join(lines)

@@ -1,0 +1,55 @@
+"""The style sheet of a study's page: light and dark as the reader's system asks, readable on a phone.
+
+The six colors of arms are those of Okabe and Ito (jfly.uni-koeln.de/color), which color-blind people can tell apart;
+the light ones are darkened to a contrast of 3 to 1 with the page.
+"""
+
+from __future__ import annotations
+
+STYLE = """
+:root { color-scheme: light dark; --page: #ffffff; --card: #f5f6f8; --ink: #1b1f24; --soft: #59636e; --rule: #d5dae0;
+  --good: #00664b; --bad: #ad3f00; --open: #59636e; --c0: #0072b2; --c1: #d55e00; --c2: #00835f; --c3: #b0568a;
+  --c4: #946300; --c5: #2b87bb; }
+@media (prefers-color-scheme: dark) { :root { --page: #14171b; --card: #1e2329; --ink: #e6e9ed; --soft: #a3adb8;
+  --rule: #39414a; --good: #4fd1a5; --bad: #ff9d66; --open: #a3adb8; --c0: #5cb3ea; --c1: #ff8f4f; --c2: #3fcaa0;
+  --c3: #e79ac5; --c4: #e6b84a; --c5: #a9c4ff; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 1120px; padding: 20px 16px 60px; background: var(--page); color: var(--ink);
+  font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
+h1 { font-size: 1.7rem; line-height: 1.25; margin: 0.4em 0; }
+h2 { font-size: 1.2rem; margin: 2em 0 0.5em; }
+.lead { background: var(--card); border-left: 4px solid var(--c0); padding: 4px 16px; border-radius: 4px; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; font-size: 0.92rem; overflow-wrap: normal; }
+caption { text-align: left; color: var(--soft); padding-bottom: 6px; }
+caption span { display: block; position: sticky; left: 0; max-width: min(100%, calc(100vw - 36px)); }
+th, td { text-align: left; vertical-align: top; padding: 5px 10px; border-bottom: 1px solid var(--rule); }
+thead th { border-bottom: 2px solid var(--rule); vertical-align: bottom; }
+th { font-weight: 600; }
+tbody th { font-weight: 500; min-width: 9em; max-width: 22em; overflow-wrap: anywhere; }
+td { min-width: 5.5em; }
+.number { text-align: right; font-variant-numeric: tabular-nums; }
+td.number { min-width: 0; white-space: nowrap; }
+td.better, td.worse, td.undecided, td.failed, td.diverged { font-weight: 600; white-space: nowrap; }
+.better { color: var(--good); } .worse, .failed, .diverged { color: var(--bad); } .undecided { color: var(--open); }
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 460px), 1fr)); gap: 22px; }
+.charts.small { grid-template-columns: repeat(auto-fill, minmax(min(100%, 260px), 1fr)); }
+figure { margin: 0; } figcaption { font-weight: 600; margin-bottom: 4px; }
+figure img { max-width: 100%; height: auto; }
+pre { background: var(--card); padding: 10px 14px; border-radius: 4px; white-space: pre-wrap; }
+.chart { width: 100%; height: auto; display: block; font-family: inherit; }
+.chart text { font-size: 12.5px; fill: var(--ink); }
+.chart text.tick, .chart text.axis { fill: var(--soft); font-size: 12px; }
+.chart text.better { fill: var(--good); } .chart text.worse { fill: var(--bad); }
+.chart text.undecided { fill: var(--open); }
+.label { paint-order: stroke; stroke: var(--page); stroke-width: 4px; stroke-linejoin: round; }
+.grid { stroke: var(--rule); stroke-width: 0.7; } .zero { stroke: var(--soft); stroke-width: 1.4; }
+.c0 { --arm: var(--c0); } .c1 { --arm: var(--c1); } .c2 { --arm: var(--c2); } .c3 { --arm: var(--c3); }
+.c4 { --arm: var(--c4); } .c5 { --arm: var(--c5); }
+.mark { fill: var(--arm); stroke: var(--page); stroke-width: 1; }
+.bar { stroke: var(--arm); stroke-width: 1.6; }
+.line { fill: none; stroke: var(--arm); stroke-width: 2; }
+.curve { fill: none; stroke: var(--arm); stroke-width: 1.3; opacity: 0.75; }
+.interval { stroke: currentColor; stroke-width: 2; } .estimate { fill: currentColor; }
+.seed { fill: var(--page); stroke: var(--soft); stroke-width: 1.2; }
+"""

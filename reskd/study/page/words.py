@@ -1,0 +1,131 @@
+"""The sentences and numbers of a report, as plain text without markup."""
+
+from __future__ import annotations
+
+from reskd.study.page.data import ReportComparison, ReportGap, StudyReport
+from reskd.study.statistics.comparison import Comparison, Difference, GapShare
+from reskd.study.statistics.metrics import Metric
+
+
+def shown_value(metric: Metric, value: float) -> str:
+    """A metric as it stands in a table: shares in per cent, losses in nats."""
+    return _rounded(metric.scale * value, metric.digits)
+
+
+def shown_difference(metric: Metric, value: float) -> str:
+    """A difference with its sign; 0 has none."""
+    text = shown_value(metric, value)
+    return text if text.startswith("-") or float(text) == 0 else f"+{text}"
+
+
+def shown_interval(metric: Metric, low: float, high: float) -> str:
+    return f"{shown_value(metric, low)} to {shown_value(metric, high)}"
+
+
+def shown_percent(share: float) -> str:
+    return f"{_rounded(100 * share, 0)} %"
+
+
+def shown_confidence(comparison: Comparison) -> str:
+    return f"{100 * comparison.confidence:g} %"
+
+
+def shown_cost(value: float | None) -> str:
+    """A number with three significant digits, or more before the point."""
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if value >= 100 else f"{value:#.3g}"
+
+
+def seeds_and_videos(comparison: Comparison) -> str:
+    return (
+        f"{_counted(comparison.num_seeds, 'seed')}, {_counted(comparison.num_videos, 'video')} in "
+        f"{_counted(comparison.num_groups, 'group')}"
+    )
+
+
+def verdict_of(difference: Difference, confidence: str) -> str:
+    """Such as "better in top-1 (+3.1 points, 95 % interval 0.8 to 5.2)"."""
+    metric = difference.metric
+    return (
+        f"{difference.verdict} in {metric.title} ({shown_difference(metric, difference.value)} {metric.unit}, "
+        f"{confidence} interval {shown_interval(metric, difference.low, difference.high)})"
+    )
+
+
+def describe_comparison(row: ReportComparison) -> str:
+    """One sentence with the verdict of every metric, and one for each reason to doubt the intervals."""
+    comparison = row.comparison
+    if comparison is None:
+        return f"{row.arm} cannot be compared with {row.other}: {row.reason or 'no run of both has finished.'}"
+    verdicts = ", ".join(verdict_of(one, shown_confidence(comparison)) for one in comparison.differences)
+    text = f"{row.arm} compared with {row.other} ({seeds_and_videos(comparison)}): {verdicts}."
+    if comparison.num_seeds == 1:
+        text += " One seed decides nothing, as runs with other seeds may differ by more than the intervals."
+    elif not comparison.can_decide:
+        text += " So few groups of videos decide nothing, whatever the intervals are."
+    return text
+
+
+def describe_gap(gap: ReportGap) -> str:
+    """One sentence on how much of the way from baseline to teacher the student went, for each metric."""
+    parts = ", ".join(_describe_share(one) for one in gap.shares)
+    return f"Of the gap between {gap.baseline} and {gap.teacher}, {gap.student} recovers: {parts}."
+
+
+def describe_runs(report: StudyReport) -> str:
+    """How many runs are done, and how many failed or diverged."""
+    done, planned = (sum(getattr(arm, name) for arm in report.arms) for name in ("num_done", "num_planned"))
+    text = f"{done} of {_counted(planned, 'planned run')} {'is' if done == 1 else 'are'} done"
+    kinds = [(kind, sum(run.kind == kind for run in report.failures)) for kind in ("failed", "diverged")]
+    text += "".join(f", {count} {kind}" for kind, count in kinds if count)
+    if done < planned or report.failures:
+        return f"{text}; every mean is over finished runs only."
+    return f"{text}."
+
+
+def lead_sentences(report: StudyReport) -> tuple[str, ...]:
+    """The report's first paragraph: the verdicts of the study's question, its gap, and the state of the runs."""
+    sentences = [describe_comparison(row) for row in report.comparisons[:1]]
+    sentences += [describe_gap(gap) for gap in report.gaps[:1]]
+    return (*sentences, describe_runs(report))
+
+
+def reading_notes(report: StudyReport) -> tuple[str, ...]:
+    """How the numbers are made, and what they do not say."""
+    found = [row.comparison for row in report.comparisons if row.comparison is not None]
+    notes = [
+        "An arm's number is the mean over its seeds, +- the standard deviation (n - 1); a seed's number is over the "
+        "test videos of all its splits together.",
+        "top-1, mAP and mean class accuracy are in per cent, and higher is better; log loss is in nats, and lower is "
+        "better. mAP is the mean over classes of the average precision of the softmax scores.",
+    ]
+    if found:
+        count = sum(len(one.differences) for one in found)
+        outside = 1 - found[0].confidence
+        notes += [
+            "A comparison is paired: both arms have the same videos and seeds. Its interval is a percentile bootstrap "
+            "that draws groups of videos and seeds with replacement, widened as seeds are few. A verdict other than "
+            "undecided means that the interval does not hold 0; one seed, or too few groups, decide nothing. Intervals "
+            "from 2 or 3 seeds are rough: where seeds differ much, they are too narrow.",
+            f"The {count} verdicts are not corrected for their number: where arms do not differ at all, about "
+            f"{100 * outside:.2g} % of verdicts are better or worse by chance.",
+        ]
+    return (*notes, *report.notes)
+
+
+def _describe_share(one: GapShare) -> str:
+    if one.share is None or one.low is None or one.high is None:
+        return f"not defined in {one.metric.title} (the gap may be nothing)"
+    interval = f"{_rounded(100 * one.low, 0)} to {_rounded(100 * one.high, 0)}"
+    return f"{shown_percent(one.share)} in {one.metric.title} (interval {interval})"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _rounded(value: float, digits: int) -> str:
+    """Without the sign of a number that rounds to 0."""
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text

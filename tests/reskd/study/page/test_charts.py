@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from reskd.study.page.charts import Chart, draw_charts
+from reskd.study.page.data import ReportArm
+from tests.reskd.study.example import ODD, study, summary
+
+SVG_ONLY = re.compile(r"^(svg|text|line|rect|circle|polygon|path|title)$")
+
+
+def by_title() -> dict[str, Chart]:
+    return {chart.title: chart for chart in draw_charts(study())}
+
+
+def texts(chart: Chart) -> list[str]:
+    return [node.text or "" for node in ElementTree.fromstring(chart.svg).iter("text")]
+
+
+def tips(chart: Chart) -> list[str]:
+    return [node.text or "" for node in ElementTree.fromstring(chart.svg).iter("title")]
+
+
+def test_every_chart_is_well_formed_and_has_a_title_for_screen_readers() -> None:
+    charts = draw_charts(study())
+    assert len(charts) == 4 + 3 + 2
+    for chart in charts:
+        root = ElementTree.fromstring(chart.svg)
+        assert root.get("role") == "img" and root.get("aria-label")
+        assert all(SVG_ONLY.match(node.tag) for node in root.iter())
+
+
+@pytest.mark.parametrize(
+    ("title", "cost"),
+    [("top-1 against computation", "4.40 GFLOPs a video"), ("top-1 against measured time", "8.04 ms a video")],
+)
+def test_arms_stand_with_their_names_at_their_accuracy_and_cost(title: str, cost: str) -> None:
+    chart = by_title()[title]
+    assert {"student", "baseline", "teacher", ODD} <= set(texts(chart))
+    assert "not run" not in texts(chart)
+    assert f"student: top-1 80.0 +- 1.2 per cent, {cost}" in tips(chart)
+
+
+def test_labels_do_not_cover_each_other() -> None:
+    arms = tuple(ReportArm(f"arm {number}", summary(0.8), 1, 1, 4.4) for number in range(4))
+    chart = draw_charts(study(arms=arms, comparisons=()))[0]
+    labels = [node for node in ElementTree.fromstring(chart.svg).iter("text") if node.get("class") == "label"]
+    places = [(node.get("text-anchor"), node.get("x"), node.get("y")) for node in labels]
+    assert len(labels) == len(set(places)) == 4
+
+
+def test_a_forest_shows_each_comparison_with_its_interval_and_seeds() -> None:
+    chart = by_title()["Differences in top-1, with intervals"]
+    assert texts(chart).count("+3.1 (0.8 to 5.2), better") == 2
+    assert "student - baseline" in texts(chart)
+    assert {"seed 0: +2.0", "seed 1: +4.2"} <= set(tips(chart))
+    assert any("right of 0 is better" in text for text in texts(chart))
+
+
+def test_the_forest_of_log_loss_says_that_left_is_better() -> None:
+    chart = by_title()["Differences in log loss, with intervals"]
+    assert any("left of 0 is better" in text for text in texts(chart))
+
+
+def test_arms_of_one_line_are_joined_and_others_are_not() -> None:
+    chart = by_title()["top-1 over short side, pixels"]
+    lines = [node.get("d", "") for node in ElementTree.fromstring(chart.svg).iter("path")]
+    assert [line.count("L") for line in lines] == [1, 0, 0]
+    assert {"students", "baselines", "teacher", "56", "112", "224"} <= set(texts(chart))
+    apart = tuple(ReportArm(name, summary(0.5), 1, 1, axis_value=place) for name, place in (("a", 1), ("b", 2)))
+    chart = draw_charts(study(arms=apart, comparisons=()))[0]
+    assert all("L" not in node.get("d", "") for node in ElementTree.fromstring(chart.svg).iter("path"))
+
+
+def test_learning_curves_have_a_small_chart_for_each_arm_and_few_points() -> None:
+    long = tuple((float(epoch), 0.5) for epoch in range(1001))
+    arms = (ReportArm("long", summary(0.5), 1, 1, curves=(long,)), ReportArm("none", summary(0.5), 1, 1))
+    (chart,) = (chart for chart in draw_charts(study(arms=arms, comparisons=())) if chart.is_small)
+    (path,) = ElementTree.fromstring(chart.svg).iter("path")
+    assert chart.title == "long (1 run)"
+    assert 150 < path.get("d", "").count("L") < 200
+    small = [chart.title for chart in draw_charts(study()) if chart.is_small]
+    assert small == ["student (2 runs)", "baseline (2 runs)"]
+
+
+def test_points_of_a_diverged_run_are_left_out_of_its_curve() -> None:
+    curve = ((1.0, 0.5), (2.0, float("nan")), (3.0, 0.6), (4.0, float("inf")))
+    arms = (ReportArm("diverged", None, 0, 1, curves=(curve, ((1.0, float("nan")),))),)
+    (chart,) = draw_charts(study(arms=arms, comparisons=()))
+    (path,) = ElementTree.fromstring(chart.svg).iter("path")
+    assert chart.title == "diverged (1 run)"
+    assert path.get("d", "").count("L") == 1
+    assert "nan" not in chart.svg
+
+
+def test_nothing_is_drawn_without_numbers() -> None:
+    assert draw_charts(study(arms=(ReportArm("not run", None, 0, 1, 1.0, 1.0, 1),), comparisons=())) == []

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from reskd.study.page import page as report_page
+from reskd.study.page.data import Picture
+from reskd.study.page.markdown import render_markdown
+from reskd.study.page.page import render_page, write_study_report
+from tests.reskd.study.example import ODD, study
+
+EMPTY = {"meta", "img", "br", "link", "input"}
+
+
+class Page(HTMLParser):
+    """The tags, attributes, classes and text of a page; checks that each tag is closed where it belongs."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open_tags: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text_of_classes: list[tuple[str, str]] = []
+        self.texts: list[str] = []
+        self.feed(page)
+        assert self.open_tags == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in EMPTY:
+            self.open_tags.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open_tags.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+        if self.open_tags and self.open_tags[-1] == "td":
+            self.text_of_classes.append((self.tags[-1][1].get("class") or "", data))
+
+
+def test_every_metric_of_every_comparison_has_its_verdict() -> None:
+    verdicts = [css for css, text in Page(render_page(study())).text_of_classes if css == text]
+    one = ["better", "undecided", "worse", "better"]
+    assert verdicts == [*one, *one, "diverged"]
+
+
+def test_the_verdict_in_words_stands_first() -> None:
+    paragraphs = re.findall(r"<p>(.*?)</p>", render_page(study()))
+    assert paragraphs[0].startswith(
+        "student compared with baseline (2 seeds, 1,334 videos in 50 groups): better in top-1 (+3.1 points, 95 % "
+        "interval 0.8 to 5.2), undecided in mAP"
+    )
+
+
+def test_names_are_text_wherever_they_stand() -> None:
+    page = Page(render_page(study()))
+    assert "b" not in {tag for tag, _ in page.tags}
+    assert ODD in page.texts
+    assert any(f"loss is NaN in {ODD}" in text for text in page.texts)
+    assert ("img", {"src": "data:image/png;base64,iVBORw0KGgo=", "alt": ODD}) in page.tags
+    assert any("--name '<x>' && echo done" in text for text in page.texts)
+
+
+def test_names_that_are_not_utf8_can_be_written(tmp_path: Path) -> None:
+    path = write_study_report(study(title="caf\udce9\nnext"), tmp_path)
+    assert "<h1>caf\\udce9\\nnext</h1>" in path.read_text(encoding="utf-8")
+
+
+def test_the_page_loads_nothing_and_runs_nothing() -> None:
+    page = Page(render_page(study()))
+    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
+    links = [
+        value or "" for _, attributes in page.tags for name, value in attributes.items() if name in ("src", "href")
+    ]
+    assert all(str(link).startswith("data:") for link in links)
+    assert "url(" not in render_page(study()) and "@import" not in render_page(study())
+    policy = next(attributes for _, attributes in page.tags if "http-equiv" in attributes)
+    assert policy["content"] == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def test_every_color_is_a_variable_with_a_light_and_a_dark_value() -> None:
+    style = re.findall(r"<style>(.*?)</style>", render_page(study()), re.DOTALL)[0]
+    light, dark = style.split("@media (prefers-color-scheme: dark)", 1)
+    colors = set(re.findall(r"(--\w+): #", light))
+    assert len(colors) == 14
+    rest = dark.split("} }", 1)
+    assert set(re.findall(r"(--\w+): #", rest[0])) == colors
+    assert not re.search(r"#[0-9a-f]{3,6}\b", rest[1])
+
+
+def test_tables_have_captions_and_header_cells() -> None:
+    page = Page(render_page(study()))
+    assert {"caption", "thead"} <= {tag for tag, _ in page.tags}
+    headers = [attributes for tag, attributes in page.tags if tag == "th"]
+    assert {attributes["scope"] for attributes in headers} == {"col", "row"}
+    assert any(attributes.get("rowspan") == "4" for attributes in headers)
+
+
+def test_pictures_that_would_make_the_page_too_large_are_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(report_page, "MAX_PAGE_BYTES", 150_000)
+    small, large = (Picture(name, f"data:image/png;base64,{'A' * size}") for name, size in (("s", 400), ("l", 150_000)))
+    page = render_page(study(pictures=(large, small)))
+    assert len(page.encode()) <= 150_000
+    assert [dict(attributes)["alt"] for tag, attributes in Page(page).tags if tag == "img"] == ["s"]
+    assert "Left out, as the page would be larger than 0.15 MB: l." in page
+    assert "Left out" in caplog.text
+
+
+def test_the_same_tables_are_written_as_markdown(tmp_path: Path) -> None:
+    path = write_study_report(study(), tmp_path)
+    assert path == tmp_path / "report.html"
+    assert path.read_text(encoding="utf-8") == render_page(study())
+    assert (tmp_path / "report.md").read_text(encoding="utf-8") == render_markdown(study())
+
+
+def test_a_study_without_results_has_a_page() -> None:
+    page = render_page(
+        study(arms=(), comparisons=(), gaps=(), failures=(), pictures=(), commands=(), environment={}, notes=())
+    )
+    assert "0 of 0 planned runs are done." in page
+    Page(page)

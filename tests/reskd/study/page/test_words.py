@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from reskd.study.page.words import (
+    describe_comparison,
+    describe_gap,
+    describe_runs,
+    lead_sentences,
+    reading_notes,
+    shown_cost,
+    shown_difference,
+    shown_value,
+)
+from reskd.study.statistics.metrics import METRICS
+from tests.reskd.study.example import study
+
+TOP1, LOG_LOSS = METRICS[0], METRICS[-1]
+
+
+def test_every_metric_has_its_verdict_in_the_sentence() -> None:
+    assert describe_comparison(study().comparisons[0]) == (
+        "student compared with baseline (2 seeds, 1,334 videos in 50 groups): better in top-1 (+3.1 points, 95 % "
+        "interval 0.8 to 5.2), undecided in mAP (+1.0 points, 95 % interval -2.0 to 4.0), worse in mean class accuracy "
+        "(-5.0 points, 95 % interval -8.0 to -2.0), better in log loss (-0.123 nats, 95 % interval -0.200 to -0.050)."
+    )
+
+
+def test_one_seed_and_few_groups_are_said() -> None:
+    row = study().comparisons[1]
+    sentence = describe_comparison(row)
+    assert "(1 seed, 1,334 videos in 5 groups)" in sentence
+    assert sentence.endswith(
+        " One seed decides nothing, as runs with other seeds may differ by more than the intervals."
+    )
+    assert row.comparison is not None
+    few = replace(row, comparison=row.comparison._replace(num_seeds=2))
+    assert describe_comparison(few).endswith(" So few groups of videos decide nothing, whatever the intervals are.")
+
+
+def test_a_comparison_that_is_missing_has_its_reason() -> None:
+    assert describe_comparison(study().comparisons[2]) == (
+        "not run cannot be compared with baseline: its runs have not started"
+    )
+
+
+def test_the_share_of_the_gap_is_given_or_said_to_be_undefined() -> None:
+    sentence = describe_gap(study().gaps[0])
+    assert sentence.startswith(
+        "Of the gap between baseline and teacher, student recovers: 62 % in top-1 (interval 20 to 104), not defined in "
+        "mAP (the gap may be nothing), "
+    )
+
+
+def test_missing_and_broken_runs_are_counted() -> None:
+    report = study()
+    assert describe_runs(report) == (
+        "17 of 27 planned runs are done, 1 diverged; every mean is over finished runs only."
+    )
+    whole = replace(report, arms=report.arms[:1], failures=())
+    assert describe_runs(whole) == "6 of 6 planned runs are done."
+
+
+def test_the_lead_is_the_first_comparison_its_gap_and_the_runs() -> None:
+    report = study()
+    assert lead_sentences(report) == (
+        describe_comparison(report.comparisons[0]),
+        describe_gap(report.gaps[0]),
+        describe_runs(report),
+    )
+
+
+def test_the_number_of_verdicts_is_told() -> None:
+    notes = reading_notes(study())
+    assert any("The 8 verdicts are not corrected" in note and "about 5 % of verdicts" in note for note in notes)
+    assert notes[-1].startswith("A note on ")
+    assert not any("verdicts" in note for note in reading_notes(study(comparisons=())))
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.031, "+3.1"), (-0.031, "-3.1"), (0.0, "0.0"), (-0.0001, "0.0"), (0.0001, "0.0")]
+)
+def test_a_difference_has_a_sign_unless_it_rounds_to_nothing(value: float, shown: str) -> None:
+    assert shown_difference(TOP1, value) == shown
+
+
+def test_shares_are_in_per_cent_and_losses_as_they_are() -> None:
+    assert (shown_value(TOP1, 0.8126), shown_value(LOG_LOSS, 0.8126)) == ("81.3", "0.813")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(None, "-"), (8.0, "8.00"), (34.56, "34.6"), (1234.5, "1234"), (0.01234, "0.0123")]
+)
+def test_costs_have_three_significant_digits(value: float | None, shown: str) -> None:
+    assert shown_cost(value) == shown

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reskd.study.page.page import render_page
+from reskd.study.plan import StudyPlan, plan_study
+from reskd.study.runner import run_study
+from reskd.study.summary import Rows, summarize_study
+from tests.reskd.study.test_runner import in_this_process
+from tests.reskd.study.tiny_study import tiny_study
+
+ALPHAS = {str(alpha): {"stages.student.loss.embedding.alpha": alpha} for alpha in (1, 4)}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyPlan, Rows]:
+    folder = tmp_path_factory.mktemp("study")
+    plan = plan_study(tiny_study(folder, axes={"seed": [1, 3], "alpha": ALPHAS}, plot_over="alpha"))
+    return plan, run_study(plan, engine=in_this_process)
+
+
+def test_each_arm_at_each_condition_is_a_row_with_the_mean_over_seeds(done: tuple[StudyPlan, Rows]) -> None:
+    plan, rows = done
+    report = summarize_study(plan, rows, command="x")
+    assert [arm.name for arm in report.arms] == [
+        f"{arm} ({alpha})" for alpha in "14" for arm in ("teacher", "baseline", "student")
+    ]
+    assert {(arm.num_done, arm.num_planned) for arm in report.arms} == {(2, 2)}
+    assert [arm.axis_value for arm in report.arms] == [1.0] * 3 + [4.0] * 3
+    student = next(arm for arm in report.arms if arm.name == "student (4)")
+    assert student.summary is not None
+    of_seeds = [rows[plan.cells["student", (seed, "4")]]["metrics"]["top1"] for seed in "13"]
+    assert student.summary.metrics["top1"].mean == pytest.approx(np.mean(of_seeds), abs=1e-6)
+    assert student.gflops_per_video == 2 * rows[plan.cells["student", ("1", "4")]]["gmacs_per_video"]
+
+
+def test_comparisons_are_paired_and_have_every_metric(done: tuple[StudyPlan, Rows]) -> None:
+    plan, rows = done
+    report = summarize_study(plan, rows, command="x")
+    assert [(one.arm, one.other) for one in report.comparisons] == [
+        (f"student ({alpha})", f"baseline ({alpha})") for alpha in "14"
+    ]
+    found = report.comparisons[1].comparison
+    assert found is not None
+    assert (found.num_seeds, found.num_videos) == (2, 24)
+    difference = next(one for one in found.differences if one.metric.name == "top1")
+    of_seeds = [
+        rows[plan.cells["student", (seed, "4")]]["metrics"]["top1"]
+        - rows[plan.cells["baseline", (seed, "4")]]["metrics"]["top1"]
+        for seed in "13"
+    ]
+    assert difference.value == pytest.approx(np.mean(of_seeds), abs=1e-6)
+    page = render_page(report)
+    assert all(title in page for title in ("top-1", "mAP", "log loss", "student (4)"))
+
+
+def test_a_seed_that_is_not_whole_counts_nowhere_and_is_named(done: tuple[StudyPlan, Rows]) -> None:
+    plan, rows = done
+    name = plan.cells["student", ("3", "4")]
+    failed = {**rows, name: {"run": name, "arm": "student", "status": "diverged", "reason": "loss is nan"}}
+    report = summarize_study(plan, failed, command="x")
+    assert [(one.arm, one.run, one.kind, one.reason) for one in report.failures] == [
+        ("student", "seed 3, alpha 4", "diverged", "loss is nan")
+    ]
+    student = next(arm for arm in report.arms if arm.name == "student (4)")
+    assert student.summary is not None
+    assert (student.num_done, student.summary.num_seeds) == (1, 1)
+    assert report.comparisons[1].comparison is not None
+    assert report.comparisons[1].comparison.num_seeds == 1
+
+
+def test_without_a_run_nothing_is_compared(done: tuple[StudyPlan, Rows]) -> None:
+    report = summarize_study(done[0], {}, command="x")
+    assert all(one.comparison is None for one in report.comparisons)
+    assert not report.gaps
+    assert "no seed of both is done" in render_page(report)
+
+
+def test_splits_are_scored_as_one_list(tmp_path: Path) -> None:
+    study = tiny_study(tmp_path)
+    (tmp_path / "more.tfrecord").write_bytes((tmp_path / "test.tfrecord").read_bytes())
+    splits = {name: {"data.test": f"{name}.tfrecord"} for name in ("test", "more")}
+    study = study.model_copy(update={"axes": {"seed": {"1": 1}, "split": splits}, "pool": "split"})
+    plan = plan_study(study)
+    rows = run_study(plan, engine=in_this_process)
+    report = summarize_study(plan, rows, command="x")
+    assert [arm.summary and arm.summary.num_videos for arm in report.arms] == [48] * 3
+    name = plan.cells["student", ("1", "more")]
+    half = {**rows, name: {"run": name, "arm": "student", "status": "failed", "reason": "x"}}
+    report = summarize_study(plan, half, command="x")
+    assert report.arms[2].summary is None
+    assert report.comparisons[0].comparison is None
