@@ -14,7 +14,13 @@ from dali_pipes.sampling.spec import student_frames
 from reskd.experiment.config import ExperimentConfig, ViewName, load_config, referred_stage
 from reskd.experiment.data import data_of
 from reskd.experiment.renamed_keys import check_names_are_current
-from reskd.experiment.teacher_checks import check_each_is_trainable, check_scores, share_head, take_head
+from reskd.experiment.teacher_checks import (
+    check_each_is_trainable,
+    check_maps_learn,
+    check_scores,
+    share_head,
+    take_head,
+)
 from reskd.losses.distillation import DistillationLoss, FeaturePair
 from reskd.losses.temporal_alignment import Timestamps, timestamps_of
 from reskd.models.config import RecognizerConfig, difference, without_kept_parts
@@ -50,6 +56,7 @@ def build_networks(
         teacher = build_recognizer(teacher_model(config, stage), num_classes).to(device)
         _check_view(config, "teacher", teacher)
         loss = DistillationLoss(config.loss, _feature_pair(config, student, teacher)).to(device)
+    check_maps_learn(config, student)
     check_scores(config, teacher, scores=scores_of(config, "teacher", stage))
     if config.loss.logit_map:
         student.gives_logit_map = teacher.gives_logit_map = True

@@ -52,6 +52,28 @@ def _was_never_trained(head: nn.Module) -> bool:
     return any(not bias.is_meta and not bias.any() for bias in biases)
 
 
+def check_maps_learn(config: ExperimentConfig, student: Recognizer) -> None:
+    """Refuse a loss term on what a student's frozen backbone alone computes.
+
+    Raises:
+        ValueError: nothing that the term compares would ever change.
+    """
+    if isinstance(student.config, FeaturesConfig):
+        return
+    backbone, before_head = (
+        any(value.requires_grad for name, value in student.named_parameters() if of_part(name))
+        for of_part in (lambda name: name.startswith("backbone."), lambda name: not name.startswith("head."))
+    )
+    terms = {"pixel": config.loss.pixel and not backbone, "embedding": config.loss.embedding and not before_head}
+    idle = next((name for name, is_idle in terms.items() if is_idle), None)
+    if idle:
+        raise ValueError(
+            f"loss.{idle} compares what the student computes before its classifier, but nothing learns there, as "
+            f"student.frozen_stages = {getattr(student.config, 'frozen_stages', 0)} keeps the whole backbone; freeze "
+            f"fewer stages, or compare scores (loss.clip, loss.prediction) in place of loss.{idle}."
+        )
+
+
 def share_head(student: Recognizer, teacher: Recognizer) -> None:
     """Put the teacher's classifier in place of the student's. Both train its weights.
 

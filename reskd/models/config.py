@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Discriminator,
     Field,
     Tag,
@@ -34,6 +35,14 @@ def _known_backbone(name: str) -> str:
     return name
 
 
+def _number_of_stages(value: object) -> object:
+    # One sentence; the members of a union would be named one by one.
+    if value != "all" and not (type(value) is int and 0 <= value <= 1000):
+        raise ValueError(f"expected a number of stages, or all, found {str(value)[:200]!r}")
+    return value
+
+
+FrozenStages = Annotated[int | Literal["all"], BeforeValidator(_number_of_stages)]
 BatchNormChoice = Literal["batch_stats", "running_stats"]
 FrameBackboneName = Annotated[str, AfterValidator(_known_backbone)]
 _Stride = Literal[1, 2]
@@ -43,7 +52,7 @@ _PositiveRgb = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)
 
 
 # Settings that keep a part of the initial weights through the training, and the value that keeps none.
-KEPT_PARTS: Mapping[str, Any] = {"batch_norm": "batch_stats"}
+KEPT_PARTS: Mapping[str, Any] = {"batch_norm": "batch_stats", "frozen_stages": 0}
 
 
 class _AnyRecognizerConfig(StrictConfig):
@@ -83,7 +92,13 @@ class _AnyPixelConfig(_AnyRecognizerConfig):
 
 
 class _AnyFrameConfig(_AnyPixelConfig):
-    """Settings of all families on pixels with a 2-D backbone of any library."""
+    """Settings of all families on pixels with a 2-D backbone."""
+
+    frozen_stages: FrozenStages = Field(
+        0,
+        description="the first stages of the backbone, which are not trained and stay in eval mode: a number (a ResNet "
+        "has 4, its stem belongs to the first), or all for the whole backbone, a linear probe",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -142,7 +157,7 @@ class TsnConfig(_AnyPooledConfig, _AnyFrameConfig):
         return self
 
 
-class TsmConfig(_AnyPooledConfig):
+class TsmConfig(_AnyPooledConfig, _AnyFrameConfig):
     """A 2-D ResNet whose blocks see some channels of the frames before and after (TSM, arXiv:1811.08383)."""
 
     family: Literal["tsm"] = Field(description="channels shifted in time")

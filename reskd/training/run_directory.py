@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from dali_pipes.atomic_files import atomic_write_text
 from dali_pipes.regular_files import file_is_there
+from reskd.models.config import KEPT_PARTS
 from reskd.training.checkpoint import load_checkpoint
 from reskd.training.run_changes import Change, changed, read_changes, why_fixed, write_changes
 from reskd.training.run_lock import LOCK_NAME
@@ -49,8 +50,7 @@ _FREE_TO_CHANGE = (
 # runs of those versions go on, and the hash of their settings is the same.
 _CHANGES_NOTHING = {
     "data.val_pattern": None,
-    "student.batch_norm": "batch_stats",
-    "teacher.model.batch_norm": "batch_stats",
+    **{f"{network}.{key}": value for network in ("student", "teacher.model") for key, value in KEPT_PARTS.items()},
 }
 
 

@@ -20,6 +20,7 @@ from reskd.models.timm_catalog import TIMM, timm_settings
 
 # Networks of a fixed input size take other sizes with one of these; for the others nothing is needed.
 _ANY_SIZE: tuple[dict[str, Any], ...] = ({}, {"dynamic_img_size": True}, {"strict_img_size": False})
+_REDUCTION_OF_FIRST_STAGE = 4
 _LEAST_HEIGHT, _LEAST_WIDTH = 96, 128  # of another size to try: as small as students see, and not square
 
 
@@ -48,6 +49,7 @@ class TimmBackbone(nn.Module):
     Attributes:
         name: of the backbone.
         feature_dim: D.
+        input_size: height and width of the pictures that timm's weights were trained on.
         removed: names in the state dict of what timm has after the last feature map, without the classifier.
 
     Raises:
@@ -68,9 +70,21 @@ class TimmBackbone(nn.Module):
         self.removed = frozenset(before - set(self.network.state_dict()))
         self.feature_dim, self._layout = probe.feature_dim, probe.layout
         self._build = functools.partial(timm.create_model, name, num_classes=0, **probe.options)
-        self._sizes_that_fit = {tuple(input_size)}
+        self.input_size: tuple[int, int] = tuple(input_size)
+        self._sizes_that_fit = {self.input_size}
         self._num_prefix_tokens = _num_prefix_tokens(self.network)
         self._reduction = _reduction(self.network)
+
+    @property
+    def stage_ends(self) -> list[str]:
+        """Names of the modules that end a stage, in order; empty if timm does not tell them.
+
+        What is larger than a quarter of the picture's height belongs to the first stage, as a ResNet's stem does. Where
+        nothing is reduced after the first layer (ViT), each block is a stage.
+        """
+        about = getattr(self.network, "feature_info", None)
+        found = [(one["module"], one["reduction"]) for one in about] if isinstance(about, list) else []
+        return [f"network.{name}" for name, reduction in found if reduction >= _REDUCTION_OF_FIRST_STAGE]
 
     def check_size(self, height: int, width: int) -> None:
         """Raises ValueError where the network cannot take pictures of this size; tried once on the meta device."""

@@ -27,6 +27,13 @@ def build_backbone(name: str, *, stage_strides: StageStrides | None = None) -> t
     return nn.Sequential(parts), network.fc.in_features
 
 
+def stage_ends(name: str) -> list[str]:
+    """Names of the modules of ``build_backbone(name)`` that end a stage, in order; see ``TimmBackbone.stage_ends``."""
+    if name == "mobilenet_v2":
+        return [f"features.{number}" for number in (3, 6, 13, 18)]
+    return ["layer1", "layer2", "layer3", "layer4"]
+
+
 def _set_stride(block: nn.Module, stride: int) -> None:
     """A stage strides only in its first block: at the 3x3 convolution and at the projection beside it."""
     is_bottleneck = hasattr(block, "conv3")

@@ -119,6 +119,22 @@ def test_the_headline_recipe_is_the_papers() -> None:
             },
             "teacher.model.batch_norm: expected batch_stats, found running_stats; only student has this setting",
         ),
+        (
+            {"student": {"backbone": "resnet18", "frozen_stages": "all"}},
+            "student.frozen_stages = all keeps a part of the initial weights .*student.weights is none",
+        ),
+        (
+            {"student": {"backbone": "resnet18", "weights": "IMAGENET1K_V1", "frozen_stages": -1}},
+            "student.frozen_stages: expected a number of stages, or all, found '-1'",
+        ),
+        (
+            {"student": {"backbone": "resnet18", "weights": "IMAGENET1K_V1", "frozen_stages": "some"}},
+            "student.frozen_stages: expected a number of stages, or all, found 'some'",
+        ),
+        (
+            {"student": {"family": "slow_only", "backbone": "resnet50", "frozen_stages": 1}},
+            "unknown key student.frozen_stages",
+        ),
         ({"student": {"backbone": "resnet17"}}, "student.backbone: should be 'resnet18'.*found 'resnet17'"),
     ],
 )

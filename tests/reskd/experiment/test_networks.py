@@ -192,8 +192,37 @@ def test_the_head_of_a_stage_is_kept_though_the_stage_itself_began_with_a_new_on
     assert teacher_model(parse_config(changed)).weights_head == "keep"
 
 
+AGGREGATED = {
+    "family": "aggregated",
+    "backbone": "resnet18",
+    "aggregator": {"kind": "mean"},
+    "classifier": {"kind": "linear"},
+}
+
+
+@pytest.mark.parametrize(
+    ("student", "loss", "idle"),
+    [
+        ({"backbone": "resnet18", "frozen_stages": "all"}, {"pixel": PIXEL}, "pixel"),
+        ({"backbone": "resnet18", "frozen_stages": 4}, {"pixel": LINEAR}, "pixel"),
+        ({"backbone": "resnet18", "frozen_stages": 3}, {"pixel": PIXEL}, None),
+        ({"backbone": "resnet18", "frozen_stages": "all"}, {"clip": {"alpha": 1}}, None),
+        ({**AGGREGATED, "frozen_stages": "all"}, {"embedding": {"alpha": 1}}, "embedding"),
+    ],
+)
+def test_a_term_from_which_nothing_learns_is_refused(
+    student: dict[str, Any], loss: dict[str, Any], idle: str | None
+) -> None:
+    changed = tree(student={**student, "weights": "x.pt"}, loss=loss)
+    network = AGGREGATED if student.get("family") else {"backbone": "resnet18"}
+    changed["teacher"] = {"model": {**network, "weights": "x.pt"}, "batch_norm": "running_stats"}
+    refused = rf"loss\.{idle} compares .* nothing learns there, as student\.frozen_stages = (all|4) keeps the whole"
+    with pytest.raises(ValueError, match=refused) if idle else nullcontext():
+        check_networks(parse_config(changed))
+
+
 def test_a_stage_that_kept_parts_of_its_weights_teaches_as_any_other(tmp_path: Path) -> None:
-    kept = {"batch_norm": "running_stats"}
+    kept = {"batch_norm": "running_stats", "frozen_stages": 2}
     stage = tree(runs=str(tmp_path), student={"backbone": "resnet18", "weights": "IMAGENET1K_V1", **kept})
     stage["data"]["views"] = {"student": {"size": tree()["data"]["views"]["teacher"]["size"], "source": "decoded"}}
     stage = {key: value for key, value in stage.items() if key not in ("teacher", "loss")}

@@ -88,6 +88,8 @@ def test_a_run_of_before_the_pixel_aspect_goes_on_with_stored_pixels(tmp_path: P
         ("data.val_pattern", None, "_g1"),
         ("student.batch_norm", "batch_stats", "running_stats"),
         ("teacher.model.batch_norm", "batch_stats", "running_stats"),
+        ("student.frozen_stages", 0, 2),
+        ("teacher.model.frozen_stages", 0, 2),
     ],
 )
 def test_a_run_of_before_a_setting_goes_on_where_it_changes_nothing(

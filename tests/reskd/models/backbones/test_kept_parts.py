@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.flop_counter import FlopCounterMode
 
 from reskd.models.config import difference, parse_recognizer
 from reskd.models.families.registry import build_recognizer
@@ -102,7 +103,89 @@ def test_a_backbone_without_batch_norm_is_refused(settings: dict[str, Any]) -> N
         build_recognizer(config, 3)
 
 
-KEPT: list[dict[str, Any]] = [{"batch_norm": "running_stats"}]
+KEPT: list[dict[str, Any]] = [{"batch_norm": "running_stats"}, {"frozen_stages": 2}]
+
+
+STAGES = {  # first stage that learns -> the modules below it
+    "tsn": {1: "conv1 bn1 layer1", 2: "layer2", 3: "layer3", 4: "layer4"},
+    "tsm": {1: "conv1 bn1 layer1", 2: "layer2", 3: "layer3", 4: "layer4"},
+    "mobilenet_v2": {
+        1: "features.0 features.1 features.2 features.3",
+        2: "features.4 features.5 features.6",
+        3: "features.7 features.8 features.9 features.10 features.11 features.12 features.13",
+        4: "features.14 features.15 features.16 features.17 features.18",
+    },
+    "timm": {
+        1: "network.conv_stem network.bn1 network.blocks.0 network.blocks.1",
+        2: "network.blocks.2",
+        3: "network.blocks.3 network.blocks.4",
+        4: "network.blocks.5 network.blocks.6 network.conv_head network.bn2",
+    },
+}
+
+
+@pytest.mark.parametrize("num_stages", [0, 1, 2, 3, 4, "all"])
+@pytest.mark.parametrize("family", STAGES)
+def test_the_first_stages_are_frozen_and_in_eval_mode(family: str, num_stages: int | str) -> None:
+    model = _made(**FAMILIES[family], frozen_stages=num_stages).train()
+    last = 4 if num_stages == "all" else int(num_stages)
+    frozen = " ".join(names for stage, names in STAGES[family].items() if stage <= last).split()
+    for name, parameter in model.named_parameters():
+        below = any(name.startswith(f"backbone.{start}.") for start in frozen)
+        assert parameter.requires_grad != below, name
+        assert model.get_submodule(name.rpartition(".")[0]).training != below, name
+
+
+@pytest.mark.parametrize("family", STAGES)
+def test_weights_at_random_and_answers_are_those_of_the_network_that_learns(family: str) -> None:
+    free, frozen = _made(**FAMILIES[family]), _made(**FAMILIES[family], frozen_stages=2)
+    after = frozen.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in free.state_dict().items())
+    assert torch.equal(free.eval()(_clips()).logits_NK, frozen.eval()(_clips()).logits_NK)
+
+
+@pytest.mark.parametrize("family", STAGES)
+def test_a_linear_probe_is_shown_the_features_of_evaluation(family: str) -> None:
+    model = _made(**FAMILIES[family], frozen_stages="all")
+    before = {name: value.clone() for name, value in model.backbone.state_dict().items()}
+    expected = model.eval()(_clips()).logits_NK
+    assert torch.equal(model.train()(_clips()).logits_NK, expected)
+    assert _gradients(model).keys() == {"head.weight", "head.bias"}
+    assert all(torch.equal(value, before[name]) for name, value in model.backbone.state_dict().items())
+
+
+def test_the_backward_pass_ends_where_the_frozen_stages_do() -> None:
+    """Forward once; backward as much again for weights and for inputs, but for the inputs of the first layers."""
+    model = _made(**FAMILIES["tsn"], frozen_stages=2).train()
+
+    def flops(*, backward: bool) -> dict[str, int]:
+        with FlopCounterMode(display=False) as counter:
+            total = model(_clips()).logits_NK.sum()
+            if backward:
+                total.backward()
+        return {name: sum(counts.values()) for name, counts in counter.get_flop_counts().items()}
+
+    forward, both = flops(backward=False), flops(backward=True)
+    root = type(model).__name__
+    of = {name: forward[f"{root}.{name}"] for name in ("backbone.layer3", "backbone.layer4", "head")}
+    first = forward[f"{root}.backbone.layer3.0.conv1"] + forward[f"{root}.backbone.layer3.0.downsample.0"]
+    assert both["Global"] == forward["Global"] + 2 * sum(of.values()) - first
+
+
+def test_too_many_stages_are_refused_with_their_number() -> None:
+    for backbone in ("resnet18", "timm/convnext_atto"):
+        config = parse_recognizer({"backbone": backbone, "frozen_stages": 5})
+        expected = f"frozen_stages: expected at most 4 for {backbone}, found 5"
+        with torch.device("meta"), pytest.raises(ValueError, match=expected):
+            build_recognizer(config, 3)
+
+
+def test_the_blocks_of_a_network_that_reduces_nothing_are_its_stages() -> None:
+    with torch.device("meta"):
+        model = build_recognizer(parse_recognizer({"backbone": "timm/vit_tiny_patch16_224", "frozen_stages": 2}), 3)
+    frozen = [name.split(".")[2:4] for name, value in model.named_parameters() if not value.requires_grad]
+    expected = {"cls_token", "pos_embed", "patch_embed.proj", "blocks.0", "blocks.1"}
+    assert {".".join(parts) for parts in frozen} == expected
 
 
 @pytest.mark.parametrize("kept", KEPT, ids=lambda kept: next(iter(kept)))
