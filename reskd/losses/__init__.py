@@ -2,6 +2,7 @@
 
 For other folders:
     config: LossConfig
+    diagnostics: describe, measure_gradients, measure_maps
     distillation: DistillationLoss, FeaturePair
     temporal_alignment: Timestamps, timestamps_of
 """

@@ -48,10 +48,12 @@ class LossTerms(NamedTuple):
     Attributes:
         total: the weighted sum, to call backward on.
         unweighted: term name -> value before its weight, outside the graph. All are fp32 scalars on the device.
+        weighted: term name -> value with its weight and graph; ``total`` is their sum.
     """
 
     total: Tensor
     unweighted: dict[str, Tensor]
+    weighted: dict[str, Tensor]
 
 
 class DistillationLoss(nn.Module):
@@ -114,10 +116,11 @@ class DistillationLoss(nn.Module):
                 )
             values[name] = getattr(self, f"_{name}")(student, teacher)
         weights = self.config.weights
-        total = weights["task"] * values["task"]
+        weighted = {name: weights[name] * value for name, value in values.items()}
+        total = weighted["task"]
         for name in self.config.distillation_terms:
-            total = total + weights[name] * values[name]
-        return LossTerms(total, {name: value.detach() for name, value in values.items()})
+            total = total + weighted[name]
+        return LossTerms(total, {name: value.detach() for name, value in values.items()}, weighted)
 
     def task(self, logits_NK: Tensor, targets: Tensor) -> Tensor:
         """The unweighted label loss of any network's logits."""
@@ -128,10 +131,13 @@ class DistillationLoss(nn.Module):
         assert config is not None
         if features_NTDhw is None or teacher.features_NTDHW is None:
             raise ValueError(_no_maps("pixel"))
-        if self.projection is not None:
-            features_NTDhw = self.projection(features_NTDhw)
-        teacher_NTDHW = at_timestamps(teacher.features_NTDHW.detach(), self.timestamps)
+        features_NTDhw, teacher_NTDHW = self.comparable_maps(features_NTDhw, teacher.features_NTDHW.detach())
         return pixel_loss(features_NTDhw, teacher_NTDHW, backend=config.backend)
+
+    def comparable_maps(self, student_NTdhw: Tensor, teacher_NTDHW: Tensor) -> tuple[Tensor, Tensor]:
+        """The student's map projected, if there is a projection, and the teacher's at the student's timestamps."""
+        projected_NTDhw = student_NTdhw if self.projection is None else self.projection(student_NTdhw)
+        return projected_NTDhw, at_timestamps(teacher_NTDHW, self.timestamps)
 
     def _logit_map(self, student: RecognizerOutput, teacher: RecognizerOutput) -> Tensor:
         assert self.config.logit_map is not None

@@ -33,6 +33,13 @@ _PANELS: tuple[tuple[str, dict[str, str]], ...] = (
     ("joint teacher's task loss", {"loss/teacher_task": "-"}),
     ("top-1: training solid, validation dashed", {"train/top1": "-", "val/top1": "--"}),
     ("log loss of the validation list", {"val/log_loss": "-"}),
+    (
+        "gradient norms: task solid",
+        {"grad_norm/task": "-"}
+        | dict.fromkeys(("grad_norm/pixel", "grad_norm/embedding"), "--")
+        | dict.fromkeys(("grad_norm/logit_map", "grad_norm/prediction"), ":")
+        | dict.fromkeys(("grad_norm/frame", "grad_norm/clip"), "-."),
+    ),
     ("share of the time spent waiting for data", {"speed/data_wait_share": "-"}),
 )
 # Metrics of an evaluation, in the order of a table.

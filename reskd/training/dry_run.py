@@ -1,4 +1,11 @@
-"""Checks before the first clip is decoded: a batch of noise, and how many clips fit the GPU at once."""
+"""Checks before the first clip is decoded: a batch of noise, and how many clips fit the GPU at once.
+
+Note [Why a dry run]
+A run makes one forward and backward on noise before its first step. DDP rebuilds its gradient buckets after its first
+backward, which changes the order in which three or more ranks are summed. A run would change order once, a resumed run
+twice, and their losses would differ. After a dry run both start with the buckets in their final order. It also finds a
+batch that does not fit before any clip is decoded.
+"""
 
 from __future__ import annotations
 

@@ -26,28 +26,33 @@ T = TypeVar("T")
 
 
 class RunningMeans:
-    """Sums of 0-d tensors by name, on their device; only ``peek`` and ``pop`` wait for the device."""
+    """Sums of 0-d tensors by name, on their device; only ``peek`` and ``pop`` wait for the device.
+
+    A name may be missing in some updates; its mean is over those that have it.
+    """
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
         self._count = 0
 
     def update(self, values: Mapping[str, Tensor]) -> None:
         for name, value in values.items():
             value = value.detach().double() if value.device.type == "cpu" else value.detach().float()
             self._sums[name] = self._sums[name] + value if name in self._sums else value
+            self._counts[name] = self._counts.get(name, 0) + 1
         self._count += 1
 
     def peek(self, world: World) -> dict[str, float]:
         """The means since the last ``pop``, over updates and ranks."""
         names = sorted(self._sums)
-        means = mean_over_ranks(torch.stack([self._sums[name] for name in names]), world) / self._count
-        return dict(zip(names, means.tolist(), strict=True))
+        sums = mean_over_ranks(torch.stack([self._sums[name] for name in names]), world).tolist()
+        return {name: value / self._counts[name] for name, value in zip(names, sums, strict=True)}
 
     def pop(self, world: World) -> tuple[dict[str, float], int]:
         """``peek``, and the number of updates of one rank; then resets."""
         means = self.peek(world)
-        count, self._sums, self._count = self._count, {}, 0
+        count, self._sums, self._counts, self._count = self._count, {}, {}, 0
         return means, count
 
     def saved(self, world: World) -> dict[str, Any] | None:
@@ -55,7 +60,8 @@ class RunningMeans:
         if not self._sums:
             return None
         sums = torch.stack(list(self._sums.values()))
-        return {"names": list(self._sums), "sums": gather_rows(sums[None], world).cpu(), "count": self._count}
+        rows = gather_rows(sums[None], world).cpu()
+        return {"names": list(self._sums), "sums": rows, "counts": dict(self._counts), "count": self._count}
 
     @classmethod
     def restored(cls, saved: Mapping[str, Any] | None, world: World) -> RunningMeans:
@@ -66,6 +72,7 @@ class RunningMeans:
             own = sums[world.rank] if len(sums) == world.size else sums.mean(0)
             means._sums = dict(zip(saved["names"], own, strict=True))
             means._count = saved["count"]
+            means._counts = saved.get("counts", dict.fromkeys(saved["names"], means._count))
         return means
 
 

@@ -40,7 +40,17 @@ class TrainingConfig(StrictConfig):
     )
     keep_every_epochs: int | None = Field(None, ge=1, description="epochs between checkpoints kept as epoch_NNN.pt")
     log_every_steps: int = Field(10, ge=1, description="steps between logged metrics")
+    diagnose_every_steps: int | None = Field(
+        None,
+        ge=1,
+        description="steps between those whose gradients are compared term by term (grad_norm/..., grad_cosine/..., "
+        "feature_map/...); default: none is. It changes no result",
+    )
     deterministic: bool = Field(False, description="on a GPU: slower kernels, bit-identical on every run")
+
+    def diagnoses(self, step: int) -> bool:
+        """Whether the gradients of step number ``step``, counted from 1, are compared term by term."""
+        return self.diagnose_every_steps is not None and step % self.diagnose_every_steps == 0
 
     def is_better(self, score: float, *, than: float | None) -> bool:
         """Whether a value of ``selection_metric`` is better than the best one so far; any is better than None."""
@@ -73,6 +83,11 @@ class Plan:
                 f"{clips_per_pass} clips per pass; change it, training.max_clips_per_pass or the number of processes."
             )
         return cls(num_clips, batch, clips_per_pass, world_size, max(1, int(config.epochs * num_clips // batch)))
+
+    @property
+    def shares_of_step(self) -> int:
+        """The passes of all ranks; each gives an equal share of the gradient."""
+        return self.global_batch_size // self.clips_per_pass
 
     @property
     def passes_per_step(self) -> int:

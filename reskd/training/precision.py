@@ -55,5 +55,10 @@ class Precision:
                 f"one is missing ({said}); set training.precision=fp32."
             ) from error
 
+    def loss_scale(self) -> torch.Tensor:
+        """What the scaler multiplies a loss by, a 0-d tensor on the device: nothing waits for it. 1 but in fp16."""
+        scale: torch.Tensor = self.scaler.scale(torch.ones((), device=self.device))
+        return scale
+
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=_AUTOCAST_DTYPE.get(self.choice), enabled=self.choice != "fp32")

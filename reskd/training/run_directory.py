@@ -43,6 +43,7 @@ _FREE_TO_CHANGE = (
     "data.loader.sparse_decode",
     "data.loader.hang_seconds",
     "training.log_every_steps",
+    "training.diagnose_every_steps",
     "training.checkpoint_every_steps",
 )
 

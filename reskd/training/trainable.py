@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from dali_pipes.batch import ClipBatch
+from reskd.losses.diagnostics import measure_gradients, measure_maps
 from reskd.losses.distillation import DistillationLoss
 from reskd.outputs import RecognizerOutput
 from reskd.training.optimizer import OptimizerConfig, build_optimizer
@@ -65,12 +66,16 @@ class StepOutput(NamedTuple):
     Attributes:
         total: to call backward on: the student's loss plus a joint teacher's.
         losses: for the log: total (the student's), its unweighted terms, teacher_task; fp32 scalars.
-        logits_NK: the student's.
+        terms: of the student's loss, weighted, with their graphs.
+        student: its output, with its graph.
+        teacher: its output, without a graph; None without a teacher.
     """
 
     total: Tensor
     losses: dict[str, Tensor]
-    logits_NK: Tensor
+    terms: dict[str, Tensor]
+    student: RecognizerOutput
+    teacher: RecognizerOutput | None
 
 
 class Trainable(nn.Module):
@@ -108,12 +113,17 @@ class Trainable(nn.Module):
             teacher_task = self.loss.task(joint_output.logits_NK, targets)
             teacher_output = _detached(joint_output)
         output: RecognizerOutput = self.student(*inputs["student"])
-        total, unweighted = self.loss(output, targets, teacher_output)
+        total, unweighted, weighted = self.loss(output, targets, teacher_output)
         losses = {"total": total.detach(), **unweighted}
         if teacher_task is not None:
             losses["teacher_task"] = teacher_task.detach()
             total = total + teacher_task
-        return StepOutput(total, losses, output.logits_NK.detach())
+        return StepOutput(total, losses, weighted, output, teacher_output)
+
+    def diagnose(self, output: StepOutput, scale: Tensor) -> dict[str, Tensor]:
+        """Sizes of one pass's gradients and feature maps; changes nothing. ``scale``: see ``measure_gradients``."""
+        sizes = measure_gradients(output.terms, output.student, scale)
+        return sizes | measure_maps(self.loss, output.student, output.teacher)
 
     @property
     def networks(self) -> dict[str, nn.Module]:

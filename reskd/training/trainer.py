@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from dali_pipes.batch import ClipBatch, Loader
 from dali_pipes.fault_log import FaultCounts, drop_lines_from, sum_counts
 from reskd.distributed import StopAgreement, World, barrier, broadcast_buffers, gather_objects
+from reskd.losses.diagnostics import describe
 from reskd.stop_signals import Stopped
 from reskd.training import loss_balance
 from reskd.training.checkpoint import check_resumable, save_checkpoint
@@ -149,7 +150,7 @@ class Trainer:
             batch = next(batches).to(self.world.device, non_blocking=True)
             is_last = number == self.plan.passes_per_step - 1
             with self._gradients_joined(is_last):
-                values = self._forward_backward(batch)
+                values = self._forward_backward(batch, diagnoses=self.config.diagnoses(self.num_steps + 1))
             self.means.update(values)
             self.guard.watch_losses(self.num_steps + 1, values)
         for number, learner in enumerate(self.learners):
@@ -160,16 +161,20 @@ class Trainer:
         self.num_steps += 1
         return batch
 
-    def _forward_backward(self, batch: ClipBatch) -> dict[str, Tensor]:
+    def _forward_backward(self, batch: ClipBatch, *, diagnoses: bool = False) -> dict[str, Tensor]:
         """One pass. ``Trainable.forward`` runs a joint teacher, the student and the loss."""
         inputs = inputs_of(batch)
         with self.precision.autocast():
             teacher_output = self.teacher(*inputs["teacher"]) if self.teacher is not None else None
             output = self.parallel(inputs, batch.targets, teacher_output)
+        diagnosis: dict[str, Tensor] = {}
+        if diagnoses:
+            diagnosis = self.trainable.diagnose(output, self.precision.loss_scale() / self.plan.passes_per_step)
         self.precision.scaler.scale(output.total / self.plan.passes_per_step).backward()
         return {
             **{f"loss/{name}": value for name, value in output.losses.items()},
-            **accuracies(output.logits_NK, batch),
+            **diagnosis,
+            **accuracies(output.student.logits_NK.detach(), batch),
             "data/substituted_share": batch.substituted_N.float().mean(),
         }
 
@@ -195,18 +200,12 @@ class Trainer:
         return nullcontext()
 
     def _dry_run(self) -> None:
-        """One forward and backward on noise before the first step; it changes no state.
-
-        Note [Why a dry run]
-        DDP rebuilds its gradient buckets after its first backward, which changes the order in which three or more ranks
-        are summed. A run would change order once, a resumed run twice, and their losses would differ. After a dry run
-        both start with the buckets in their final order. It also finds a batch that does not fit before any clip is
-        decoded.
-        """
+        """One forward and backward on noise before the first step; it changes no state: see dry_run.py."""
         self._reseed()
         self.parallel.train()
         with leaving_no_trace(self.trainable), self.precision.refused_if_missing(), within_memory(self.world):
-            self._forward_backward(noise_batch(self.view_shapes, self.plan.clips_per_pass).to(self.world.device))
+            batch = noise_batch(self.view_shapes, self.plan.clips_per_pass).to(self.world.device)
+            self._forward_backward(batch, diagnoses=self.config.diagnose_every_steps is not None)
 
     def _reseed(self) -> None:
         """Dropout masks are a function of (seed, step, rank): Note [No generator state] in checkpoint.py."""
@@ -241,7 +240,8 @@ class Trainer:
         self.guard.watch_state(self.num_steps, self.state(), losses)
 
     def _pop(self, clock: WaitClock) -> dict[str, float]:
-        values, num_passes = self.means.pop(self.world)
+        means, num_passes = self.means.pop(self.world)
+        values = describe(means, num_shares=self.plan.shares_of_step)
         self.guard.check_means(self.num_steps, values, loss_scale=self.precision.scaler.get_scale())
         seconds, wait_share = clock.pop()
         values["train/epoch"] = self.num_steps / self.plan.steps_per_epoch

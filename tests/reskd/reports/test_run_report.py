@@ -68,6 +68,16 @@ def test_a_run_reports_the_last_value_of_each_metric_and_draws_its_curves(tmp_pa
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_gradient_norms_have_a_panel_of_their_own_where_there_are_any(tmp_path: Path) -> None:
+    line = {"step": 1, "train/epoch": 0.5, "loss/task": 2.0}
+    widths = []
+    for values in ({}, {"grad_norm/task": 1.0, "grad_norm/pixel": 0.5, "grad_cosine/pixel": -0.1}):
+        draw_curves({"run": [{**line, **values}]}, tmp_path / "curves.png")
+        header = (tmp_path / "curves.png").read_bytes()[16:20]
+        widths.append(int.from_bytes(header, "big"))
+    assert widths == [528, 2 * 528]  # 4.8 inches a panel, 110 dots an inch
+
+
 def test_a_list_of_several_labels_has_map_and_no_order_is_claimed() -> None:
     one, other = result("student", 0.8), result("baseline", 0.7)
     one["metrics"], other["metrics"] = {"map": 0.625}, {"map": 0.5}

@@ -24,6 +24,18 @@ def test_means_are_over_updates_and_start_anew() -> None:
     assert means.pop(ALONE) == ({"a": 5.0}, 1)
 
 
+def test_a_name_missing_in_some_updates_has_the_mean_of_the_others_also_after_a_checkpoint() -> None:
+    means = RunningMeans()
+    for value in (1.0, 2.0, 6.0):
+        means.update({"a": torch.tensor(value)} | ({"b": torch.tensor(value)} if value > 1 else {}))
+    saved = means.saved(ALONE)
+    assert means.pop(ALONE) == ({"a": 3.0, "b": 4.0}, 3)
+    assert saved is not None
+    assert RunningMeans.restored(saved, ALONE).pop(ALONE) == ({"a": 3.0, "b": 4.0}, 3)
+    del saved["counts"]  # of earlier versions, where each update had all names
+    assert RunningMeans.restored(saved, ALONE).pop(ALONE) == ({"a": 3.0, "b": 8 / 3}, 3)
+
+
 def test_waiting_is_the_time_in_next_and_nothing_else() -> None:
     def slow() -> Iterator[int]:
         for number in range(3):

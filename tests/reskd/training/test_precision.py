@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from reskd.choices import PrecisionChoice
 from reskd.training.precision import Precision
 
 CPU = torch.device("cpu")
@@ -30,3 +31,9 @@ def test_a_real_missing_kernel_is_recognized() -> None:
     """torch has no QR decomposition in fp16."""
     with pytest.raises(ValueError, match="set training.precision=fp32"), Precision("fp16", CPU).refused_if_missing():
         torch.linalg.qr(torch.eye(2, dtype=torch.float16))
+
+
+@pytest.mark.parametrize(("choice", "expected"), [("fp32", 1.0), ("bf16", 1.0), ("fp16", 65536.0)])
+def test_the_loss_scale_multiplies_a_loss(choice: PrecisionChoice, expected: float) -> None:
+    precision = Precision(choice, CPU)
+    assert precision.loss_scale().item() == expected == precision.scaler.scale(torch.ones(())).item()

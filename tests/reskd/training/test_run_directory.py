@@ -118,6 +118,14 @@ def test_settings_of_speed_may_change(tmp_path: Path) -> None:
     assert config_hash(changed(data={"loader": {"num_workers": 2, "decoder": "pyav"}})) != config_hash(CONFIG)
 
 
+def test_diagnoses_begin_and_end_in_a_started_run(tmp_path: Path) -> None:
+    folder = started(tmp_path / "x")  # of a version without the setting
+    for every in (None, 5):
+        diagnosed = changed(training={**CONFIG.get("training", {}), "diagnose_every_steps": every})
+        assert open_run_directory(folder, diagnosed, resume="auto", overwrite=False)[1] is not None
+        assert config_hash(diagnosed) == config_hash(CONFIG)
+
+
 def test_overwrite_deletes_only_when_the_run_begins(tmp_path: Path) -> None:
     folder = started(tmp_path / "x")
     new = changed(optimizer={"lr": 0.2})
