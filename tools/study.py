@@ -1,8 +1,8 @@
 """Run a study: the arms of a config over seeds, splits and settings, compared on the same videos.
 
-    python tools/study.py configs/studies/ucf10.yaml --dry-run
-    python tools/study.py configs/studies/ucf10.yaml --quick
-    python tools/study.py configs/studies/ucf10.yaml --workers 2
+    python tools/study.py studies/ucf10_teacher.yaml --dry-run
+    python tools/study.py studies/ucf10_teacher.yaml --quick
+    python tools/study.py studies/ucf10_teacher.yaml --workers 2
 
 The arms are the stages of a config; the axes are values of its settings. Each distinct run is made once, in
 runs/study_runs; results.jsonl and report.html are in runs/NAME. The same command goes on where it was stopped, runs

