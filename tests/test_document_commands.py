@@ -23,6 +23,8 @@ NOT_HERE = {
     "torchrun --nproc-per-node 8 tools/train.py configs/paper/activitynet_resnet152-224_resnet50-112.yaml": "GPUs",
     "tools/analyze.py flops CONFIG --sizes 224 112": "a network of the size of the config: tests/tools/test_analyze.py",
     "tools/study.py studies/ucf10_teacher.yaml --workers 2": "hours: tests/tools/test_study.py",
+    "tools/analyze.py receptive-field runs/A runs/B --out DIR": "16 videos: tests/tools/test_analyze_pictures.py",
+    "tools/analyze.py attention runs/A runs/B --out DIR": "8 videos: tests/tools/test_analyze_pictures.py",
     "tools/prepare_data.py extract-features OUT --run runs/NAME/last.pt": "tests/tools/test_prepare_data.py",
     "tools/profile_decode.py --root FOLDER": "a minute of timing: tests/tools/test_profile_decode.py",
     "tools/gpu_check.py --out gpu_check.json": "a process for each check: tests/tools/test_gpu_check.py",

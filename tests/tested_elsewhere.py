@@ -4,6 +4,7 @@ from __future__ import annotations
 
 _PUBLISHED = "dali_pipes/annotations/published/test_registry.py"
 _AGGREGATORS = "reskd/models/aggregators/test_aggregator.py"
+_PICTURES = "tools/test_analyze_pictures.py"
 _STUDY = "benchmarks/fewer_frames/test_run.py"
 
 # Source file -> the test, under tests/, that covers it.
@@ -57,6 +58,12 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "dali_pipes/transcode/frame_conversion.py": "dali_pipes/transcode/test_encode.py",
     "dali_pipes/transcode/journal.py": "dali_pipes/transcode/test_job.py",
     "dali_pipes/video_info.py": "dali_pipes/manifest/test_rows.py",
+    "reskd/analysis/arguments.py": _PICTURES,
+    "reskd/analysis/attention_command.py": _PICTURES,
+    "reskd/analysis/attention_pictures.py": _PICTURES,
+    "reskd/analysis/receptive_field_command.py": _PICTURES,
+    "reskd/analysis/runs.py": _PICTURES,
+    "reskd/analysis/tensorboard_pictures.py": _PICTURES,
     "reskd/choices.py": "reskd/inference/test_export.py",
     "reskd/distributed.py": "reskd/training/test_trainer_distributed_resume.py",
     "reskd/evaluation/accumulators.py": "reskd/evaluation/test_evaluator.py",

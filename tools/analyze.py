@@ -1,4 +1,4 @@
-"""Measure the cost of a model: its operations and parameters, or the videos per second that it classifies.
+"""Measure the cost of a model, or draw what trained networks look at.
 
     python tools/analyze.py flops configs/demo/student.yaml
     python tools/analyze.py flops --model backbone=resnet50 --frames 16 --sizes 224 144 112 96 72 56
@@ -6,11 +6,16 @@
     python tools/analyze.py flops --num-classes 4716 --frames 300 30 \\
         --model family=features aggregator.kind=nextvlad classifier.kind=logistic
     python tools/analyze.py throughput --model backbone=resnet50 --frames 16 --sizes 224 112 --batch 64 --precision fp16
+    python tools/analyze.py receptive-field runs/demo_teacher runs/demo_baseline runs/demo_student --out fields
+    python tools/analyze.py attention runs/demo_teacher runs/demo_baseline runs/demo_student --clips 6 --out overlays
 
-Give a config to measure its student (flops: and its teacher) with the frames, sizes and views of that config;
-key.sub=value changes its settings as in train.py. Or give --model with the settings of a model alone. Several --sizes
-or --frames are compared in one table. Nothing is downloaded, and no video is read. throughput appends its rows to
-docs/results/throughput.csv.
+flops and throughput: give a config to measure its student (flops: and its teacher) with the frames, sizes and views of
+that config; key.sub=value changes its settings as in train.py. Or give --model with the settings of a model alone.
+Several --sizes or --frames are compared in one table. Nothing is downloaded, and no video is read. throughput appends
+its rows to docs/results/throughput.csv.
+
+receptive-field and attention: give the folders of trained runs on the same data; each run's student is drawn, which in
+the run of a teacher is the teacher. Both read videos of the test list (--split val: of the validation list).
 """
 
 from __future__ import annotations
@@ -23,6 +28,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
+from reskd.analysis.arguments import add_attention_arguments, add_receptive_field_arguments
 from reskd.choices import PrecisionChoice, ThroughputMode
 from reskd.cli import positive, run_tool
 from reskd.profiling.measurement_rows import aligned, append_rows, describe_run
@@ -57,7 +63,8 @@ class _Asked(NamedTuple):
 
 def main(arguments: Sequence[str]) -> None:
     parser, commands = build_parsers()
-    parser.parse_args(arguments[:1])  # no command, an unknown one, or --help
+    if not arguments or arguments[0] not in commands:
+        parser.parse_args(arguments[:1])  # ends the program: no command, an unknown one, or --help
     chosen = commands[arguments[0]].parse_intermixed_args(arguments[1:])
     chosen.run(chosen)
 
@@ -213,7 +220,13 @@ def build_parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.Argu
     throughput.set_defaults(run=_throughput)
     _add_model_arguments(throughput)
     _add_throughput_arguments(throughput)
-    return parser, {"flops": flops, "throughput": throughput}
+    field = commands.add_parser(
+        "receptive-field", help="which pixels a position of the last feature map depends on, and how widely"
+    )
+    add_receptive_field_arguments(field)
+    attention = commands.add_parser("attention", help="where in the frames networks see evidence for a class")
+    add_attention_arguments(attention)
+    return parser, {"flops": flops, "throughput": throughput, "receptive-field": field, "attention": attention}
 
 
 def _add_model_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,6 +5,7 @@ For other folders:
     config_errors: explain
     config_files: ConfigFile, merge_files, name_source, read_config_files, read_settings, shown
     data: data_of
+    lists: build_manifests
     networks: build_evaluated_model, check_networks, scores_of, teacher_model, view_of, view_shapes
     protocol: write_evaluation
     provenance: is_trained
