@@ -77,7 +77,6 @@ MOVED = {
     "reskd.study.pixels": "benchmarks.fewer_frames.pixels",
     "reskd.study.pixels_report": "benchmarks.fewer_frames.pixels_report",
     "reskd.study.report": "benchmarks.fewer_frames.report",
-    "reskd.study.runner": "benchmarks.fewer_frames.runner",
     "reskd.study.timing": "benchmarks.fewer_frames.timing",
     "reskd.trained": "reskd.inference.student",
     "reskd.training.first_terms": "reskd.training.loss_balance",
