@@ -26,21 +26,21 @@ def main(arguments: Sequence[str]) -> None:
     chosen = build_parser().parse_intermixed_args(arguments)
     from reskd.distributed import joined_world
     from reskd.experiment.protocol import write_evaluation
-    from reskd.experiment.run import evaluate_checkpoint
+    from reskd.experiment.run import score_checkpoint
     from reskd.experiment.stages import choose_stage, load_stages
 
     config = choose_stage(load_stages(chosen.config, chosen.overrides), chosen.stage)
     if chosen.out:
         chosen.out.mkdir(parents=True, exist_ok=True)  # if it cannot be written, fail now, not after all clips
     with joined_world(config.device) as world, fault_files_in([chosen.out or chosen.checkpoint.parent]):
-        result = evaluate_checkpoint(
+        result = score_checkpoint(
             config,
             chosen.checkpoint,
             world=world,
             split=chosen.split,
             which=chosen.which,
             batch_size=chosen.batch_size,
-        )
+        ).result
     if not world.is_main:
         return
     path = write_evaluation(result, chosen.out or chosen.checkpoint.parent)

@@ -37,8 +37,9 @@ def main(arguments: Sequence[str]) -> int:
     if chosen.dry_run:
         print("\n".join(describe_plan(plan, known_rows(plan))))
         return 0
-    rows = known_rows(plan)
-    if not chosen.report_only:
+    if chosen.report_only:
+        rows = known_rows(plan)
+    else:
         engine = make_engine(chosen.engine, num_workers=chosen.workers, ray_address=chosen.ray_address, kills=True)
         logging.getLogger("reskd.experiment").setLevel(logging.WARNING)
         with StopSignals().listening(), ProgressDisplay(sys.stdout) as display:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from reskd.distributed import World
 from reskd.experiment.config import ExperimentConfig
-from reskd.experiment.run import evaluate_checkpoint, train_experiment
+from reskd.experiment.run import score_checkpoint, train_experiment
 from reskd.profiling.measurement_rows import append_rows, read_rows
 from reskd.training.run_directory import RunDirectory, config_hash
 
@@ -84,7 +84,7 @@ def _run(config: ExperimentConfig, world: World) -> dict[str, object]:
     wall, cpu = time.perf_counter(), time.process_time()
     run = train_experiment(config, world=world, report=False)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    result = evaluate_checkpoint(config, run.last, world=world, batch_size=config.training.global_batch_size)
+    result = score_checkpoint(config, run.last, world=world, batch_size=config.training.global_batch_size).result
     metrics = result["metrics"]
     return {
         "config_hash": config_hash(config.resolved()),

@@ -146,13 +146,19 @@ def frames_of(packets: Iterable[av.Packet]) -> Iterator[VideoFrame]:
         raise problem
 
 
+def color_names(frame: VideoFrame) -> tuple[str, str]:
+    """Names of a frame's matrix and range, as ``VideoInfo`` has them."""
+    matrix, color_range = int(frame.colorspace), int(frame.color_range)
+    return MATRIX_NAMES.get(matrix, UNTAGGED), RANGE_NAMES.get(color_range, UNTAGGED)
+
+
 def colors_of(frame: VideoFrame) -> tuple[Colorspace, ColorRange]:
     """Matrix and range of a frame; untagged ones count as BT.601, limited range, as in DALI.
 
     Raises:
         ValueError: this PyAV does not know the frame's matrix.
     """
-    name = MATRIX_NAMES.get(int(frame.colorspace), UNTAGGED)
+    name, _ = color_names(frame)
     matrix = _MATRIX_OF_NAME.get(name, Colorspace.ITU601)
     if matrix is None:
         raise ValueError(f"the color matrix is {name}: expected PyAV 18 or newer for it, found {av.__version__}.")

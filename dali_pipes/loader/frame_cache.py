@@ -25,9 +25,9 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from dali_pipes.atomic_files import DiskFullError, atomic_open
-from dali_pipes.decode.pyav import MATRIX_NAMES, RANGE_NAMES, Window, to_rgb
+from dali_pipes.decode.pyav import MATRIX_NAMES, RANGE_NAMES, Window, color_names, to_rgb
 from dali_pipes.manifest.manifest import Manifest, ManifestRow
-from dali_pipes.video_info import UNTAGGED, VideoInfo
+from dali_pipes.video_info import JPEG_FILES, VideoInfo
 
 _VERSION = 1  # of the files
 _PLANAR = ("yuv420p", "yuvj420p")
@@ -96,6 +96,8 @@ class FrameCache:
 
 
 def _may_be_planar(found: VideoInfo) -> bool:
+    if found.codec == JPEG_FILES:  # the scan reads headers alone, without colors
+        return False
     return found.pix_fmt in _PLANAR and found.width % 2 == 0 and found.height % 2 == 0
 
 
@@ -143,9 +145,8 @@ def _write_pictures(path: Path, shape: tuple[int, ...], pictures: Iterable[np.nd
 
 
 def _planes_of(frame: VideoFrame, found: VideoInfo) -> np.ndarray:
-    colors = MATRIX_NAMES.get(int(frame.colorspace), UNTAGGED), RANGE_NAMES.get(int(frame.color_range), UNTAGGED)
     expected = (found.pix_fmt, found.width, found.height, found.matrix, found.color_range)
-    if (frame.format.name, frame.width, frame.height, *colors) != expected:
+    if (frame.format.name, frame.width, frame.height, *color_names(frame)) != expected:
         raise _OtherPictureError
     return frame.to_ndarray()
 

@@ -20,20 +20,13 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from dali_pipes.decode.picture_shape import PixelShape, container_aspect, orientation_of, pixel_shape_of
-from dali_pipes.decode.pyav import (
-    MATRIX_NAMES,
-    RANGE_NAMES,
-    frames_of,
-    open_video,
-    open_video_stream,
-    to_rgb,
-)
+from dali_pipes.decode.pyav import color_names, frames_of, open_video, open_video_stream, to_rgb
 from dali_pipes.decode.stream_choice import depends_on_probing
 from dali_pipes.packets.index_builder import NotIndexableError, PacketIndexer
 from dali_pipes.packets.packet_index import PacketIndex
 from dali_pipes.scan.content_hash import sample_hash_of
 from dali_pipes.scan.damage import NO_PROBING, Complaints, DamageCheck, FirstError
-from dali_pipes.video_info import UNTAGGED, Stamp, VideoInfo
+from dali_pipes.video_info import Stamp, VideoInfo
 
 
 class Probed(NamedTuple):
@@ -179,6 +172,7 @@ class _Reading:
         if not num_frames:
             return Probed(bad_stamped(self._stamp, f"no whole frame: {'; '.join(damage)}"))
         index, whole_file, orientation = None, "", orientation_of(first)
+        matrix, color_range = color_names(first)
         if damage:
             whole_file = "it is truncated or damaged"
         elif peculiarity:
@@ -199,8 +193,8 @@ class _Reading:
                 rotation=orientation.rotation,
                 codec=self._codec,
                 pix_fmt=first.format.name,
-                matrix=MATRIX_NAMES.get(int(first.colorspace), UNTAGGED),
-                color_range=RANGE_NAMES.get(int(first.color_range), UNTAGGED),
+                matrix=matrix,
+                color_range=color_range,
                 file_size=self._stamp.size,
                 mtime_ns=self._stamp.changed,
                 health=f"cut: {'; '.join(damage)}" if damage else "ok",

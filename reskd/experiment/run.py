@@ -132,7 +132,7 @@ class ScoredCheckpoint(NamedTuple):
     """What ``score_checkpoint`` finds.
 
     Attributes:
-        result: as ``evaluate_checkpoint`` returns it.
+        result: the metrics, protocol and cost, as evaluate.py writes them.
         evaluation: the scores of each video; its ``ids_N`` are rows of the manifest.
         manifest: the list that was scored.
     """
@@ -140,20 +140,6 @@ class ScoredCheckpoint(NamedTuple):
     result: dict[str, Any]
     evaluation: Evaluation
     manifest: AnyManifest
-
-
-def evaluate_checkpoint(
-    config: ExperimentConfig,
-    checkpoint: Path,
-    *,
-    world: World,
-    split: Literal["test", "val"] = "test",
-    which: ViewName = "student",
-    batch_size: int = 16,
-) -> dict[str, Any]:
-    """The metrics, protocol and cost of ``score_checkpoint``, as evaluate.py writes them."""
-    scored = score_checkpoint(config, checkpoint, world=world, split=split, which=which, batch_size=batch_size)
-    return scored.result
 
 
 def score_checkpoint(

@@ -1,15 +1,17 @@
 """The config of a study: a file with the arms, and the axes over which each arm is run.
 
-config: arms.yaml                        the stages of this file are the arms
-axes:
-  seed: [1, 2, 3]                        values of a config's key
-  split:                                 or names, each with settings
-    first: {data.train: split1_train.txt, data.test: split1_test.txt}
-    second: {data.train: split2_train.txt, data.test: split2_test.txt}
-repeat: seed                             each result is the mean and spread over seeds
-pool: split                              the test videos of the splits are scored as one list
-compare:
-  - {arm: student, over: baseline}
+    config: arms.yaml                        the stages of this file are the arms
+    axes:
+      seed: [1, 2, 3]                        values of a config's key
+      split:                                 or names, each with settings
+        first: {data.train: split1_train.txt, data.test: split1_test.txt}
+        second: {data.train: split2_train.txt, data.test: split2_test.txt}
+    repeat: seed                             each result is the mean and spread over seeds
+    pool: split                              the test videos of the splits are scored as one list
+    compare:
+      - {arm: student, over: baseline}
+
+docs/studies.md explains what a study does with it.
 """
 
 from __future__ import annotations
@@ -30,14 +32,12 @@ Settings = dict[str, Any]
 
 
 def _named_values(value: object) -> object:
-    """Values of a key, as names with settings; the key is filled in by ``StudyConfig.axis``."""
+    """Values of a key become names; ``StudyConfig.settings_of`` fills in the key."""
     if isinstance(value, list):
         names = [str(one) for one in value]
         if len(set(names)) < len(names):
             raise ValueError(f"expected values that differ, found {shown(value)}")
         return dict(zip(names, value, strict=True))
-    if isinstance(value, dict):
-        return {str(name): settings for name, settings in value.items()}
     return value
 
 

@@ -8,7 +8,6 @@ may share their teachers, share its folder.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping
@@ -194,7 +193,7 @@ class _Builder:
         if start:
             resolved["student"]["weights"] = start.name
             needs.append(start.name)
-        name = f"{arm}-{_hash({**resolved, 'name': '', 'device': ''})}"
+        name = f"{arm}-{_hash({key: value for key, value in resolved.items() if key not in ('name', 'device')})}"
         resolved |= {"name": name, "runs": str(self._study.runs / RUNS)}
         if teacher:
             resolved["teacher"]["stage"] = str(teacher.folder / "config.yaml")
@@ -241,7 +240,5 @@ def _as_overrides(settings: Mapping[str, Any]) -> Iterator[str]:
         yield f"{key}={json.dumps(value)}"
 
 
-def _hash(resolved: Mapping[str, Any]) -> str:
-    settings = {key: value for key, value in resolved.items() if value != ""}
-    text = config_hash(settings) if "training" in settings else json.dumps(settings, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:_HASH_DIGITS]
+def _hash(settings: Mapping[str, Any]) -> str:
+    return config_hash(settings)[:_HASH_DIGITS]

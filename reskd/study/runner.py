@@ -45,9 +45,8 @@ def run_study(
     lock = RunLock(folder)
     lock.take()
     try:
-        rows = {name: row for name, run in plan.runs.items() if (row := read_row(run)) is not None}
         final = {DONE} if retry else {DONE, DIVERGED}
-        rows = {name: row for name, row in rows.items() if row["status"] in final}
+        rows = {name: row for name, row in known_rows(plan).items() if row["status"] in final}
         num_todo, num_done = len(plan.runs) - len(rows), 0
         log.info("%d runs, %d of them to do", len(plan.runs), num_todo)
         work = partial(do_run, plan.study.threads, folder / "gpus")

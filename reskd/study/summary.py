@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,13 +22,8 @@ Rows = Mapping[str, Mapping[str, Any]]
 _SHOWN_VERSIONS = ("reskd", "torch", "timm", "nvidia-dali-cuda120", "av")
 
 
-class Condition(NamedTuple):
-    """Names of the values of the axes that are neither repeated nor pooled, in the order of the study's axes."""
-
-    values: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return ", ".join(self.values)
+# Names of the values of the axes that are neither repeated nor pooled, in the order of the study's axes.
+Condition = tuple[str, ...]
 
 
 def summarize_study(plan: StudyPlan, rows: Rows, *, command: str) -> StudyReport:
@@ -43,10 +38,11 @@ def summarize_study(plan: StudyPlan, rows: Rows, *, command: str) -> StudyReport
     """
     summary = _Summary(plan, rows)
     study = plan.study
-    conditions = summary.conditions()
-    arms = [arm for condition in conditions for name in summary.arm_names if (arm := summary.arm(name, condition))]
+    arms = [
+        arm for condition in summary.conditions for name in summary.arm_names if (arm := summary.arm(name, condition))
+    ]
     comparisons, gaps = [], []
-    for condition in conditions:
+    for condition in summary.conditions:
         comparisons += [summary.comparison(one.arm, one.over, condition) for one in study.compare]
         gaps += [
             gap
@@ -72,22 +68,21 @@ class _Summary:
         self._axes = list(plan.study.axes)
         self._others = [axis for axis in self._axes if axis not in (plan.study.repeat, plan.study.pool)]
         self.arm_names = list(dict.fromkeys(arm for arm, _ in plan.cells))
-        self._known: dict[str, Predictions] = {}  # by the run's name
-
-    def conditions(self) -> list[Condition]:
-        return list(dict.fromkeys(self._condition(cell) for _, cell in self._plan.cells))
+        self.conditions = list(dict.fromkeys(self._condition(cell) for _, cell in plan.cells))
+        self._runs = self._group_runs()
+        self._known: dict[tuple[str, Condition], dict[int, Predictions]] = {}
 
     def _condition(self, cell: Sequence[str]) -> Condition:
-        return Condition(tuple(value for axis, value in zip(self._axes, cell, strict=True) if axis in self._others))
+        return tuple(value for axis, value in zip(self._axes, cell, strict=True) if axis in self._others)
 
-    def _runs(self, arm: str, condition: Condition) -> dict[int, list[PlannedRun]]:
-        """Seed -> its runs, one a split."""
-        found: dict[int, list[PlannedRun]] = {}
-        for (name, cell), run in self._plan.cells.items():
-            if name == arm and self._condition(cell) == condition:
-                repeat = self._plan.study.repeat
-                seed = list(self._plan.study.axes[repeat]).index(cell[self._axes.index(repeat)]) if repeat else 0
-                found.setdefault(seed, []).append(self._plan.runs[run])
+    def _group_runs(self) -> dict[tuple[str, Condition], dict[int, list[PlannedRun]]]:
+        """(arm, condition) -> number of the seed -> its runs, one a split."""
+        repeat, found = self._plan.study.repeat, dict[tuple[str, Condition], dict[int, list[PlannedRun]]]()
+        seeds = list(self._plan.study.axes[repeat]) if repeat else []
+        for (arm, cell), run in self._plan.cells.items():
+            seed = seeds.index(cell[self._axes.index(repeat)]) if repeat else 0
+            of_seeds = found.setdefault((arm, self._condition(cell)), {})
+            of_seeds.setdefault(seed, []).append(self._plan.runs[run])
         return found
 
     def _is_done(self, run: PlannedRun) -> bool:
@@ -95,24 +90,20 @@ class _Summary:
 
     def _predictions(self, arm: str, condition: Condition) -> dict[int, Predictions]:
         """Seed -> the answers on the test videos of all splits; seeds that are not whole are left out."""
-        runs = self._runs(arm, condition)
-        return {
-            seed: join_predictions([self._read(run) for run in of_seed])
-            for seed, of_seed in runs.items()
-            if all(map(self._is_done, of_seed))
-        }
-
-    def _read(self, run: PlannedRun) -> Predictions:
-        if run.name not in self._known:
-            self._known[run.name] = _read_predictions(run)
-        return self._known[run.name]
+        if (arm, condition) not in self._known:
+            self._known[arm, condition] = {
+                seed: join_predictions([_read_predictions(run) for run in of_seed])
+                for seed, of_seed in self._runs.get((arm, condition), {}).items()
+                if all(map(self._is_done, of_seed))
+            }
+        return self._known[arm, condition]
 
     def _name(self, arm: str, condition: Condition) -> str:
-        return f"{arm} ({condition})" if condition.values else arm
+        return f"{arm} ({', '.join(condition)})" if condition else arm
 
     def arm(self, arm: str, condition: Condition) -> ReportArm | None:
         """The row of an arm; None if it has no run at this condition."""
-        runs = [run for of_seed in self._runs(arm, condition).values() for run in of_seed]
+        runs = [run for of_seed in self._runs.get((arm, condition), {}).values() for run in of_seed]
         if not runs:
             return None
         done = [run for run in runs if self._is_done(run)]
@@ -133,7 +124,7 @@ class _Summary:
 
     def _axis_value(self, condition: Condition) -> float | None:
         axis = self._plan.study.plot_over
-        return float(condition.values[self._others.index(axis)]) if axis else None
+        return float(condition[self._others.index(axis)]) if axis else None
 
     def comparison(self, arm: str, other: str, condition: Condition) -> ReportComparison:
         found = [self._predictions(one, condition) for one in (arm, other)]

@@ -13,7 +13,7 @@ import torch
 from dali_pipes.synthetic.features import SyntheticSpec, write_synthetic
 from reskd.distributed import World
 from reskd.experiment.config import ExperimentConfig, parse_config
-from reskd.experiment.run import evaluate_checkpoint, train_experiment
+from reskd.experiment.run import score_checkpoint, train_experiment
 from reskd.training.checkpoint import load_checkpoint
 
 WORLD = World(0, 1, torch.device("cpu"))
@@ -69,7 +69,7 @@ def test_a_student_of_features_is_trained_and_evaluated(records: Path, tmp_path:
     logged: list[Mapping[str, float]] = []
     run = train_experiment(config, world=WORLD, on_log=lambda name, step, total, values: logged.append(values))
     assert len(logged) == 9 and (run.path / "best.pt").is_file()
-    result = evaluate_checkpoint(config, run.path / "last.pt", world=WORLD)
+    result = score_checkpoint(config, run.path / "last.pt", world=WORLD).result
     assert result["coverage"] == {"listed": 7, "scored": 7, "named": []}
     assert {"gap", "map", "hit1"} <= set(result["metrics"])
     assert result["protocol"].startswith("4 of at most 16 frames (random) of the features rgb (12) and audio (4)")
@@ -77,7 +77,7 @@ def test_a_student_of_features_is_trained_and_evaluated(records: Path, tmp_path:
     tree = config.resolved()
     tree["data"] |= {"classes": None, "num_classes": 4}
     with pytest.raises(ValueError, match="has the classes"):
-        evaluate_checkpoint(parse_config(tree), run.path / "last.pt", world=WORLD)
+        score_checkpoint(parse_config(tree), run.path / "last.pt", world=WORLD)
 
 
 def test_a_resumed_run_equals_the_unbroken_one_to_the_bit(records: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from reskd.distributed import World
 from reskd.experiment.config import ExperimentConfig, parse_config
 from reskd.experiment.networks import build_evaluated_model, build_networks, check_networks, scores_of
-from reskd.experiment.run import evaluate_checkpoint, train_experiment
+from reskd.experiment.run import score_checkpoint, train_experiment
 from reskd.inference.student import load_trained_student
 from reskd.models.teacher import Teacher
 from reskd.training.checkpoint import load_checkpoint, save_checkpoint
@@ -178,7 +178,7 @@ def test_a_joint_teacher_is_evaluated_from_the_students_checkpoint(tmp_path: Pat
     config = config_of(joint(kind="mean"), PREDICTION, folder=folder)
     run = train_experiment(config, world=World(0, 1, CPU))
     last = json.loads(run.metrics.read_text().splitlines()[-1])
-    result = evaluate_checkpoint(config, run.last, world=World(0, 1, CPU), split="val", which="teacher")
+    result = score_checkpoint(config, run.last, world=World(0, 1, CPU), split="val", which="teacher").result
     assert last["val_teacher/map"] == pytest.approx(result["metrics"]["map"])
     assert last["val/map"] != last["val_teacher/map"]
     state = load_checkpoint(run.last)
