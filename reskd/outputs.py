@@ -1,7 +1,7 @@
 """The output of every recognizer.
 
 Shape letters: N clips, T feature frames (may be fewer than the clip's), D feature channels,
-H W feature grid, K classes, E embedding size.
+H W feature grid, K classes, E embedding size, G blocks of frames.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ class RecognizerOutput(NamedTuple):
             ``gives_logit_map``; channels-last within a frame.
         frame_logits_NTK: class scores of each feature frame, the head's of its mean features, if
             ``gives_frame_logits``.
+        block_states_NGE: H-RNN's state after each block of a clip's frames, if ``gives_block_states``; blocks that a
+            clip does not fill come first and are 0. The last is the embedding.
+        block_valid_NG: bool, True where the clip fills the block; as block_states_NGE.
     """
 
     logits_NK: Tensor
@@ -33,3 +36,5 @@ class RecognizerOutput(NamedTuple):
     embedding_NE: Tensor | None = None
     logit_map_NTKHW: Tensor | None = None
     frame_logits_NTK: Tensor | None = None
+    block_states_NGE: Tensor | None = None
+    block_valid_NG: Tensor | None = None

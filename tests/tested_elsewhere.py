@@ -89,7 +89,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "reskd/losses/task.py": "reskd/losses/test_distillation.py",
     "reskd/models/aggregators/build.py": _AGGREGATORS,
     "reskd/models/aggregators/config.py": _AGGREGATORS,
-    "reskd/models/aggregators/h_rnn.py": _AGGREGATORS,
     "reskd/models/aggregators/netvlad.py": _AGGREGATORS,
     "reskd/models/aggregators/nextvlad.py": _AGGREGATORS,
     "reskd/models/backbones/frame_backbone.py": "reskd/models/backbones/test_timm_2d.py",

@@ -132,7 +132,7 @@ class ExperimentConfig(StrictConfig):
             return self
         asked = [f"loss.{name}" for name in self.loss.distillation_terms if name != "pixel"]
         asked += ["teacher.shares_head"] if self.teacher.shares_head else []
-        of_head = [name for name in asked if name != "loss.embedding"]
+        of_head = [name for name in asked if name not in ("loss.embedding", "loss.intermediate")]
         if of_head and self.teacher.model.weights_head == "new":
             raise ValueError(
                 f"{of_head[0]} needs a trained teacher's head, but teacher.model.weights_head is new; "

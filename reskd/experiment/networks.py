@@ -62,6 +62,8 @@ def build_networks(
         student.gives_logit_map = teacher.gives_logit_map = True
     if config.loss.frame:
         student.gives_frame_logits = teacher.gives_frame_logits = True
+    if config.loss.intermediate:
+        student.gives_block_states = teacher.gives_block_states = True
     is_joint = config.teacher.update == "joint"
     if config.teacher.shares_head and is_joint:
         share_head(student, teacher)
@@ -115,6 +117,8 @@ def _feature_pair(config: ExperimentConfig, student: Recognizer, teacher: Recogn
         teacher_timestamps=teacher_timestamps,
         student_embedding_dim=student.embedding_dim,
         teacher_embedding_dim=teacher.embedding_dim,
+        student_num_blocks=student.num_blocks(view_shapes(config)["student"][0]),
+        teacher_num_blocks=teacher.num_blocks(num_frames),
     )
 
 

@@ -53,6 +53,15 @@ class EmbeddingLossConfig(StrictConfig):
     reduction: Reduction = Field("sum", description="over the elements of an embedding: sum (the paper's) or mean")
 
 
+class IntermediateLossConfig(StrictConfig):
+    alpha: float = Field(
+        ge=0,
+        allow_inf_nan=False,
+        description="weight of the squared distances between H-RNN's states after the same parts of a video, summed "
+        "over the student's blocks but the last; that of embedding makes both the sum over all blocks",
+    )
+
+
 class PredictionLossConfig(StrictConfig):
     alpha: float = Field(
         ge=0, allow_inf_nan=False, description="weight of L_pred; fewer-frames uses 1, and 0.01 for NeXtVLAD"
@@ -88,6 +97,9 @@ class LossConfig(StrictConfig):
     embedding: EmbeddingLossConfig | None = Field(
         None, description="distillation from the teacher's embedding of a clip; default: off"
     )
+    intermediate: IntermediateLossConfig | None = Field(
+        None, description="distillation from an H-RNN teacher's states inside a video; default: off"
+    )
     prediction: PredictionLossConfig | None = Field(
         None, description="distillation from the teacher's class scores of a clip; default: off"
     )
@@ -106,8 +118,8 @@ class LossConfig(StrictConfig):
     @property
     def distillation_terms(self) -> tuple[str, ...]:
         """Names of the terms that need a teacher."""
-        clip_terms = tuple(name for name in ("clip", "embedding", "prediction") if getattr(self, name) is not None)
-        return self.frame_terms + clip_terms
+        names = ("clip", "embedding", "intermediate", "prediction")
+        return self.frame_terms + tuple(name for name in names if getattr(self, name) is not None)
 
     @property
     def softmax_terms(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from reskd.losses.config import LossConfig
 from reskd.losses.embedding import check_embeddings, embedding_loss
+from reskd.losses.intermediate import check_blocks, intermediate_loss
 from reskd.losses.logit_map import logit_map_loss
 from reskd.losses.pixel import Projection, check_widths, pixel_loss
 from reskd.losses.prediction import prediction_loss
@@ -32,6 +33,7 @@ class FeaturePair:
         student_dim, teacher_dim: channels of the last feature maps; None where a network has none.
         student_timestamps, teacher_timestamps: of each feature frame (temporal_alignment.py); empty without maps.
         student_embedding_dim, teacher_embedding_dim: E of each network; None where a network has no embedding.
+        student_num_blocks, teacher_num_blocks: blocks of frames whose states an aggregator gives; 0 where it has none.
     """
 
     student_dim: int | None
@@ -40,6 +42,8 @@ class FeaturePair:
     teacher_timestamps: Timestamps
     student_embedding_dim: int | None = None
     teacher_embedding_dim: int | None = None
+    student_num_blocks: int = 0
+    teacher_num_blocks: int = 0
 
 
 class LossTerms(NamedTuple):
@@ -83,6 +87,13 @@ class DistillationLoss(nn.Module):
             return
         if config.embedding is not None:
             check_embeddings(student_dim=pair.student_embedding_dim, teacher_dim=pair.teacher_embedding_dim)
+        if config.intermediate is not None:
+            check_blocks(
+                student_blocks=pair.student_num_blocks,
+                teacher_blocks=pair.teacher_num_blocks,
+                student_dim=pair.student_embedding_dim,
+                teacher_dim=pair.teacher_embedding_dim,
+            )
         if not config.frame_terms:
             return
         student_dim, teacher_dim = _map_widths(config, pair)
@@ -170,6 +181,18 @@ class DistillationLoss(nn.Module):
             check_embeddings(student_dim=_embedding_dim(student), teacher_dim=_embedding_dim(teacher))
         assert student.embedding_NE is not None and teacher.embedding_NE is not None
         return embedding_loss(student.embedding_NE, teacher.embedding_NE, reduction=self.config.embedding.reduction)
+
+    def _intermediate(self, student: RecognizerOutput, teacher: RecognizerOutput) -> Tensor:
+        mine, theirs = student.block_states_NGE, teacher.block_states_NGE
+        if mine is None or theirs is None:
+            raise ValueError(
+                "loss.intermediate needs states of blocks: expected recognizers with gives_block_states = True, found "
+                "one without; build_networks sets it."
+            )
+        assert student.block_valid_NG is not None and teacher.block_valid_NG is not None
+        return intermediate_loss(
+            mine, theirs, student_valid_NG=student.block_valid_NG, teacher_valid_NG=teacher.block_valid_NG
+        )
 
     def _prediction(self, student: RecognizerOutput, teacher: RecognizerOutput) -> Tensor:
         assert self.config.prediction is not None

@@ -27,6 +27,8 @@ class Recognizer(nn.Module, ABC):
 
     Attributes:
         head: the last layer, to logits_NK.
+        gives_block_states: whether the output has the states of blocks. Off unless a loss needs it. With it H-RNN's
+            upper LSTM runs step by step, and the embedding differs by rounding.
     """
 
     head: nn.Module
@@ -42,6 +44,7 @@ class Recognizer(nn.Module, ABC):
         self.feature_dim = feature_dim
         self.embedding_dim = embedding_dim
         self._gives_logit_map = self._gives_frame_logits = False
+        self.gives_block_states = False
 
     @property
     def gives_logit_map(self) -> bool:
@@ -82,6 +85,10 @@ class Recognizer(nn.Module, ABC):
     def num_feature_frames(self, num_frames: int) -> int:
         """T of the features of a clip of ``num_frames``."""
         return num_frames
+
+    def num_blocks(self, num_frames: int) -> int:
+        """G of the states of a clip of ``num_frames``; 0 for a network without blocks."""
+        return 0
 
     @abstractmethod
     def check_shape(self, shape: Shape) -> None:

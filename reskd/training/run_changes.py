@@ -36,6 +36,7 @@ _CHANGEABLE = (
     "loss.frame.alpha",
     "loss.frame.temperature",
     "loss.embedding.alpha",
+    "loss.intermediate.alpha",
     "loss.prediction.alpha",
     "training.epochs",
     "training.max_clips_per_pass",

@@ -51,6 +51,7 @@ _FREE_TO_CHANGE = (
 # runs of those versions go on, and the hash of their settings is the same.
 _CHANGES_NOTHING = {
     "data.val_pattern": None,
+    "loss.intermediate": None,
     **{f"{network}.{key}": value for network in ("student", "teacher.model") for key, value in KEPT_PARTS.items()},
 }
 

@@ -31,6 +31,18 @@ class Aggregator(nn.Module, ABC):
             valid_NT: bool, False where there is no frame; None means that all are valid.
         """
 
+    def num_blocks(self, num_frames: int) -> int:
+        """G, the blocks of ``num_frames`` frames whose states ``block_states`` gives; 0 for an aggregator without."""
+        return 0
+
+    def block_states(self, features_NTD: Tensor, valid_NT: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(states_NGE, valid_NG) as in RecognizerOutput; the last state is the embedding, up to rounding.
+
+        Raises:
+            ValueError: an aggregator without blocks.
+        """
+        raise ValueError(f"states of blocks: expected HRnn, found {type(self).__name__}; use aggregator.kind = h_rnn.")
+
 
 class Mean(Aggregator):
     """E = D; zeros where no frame is valid."""

@@ -27,6 +27,8 @@ from reskd.models.aggregators.aggregator import Aggregator
 from reskd.models.aggregators.config import HRnnConfig
 from reskd.models.aggregators.masking import at_least_fp32, without_autocast, without_invalid
 
+State = tuple[Tensor, Tensor]  # of one layer: hidden, cell; each (1, B, H)
+
 
 class HRnn(Aggregator):
     """E = 2 * layers * hidden size: cell and hidden state of each layer of the upper LSTM after the last block.
@@ -43,6 +45,17 @@ class HRnn(Aggregator):
         self.upper = SkippingLstm(self.embedding_dim, config.hidden_dim, num_layers=config.num_layers)
 
     def forward(self, features_NTD: Tensor, valid_NT: Tensor | None = None) -> Tensor:
+        embedding_NE: Tensor = self.upper(*self._blocks(features_NTD, valid_NT))
+        return embedding_NE
+
+    def num_blocks(self, num_frames: int) -> int:
+        return -(-num_frames // self.block_length)
+
+    def block_states(self, features_NTD: Tensor, valid_NT: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.upper.every_state(*self._blocks(features_NTD, valid_NT))
+
+    def _blocks(self, features_NTD: Tensor, valid_NT: Tensor | None) -> tuple[Tensor, Tensor]:
+        """(states_NGS of the lower LSTM, bool (N, G): the block has a valid frame)."""
         if valid_NT is None:
             valid_NT = torch.ones_like(features_NTD[..., 0], dtype=torch.bool)
         block_length = min(self.block_length, features_NTD.shape[1])
@@ -52,9 +65,7 @@ class HRnn(Aggregator):
         valid_NGL = valid_NT.unflatten(1, (-1, block_length))
         states_BS = self.lower(features_NGLD.flatten(0, 1), valid_NGL.flatten(0, 1))
         # unflatten, because export has a batch of unknown size and a known G.
-        states_NGS = states_BS.unflatten(0, (-1, features_NGLD.shape[1]))
-        embedding_NE: Tensor = self.upper(states_NGS, valid_NGL.any(-1))
-        return embedding_NE
+        return states_BS.unflatten(0, (-1, features_NGLD.shape[1])), valid_NGL.any(-1)
 
 
 class SkippingLstm(nn.Module):
@@ -82,12 +93,7 @@ class SkippingLstm(nn.Module):
             steps_BLD: floating point.
             valid_BL: bool.
         """
-        # False before True, otherwise in order. Keys are unique, as ONNX has no stable sort.
-        num_steps = valid_BL.shape[1]
-        order_BL = (valid_BL * num_steps + torch.arange(num_steps, device=valid_BL.device)).argsort(dim=1)
-        valid_BL = valid_BL.gather(1, order_BL)
-        inputs_BLD = steps_BLD.gather(1, order_BL[..., None].expand_as(steps_BLD))
-        inputs_BLD = without_invalid(inputs_BLD, valid_BL)
+        inputs_BLD, valid_BL = _missing_first(steps_BLD, valid_BL)
         states: list[Tensor] = []
         for layer in self.layers:
             bias_BL1 = valid_BL[..., None].to(inputs_BLD.dtype)
@@ -96,15 +102,45 @@ class SkippingLstm(nn.Module):
             states += [cell_1BH.flatten(0, -2), hidden_1BH.flatten(0, -2)]
         return torch.cat(states, -1)
 
+    def every_state(self, steps_BLD: Tensor, valid_BL: Tensor) -> tuple[Tensor, Tensor]:
+        """(states_BLS, valid_BL): the state after each step. Missing steps come first, with zeros.
 
-def _run(layer: nn.Module, inputs_BLD: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Run one LSTM layer; on a CPU under autocast, in fp32.
+        One step at a time, since nn.LSTM returns the cells of the last one only. ``steps_BLD`` and ``valid_BL`` as in
+        forward, whose state is the last one here, up to rounding.
+        """
+        inputs_BLD, valid_BL = _missing_first(steps_BLD, valid_BL)
+        bias_BL1 = valid_BL[..., None].to(inputs_BLD.dtype)
+        before: list[State | None] = [None] * len(self.layers)
+        states: list[Tensor] = []
+        for input_B1D, bias_B11 in zip(inputs_BLD.split(1, 1), bias_BL1.split(1, 1), strict=True):
+            parts: list[Tensor] = []
+            for index, layer in enumerate(self.layers):
+                with_bias_B1D = torch.cat((input_B1D, bias_B11.to(input_B1D.dtype)), -1)
+                input_B1D, (hidden_1BH, cell_1BH) = _run(layer, with_bias_B1D, before[index])
+                before[index] = hidden_1BH, cell_1BH
+                parts += [cell_1BH[0], hidden_1BH[0]]
+            states.append(torch.cat(parts, -1))
+        return torch.stack(states, 1), valid_BL
+
+
+def _missing_first(steps_BLD: Tensor, valid_BL: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in the order of the steps, but the missing ones first, and these 0."""
+    # False before True. Keys are unique, as ONNX has no stable sort.
+    num_steps = valid_BL.shape[1]
+    order_BL = (valid_BL * num_steps + torch.arange(num_steps, device=valid_BL.device)).argsort(dim=1)
+    valid_BL = valid_BL.gather(1, order_BL)
+    inputs_BLD = steps_BLD.gather(1, order_BL[..., None].expand_as(steps_BLD))
+    return without_invalid(inputs_BLD, valid_BL), valid_BL
+
+
+def _run(layer: nn.Module, inputs_BLD: Tensor, before: State | None = None) -> tuple[Tensor, State]:
+    """Run one LSTM layer from the state ``before`` (None: zeros); on a CPU under autocast, in fp32.
 
     oneDNN has no LSTM in fp16, and one in bf16 only on processors with AVX-512.
     """
     in_fp32 = inputs_BLD.device.type == "cpu" and torch.is_autocast_enabled("cpu")
     with without_autocast(inputs_BLD) if in_fp32 else nullcontext():
-        answer: tuple[Tensor, tuple[Tensor, Tensor]] = layer(at_least_fp32(inputs_BLD) if in_fp32 else inputs_BLD)
+        answer: tuple[Tensor, State] = layer(at_least_fp32(inputs_BLD) if in_fp32 else inputs_BLD, before)
     return answer
 
 

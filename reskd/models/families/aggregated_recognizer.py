@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from reskd.models.aggregators.aggregator import Aggregator
 from reskd.models.aggregators.build import build_aggregator
 from reskd.models.aggregators.masking import unit_length, without_invalid
 from reskd.models.backbones.frame_backbone import build_frame_backbone
@@ -19,6 +20,16 @@ from reskd.outputs import RecognizerOutput
 
 # YouTube-8M's quantization: 0..255 stands for -2..2; a value decodes to the middle of its step.
 _STEP, _LOWEST = 4 / 255, 4 / 512 - 2
+
+
+def _aggregate(
+    aggregator: Aggregator, features_NTD: Tensor, valid_NT: Tensor | None, *, with_blocks: bool
+) -> dict[str, Tensor]:
+    """The fields of RecognizerOutput that come from the aggregator."""
+    if not with_blocks:
+        return {"embedding_NE": aggregator(features_NTD, valid_NT)}
+    states_NGE, valid_NG = aggregator.block_states(features_NTD, valid_NT)
+    return {"embedding_NE": states_NGE[:, -1], "block_states_NGE": states_NGE, "block_valid_NG": valid_NG}
 
 
 class AggregatedRecognizer(PixelRecognizer):
@@ -47,8 +58,12 @@ class AggregatedRecognizer(PixelRecognizer):
         means_NTD = features_NTDHW.permute(0, 1, 3, 4, 2).flatten(2, 3).mean(2)
         if self.config.normalize_frames:
             means_NTD = unit_length(means_NTD)
-        embedding_NE: Tensor = self.aggregator(means_NTD, valid_NT)
-        return RecognizerOutput(self.head(self.dropout(embedding_NE)), features_NTDHW, embedding_NE=embedding_NE)
+        aggregate = _aggregate(self.aggregator, means_NTD, valid_NT, with_blocks=self.gives_block_states)
+        logits_NK = self.head(self.dropout(aggregate["embedding_NE"]))
+        return RecognizerOutput(logits_NK, features_NTDHW, **aggregate)
+
+    def num_blocks(self, num_frames: int) -> int:
+        return self.aggregator.num_blocks(num_frames)
 
 
 class FeatureRecognizer(Recognizer):
@@ -74,8 +89,11 @@ class FeatureRecognizer(Recognizer):
         features_NTD = without_invalid(torch.mul(data, _STEP).add_(_LOWEST), valid_NT)
         if self.config.normalize_frames:
             features_NTD = unit_length(features_NTD)
-        embedding_NE: Tensor = self.aggregator(features_NTD, valid_NT)
-        return RecognizerOutput(self.head(self.dropout(embedding_NE)), None, embedding_NE=embedding_NE)
+        aggregate = _aggregate(self.aggregator, features_NTD, valid_NT, with_blocks=self.gives_block_states)
+        return RecognizerOutput(self.head(self.dropout(aggregate["embedding_NE"])), None, **aggregate)
+
+    def num_blocks(self, num_frames: int) -> int:
+        return self.aggregator.num_blocks(num_frames)
 
     def check_shape(self, shape: Shape) -> None:
         expected = sum(self.config.groups.values())
