@@ -45,7 +45,7 @@ _CLASSIFIERS: dict[Family, dict[str, Any]] = {
     "netvlad": {"kind": "mixture_of_experts"},
     "nextvlad": {"kind": "logistic"},
 }
-# (L_rep, L_pred); the paper's: 1 and 1, for NeXtVLAD 0.001 and 0.01. NetVLAD's parallel students lost 12 points at 1.
+# (L_rep, L_pred); in the configs 1 and 1, for NeXtVLAD 0.001 and 0.01. NetVLAD's parallel students lost 12 points at 1.
 _WEIGHTS: dict[Family, tuple[float, float]] = {"h_rnn": (0.1, 1.0), "netvlad": (0.1, 1.0), "nextvlad": (0.001, 0.01)}
 # Tuned on synthetic videos of another seed than the study's: docs/fewer_frames.md.
 _LR: dict[Family, float] = {"h_rnn": 5e-3, "netvlad": 2e-3, "nextvlad": 5e-3}

@@ -48,7 +48,7 @@ class EmbeddingLossConfig(StrictConfig):
     alpha: float = Field(
         ge=0,
         allow_inf_nan=False,
-        description="weight of L_rep = ||E_T - E_S||^2; fewer-frames uses 1, and 0.001 for NeXtVLAD",
+        description="weight of L_rep = ||E_T - E_S||^2; 1 in fewer-frames; 0.001 in our configs of NeXtVLAD",
     )
     reduction: Reduction = Field("sum", description="over the elements of an embedding: sum (the paper's) or mean")
 
@@ -64,7 +64,7 @@ class IntermediateLossConfig(StrictConfig):
 
 class PredictionLossConfig(StrictConfig):
     alpha: float = Field(
-        ge=0, allow_inf_nan=False, description="weight of L_pred; fewer-frames uses 1, and 0.01 for NeXtVLAD"
+        ge=0, allow_inf_nan=False, description="weight of L_pred; 1 in fewer-frames; 0.01 in our configs of NeXtVLAD"
     )
     distance: Distance = Field(
         "squared_error",

@@ -63,8 +63,7 @@ def warning(terms: Sequence[TermBalance], *, when: str) -> str | None:
     if large.name == "task" or not {small.name, large.name} <= {"task", "embedding", "prediction"}:
         return advice
     return advice + (
-        " Fewer-frames found 1 for the task, 0.01 for the prediction and 0.001 for the embedding to work for NeXtVLAD, "
-        "where 1 for all three did not."
+        " The configs of NeXtVLAD have 1 for the task, 0.01 for the prediction and 0.001 for the embedding."
     )
 
 

@@ -1,4 +1,4 @@
-"""NetVLAD with context gating, Willow's recipe for YouTube-8M (arXiv:1706.06905).
+"""NetVLAD with context gating, Willow's recipe for YouTube-8M (arXiv:1706.06905) without its batch norm of the input.
 
 Shape letters: N videos, T frames, D channels of one feature group, K clusters, E embedding.
 """

@@ -42,14 +42,14 @@ def test_terms_of_one_size_or_left_out_are_no_reason_to_warn(terms: list[TermBal
     assert warning(terms, when="in the first step") is None
 
 
-def test_the_papers_weights_are_named_for_the_papers_terms_alone() -> None:
+def test_other_weights_are_named_for_the_papers_terms_alone() -> None:
     code, prediction, pixel = (
         TermBalance("embedding", 500.0, 1),
         TermBalance("prediction", 1.0, 1),
         TermBalance("pixel", 500.0, 1),
     )
-    assert "Fewer-frames" in (warning([code, prediction], when="then") or "")
-    assert "Fewer-frames" not in (warning([pixel, prediction], when="then") or "Fewer-frames")
+    assert "The configs of NeXtVLAD have" in (warning([code, prediction], when="then") or "")
+    assert "NeXtVLAD" not in (warning([pixel, prediction], when="then") or "NeXtVLAD")
 
 
 def test_a_term_of_0_is_dwarfed_by_any_other() -> None:
