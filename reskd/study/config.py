@@ -77,6 +77,7 @@ class StudyConfig(StrictConfig):
     config: Path = Field(description="file with the arms as stages, relative to the study's file")
     runs: Path = Field(Path("runs"), description="folder of the study; its runs are in runs/study_runs")
     settings: Settings = Field({}, description="settings of every run, over those of the file")
+    arms: tuple[str, ...] = Field((), description="arms that are run, with those that they need; default: all")
     axes: dict[str, Axis] = Field({}, description="each arm is run at every combination of their values")
     repeat: str | None = Field(None, description="the axis of seeds: results are means and spreads over it")
     pool: str | None = Field(None, description="the axis of splits, whose test lists are disjoint and scored as one")

@@ -118,7 +118,7 @@ def _check_arms(study: StudyConfig) -> None:
     known = [*trained, *study.also_scored]
     if twice := set(trained) & set(study.also_scored):
         raise ValueError(f"{study.name}: also_scored: {min(twice)} is an arm of {study.config} already.")
-    asked = {f"only.{arm}": arm for arm in study.only}
+    asked = {f"only.{arm}": arm for arm in study.only} | {f"arms.{arm}": arm for arm in study.arms}
     for name, one in study.also_scored.items():
         for key, arm in (("weights", one.weights), ("view", one.view)):
             if arm not in trained:
@@ -174,7 +174,8 @@ class _Builder:
             self._add(of_arm[arm], of_arm)
 
     def _is_wanted(self, arm: str, named: Mapping[str, str]) -> bool:
-        return all(named[axis] in names for axis, names in self._study.only.get(arm, {}).items())
+        is_asked = not self._study.arms or arm in self._study.arms
+        return is_asked and all(named[axis] in names for axis, names in self._study.only.get(arm, {}).items())
 
     def _add(self, run: PlannedRun, of_arm: Mapping[str, PlannedRun]) -> None:
         """Add a run after those that it needs."""
