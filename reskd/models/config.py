@@ -132,7 +132,8 @@ class TsnConfig(_AnyPooledConfig, _AnyFrameConfig):
     backbone: FrameBackboneName = Field(description=_BACKBONE)
     stage_strides: StageStrides | None = Field(
         None,
-        description="strides of a ResNet's four stages; [1, 1, 2, 2] is R50-S of the paper; default: torchvision's",
+        description="strides of the four stages of a ResNet, or of a timm network that reduces the picture by 4, 8, 16 "
+        "and 32; [1, 1, 2, 2] is R50-S of the paper; default: the network's own, [1, 2, 2, 2]",
     )
 
     @property
@@ -142,11 +143,11 @@ class TsnConfig(_AnyPooledConfig, _AnyFrameConfig):
 
     @model_validator(mode="after")
     def _strides_fit(self) -> TsnConfig:
-        if self.stage_strides is None:
-            return self
+        if self.stage_strides is None or is_timm(self.backbone):
+            return self  # a network of timm says itself which strides it can have
         if not self.backbone.startswith("resnet"):
             raise ValueError(
-                f"stage_strides: expected a ResNet of torchvision, found {self.backbone}; leave stage_strides out"
+                f"stage_strides: expected a ResNet or timm/NAME, found {self.backbone}; leave stage_strides out"
             )
         if self.backbone in ("resnet18", "resnet34") and self.stage_strides[0] != 1:
             # Their first stage keeps the width, so torchvision gives it no projection that could stride.

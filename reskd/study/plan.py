@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -133,6 +133,8 @@ def _check_arms(study: StudyConfig) -> None:
     for key, arm in asked.items():
         if arm not in known:
             raise ValueError(f"{study.name}: {key}: expected an arm ({', '.join(known)}), found {arm}.")
+        if study.arms and arm not in study.arms:
+            raise ValueError(f"{study.name}: {key}: expected one of arms ({', '.join(study.arms)}), found {arm}.")
 
 
 def _check_axes_matter(study: StudyConfig, cells: Mapping[tuple[str, tuple[str, ...]], str]) -> None:
@@ -162,16 +164,20 @@ class _Builder:
             stages = load_stages(self._study.config, list(_overrides(self._study, named)))
         except ValueError as error:
             raise ValueError(f"{self._study.name}, at {where}: {error}") from None
+        by_arm = {stage.name.rpartition(".")[2]: stage for stage in stages}
+        wanted = {arm for arm in (*by_arm, *self._study.also_scored) if self._is_wanted(arm, named)}
+        needed = _with_needed(wanted, by_arm, self._study)
         of_arm: dict[str, PlannedRun] = {}
-        for stage in stages:
-            arm = stage.name.rpartition(".")[2]
-            of_arm[arm] = self._run_of(arm, stage, of_arm, where)
+        for arm, stage in by_arm.items():
+            if arm in needed:
+                of_arm[arm] = self._run_of(arm, stage, of_arm, where)
         for name, scored in self._study.also_scored.items():
-            of_arm[name] = self._scoring_of(name, of_arm[scored.weights], of_arm[scored.view])
-        wanted = [arm for arm in of_arm if self._is_wanted(arm, named)]
-        for arm in wanted:
-            self.cells[arm, values] = of_arm[arm].name
-            self._add(of_arm[arm], of_arm)
+            if name in wanted:
+                of_arm[name] = self._scoring_of(name, of_arm[scored.weights], of_arm[scored.view])
+        for arm in of_arm:
+            if arm in wanted:
+                self.cells[arm, values] = of_arm[arm].name
+                self._add(of_arm[arm], of_arm)
 
     def _is_wanted(self, arm: str, named: Mapping[str, str]) -> bool:
         is_asked = not self._study.arms or arm in self._study.arms
@@ -223,6 +229,24 @@ class _Builder:
         except ValueError as error:
             raise ValueError(f"{self._study.name}, {arm} at {where}: {error}") from None
         self._checked.add(kind)
+
+
+def _with_needed(wanted: Iterable[str], stages: Mapping[str, ExperimentConfig], study: StudyConfig) -> set[str]:
+    """The arms whose runs these need, and themselves: teachers, initial weights, and what a scoring takes."""
+    needed: set[str] = set()
+    todo = list(wanted)
+    while todo:
+        arm = todo.pop()
+        if arm in needed:
+            continue
+        needed.add(arm)
+        if arm in stages:
+            stage = stages[arm]
+            sources = (stage.teacher.stage if stage.teacher else None, stage.student.weights)
+            todo += [name for source in sources if (name := referred_stage(source)) is not None]
+        else:
+            todo += [study.also_scored[arm].weights, study.also_scored[arm].view]
+    return needed
 
 
 def _earlier(reference: str | None, earlier: Mapping[str, PlannedRun]) -> PlannedRun | None:

@@ -15,12 +15,12 @@ def build_frame_backbone(name: str, *, stage_strides: StageStrides | None = None
 
     Args:
         name: of a torchvision network, or "timm/NAME".
-        stage_strides: of a ResNet of torchvision.
+        stage_strides: of the four stages, see ``TsnConfig``.
 
     Raises:
         ValueError: see ``TimmBackbone``.
     """
     if not is_timm(name):
         return build_backbone(name, stage_strides=stage_strides)
-    network = TimmBackbone(name)
+    network = TimmBackbone(name, stage_strides=stage_strides)
     return network, network.feature_dim

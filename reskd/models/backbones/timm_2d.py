@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from reskd.models.backbones.timm_strides import set_stage_strides
 from reskd.models.timm_catalog import TIMM, timm_settings
 
 # Networks of a fixed input size take other sizes with one of these; for the others nothing is needed.
@@ -45,6 +47,7 @@ class TimmBackbone(nn.Module):
 
     Args:
         backbone: "timm/NAME", optionally with a tag.
+        stage_strides: of stages that end at a quarter to a thirty-second of the picture; default: the network's.
 
     Attributes:
         name: of the backbone.
@@ -54,10 +57,10 @@ class TimmBackbone(nn.Module):
 
     Raises:
         ValueError: timm is not installed or knows no such network, or the network gives no feature map, or it takes
-            pictures of one size only.
+            pictures of one size only, or has no such stages.
     """
 
-    def __init__(self, backbone: str) -> None:
+    def __init__(self, backbone: str, *, stage_strides: Sequence[int] | None = None) -> None:
         import timm
 
         super().__init__()
@@ -67,6 +70,8 @@ class TimmBackbone(nn.Module):
         self.network: Any = timm.create_model(name, num_classes=0, **probe.options)
         before = set(self.network.state_dict())
         _remove(self.network, probe.unused)
+        if stage_strides is not None:
+            set_stage_strides(self.network, backbone, stage_strides)
         self.removed = frozenset(before - set(self.network.state_dict()))
         self.feature_dim, self._layout = probe.feature_dim, probe.layout
         self._build = functools.partial(timm.create_model, name, num_classes=0, **probe.options)

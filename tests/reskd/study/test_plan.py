@@ -54,9 +54,16 @@ def test_an_arm_is_run_at_the_values_that_only_names_with_all_that_it_needs(tmp_
 
 
 def test_the_arms_that_are_named_are_run_with_those_that_they_need(tmp_path: Path) -> None:
-    plan = plan_study(tiny_study(tmp_path, arms=["student"], axes={"seed": [1]}))
+    plan = plan_study(tiny_study(tmp_path, arms=["student"], axes={"seed": [1]}, compare=[], recovery=[]))
     assert sorted(plan.cells) == [("student", ("1",))]
     assert sorted(run.arm for run in plan.runs.values()) == ["student", "teacher"]
+
+
+def test_arms_that_are_not_run_may_not_fit(tmp_path: Path) -> None:
+    settings = {"stages.teacher.data.views.student.num_frames": 5}  # the student's teacher must see as before
+    with pytest.raises(ValueError, match="student at seed 1"):
+        plan_study(tiny_study(tmp_path, settings=settings))
+    assert plan_study(tiny_study(tmp_path, settings=settings, arms=["baseline"], compare=[], recovery=[])).runs
 
 
 def test_weights_can_be_scored_on_the_view_of_another_arm(tmp_path: Path) -> None:
@@ -77,6 +84,7 @@ def test_checkpoints_of_all_runs_stay_if_asked(tmp_path: Path) -> None:
     [
         ({"compare": [{"arm": "students", "over": "baseline"}]}, r"compare\.0\.arm: expected an arm .*found students"),
         ({"only": {"x": {}}}, r"only\.x: expected an arm \(teacher, baseline, student\), found x"),
+        ({"arms": ["baseline"]}, r"compare\.0\.arm: expected one of arms \(baseline\), found student"),
         ({"arms": ["x"]}, r"arms\.x: expected an arm \(teacher, baseline, student\), found x"),
         ({"also_scored": {"s": {"weights": "x", "view": "baseline"}}}, r"also_scored\.s\.weights: expected an arm"),
         ({"also_scored": {"student": {"weights": "student", "view": "baseline"}}}, "student is an arm of"),

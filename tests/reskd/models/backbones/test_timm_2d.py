@@ -92,11 +92,6 @@ def test_recognizers_of_both_families_take_them(family: str) -> None:
     assert output.logits_NK.shape == (2, 5) and output.features_NTDHW.shape == (2, 3, 288, 2, 2)
 
 
-def test_strides_of_a_resnet_are_torchvisions_alone() -> None:
-    with pytest.raises(ValueError, match="expected a ResNet of torchvision, found timm/resnet18"):
-        parse_recognizer({"backbone": "timm/resnet18", "stage_strides": [1, 1, 2, 2]})
-
-
 @pytest.mark.parametrize(
     ("name", "gmacs"), [("tf_efficientnet_lite0", 0.385), ("resnet50", 4.09), ("vit_tiny_patch16_224", 1.25)]
 )

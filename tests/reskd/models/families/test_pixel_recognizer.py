@@ -185,7 +185,7 @@ def test_no_classes_are_refused() -> None:
     ("settings", "message"),
     [
         ({"backbone": "resnet19"}, "backbone"),
-        ({"backbone": "mobilenet_v2", "stage_strides": (1, 2, 2, 2)}, "expected a ResNet of torchvision"),
+        ({"backbone": "mobilenet_v2", "stage_strides": (1, 2, 2, 2)}, "expected a ResNet or timm/NAME"),
         ({"backbone": "resnet18", "stage_strides": (2, 2, 2, 2)}, "expected 1 for the first stage of resnet18"),
         ({"backbone": "resnet50", "stage_strides": (1, 2, 3, 2)}, "stage_strides"),
         ({"backbone": "resnet50", "stage_strides": (1, 2, 2)}, "stage_strides"),
