@@ -2,7 +2,7 @@
 
 For other folders:
     evaluator: evaluate, Evaluation, EvaluationSettings, Validation
-    metrics: check_selection_metric, ScoredList
+    metrics: check_selection_metric, rank_scores, ScoredList
     multi_view: average_views
-    youtube8m: top_lists, video_level_metrics
+    youtube8m: top_lists, TopLists, video_level_metrics
 """

@@ -23,12 +23,13 @@ from reskd.outputs import ScoreKind
 
 
 class Scored(NamedTuple):
-    """The scored videos in list order, on the CPU; the same on every rank."""
+    """The scored videos in list order, on the CPU; the same on every rank. As in ``Evaluation``."""
 
     metrics: dict[str, float]
     labels_N: Tensor
     ids_N: Tensor
     logits_NK: Tensor | None
+    label_sets_NK: Tensor | None
 
 
 class CountedVideos:
@@ -73,7 +74,8 @@ class AllScores:
         sets_NK = None
         if self._label_sets:
             sets_NK = gather_rows(torch.cat(self._label_sets), world).cpu()[rows_NV[:, 0]]
-        return Scored(metrics_of(logits_NK, labels_N, sets_NK, scores=self._scores), labels_N, ids_N, logits_NK)
+        metrics = metrics_of(logits_NK, labels_N, sets_NK, scores=self._scores)
+        return Scored(metrics, labels_N, ids_N, logits_NK, sets_NK)
 
 
 class TopScores:
@@ -98,4 +100,4 @@ class TopScores:
         rows_NV, labels_N, ids_N = self._counted.joined(world, 1)
         lists = joined(self._lists).gathered(world).rows(rows_NV[:, 0])
         positives_K = gather_rows(self._positives_K[None], world).sum(0).cpu()
-        return Scored(video_level_metrics(lists, positives_K), labels_N, ids_N, None)
+        return Scored(video_level_metrics(lists, positives_K), labels_N, ids_N, None, None)

@@ -30,6 +30,7 @@ class Evaluation:
         logits_NK, labels_N, ids_N: the scored videos, in list order; float32 and int64 on the CPU. The softmax of a
             video's logits is its score over all test views: see ``average_views``. Logits are None where the list is
             too long to keep them: Note [Which metrics, when] in metrics.py.
+        label_sets_NK: bool, of a list with several labels a video; None for others, and where logits are.
     """
 
     metrics: dict[str, float]
@@ -39,6 +40,7 @@ class Evaluation:
     logits_NK: Tensor | None
     labels_N: Tensor
     ids_N: Tensor
+    label_sets_NK: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ def evaluate(model: nn.Module, loader: Loader, settings: EvaluationSettings, *, 
         logits_NK=scored.logits_NK,
         labels_N=scored.labels_N,
         ids_N=scored.ids_N,
+        label_sets_NK=scored.label_sets_NK,
     )
 
 

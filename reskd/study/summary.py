@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,9 +14,9 @@ import numpy as np
 from reskd.study.page.data import Curve, FailedRun, ReportArm, ReportComparison, ReportGap, StudyReport
 from reskd.study.plan import PlannedRun, StudyPlan
 from reskd.study.statistics.comparison import compare_arms, share_of_gap
-from reskd.study.statistics.metrics import summarize_arm
+from reskd.study.statistics.metrics import METRICS, summarize_arm
 from reskd.study.statistics.predictions import Predictions, join_predictions
-from reskd.study.work import DIVERGED, DONE, scores_path
+from reskd.study.work import DIVERGED, DONE, LABEL_BITS, scores_path
 from reskd.training.run_directory import RunDirectory
 
 Rows = Mapping[str, Mapping[str, Any]]
@@ -49,7 +50,7 @@ def summarize_study(plan: StudyPlan, rows: Rows, *, command: str) -> StudyReport
             for one in study.recovery
             if (gap := summary.gap((one.student, one.baseline, one.teacher), condition)) is not None
         ]
-    return StudyReport(
+    report = StudyReport(
         title=study.title or study.name,
         arms=tuple(arms),
         comparisons=tuple(comparisons),
@@ -60,6 +61,7 @@ def summarize_study(plan: StudyPlan, rows: Rows, *, command: str) -> StudyReport
         environment=_environment(rows),
         notes=_notes(plan),
     )
+    return replace(report, curve_title=f"validation {report.metrics[0].title}")
 
 
 class _Summary:
@@ -92,7 +94,7 @@ class _Summary:
         """Seed -> the answers on the test videos of all splits; seeds that are not whole are left out."""
         if (arm, condition) not in self._known:
             self._known[arm, condition] = {
-                seed: join_predictions([_read_predictions(run) for run in of_seed])
+                seed: join_predictions([_read_predictions(run, self._rows[run.name]) for run in of_seed])
                 for seed, of_seed in self._runs.get((arm, condition), {}).items()
                 if all(map(self._is_done, of_seed))
             }
@@ -110,16 +112,18 @@ class _Summary:
         predictions = self._predictions(arm, condition)
         found = [self._rows[run.name] for run in done]
         speeds = [row["videos_per_second"] for row in found]
+        summary = summarize_arm(predictions) if predictions else None
+        headline = summary.kinds[0] if summary else METRICS[0]
         return ReportArm(
             name=self._name(arm, condition),
-            summary=summarize_arm(predictions) if predictions else None,
+            summary=summary,
             num_done=len(done),
             num_planned=len(runs),
             gflops_per_video=2 * found[0]["gmacs_per_video"] if found else None,
             ms_per_video=1000 / max(speeds) if speeds else None,  # what runs beside it only slows it
             axis_value=self._axis_value(condition),
             line=arm if self._plan.study.plot_over else "",
-            curves=tuple(curve for run in done if run.is_trained and (curve := _curve(run))),
+            curves=tuple(curve for run in done if run.is_trained and (curve := _curve(run, headline.name))),
         )
 
     def _axis_value(self, condition: Condition) -> float | None:
@@ -155,12 +159,26 @@ class _Summary:
         return name
 
 
-def _read_predictions(run: PlannedRun) -> Predictions:
+def _read_predictions(run: PlannedRun, row: Mapping[str, Any]) -> Predictions:
+    """The scores of a run.
+
+    Raises:
+        ValueError: an earlier version wrote them without the videos' label sets.
+    """
     with np.load(scores_path(run)) as scores:
         videos = tuple(os.fsdecode(video) for video in scores["videos"].tolist())
         labels_N, logits_NK = scores["labels_N"], scores["logits_NK"]
+        bits_NB = scores.get(LABEL_BITS)
+    # The top-1 of an evaluation is that of lists with one label a video.
+    if bits_NB is None and "top1" not in row["metrics"]:
+        raise ValueError(
+            f"{scores_path(run)}: expected the label sets of a list with several labels a video, found none, as an "
+            "earlier version wrote it; delete the folder and start the study again."
+        )
+    sets_NK = None if bits_NB is None else np.unpackbits(bits_NB, axis=1, count=logits_NK.shape[1]).astype(bool)
     pattern = getattr(run.config.data, "group_pattern", None)
-    return Predictions(videos, tuple(_group(pattern, video) for video in videos), labels_N, logits_NK)
+    groups = tuple(_group(pattern, video) for video in videos)
+    return Predictions(videos, groups, labels_N, logits_NK, sets_NK, run.config.loss.scores)
 
 
 def _group(pattern: str | None, video: str) -> str:
@@ -169,15 +187,14 @@ def _group(pattern: str | None, video: str) -> str:
     return found[1] if found else video
 
 
-def _curve(run: PlannedRun) -> Curve:
-    """(epoch, top-1) of a run's validations."""
+def _curve(run: PlannedRun, metric: str) -> Curve:
+    """(epoch, metric) of a run's validations."""
     path = RunDirectory(run.folder).metrics
     if not path.is_file():
         return ()
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return tuple(
-        (line["train/epoch"], line["val/top1"]) for line in lines if {"val/top1", "train/epoch"} <= line.keys()
-    )
+    key = f"val/{metric}"
+    return tuple((line["train/epoch"], line[key]) for line in lines if {key, "train/epoch"} <= line.keys())
 
 
 def _environment(rows: Rows) -> dict[str, str]:

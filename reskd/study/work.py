@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 # Status of a row.
 DONE, FAILED, DIVERGED, DIED, NOT_RUN = "done", "failed", "diverged", "died", "not run"
 
+LABEL_BITS = "label_bits_NB"  # in the file of scores, of a list with several labels a video: a bit a class
+
 _slot: IO[str] | None = None  # the lock of this process's GPU
 
 
@@ -139,13 +141,15 @@ def _write_scores(run: PlannedRun, scored: ScoredCheckpoint) -> None:
         raise ValueError(f"{run.name}: expected a list short enough to keep all scores, found {evaluation.num_clips}.")
     name = manifest.path if isinstance(manifest, Manifest) else manifest.name
     videos = [name(row) for row in evaluation.ids_N.tolist()]
+    arrays: dict[str, Any] = {
+        "videos": np.array([os.fsencode(video) for video in videos]),
+        "labels_N": evaluation.labels_N.numpy(),
+        "logits_NK": evaluation.logits_NK.float().numpy(),
+    }
+    if evaluation.label_sets_NK is not None:
+        arrays[LABEL_BITS] = np.packbits(evaluation.label_sets_NK.numpy(), axis=1)
     with atomic_open(scores_path(run)) as file:
-        np.savez(
-            file,
-            videos=np.array([os.fsencode(video) for video in videos]),
-            labels_N=evaluation.labels_N.numpy(),
-            logits_NK=evaluation.logits_NK.float().numpy(),
-        )
+        np.savez(file, **arrays)
 
 
 def _free(run: PlannedRun) -> None:

@@ -13,8 +13,8 @@ from dali_pipes.features.tfrecord import RecordWriter
 NUM_CLASSES, DIM, MAX_FRAMES = 3, 6, 8
 
 
-def write_features(folder: Path, num_videos: int = 24) -> Path:
-    """``train.tfrecord`` and ``test.tfrecord`` of videos of 5 to 8 frames, one label each; returns ``folder``."""
+def write_features(folder: Path, num_videos: int = 24, *, several_labels: bool = False) -> Path:
+    """``train.tfrecord`` and ``test.tfrecord`` of videos of 5 to 8 frames, of one label or two; returns ``folder``."""
     rng = np.random.default_rng(0)
     for split in ("train", "test"):
         with RecordWriter(folder / f"{split}.tfrecord") as writer:
@@ -22,7 +22,8 @@ def write_features(folder: Path, num_videos: int = 24) -> Path:
                 label, num_frames = number % NUM_CLASSES, 5 + number % 4
                 frames_Td = rng.integers(90, 160, (num_frames, DIM), dtype=np.uint8)
                 frames_Td[:, label] = 220
-                write_video(writer, video_id=f"{split}{number}", labels=[label], groups={"rgb": frames_Td})
+                labels = [label, (label + 1) % NUM_CLASSES][: 1 + several_labels]
+                write_video(writer, video_id=f"{split}{number}", labels=labels, groups={"rgb": frames_Td})
     return folder
 
 

@@ -24,7 +24,7 @@ from reskd.study.page.svg import (
 )
 from reskd.study.page.words import shown_cost, shown_difference, shown_interval
 from reskd.study.statistics.comparison import Difference
-from reskd.study.statistics.metrics import METRICS, Metric
+from reskd.study.statistics.metrics import Metric
 
 _WIDTH, _HEIGHT = 450.0, 310.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 14.0, 34.0, 46.0
@@ -32,7 +32,6 @@ _ROW_HEIGHT = 44.0
 _MAX_POINTS = 200  # of a learning curve
 _LONGEST_LABEL = 30  # letters
 _MOST_VALUE_TICKS = 8  # of an axis with a tick at each arm
-_TOP1 = METRICS[0]
 
 
 class Chart(NamedTuple):
@@ -67,23 +66,23 @@ class _Box(NamedTuple):
 
 def draw_charts(report: StudyReport) -> list[Chart]:
     """All charts for which the report has numbers."""
-    charts = [_draw_forest(metric, report.comparisons) for metric in METRICS]
+    charts, headline = [_draw_forest(metric, report.comparisons) for metric in report.metrics], report.metrics[0]
     charts += [
-        _draw_scatter("top-1 against computation", "GFLOPs a video", _points(report, "gflops_per_video")),
-        _draw_scatter("top-1 against measured time", "ms a video", _points(report, "ms_per_video")),
-        _draw_lines(f"top-1 over {report.axis_title}", report.axis_title, _points(report, "axis_value")),
+        _draw_scatter("computation", "GFLOPs a video", headline, _points(report, "gflops_per_video")),
+        _draw_scatter("measured time", "ms a video", headline, _points(report, "ms_per_video")),
+        _draw_lines(report.axis_title, headline, _points(report, "axis_value")),
     ]
     return [chart for chart in charts if chart] + _draw_curves(report)
 
 
 def _points(report: StudyReport, attribute: str) -> list[_Point]:
-    """The arms that have a top-1 and this attribute."""
-    points = []
+    """The arms that have the report's headline metric and this attribute."""
+    points, headline = [], report.metrics[0]
     for number, arm in enumerate(report.arms):
         x = getattr(arm, attribute)
-        if x is not None and arm.summary is not None:
-            mean, deviation = arm.summary.metrics[_TOP1.name]
-            points.append(_Point(arm, number, x, _TOP1.scale * mean, _TOP1.scale * (deviation or 0)))
+        if x is not None and arm.summary is not None and headline.name in arm.summary.metrics:
+            mean, deviation = arm.summary.metrics[headline.name]
+            points.append(_Point(arm, number, x, headline.scale * mean, headline.scale * (deviation or 0)))
     return points
 
 
@@ -93,37 +92,44 @@ def _frame(points: Sequence[_Point]) -> tuple[Scale, Scale]:
     return x, scale_for(ends, _HEIGHT - _BOTTOM, _TOP)
 
 
-def _draw_scatter(title: str, x_title: str, points: Sequence[_Point]) -> Chart | None:
+def _draw_scatter(cost: str, x_title: str, headline: Metric, points: Sequence[_Point]) -> Chart | None:
     if not points:
         return None
     x, y = _frame(points)
-    parts = [axes(x, y, x_title=x_title + (", logarithmic" if x.is_log else ""), y_title="top-1, per cent")]
-    parts += [_mark(point, x, y, x_title) for point in points]
+    title = f"{headline.title} against {cost}"
+    parts = [axes(x, y, x_title=x_title + (", logarithmic" if x.is_log else ""), y_title=_y_title(headline))]
+    parts += [_mark(point, x, y, (x_title, headline.title)) for point in points]
     parts += _labels([(x.at(point.x), y.at(point.y), point.arm.name) for point in points])
     return Chart(title, picture(_WIDTH, _HEIGHT, *parts, title=title))
 
 
-def _draw_lines(title: str, x_title: str, points: Sequence[_Point]) -> Chart | None:
+def _draw_lines(x_title: str, headline: Metric, points: Sequence[_Point]) -> Chart | None:
     if not points or not x_title:
         return None
     x, y = _frame(points)
+    title = f"{headline.title} over {x_title}"
     values = sorted({point.x for point in points})
     ticks = values if len(values) <= _MOST_VALUE_TICKS else None
-    parts = [axes(x, y, x_title=x_title, y_title="top-1, per cent", x_ticks=ticks)]
+    parts = [axes(x, y, x_title=x_title, y_title=_y_title(headline), x_ticks=ticks)]
     ends = []
     names = [point.arm.line or point.arm.name for point in points]
     for number, line in enumerate(dict.fromkeys(names)):
         of_line = sorted((p for p, name in zip(points, names, strict=True) if name == line), key=lambda point: point.x)
         parts.append(path_through([(x.at(p.x), y.at(p.y)) for p in of_line], css=f"line {color_class(number)}"))
-        parts += [_mark(point._replace(number=number), x, y, x_title) for point in of_line]
+        parts += [_mark(point._replace(number=number), x, y, (x_title, headline.title)) for point in of_line]
         ends.append((x.at(of_line[-1].x), y.at(of_line[-1].y), line))
     return Chart(title, picture(_WIDTH, _HEIGHT, *parts, *_labels(ends), title=title))
 
 
-def _mark(point: _Point, x: Scale, y: Scale, x_title: str) -> str:
-    """A mark with its deviation as a bar."""
+def _y_title(headline: Metric) -> str:
+    return f"{headline.title}, per cent"
+
+
+def _mark(point: _Point, x: Scale, y: Scale, titles: tuple[str, str]) -> str:
+    """A mark with its deviation as a bar; the titles are those of x and y."""
     place, css = x.at(point.x), f"bar {color_class(point.number)}"
-    tip = f"{point.arm.name}: top-1 {point.y:.1f} +- {point.deviation:.1f} per cent, {shown_cost(point.x)} {x_title}"
+    height, cost = f"{titles[1]} {point.y:.1f} +- {point.deviation:.1f} per cent", f"{shown_cost(point.x)} {titles[0]}"
+    tip = f"{point.arm.name}: {height}, {cost}"
     ends = [(place, y.at(point.y + sign * point.deviation)) for sign in (-1, 1)]
     bar = line_between(ends[0], ends[1], css=css) if point.deviation else ""
     return bar + marker(place, y.at(point.y), point.number, tip=tip)

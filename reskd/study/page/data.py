@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from reskd.study.statistics.comparison import Comparison, GapShare
-from reskd.study.statistics.metrics import ArmSummary
+from reskd.study.statistics.metrics import METRICS, ArmSummary, Metric
 
 Curve = tuple[tuple[float, float], ...]  # of one run: (epoch, metric)
 
@@ -112,3 +112,9 @@ class StudyReport:
     commands: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Those of the arms, each once; the first is the headline, drawn against costs and over epochs."""
+        found = dict.fromkeys(kind for arm in self.arms if arm.summary is not None for kind in arm.summary.kinds)
+        return tuple(found) or METRICS

@@ -13,7 +13,7 @@ from reskd.study.page.words import (
     shown_percent,
     shown_value,
 )
-from reskd.study.statistics.metrics import METRICS
+from reskd.study.statistics.metrics import Metric
 
 
 class Cell(NamedTuple):
@@ -43,18 +43,18 @@ def report_tables(report: StudyReport) -> dict[str, Table]:
 
 
 def _arms(report: StudyReport) -> Table:
-    titles = ("arm", *(metric.title for metric in METRICS), "GFLOPs a video", "ms a video", "runs done")
+    titles = ("arm", *(metric.title for metric in report.metrics), "GFLOPs a video", "ms a video", "runs done")
     caption = (
         "Mean +- standard deviation over seeds. GFLOPs: a multiply-add counts as two operations. ms: measured on the "
         "machine named below."
     )
-    return Table(caption, titles, tuple(_arm_row(arm) for arm in report.arms))
+    return Table(caption, titles, tuple(_arm_row(arm, report.metrics) for arm in report.arms))
 
 
-def _arm_row(arm: ReportArm) -> tuple[Cell, ...]:
+def _arm_row(arm: ReportArm, shown: tuple[Metric, ...]) -> tuple[Cell, ...]:
     metrics = []
-    for metric in METRICS:
-        found = None if arm.summary is None else arm.summary.metrics[metric.name]
+    for metric in shown:
+        found = None if arm.summary is None else arm.summary.metrics.get(metric.name)
         text = "-" if found is None else shown_value(metric, found.mean)
         if found is not None and found.deviation is not None:
             text += f" +- {shown_value(metric, found.deviation)}"

@@ -97,8 +97,7 @@ def reading_notes(report: StudyReport) -> tuple[str, ...]:
     notes = [
         "An arm's number is the mean over its seeds, +- the standard deviation (n - 1); a seed's number is over the "
         "test videos of all its splits together.",
-        "top-1, mAP and mean class accuracy are in per cent, and higher is better; log loss is in nats, and lower is "
-        "better. mAP is the mean over classes of the average precision of the softmax scores.",
+        _describe_metrics(report),
     ]
     if found:
         count = sum(len(one.differences) for one in found)
@@ -112,6 +111,25 @@ def reading_notes(report: StudyReport) -> tuple[str, ...]:
             f"{100 * outside:.2g} % of verdicts are better or worse by chance.",
         ]
     return (*notes, *report.notes)
+
+
+def _describe_metrics(report: StudyReport) -> str:
+    *others, last = [metric.title for metric in report.metrics if not metric.lower_is_better]
+    names = {metric.name for metric in report.metrics}
+    sentences = [
+        f"{', '.join(others)} and {last} are in per cent, and higher is better; log loss is in nats, and lower is "
+        "better."
+    ]
+    if "top1" in names:
+        sentences.append("mAP is the mean over classes of the average precision of the softmax scores.")
+    if "gap" in names:
+        sentences.append(
+            "GAP@20 is the average precision of one pool with each video's 20 highest scores, mAP the mean over "
+            "classes of the average precision of all scores. Hit@1: the highest score is one of a video's labels. "
+            "PERR: the share of its labels among as many highest scores. Log loss of sigmoid scores is summed over "
+            "classes."
+        )
+    return " ".join(sentences)
 
 
 def _describe_share(one: GapShare) -> str:

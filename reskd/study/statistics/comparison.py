@@ -25,7 +25,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from reskd.study.statistics.metrics import METRICS, Metric, Numbers, metrics_of, resampled_metrics
+from reskd.study.statistics.metrics import Metric, Numbers, kinds_of, metrics_of, resampled_metrics
 from reskd.study.statistics.predictions import Predictions, check_same_videos
 
 Verdict = Literal["better", "worse", "undecided"]
@@ -75,7 +75,7 @@ class Difference(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Arm A against arm B; one difference a metric, in the order of ``METRICS``."""
+    """Arm A against arm B; one difference a metric, in the order of ``kinds_of``."""
 
     differences: tuple[Difference, ...]
     num_seeds: int
@@ -122,7 +122,7 @@ def compare_arms(a: Arm, b: Arm, settings: BootstrapSettings | None = None) -> C
     shares_RS = draw.seeds(len(seeds))
     can_decide = _can_decide(len(seeds), draw.num_groups, settings.confidence)
     differences = []
-    for metric in METRICS:
+    for metric in draw.metrics:
         plain_S = _minus(of_a[metric.name].plain_S, of_b[metric.name].plain_S)
         resampled_SR = _minus(of_a[metric.name].resampled_SR, of_b[metric.name].resampled_SR)
         resampled_R = np.einsum("rs,sr->r", shares_RS, resampled_SR)
@@ -166,7 +166,7 @@ def share_of_gap(
     students, baselines, teachers = draw.values("student"), draw.values("baseline"), draw.values("teacher")
     can_decide = _can_decide(len(seeds), draw.num_groups, settings.confidence)
     found = []
-    for metric in METRICS:
+    for metric in draw.metrics:
         s, b, t = (values[metric.name] for values in (students, baselines, teachers))
         s_R, b_R = (np.einsum("rs,sr->r", shares_RS, values.resampled_SR) for values in (s, b))
         gap_R = _minus(np.einsum("rt,tr->r", shares_RT, t.resampled_SR), b_R)
@@ -196,6 +196,7 @@ class _Draw:
         self._generator = np.random.default_rng(settings.seed)
         first = next(iter(next(iter(arms.values())).values()))
         names, group_N = np.unique(np.array(first.groups, dtype=object).astype(str), return_inverse=True)
+        self.metrics = kinds_of(first)
         self.num_videos, self.num_groups = len(first.videos), len(names)
         self._weights_RN = self._times_drawn(self.num_groups)[:, group_N]
 
@@ -214,7 +215,7 @@ class _Draw:
             metric.name: _Values(
                 np.array([one[metric.name] for one in plain]), np.stack([one[metric.name] for one in resampled])
             )
-            for metric in METRICS
+            for metric in self.metrics
         }
 
     def interval(self, values_R: Numbers) -> tuple[float, float]:

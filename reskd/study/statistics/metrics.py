@@ -8,9 +8,11 @@ the score s_i. Its precision is the weight of positives with scores >= s_i over 
 >= s_i, and the average precision is the weighted mean of these precisions over the positives. Equal scores share one
 threshold, so this is the step-wise average precision of torchmetrics and scikit-learn.
 
-Scores are the float32 softmax, as in reskd/evaluation/metrics.py, so that ties are the same ones there and here.
+Of one label a video the scores are the float32 softmax, of label sets those of ``rank_scores``, as in
+reskd/evaluation/metrics.py, so that ties are the same ones there and here.
 
-Shape letters: N videos, K classes, R resamples, P positives of a class.
+Shape letters: N videos, K classes, R resamples, C resamples at once, P positives of a class; L classes of a video's top
+list, M = N * L scores of all lists, H hits among them.
 """
 
 from __future__ import annotations
@@ -21,10 +23,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.functional import binary_cross_entropy_with_logits
 
+from reskd.evaluation.metrics import rank_scores
+from reskd.evaluation.youtube8m import TopLists, top_lists
+from reskd.outputs import ScoreKind
 from reskd.study.statistics.predictions import Predictions, check_same_videos
 
 Numbers = NDArray[np.float64]
+_RESAMPLES_AT_ONCE = 100
 
 
 class Metric(NamedTuple):
@@ -47,11 +54,21 @@ class Metric(NamedTuple):
     digits: int
 
 
+_MAP, _LOG_LOSS = Metric("map", "mAP", False, 100, "points", 1), Metric("log_loss", "log loss", True, 1, "nats", 3)
+# One label a video and softmax scores. The first one is drawn against costs and over epochs.
 METRICS = (
     Metric("top1", "top-1", False, 100, "points", 1),
-    Metric("map", "mAP", False, 100, "points", 1),
+    _MAP,
     Metric("mean_class_accuracy", "mean class accuracy", False, 100, "points", 1),
-    Metric("log_loss", "log loss", True, 1, "nats", 3),
+    _LOG_LOSS,
+)
+# Several labels a video, or sigmoid scores.
+LABEL_SET_METRICS = (
+    Metric("gap", "GAP@20", False, 100, "points", 1),
+    _MAP,
+    Metric("hit1", "Hit@1", False, 100, "points", 1),
+    Metric("perr", "PERR", False, 100, "points", 1),
+    _LOG_LOSS,
 )
 
 
@@ -63,18 +80,25 @@ class MeanAndDeviation(NamedTuple):
 
 
 class ArmSummary(NamedTuple):
-    """Mean and deviation of each metric over an arm's seeds, by the metric's name."""
+    """Mean and deviation of each metric over an arm's seeds, by the metric's name; ``kinds`` are the metrics."""
 
     metrics: Mapping[str, MeanAndDeviation]
     num_seeds: int
     num_videos: int
+    kinds: tuple[Metric, ...] = METRICS
+
+
+def kinds_of(predictions: Predictions) -> tuple[Metric, ...]:
+    """The metrics of these videos, by their labels and scores."""
+    return LABEL_SET_METRICS if predictions.is_of_label_sets else METRICS
 
 
 def metrics_of(predictions: Predictions, weights_N: NDArray[np.int64] | None = None) -> dict[str, float]:
-    """top1, map and mean_class_accuracy in [0, 1], and log_loss in nats.
+    """The metrics of ``kinds_of``: shares in [0, 1], and log_loss in nats, as an evaluation has them.
 
     Classes without a video count neither in map nor in mean_class_accuracy. ``map`` is the mean over classes of the
-    average precision of softmax scores.
+    average precision of the scores. ``log_loss`` of sigmoid scores is the binary cross-entropy, summed over classes and
+    averaged over videos; of softmax scores the negative logarithm, averaged over a video's labels.
 
     Args:
         weights_N: how often each video counts; None: once.
@@ -91,6 +115,8 @@ def resampled_metrics(predictions: Predictions, weights_RN: NDArray[np.int64]) -
     _check_weights(weights_RN, len(predictions.videos))
     # float32 counts exactly up to 2^24, and its matrix products take half the time.
     counts_RN = weights_RN.astype(np.float32 if weights_RN.sum(axis=1).max() < 2**24 else np.float64)
+    if predictions.is_of_label_sets:
+        return _label_set_metrics(predictions, counts_RN)
     logits_NK = torch.from_numpy(predictions.logits_NK)
     scores_NK = logits_NK.softmax(dim=1).numpy()
     log_scores_NK = logits_NK.double().log_softmax(dim=1).numpy()
@@ -114,6 +140,54 @@ def resampled_metrics(predictions: Predictions, weights_RN: NDArray[np.int64]) -
     }
 
 
+def _label_set_metrics(predictions: Predictions, counts_RN: NDArray) -> dict[str, Numbers]:
+    sets_NK, logits_NK = torch.from_numpy(predictions.as_label_sets()), torch.from_numpy(predictions.logits_NK)
+    ranked_NK = rank_scores(logits_NK, predictions.scores)
+    lists = top_lists(ranked_NK, sets_NK)
+    losses_N = _label_set_losses(logits_NK.double(), sets_NK, predictions.scores)
+    rights_N = lists.num_right_N.double() / lists.num_labels_N.clamp(min=1)
+    of_videos = {"hit1": lists.hits_NL[:, 0], "perr": rights_N, "log_loss": losses_N}
+    total_R = counts_RN.sum(axis=1, dtype=np.float64)
+    means = {name: counts_RN @ values_N.double().numpy() / total_R for name, values_N in of_videos.items()}
+    precisions, present = [], []
+    for label in sets_NK.any(dim=0).nonzero().flatten().tolist():
+        positives_P = np.flatnonzero(sets_NK[:, label].numpy())
+        precisions.append(_average_precision(ranked_NK[:, label].numpy(), positives_P, counts_RN))
+        present.append(counts_RN[:, positives_P].any(axis=1))
+    num_present_R = np.maximum(np.sum(present, axis=0), 1)
+    return {"gap": _pooled_precision(lists, counts_RN), "map": np.sum(precisions, axis=0) / num_present_R, **means}
+
+
+def _label_set_losses(logits_NK: torch.Tensor, sets_NK: torch.Tensor, scores: ScoreKind) -> torch.Tensor:
+    """float64 (N,), 0 for a video without a label under softmax scores."""
+    if scores == "sigmoid":
+        return binary_cross_entropy_with_logits(logits_NK, sets_NK.double(), reduction="none").sum(1)
+    return -(logits_NK.log_softmax(1) * sets_NK).sum(1) / sets_NK.sum(1).clamp(min=1)
+
+
+def _pooled_precision(lists: TopLists, counts_RN: NDArray) -> Numbers:
+    """GAP as in ``youtube8m.video_level_metrics``, float64 (R,): a list is in the pool as often as its video was drawn.
+
+    0 where no drawn video has a label.
+    """
+    scores_M = lists.scores_NL.flatten().numpy()
+    order_M = np.argsort(-scores_M, kind="stable")
+    videos_M = order_M // lists.scores_NL.shape[1]
+    is_hit_M = lists.hits_NL.flatten().numpy()[order_M]
+    # Equal scores share the precision after the last of them.
+    falling_M = -scores_M[order_M]
+    last_H = np.searchsorted(falling_M, falling_M[is_hit_M], side="right") - 1
+    num_labels_N, found = lists.num_labels_N.double().numpy(), []
+    for counts_CN in np.array_split(counts_RN.astype(np.float64), -(-len(counts_RN) // _RESAMPLES_AT_ONCE)):
+        pool_CM = counts_CN[:, videos_M]
+        hits_CH = pool_CM[:, is_hit_M]
+        passed_CH = pool_CM.cumsum(axis=1)[:, last_H]
+        found_CH = (pool_CM * is_hit_M).cumsum(axis=1)[:, last_H]
+        sums_C = (hits_CH * found_CH / np.maximum(passed_CH, 1)).sum(axis=1)
+        found.append(sums_C / np.maximum(counts_CN @ num_labels_N, 1))
+    return np.concatenate(found)
+
+
 def summarize_arm(runs: Mapping[int, Predictions]) -> ArmSummary:
     """Mean and standard deviation (n - 1) of each metric over the seeds.
 
@@ -130,12 +204,12 @@ def summarize_arm(runs: Mapping[int, Predictions]) -> ArmSummary:
     for seed in others:
         check_same_videos(ordered[first], ordered[seed], names=(f"seed {first}", f"seed {seed}"))
     found = [metrics_of(predictions) for predictions in ordered.values()]
-    metrics = {}
-    for metric in METRICS:
+    metrics, kinds = {}, kinds_of(ordered[first])
+    for metric in kinds:
         values = [one[metric.name] for one in found]
         deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
         metrics[metric.name] = MeanAndDeviation(float(np.mean(values)), deviation)
-    return ArmSummary(metrics, len(ordered), len(ordered[first].videos))
+    return ArmSummary(metrics, len(ordered), len(ordered[first].videos), kinds)
 
 
 def _average_precision(scores_N: NDArray[np.float32], positives_P: NDArray[np.intp], counts_RN: NDArray) -> Numbers:

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from reskd.study.page.data import StudyReport
 from reskd.study.page.page import render_page
 from reskd.study.plan import StudyPlan, plan_study
 from reskd.study.runner import run_study
+from reskd.study.statistics.metrics import LABEL_SET_METRICS, METRICS
 from reskd.study.summary import Rows, summarize_study
+from tests.reskd.feature_files import write_features
 from tests.reskd.study.test_runner import in_this_process
 from tests.reskd.study.tiny_study import tiny_study
 
@@ -32,8 +36,9 @@ def test_each_arm_at_each_condition_is_a_row_with_the_mean_over_seeds(done: tupl
     assert [arm.axis_value for arm in report.arms] == [1.0] * 3 + [4.0] * 3
     student = next(arm for arm in report.arms if arm.name == "student (4)")
     assert student.summary is not None
-    of_seeds = [rows[plan.cells["student", (seed, "4")]]["metrics"]["top1"] for seed in "13"]
-    assert student.summary.metrics["top1"].mean == pytest.approx(np.mean(of_seeds), abs=1e-6)
+    for name in ("gap", "map", "hit1", "perr"):
+        of_seeds = [rows[plan.cells["student", (seed, "4")]]["metrics"][name] for seed in "13"]
+        assert student.summary.metrics[name].mean == pytest.approx(np.mean(of_seeds), abs=1e-6)
     assert student.gflops_per_video == 2 * rows[plan.cells["student", ("1", "4")]]["gmacs_per_video"]
 
 
@@ -46,15 +51,57 @@ def test_comparisons_are_paired_and_have_every_metric(done: tuple[StudyPlan, Row
     found = report.comparisons[1].comparison
     assert found is not None
     assert (found.num_seeds, found.num_videos) == (2, 24)
-    difference = next(one for one in found.differences if one.metric.name == "top1")
+    difference = next(one for one in found.differences if one.metric.name == "gap")
     of_seeds = [
-        rows[plan.cells["student", (seed, "4")]]["metrics"]["top1"]
-        - rows[plan.cells["baseline", (seed, "4")]]["metrics"]["top1"]
+        rows[plan.cells["student", (seed, "4")]]["metrics"]["gap"]
+        - rows[plan.cells["baseline", (seed, "4")]]["metrics"]["gap"]
         for seed in "13"
     ]
     assert difference.value == pytest.approx(np.mean(of_seeds), abs=1e-6)
     page = render_page(report)
-    assert all(title in page for title in ("top-1", "mAP", "log loss", "student (4)"))
+    assert all(title in page for title in ("GAP@20", "mAP", "PERR", "log loss", "student (4)"))
+    assert "top-1" not in page
+
+
+def test_curves_and_charts_are_of_the_metric_that_stands_first(done: tuple[StudyPlan, Rows]) -> None:
+    plan, rows = done
+    report = summarize_study(plan, rows, command="x")
+    assert report.curve_title == "validation GAP@20"
+    assert [len(curve) for curve in report.arms[1].curves] == [2, 2]
+    assert "GAP@20 over alpha" in render_page(report)
+
+
+def _report_of(folder: Path, settings: dict[str, Any], *, several_labels: bool = False) -> tuple[StudyReport, Rows]:
+    """Of a baseline with one seed."""
+    small = {"axes": {"seed": [1]}, "arms": ["baseline"], "compare": [], "recovery": [], "settings": settings}
+    study = tiny_study(folder, **small)
+    write_features(folder, several_labels=several_labels)
+    plan = plan_study(study)
+    rows = run_study(plan, engine=in_this_process)
+    return summarize_study(plan, rows, command="x"), rows
+
+
+def test_softmax_scores_of_one_label_have_the_metrics_of_classification(tmp_path: Path) -> None:
+    report, _ = _report_of(tmp_path, {"loss.task": "softmax_ce", "training.selection_metric": "top1"})
+    assert report.metrics == METRICS
+    assert report.curve_title == "validation top-1"
+
+
+def test_videos_with_several_labels_have_the_metrics_of_their_evaluation(tmp_path: Path) -> None:
+    report, rows = _report_of(tmp_path, {"training.selection_metric": "gap"}, several_labels=True)
+    assert report.metrics == LABEL_SET_METRICS
+    (summary,), (row,) = [arm.summary for arm in report.arms], rows.values()
+    assert summary is not None
+    found = {name: summary.metrics[name].mean for name in ("gap", "map", "hit1", "perr")}
+    assert found == pytest.approx({name: row["metrics"][name] for name in found}, abs=1e-6)
+
+
+def test_scores_without_the_label_sets_that_they_need_are_refused(done: tuple[StudyPlan, Rows]) -> None:
+    plan, rows = done
+    name = plan.cells["student", ("1", "4")]
+    several = {**rows, name: {**rows[name], "metrics": {"map": 0.5, "gap": 0.5}}}
+    with pytest.raises(ValueError, match="expected the label sets of a list with several labels .* delete the folder"):
+        summarize_study(plan, several, command="x")
 
 
 def test_a_seed_that_is_not_whole_counts_nowhere_and_is_named(done: tuple[StudyPlan, Rows]) -> None:

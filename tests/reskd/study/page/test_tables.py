@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from reskd.study.page.data import ReportArm
 from reskd.study.page.tables import report_tables
+from reskd.study.statistics.metrics import LABEL_SET_METRICS, ArmSummary, MeanAndDeviation
 from tests.reskd.study.example import ODD, study
 
 
@@ -39,3 +41,12 @@ def test_gaps_and_failures_have_their_tables() -> None:
 
 def test_tables_without_rows_are_left_out() -> None:
     assert list(report_tables(study(comparisons=(), gaps=(), failures=()))) == ["Arms"]
+
+
+def test_the_metrics_are_those_of_the_arms() -> None:
+    values = {metric.name: MeanAndDeviation(0.5, None) for metric in LABEL_SET_METRICS}
+    arm = ReportArm("student", ArmSummary(values, 1, 10, LABEL_SET_METRICS), 1, 1)
+    table = report_tables(study(arms=(arm, ReportArm("not run", None, 0, 1))))["Arms"]
+    assert table.titles[1:6] == ("GAP@20", "mAP", "Hit@1", "PERR", "log loss")
+    assert [cell.text for cell in table.rows[0][1:6]] == ["50.0", "50.0", "50.0", "50.0", "0.500"]
+    assert [cell.text for cell in table.rows[1][1:6]] == ["-"] * 5

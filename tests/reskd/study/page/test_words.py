@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from reskd.study.page.data import ReportArm
 from reskd.study.page.words import (
     describe_comparison,
     describe_gap,
@@ -14,7 +15,7 @@ from reskd.study.page.words import (
     shown_difference,
     shown_value,
 )
-from reskd.study.statistics.metrics import METRICS
+from reskd.study.statistics.metrics import LABEL_SET_METRICS, METRICS, ArmSummary, MeanAndDeviation
 from tests.reskd.study.example import study
 
 TOP1, LOG_LOSS = METRICS[0], METRICS[-1]
@@ -95,3 +96,12 @@ def test_shares_are_in_per_cent_and_losses_as_they_are() -> None:
 )
 def test_costs_have_three_significant_digits(value: float | None, shown: str) -> None:
     assert shown_cost(value) == shown
+
+
+def test_label_sets_have_words_of_their_own() -> None:
+    values = {metric.name: MeanAndDeviation(0.5, None) for metric in LABEL_SET_METRICS}
+    arm = ReportArm("student", ArmSummary(values, 1, 10, LABEL_SET_METRICS), 1, 1)
+    notes = " ".join(reading_notes(study(arms=(arm,), comparisons=())))
+    assert "GAP@20, mAP, Hit@1 and PERR are in per cent, and higher is better; log loss is in nats" in notes
+    assert "Log loss of sigmoid scores is summed over classes." in notes
+    assert "top-1" not in notes

@@ -11,7 +11,7 @@ from reskd.study.statistics.comparison import (
     is_better,
     share_of_gap,
 )
-from reskd.study.statistics.metrics import METRICS
+from reskd.study.statistics.metrics import LABEL_SET_METRICS, METRICS, metrics_of
 from reskd.study.statistics.predictions import Predictions
 
 FEW = BootstrapSettings(num_resamples=400)
@@ -141,6 +141,29 @@ def test_only_common_seeds_count_and_the_order_of_videos_does_not() -> None:
     found = compare_arms(a, turned, FEW)
     assert found.num_seeds == 2
     assert found == compare_arms({0: a[0], 1: a[1]}, b, FEW)
+
+
+def test_arms_of_label_sets_are_compared_by_their_own_metrics() -> None:
+    generator, sets_NK = np.random.default_rng(0), np.eye(4, dtype=bool)[np.arange(120) % 4]
+    sets_NK |= np.roll(sets_NK, 1, axis=1)
+    videos = tuple(map(str, range(120)))
+
+    def of(strength: float) -> dict[int, Predictions]:
+        logits = [(generator.normal(size=(120, 4)) + strength * sets_NK).astype(np.float32) for _ in range(3)]
+        labels_N = sets_NK.argmax(axis=1)
+        return dict(enumerate(Predictions(videos, videos, labels_N, one, sets_NK, "sigmoid") for one in logits))
+
+    better, worse, best = of(2), of(1), of(4)
+    found = compare_arms(better, worse, FEW)
+    assert [one.metric for one in found.differences] == list(LABEL_SET_METRICS)
+    assert {one.metric.name: one.verdict for one in found.differences} == {
+        metric.name: "better" for metric in LABEL_SET_METRICS
+    }
+    gap = found.differences[0]
+    assert gap.low < gap.value < gap.high
+    mean = np.mean([metrics_of(better[seed])["gap"] - metrics_of(worse[seed])["gap"] for seed in range(3)])
+    assert gap.value == pytest.approx(mean)
+    assert [one.metric for one in share_of_gap(better, worse, best, FEW)] == list(LABEL_SET_METRICS)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
 
-from reskd.evaluation.metrics import classification_metrics
-from reskd.study.statistics.metrics import METRICS, metrics_of, resampled_metrics, summarize_arm
+from reskd.evaluation.metrics import classification_metrics, multi_label_metrics
+from reskd.losses.task import sigmoid_bce
+from reskd.study.statistics.metrics import LABEL_SET_METRICS, METRICS, metrics_of, resampled_metrics, summarize_arm
 from reskd.study.statistics.predictions import Predictions
 
 
@@ -102,6 +105,56 @@ def test_saturated_scores_are_tied_as_in_an_evaluation() -> None:
     expected = classification_metrics(torch.from_numpy(logits_NK), torch.from_numpy(given.labels_N))
     assert metrics_of(given)["map"] == pytest.approx(expected["map"])
     assert metrics_of(given)["log_loss"] == pytest.approx((60 + math.log(1 + math.exp(-3))) / 4)
+
+
+# Scores in falling order: 3 (a, right), 2 (b, wrong), 1 (a, right), 0 (b, right), -1, -2.
+TWO = Predictions(
+    ("a", "b"),
+    ("a", "b"),
+    np.array([0, 2]),
+    np.array([[3, 1, -1], [-2, 2, 0]], np.float32),
+    np.array([[True, True, False], [False, False, True]]),
+    "sigmoid",
+)
+
+
+def test_label_sets_by_hand() -> None:
+    losses = [math.log1p(math.exp(x)) for x in (-3, -1, -1, -2, 2, 0)]
+    expected = {
+        "gap": (1 + 2 / 3 + 3 / 4) / 3,
+        "map": (1 + 1 / 2 + 1) / 3,  # a is second in class 1
+        "hit1": 1 / 2,
+        "perr": (2 / 2 + 0 / 1) / 2,
+        "log_loss": sum(losses) / 2,
+    }
+    assert metrics_of(TWO) == pytest.approx(expected)
+    # The pool has the scores of a three times: 3 and 3 of 3, 6 of 7 at its second label, 7 of 8 at b's.
+    found = metrics_of(TWO, np.array([3, 1]))
+    assert found["gap"] == pytest.approx((3 * 1 + 3 * 6 / 7 + 7 / 8) / 7)
+    assert found["map"] == pytest.approx((1 + 3 / 4 + 1) / 3)
+    assert found["perr"] == pytest.approx(3 / 4)
+
+
+@pytest.mark.parametrize("levels", [0, 3])
+@pytest.mark.parametrize("scores", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("num_classes", [4, 30])
+def test_a_weight_is_a_number_of_equal_videos_with_label_sets(
+    num_classes: int, scores: Literal["sigmoid", "softmax"], levels: int
+) -> None:
+    plain = drawn(50, num_classes, levels=levels)
+    sets_NK = np.random.default_rng(2).random((50, num_classes)) < 0.1
+    given = replace(plain, label_sets_NK=sets_NK, scores=scores)
+    weights_RN = np.random.default_rng(1).integers(4, size=(3, 50))
+    found = resampled_metrics(given, weights_RN)
+    assert found.keys() == {metric.name for metric in LABEL_SET_METRICS}
+    for resample, weights_N in enumerate(weights_RN):
+        rows = np.repeat(np.arange(50), weights_N)
+        logits_NK, sets = torch.from_numpy(given.logits_NK[rows]), torch.from_numpy(sets_NK[rows])
+        expected = multi_label_metrics(logits_NK, sets, scores=scores)
+        for name in ("gap", "map", "hit1", "perr"):
+            assert found[name][resample] == pytest.approx(expected[name], abs=1e-6)
+        if scores == "sigmoid":
+            assert found["log_loss"][resample] == pytest.approx(sigmoid_bce(logits_NK, sets).item(), rel=1e-5)
 
 
 @pytest.mark.parametrize(

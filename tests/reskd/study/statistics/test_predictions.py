@@ -27,6 +27,52 @@ def test_lists_are_joined_in_the_order_of_their_videos_with_all_that_belongs_to_
     assert joined.logits_NK.tolist() == [[2, 3], [2, 3], [0, 1], [0, 1]]
 
 
+def test_label_sets_and_kind_of_scores_go_with_the_videos() -> None:
+    sets_NK = np.array([[True, True], [False, True]])
+    one, other = (predictions(*names, label_sets_NK=sets_NK, scores="sigmoid") for names in (("d", "a"), ("c", "b")))
+    joined = join_predictions([one, other])
+    assert joined.label_sets_NK is not None
+    assert joined.label_sets_NK.tolist() == [[False, True], [False, True], [True, True], [True, True]]
+    assert joined.scores == "sigmoid"
+    assert joined.is_of_label_sets
+
+
+def test_a_single_label_is_a_set_of_one_under_sigmoid_scores() -> None:
+    one = predictions("a", "b", scores="sigmoid")
+    assert one.is_of_label_sets
+    assert one.as_label_sets().tolist() == [[True, False], [False, True]]
+    assert not predictions("a").is_of_label_sets
+
+
+@pytest.mark.parametrize(
+    ("sets_NK", "message"),
+    [
+        (np.ones((2, 3), bool), "a label set of bool for each row of logits, found bool"),
+        (np.ones((2, 2), np.int64), "found int64"),
+        (np.zeros((2, 2), bool), "expected labels to score against, found none in 2 videos"),
+    ],
+)
+def test_label_sets_that_do_not_fit_are_refused(sets_NK: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        predictions("a", "b", label_sets_NK=sets_NK)
+
+
+def test_lists_and_arms_with_other_metrics_are_not_put_together() -> None:
+    one, other = predictions("a", "b", scores="sigmoid"), predictions("c", "d")
+    with pytest.raises(ValueError, match="found one label with sigmoid scores and one label with softmax scores; join"):
+        join_predictions([one, other])
+    with pytest.raises(ValueError, match="one kind of labels and scores for x and y, found one label with sigmoid"):
+        check_same_videos(one, predictions("a", "b"), names=("x", "y"))
+
+
+def test_other_label_sets_of_a_video_are_named() -> None:
+    one, other = (
+        predictions("a", "b", label_sets_NK=np.array([[True, last], [False, True]])) for last in (True, False)
+    )
+    with pytest.raises(ValueError, match="^a: expected one label, found 0 1 for x and 0 for y"):
+        check_same_videos(one, other, names=("x", "y"))
+
+
 def test_a_video_in_two_lists_is_refused() -> None:
     with pytest.raises(ValueError, match="^b: expected each video in one test list, found it in 2 of 2"):
         join_predictions([predictions("a", "b"), predictions("b", "c")])
