@@ -14,6 +14,8 @@ from tests.reskd.study.tiny_study import write_study
 from tests.structure import ROOT
 from tools import study
 
+FAMILIES = ("h_rnn", "netvlad", "nextvlad")
+
 
 def test_a_dry_run_checks_the_study_and_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_study(tmp_path)
@@ -34,6 +36,30 @@ def test_the_studies_of_this_project_can_be_planned(path: Path) -> None:
     assert study.name == path.stem
     assert plan_study(study).runs
     assert len(plan_study(study.quickened()).runs) <= 20
+
+
+def test_the_weights_of_fewer_frames_are_searched_with_equal_tries() -> None:
+    plan = plan_study(load_study(ROOT / "studies" / "fewer_frames_weights.yaml"))
+    tried: dict[str, set[tuple[float, float]]] = {}
+    for run in plan.runs.values():
+        terms = run.config.loss
+        if terms.embedding is not None and terms.prediction is not None:
+            tried.setdefault(run.arm, set()).add((terms.embedding.alpha, terms.prediction.alpha))
+        assert str(run.config.features.root) == "data/features_0"
+    assert set(tried) == {f"{family}_{mode}" for family in FAMILIES for mode in ("serial", "parallel")}
+    assert all(pairs == {(0.001, 0.01), (0.01, 0.1), (0.1, 1), (1, 1)} for pairs in tried.values())
+
+
+def test_students_of_fewer_frames_see_k_frames_and_are_scored_on_other_videos_than_chose_their_weights() -> None:
+    plan = plan_study(load_study(ROOT / "studies" / "fewer_frames.yaml"))
+    for (arm, (_, k)), name in plan.cells.items():
+        config = plan.runs[name].config
+        view = config.data.views.student
+        assert view.num_frames == (None if arm.endswith("teacher") else int(k))
+        assert str(config.features.root) == "data/features_1"
+        if arm in ("h_rnn_uniform", "h_rnn_serial", "h_rnn_parallel"):
+            assert config.student.aggregator.block_length == max(1, int(k) // 5)
+    assert sum(run.arm.endswith("teacher") for run in plan.runs.values()) == 3 * 3
 
 
 @pytest.mark.slow
