@@ -1,7 +1,9 @@
 """Writes the study's rows as tables and sentences: mean and spread over seeds, gaps to the baseline, orders that hold.
 
 The spread is the standard deviation over seeds (n - 1). The gap of a distilled student is taken seed by seed, against
-the baseline of the same seed, which started from the same weights; its spread is that of the differences.
+the baseline of the same seed, which started from the same weights; its interval is Student's for the mean of the
+differences (95 %). Every metric of a row is judged. The rows hold no scores of single videos, so the intervals say
+nothing about other videos.
 """
 
 from __future__ import annotations
@@ -13,7 +15,18 @@ from typing import NamedTuple
 
 Row = Mapping[str, str]
 _RUN = ("data", "family", "mode", "selection", "k", "seed")
-METRIC_NAMES = {"gap": "GAP@20", "map": "mAP"}
+METRIC_NAMES = {
+    "gap": "GAP@20",
+    "map": "mAP",
+    "top1": "top-1",
+    "hit1": "Hit@1",
+    "perr": "PERR",
+    "loss": "training loss",
+}
+_TABLES = ("gap", "map")
+_LOSS = "loss"  # the last logged task loss of the training: in nats, and lower is better
+# By the number of seeds: Student's t of 95 %, two-sided.
+_STUDENT_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
 _DISTILLED = ("serial", "parallel")
 _ORDER = ("uniform", "random", "first_middle_last", "middle", "first", "last")
 
@@ -32,13 +45,36 @@ class Summary(NamedTuple):
         return f"{100 * self.mean:.1f}{self._spread}"
 
     @property
-    def signed(self) -> str:
-        """With its sign, as differences are written."""
-        return f"{100 * self.mean:+.1f}{self._spread}"
-
-    @property
     def _spread(self) -> str:
         return "" if self.spread is None else f" +- {100 * self.spread:.1f}"
+
+
+class Gap(NamedTuple):
+    """Differences of runs, distilled minus uniform without a teacher, a value a seed."""
+
+    of_seeds: tuple[float, ...]
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Of their mean; None for one seed, and for more than Student's table has."""
+        number = len(self.of_seeds)
+        if number not in _STUDENT_T:
+            return None
+        half = _STUDENT_T[number] * statistics.stdev(self.of_seeds) / number**0.5
+        mean = statistics.fmean(self.of_seeds)
+        return mean - half, mean + half
+
+    def shown(self, metric: str) -> str:
+        scale, digits = (1, 2) if metric == _LOSS else (100, 1)
+        # Adding 0 takes the sign from -0.
+        text, *ends = (
+            f"{round(scale * value, digits) + 0.0:+.{digits}f}"
+            for value in (statistics.fmean(self.of_seeds), *(self.interval or ()))
+        )
+        return f"{text} ({ends[0]} to {ends[1]})" if ends else text
+
+    def num_better(self, metric: str) -> int:
+        return sum((value < 0) if metric == _LOSS else (value > 0) for value in self.of_seeds)
 
 
 class Results:
@@ -53,6 +89,7 @@ class Results:
 
     def __init__(self, rows: Sequence[Row], metric: str) -> None:
         check_rows(rows, _RUN)
+        self.metric = metric
         self._values: dict[tuple[str, str, str], dict[str, float]] = defaultdict(dict)
         for row in rows:
             self._values[row["mode"], row["selection"], row["k"]][row["seed"]] = float(row[metric])
@@ -64,12 +101,12 @@ class Results:
         values = self._values.get((mode, selection, str(k)))
         return Summary.of(list(values.values())) if values else None
 
-    def gap(self, mode: str, k: int) -> Summary | None:
+    def gap(self, mode: str, k: int) -> Gap | None:
         """Distilled minus uniform without a teacher, over their common seeds."""
         mine = self._values.get((mode, "uniform", str(k)), {})
         theirs = self._values.get(("baseline", "uniform", str(k)), {})
         shared = sorted(mine.keys() & theirs.keys())
-        return Summary.of([mine[seed] - theirs[seed] for seed in shared]) if shared else None
+        return Gap(tuple(mine[seed] - theirs[seed] for seed in shared)) if shared else None
 
 
 def check_rows(rows: Sequence[Row], columns: Sequence[str]) -> None:
@@ -89,15 +126,24 @@ def check_rows(rows: Sequence[Row], columns: Sequence[str]) -> None:
             )
 
 
-def markdown(rows: Sequence[Row], *, metrics: Sequence[str] = ("gap", "map")) -> str:
+def markdown(rows: Sequence[Row]) -> str:
     """All tables and sentences, a section per data set and family."""
     sections = []
     for data, family in dict.fromkeys((row["data"], row["family"]) for row in rows):
         own = [row for row in rows if (row["data"], row["family"]) == (data, family)]
-        for metric in metrics:
-            sections.append(f"### {data}, {family}: {METRIC_NAMES[metric]}\n\n{table(Results(own, metric))}")
-        sections.append(f"{gap_table(Results(own, metrics[0]))}\n\n{describe_orders(Results(own, metrics[0]))}")
+        for metric in _TABLES:
+            results = Results(own, metric)
+            heading = f"### {data}, {family}: {METRIC_NAMES[metric]}"
+            sections += [heading, table(results), describe_orders(results)]
+        judged = [Results(own, metric) for metric in metrics_of_rows(own)]
+        sections += [f"### {data}, {family}: distilled minus uniform, all metrics", gap_table(judged)]
     return "\n\n".join(sections) + "\n"
+
+
+def metrics_of_rows(rows: Sequence[Row]) -> list[str]:
+    """The metrics that all rows have. Of one label a video Hit@1 and PERR are the top-1, which stands for them."""
+    found = [name for name in METRIC_NAMES if all(row.get(name) for row in rows)]
+    return [name for name in found if "top1" not in found or name not in ("hit1", "perr")]
 
 
 def table(results: Results) -> str:
@@ -113,12 +159,16 @@ def table(results: Results) -> str:
     return as_table(lines)
 
 
-def gap_table(results: Results) -> str:
-    """Distilled minus uniform without a teacher, in points."""
-    lines = [["distilled minus uniform", *(f"k={k}" for k in results.ks)]]
-    for mode in results.modes:
-        gaps = [results.gap(mode, k) for k in results.ks]
-        lines.append([mode, *(gap.signed if gap else "" for gap in gaps)])
+def gap_table(judged: Sequence[Results]) -> str:
+    """Distilled minus uniform without a teacher, a line a mode and metric: in points, or in nats; with intervals."""
+    lines = [["distilled minus uniform", *(f"k={k}" for k in judged[0].ks), "runs better"]]
+    for mode in judged[0].modes:
+        for results in judged:
+            gaps = [results.gap(mode, k) for k in results.ks]
+            cells = [gap.shown(results.metric) if gap else "" for gap in gaps]
+            num_better = sum(gap.num_better(results.metric) for gap in gaps if gap)
+            num_runs = sum(len(gap.of_seeds) for gap in gaps if gap)
+            lines.append([f"{mode}, {METRIC_NAMES[results.metric]}", *cells, f"{num_better} of {num_runs}"])
     return as_table(lines)
 
 

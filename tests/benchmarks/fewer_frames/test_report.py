@@ -8,7 +8,16 @@ import pytest
 
 from benchmarks.fewer_frames.pictures import draw, macs_of, times_of
 from benchmarks.fewer_frames.pixels_report import draw_pixels, pixels_markdown
-from benchmarks.fewer_frames.report import Results, Summary, describe_orders, gap_table, markdown, table
+from benchmarks.fewer_frames.report import (
+    Gap,
+    Results,
+    Summary,
+    describe_orders,
+    gap_table,
+    markdown,
+    metrics_of_rows,
+    table,
+)
 
 
 def row(mode: str, selection: str, k: str, seed: int, gap: float) -> dict[str, str]:
@@ -33,9 +42,24 @@ def test_a_summary_is_the_mean_and_the_spread_over_seeds() -> None:
 def test_a_gap_is_taken_seed_by_seed() -> None:
     gap = Results(ROWS, "gap").gap("serial", 6)  # +0.10 and +0.02; seed 3 has no baseline
     assert gap is not None
-    assert gap.mean == pytest.approx(0.06)
-    assert gap.spread == pytest.approx(0.0565685)
-    assert "| serial | +6.0 +- 5.7 |" in gap_table(Results(ROWS, "gap"))
+    assert gap.of_seeds == pytest.approx((0.1, 0.02))
+    # The standard error is 0.04, and t of one degree of freedom is 12.706.
+    assert gap.interval == pytest.approx((0.06 - 0.50824, 0.06 + 0.50824))
+    assert "| serial, GAP@20 | +6.0 (-44.8 to +56.8) | 2 of 2 |" in gap_table([Results(ROWS, "gap")])
+
+
+def test_every_metric_of_the_rows_is_judged_and_a_lower_loss_is_better() -> None:
+    rows = [one | {"loss": "2.0" if one["mode"] == "serial" else "2.5", "hit1": "0.5", "perr": ""} for one in ROWS]
+    assert metrics_of_rows(rows) == ["gap", "map", "hit1", "loss"]
+    assert metrics_of_rows([one | {"top1": "0.5"} for one in rows]) == ["gap", "map", "top1", "loss"]
+    text = markdown(rows)
+    assert "| serial, mAP | +0.0 (+0.0 to +0.0) | 0 of 2 |" in text
+    assert "| serial, training loss | -0.50 (-0.50 to -0.50) | 2 of 2 |" in text
+
+
+def test_one_seed_has_no_interval() -> None:
+    assert Gap((0.021,)).shown("map") == "+2.1"
+    assert Gap((0.021,)).interval is None
 
 
 def test_the_table_has_a_line_for_each_kind_of_run() -> None:
@@ -90,12 +114,14 @@ def test_rows_become_sections_and_pictures(tmp_path: Path) -> None:
 def test_the_grid_of_pixels_has_costs_and_gaps(tmp_path: Path) -> None:
     def pixels(mode: str, k: int, side: int, top1: float) -> dict[str, str]:
         about = {"mode": mode, "k": str(k), "side": str(side), "seed": "1", "videos": "108"}
-        return {**about, "config_hash": str(about), "top1": str(top1), "mmacs": str(k * side)}
+        return {**about, "config_hash": str(about), "top1": str(top1), "map": str(1 - top1), "mmacs": str(k * side)}
 
     rows = [pixels("teacher", 8, 96, 0.6), pixels("baseline", 2, 48, 0.3), pixels("distilled", 2, 48, 0.35)]
     times = [{"k": "2", "side": "48", "cpu_ms": "12.34"}]
     text = pixels_markdown(rows, times)
     assert "| 2 x 48 | 0.096 | 12.3 | 30.0 | 35.0 | +5.0 |" in text
     assert "| teacher, 8 x 96 | 0.768 |  | 60.0 |  |  |" in text
+    assert "| frames x side | mAP | top-1 |\n|---|---|---|\n| 2 x 48 | -5.0 | +5.0 |" in text
+    assert text.endswith("| mean; runs better | -5.0; 0 of 1 | +5.0; 1 of 1 |\n")
     draw_pixels(rows, times, tmp_path / "a.png")
     assert (tmp_path / "a.png").exists()

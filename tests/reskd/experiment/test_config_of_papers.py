@@ -133,3 +133,10 @@ def test_a_student_is_tested_by_either_of_the_papers_paths(name: str) -> None:
     assert "data.views.student.source=decoded" in HEADS[name]
     other = load_config(CONFIGS[name], ["data.views.student.source=decoded"])
     assert other.data.views.student.source == "decoded"
+
+
+def test_the_table_of_recipes_names_every_config_and_no_other() -> None:
+    rows = re.findall(r"^\| [1-6] \|.*$", Path("docs/models.md").read_text(), re.MULTILINE)
+    assert {row[2] for row in rows} == set("123456")
+    named = {name for row in rows for name in re.findall(r"`(\w+_[\w-]+)`", row)}
+    assert named == set(CONFIGS)
