@@ -127,6 +127,15 @@ class ExperimentConfig(StrictConfig):
         return self
 
     @model_validator(mode="after")
+    def _auto_is_measured_against_a_trained_teacher(self) -> ExperimentConfig:
+        if self.teacher is not None and self.teacher.update == "joint" and self.loss.auto_terms:
+            raise ValueError(
+                f"loss.{self.loss.auto_terms[0]}.alpha = auto measures the weight in the first steps, in which a "
+                "teacher with teacher.update = joint is as untrained as its student; set alpha to a number"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _teacher_knows_something(self) -> ExperimentConfig:
         if self.teacher is None or self.teacher.model is None or self.teacher.update == "joint":
             return self

@@ -1,8 +1,8 @@
 """The student's loss: the task loss, and one file per distillation term.
 
 For other folders:
-    config: LossConfig
-    diagnostics: describe, measure_gradients, measure_maps
+    config: DEFAULT_AUTO_STEPS, LossConfig
+    diagnostics: describe, gradient_squares, measure_gradients, measure_maps
     distillation: DistillationLoss, FeaturePair
     temporal_alignment: Timestamps, timestamps_of
 """

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from dali_pipes.config import StrictConfig
 from reskd.losses.embedding import Reduction
@@ -14,9 +14,29 @@ from reskd.losses.temporal_alignment import TimeMatching
 from reskd.ops.interpolate_mse import Backend
 from reskd.outputs import ScoreKind
 
+DEFAULT_AUTO_STEPS = 20
+
+
+def _weight_or_auto(value: object) -> object:
+    # One sentence; the members of a union would be named one by one.
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value != "auto" and not (is_number and 0 <= float(value) <= _LARGEST_WEIGHT):  # type: ignore[arg-type]
+        raise ValueError(
+            f"expected a number from 0 to {_LARGEST_WEIGHT:g}, or auto, which makes the term's gradient as large as "
+            f"the task's, found {str(value)[:200]!r}"
+        )
+    return value
+
+
+_LARGEST_WEIGHT = 1e12
+Auto = Literal["auto"]
+Weight = Annotated[float | Auto, BeforeValidator(_weight_or_auto)]
+
 
 class PixelLossConfig(StrictConfig):
-    alpha: float = Field(ge=0, allow_inf_nan=False, description="weight of the pixel term; the paper's code uses 100")
+    alpha: Weight = Field(
+        description="weight of the pixel term; the paper's code uses 100; auto: measured, see auto_steps"
+    )
     projection: Literal["none", "linear"] = Field(
         "none",
         description="linear: a learned 1x1 projection from the student's channels to the teacher's, more or fewer; "
@@ -26,11 +46,9 @@ class PixelLossConfig(StrictConfig):
 
 
 class LogitMapLossConfig(StrictConfig):
-    alpha: float = Field(
-        ge=0,
-        allow_inf_nan=False,
+    alpha: Weight = Field(
         description="weight of the term, a mean over locations and classes; the paper's code uses 200 for 400 classes, "
-        "half their number",
+        "half their number; auto: measured, see auto_steps",
     )
     temperature: float = Field(
         2.0, gt=0, allow_inf_nan=False, description="divides the logits before softmax; its square multiplies the term"
@@ -38,7 +56,7 @@ class LogitMapLossConfig(StrictConfig):
 
 
 class ScoreLossConfig(StrictConfig):
-    alpha: float = Field(ge=0, allow_inf_nan=False, description="weight of the term, summed over classes")
+    alpha: Weight = Field(description="weight of the term, summed over classes; auto: measured, see auto_steps")
     temperature: float = Field(
         2.0, gt=0, allow_inf_nan=False, description="divides the logits before softmax; its square multiplies the term"
     )
@@ -103,6 +121,12 @@ class LossConfig(StrictConfig):
     prediction: PredictionLossConfig | None = Field(
         None, description="distillation from the teacher's class scores of a clip; default: off"
     )
+    auto_steps: int = Field(
+        DEFAULT_AUTO_STEPS,
+        ge=1,
+        description="first steps of a run in which the weights of terms with alpha = auto are measured: the norm of "
+        "the task's gradient over that of the term's, at the student's feature map; fixed afterwards",
+    )
     time: TimeMatching = Field(
         "equal",
         description="which of the teacher's feature frames are compared with the student's: equal requires equal "
@@ -127,7 +151,12 @@ class LossConfig(StrictConfig):
         return tuple(name for name in ("logit_map", "frame", "clip") if getattr(self, name) is not None)
 
     @property
-    def weights(self) -> dict[str, float]:
+    def auto_terms(self) -> tuple[str, ...]:
+        """Names of the terms whose weight is measured: auto_weights.py."""
+        return tuple(name for name, weight in self.weights.items() if weight == "auto")
+
+    @property
+    def weights(self) -> dict[str, float | Auto]:
         """Term name -> weight."""
         return {"task": self.task_weight} | {name: getattr(self, name).alpha for name in self.distillation_terms}
 
@@ -135,6 +164,20 @@ class LossConfig(StrictConfig):
     def scores(self) -> ScoreKind:
         """The activation that the task trains the logits with."""
         return "sigmoid" if self.task == "sigmoid_bce" else "softmax"
+
+    @model_validator(mode="after")
+    def _auto_has_a_measure(self) -> LossConfig:
+        if self.auto_terms and self.task_weight == 0:
+            raise ValueError(
+                f"{self.auto_terms[0]}.alpha = auto makes the term's gradient as large as the task's, and task_weight "
+                "= 0 leaves none; set alpha to a number, or task_weight above 0"
+            )
+        if self.auto_steps != DEFAULT_AUTO_STEPS and not self.auto_terms:
+            raise ValueError(
+                f"auto_steps = {self.auto_steps} applies to terms with alpha = auto only; set the alpha of pixel, "
+                "logit_map, frame or clip to auto, or remove auto_steps"
+            )
+        return self
 
     @model_validator(mode="after")
     def _terms_fit(self) -> LossConfig:

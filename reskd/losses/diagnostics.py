@@ -48,6 +48,12 @@ def measure_gradients(terms: Mapping[str, Tensor], student: RecognizerOutput, sc
     return found
 
 
+def gradient_squares(terms: Mapping[str, Tensor], student: RecognizerOutput, scale: Tensor) -> Tensor:
+    """The square of each term's gradient, in the order of ``terms``: fp32; arguments as for ``measure_gradients``."""
+    measured = measure_gradients(terms, student, scale)
+    return torch.stack([measured[f"{_SQUARE}{name}"] for name in terms])
+
+
 def _shared(student: RecognizerOutput) -> Tensor:
     """See Note [Where gradients are compared]."""
     outputs = (student.features_NTDHW, student.embedding_NE)

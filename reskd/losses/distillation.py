@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from reskd.losses.auto_weights import AutoWeights
 from reskd.losses.config import LossConfig
 from reskd.losses.embedding import check_embeddings, embedding_loss
 from reskd.losses.intermediate import check_blocks, intermediate_loss
@@ -53,11 +54,13 @@ class LossTerms(NamedTuple):
         total: the weighted sum, to call backward on.
         unweighted: term name -> value before its weight, outside the graph. All are fp32 scalars on the device.
         weighted: term name -> value with its weight and graph; ``total`` is their sum.
+        balanced: the weighted task, then each term with alpha = auto at weight 1, with their graphs; empty without one.
     """
 
     total: Tensor
     unweighted: dict[str, Tensor]
     weighted: dict[str, Tensor]
+    balanced: dict[str, Tensor]
 
 
 class DistillationLoss(nn.Module):
@@ -75,6 +78,7 @@ class DistillationLoss(nn.Module):
     def __init__(self, config: LossConfig, pair: FeaturePair | None = None) -> None:
         super().__init__()
         self.config = config
+        self.auto = AutoWeights(config.auto_terms, config.auto_steps) if config.auto_terms else None
         self.timestamps = None
         self.projection: Projection | None = None
         has_projection = config.pixel is not None and config.pixel.projection == "linear"
@@ -126,12 +130,27 @@ class DistillationLoss(nn.Module):
                     f"add one to the config, or leave out loss.{name}."
                 )
             values[name] = getattr(self, f"_{name}")(student, teacher)
-        weights = self.config.weights
+        weights = self._weights()
         weighted = {name: weights[name] * value for name, value in values.items()}
         total = weighted["task"]
         for name in self.config.distillation_terms:
             total = total + weighted[name]
-        return LossTerms(total, {name: value.detach() for name, value in values.items()}, weighted)
+        balanced = {"task": weighted["task"]} | {name: values[name] for name in self.auto.names} if self.auto else {}
+        return LossTerms(total, {name: value.detach() for name, value in values.items()}, weighted, balanced)
+
+    def _weights(self) -> dict[str, Tensor | float]:
+        """Term -> its weight in this step; an automatic one is a tensor, so that nothing waits for it."""
+        given = {name: weight for name, weight in self.config.weights.items() if weight != "auto"}
+        return given | (self.auto.by_name() if self.auto else {})
+
+    def weights(self) -> dict[str, float]:
+        """Term -> its weight in this step, as a number; waits for the device where one is automatic."""
+        return {name: float(weight) for name, weight in self._weights().items()}
+
+    def end_step(self) -> None:
+        """Automatic weights change between steps only, so that all passes of a step share them."""
+        if self.auto is not None:
+            self.auto.update()
 
     def task(self, logits_NK: Tensor, targets: Tensor) -> Tensor:
         """The unweighted label loss of any network's logits."""

@@ -63,6 +63,8 @@ def why_fixed(key: str, old: Any, new: Any) -> str | None:
     """Why a started run cannot change this setting, as the end of a sentence; None if it can."""
     if key == "optimizer.momentum" and not (old and new):
         return _FIXED["optimizer."]
+    if key.endswith(".alpha") and "auto" in (old, new):
+        return "auto measures the weight in the first steps of a run"
     if any(key == one or (one[-1] == "." and key.startswith(one)) for one in _CHANGEABLE):
         return None
     return next((why for start, why in _FIXED.items() if key.startswith(start)), "it is part of what the run is")

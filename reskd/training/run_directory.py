@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from dali_pipes.atomic_files import atomic_write_text
 from dali_pipes.regular_files import file_is_there
+from reskd.losses.config import DEFAULT_AUTO_STEPS
 from reskd.models.config import KEPT_PARTS
 from reskd.training.checkpoint import load_checkpoint
 from reskd.training.run_changes import Change, changed, read_changes, why_fixed, write_changes
@@ -52,6 +53,7 @@ _FREE_TO_CHANGE = (
 _CHANGES_NOTHING = {
     "data.val_pattern": None,
     "loss.intermediate": None,
+    "loss.auto_steps": DEFAULT_AUTO_STEPS,
     **{f"{network}.{key}": value for network in ("student", "teacher.model") for key, value in KEPT_PARTS.items()},
 }
 

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from dali_pipes.batch import ClipBatch
-from reskd.losses.diagnostics import measure_gradients, measure_maps
+from reskd.distributed import World, mean_over_ranks
+from reskd.losses.diagnostics import gradient_squares, measure_gradients, measure_maps
 from reskd.losses.distillation import DistillationLoss
 from reskd.outputs import RecognizerOutput
 from reskd.training.optimizer import OptimizerConfig, build_optimizer
@@ -65,8 +66,10 @@ class StepOutput(NamedTuple):
 
     Attributes:
         total: to call backward on: the student's loss plus a joint teacher's.
-        losses: for the log: total (the student's), its unweighted terms, teacher_task; fp32 scalars.
+        losses: for the log: total (the student's), its unweighted terms, alpha_<term> of each automatic weight,
+            teacher_task; fp32 scalars.
         terms: of the student's loss, weighted, with their graphs.
+        balanced: those that automatic weights are measured from: see LossTerms.
         student: its output, with its graph.
         teacher: its output, without a graph; None without a teacher.
     """
@@ -74,6 +77,7 @@ class StepOutput(NamedTuple):
     total: Tensor
     losses: dict[str, Tensor]
     terms: dict[str, Tensor]
+    balanced: dict[str, Tensor]
     student: RecognizerOutput
     teacher: RecognizerOutput | None
 
@@ -113,17 +117,26 @@ class Trainable(nn.Module):
             teacher_task = self.loss.task(joint_output.logits_NK, targets)
             teacher_output = _detached(joint_output)
         output: RecognizerOutput = self.student(*inputs["student"])
-        total, unweighted, weighted = self.loss(output, targets, teacher_output)
+        total, unweighted, weighted, balanced = self.loss(output, targets, teacher_output)
         losses = {"total": total.detach(), **unweighted}
+        if self.loss.auto is not None:
+            losses |= {f"alpha_{name}": weight for name, weight in self.loss.auto.by_name().items()}
         if teacher_task is not None:
             losses["teacher_task"] = teacher_task.detach()
             total = total + teacher_task
-        return StepOutput(total, losses, weighted, output, teacher_output)
+        return StepOutput(total, losses, weighted, balanced, output, teacher_output)
 
     def diagnose(self, output: StepOutput, scale: Tensor) -> dict[str, Tensor]:
         """Sizes of one pass's gradients and feature maps; changes nothing. ``scale``: see ``measure_gradients``."""
         sizes = measure_gradients(output.terms, output.student, scale)
         return sizes | measure_maps(self.loss, output.student, output.teacher)
+
+    def count_for_weights(self, output: StepOutput, scale: Tensor, *, step: int, world: World) -> None:
+        """Count one pass of all ranks for the automatic weights; ``scale`` as for ``diagnose``, ``step`` from 1."""
+        if self.loss.auto is not None and self.loss.auto.measures(step):
+            squares = gradient_squares(output.balanced, output.student, scale)
+            # Before the next forward, in which DDP gives every rank the buffers of rank 0.
+            self.loss.auto.add(mean_over_ranks(squares, world))
 
     @property
     def networks(self) -> dict[str, nn.Module]:

@@ -158,6 +158,7 @@ class Trainer:
             self.guard.watch_norm(self.num_steps + 1, norm, is_teachers=number > 0)
         self.precision.scaler.update()
         self.trainable.zero_grad(set_to_none=True)
+        self.trainable.loss.end_step()
         self.num_steps += 1
         return batch
 
@@ -167,9 +168,9 @@ class Trainer:
         with self.precision.autocast():
             teacher_output = self.teacher(*inputs["teacher"]) if self.teacher is not None else None
             output = self.parallel(inputs, batch.targets, teacher_output)
-        diagnosis: dict[str, Tensor] = {}
-        if diagnoses:
-            diagnosis = self.trainable.diagnose(output, self.precision.loss_scale() / self.plan.passes_per_step)
+        scale = self.precision.loss_scale() / self.plan.passes_per_step
+        diagnosis = self.trainable.diagnose(output, scale) if diagnoses else {}
+        self.trainable.count_for_weights(output, scale, step=self.num_steps + 1, world=self.world)
         self.precision.scaler.scale(output.total / self.plan.passes_per_step).backward()
         return {
             **{f"loss/{name}": value for name, value in output.losses.items()},
@@ -180,7 +181,7 @@ class Trainer:
 
     def _log_first_step(self, batch: ClipBatch, writer: MetricsWriter | None) -> None:
         """Log the step's clips and the size of its loss terms."""
-        terms = loss_balance.balance_of(self.means.peek(self.world), self.trainable.loss.config.weights)
+        terms = loss_balance.balance_of(self.means.peek(self.world), self.trainable.loss.weights())
         if writer:
             writer.views(1, batch)
             loss_balance.log_first_step(terms, self.run.loss_balance)
@@ -190,7 +191,7 @@ class Trainer:
     def _log_balance_after_epoch(self, values: Mapping[str, float]) -> None:
         """For a joint run: Note [When two networks are fresh] in loss_balance.py."""
         if self.world.is_main:
-            terms = loss_balance.balance_of(values, self.trainable.loss.config.weights)
+            terms = loss_balance.balance_of(values, self.trainable.loss.weights())
             loss_balance.log_imbalance(terms, when="after an epoch")
 
     def _gradients_joined(self, is_last: bool) -> Any:

@@ -303,6 +303,7 @@ def test_a_reference_to_a_stage_is_told_from_a_path() -> None:
         ("data.loader.sparse_decode", 1, "sparse_decode: should be a valid boolean, found 1"),
         ("training.log_every_steps", 10**10, "log_every_steps: should be less than or equal to 1000000000"),
         ("optimizer.lr", 1e30, "optimizer.lr: should be less than or equal to 1000000000000"),
+        ("loss.pixel.alpha", "abc", "loss.pixel.alpha: expected a number from 0 to 1e.12, or auto, .*, found 'abc'"),
         ("data.group_pattern", "(", "group_pattern: expected a regular expression, found '\\('"),
         ("data.group_pattern", "a", "group_pattern: expected a pair of parentheses"),
     ],
@@ -316,3 +317,11 @@ def test_a_value_of_another_kind_or_out_of_bounds_is_refused(key: str, value: An
     node[last] = value
     with pytest.raises(ValueError, match=message):
         parse_config(changed)
+
+
+def test_an_automatic_weight_needs_a_teacher_that_is_trained() -> None:
+    settings = tree(loss={"pixel": {"alpha": "auto"}})
+    assert parse_config(settings).resolved()["loss"]["pixel"]["alpha"] == "auto"
+    settings["teacher"]["update"] = "joint"
+    with pytest.raises(ValueError, match=r"loss\.pixel\.alpha = auto measures .* teacher\.update = joint"):
+        parse_config(settings)

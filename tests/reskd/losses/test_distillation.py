@@ -170,7 +170,7 @@ def test_only_a_projection_has_parameters() -> None:
 def test_both_terms_add_up_and_are_named() -> None:
     student, teacher = _output((2, 2)), _output((4, 4))
     config = LossConfig(pixel=PixelLossConfig(alpha=3), logit_map=LogitMapLossConfig(alpha=50, temperature=4))
-    total, unweighted, _ = DistillationLoss(config, _pair())(student, LABELS_N, teacher)
+    total, unweighted, *_ = DistillationLoss(config, _pair())(student, LABELS_N, teacher)
     assert list(unweighted) == ["task", "pixel", "logit_map"]
     assert student.logit_map_NTKHW is not None and teacher.logit_map_NTKHW is not None
     expected = logit_map_loss(student.logit_map_NTKHW, teacher.logit_map_NTKHW, temperature=4)
@@ -182,7 +182,7 @@ def test_all_levels_add_up_and_are_named() -> None:
     student, teacher = _with_graph(_output((2, 2))), _output((4, 4))
     weights = {"pixel": 3.0, "logit_map": 50.0, "frame": 0.5, "clip": 7.0}
     loss = LossConfig.model_validate({name: {"alpha": alpha} for name, alpha in weights.items()})
-    total, unweighted, _ = DistillationLoss(loss, _pair())(student, LABELS_N, teacher)
+    total, unweighted, *_ = DistillationLoss(loss, _pair())(student, LABELS_N, teacher)
     assert list(unweighted) == ["task", *weights]
     assert unweighted["clip"] == score_loss(student.logits_NK, teacher.logits_NK, temperature=2)
     assert student.frame_logits_NTK is not None and teacher.frame_logits_NTK is not None
@@ -220,7 +220,7 @@ def test_the_pixel_term_sees_the_projected_student() -> None:
     student, teacher = _with_graph(_output((2, 2), dim=5)), _output((4, 4))
     loss = DistillationLoss(LossConfig(pixel=PIXEL_LINEAR), _pair(5, 6))
     assert loss.projection is not None
-    total, unweighted, _ = loss(student, LABELS_N, teacher)
+    total, unweighted, *_ = loss(student, LABELS_N, teacher)
     weight, bias = loss.projection.linear.weight, loss.projection.linear.bias
     projected = torch.einsum("Dd,ntdhw->ntDhw", weight, student.features_NTDHW) + bias[:, None, None]
     torch.testing.assert_close(unweighted["pixel"], pixel_loss(projected, teacher.features_NTDHW).detach())
@@ -287,7 +287,14 @@ def test_what_depends_on_both_networks_needs_to_know_them(config: dict[str, Any]
         ({"time": "nearest"}, "time = nearest applies to feature maps only; add pixel, logit_map or frame"),
         ({"task": "sigmoid_bce", "logit_map": {"alpha": 1}}, "task = sigmoid_bce trains every class on its own"),
         ({"logit_map": {}}, "alpha"),
-        ({"logit_map": {"alpha": -1}}, "alpha"),
+        ({"logit_map": {"alpha": -1}}, "expected a number from 0 to 1e.12, or auto, which makes .* found '-1'"),
+        ({"pixel": {"alpha": True}}, "expected a number from 0 to 1e.12, or auto, .* found 'True'"),
+        ({"clip": {"alpha": "Auto"}}, "expected a number .* found 'Auto'"),
+        ({"frame": {"alpha": float("nan")}}, "expected a number .* found 'nan'"),
+        ({"embedding": {"alpha": "auto"}}, "alpha\n.*valid number"),
+        ({"pixel": {"alpha": "auto"}, "task_weight": 0}, "pixel.alpha = auto makes .* and task_weight = 0 leaves none"),
+        ({"pixel": {"alpha": 1}, "auto_steps": 5}, "auto_steps = 5 applies to terms with alpha = auto only"),
+        ({"pixel": {"alpha": "auto"}, "auto_steps": 0}, "auto_steps"),
         ({"logit_map": {"alpha": 1, "temperature": 0}}, "temperature"),
         ({"pixel": {"alpha": 1, "projection": "conv"}}, "projection"),
         ({"pixel": {"alpha": 1}, "time": "accident"}, "time"),
@@ -333,7 +340,7 @@ def test_task_code_and_prediction_add_up_with_their_weights_and_teach_the_studen
     config = LossConfig.model_validate(
         {"task": "sigmoid_bce", "task_weight": 0.5, "embedding": CODE, "prediction": PREDICTION}
     )
-    total, unweighted, _ = DistillationLoss(config)(student, LABELS_N, teacher)
+    total, unweighted, *_ = DistillationLoss(config)(student, LABELS_N, teacher)
     assert list(unweighted) == list(config.weights) == ["task", "embedding", "prediction"]
     assert student.embedding_NE is not None and teacher.embedding_NE is not None
     assert unweighted["embedding"] == embedding_loss(student.embedding_NE, teacher.embedding_NE, reduction="sum")
@@ -361,7 +368,7 @@ def test_no_term_reaches_a_teacher_that_has_a_graph() -> None:
 def test_a_task_weight_of_0_leaves_the_labels_out() -> None:
     student, teacher = _coded(0), _coded(1)
     config = LossConfig.model_validate({"task_weight": 0, "embedding": {"alpha": 1}})
-    total, unweighted, _ = DistillationLoss(config)(student, LABELS_N, teacher)
+    total, unweighted, *_ = DistillationLoss(config)(student, LABELS_N, teacher)
     total.backward()
     assert unweighted["task"] == softmax_ce(student.logits_NK, LABELS_N)  # still logged
     assert total == unweighted["embedding"]

@@ -84,3 +84,9 @@ def test_what_decides_on_clips_and_networks_stays(key: str, why: str) -> None:
 def test_momentum_cannot_begin_or_end() -> None:
     assert why_fixed("optimizer.momentum", 0.9, 0.5) is None
     assert why_fixed("optimizer.momentum", 0.0, 0.9) is not None
+
+
+def test_a_weight_given_by_hand_may_change_and_a_measured_one_may_not() -> None:
+    assert why_fixed("loss.pixel.alpha", 1.0, 2.0) is None
+    for old, new in ((1.0, "auto"), ("auto", 1.0)):
+        assert why_fixed("loss.pixel.alpha", old, new) == "auto measures the weight in the first steps of a run"

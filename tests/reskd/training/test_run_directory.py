@@ -90,6 +90,7 @@ def test_a_run_of_before_the_pixel_aspect_goes_on_with_stored_pixels(tmp_path: P
         ("teacher.model.batch_norm", "batch_stats", "running_stats"),
         ("student.frozen_stages", 0, 2),
         ("teacher.model.frozen_stages", 0, 2),
+        ("loss.auto_steps", 20, 40),
     ],
 )
 def test_a_run_of_before_a_setting_goes_on_where_it_changes_nothing(
