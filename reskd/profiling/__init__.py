@@ -1,6 +1,7 @@
 """The cost of a model: operations, memory, videos per second; and the CSV rows that keep measurements.
 
 For other folders:
+    answer_time: FileToScores, measure_answer_time
     flops: count_macs, count_recognizer, MacCount
     measurement_rows: aligned, append_rows, describe_run, quantiles, read_rows, rounded
     resource_estimate: checkpoint_bytes, estimate_memory, measure_seconds_per_clip

@@ -64,6 +64,22 @@ class ScoredAsConfig(StrictConfig):
     view: str = Field(description="the arm whose data settings apply")
 
 
+class BarsConfig(StrictConfig):
+    """Arms side by side: a bar each, for every metric."""
+
+    title: str = Field("", description="over the bars, as Levels of distillation")
+    arms: tuple[str, ...] = Field(min_length=1, description="in the order of their bars")
+
+
+def _groups_of_bars(value: object) -> object:
+    """A plain list of arms is one group."""
+    is_plain = isinstance(value, list) and value and all(isinstance(one, str) for one in value)
+    return [{"arms": value}] if is_plain else value
+
+
+Bars = Annotated[tuple[BarsConfig, ...], BeforeValidator(_groups_of_bars)]
+
+
 class QuickConfig(StrictConfig):
     """The small size of a study, of ``--quick``."""
 
@@ -88,6 +104,8 @@ class StudyConfig(StrictConfig):
     score: Literal["test", "val"] = Field("test", description="the list that is scored; val to choose settings")
     checkpoint: Literal["last", "best"] = Field("last", description="the weights that are scored; best by validation")
     plot_over: str | None = Field(None, description="the axis of numbers over which charts are drawn, as sizes")
+    plot_title: str = Field("", description="words for that axis, as 'short side, pixels'; default: its name")
+    bars: Bars = Field((), description="arms shown side by side: a list of names, or groups with title and arms")
     compare: tuple[ComparisonConfig, ...] = Field((), description="paired comparisons of arms")
     recovery: tuple[RecoveryConfig, ...] = Field((), description="shares of a gap that students recover")
     keep: Literal["referred", "all"] = Field(

@@ -71,6 +71,11 @@ class StudyPlan:
     runs: Mapping[str, PlannedRun]
     cells: Mapping[tuple[str, tuple[str, ...]], str]
 
+    def condition(self, cell: tuple[str, ...]) -> tuple[str, ...]:
+        """The values of a cell on the axes that are neither repeated nor pooled."""
+        together = (self.study.repeat, self.study.pool)
+        return tuple(value for axis, value in zip(self.study.axes, cell, strict=True) if axis not in together)
+
     def levels(self) -> list[list[PlannedRun]]:
         """The runs in groups; each run needs runs of earlier groups only."""
         level: dict[str, int] = {}
@@ -130,6 +135,8 @@ def _check_arms(study: StudyConfig) -> None:
         asked |= {f"compare.{number}.{key}": arm for key, arm in compared.model_dump().items()}
     for number, recovery in enumerate(study.recovery):
         asked |= {f"recovery.{number}.{key}": arm for key, arm in recovery.model_dump().items()}
+    for number, group in enumerate(study.bars):
+        asked |= {f"bars.{number}.arms.{place}": arm for place, arm in enumerate(group.arms)}
     for key, arm in asked.items():
         if arm not in known:
             raise ValueError(f"{study.name}: {key}: expected an arm ({', '.join(known)}), found {arm}.")

@@ -11,6 +11,7 @@ from typing import Any
 
 from dali_pipes.atomic_files import atomic_write_text
 from dali_pipes.jobs.map_files import Engine
+from reskd.study.answer_times import add_answer_times
 from reskd.study.plan import RUNS, PlannedRun, StudyPlan
 from reskd.study.work import DIED, DIVERGED, DONE, NOT_RUN, do_run, empty_row, read_row, results_of, write_row
 from reskd.training.run_lock import RunLock
@@ -31,6 +32,8 @@ def run_study(
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, dict[str, Any]]:
     """Do the runs that are not done, and write ``results.jsonl`` after each; returns the rows by the run's name.
+
+    At the end, the time from a file to scores is measured for the arms that have none: answer_times.py.
 
     A run that failed is tried again; one that diverged is not, as it would again, unless ``retry``.
 
@@ -63,6 +66,7 @@ def run_study(
                 num_done += 1
                 _write(folder, plan, rows)
                 on_progress(num_done, num_todo)
+        add_answer_times(plan, rows, engine=engine)
         _write(folder, plan, rows)
     finally:
         lock.release()

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 
-from reskd.study.page.data import Curve, FailedRun, ReportArm, ReportComparison, ReportGap, StudyReport
+from reskd.study.answer_times import KEY as TIME_FROM_FILE
+from reskd.study.arm_intervals import arm_intervals
+from reskd.study.config import BarsConfig
+from reskd.study.page.data import Curve, FailedRun, ReportArm, ReportBars, ReportComparison, ReportGap, StudyReport
 from reskd.study.plan import PlannedRun, StudyPlan
 from reskd.study.statistics.comparison import compare_arms, share_of_gap
 from reskd.study.statistics.metrics import METRICS, summarize_arm
@@ -42,7 +45,7 @@ def summarize_study(plan: StudyPlan, rows: Rows, *, command: str) -> StudyReport
     arms = [
         arm for condition in summary.conditions for name in summary.arm_names if (arm := summary.arm(name, condition))
     ]
-    comparisons, gaps = [], []
+    comparisons, gaps, bars = [], [], []
     for condition in summary.conditions:
         comparisons += [summary.comparison(one.arm, one.over, condition) for one in study.compare]
         gaps += [
@@ -50,13 +53,15 @@ def summarize_study(plan: StudyPlan, rows: Rows, *, command: str) -> StudyReport
             for one in study.recovery
             if (gap := summary.gap((one.student, one.baseline, one.teacher), condition)) is not None
         ]
+        bars += [summary.bars(one, condition) for one in study.bars]
     report = StudyReport(
         title=study.title or study.name,
         arms=tuple(arms),
         comparisons=tuple(comparisons),
         gaps=tuple(gaps),
         failures=tuple(summary.failures()),
-        axis_title=study.plot_over or "",
+        bars=tuple(bars),
+        axis_title=study.plot_title or (study.plot_over or "").rpartition(".")[2].replace("_", " "),
         commands=(command,),
         environment=_environment(rows),
         notes=_notes(plan),
@@ -70,12 +75,9 @@ class _Summary:
         self._axes = list(plan.study.axes)
         self._others = [axis for axis in self._axes if axis not in (plan.study.repeat, plan.study.pool)]
         self.arm_names = list(dict.fromkeys(arm for arm, _ in plan.cells))
-        self.conditions = list(dict.fromkeys(self._condition(cell) for _, cell in plan.cells))
+        self.conditions = list(dict.fromkeys(plan.condition(cell) for _, cell in plan.cells))
         self._runs = self._group_runs()
         self._known: dict[tuple[str, Condition], dict[int, Predictions]] = {}
-
-    def _condition(self, cell: Sequence[str]) -> Condition:
-        return tuple(value for axis, value in zip(self._axes, cell, strict=True) if axis in self._others)
 
     def _group_runs(self) -> dict[tuple[str, Condition], dict[int, list[PlannedRun]]]:
         """(arm, condition) -> number of the seed -> its runs, one a split."""
@@ -83,7 +85,7 @@ class _Summary:
         seeds = list(self._plan.study.axes[repeat]) if repeat else []
         for (arm, cell), run in self._plan.cells.items():
             seed = seeds.index(cell[self._axes.index(repeat)]) if repeat else 0
-            of_seeds = found.setdefault((arm, self._condition(cell)), {})
+            of_seeds = found.setdefault((arm, self._plan.condition(cell)), {})
             of_seeds.setdefault(seed, []).append(self._plan.runs[run])
         return found
 
@@ -114,6 +116,8 @@ class _Summary:
         speeds = [row["videos_per_second"] for row in found]
         summary = summarize_arm(predictions) if predictions else None
         headline = summary.kinds[0] if summary else METRICS[0]
+        times = [row[TIME_FROM_FILE] for row in found if TIME_FROM_FILE in row]
+        is_drawn = self._plan.study.plot_over or any(arm in group.arms for group in self._plan.study.bars)
         return ReportArm(
             name=self._name(arm, condition),
             summary=summary,
@@ -121,6 +125,8 @@ class _Summary:
             num_planned=len(runs),
             gflops_per_video=2 * found[0]["gmacs_per_video"] if found else None,
             ms_per_video=1000 / max(speeds) if speeds else None,  # what runs beside it only slows it
+            ms_from_file=min(times) if times else None,
+            intervals=arm_intervals(predictions) if predictions and is_drawn else {},
             axis_value=self._axis_value(condition),
             line=arm if self._plan.study.plot_over else "",
             curves=tuple(curve for run in done if run.is_trained and (curve := _curve(run, headline.name))),
@@ -143,6 +149,10 @@ class _Summary:
             return None
         names = [self._name(one, condition) for one in arms]
         return ReportGap(names[0], names[1], names[2], share_of_gap(found[0], found[1], found[2]))
+
+    def bars(self, group: BarsConfig, condition: Condition) -> ReportBars:
+        title = f"{group.title} ({', '.join(condition)})" if condition and group.title else group.title
+        return ReportBars(title or ", ".join(condition), tuple(self._name(arm, condition) for arm in group.arms))
 
     def failures(self) -> Iterator[FailedRun]:
         for name, run in self._plan.runs.items():
@@ -218,5 +228,9 @@ def _notes(plan: StudyPlan) -> tuple[str, ...]:
     notes = [f"The {study.score} list is scored with each run's {study.checkpoint}.pt."]
     if study.pool:
         notes.append(f"The lists of all values of {study.pool} are scored as one: every video counts once.")
-    notes.append("The measured time is that of the network alone, of the fastest run, without reading and decoding.")
+    notes.append(
+        "The measured time of the network is that of the fastest run, without reading and decoding. The time from file "
+        "to scores is that of one video on one thread of the processor: reading, decoding, the views and the network; "
+        "it is the median over 8 videos of the fastest of 3 times, with the file in memory."
+    )
     return tuple(notes)

@@ -43,12 +43,14 @@ class Chart(NamedTuple):
 
 
 class _Point(NamedTuple):
-    """An arm in a chart: its number among all arms, its place, and its deviation in y."""
+    """An arm in a chart: its number among all arms, its place, and the ends of its bar in y."""
 
     arm: ReportArm
     number: int
     x: float
     y: float
+    low: float
+    high: float
     deviation: float
 
 
@@ -69,26 +71,32 @@ def draw_charts(report: StudyReport) -> list[Chart]:
     charts, headline = [_draw_forest(metric, report.comparisons) for metric in report.metrics], report.metrics[0]
     charts += [
         _draw_scatter("computation", "GFLOPs a video", headline, _points(report, "gflops_per_video")),
-        _draw_scatter("measured time", "ms a video", headline, _points(report, "ms_per_video")),
+        _draw_scatter("the network's time", "ms a video", headline, _points(report, "ms_per_video")),
+        _draw_scatter("the time from file", "ms from file to scores", headline, _points(report, "ms_from_file")),
         _draw_lines(report.axis_title, headline, _points(report, "axis_value")),
     ]
     return [chart for chart in charts if chart] + _draw_curves(report)
 
 
 def _points(report: StudyReport, attribute: str) -> list[_Point]:
-    """The arms that have the report's headline metric and this attribute."""
+    """The arms that have the report's headline metric and this attribute. Their bars are intervals on an axis, else
+    deviations.
+    """
     points, headline = [], report.metrics[0]
     for number, arm in enumerate(report.arms):
         x = getattr(arm, attribute)
         if x is not None and arm.summary is not None and headline.name in arm.summary.metrics:
             mean, deviation = arm.summary.metrics[headline.name]
-            points.append(_Point(arm, number, x, headline.scale * mean, headline.scale * (deviation or 0)))
+            spread = mean - (deviation or 0), mean + (deviation or 0)
+            ends = arm.intervals.get(headline.name, spread) if attribute == "axis_value" else spread
+            values = (headline.scale * value for value in (mean, *ends, deviation or 0))
+            points.append(_Point(arm, number, x, *values))
     return points
 
 
 def _frame(points: Sequence[_Point]) -> tuple[Scale, Scale]:
     x = scale_for([point.x for point in points], _LEFT, _WIDTH - _RIGHT, log_allowed=True, margin=0.12)
-    ends = [point.y + sign * point.deviation for point in points for sign in (-1, 1)]
+    ends = [end for point in points for end in (point.low, point.high)]
     return x, scale_for(ends, _HEIGHT - _BOTTOM, _TOP)
 
 
@@ -98,9 +106,19 @@ def _draw_scatter(cost: str, x_title: str, headline: Metric, points: Sequence[_P
     x, y = _frame(points)
     title = f"{headline.title} against {cost}"
     parts = [axes(x, y, x_title=x_title + (", logarithmic" if x.is_log else ""), y_title=_y_title(headline))]
+    parts.append(path_through([(x.at(p.x), y.at(p.y)) for p in _frontier(points)], css="frontier"))
     parts += [_mark(point, x, y, (x_title, headline.title)) for point in points]
     parts += _labels([(x.at(point.x), y.at(point.y), point.arm.name) for point in points])
     return Chart(title, picture(_WIDTH, _HEIGHT, *parts, title=title))
+
+
+def _frontier(points: Sequence[_Point]) -> list[_Point]:
+    """Those than which none is cheaper and at least as good, or as cheap and better: from the cheapest on."""
+    found: list[_Point] = []
+    for point in sorted(points, key=lambda one: (one.x, -one.y)):
+        if not found or point.y > found[-1].y:
+            found.append(point)
+    return found
 
 
 def _draw_lines(x_title: str, headline: Metric, points: Sequence[_Point]) -> Chart | None:
@@ -115,6 +133,8 @@ def _draw_lines(x_title: str, headline: Metric, points: Sequence[_Point]) -> Cha
     names = [point.arm.line or point.arm.name for point in points]
     for number, line in enumerate(dict.fromkeys(names)):
         of_line = sorted((p for p, name in zip(points, names, strict=True) if name == line), key=lambda point: point.x)
+        edge = [(x.at(p.x), y.at(p.high)) for p in of_line] + [(x.at(p.x), y.at(p.low)) for p in reversed(of_line)]
+        parts.append(path_through(edge, css=f"band {color_class(number)}"))
         parts.append(path_through([(x.at(p.x), y.at(p.y)) for p in of_line], css=f"line {color_class(number)}"))
         parts += [_mark(point._replace(number=number), x, y, (x_title, headline.title)) for point in of_line]
         ends.append((x.at(of_line[-1].x), y.at(of_line[-1].y), line))
@@ -126,12 +146,11 @@ def _y_title(headline: Metric) -> str:
 
 
 def _mark(point: _Point, x: Scale, y: Scale, titles: tuple[str, str]) -> str:
-    """A mark with its deviation as a bar; the titles are those of x and y."""
+    """A mark with a bar of its deviation or interval; the titles are those of x and y."""
     place, css = x.at(point.x), f"bar {color_class(point.number)}"
     height, cost = f"{titles[1]} {point.y:.1f} +- {point.deviation:.1f} per cent", f"{shown_cost(point.x)} {titles[0]}"
     tip = f"{point.arm.name}: {height}, {cost}"
-    ends = [(place, y.at(point.y + sign * point.deviation)) for sign in (-1, 1)]
-    bar = line_between(ends[0], ends[1], css=css) if point.deviation else ""
+    bar = line_between((place, y.at(point.low)), (place, y.at(point.high)), css=css) if point.high > point.low else ""
     return bar + marker(place, y.at(point.y), point.number, tip=tip)
 
 

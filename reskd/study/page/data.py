@@ -20,8 +20,10 @@ class ReportArm:
         summary: of its finished runs; None if there is none.
         num_done, num_planned: runs, over seeds and splits.
         gflops_per_video: 10^9 floating-point operations; a multiply-add counts as two.
-        ms_per_video: measured.
+        ms_per_video: measured, of the network alone.
+        ms_from_file: measured, from an undecoded file to scores, on one thread; None where the data are no videos.
         axis_value: where the arm stands on the study's axis, such as its resolution.
+        intervals: name of a metric -> (low, high) of its mean, where bars or lines show the arm.
         line: arms with an axis value and the same name here are joined by a line; "" joins none.
         curves: one a run, of ``StudyReport.curve_title``.
     """
@@ -35,6 +37,8 @@ class ReportArm:
     axis_value: float | None = None
     line: str = ""
     curves: tuple[Curve, ...] = ()
+    ms_from_file: float | None = None
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,14 @@ class ReportGap:
     baseline: str
     teacher: str
     shares: tuple[GapShare, ...]
+
+
+@dataclass(frozen=True)
+class ReportBars:
+    """Names of arms that are shown side by side."""
+
+    title: str
+    arms: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -94,6 +106,7 @@ class StudyReport:
 
     Attributes:
         comparisons: the first one is the study's question; its verdicts are the first paragraph.
+        bars: arms side by side.
         axis_title: of the arms' axis values, such as "short side, pixels".
         curve_title: what the arms' curves show.
         commands: with which the study can be done again, one line each.
@@ -106,6 +119,7 @@ class StudyReport:
     comparisons: tuple[ReportComparison, ...] = ()
     gaps: tuple[ReportGap, ...] = ()
     failures: tuple[FailedRun, ...] = ()
+    bars: tuple[ReportBars, ...] = ()
     axis_title: str = ""
     curve_title: str = "validation top-1"
     pictures: tuple[Picture, ...] = ()

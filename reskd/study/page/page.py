@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 from dali_pipes.atomic_files import atomic_write_text
+from reskd.study.page.bars import draw_bars
 from reskd.study.page.charts import Chart, draw_charts
 from reskd.study.page.data import Picture, StudyReport
 from reskd.study.page.markdown import render_markdown
@@ -92,6 +93,8 @@ def _cell(cell: Cell) -> str:
 
 
 def _chart_sections(report: StudyReport) -> Iterator[str]:
+    for title, bars in draw_bars(report):
+        yield _section(title, element("div", *map(_figure, bars), css="charts small"))
     charts = draw_charts(report)
     for heading, is_small in (("Charts", False), ("Learning curves", True)):
         chosen = [chart for chart in charts if chart.is_small == is_small]

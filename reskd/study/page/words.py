@@ -99,6 +99,16 @@ def reading_notes(report: StudyReport) -> tuple[str, ...]:
         "test videos of all its splits together.",
         _describe_metrics(report),
     ]
+    notes += [
+        "The dashed line of a chart of costs is the Pareto frontier: no other arm is cheaper than one of its arms and "
+        "at least as good, or as cheap and better. It joins the means, and does not know how sure they are."
+    ]
+    if report.bars or report.axis_title:
+        notes += [
+            "The interval of a bar, and the band along a line, is the percentile bootstrap of the arm alone, over "
+            "groups of videos and seeds; one seed says nothing about others. Arms whose intervals overlap may still "
+            "differ, as the same videos are hard for both: the paired comparison tells."
+        ]
     if found:
         count = sum(len(one.differences) for one in found)
         outside = 1 - found[0].confidence

@@ -2,6 +2,6 @@
 
 For other folders:
     comparison: BootstrapSettings, compare_arms, Comparison, Difference, GapShare, share_of_gap
-    metrics: ArmSummary, Metric, METRICS, summarize_arm
+    metrics: ArmSummary, Metric, METRICS, resampled_metrics, summarize_arm
     predictions: join_predictions, Predictions
 """

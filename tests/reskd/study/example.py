@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from reskd.study.page.data import FailedRun, Picture, ReportArm, ReportComparison, ReportGap, StudyReport
+from reskd.study.page.data import FailedRun, Picture, ReportArm, ReportBars, ReportComparison, ReportGap, StudyReport
 from reskd.study.statistics.comparison import Comparison, Difference, GapShare
 from reskd.study.statistics.metrics import METRICS, ArmSummary, MeanAndDeviation
 
@@ -17,6 +17,7 @@ DIFFERENCES = (
     Difference(_MEAN_CLASS, -0.05, -0.08, -0.02, 0.016, "worse", {0: -0.05, 1: -0.05}),
     Difference(_LOG_LOSS, -0.1234, -0.2, -0.05, 0.04, "better", {0: -0.1, 1: -0.1468}),
 )
+INTERVALS = {"top1": (0.77, 0.84), "map": (0.47, 0.52), "mean_class_accuracy": (0.4, 0.6), "log_loss": (1.1, 1.5)}
 COMPARISON = Comparison(DIFFERENCES, num_seeds=2, num_videos=1334, num_groups=50, confidence=0.95)
 
 
@@ -27,7 +28,10 @@ def summary(top1: float, *, seeds: int = 2) -> ArmSummary:
 
 
 def study(**changed: Any) -> StudyReport:
-    student = ReportArm("student", summary(0.8), 6, 6, 4.4, 8.04, 112, "students", (((1, 0.2), (2, 0.5)), ((1, 0.3),)))
+    curves = (((1, 0.2), (2, 0.5)), ((1, 0.3),))
+    student = ReportArm(
+        "student", summary(0.8), 6, 6, 4.4, 8.04, 112, "students", curves, ms_from_file=31.5, intervals=INTERVALS
+    )
     gap = ReportGap(
         "student",
         "baseline",
@@ -40,7 +44,7 @@ def study(**changed: Any) -> StudyReport:
             student,
             replace(student, name="baseline", summary=summary(0.769), line="baselines"),
             ReportArm("teacher", summary(0.9, seeds=1), 3, 3, 123.4, 41.0, 224, "teacher"),
-            ReportArm(ODD, summary(0.7), 2, 6, 2.2, 5.0, 56, "students"),
+            ReportArm(ODD, summary(0.7), 2, 6, 2.2, 5.0, 56, "students", intervals={"top1": (0.66, 0.75)}),
             ReportArm("not run", None, 0, 6),
         ),
         comparisons=(
@@ -50,6 +54,7 @@ def study(**changed: Any) -> StudyReport:
         ),
         gaps=(gap,),
         failures=(FailedRun(ODD, "seed 1, split 2", "diverged", f"loss is NaN in {ODD}"),),
+        bars=(ReportBars("Levels", ("baseline", ODD, "student", "not run")), ReportBars("", ("student",))),
         axis_title="short side, pixels",
         pictures=(Picture(ODD, "data:image/png;base64,iVBORw0KGgo="),),
         commands=("python tools/study.py --name '<x>' && echo done",),

@@ -33,9 +33,21 @@ def test_the_quick_size_keeps_the_named_values_under_another_name(tmp_path: Path
     assert study.settings == {"training.epochs": 1}
 
 
+def test_bars_are_a_list_of_arms_or_groups_with_titles(tmp_path: Path) -> None:
+    (plain,) = tiny_study(tmp_path, bars=["baseline", "student"]).bars
+    assert (plain.title, plain.arms) == ("", ("baseline", "student"))
+    groups = [{"title": "One", "arms": ["student"]}, {"arms": ["teacher", "baseline"]}]
+    assert [(one.title, one.arms) for one in tiny_study(tmp_path, bars=groups).bars] == [
+        ("One", ("student",)),
+        ("", ("teacher", "baseline")),
+    ]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"bars": [{"title": "x", "arms": []}]}, "bars"),
+        ({"bars": "student"}, "bars"),
         ({"axis": {}}, r"study\.yaml, line [0-9]+: unknown key axis; did you mean axes"),
         ({"repeat": "fold"}, r"repeat: expected an axis of this study \(seed\), found fold"),
         ({"pool": "seed"}, "repeat and pool: expected two axes, found seed for both"),

@@ -86,6 +86,7 @@ def test_checkpoints_of_all_runs_stay_if_asked(tmp_path: Path) -> None:
         ({"only": {"x": {}}}, r"only\.x: expected an arm \(teacher, baseline, student\), found x"),
         ({"arms": ["baseline"]}, r"compare\.0\.arm: expected one of arms \(baseline\), found student"),
         ({"arms": ["x"]}, r"arms\.x: expected an arm \(teacher, baseline, student\), found x"),
+        ({"bars": ["baseline", "x"]}, r"bars\.0\.arms\.1: expected an arm \(teacher, baseline, student\), found x"),
         ({"also_scored": {"s": {"weights": "x", "view": "baseline"}}}, r"also_scored\.s\.weights: expected an arm"),
         ({"also_scored": {"student": {"weights": "student", "view": "baseline"}}}, "student is an arm of"),
         ({"axes": {"lr": {"a": {"optimizer.lrate": 1}}, "seed": [1]}}, r"at lr a, seed 1: .*lrate"),

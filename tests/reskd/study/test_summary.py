@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ ALPHAS = {str(alpha): {"stages.student.loss.embedding.alpha": alpha} for alpha i
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyPlan, Rows]:
     folder = tmp_path_factory.mktemp("study")
-    plan = plan_study(tiny_study(folder, axes={"seed": [1, 3], "alpha": ALPHAS}, plot_over="alpha"))
+    bars = [{"title": "Levels", "arms": ["baseline", "student"]}]
+    plan = plan_study(tiny_study(folder, axes={"seed": [1, 3], "alpha": ALPHAS}, plot_over="alpha", bars=bars))
     return plan, run_study(plan, engine=in_this_process)
 
 
@@ -40,6 +42,32 @@ def test_each_arm_at_each_condition_is_a_row_with_the_mean_over_seeds(done: tupl
         of_seeds = [rows[plan.cells["student", (seed, "4")]]["metrics"][name] for seed in "13"]
         assert student.summary.metrics[name].mean == pytest.approx(np.mean(of_seeds), abs=1e-6)
     assert student.gflops_per_video == 2 * rows[plan.cells["student", ("1", "4")]]["gmacs_per_video"]
+
+
+def test_bars_and_lines_have_arms_with_intervals_and_titles_in_words(done: tuple[StudyPlan, Rows]) -> None:
+    plan, rows = done
+    report = summarize_study(plan, rows, command="x")
+    assert [(one.title, one.arms) for one in report.bars] == [
+        (f"Levels ({alpha})", (f"baseline ({alpha})", f"student ({alpha})")) for alpha in "14"
+    ]
+    assert report.axis_title == "alpha"
+    titled = plan.study.model_copy(update={"plot_title": "weight of the embedding"})
+    assert summarize_study(replace(plan, study=titled), rows, command="x").axis_title == "weight of the embedding"
+    for arm in report.arms:
+        assert arm.summary is not None
+        low, high = arm.intervals["top1"]
+        assert low <= arm.summary.metrics["top1"].mean <= high
+    plain = plan.study.model_copy(update={"plot_over": None, "bars": ()})
+    assert not any(arm.intervals for arm in summarize_study(replace(plan, study=plain), rows, command="x").arms)
+
+
+def test_the_time_from_file_is_the_one_in_the_rows(done: tuple[StudyPlan, Rows]) -> None:
+    plan, rows = done
+    name = plan.cells["student", ("1", "4")]
+    timed = {**rows, name: {**rows[name], "ms_from_file": 31.5}}
+    times = {arm.name: arm.ms_from_file for arm in summarize_study(plan, timed, command="x").arms}
+    assert times.pop("student (4)") == 31.5
+    assert set(times.values()) == {None}
 
 
 def test_comparisons_are_paired_and_have_every_metric(done: tuple[StudyPlan, Rows]) -> None:

@@ -26,7 +26,7 @@ def tips(chart: Chart) -> list[str]:
 
 def test_every_chart_is_well_formed_and_has_a_title_for_screen_readers() -> None:
     charts = draw_charts(study())
-    assert len(charts) == 4 + 3 + 2
+    assert len(charts) == 4 + 4 + 2
     for chart in charts:
         root = ElementTree.fromstring(chart.svg)
         assert root.get("role") == "img" and root.get("aria-label")
@@ -35,13 +35,52 @@ def test_every_chart_is_well_formed_and_has_a_title_for_screen_readers() -> None
 
 @pytest.mark.parametrize(
     ("title", "cost"),
-    [("top-1 against computation", "4.40 GFLOPs a video"), ("top-1 against measured time", "8.04 ms a video")],
+    [("top-1 against computation", "4.40 GFLOPs a video"), ("top-1 against the network's time", "8.04 ms a video")],
 )
 def test_arms_stand_with_their_names_at_their_accuracy_and_cost(title: str, cost: str) -> None:
     chart = by_title()[title]
     assert {"student", "baseline", "teacher", ODD} <= set(texts(chart))
     assert "not run" not in texts(chart)
     assert f"student: top-1 80.0 +- 1.2 per cent, {cost}" in tips(chart)
+
+
+def test_arms_without_a_time_from_file_are_not_in_its_chart() -> None:
+    chart = by_title()["top-1 against the time from file"]
+    assert {"student", "baseline"} <= set(texts(chart)) and "teacher" not in texts(chart)
+    assert "student: top-1 80.0 +- 1.2 per cent, 31.5 ms from file to scores" in tips(chart)
+
+
+@pytest.mark.parametrize(
+    ("costs_and_accuracies", "expected"),
+    [
+        ([(1, 0.5), (2, 0.6), (3, 0.55), (4, 0.7)], [0, 1, 3]),
+        ([(1, 0.5), (1, 0.6), (2, 0.6)], [1]),  # as cheap and better; dearer and only as good
+        ([(3, 0.9), (2, 0.1), (1, 0.2)], [2, 0]),
+    ],
+)
+def test_the_frontier_joins_the_arms_that_none_beats_in_both(
+    costs_and_accuracies: list[tuple[float, float]], expected: list[int]
+) -> None:
+    filler = ReportArm("not run", None, 0, 1)  # so that all marks are circles, whose places are plain
+    arms = tuple(
+        one
+        for number, (cost, top1) in enumerate(costs_and_accuracies)
+        for one in (ReportArm(f"arm {number}", summary(top1), 1, 1, gflops_per_video=cost), *[filler] * 3)
+    )
+    tree = ElementTree.fromstring(draw_charts(study(arms=arms, comparisons=()))[0].svg)
+    (line,) = (node for node in tree.iter("path") if node.get("class") == "frontier")
+    places = [f"{node.get('cx')} {node.get('cy')}" for node in tree.iter("circle")]
+    assert line.get("d", "").removeprefix("M").split(" L") == [places[number] for number in expected]
+
+
+def test_a_line_over_sizes_has_a_band_of_intervals() -> None:
+    chart = by_title()["top-1 over short side, pixels"]
+    bands = [node for node in ElementTree.fromstring(chart.svg).iter("path") if "band" in (node.get("class") or "")]
+    assert [band.get("class") for band in bands] == ["band c0", "band c1", "band c2"]
+    corners = bands[0].get("d", "").removeprefix("M").split(" L")
+    marks = [node for node in ElementTree.fromstring(chart.svg).iter("line") if "bar c0" in (node.get("class") or "")]
+    whiskers = {(node.get("x1"), node.get("y1")) for node in marks} | {(n.get("x2"), n.get("y2")) for n in marks}
+    assert len(corners) == 4 and {tuple(corner.split()) for corner in corners} == whiskers
 
 
 def test_labels_do_not_cover_each_other() -> None:
@@ -67,12 +106,14 @@ def test_the_forest_of_log_loss_says_that_left_is_better() -> None:
 
 def test_arms_of_one_line_are_joined_and_others_are_not() -> None:
     chart = by_title()["top-1 over short side, pixels"]
-    lines = [node.get("d", "") for node in ElementTree.fromstring(chart.svg).iter("path")]
+    paths = ElementTree.fromstring(chart.svg).iter("path")
+    lines = [node.get("d", "") for node in paths if (node.get("class") or "").startswith("line")]
     assert [line.count("L") for line in lines] == [1, 0, 0]
     assert {"students", "baselines", "teacher", "56", "112", "224"} <= set(texts(chart))
     apart = tuple(ReportArm(name, summary(0.5), 1, 1, axis_value=place) for name, place in (("a", 1), ("b", 2)))
     chart = draw_charts(study(arms=apart, comparisons=()))[0]
-    assert all("L" not in node.get("d", "") for node in ElementTree.fromstring(chart.svg).iter("path"))
+    paths = ElementTree.fromstring(chart.svg).iter("path")
+    assert all("L" not in node.get("d", "") for node in paths if (node.get("class") or "").startswith("line"))
 
 
 def test_learning_curves_have_a_small_chart_for_each_arm_and_few_points() -> None:

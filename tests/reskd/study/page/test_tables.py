@@ -13,9 +13,9 @@ def texts(heading: str) -> list[list[str]]:
 def test_an_arm_has_its_metrics_costs_and_runs() -> None:
     rows = texts("Arms")
     numbers = ["80.0 +- 1.2", "50.0 +- 1.2", "50.0 +- 1.2", "1.250 +- 0.013"]
-    assert rows[0] == ["student", *numbers, "4.40", "8.04", "6 of 6"]
-    assert rows[2] == ["teacher", "90.0", "50.0", "50.0", "1.250", "123", "41.0", "3 of 3"]
-    assert rows[4] == ["not run", *["-"] * 6, "0 of 6"]
+    assert rows[0] == ["student", *numbers, "4.40", "8.04", "31.5", "6 of 6"]
+    assert rows[2] == ["teacher", "90.0", "50.0", "50.0", "1.250", "123", "41.0", "-", "3 of 3"]
+    assert rows[4] == ["not run", *["-"] * 7, "0 of 6"]
 
 
 def test_a_comparison_has_a_row_for_each_metric() -> None:
