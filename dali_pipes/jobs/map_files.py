@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing import active_children, get_context
+from multiprocessing.process import BaseProcess
 from typing import Any, Protocol, TypeVar
 
 from dali_pipes.choices import EngineName
-from dali_pipes.jobs.worker_process import die_with_parent, starting_workers
+from dali_pipes.jobs.worker_process import die_with_parent, end_in_order_at_sigterm, starting_workers
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 # Tasks submitted per core: enough that no core waits, few enough that a stopped job has few running.
 _TASKS_PER_CORE = 2
+# Seconds that processes have to end by themselves; a tool itself has 2 after Ctrl-C and 10 after SIGTERM.
+_INTERRUPT_S, _OTHERWISE_S = 1.5, 8.0
 
 
 class Engine(Protocol):
@@ -103,12 +107,13 @@ def map_isolated(
 
     Args:
         work: a module-level function, as it is pickled by name.
-        kills: Ctrl-C and SIGTERM kill the items that run, for long ones; otherwise they are finished first.
+        kills: a signal that raises here (Ctrl-C, SIGTERM) ends the items that run, for long ones; otherwise they are
+            finished first.
     """
     waiting = list(reversed(items))
     while waiting:
         suspects: list[Item] = []
-        with process_pool(min(num_workers, len(waiting))) as pool, _killed_if_interrupted() if kills else nullcontext():
+        with _pool(min(num_workers, len(waiting)), kills=kills) as pool:
             running: dict[Future[Result], Item] = {}
             whole = True
             while whole and (waiting or running):
@@ -123,21 +128,39 @@ def map_isolated(
                         whole = False
             suspects += running.values()
         for item in suspects:
-            yield item, _alone(work, item)
+            yield item, _alone(work, item, kills=kills)
 
 
 @contextmanager
-def _killed_if_interrupted() -> Iterator[None]:
-    """Kill the processes that were started inside when a signal ends the block: their pool would wait for them."""
+def _pool(num_workers: int, *, kills: bool) -> Iterator[ProcessPoolExecutor]:
+    """A pool for a block. With ``kills``, its processes end with the block that a signal ends; see map_isolated."""
     others = set(active_children())
-    try:
-        yield
-    except Exception:
-        raise
-    except BaseException:
-        for process in set(active_children()) - others:
+    with process_pool(num_workers, can_be_ended=kills) as pool:
+        try:
+            yield pool
+        except Exception:
+            raise
+        except BaseException as error:
+            if kills:
+                pool.shutdown(wait=False, cancel_futures=True)
+                limit_s = _INTERRUPT_S if isinstance(error, KeyboardInterrupt) else _OTHERWISE_S
+                _end_processes(set(active_children()) - others, limit_s)
+            raise
+
+
+def _end_processes(processes: Collection[BaseProcess], limit_s: float) -> None:
+    """Ask them to end, and kill those that have not after ``limit_s``.
+
+    A process that ends by itself closes what it holds. A killed one leaves semaphores of its loader behind, which
+    Python's resource tracker then removes with a warning, after the last line of the program.
+    """
+    for process in processes:
+        process.terminate()
+    last_s = time.monotonic() + limit_s
+    for process in processes:
+        process.join(max(0.0, last_s - time.monotonic()))
+        if process.is_alive():
             process.kill()
-        raise
 
 
 def _submit(
@@ -156,8 +179,8 @@ def _submit(
     return True
 
 
-def _alone(work: Callable[[Item], Result], item: Item) -> Result | None:
-    with process_pool(1) as pool:
+def _alone(work: Callable[[Item], Result], item: Item, *, kills: bool) -> Result | None:
+    with _pool(1, kills=kills) as pool:
         try:
             with starting_workers():
                 started = pool.submit(work, item)
@@ -166,9 +189,19 @@ def _alone(work: Callable[[Item], Result], item: Item) -> Result | None:
             return None
 
 
-def process_pool(num_workers: int) -> ProcessPoolExecutor:
-    """Make processes that end with this one; if one dies, the caller gets ``BrokenProcessPool`` instead of waiting."""
+def process_pool(num_workers: int, *, can_be_ended: bool = False) -> ProcessPoolExecutor:
+    """Make processes that end with this one; if one dies, the caller gets ``BrokenProcessPool`` instead of waiting.
+
+    Args:
+        can_be_ended: SIGTERM has a process leave its item and close what it holds.
+    """
     # spawn: forking a process with threads (torch, DALI) can deadlock.
     return ProcessPoolExecutor(
-        num_workers, mp_context=get_context("spawn"), initializer=die_with_parent, initargs=(os.getpid(),)
+        num_workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(os.getpid(), can_be_ended)
     )
+
+
+def _begin(parent_pid: int, can_be_ended: bool) -> None:
+    die_with_parent(parent_pid)
+    if can_be_ended:
+        end_in_order_at_sigterm()

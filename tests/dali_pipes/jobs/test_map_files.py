@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +99,46 @@ def test_an_interrupt_kills_items_that_would_never_end(tmp_path: Path) -> None:
     for name in "ab":
         with pytest.raises(ProcessLookupError):
             os.kill(int((tmp_path / name).read_text()), 0)
+
+
+_ENDED = """
+import sys
+from dali_pipes.jobs import map_files
+from tests.dali_pipes.jobs.test_map_files import hold_a_semaphore, stopped_at_sigterm
+map_files._OTHERWISE_S = 600.0
+stopped_at_sigterm()
+items = [sys.argv[1] + "/a", sys.argv[1] + "/b"]
+list(map_files.make_engine("local", num_workers=2, kills=True)(hold_a_semaphore, items))
+"""
+
+
+class _StoppedError(BaseException):
+    pass
+
+
+def stopped_at_sigterm() -> None:
+    def stop(*rest: object) -> None:
+        raise _StoppedError("by the test")
+
+    signal.signal(signal.SIGTERM, stop)
+
+
+def hold_a_semaphore(name: str) -> None:
+    """As a loader in an item does: the semaphore is known to the resource tracker that all processes share."""
+    held = get_context("spawn").Semaphore(1)
+    try:
+        wait_for_ever(name)
+    finally:
+        Path(name + ".left").write_text(f"{held}")
+
+
+def test_items_that_a_signal_ends_close_what_they_hold(tmp_path: Path) -> None:
+    """A killed process leaves its semaphores to Python's resource tracker, which warns after the last line."""
+    process = subprocess.Popen([sys.executable, "-c", _ENDED, str(tmp_path)], stderr=subprocess.PIPE, text=True)
+    while not all((tmp_path / name).exists() and (tmp_path / name).read_text() for name in "ab"):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=600)[1]
+    assert "by the test" in said and "leaked" not in said
+    assert all((tmp_path / f"{name}.left").exists() for name in "ab")
