@@ -47,6 +47,24 @@ def check_folder(config: ExperimentConfig) -> None:
         check_names_are_current(merge_files(read_config_files(saved)), config.resolved(), config.folder)
 
 
+def as_started(config: ExperimentConfig, asked: Mapping[str, Any]) -> ExperimentConfig:
+    """``config`` with the started run's own values of the settings that ``asked`` is to change.
+
+    The run may have been started with a value on the command line, while the file has the one that is asked for.
+    """
+    run = RunDirectory(config.folder)
+    if not asked or not run.config.is_file():
+        return config
+    changes = read_changes(run.changes)
+    tree = changed(config.resolved(), changes)
+    mine = dict(flatten(tree))
+    saved = dict(flatten(changed(merge_files(read_config_files(run.config)), changes)))
+    differing = [key for key in asked if key in mine and key in saved and mine[key] != saved[key]]
+    for key in differing:
+        set_value(tree, key, saved[key])
+    return parse_config(tree, where=config.name) if differing else config
+
+
 def with_changes(
     config: ExperimentConfig, asked: Mapping[str, Any], *, num_steps: int
 ) -> tuple[ExperimentConfig, list[Change]]:

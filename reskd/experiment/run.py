@@ -20,7 +20,7 @@ from reskd.experiment.data import AnyManifest, data_of
 from reskd.experiment.lists import build_manifests
 from reskd.experiment.networks import build_evaluated_model, check_networks, load_stage, view_shapes
 from reskd.experiment.protocol import describe_protocol
-from reskd.experiment.provenance import check_folder, check_start, check_started, is_trained, with_changes
+from reskd.experiment.provenance import as_started, check_folder, check_start, check_started, is_trained, with_changes
 from reskd.models.recognizer import Recognizer
 from reskd.profiling.flops import count_macs
 from reskd.profiling.throughput import measure_clips_per_second
@@ -61,6 +61,7 @@ def train_experiment(
         OSError: another run is in the folder; a full disk.
         FloatingPointError: the run diverges.
     """
+    config = config if overwrite else as_started(config, asked)
     check_networks(config)
     if not overwrite:
         check_folder(config)
@@ -163,8 +164,8 @@ def score_checkpoint(
     manifests = build_manifests(config, world=world, splits=(split,))
     if split not in manifests:
         raise ValueError(
-            f"--split {split}: expected videos of this split, found none; set data.{split}_fraction above 0, as in "
-            "training, or score the other split."
+            f"--split {split}: expected videos of this split, found none; set "
+            f"{_SPLIT_SETTINGS[config.data.kind, split]}, as in training, or score the other split."
         )
     manifest = manifests[split]
     settings = evaluation_settings(config, which, world=world)
@@ -189,6 +190,15 @@ def score_checkpoint(
         "environment": describe_environment(),
     }
     return ScoredCheckpoint(result, evaluation, manifest)
+
+
+# Settings that give a split its videos, by the kind of data.
+_SPLIT_SETTINGS = {
+    ("clips", "val"): "data.val_fraction above 0 or data.val_pattern",
+    ("clips", "test"): "data.test, or data.test_fraction above 0",
+    ("features", "val"): "data.val, or data.val_fraction above 0",
+    ("features", "test"): "data.test",
+}
 
 
 def _check_classes(manifest: AnyManifest, state: Mapping[str, Any], checkpoint: Path) -> None:

@@ -36,7 +36,7 @@ from reskd.experiment.config_files import (
     split_override,
 )
 from reskd.experiment.networks import check_networks
-from reskd.experiment.provenance import check_started, is_trained
+from reskd.experiment.provenance import as_started, check_started, is_trained
 from reskd.experiment.run import OnLog, train_experiment
 from reskd.models.config import difference
 from reskd.training.run_directory import RunDirectory, flatten
@@ -166,6 +166,8 @@ def train_stages(
         resume = "auto"  # stages that have not begun have no checkpoint
     if overwrite and any(asked):
         raise ValueError("--set changes a started run, which --overwrite deletes; give the setting without --set.")
+    if not overwrite:
+        configs = [as_started(config, mine) for config, mine in zip(configs, asked or [{}] * len(configs), strict=True)]
     if len(configs) > 1:
         check_stages(configs)  # one alone is checked by train_experiment
         for config in configs if resume == "auto" and not overwrite else ():

@@ -77,6 +77,25 @@ def test_changed_settings_hold_in_the_optimizer_too(folder: Path) -> None:
     assert max(line["train/lr"] for line in lines(run) if line["step"] > last) <= 0.01
 
 
+def test_a_value_of_the_file_is_a_change_where_the_run_was_started_with_another(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = folder / "runs" / "tiny"
+    epochs = yaml.safe_load((folder / "tiny.yaml").read_text())["training"]["epochs"]
+    assert start(folder, "training.epochs=1", "seed=7") == 0
+    first = load_checkpoint(run / "last.pt")["num_steps"]
+    assert start(folder, "seed=7", "--set", f"training.epochs={epochs}") == 0
+    state = load_checkpoint(run / "last.pt")
+    assert state["num_steps"] == epochs * first
+    assert state["changes"] == [{"step": first, "key": "training.epochs", "old": 1.0, "new": float(epochs)}]
+    for again in ([], ["training.epochs=1"], ["--set", f"training.epochs={epochs}"]):
+        assert start(folder, "seed=7", *again) == 0
+    assert load_checkpoint(run / "last.pt")["changes"] == state["changes"]
+    capsys.readouterr()
+    assert start(folder, "--set", "seed=1") == 1
+    assert "--set seed: expected a setting that a started run can change" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_the_precision_may_change_both_ways(precision: str, folder: Path) -> None:
     assert start(folder, "training.epochs=1") == 0

@@ -1,0 +1,40 @@
+"""A list that is scored has videos, or the settings that would give it some are named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from reskd.distributed import World
+from reskd.experiment.config import parse_config
+from reskd.experiment.run import score_checkpoint
+from reskd.training.checkpoint import load_checkpoint
+from tests.reskd.feature_files import write_features
+from tests.tiny_student import write_checkpoint, write_feature_checkpoint
+
+WORLD = World(0, 1, torch.device("cpu"))
+
+
+def fault_of(checkpoint: Path) -> str:
+    settings = load_checkpoint(checkpoint)["config"]
+    settings["data"] |= {"val": None, "val_fraction": 0.0} if settings["data"]["kind"] == "features" else {}
+    config = parse_config(settings)
+    with pytest.raises(ValueError, match="--split val: expected videos of this split, found none") as raised:
+        score_checkpoint(config, checkpoint, world=WORLD, split="val")
+    return str(raised.value)
+
+
+def test_without_validation_videos_both_settings_are_named(make_folder: Callable[..., Path], tmp_path: Path) -> None:
+    root = make_folder({"h264": ["libx264"] * 2, "mjpeg": ["mjpeg"] * 2}, num_frames=24)
+    data = {"root": str(root), "train": "folders", "val_fraction": 0.0, "scan_cache": str(tmp_path / "scan")}
+    fault = fault_of(write_checkpoint(tmp_path / "last.pt", data=data))
+    assert "set data.val_fraction above 0 or data.val_pattern, as in training" in fault
+
+
+def test_of_features_the_pattern_of_files_is_named(tmp_path: Path) -> None:
+    write_features(tmp_path)
+    fault = fault_of(write_feature_checkpoint(tmp_path / "last.pt", root=tmp_path))
+    assert "set data.val, or data.val_fraction above 0, as in training" in fault
