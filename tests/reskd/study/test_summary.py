@@ -55,8 +55,9 @@ def test_bars_and_lines_have_arms_with_intervals_and_titles_in_words(done: tuple
     assert summarize_study(replace(plan, study=titled), rows, command="x").axis_title == "weight of the embedding"
     for arm in report.arms:
         assert arm.summary is not None
-        low, high = arm.intervals["top1"]
-        assert low <= arm.summary.metrics["top1"].mean <= high
+        for name in ("gap", "map", "log_loss"):
+            low, high = arm.intervals[name]
+            assert low <= arm.summary.metrics[name].mean <= high
     plain = plan.study.model_copy(update={"plot_over": None, "bars": ()})
     assert not any(arm.intervals for arm in summarize_study(replace(plan, study=plain), rows, command="x").arms)
 
