@@ -44,7 +44,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "dali_pipes/loader/dali_graph.py": "dali_pipes/loader/test_clip_loader.py",
     "dali_pipes/loader/dali_outputs.py": "dali_pipes/loader/test_clip_loader.py",
     "dali_pipes/loader/recovery.py": "dali_pipes/loader/test_clip_loader_faults.py",
-    "dali_pipes/manifest/split_table.py": "dali_pipes/manifest/test_split_lists.py",
     "dali_pipes/manifest/sources.py": "dali_pipes/loader/test_clip_loader_storage.py",
     "dali_pipes/sampling_config.py": "dali_pipes/sampling/test_crops.py",
     "dali_pipes/scan/csv_rows.py": "dali_pipes/scan/test_store.py",

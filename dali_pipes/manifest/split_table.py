@@ -31,6 +31,12 @@ def split_table(lists: SplitLists, videos: Mapping[str, Sequence[LabeledVideo]])
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 
+def groups_of_videos(table: bytes) -> dict[str, str]:
+    """Path of a video -> its group, of a table that ``split_table`` made."""
+    rows = csv.DictReader(io.StringIO(table.decode("utf-8", "surrogateescape"), newline=""))
+    return {row["path"]: row["group"] for row in rows}
+
+
 def _rows(class_names: Sequence[str], split: str, videos: Iterable[LabeledVideo]) -> Iterator[tuple[str, ...]]:
     for video in videos:
         label = LABEL_SEPARATOR.join(class_names[label] for label in video.labels)

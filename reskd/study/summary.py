@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 
+from dali_pipes.manifest.split_table import groups_of_videos
 from reskd.study.answer_times import KEY as TIME_FROM_FILE
 from reskd.study.arm_intervals import arm_intervals
 from reskd.study.config import BarsConfig
@@ -186,15 +186,15 @@ def _read_predictions(run: PlannedRun, row: Mapping[str, Any]) -> Predictions:
             "earlier version wrote it; delete the folder and start the study again."
         )
     sets_NK = None if bits_NB is None else np.unpackbits(bits_NB, axis=1, count=logits_NK.shape[1]).astype(bool)
-    pattern = getattr(run.config.data, "group_pattern", None)
-    groups = tuple(_group(pattern, video) for video in videos)
+    known = _groups(run)
+    groups = tuple(known.get(video, video) for video in videos)
     return Predictions(videos, groups, labels_N, logits_NK, sets_NK, run.config.loss.scores)
 
 
-def _group(pattern: str | None, video: str) -> str:
-    """As data.group_pattern; without one, each video is a group."""
-    found = re.search(pattern, video) if pattern else None
-    return found[1] if found else video
+def _groups(run: PlannedRun) -> dict[str, str]:
+    """Video -> group, as the run that trained the weights split its lists; empty for features, which have no groups."""
+    path = RunDirectory(run.folder.parent / run.weights).splits
+    return groups_of_videos(path.read_bytes()) if path.is_file() else {}
 
 
 def _curve(run: PlannedRun, metric: str) -> Curve:

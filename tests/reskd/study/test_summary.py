@@ -13,6 +13,7 @@ from reskd.study.plan import StudyPlan, plan_study
 from reskd.study.runner import run_study
 from reskd.study.statistics.metrics import LABEL_SET_METRICS, METRICS
 from reskd.study.summary import Rows, summarize_study
+from reskd.study.work import scores_path
 from tests.reskd.feature_files import write_features
 from tests.reskd.study.test_runner import in_this_process
 from tests.reskd.study.tiny_study import tiny_study
@@ -42,6 +43,28 @@ def test_each_arm_at_each_condition_is_a_row_with_the_mean_over_seeds(done: tupl
         of_seeds = [rows[plan.cells["student", (seed, "4")]]["metrics"][name] for seed in "13"]
         assert student.summary.metrics[name].mean == pytest.approx(np.mean(of_seeds), abs=1e-6)
     assert student.gflops_per_video == 2 * rows[plan.cells["student", ("1", "4")]]["gmacs_per_video"]
+
+
+def test_videos_of_one_scene_are_drawn_together(done: tuple[StudyPlan, Rows]) -> None:
+    plan, rows = done
+
+    def num_groups() -> int:
+        found = summarize_study(plan, rows, command="x").comparisons[0].comparison
+        assert found is not None
+        return found.num_groups
+
+    with np.load(scores_path(next(iter(plan.runs.values())))) as scores:
+        videos = [video.decode() for video in scores["videos"].tolist()]
+    assert num_groups() == len(videos)  # without groups each video stands alone
+    tables = [run.folder / "splits.csv" for run in plan.runs.values()]
+    lines = "".join(f'"{video}",x,scene {number // 2},test\n' for number, video in enumerate(videos))
+    for table in tables:
+        table.write_text(f"path,label,group,split\n{lines}")
+    try:
+        assert num_groups() == (len(videos) + 1) // 2
+    finally:
+        for table in tables:
+            table.unlink()
 
 
 def test_bars_and_lines_have_arms_with_intervals_and_titles_in_words(done: tuple[StudyPlan, Rows]) -> None:
