@@ -1,19 +1,28 @@
-"""The report of a study as Markdown: the words and tables of the page, without its charts."""
+"""The report of a study as Markdown: the words and tables of the page, and its charts as files."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from dali_pipes.file_names import on_one_line
 from reskd.reports.odd_names import in_markdown
+from reskd.study.page.chart_files import ChartFile
 from reskd.study.page.data import StudyReport
 from reskd.study.page.tables import Table, report_tables
 from reskd.study.page.words import lead_sentences, reading_notes
 
 
-def render_markdown(report: StudyReport) -> str:
-    """Names are text, never markup."""
+def render_markdown(report: StudyReport, charts: Mapping[str, Sequence[ChartFile]] | None = None) -> str:
+    """Names are text, never markup.
+
+    Args:
+        charts: heading -> the files of its charts.
+    """
     sections = [f"# {in_markdown(report.title)}", *map(in_markdown, lead_sentences(report))]
     for heading, table in report_tables(report).items():
         sections += [f"## {heading}", in_markdown(table.caption), _markdown_table(table)]
+    for heading, files in (charts or {}).items():
+        sections += [f"## {in_markdown(heading)}", *(f"![{in_markdown(one.title)}]({one.path})" for one in files)]
     sections += ["## How to read this", "\n".join(f"- {in_markdown(note)}" for note in reading_notes(report))]
     if report.commands:
         sections += ["## Commands", "\n".join(f"    {on_one_line(command)}" for command in report.commands)]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dali_pipes.atomic_files import atomic_write_text
 from reskd.study.page.bars import draw_bars
+from reskd.study.page.chart_files import write_charts
 from reskd.study.page.charts import Chart, draw_charts
 from reskd.study.page.data import Picture, StudyReport
 from reskd.study.page.markdown import render_markdown
@@ -23,8 +24,9 @@ log = logging.getLogger(__name__)
 
 
 def write_study_report(report: StudyReport, folder: Path) -> Path:
-    """Write ``report.html`` and ``report.md`` into ``folder``, which exists; returns the page's path."""
-    atomic_write_text(folder / "report.md", render_markdown(report))
+    """Write ``report.html`` and ``report.md`` with its charts into ``folder``, which exists; returns the first."""
+    files = write_charts(_charts(report), folder)
+    atomic_write_text(folder / "report.md", render_markdown(report, files))
     page = folder / "report.html"
     atomic_write_text(page, render_page(report))
     return page
@@ -93,14 +95,18 @@ def _cell(cell: Cell) -> str:
 
 
 def _chart_sections(report: StudyReport) -> Iterator[str]:
-    for title, bars in draw_bars(report):
-        yield _section(title, element("div", *map(_figure, bars), css="charts small"))
+    for heading, charts in _charts(report):
+        css = "charts small" if charts[0].is_small else "charts"
+        yield _section(heading, element("div", *map(_figure, charts), css=css))
+
+
+def _charts(report: StudyReport) -> Iterator[tuple[str, list[Chart]]]:
+    """Headings with their charts, which are all small or all large."""
+    yield from draw_bars(report)
     charts = draw_charts(report)
     for heading, is_small in (("Charts", False), ("Learning curves", True)):
-        chosen = [chart for chart in charts if chart.is_small == is_small]
-        if chosen:
-            css = "charts small" if is_small else "charts"
-            yield _section(heading, element("div", *map(_figure, chosen), css=css))
+        if chosen := [chart for chart in charts if chart.is_small == is_small]:
+            yield heading, chosen
 
 
 def _figure(chart: Chart) -> str:

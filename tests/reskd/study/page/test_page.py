@@ -118,7 +118,9 @@ def test_the_same_tables_are_written_as_markdown(tmp_path: Path) -> None:
     path = write_study_report(study(), tmp_path)
     assert path == tmp_path / "report.html"
     assert path.read_text(encoding="utf-8") == render_page(study())
-    assert (tmp_path / "report.md").read_text(encoding="utf-8") == render_markdown(study())
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    without_charts = re.sub(r"## [^\n]*\n\n(!\[[^\n]*\n\n)+", "", text)
+    assert without_charts == render_markdown(study())
 
 
 def test_a_study_without_results_has_a_page() -> None:

@@ -1,0 +1,54 @@
+"""The charts of a study as files of their own, which Markdown pages can show: ``charts/NAME.svg``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from dali_pipes.atomic_files import atomic_write_text
+from reskd.study.page.charts import Chart
+from reskd.study.page.style import STYLE
+
+FOLDER = "charts"
+_OF_FILES = "svg.chart { background: var(--page); font-family: system-ui, sans-serif; }"
+
+
+class ChartFile(NamedTuple):
+    """``path`` is relative to the report's folder."""
+
+    title: str
+    path: str
+
+
+def write_charts(charts: Iterable[tuple[str, Sequence[Chart]]], folder: Path) -> dict[str, list[ChartFile]]:
+    """Write the charts of each heading; heading -> its files. A file's name is its heading and title.
+
+    Args:
+        folder: of the report, which exists.
+    """
+    (folder / FOLDER).mkdir(exist_ok=True)
+    written: dict[str, list[ChartFile]] = {}
+    names: set[str] = set()
+    for heading, of_heading in charts:
+        for chart in of_heading:
+            name = _free_name(f"{heading} {chart.title}", names)
+            names.add(name)
+            atomic_write_text(folder / FOLDER / f"{name}.svg", standalone(chart.svg))
+            written.setdefault(heading, []).append(ChartFile(chart.title, f"{FOLDER}/{name}.svg"))
+    return written
+
+
+def standalone(svg: str) -> str:
+    """The SVG of a page as a file of its own: with its namespace and style."""
+    head, _, rest = svg.partition(">")
+    return f'{head} xmlns="http://www.w3.org/2000/svg"><style>{STYLE}{_OF_FILES}</style>{rest}\n'
+
+
+def _free_name(text: str, taken: set[str]) -> str:
+    stem = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:80] or "chart"
+    name, number = stem, 2
+    while name in taken:
+        name, number = f"{stem}-{number}", number + 1
+    return name
