@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -43,17 +44,25 @@ def summarize_study(plan: StudyPlan, rows: Rows, *, command: str) -> StudyReport
     summary = _Summary(plan, rows)
     study = plan.study
     arms = [
-        arm for condition in summary.conditions for name in summary.arm_names if (arm := summary.arm(name, condition))
+        arm
+        for condition in summary.conditions
+        for name in summary.arm_names
+        if summary.is_first((name,), condition) and (arm := summary.arm(name, condition))
     ]
     comparisons, gaps, bars = [], [], []
     for condition in summary.conditions:
-        comparisons += [summary.comparison(one.arm, one.over, condition) for one in study.compare]
+        comparisons += [
+            summary.comparison(one.arm, one.over, condition)
+            for one in study.compare
+            if summary.is_first((one.arm, one.over), condition)
+        ]
         gaps += [
             gap
             for one in study.recovery
-            if (gap := summary.gap((one.student, one.baseline, one.teacher), condition)) is not None
+            if summary.is_first((one.student, one.baseline, one.teacher), condition)
+            and (gap := summary.gap((one.student, one.baseline, one.teacher), condition)) is not None
         ]
-        bars += [summary.bars(one, condition) for one in study.bars]
+        bars += [summary.bars(one, condition) for one in study.bars if summary.is_first(one.arms, condition)]
     report = StudyReport(
         title=study.title or study.name,
         arms=tuple(arms),
@@ -77,7 +86,35 @@ class _Summary:
         self.arm_names = list(dict.fromkeys(arm for arm, _ in plan.cells))
         self.conditions = list(dict.fromkeys(plan.condition(cell) for _, cell in plan.cells))
         self._runs = self._group_runs()
+        self._touched = {arm: self._find_touched(arm) for arm in self.arm_names}
         self._known: dict[tuple[str, Condition], dict[int, Predictions]] = {}
+
+    def _find_touched(self, arm: str) -> tuple[int, ...]:
+        """Numbers of the axes on which the arm's runs depend: a student's alpha, for one, leaves its teacher alone."""
+        runs = {
+            condition: {run.name for of_seed in of_seeds.values() for run in of_seed}
+            for (name, condition), of_seeds in self._runs.items()
+            if name == arm
+        }
+        return tuple(
+            axis
+            for axis in range(len(self._others))
+            if any(
+                one[:axis] + one[axis + 1 :] == other[:axis] + other[axis + 1 :] and runs[one] != runs[other]
+                for one, other in itertools.combinations(runs, 2)
+            )
+        )
+
+    def _touching(self, arm: str, condition: Condition) -> Condition:
+        """The values of the axes on which the arm's runs depend."""
+        return tuple(condition[axis] for axis in self._touched.get(arm, ()))
+
+    def is_first(self, arms: Sequence[str], condition: Condition) -> bool:
+        """Whether no earlier condition has the same runs of all these arms."""
+        values = [self._touching(arm, condition) for arm in arms]
+        same = [one for one in self.conditions if [self._touching(arm, one) for arm in arms] == values]
+        with_runs = [one for one in same if all((arm, one) in self._runs for arm in arms)]
+        return condition == (with_runs or same)[0]
 
     def _group_runs(self) -> dict[tuple[str, Condition], dict[int, list[PlannedRun]]]:
         """(arm, condition) -> number of the seed -> its runs, one a split."""
@@ -103,7 +140,8 @@ class _Summary:
         return self._known[arm, condition]
 
     def _name(self, arm: str, condition: Condition) -> str:
-        return f"{arm} ({', '.join(condition)})" if condition else arm
+        touching = self._touching(arm, condition)
+        return f"{arm} ({', '.join(touching)})" if touching else arm
 
     def arm(self, arm: str, condition: Condition) -> ReportArm | None:
         """The row of an arm; None if it has no run at this condition."""
@@ -127,14 +165,18 @@ class _Summary:
             ms_per_video=1000 / max(speeds) if speeds else None,  # what runs beside it only slows it
             ms_from_file=min(times) if times else None,
             intervals=arm_intervals(predictions) if predictions and is_drawn else {},
-            axis_value=self._axis_value(condition),
+            axis_values=self._axis_values(arm, condition),
             line=arm if self._plan.study.plot_over else "",
             curves=tuple(curve for run in done if run.is_trained and (curve := _curve(run, headline.name))),
         )
 
-    def _axis_value(self, condition: Condition) -> float | None:
-        axis = self._plan.study.plot_over
-        return float(condition[self._others.index(axis)]) if axis else None
+    def _axis_values(self, arm: str, condition: Condition) -> tuple[float, ...]:
+        """The values of the plotted axis at which these runs of the arm stand."""
+        if (axis := self._plan.study.plot_over) is None:
+            return ()
+        place, touching = self._others.index(axis), self._touching(arm, condition)
+        same = [one for one in self.conditions if (arm, one) in self._runs and self._touching(arm, one) == touching]
+        return tuple(dict.fromkeys(float(one[place]) for one in same))
 
     def comparison(self, arm: str, other: str, condition: Condition) -> ReportComparison:
         found = [self._predictions(one, condition) for one in (arm, other)]

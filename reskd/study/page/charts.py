@@ -73,7 +73,7 @@ def draw_charts(report: StudyReport) -> list[Chart]:
         _draw_scatter("computation", "GFLOPs a video", headline, _points(report, "gflops_per_video")),
         _draw_scatter("the network's time", "ms a video", headline, _points(report, "ms_per_video")),
         _draw_scatter("the time from file", "ms from file to scores", headline, _points(report, "ms_from_file")),
-        _draw_lines(report.axis_title, headline, _points(report, "axis_value")),
+        _draw_lines(report.axis_title, headline, _points(report, "axis_values")),
     ]
     return [chart for chart in charts if chart] + _draw_curves(report)
 
@@ -84,13 +84,16 @@ def _points(report: StudyReport, attribute: str) -> list[_Point]:
     """
     points, headline = [], report.metrics[0]
     for number, arm in enumerate(report.arms):
-        x = getattr(arm, attribute)
-        if x is not None and arm.summary is not None and headline.name in arm.summary.metrics:
-            mean, deviation = arm.summary.metrics[headline.name]
-            spread = mean - (deviation or 0), mean + (deviation or 0)
-            ends = arm.intervals.get(headline.name, spread) if attribute == "axis_value" else spread
-            values = (headline.scale * value for value in (mean, *ends, deviation or 0))
-            points.append(_Point(arm, number, x, *values))
+        if arm.summary is None or headline.name not in arm.summary.metrics:
+            continue
+        mean, deviation = arm.summary.metrics[headline.name]
+        spread = mean - (deviation or 0), mean + (deviation or 0)
+        found = getattr(arm, attribute)
+        xs, ends = (
+            (found, arm.intervals.get(headline.name, spread)) if attribute == "axis_values" else ([found], spread)
+        )
+        values = [headline.scale * value for value in (mean, *ends, deviation or 0)]
+        points += [_Point(arm, number, x, *values) for x in xs if x is not None]
     return points
 
 

@@ -22,7 +22,8 @@ class ReportArm:
         gflops_per_video: 10^9 floating-point operations; a multiply-add counts as two.
         ms_per_video: measured, of the network alone.
         ms_from_file: measured, from an undecoded file to scores, on one thread; None where the data are no videos.
-        axis_value: where the arm stands on the study's axis, such as its resolution.
+        axis_values: where the arm stands on the study's axis, such as its resolution; several where the axis changes
+            nothing for it.
         intervals: name of a metric -> (low, high) of its mean, where bars or lines show the arm.
         line: arms with an axis value and the same name here are joined by a line; "" joins none.
         curves: one a run, of ``StudyReport.curve_title``.
@@ -34,7 +35,7 @@ class ReportArm:
     num_planned: int
     gflops_per_video: float | None = None
     ms_per_video: float | None = None
-    axis_value: float | None = None
+    axis_values: tuple[float, ...] = ()
     line: str = ""
     curves: tuple[Curve, ...] = ()
     ms_from_file: float | None = None

@@ -30,7 +30,7 @@ def summary(top1: float, *, seeds: int = 2) -> ArmSummary:
 def study(**changed: Any) -> StudyReport:
     curves = (((1, 0.2), (2, 0.5)), ((1, 0.3),))
     student = ReportArm(
-        "student", summary(0.8), 6, 6, 4.4, 8.04, 112, "students", curves, ms_from_file=31.5, intervals=INTERVALS
+        "student", summary(0.8), 6, 6, 4.4, 8.04, (112,), "students", curves, ms_from_file=31.5, intervals=INTERVALS
     )
     gap = ReportGap(
         "student",
@@ -43,8 +43,8 @@ def study(**changed: Any) -> StudyReport:
         arms=(
             student,
             replace(student, name="baseline", summary=summary(0.769), line="baselines"),
-            ReportArm("teacher", summary(0.9, seeds=1), 3, 3, 123.4, 41.0, 224, "teacher"),
-            ReportArm(ODD, summary(0.7), 2, 6, 2.2, 5.0, 56, "students", intervals={"top1": (0.66, 0.75)}),
+            ReportArm("teacher", summary(0.9, seeds=1), 3, 3, 123.4, 41.0, (224,), "teacher"),
+            ReportArm(ODD, summary(0.7), 2, 6, 2.2, 5.0, (56,), "students", intervals={"top1": (0.66, 0.75)}),
             ReportArm("not run", None, 0, 6),
         ),
         comparisons=(

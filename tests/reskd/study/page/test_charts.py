@@ -110,7 +110,7 @@ def test_arms_of_one_line_are_joined_and_others_are_not() -> None:
     lines = [node.get("d", "") for node in paths if (node.get("class") or "").startswith("line")]
     assert [line.count("L") for line in lines] == [1, 0, 0]
     assert {"students", "baselines", "teacher", "56", "112", "224"} <= set(texts(chart))
-    apart = tuple(ReportArm(name, summary(0.5), 1, 1, axis_value=place) for name, place in (("a", 1), ("b", 2)))
+    apart = tuple(ReportArm(name, summary(0.5), 1, 1, axis_values=(place,)) for name, place in (("a", 1), ("b", 2)))
     chart = draw_charts(study(arms=apart, comparisons=()))[0]
     paths = ElementTree.fromstring(chart.svg).iter("path")
     assert all("L" not in node.get("d", "") for node in paths if (node.get("class") or "").startswith("line"))
@@ -138,4 +138,4 @@ def test_points_of_a_diverged_run_are_left_out_of_its_curve() -> None:
 
 
 def test_nothing_is_drawn_without_numbers() -> None:
-    assert draw_charts(study(arms=(ReportArm("not run", None, 0, 1, 1.0, 1.0, 1),), comparisons=())) == []
+    assert draw_charts(study(arms=(ReportArm("not run", None, 0, 1, 1.0, 1.0, (1,)),), comparisons=())) == []
