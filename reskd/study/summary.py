@@ -13,11 +13,10 @@ import numpy as np
 
 from dali_pipes.manifest.split_table import groups_of_videos
 from reskd.study.answer_times import KEY as TIME_FROM_FILE
-from reskd.study.arm_intervals import arm_intervals
 from reskd.study.config import BarsConfig
 from reskd.study.page.data import Curve, FailedRun, ReportArm, ReportBars, ReportComparison, ReportGap, StudyReport
 from reskd.study.plan import PlannedRun, StudyPlan
-from reskd.study.statistics.comparison import compare_arms, share_of_gap
+from reskd.study.statistics.comparison import arm_intervals, compare_arms, share_of_gap
 from reskd.study.statistics.metrics import METRICS, summarize_arm
 from reskd.study.statistics.predictions import Predictions, join_predictions
 from reskd.study.work import DIVERGED, DONE, LABEL_BITS, scores_path

@@ -1,4 +1,4 @@
-"""Two arms compared on the same videos and seeds: differences with bootstrap intervals, and the share of a gap.
+"""Arms on the same videos and seeds: differences with bootstrap intervals, shares of a gap, an arm's own intervals.
 
 Note [Which interval]
 Videos of one group (one scene, one person) are alike, and runs of one arm differ by their seed. So each resample draws
@@ -178,6 +178,22 @@ def share_of_gap(
         low, high = draw.interval(_minus(s_R, b_R)[gap_R != 0] / gap_R[gap_R != 0])
         found.append(GapShare(metric, float(share), low, high))
     return tuple(found)
+
+
+def arm_intervals(arm: Arm, settings: BootstrapSettings | None = None) -> dict[str, tuple[float, float]]:
+    """Name of a metric -> (low, high) of one arm's mean over its seeds, for bars and bands. See Note [Which interval].
+
+    Two arms whose intervals overlap may still differ: only a paired comparison tells.
+
+    Raises:
+        ValueError: the runs are not of the same videos; names one.
+    """
+    draw = _Draw(_checked({"the arm": _chosen(arm, sorted(arm))}), settings or BootstrapSettings())
+    shares_RS = draw.seeds(len(arm))
+    return {
+        name: draw.interval(np.einsum("rs,sr->r", shares_RS, values.resampled_SR))
+        for name, values in draw.values("the arm").items()
+    }
 
 
 def is_better(metric: Metric, difference: float) -> bool:

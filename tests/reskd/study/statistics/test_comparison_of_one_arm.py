@@ -3,8 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reskd.study.arm_intervals import arm_intervals
-from reskd.study.statistics.comparison import BootstrapSettings
+from reskd.study.statistics.comparison import BootstrapSettings, arm_intervals
 from reskd.study.statistics.metrics import metrics_of
 from reskd.study.statistics.predictions import Predictions
 
