@@ -226,9 +226,7 @@ class _Builder:
 
     def _check(self, config: ExperimentConfig, teacher: PlannedRun | None, arm: str, where: str) -> None:
         """Build the networks of each kind of run once: seeds and lists do not change them."""
-        resolved = config.resolved()
-        data = {key: value for key, value in resolved["data"].items() if key in ("kind", "views", "sampling", "groups")}
-        kind = _hash({"data": data, **{key: resolved[key] for key in ("student", "teacher", "loss")}})
+        kind = _hash({"run": _kind_of(config), "teacher": _kind_of(teacher.config) if teacher else None})
         if kind in self._checked:
             return
         try:
@@ -236,6 +234,18 @@ class _Builder:
         except ValueError as error:
             raise ValueError(f"{self._study.name}, {arm} at {where}: {error}") from None
         self._checked.add(kind)
+
+
+def _kind_of(config: ExperimentConfig) -> dict[str, Any]:
+    """The settings on which the networks and their views depend; not which run's weights they start from."""
+    resolved = config.resolved()
+    data = {key: value for key, value in resolved["data"].items() if key in ("kind", "views", "sampling", "groups")}
+    student, teacher = dict(resolved["student"]), dict(resolved["teacher"] or {})
+    if teacher.get("stage"):
+        teacher["stage"] = None
+    if Path(student["weights"]).parent.parent == config.runs:  # of a run of the study
+        student["weights"] = None
+    return {"data": data, "student": student, "teacher": teacher, "loss": resolved["loss"]}
 
 
 def _with_needed(wanted: Iterable[str], stages: Mapping[str, ExperimentConfig], study: StudyConfig) -> set[str]:

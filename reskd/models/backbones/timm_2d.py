@@ -74,7 +74,6 @@ class TimmBackbone(nn.Module):
             set_stage_strides(self.network, backbone, stage_strides)
         self.removed = frozenset(before - set(self.network.state_dict()))
         self.feature_dim, self._layout = probe.feature_dim, probe.layout
-        self._build = functools.partial(timm.create_model, name, num_classes=0, **probe.options)
         self.input_size: tuple[int, int] = tuple(input_size)
         self._sizes_that_fit = {self.input_size}
         self._num_prefix_tokens = _num_prefix_tokens(self.network)
@@ -95,16 +94,11 @@ class TimmBackbone(nn.Module):
         """Raises ValueError where the network cannot take pictures of this size; tried once on the meta device."""
         if torch.compiler.is_compiling() or (height, width) in self._sizes_that_fit:
             return
-        try:
-            with torch.device("meta"), torch.no_grad():
-                network: Any = self._build().eval()
-                _layout_of(network.forward_features(torch.empty(1, 3, height, width)), network, (height, width))
-        except Exception as error:  # whatever timm raises
-            reason = " ".join(str(error).split())[:200].rstrip(".")
+        if reason := _why_not(self.name.removeprefix(TIMM), self.input_size, height, width):
             raise ValueError(
                 f"frames: expected a size that {self.name} takes, found {height} x {width} ({reason}); choose another "
                 "size, mostly a multiple of 32."
-            ) from None
+            )
         self._sizes_that_fit.add((height, width))
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
@@ -136,6 +130,20 @@ def _probe(name: str, input_size: tuple[int, int]) -> _Probe:
 
 class _NoMapError(Exception):
     pass
+
+
+@functools.cache  # as above
+def _why_not(name: str, input_size: tuple[int, int], height: int, width: int) -> str:
+    """Why a network gives no map of pictures of this size; empty if it does."""
+    import timm
+
+    try:
+        with torch.device("meta"), torch.no_grad():
+            network: Any = timm.create_model(name, num_classes=0, **_probe(name, input_size).options).eval()
+            _layout_of(network.forward_features(torch.empty(1, 3, height, width)), network, (height, width))
+    except Exception as error:  # whatever timm raises
+        return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+    return ""
 
 
 def _probe_with(name: str, input_size: tuple[int, int], options: dict[str, Any]) -> _Probe:
