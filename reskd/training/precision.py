@@ -25,9 +25,10 @@ class Precision:
     Args:
         choice: dtype of matrix products and convolutions.
         device: where the step runs.
+        passes_per_step: of a training, whose gradients are added.
     """
 
-    def __init__(self, choice: PrecisionChoice, device: torch.device) -> None:
+    def __init__(self, choice: PrecisionChoice, device: torch.device, *, passes_per_step: int = 1) -> None:
         if choice == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
             raise ValueError(
                 f"training.precision=bf16: {torch.cuda.get_device_name(device)} has no bf16 units; "
@@ -35,6 +36,7 @@ class Precision:
             )
         self.choice = choice
         self.device = device
+        self._passes_per_step = passes_per_step
         self.scaler = torch.amp.GradScaler(device.type, enabled=choice == "fp16")
 
     @contextmanager
@@ -56,9 +58,9 @@ class Precision:
             ) from error
 
     def loss_scale(self) -> torch.Tensor:
-        """What the scaler multiplies a loss by, a 0-d tensor on the device: nothing waits for it. 1 but in fp16."""
+        """What multiplies a pass's loss, a 0-d tensor on the device: nothing waits for it. 1 / passes but in fp16."""
         scale: torch.Tensor = self.scaler.scale(torch.ones((), device=self.device))
-        return scale
+        return scale / self._passes_per_step
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=_AUTOCAST_DTYPE.get(self.choice), enabled=self.choice != "fp32")

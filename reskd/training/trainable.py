@@ -11,7 +11,7 @@ Shape letters: N clips, T frames, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 import torch
@@ -131,10 +131,10 @@ class Trainable(nn.Module):
         sizes = measure_gradients(output.terms, output.student, scale)
         return sizes | measure_maps(self.loss, output.student, output.teacher)
 
-    def count_for_weights(self, output: StepOutput, scale: Tensor, *, step: int, world: World) -> None:
-        """Count one pass of all ranks for the automatic weights; ``scale`` as for ``diagnose``, ``step`` from 1."""
+    def count_for_weights(self, output: StepOutput, scale: Callable[[], Tensor], *, step: int, world: World) -> None:
+        """Count one pass of all ranks for the automatic weights. ``scale`` gives that of ``diagnose``; steps from 1."""
         if self.loss.auto is not None and self.loss.auto.measures(step):
-            squares = gradient_squares(output.balanced, output.student, scale)
+            squares = gradient_squares(output.balanced, output.student, scale())
             # Before the next forward, in which DDP gives every rank the buffers of rank 0.
             self.loss.auto.add(mean_over_ranks(squares, world))
 

@@ -61,7 +61,7 @@ class Trainer:
         self.plan, self.make_loader, self.view_shapes = data.plan, data.make_loader, data.view_shapes
         self.run, self.description = record.directory, record.description
         self.validations, self.world = validations, world
-        self.precision = Precision(self.config.precision, world.device)
+        self.precision = Precision(self.config.precision, world.device, passes_per_step=data.plan.passes_per_step)
         self.learners = build_learners(self.trainable, settings.optimizer)
         self.num_steps = 0
         self.best: dict[str, float] = {}
@@ -168,8 +168,8 @@ class Trainer:
         with self.precision.autocast():
             teacher_output = self.teacher(*inputs["teacher"]) if self.teacher is not None else None
             output = self.parallel(inputs, batch.targets, teacher_output)
-        scale = self.precision.loss_scale() / self.plan.passes_per_step
-        diagnosis = self.trainable.diagnose(output, scale) if diagnoses else {}
+        scale = self.precision.loss_scale  # computed where a pass is measured
+        diagnosis = self.trainable.diagnose(output, scale()) if diagnoses else {}
         self.trainable.count_for_weights(output, scale, step=self.num_steps + 1, world=self.world)
         self.precision.scaler.scale(output.total / self.plan.passes_per_step).backward()
         return {

@@ -75,7 +75,6 @@ class TimmBackbone(nn.Module):
         self.removed = frozenset(before - set(self.network.state_dict()))
         self.feature_dim, self._layout = probe.feature_dim, probe.layout
         self.input_size: tuple[int, int] = tuple(input_size)
-        self._sizes_that_fit = {self.input_size}
         self._num_prefix_tokens = _num_prefix_tokens(self.network)
         self._reduction = _reduction(self.network)
 
@@ -92,14 +91,13 @@ class TimmBackbone(nn.Module):
 
     def check_size(self, height: int, width: int) -> None:
         """Raises ValueError where the network cannot take pictures of this size; tried once on the meta device."""
-        if torch.compiler.is_compiling() or (height, width) in self._sizes_that_fit:
+        if torch.compiler.is_compiling() or (height, width) == self.input_size:
             return
         if reason := _why_not(self.name.removeprefix(TIMM), self.input_size, height, width):
             raise ValueError(
                 f"frames: expected a size that {self.name} takes, found {height} x {width} ({reason}); choose another "
                 "size, mostly a multiple of 32."
             )
-        self._sizes_that_fit.add((height, width))
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         features = self.network.forward_features(images_BCHW)
