@@ -136,6 +136,16 @@ class StudyConfig(StrictConfig):
                 _check_number(name)
         return self
 
+    @model_validator(mode="after")
+    def _each_setting_is_given_once(self) -> StudyConfig:
+        given = {key: "settings" for key in self.settings}
+        for axis, values in self.axes.items():
+            for key in {key for name in values for key in self.settings_of(axis, name)}:
+                if other := next((known for known in given if _overlap(known, key)), None):
+                    raise ValueError(f"axes.{axis}: sets {key}, and {given[other]} sets {other}: keep one of them")
+            given |= {key: f"axes.{axis}" for name in values for key in self.settings_of(axis, name)}
+        return self
+
     def settings_of(self, axis: str, name: str) -> Settings:
         """The settings of one value of an axis."""
         found = self.axes[axis][name]
@@ -184,6 +194,11 @@ def _check_number(name: str) -> None:
         float(name)
     except ValueError:
         raise ValueError(f"plot_over: expected an axis whose values are numbers, found {name}") from None
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether two dotted keys name the same setting, or one of them a group with the other's."""
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
 def _kept(names: Sequence[str], values: Iterable[str]) -> list[str]:

@@ -55,6 +55,11 @@ def test_bars_are_a_list_of_arms_or_groups_with_titles(tmp_path: Path) -> None:
         ({"quick": {"axes": {"fold": ["3"]}}}, r"quick\.axes: expected an axis of this study \(seed\), found fold"),
         ({"axes": {"seed": [1, 1]}}, "expected values that differ"),
         ({"axes": {"seed": []}}, "axes.seed"),
+        ({"settings": {"seed": 1}}, "axes.seed: sets seed, and settings sets seed: keep one of them"),
+        (
+            {"axes": {"seed": [1], "try": {"a": {"data.sampling": {}}, "b": {"data": {}}}, "data.sampling.crop": ["none"]}},
+            "axes.data.sampling.crop: sets data.sampling.crop, and axes.try sets data.sampling: keep one of them",
+        ),
         ({"score": "train"}, "score: .*'test' or 'val'.*found 'train'"),
         ({"name": "../x"}, "name"),
         ({"plot_over": "seed"}, "plot_over: expected neither repeat nor pool, found seed"),
