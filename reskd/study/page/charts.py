@@ -31,6 +31,13 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 14.0, 34.0, 46.0
 _ROW_HEIGHT = 44.0
 _MAX_POINTS = 200  # of a learning curve
 _LONGEST_LABEL = 30  # letters
+# Where a label may stand: its middle above or below its mark's, in pixels.
+_LABEL_HEIGHTS = {
+    "start": range(-104, 105, 13),
+    "end": range(-104, 105, 13),
+    "middle": (-14, 16),
+}
+_LEADS_FROM = 13
 _MOST_VALUE_TICKS = 8  # of an axis with a tick at each arm
 
 
@@ -158,24 +165,26 @@ def _mark(point: _Point, x: Scale, y: Scale, titles: tuple[str, str]) -> str:
 
 
 def _labels(places: Sequence[tuple[float, float, str]]) -> list[str]:
-    """A label beside each place, where it hides the least of other marks and labels."""
+    """A label near each place, where it hides the least of other marks and labels; a line leads to one further off."""
     taken = [_Box(x - 6, y - 6, x + 6, y + 6) for x, y, _ in places]
     labels = []
     for x, y, name in places:
         text = shortened(name, _LONGEST_LABEL)
         width = TEXT_WIDTH * len(text)
         lefts = {"start": x + 9, "end": x - 9 - width, "middle": x - width / 2}
-        tries = [
-            (anchor, _Box(lefts[anchor], y + dy - 11, lefts[anchor] + width, y + dy + 3))
-            for anchor, dy in (
-                ("start", 4), ("end", 4), ("middle", -10), ("middle", 20), ("start", -9), ("start", 17), ("end", -9),
-                ("end", 17), ("start", -22), ("start", 30),
-            )
-        ]  # fmt: skip
-        anchor, box = min(tries, key=lambda one: _hidden(one[1], taken))
+        anchor, dy, box = min(
+            (
+                (anchor, dy, _Box(lefts[anchor], y + dy - 7, lefts[anchor] + width, y + dy + 7))
+                for anchor, heights in _LABEL_HEIGHTS.items()
+                for dy in heights
+            ),
+            key=lambda one: 10 * _hidden(one[2], taken) + abs(one[1]),
+        )
         taken.append(box)
         edge = {"start": box.left, "end": box.right, "middle": x}[anchor]
-        labels.append(text_at(edge, box.bottom - 3, text, css="label", anchor=anchor))
+        if abs(dy) > _LEADS_FROM and anchor != "middle":
+            labels.append(line_between((x, y), (edge, y + dy), css="leader"))
+        labels.append(text_at(edge, y + dy + 4, text, css="label", anchor=anchor))
     return labels
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import re
 from xml.etree import ElementTree
 
@@ -89,6 +90,19 @@ def test_labels_do_not_cover_each_other() -> None:
     labels = [node for node in ElementTree.fromstring(chart.svg).iter("text") if node.get("class") == "label"]
     places = [(node.get("text-anchor"), node.get("x"), node.get("y")) for node in labels]
     assert len(labels) == len(set(places)) == 4
+
+
+def test_a_dozen_arms_of_one_cost_have_labels_that_can_be_read_and_lines_to_those_further_off() -> None:
+    arms = tuple(ReportArm(f"student of teacher {n}", summary(0.8 + 0.0005 * n), 1, 1, 4.4) for n in range(12))
+    drawn = ElementTree.fromstring(draw_charts(study(arms=arms, comparisons=()))[0].svg)
+    labels = [node for node in drawn.iter("text") if node.get("class") == "label"]
+    of_side: dict[str | None, list[float]] = {}
+    for label in labels:
+        of_side.setdefault(label.get("text-anchor"), []).append(float(label.get("y", "")))
+    for heights in of_side.values():
+        ordered = sorted(heights)
+        assert all(below - above >= 11 for above, below in itertools.pairwise(ordered))
+    assert len(labels) == 12 and any(node.get("class") == "leader" for node in drawn.iter("line"))
 
 
 def test_a_forest_shows_each_comparison_with_its_interval_and_seeds() -> None:
