@@ -126,7 +126,9 @@ class StudyConfig(StrictConfig):
         for key, limits in kept_values.items():
             for axis, names in limits.items():
                 if unknown := [name for name in names if name not in self.axes[axis]]:
-                    raise ValueError(f"{key}.{axis}: expected of {_list(self.axes[axis])}, found {unknown[0]}")
+                    raise ValueError(
+                        f"{key}.{axis}: expected of {_list(self.axes[axis])}, the values of axes.{axis}, found {unknown[0]}"
+                    )
         if self.repeat is not None and self.repeat == self.pool:
             raise ValueError(f"repeat and pool: expected two axes, found {self.repeat} for both")
         if self.plot_over is not None:
@@ -138,7 +140,7 @@ class StudyConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _each_setting_is_given_once(self) -> StudyConfig:
-        given = {key: "settings" for key in self.settings}
+        given = dict.fromkeys(self.settings, "settings")
         for axis, values in self.axes.items():
             for key in {key for name in values for key in self.settings_of(axis, name)}:
                 if other := next((known for known in given if _overlap(known, key)), None):

@@ -49,7 +49,8 @@ pre { background: var(--card); padding: 10px 14px; border-radius: 4px; white-spa
 .mark { fill: var(--arm); stroke: var(--page); stroke-width: 1; }
 .bar { stroke: var(--arm); stroke-width: 1.6; }
 .line { fill: none; stroke: var(--arm); stroke-width: 2; }
-.leader { stroke: var(--soft); stroke-width: 0.8; } .frontier { fill: none; stroke: var(--soft); stroke-width: 1.3; stroke-dasharray: 5 4; }
+.leader { stroke: var(--soft); stroke-width: 0.8; }
+.frontier { fill: none; stroke: var(--soft); stroke-width: 1.3; stroke-dasharray: 5 4; }
 .band { fill: var(--arm); opacity: 0.16; } .column { fill: var(--arm); opacity: 0.8; }
 .whisker { stroke: var(--ink); stroke-width: 1.6; }
 .curve { fill: none; stroke: var(--arm); stroke-width: 1.3; opacity: 0.75; }

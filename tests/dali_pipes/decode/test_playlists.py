@@ -41,7 +41,8 @@ def test_a_list_of_other_files_is_refused_with_the_reason(kind: str, suffix: str
 
 
 def test_a_file_that_is_no_list_keeps_its_own_error(tmp_path: Path) -> None:
-    (tmp_path / "a.mp4").write_bytes(bytes(range(200, 256)) * 100)  # random bytes are a sound file of some format now and then
+    # Not random bytes, which are a sound file of some format now and then.
+    (tmp_path / "a.mp4").write_bytes(bytes(range(200, 256)) * 100)
     with pytest.raises(av.error.InvalidDataError):
         open_video(tmp_path / "a.mp4")
     (tmp_path / "b.mp4").write_bytes(b"")

@@ -51,13 +51,16 @@ def test_bars_are_a_list_of_arms_or_groups_with_titles(tmp_path: Path) -> None:
         ({"axis": {}}, r"study\.yaml, line [0-9]+: unknown key axis; did you mean axes"),
         ({"repeat": "fold"}, r"repeat: expected an axis of this study \(seed\), found fold"),
         ({"pool": "seed"}, "repeat and pool: expected two axes, found seed for both"),
-        ({"only": {"student": {"seed": ["3"]}}}, r"only\.student\.seed: expected of 1, 2, found 3"),
+        (
+            {"only": {"student": {"seed": ["3"]}}},
+            r"only\.student\.seed: expected of 1, 2, the values of axes.seed, found 3",
+        ),
         ({"quick": {"axes": {"fold": ["3"]}}}, r"quick\.axes: expected an axis of this study \(seed\), found fold"),
         ({"axes": {"seed": [1, 1]}}, "expected values that differ"),
         ({"axes": {"seed": []}}, "axes.seed"),
         ({"settings": {"seed": 1}}, "axes.seed: sets seed, and settings sets seed: keep one of them"),
         (
-            {"axes": {"seed": [1], "try": {"a": {"data.sampling": {}}, "b": {"data": {}}}, "data.sampling.crop": ["none"]}},
+            {"axes": {"seed": [1], "try": {"a": {"data.sampling": {}}}, "data.sampling.crop": ["none"]}},
             "axes.data.sampling.crop: sets data.sampling.crop, and axes.try sets data.sampling: keep one of them",
         ),
         ({"score": "train"}, "score: .*'test' or 'val'.*found 'train'"),
