@@ -126,9 +126,8 @@ class StudyConfig(StrictConfig):
         for key, limits in kept_values.items():
             for axis, names in limits.items():
                 if unknown := [name for name in names if name not in self.axes[axis]]:
-                    raise ValueError(
-                        f"{key}.{axis}: expected of {_list(self.axes[axis])}, the values of axes.{axis}, found {unknown[0]}"
-                    )
+                    expected = f"{_list(self.axes[axis])}, the values of axes.{axis}"
+                    raise ValueError(f"{key}.{axis}: expected of {expected}, found {unknown[0]}")
         if self.repeat is not None and self.repeat == self.pool:
             raise ValueError(f"repeat and pool: expected two axes, found {self.repeat} for both")
         if self.plot_over is not None:
