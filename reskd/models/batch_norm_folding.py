@@ -1,0 +1,127 @@
+"""Folds batch norm layers that use running statistics into the convolutions before them, for inference.
+
+conv: y = W x + b,  batch norm: z = (y - mean) / sqrt(var + eps) * gamma + beta
+folded: z = (W s) x + (b - mean) s + beta,  s = gamma / sqrt(var + eps)
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from reskd.outputs import RecognizerOutput
+
+log = logging.getLogger(__name__)
+
+_Conv = nn.Conv2d | nn.Conv3d
+
+
+class _Folded(NamedTuple):
+    """A pair before it was folded."""
+
+    conv: _Conv
+    weight: Tensor
+    bias: Tensor | None
+    name: str
+    norm: _BatchNorm
+
+
+# Largest difference of an output, of its largest value. TF32 rounds to 1e-3; a wrong fold is off by its whole value.
+_TOLERANCE = 1e-2
+
+
+@torch.no_grad()
+def fold_batch_norms(model: nn.Module, data: Tensor) -> int:
+    """Fold what can be folded, in place. Outputs stay the same but for rounding, else nothing is changed.
+
+    A pair is found by running the network: a batch norm whose input is a convolution's output.
+
+    Args:
+        model: (data, None) -> RecognizerOutput, in eval mode; without gradients.
+        data: the first clips that the model is shown; their shape and dtype alone are used.
+
+    Returns:
+        The number of folded layers.
+    """
+    if not any(isinstance(module, _BatchNorm) for module in model.modules()):
+        return 0
+    clip = _random_clip(data)
+    devices = [data.device] if data.device.type == "cuda" else []
+    with torch.autocast(data.device.type, enabled=False), torch.random.fork_rng(devices):  # a run's stay as they were
+        pairs = _pairs(model, clip)
+        before = _tensors(model(clip, None))
+        originals = [_fold(model, *pair) for pair in pairs]
+        after = _tensors(model(clip, None))
+    if all(_is_close(one, other) for one, other in zip(before, after, strict=True)):
+        return len(pairs)
+    log.warning("batch norm is not folded into convolutions: the network's outputs would change")
+    for one in originals:
+        one.conv.weight, one.conv.bias = cast(nn.Parameter, one.weight), cast(nn.Parameter | None, one.bias)
+        _replace(model, one.name, one.norm)
+    return 0
+
+
+def _random_clip(data: Tensor) -> Tensor:
+    """One clip of random pixels or features, the same each time: folding must not depend on a run's first batch."""
+    values = torch.randint(0, 256, (1, *data.shape[1:]), generator=torch.Generator().manual_seed(0))
+    return values.to(data.device, data.dtype)
+
+
+def _pairs(model: nn.Module, clip: Tensor) -> list[tuple[_Conv, str]]:
+    """Convolutions and the names of the batch norm layers that take their outputs; each runs once."""
+    outputs: list[tuple[_Conv, Tensor]] = []
+    inputs: list[tuple[str, Tensor]] = []
+    handles = []
+    for name, module in model.named_modules():
+        if isinstance(module, _Conv):
+            handles.append(module.register_forward_hook(lambda conv, _, output: outputs.append((conv, output))))
+        elif isinstance(module, _BatchNorm) and _activation(module) is not None:
+            handles.append(module.register_forward_pre_hook(lambda _, args, name=name: inputs.append((name, args[0]))))
+    try:
+        model(clip, None)
+    finally:
+        for handle in handles:
+            handle.remove()
+    convs, names = [conv for conv, _ in outputs], [name for name, _ in inputs]
+    found = ((conv, name) for name, value in inputs for conv, output in outputs if output is value)
+    return [(conv, name) for conv, name in found if convs.count(conv) == names.count(name) == 1]
+
+
+def _activation(norm: _BatchNorm) -> nn.Module | None:
+    """What is left of a batch norm layer once it is folded; None where this is not known, or the batch normalizes."""
+    if norm.running_mean is None or norm.training:
+        return None
+    if type(norm) in (nn.BatchNorm2d, nn.BatchNorm3d):
+        return nn.Identity()
+    if type(norm).__name__ == "BatchNormAct2d":  # timm's, with an activation of its own
+        return nn.Sequential(cast(nn.Module, norm.drop), cast(nn.Module, norm.act))
+    return None
+
+
+def _fold(model: nn.Module, conv: _Conv, name: str) -> _Folded:
+    norm = cast(_BatchNorm, model.get_submodule(name))
+    original, left = _Folded(conv, conv.weight, conv.bias, name, norm), _activation(norm)
+    assert left is not None and norm.running_mean is not None and norm.running_var is not None
+    conv.weight, conv.bias = fuse_conv_bn_weights(
+        conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+    )
+    _replace(model, name, left)
+    return original
+
+
+def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent), child, module)
+
+
+def _tensors(output: RecognizerOutput) -> list[Tensor]:
+    return [value for value in output if value is not None]
+
+
+def _is_close(one: Tensor, other: Tensor) -> bool:
+    return bool((one - other).abs().max() <= _TOLERANCE * one.abs().max())
