@@ -46,14 +46,16 @@ def fold_batch_norms(model: nn.Module, data: Tensor) -> int:
         data: the first clips that the model is shown; their shape and dtype alone are used.
 
     Returns:
-        The number of folded layers.
+        The number of folded layers; 0 on the meta device.
     """
-    if not any(isinstance(module, _BatchNorm) for module in model.modules()):
+    if data.device.type == "meta" or not any(isinstance(module, _BatchNorm) for module in model.modules()):
         return 0
     clip = _random_clip(data)
     devices = [data.device] if data.device.type == "cuda" else []
     with torch.autocast(data.device.type, enabled=False), torch.random.fork_rng(devices):  # a run's stay as they were
         pairs = _pairs(model, clip)
+        if not pairs:
+            return 0
         before = _tensors(model(clip, None))
         originals = [_fold(model, *pair) for pair in pairs]
         after = _tensors(model(clip, None))

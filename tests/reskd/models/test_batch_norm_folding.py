@@ -116,6 +116,12 @@ def test_batch_norm_that_normalizes_with_the_batch_is_not_folded() -> None:
     assert fold_batch_norms(network.train(), _clips()) == 0
 
 
+def test_a_network_without_values_is_not_folded() -> None:
+    with torch.device("meta"):
+        network = build_recognizer(CONFIGS["resnet18"], 5).requires_grad_(False).eval()
+    assert fold_batch_norms(network, _clips().to("meta")) == 0
+
+
 def test_a_network_without_batch_norm_is_not_even_run() -> None:
     network = build_recognizer(SwinConfig(family="swin", backbone="swin3d_t"), 5)
     cast(Any, network).forward = None
