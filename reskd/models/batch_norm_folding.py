@@ -6,7 +6,9 @@ folded: z = (W s) x + (b - mean) s + beta,  s = gamma / sqrt(var + eps)
 
 from __future__ import annotations
 
+import functools
 import logging
+from collections import Counter
 from typing import NamedTuple, cast
 
 import torch
@@ -39,7 +41,7 @@ _TOLERANCE = 1e-2
 def fold_batch_norms(model: nn.Module, data: Tensor) -> int:
     """Fold what can be folded, in place. Outputs stay the same but for rounding, else nothing is changed.
 
-    A pair is found by running the network: a batch norm whose input is a convolution's output.
+    A pair is found by running the network: a batch norm whose input is the output of the convolution that ran last.
 
     Args:
         model: (data, None) -> RecognizerOutput, in eval mode; without gradients.
@@ -53,13 +55,12 @@ def fold_batch_norms(model: nn.Module, data: Tensor) -> int:
     clip = _random_clip(data)
     devices = [data.device] if data.device.type == "cuda" else []
     with torch.autocast(data.device.type, enabled=False), torch.random.fork_rng(devices):  # a run's stay as they were
-        pairs = _pairs(model, clip)
+        pairs, before = _run(model, clip)
         if not pairs:
             return 0
-        before = _tensors(model(clip, None))
         originals = [_fold(model, *pair) for pair in pairs]
         after = _tensors(model(clip, None))
-    if all(_is_close(one, other) for one, other in zip(before, after, strict=True)):
+    if all(_is_close(one, other) for one, other in zip(_tensors(before), after, strict=True)):
         return len(pairs)
     log.warning("batch norm is not folded into convolutions: the network's outputs would change")
     for one in originals:
@@ -74,24 +75,37 @@ def _random_clip(data: Tensor) -> Tensor:
     return values.to(data.device, data.dtype)
 
 
-def _pairs(model: nn.Module, clip: Tensor) -> list[tuple[_Conv, str]]:
-    """Convolutions and the names of the batch norm layers that take their outputs; each runs once."""
-    outputs: list[tuple[_Conv, Tensor]] = []
-    inputs: list[tuple[str, Tensor]] = []
+def _run(model: nn.Module, clip: Tensor) -> tuple[list[tuple[_Conv, str]], RecognizerOutput]:
+    """Convolutions with the names of the batch norm layers that take their outputs next, each running once; outputs.
+
+    One convolution's output is held at a time.
+    """
+    num_runs: Counter[nn.Module] = Counter()
+    last: dict[_Conv, Tensor] = {}
+    pairs: list[tuple[_Conv, str]] = []
+
+    def after_conv(conv: _Conv, _: object, output: Tensor) -> None:
+        num_runs[conv] += 1
+        last.clear()
+        last[conv] = output
+
+    def before_norm(norm: nn.Module, data: tuple[Tensor, ...], name: str) -> None:
+        num_runs[norm] += 1
+        pairs.extend((conv, name) for conv, output in last.items() if output is data[0])
+
     handles = []
     for name, module in model.named_modules():
         if isinstance(module, _Conv):
-            handles.append(module.register_forward_hook(lambda conv, _, output: outputs.append((conv, output))))
+            handles.append(module.register_forward_hook(after_conv))
         elif isinstance(module, _BatchNorm) and _activation(module) is not None:
-            handles.append(module.register_forward_pre_hook(lambda _, args, name=name: inputs.append((name, args[0]))))
+            handles.append(module.register_forward_pre_hook(functools.partial(before_norm, name=name)))
     try:
-        model(clip, None)
+        output = model(clip, None)
     finally:
         for handle in handles:
             handle.remove()
-    convs, names = [conv for conv, _ in outputs], [name for name, _ in inputs]
-    found = ((conv, name) for name, value in inputs for conv, output in outputs if output is value)
-    return [(conv, name) for conv, name in found if convs.count(conv) == names.count(name) == 1]
+    once = [(conv, name) for conv, name in pairs if num_runs[conv] == num_runs[model.get_submodule(name)] == 1]
+    return once, output
 
 
 def _activation(norm: _BatchNorm) -> nn.Module | None:

@@ -141,10 +141,11 @@ class StudyConfig(StrictConfig):
     def _each_setting_is_given_once(self) -> StudyConfig:
         given = dict.fromkeys(self.settings, "settings")
         for axis, values in self.axes.items():
-            for key in {key for name in values for key in self.settings_of(axis, name)}:
+            keys = dict.fromkeys(key for name in values for key in self.settings_of(axis, name))
+            for key in keys:
                 if other := next((known for known in given if _overlap(known, key)), None):
                     raise ValueError(f"axes.{axis}: sets {key}, and {given[other]} sets {other}: keep one of them")
-            given |= {key: f"axes.{axis}" for name in values for key in self.settings_of(axis, name)}
+            given |= dict.fromkeys(keys, f"axes.{axis}")
         return self
 
     def settings_of(self, axis: str, name: str) -> Settings:
