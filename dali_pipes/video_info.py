@@ -92,6 +92,8 @@ class VideoInfo:
         num_video_streams: number of video streams in the file, covers included.
         notes: what is odd in the file but harmless, one sentence; empty if nothing is.
         content: hash of a few samples of the content, 1 to 2**63 - 1; 0 if unknown. See scan/content_hash.py.
+        coded_width, coded_height: size before cropping, in whole blocks of the codec; 0 and 0 if unknown.
+        interlaced: whether the settings of an H.264 stream allow pictures that are coded as two fields.
     """
 
     num_frames: Annotated[int, Column("<i4", "num_frames")]
@@ -118,6 +120,9 @@ class VideoInfo:
     num_video_streams: Annotated[int, Column("<i2", "num_video_streams")] = 1
     notes: Annotated[str, Column("", "notes")] = ""  # not in rows
     content: Annotated[int, Column("", "content")] = 0  # not in rows
+    coded_width: Annotated[int, Column("<i4", "coded_width")] = 0
+    coded_height: Annotated[int, Column("<i4", "coded_height")] = 0
+    interlaced: Annotated[bool, Column("?", "interlaced")] = False
 
     @staticmethod
     def bad(reason: str, *, size: int = 0, mtime_ns: int = 0, start: int = 0) -> VideoInfo:

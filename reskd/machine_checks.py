@@ -11,9 +11,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from reskd.environment import TESTED, in_tested_range
+
+if TYPE_CHECKING:
+    from dali_pipes.nvdec.abilities import Nvdec
 
 GIB = 2**30
 # Oldest Linux driver branch for each CUDA major version (docs.nvidia.com/deploy/cuda-compatibility, minor version
@@ -64,30 +67,37 @@ def check_gpu(name: str, capability: tuple[int, int], arch_list: Sequence[str]) 
     return Finding("PROBLEM", "GPU", f"{text}; {remedy}.")
 
 
-def check_nvdec(*, library: bool, num_gpus: int) -> Finding:
-    if num_gpus == 0:
+def check_nvdec(nvdec: Nvdec | None) -> Finding:
+    """``nvdec``: the decoder of the GPU; None without a GPU."""
+    if nvdec is None:
         return Finding("OK", "NVDEC", "not needed without a GPU.")
-    if library:
-        return Finding("OK", "NVDEC", "libnvcuvid is there: the GPU can decode.")
-    text = "libnvcuvid.so.1 is missing: the GPU cannot decode; install the driver's decode library (libnvidia-decode)"
-    remedy = "in a container set NVIDIA_DRIVER_CAPABILITIES=compute,utility,video, or set data.loader.decoder=pyav"
-    return Finding("PROBLEM", "NVDEC", f"{text}; {remedy}.")
+    if nvdec.problem:
+        return Finding("PROBLEM", "NVDEC", f"{nvdec.problem}; or set data.loader.decoder=pyav.")
+    sizes = (
+        f"{codec} {limits.min_width}x{limits.min_height} to {limits.max_width}x{limits.max_height}"
+        for codec, limits in sorted((nvdec.limits or {}).items())
+    )
+    proven = f"; proven besides H.264 and HEVC: {', '.join(sorted(nvdec.proven))}" if nvdec.proven else ""
+    return Finding("OK", "NVDEC", f"the GPU decodes {', '.join(sizes)}{proven}.")
 
 
-def check_decoders(device: Literal["cpu", "cuda"], *, dali: bool) -> Finding:
-    """The decoder for a good file of each codec on this machine, by the loader's rule."""
-    from dali_pipes.loader.decoder_choice import choose_decoder
+def check_decoders(nvdec: Nvdec | None, *, dali: bool) -> Finding:
+    """The decoder for a good file of each codec on this machine, by the loader's rule; ``nvdec``: as above."""
+    from dali_pipes.loader.decoder_choice import DecoderRule
     from dali_pipes.video_info import VideoInfo
 
     if not dali:
         return Finding("PROBLEM", "decoder", "nvidia-dali-cuda120 is not installed: make install.")
+    rule = DecoderRule("cuda", nvdec=nvdec) if nvdec else DecoderRule("cpu")
     names = {"dali": "DALI on NVDEC", "pyav": "PyAV on the CPU"}
     decoders: dict[str, list[str]] = {}
     for codec, (pix_fmt, color_range) in CODECS.items():
         video_info = VideoInfo(250, 250, 340, 256, 0, codec, pix_fmt, "untagged", color_range, 1, 1, "ok")
-        decoders.setdefault(names[choose_decoder(video_info, device, "auto")], []).append(codec)
+        decoders.setdefault(names[rule.choose(video_info)], []).append(codec)
     text = "; ".join(f"{way}: {', '.join(codecs)}" for way, codecs in decoders.items())
-    return Finding("OK", "decoder", text + ("." if device == "cpu" else " (cut, rotated or BT.709 files always PyAV)."))
+    return Finding(
+        "OK", "decoder", f"{text} (cut, rotated, interlaced or BT.709 files always PyAV)." if nvdec else f"{text}."
+    )
 
 
 def check_shared_memory(total_bytes: int, free_bytes: int) -> Finding:

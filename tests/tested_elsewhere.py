@@ -43,7 +43,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "dali_pipes/loader/clip_reader.py": "dali_pipes/loader/test_external_source.py",
     "dali_pipes/loader/dali_graph.py": "dali_pipes/loader/test_clip_loader.py",
     "dali_pipes/loader/dali_outputs.py": "dali_pipes/loader/test_clip_loader.py",
-    "dali_pipes/loader/recovery.py": "dali_pipes/loader/test_clip_loader_faults.py",
+    "dali_pipes/nvdec/abilities.py": "dali_pipes/loader/test_decoder_choice.py",
     "dali_pipes/manifest/sources.py": "dali_pipes/loader/test_clip_loader_storage.py",
     "dali_pipes/sampling_config.py": "dali_pipes/sampling/test_crops.py",
     "dali_pipes/scan/csv_rows.py": "dali_pipes/scan/test_store.py",

@@ -10,7 +10,6 @@ The exit status is 1 only if there is a PROBLEM. --json prints the same for prog
 from __future__ import annotations
 
 import argparse
-import ctypes
 import dataclasses
 import importlib.util
 import os
@@ -63,6 +62,7 @@ def check_machine(runs: Path) -> list[Finding]:
     import torch
     from torch import cuda
 
+    from dali_pipes.nvdec.verdicts import nvdec_of
     from reskd.ops.dispatch import available_backends
 
     num_gpus = cuda.device_count() if cuda.is_available() else 0
@@ -71,14 +71,15 @@ def check_machine(runs: Path) -> list[Finding]:
     shared = shutil.disk_usage("/dev/shm")
     apex = importlib.util.find_spec("apex")
     apex_folders = list(apex.submodule_search_locations or []) if apex else []
+    nvdec = nvdec_of(0) if num_gpus else None
     return [
         checks.check_driver(driver_version(), torch.version.cuda, usable=num_gpus > 0),
         *(
             checks.check_gpu(cuda.get_device_name(i), cuda.get_device_capability(i), cuda.get_arch_list())
             for i in range(num_gpus)
         ),
-        checks.check_nvdec(library=_loads("libnvcuvid.so.1"), num_gpus=num_gpus),
-        checks.check_decoders("cuda" if num_gpus else "cpu", dali=versions["nvidia-dali-cuda120"] is not None),
+        checks.check_nvdec(nvdec),
+        checks.check_decoders(nvdec, dali=versions["nvidia-dali-cuda120"] is not None),
         checks.check_shared_memory(shared.total, shared.free),
         checks.check_disk(shutil.disk_usage(existing).free),
         checks.check_cores(len(os.sched_getaffinity(0))),
@@ -88,14 +89,6 @@ def check_machine(runs: Path) -> list[Finding]:
             Path(apex_folders[0]) if apex_folders else None, compiled=importlib.util.find_spec("amp_C") is not None
         ),
     ]
-
-
-def _loads(library: str) -> bool:
-    try:
-        ctypes.CDLL(library)
-    except OSError:
-        return False
-    return True
 
 
 if __name__ == "__main__":

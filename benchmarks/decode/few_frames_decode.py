@@ -18,6 +18,7 @@ from dali_pipes.choices import FrameSelection
 from dali_pipes.config import DataConfig
 from dali_pipes.loader.clip_reader import ClipReader
 from dali_pipes.loader.cpu_render import render_plan
+from dali_pipes.loader.decoder_choice import BY_PYAV
 from dali_pipes.loader.external_source import ClipChooser
 from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.sampling.order import ReadingOrder
@@ -89,7 +90,7 @@ class Reading:
         )
         self.case = case
         self.chooser = ClipChooser(manifest, rules, ReadingOrder(mode="eval", batch_size=1))
-        self._reader = ClipReader("cpu", "pyav", render=render_plan(config.views, ("student",)))
+        self._reader = ClipReader(BY_PYAV, render=render_plan(config.views, ("student",)))
 
     def pixels(self, position: int) -> np.ndarray:
         """uint8 (k, height, width, 3)."""

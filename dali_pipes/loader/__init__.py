@@ -4,7 +4,7 @@ For other folders:
     clip_loader: ClipLoader
     clip_reader: ClipReader
     cpu_render: render_plan, RenderPlan
-    decoder_choice: choose_decoder, why_not_dali
+    decoder_choice: BY_PYAV, DecoderRule
     external_source: ClipChooser
     recovery: reason_of
     whole_video: TimedFrames, TimedReader

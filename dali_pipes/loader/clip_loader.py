@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,18 +24,28 @@ from dali_pipes.loader.cache_choice import open_cache
 from dali_pipes.loader.clip_reader import ClipReader
 from dali_pipes.loader.cpu_render import render_plan
 from dali_pipes.loader.dali_outputs import account_for, has_doubtful_black, to_batch
-from dali_pipes.loader.decoder_choice import DeviceKind, check_forced, count_decoders, describe_decoders
+from dali_pipes.loader.decoder_choice import DecoderRule
 from dali_pipes.loader.external_source import ClipChooser, ClipSource
 from dali_pipes.loader.recovery import Recovery, reason_of
 from dali_pipes.loader.sample import fields_for
 from dali_pipes.loader.shared_memory import check_shared_memory, needed_bytes
 from dali_pipes.loader.watchdog import Watchdog, forget
 from dali_pipes.manifest.manifest import Manifest
+from dali_pipes.nvdec.verdicts import nvdec_of
 from dali_pipes.sampling.order import ReadingOrder, most_attempts
 from dali_pipes.sampling.spec import num_frames_read, rules_for_views
 
 if TYPE_CHECKING:
     from dali_pipes.loader.dali_graph import GraphSpec
+
+
+def _rule_for(device: torch.device, config: DataConfig) -> DecoderRule:
+    choice = config.loader.decoder
+    if device.type != "cuda":
+        return DecoderRule("cpu", choice)
+    if choice == "pyav" or config.storage.kind == "frames":
+        return DecoderRule("cuda", choice)
+    return DecoderRule("cuda", choice, nvdec_of(torch.cuda.current_device() if device.index is None else device.index))
 
 
 class ClipLoader:
@@ -70,18 +81,18 @@ class ClipLoader:
         self._rules = rules_for_views(config, views, mode=order.mode, test_views=order.test_views)
         self._config, self._order, self._views = config, order, tuple(views)
         self._device = torch.device(device)
-        self._device_kind: DeviceKind = "cuda" if self._device.type == "cuda" else "cpu"
         self._manifest = manifest if isinstance(manifest, Manifest) else Manifest.open(manifest)
-        check_forced(self._manifest, self._device_kind, config.loader.decoder)
-        self._decoders = count_decoders(self._manifest, self._device_kind, config.loader.decoder)
-        self._cache = open_cache(config, self._manifest, {way for way, _ in self._decoders})
+        self._rule = _rule_for(self._device, config)
+        self._rule.check_forced(self._manifest)
+        self._decoders = self._rule.count(self._manifest)
+        self._cache = open_cache(config, self._manifest, self._decoders.decoders)
         order.check(len(self._manifest))
         self._chooser = ClipChooser(self._manifest, self._rules, order)
         self._folder = self._manifest.folder
         self._notes: Path | None = None
         self._remove_notes: weakref.finalize | None = None
         # On a GPU, rendering costs next to nothing; on a CPU, the workers render faster than DALI.
-        self._render = render_plan(config.views, views) if self._device_kind == "cpu" else None
+        self._render = render_plan(config.views, views) if self._rule.device == "cpu" else None
         self._iterator: Any = None
         self._watchdog: Watchdog | None = None
         self._iteration = 0
@@ -110,7 +121,7 @@ class ClipLoader:
 
     def describe_reading(self) -> str:
         """One line for the log: how many files each decoder has, and how many are read by their needed packets only."""
-        decoders = describe_decoders(self._decoders, self._device_kind)
+        decoders = self._decoders.describe()
         if self._manifest.storage.kind == "frames":  # each frame is a separate file
             return decoders
         if self._cache is not None:
@@ -175,6 +186,10 @@ class ClipLoader:
             self.faults.add(self._manifest.path(hang.row), reason, position=PADDING_POSITION, attempt=0)
         fault = self._watchdog.machine_fault() if self._watchdog else None
         self._start_again(fault or reason_of(error))
+        if self._recovery.dali_has_failed and self._rule.choice != "pyav":
+            self._rule = replace(self._rule, choice="pyav")
+            self._decoders = self._rule.count(self._manifest)
+            self._on_message("DALI has failed at several batches, see above; from now on PyAV decodes all files")
 
     def _start_again(self, reason: str) -> None:
         batch = self._order.first_batch + self._iteration
@@ -205,7 +220,7 @@ class ClipLoader:
             decoders=self._decoders_used(),
             encoded="jpegs" if self._manifest.storage.kind == "frames" else "video",
             rendered=self._render is not None,
-            on_gpu=self._device_kind == "cuda",
+            on_gpu=self._rule.device == "cuda",
         )
 
     def _notes_folder(self) -> Path:
@@ -225,7 +240,7 @@ class ClipLoader:
             self._folder,
             self._rules,
             self._order,
-            ClipReader(self._device_kind, loader.decoder, loader.sparse_decode, self._render, self._cache),
+            ClipReader(self._rule, loader.sparse_decode, self._render, self._cache),
             most_attempts(loader.max_bad_fraction, len(self._manifest)),
             os.getpid(),
             notes,
@@ -237,10 +252,12 @@ class ClipLoader:
 
     def _decoders_used(self) -> frozenset[str]:
         host = {"pyav"} if self._recovery.pyav_batches else set()
-        return frozenset({way for way, _ in self._decoders} | host)
+        return self._decoders.decoders | host
 
     def _describe_failure(self, error: Exception) -> str:
         batch = f"reading batch {self._order.first_batch + self._iteration} failed"
+        if self._recovery.restarts_too_often(self._iteration):
+            batch += ", as others before it"
         if self._watchdog and (fault := self._watchdog.machine_fault()):
             return f"{batch}: {fault}."
         indices = range(self._order.batch_size)

@@ -15,12 +15,11 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from av.video.frame import VideoFrame
 
-from dali_pipes.choices import DecoderChoice
 from dali_pipes.decode.jpeg import JpegDecoder, decode_jpegs
 from dali_pipes.decode.pyav import InexactError, Window, decode_frames, decode_packets, first_frames
 from dali_pipes.decode.remux import remux
 from dali_pipes.loader.cpu_render import RenderPlan
-from dali_pipes.loader.decoder_choice import DeviceKind, choose_decoder
+from dali_pipes.loader.decoder_choice import DecoderRule
 from dali_pipes.loader.frame_cache import FrameCache
 from dali_pipes.manifest.manifest import ManifestRow
 from dali_pipes.packets.packet_index import (
@@ -73,15 +72,13 @@ class ClipReader:
     """Reads clips from files, shards or folders of frames.
 
     Args:
-        device: device on which DALI would decode.
-        choice: the decoder setting.
+        rule: chooses the decoder.
         sparse: whether to use packet indexes.
         render: views to render from frames that PyAV decodes; None: DALI renders them.
         cache: keeps decoded frames; None: every clip is decoded.
     """
 
-    device: DeviceKind
-    choice: DecoderChoice
+    rule: DecoderRule
     sparse: bool = True
     render: RenderPlan | None = None
     cache: FrameCache | None = None
@@ -98,7 +95,7 @@ class ClipReader:
         """
         if self.cache is not None and (kept := self._cached(plan, row)) is not None:
             return self._from_pyav(plan, CACHED, kept)
-        to_dali = not by_pyav and choose_decoder(row.video_info, self.device, self.choice) == "dali"
+        to_dali = not by_pyav and self.rule.choose(row.video_info) == "dali"
         if row.template:
             files = _read_frame_files(plan, row)
             if to_dali:

@@ -8,6 +8,11 @@ from collections.abc import Sequence
 from dali_pipes.loader.external_source import NONE_READABLE
 from dali_pipes.loader.watchdog import Hang
 
+# After so many batches that only PyAV could decode, DALI is not tried again: each of them costs two restarts.
+_MOST_BATCHES_LOST_BY_DALI = 3
+# A loader may restart this often, and once more for so many batches that it has served.
+_FREE_RESTARTS, _BATCHES_A_RESTART = 10, 100
+
 
 class Recovery:
     """Remembers the failures of one loader.
@@ -23,6 +28,7 @@ class Recovery:
     def __init__(self, prefetch: int) -> None:
         self._prefetch = prefetch
         self._failures: Counter[int] = Counter()
+        self._num_restarts = 0
         self.pyav_batches: frozenset[int] = frozenset()
         self.hung_rows: frozenset[int] = frozenset()
 
@@ -37,10 +43,20 @@ class Recovery:
         self.hung_rows |= {hang.row for hang in hangs}
         if hangs:
             return True
+        self._num_restarts += 1
         self._failures[iteration] += 1
         if self._failures[iteration] == 2:
             self.use_pyav(iteration)
-        return self._failures[iteration] <= 2
+        return self._failures[iteration] <= 2 and not self.restarts_too_often(iteration)
+
+    def restarts_too_often(self, iteration: int) -> bool:
+        """Whether there were more restarts than ``iteration`` served batches allow."""
+        return self._num_restarts > _FREE_RESTARTS + iteration // _BATCHES_A_RESTART
+
+    @property
+    def dali_has_failed(self) -> bool:
+        """Whether DALI failed at so many batches that it is not worth trying."""
+        return sum(count >= 2 for count in self._failures.values()) >= _MOST_BATCHES_LOST_BY_DALI
 
     def use_pyav(self, iteration: int) -> None:
         """Make PyAV decode this batch and those prefetched with it."""

@@ -26,6 +26,7 @@ import numpy as np
 from dali_pipes.decode.pyav import open_video, open_video_stream
 from dali_pipes.loader.clip_reader import ClipReader
 from dali_pipes.loader.cpu_render import RenderPlan
+from dali_pipes.loader.decoder_choice import BY_PYAV
 from dali_pipes.manifest.manifest import ManifestRow
 from dali_pipes.sampling.clip_plan import ClipPlan
 from dali_pipes.sampling.crops import choose_crop
@@ -77,7 +78,7 @@ class TimedReader:
     def _decode(self, row: ManifestRow, numbers_T: np.ndarray) -> np.ndarray:
         height, width = row.upright_size
         crop = choose_crop(self.rules, (), height, width, pixel_aspect=row.upright_pixel_aspect)
-        reader = ClipReader("cpu", "pyav", render=self.render)
+        reader = ClipReader(BY_PYAV, render=self.render)
         at_once = max(_LEAST_AT_ONCE, _BYTES_AT_ONCE // (height * width * 3))
         parts = []
         for start in range(0, len(numbers_T), at_once):

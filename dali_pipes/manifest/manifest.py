@@ -22,7 +22,7 @@ from dali_pipes.manifest.rows import to_facts, to_rows
 from dali_pipes.storage_spec import VIDEO_FILES, Storage, split_path
 from dali_pipes.video_info import VideoInfo
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 @dataclass(frozen=True)

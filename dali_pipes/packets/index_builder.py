@@ -22,6 +22,7 @@ from dali_pipes.packets.picture_types import (
     PictureKind,
     picture_reader,
 )
+from dali_pipes.packets.sequence_parameters import may_code_fields
 
 # A Matroska block has a header, mostly of 4 bytes, between the position that FFmpeg reports and the data.
 _LARGEST_BLOCK_HEADER = 16
@@ -45,6 +46,7 @@ class PacketIndexer:
     def __init__(self, stream: VideoStream, codec: str) -> None:
         self._stream = stream
         extradata = bytes(stream.codec_context.extradata or b"")
+        self._codec = codec
         self._header_settings = header_settings(codec, extradata)
         self._read_kind = picture_reader(codec, extradata)
         self._problem = "" if self._read_kind else f"no index is made for codec {codec}"
@@ -76,6 +78,11 @@ class PacketIndexer:
                 self._problem = f"the decoder's settings change at packet {self.num_packets - 1}"
             if len(data) > len(self._largest):
                 self._largest, self._largest_position = data, position
+
+    def is_interlaced(self) -> bool:
+        """Whether pictures may be coded as fields, by the settings of header and packets before a problem."""
+        of_packets = (unit for kind in self._kinds for unit in kind.settings)
+        return self._codec == "h264" and may_code_fields([*self._header_settings, *of_packets])
 
     def time_stamps(self) -> list[int]:
         """Timestamps of the packets up to the first problem, in presentation order."""

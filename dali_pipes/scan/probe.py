@@ -125,6 +125,7 @@ class _Reading:
         stream = open_video_stream(container, strict=strict)
         self._stream_number = stream.index
         self._num_video_streams = len(container.streams.video)
+        self._context = stream.codec_context
         self._of_container, self._pixels = container_aspect(stream), PixelShape()
         self._codec = stream.codec_context.codec.canonical_name
         self._indexer = PacketIndexer(stream, self._codec)
@@ -208,6 +209,9 @@ class _Reading:
                 num_video_streams=self._num_video_streams,
                 notes="; ".join(note for note in (orientation.note, self._pixels.note) if note),
                 content=sample_hash_of(content, self._stamp.size),
+                coded_width=self._context.coded_width,
+                coded_height=self._context.coded_height,
+                interlaced=self._indexer.is_interlaced(),
             ),
             index,
         )

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from dali_pipes.config import DataConfig
 from dali_pipes.loader.clip_reader import ClipReader
 from dali_pipes.loader.cpu_render import render_plan
+from dali_pipes.loader.decoder_choice import BY_PYAV
 from dali_pipes.loader.external_source import ClipChooser
 from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.sampling.order import ReadingOrder
@@ -51,7 +52,7 @@ class FileToScores:
         if render is None:
             raise ValueError("the time from file to scores: expected views without antialias, found one with it.")
         self._model, self._num_views = model.eval(), test_views.num_test_views
-        self._reader = ClipReader("cpu", "pyav", config.loader.sparse_decode, render)
+        self._reader = ClipReader(BY_PYAV, config.loader.sparse_decode, render)
         rules = rules_for_views(config, ("student",), mode="eval", test_views=test_views)
         self._chooser = ClipChooser(manifest, rules, ReadingOrder(mode="eval", batch_size=1, test_views=test_views))
 

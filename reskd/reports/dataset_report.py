@@ -17,6 +17,7 @@ from dali_pipes.decode.cost import Keyframes, count_decoded, find_keyframes, spr
 from dali_pipes.file_names import printable
 from dali_pipes.jobs.progress import gib
 from dali_pipes.loader.clip_reader import ClipReader
+from dali_pipes.loader.decoder_choice import BY_PYAV
 from dali_pipes.manifest.manifest import ManifestRow
 from dali_pipes.packets.packet_index import start_distances
 from dali_pipes.sampling.clip_plan import VideoShape, plan_clip
@@ -103,7 +104,7 @@ def measure_decode(video_info: Mapping[Path, VideoInfo], *, num_frames: int) -> 
     worker with the PyAV decoder does."""
     usable = [path for path, found in video_info.items() if found.usable]
     chosen = spread_sample(usable, NUM_DECODED)
-    reader = ClipReader("cpu", "pyav")
+    reader = ClipReader(BY_PYAV)
     rules = rules_from_config(SamplingConfig(num_frames=num_frames, test_crop_ratio=1), view_size=(1, 1), mode="eval")
     times_ms = []
     for path in [*chosen[:1], *chosen]:  # the first one twice, as a warmup

@@ -25,6 +25,7 @@ import numpy as np
 
 from dali_pipes.decode.pyav import Window, decode_frames, open_video, open_video_stream
 from dali_pipes.loader.clip_reader import ClipReader
+from dali_pipes.loader.decoder_choice import BY_PYAV
 from dali_pipes.manifest.manifest import ManifestRow
 from dali_pipes.sampling.clip_plan import ClipPlan
 from dali_pipes.sampling.crops import Crop
@@ -138,7 +139,7 @@ def _compare_clips(path: Path, found: Probed, frames: list[np.ndarray], rng: Rng
         clips = []
         for sparse in (True, False):
             try:
-                clips.append(ClipReader("cpu", "pyav", sparse=sparse).read(plan, row).raw_THWC)
+                clips.append(ClipReader(BY_PYAV, sparse=sparse).read(plan, row).raw_THWC)
             except (ValueError, OSError) as error:
                 if info.num_frames_source == "decode":
                     return f"sparse={sparse}: {error}"

@@ -23,6 +23,7 @@ import numpy as np
 from dali_pipes.decode.pyav import Window, decode_frames, open_video, open_video_stream, output_frames
 from dali_pipes.decode.remux import remux
 from dali_pipes.loader.clip_reader import SPARSE, ClipReader
+from dali_pipes.loader.decoder_choice import DecoderRule
 from dali_pipes.manifest.manifest import ManifestRow
 from dali_pipes.packets.packet_index import PacketIndex, read_packets, select
 from dali_pipes.sampling.clip_plan import ClipPlan
@@ -191,7 +192,7 @@ def _compare(
 ) -> str:
     for sparse in (True, False):
         try:
-            clip = ClipReader("cpu", "auto", sparse=sparse).read(_plan(wanted_T, row), row, by_pyav=True)
+            clip = ClipReader(DecoderRule("cpu", "auto"), sparse=sparse).read(_plan(wanted_T, row), row, by_pyav=True)
         except (ValueError, OSError) as error:
             if whole is not None:
                 return f"sparse={sparse}: {type(error).__name__} {error}; the whole file gives frames {wanted_T}"
@@ -244,7 +245,7 @@ def _check_changed(
             if change == "directory":
                 path.mkdir()
         try:
-            clip = ClipReader("cpu", "auto").read(_plan(wanted_T, row), row, by_pyav=True)
+            clip = ClipReader(DecoderRule("cpu", "auto")).read(_plan(wanted_T, row), row, by_pyav=True)
             exact = whole is not None and np.array_equal(clip.raw_THWC, whole[wanted_T])
             problem = "" if exact and clip.how == SPARSE and change != "flip" else f"{change} was not noticed"
         except (ValueError, OSError) as error:

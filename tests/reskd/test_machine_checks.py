@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from dali_pipes.nvdec.abilities import Nvdec, PictureLimits
 from reskd import machine_checks as checks
 from reskd.environment import TESTED
 from reskd.machine_checks import GIB
@@ -47,18 +48,32 @@ def test_volta_is_sent_to_torch_2_6() -> None:
     assert "torch 2.6" in checks.check_gpu("V100", (7, 0), ["sm_75"]).text
 
 
+H264 = {"h264": PictureLimits(48, 16, 4096, 4096, 65536)}
+
+
 @pytest.mark.parametrize(
-    ("library", "num_gpus", "level"), [(True, 1, "OK"), (False, 1, "PROBLEM"), (False, 0, "OK"), (True, 0, "OK")]
+    ("nvdec", "level", "text"),
+    [
+        (None, "OK", "not needed without a GPU."),
+        (Nvdec("it is missing"), "PROBLEM", "it is missing; or set data.loader.decoder=pyav."),
+        (Nvdec(limits=H264), "OK", "the GPU decodes h264 48x16 to 4096x4096."),
+        (
+            Nvdec(limits=H264, proven=frozenset({"vp9"})),
+            "OK",
+            "the GPU decodes h264 48x16 to 4096x4096; proven besides H.264 and HEVC: vp9.",
+        ),
+    ],
 )
-def test_nvdec_is_missed_only_beside_a_gpu(library: bool, num_gpus: int, level: str) -> None:
-    assert checks.check_nvdec(library=library, num_gpus=num_gpus).level == level
+def test_nvdec_is_missed_only_beside_a_gpu(nvdec: Nvdec | None, level: str, text: str) -> None:
+    found = checks.check_nvdec(nvdec)
+    assert (found.level, found.text) == (level, text)
 
 
-def test_ways_in_follow_the_loader() -> None:
-    cpu, cuda = checks.check_decoders("cpu", dali=True).text, checks.check_decoders("cuda", dali=True).text
-    assert cpu.startswith("PyAV on the CPU: h264, hevc, vp9")
-    assert cuda.startswith("DALI on NVDEC: h264")
-    assert checks.check_decoders("cpu", dali=False).level == "PROBLEM"
+def test_decoders_follow_the_loader() -> None:
+    assert checks.check_decoders(None, dali=True).text.startswith("PyAV on the CPU: h264, hevc, vp9")
+    assert checks.check_decoders(Nvdec(), dali=True).text.startswith("DALI on NVDEC: h264, hevc; PyAV")
+    assert checks.check_decoders(Nvdec(limits=H264), dali=True).text.startswith("DALI on NVDEC: h264; PyAV")
+    assert checks.check_decoders(None, dali=False).level == "PROBLEM"
 
 
 @pytest.mark.parametrize(("free", "level"), [(0.06, "PROBLEM"), (1.0, "NOTE"), (8.0, "OK")])

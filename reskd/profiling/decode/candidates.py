@@ -19,7 +19,7 @@ import torch
 from dali_pipes.decode.pyav import Window, decode_frames, decode_packets
 from dali_pipes.decode.remux import remux
 from dali_pipes.loader.clip_loader import ClipLoader
-from dali_pipes.loader.decoder_choice import choose_decoder, why_not_dali
+from dali_pipes.loader.decoder_choice import DecoderRule
 from dali_pipes.manifest.manifest import Manifest, ManifestRow
 from dali_pipes.packets.packet_index import read_packets, select
 from dali_pipes.sampling.clip_plan import ClipPlan
@@ -79,7 +79,7 @@ def frames_decoded_by_reskd(row: ManifestRow, plan: ClipPlan, device: DeviceName
     if row.video_info.packets is None:
         return int(plan.frame_index_T.max()) + 1
     packets_P = IndexReader().read(row.video_info.packets, row.video_info.num_packets).packets_P
-    may_flush = choose_decoder(row.video_info, device, "auto") == "pyav"
+    may_flush = DecoderRule(device).choose(row.video_info) == "pyav"
     return len(select(packets_P, plan.frame_index_T, may_flush=may_flush).number_K)
 
 
@@ -92,7 +92,7 @@ def reskd_stages(workload: Workload) -> Callable[[int, StageClock], object]:
         row = chooser.manifest.row(plan.row)
         video_info = row.video_info
         clock.lap("plan")
-        by_dali = choose_decoder(video_info, workload.device, "auto") == "dali"
+        by_dali = DecoderRule(workload.device).choose(video_info) == "dali"
         size = (video_info.width, video_info.height)
         window = Window(plan.crop, video_info.rotation, *size, mirrored=video_info.mirrored)
         if video_info.packets is None:
@@ -156,10 +156,8 @@ def _stock(reader: StockReader) -> Candidate:
             yield Batch(*batch)
 
     def why_not(manifest: Manifest, device: DeviceName) -> str | None:
-        reasons = (
-            why_not_dali(manifest.row(number).video_info, device, allow_unproven=True)
-            for number in range(len(manifest))
-        )
+        rule = DecoderRule(device, "dali")
+        reasons = (rule.why_not_dali(manifest.row(number).video_info) for number in range(len(manifest)))
         return next((f"DALI on {device}: {reason}" for reason in reasons if reason), None)
 
     def frames_decoded(row: ManifestRow, plan: ClipPlan, device: DeviceName) -> int | None:

@@ -10,7 +10,11 @@ from typing import Any, Literal, cast
 import numpy as np
 import pytest
 
-from dali_pipes.loader.decoder_choice import DECISIVE_FACTS, choose_decoder, why_not_dali
+from dali_pipes.annotations.lists import LabeledVideo
+from dali_pipes.loader import clip_loader as clip_loader_module
+from dali_pipes.loader.decoder_choice import DECISIVE_FACTS, FACTS_FOR_NVDEC, DecoderRule
+from dali_pipes.manifest.manifest import Manifest
+from dali_pipes.nvdec.abilities import Nvdec, PictureLimits
 from dali_pipes.video_info import VideoInfo
 from tests.conftest import ENCODERS, read_number, write_clip
 from tests.dali_pipes.loader.test_clip_loader import make_config, make_manifest, take
@@ -24,17 +28,19 @@ MJPEG = replace(GOOD, codec="mjpeg", pix_fmt="yuvj422p", matrix="bt601", color_r
 @pytest.mark.parametrize(
     ("video_info", "cpu", "cuda"),
     [
-        (GOOD, "dali", "dali"),
-        (replace(GOOD, codec="vp8"), "dali", "dali"),
+        (GOOD, "dali", "pyav"),
+        (replace(GOOD, codec="vp8"), "dali", "pyav"),
         (MJPEG, "dali", "pyav"),
         (replace(GOOD, codec="h264"), "pyav", "dali"),
         (replace(GOOD, codec="hevc", matrix="bt601"), "pyav", "dali"),
-        (replace(GOOD, codec="av1"), "pyav", "dali"),
+        (replace(GOOD, codec="h264", interlaced=True), "pyav", "pyav"),
+        (replace(GOOD, codec="av1"), "pyav", "pyav"),
         (replace(GOOD, codec="mpeg4"), "pyav", "pyav"),
         (replace(GOOD, rotation=90), "pyav", "pyav"),
         (replace(GOOD, mirrored=True), "pyav", "pyav"),
         (replace(GOOD, num_video_streams=2), "pyav", "pyav"),
-        (replace(GOOD, pixel_width=16, pixel_height=15), "dali", "dali"),
+        (replace(GOOD, pixel_width=16, pixel_height=15), "dali", "pyav"),
+        (replace(GOOD, codec="h264", pixel_width=16, pixel_height=15), "pyav", "dali"),
         (replace(GOOD, matrix="bt709"), "pyav", "pyav"),
         (replace(GOOD, color_range="full"), "pyav", "pyav"),
         (replace(GOOD, num_packets=25), "pyav", "pyav"),
@@ -44,29 +50,82 @@ MJPEG = replace(GOOD, codec="mjpeg", pix_fmt="yuvj422p", matrix="bt601", color_r
     ],
 )
 def test_dali_decodes_only_what_it_gets_right(video_info: VideoInfo, cpu: str, cuda: str) -> None:
-    assert (
-        choose_decoder(video_info, "cpu", "prefer_dali") == cpu and choose_decoder(video_info, "cpu", "auto") == "pyav"
-    )
-    assert choose_decoder(video_info, "cuda", "auto") == choose_decoder(video_info, "cuda", "prefer_dali") == cuda
+    assert DecoderRule("cpu", "prefer_dali").choose(video_info) == cpu
+    assert DecoderRule("cpu").choose(video_info) == "pyav"
+    assert DecoderRule("cuda").choose(video_info) == DecoderRule("cuda", "prefer_dali").choose(video_info) == cuda
+
+
+@pytest.mark.parametrize("fact", [{"rotation": 90}, {"mirrored": True}, {"num_packets": 25}, {"matrix": "bt709"}])
+def test_what_dali_gets_wrong_is_refused_on_a_gpu_too(fact: dict[str, Any]) -> None:
+    h264 = replace(GOOD, codec="h264")
+    assert DecoderRule("cuda").choose(h264) == "dali" and DecoderRule("cuda").choose(replace(h264, **fact)) == "pyav"
 
 
 def test_forcing_allows_what_is_not_proven_but_nothing_that_is_wrong() -> None:
-    assert why_not_dali(replace(GOOD, codec="mpeg4"), "cuda", allow_unproven=True) is None
-    assert why_not_dali(replace(GOOD, rotation=90), "cuda", allow_unproven=True) == "it is rotated by 90 degrees"
-    assert why_not_dali(replace(GOOD, mirrored=True), "cuda", allow_unproven=True) == "it is mirrored"
+    forced = DecoderRule("cuda", "dali")
+    assert forced.why_not_dali(replace(GOOD, codec="mpeg4")) is None
+    assert forced.why_not_dali(replace(GOOD, codec="h264", interlaced=True)) is None
+    assert forced.why_not_dali(replace(GOOD, rotation=90)) == "it is rotated by 90 degrees"
+    assert forced.why_not_dali(replace(GOOD, mirrored=True)) == "it is mirrored"
 
 
-def test_files_of_a_kind_differ_in_nothing_that_the_choice_looks_at() -> None:
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_files_of_a_kind_differ_in_nothing_that_the_choice_looks_at(device: Literal["cpu", "cuda"]) -> None:
     """Files are counted by kind: a fact that decides must tell kinds apart."""
     looked_at = set()
 
     class Spy:
         def __getattr__(self, name: str) -> object:
             looked_at.add(name)
-            return getattr(GOOD, name)
+            return getattr(replace(GOOD, codec="h264" if device == "cuda" else "vp9"), name)
 
-    assert why_not_dali(cast(VideoInfo, Spy()), "cpu", allow_unproven=False) is None
-    assert looked_at == {*DECISIVE_FACTS, "num_frames", "num_packets"}
+    nvdec = Nvdec(limits={"h264": PictureLimits(48, 16, 4096, 4096, 65536)})
+    assert DecoderRule(device, "prefer_dali", nvdec).why_not_dali(cast(VideoInfo, Spy())) is None
+    for_nvdec = FACTS_FOR_NVDEC if device == "cuda" else ()
+    assert looked_at == {*DECISIVE_FACTS, *for_nvdec, "num_frames", "num_packets"}
+
+
+def _manifest_of(*video_info: VideoInfo) -> Manifest:
+    videos = [LabeledVideo(f"{number}.mp4", (0,), "") for number in range(len(video_info))]
+    of_path = {video.path: one for video, one in zip(videos, video_info, strict=True)}
+    return Manifest.from_video_info(Path("root"), ["a"], videos, of_path)
+
+
+H264, AV1 = replace(GOOD, codec="h264"), replace(GOOD, codec="av1")
+LIMITS = PictureLimits(48, 16, 4096, 4096, 65536)
+
+
+@pytest.mark.parametrize(
+    ("nvdec", "expected"),
+    [
+        (Nvdec("no library"), "4 h264 PyAV, 2 av1 PyAV; 6 by PyAV as no library"),
+        (Nvdec(), "3 h264 DALI mixed (NVDEC), 2 av1 PyAV, 1 h264 PyAV; 2 by PyAV as av1 on a GPU is not proven "
+         "(tools/gpu_check.py); 1 by PyAV as it may hold fields"),
+        (Nvdec(limits={"h264": LIMITS}, proven=frozenset({"av1"})),
+         "3 h264 DALI mixed (NVDEC), 2 av1 PyAV, 1 h264 PyAV; 2 by PyAV as this GPU's video decoder has no av1; "
+         "1 by PyAV as it may hold fields"),
+        (Nvdec(limits={"h264": LIMITS, "av1": LIMITS}, proven=frozenset({"av1"})),
+         "3 h264 DALI mixed (NVDEC), 2 av1 DALI mixed (NVDEC), 1 h264 PyAV; 1 by PyAV as it may hold fields"),
+        (Nvdec(limits={"h264": LIMITS._replace(max_width=128, max_macroblocks=48)}),
+         "2 h264 DALI mixed (NVDEC), 2 av1 PyAV, 2 h264 PyAV; 2 by PyAV as this GPU's video decoder has no av1; "
+         "1 by PyAV as it may hold fields; 1 by PyAV as this GPU decodes h264 up to 128x4096 pixels"),
+        (Nvdec(limits={"h264": LIMITS._replace(min_height=97), "av1": LIMITS}),
+         "4 h264 PyAV, 2 av1 PyAV; 4 by PyAV as this GPU decodes h264 from 48x97 pixels on; "
+         "2 by PyAV as av1 on a GPU is not proven (tools/gpu_check.py)"),
+    ],
+)  # fmt: skip
+def test_what_the_gpu_does_not_decode_goes_to_pyav_with_the_reason(nvdec: Nvdec, expected: str) -> None:
+    """One file is of 130 x 96 pixels in 144 x 96 coded ones, 54 blocks of 16 x 16."""
+    wide = replace(H264, width=130, coded_width=144, coded_height=96)
+    manifest = _manifest_of(H264, H264, wide, replace(H264, interlaced=True), AV1, AV1)
+    counts = DecoderRule("cuda", nvdec=nvdec).count(manifest)
+    assert counts.describe() == f"decoders: {expected}"
+    assert not DecoderRule("cuda", "pyav", nvdec).count(manifest).not_by_nvdec
+
+
+def test_a_forced_gpu_that_cannot_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"DALI can decode on cuda, found 1.mp4: this GPU's video decoder has no av1"):
+        DecoderRule("cuda", "dali", Nvdec(limits={"h264": LIMITS})).check_forced(_manifest_of(H264, AV1))
 
 
 @pytest.mark.parametrize(
@@ -84,6 +143,24 @@ def test_a_forced_way_in_is_honored_or_refused(codec: str, allowed: bool, make_f
             clip_loader(manifest, config, **options)
     config = make_config(config.root, decoder="pyav")
     assert "PyAV" in clip_loader(manifest, config, **options).describe_reading()
+
+
+@pytest.mark.parametrize(
+    ("nvdec", "expected"),
+    [
+        (Nvdec("it has no decoder"), "decoders: 2 h264 PyAV; 2 by PyAV as it has no decoder; 2 of 2 files read by"),
+        (Nvdec(limits={"h264": LIMITS}), "decoders: 2 h264 DALI mixed (NVDEC); 2 of 2 files read by"),
+    ],
+)
+def test_a_loader_for_a_gpu_asks_its_driver_once(
+    nvdec: Nvdec, expected: str, make_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(clip_loader_module, "nvdec_of", lambda index: asked.append(index) or nvdec)
+    config = make_config(make_folder({"a": ["libx264"] * 2}, num_frames=8))
+    options: dict[str, Any] = {"views": ("student",), "mode": "eval", "batch_size": 1}
+    loader = clip_loader(make_manifest(config), config, device="cuda:1", **options)
+    assert loader.describe_reading().startswith(expected) and asked == [1]
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from dali_pipes.loader.clip_reader import ClipReader
+from dali_pipes.loader.decoder_choice import BY_PYAV, DecoderRule
 from dali_pipes.loader.external_source import ClipSource
 from dali_pipes.loader.sample import FIELDS, About
 from dali_pipes.packets.packet_index import select
@@ -37,7 +38,7 @@ def make_source(make_folder: Callable[..., Path], tmp_path: Path) -> Callable[..
             "manifest_folder": tmp_path,
             "rules": rules_from_config(config.sampling, view_size=(96, 128), mode="train"),
             "order": ReadingOrder(mode="train", batch_size=2),
-            "reader": ClipReader("cpu", "prefer_dali"),
+            "reader": ClipReader(DecoderRule("cpu", "prefer_dali")),
             "max_attempts": 2,
             "parent_pid": 1,
         }
@@ -89,7 +90,7 @@ def test_an_evaluation_of_several_views_shows_each_of_each_video_and_then_paddin
 ) -> None:
     config = make_config(make_folder(CODECS, num_frames=24))
     rules = rules_from_config(config.sampling, view_size=(96, 96), mode="eval", test_views=TestViews(2, 3))
-    source = make_source(order=ReadingOrder(mode="eval", batch_size=4), rules=rules, reader=ClipReader("cpu", "pyav"))
+    source = make_source(order=ReadingOrder(mode="eval", batch_size=4), rules=rules, reader=ClipReader(BY_PYAV))
     samples = [_call(source, iteration, index) for iteration in range(5) for index in range(4)]
     assert [_about(s).position for s in samples] == list(range(20))
     assert [_about(s).row for s in samples] == [0] * 6 + [1] * 6 + [2] * 6 + [0] * 2
@@ -108,7 +109,7 @@ def test_packets_are_read_for_frames_that_a_view_shows_and_for_no_others(
     config = make_config(make_folder(CODECS, num_frames=24))
     rules = rules_from_config(config.sampling, view_size=(96, 128), mode="eval", student=StudentFrames(2, alone=alone))
     source = make_source(
-        order=ReadingOrder(mode="eval", batch_size=3), rules=rules, reader=ClipReader("cpu", "prefer_dali")
+        order=ReadingOrder(mode="eval", batch_size=3), rules=rules, reader=ClipReader(DecoderRule("cpu", "prefer_dali"))
     )
     with mock.patch("dali_pipes.loader.clip_reader.select", wraps=select) as asked:
         samples = [_call(source, 0, index) for index in range(3)]
@@ -155,7 +156,12 @@ def test_a_rotated_and_short_video_is_upright_in_its_sample_and_repeats_frames(t
     make_manifest(config).save(tmp_path / "manifest")
     rules = rules_from_config(config.sampling, view_size=(96, 128), mode="eval")
     source = ClipSource(
-        tmp_path / "manifest", rules, ReadingOrder(mode="eval", batch_size=1), ClipReader("cuda", "auto"), 1, 1
+        tmp_path / "manifest",
+        rules,
+        ReadingOrder(mode="eval", batch_size=1),
+        ClipReader(DecoderRule("cuda", "auto")),
+        1,
+        1,
     )
     sample = _call(source, 0, 0)
     assert not sample.is_encoded and sample.raw_THWC.shape == (4, 96, 128, 3)

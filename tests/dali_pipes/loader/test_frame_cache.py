@@ -14,6 +14,7 @@ import torch
 from dali_pipes.config import DataConfig
 from dali_pipes.loader import frame_cache
 from dali_pipes.loader.clip_reader import CACHED, Clip, ClipReader
+from dali_pipes.loader.decoder_choice import BY_PYAV
 from dali_pipes.loader.external_source import ClipChooser
 from dali_pipes.loader.frame_cache import FrameCache
 from dali_pipes.manifest.build import build_manifests
@@ -50,7 +51,7 @@ def _listed(root: Path, names: list[str], store: Path) -> DataConfig:
 def _clips(config: DataConfig, manifest: Manifest, cache: FrameCache | None, num_positions: int) -> list[Clip]:
     order = ReadingOrder(mode="train", batch_size=1, seed=3)
     rules = rules_for_views(config, ("student",), mode="train", test_views=order.test_views)
-    chooser, reader = ClipChooser(manifest, rules, order), ClipReader("cpu", "pyav", cache=cache)
+    chooser, reader = ClipChooser(manifest, rules, order), ClipReader(BY_PYAV, cache=cache)
     plans = [chooser.plan(position, 0) for position in range(num_positions)]
     return [reader.read(plan, manifest.row(plan.row)) for plan in plans]
 
@@ -160,9 +161,7 @@ def test_a_video_with_fewer_frames_than_packets_is_read_as_without_a_cache(tmp_p
     order = ReadingOrder(mode="eval", batch_size=1)
     rules = rules_for_views(config, ("student",), mode="eval", test_views=order.test_views)
     plan, row = ClipChooser(manifest, rules, order).plan(0, 0), manifest.row(0)
-    clips = [
-        ClipReader("cpu", "pyav", cache=cache).read(plan, row) for cache in (None, FrameCache(tmp_path / "frames"))
-    ]
+    clips = [ClipReader(BY_PYAV, cache=cache).read(plan, row) for cache in (None, FrameCache(tmp_path / "frames"))]
     assert np.array_equal(clips[0].raw_THWC, clips[1].raw_THWC)
     assert not list((tmp_path / "frames").iterdir())
 

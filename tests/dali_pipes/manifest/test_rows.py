@@ -15,7 +15,7 @@ from dali_pipes.manifest.rows import ROW, to_facts, to_rows
 from dali_pipes.video_info import PacketLocation, VideoInfo
 from tests.dali_pipes.made_video_info import make_video_info
 
-SCHEMA_4 = [
+SCHEMA_5 = [
     ("label", "<i4"),
     ("num_frames", "<i4"),
     ("num_packets", "<i4"),
@@ -43,16 +43,26 @@ SCHEMA_4 = [
     ("pixel_height", "<i4"),
     ("stream", "<i2"),
     ("num_video_streams", "<i2"),
+    ("coded_width", "<i4"),
+    ("coded_height", "<i4"),
+    ("interlaced", "?"),
 ]
 # Names and dtypes as a hash, which no renaming of words changes in step with the code.
-DTYPE_HASH = "18580a8b87958aaa"
+DTYPE_HASH = "7615998c3b3aedb8"
 CONTENT_HASH = "2a7b09fec424e264a0dfc67321ae363d8f2848c1349c0da109791e3d96e4e233"
-ROWS_HASH = "17c675dea2edff54541599c47eb5503af5a038d44cd4912f5feb9026149da89c"
+ROWS_HASH = "95a11bf42841fdda13f802735b01d90294018bf22b9fd2d576f4bf0567693997"
 
 
 def _video_info() -> dict[str, VideoInfo]:
     indexed = make_video_info(whole_file="", packets=PacketLocation(Path("one.packets"), 530, 0, 529))
-    shape = {"pixel_width": 2_147_483_647, "pixel_height": 1_073_741_823, "stream": 3, "num_video_streams": 2}
+    shape = {
+        "pixel_width": 2_147_483_647,
+        "pixel_height": 1_073_741_823,
+        "stream": 3,
+        "num_video_streams": 2,
+        "coded_width": 144,
+        "interlaced": True,
+    }
     other = {"codec": "mjpeg", "matrix": "bt601", "color_range": "full", "variable_rate": True, "file_size": 2**40}
     return {
         "a/0.mp4": indexed,
@@ -70,8 +80,8 @@ def _manifest() -> Manifest:
     return Manifest.from_video_info(Path("root"), ["a", "b"], videos, _video_info())
 
 
-def test_rows_are_those_of_schema_4() -> None:
-    assert SCHEMA_VERSION == 4 and np.dtype(SCHEMA_4) == ROW
+def test_rows_are_those_of_schema_5() -> None:
+    assert SCHEMA_VERSION == 5 and np.dtype(SCHEMA_5) == ROW
     assert hashlib.sha256(str(ROW.descr).encode()).hexdigest()[:16] == DTYPE_HASH
     manifest = _manifest()
     assert hashlib.sha256(manifest.rows.tobytes()).hexdigest() == ROWS_HASH

@@ -19,6 +19,7 @@ import pytest
 
 from dali_pipes.decode.pyav import Window, decode_frames
 from dali_pipes.loader.clip_reader import SPARSE, WHOLE, ClipReader
+from dali_pipes.loader.decoder_choice import DecoderRule
 from dali_pipes.manifest.build import build_manifests
 from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.sampling.clip_plan import VideoShape, plan_clip
@@ -275,7 +276,7 @@ def read_row(manifest: Manifest, number: int, *, sparse: bool = True, by_pyav: b
     rules = rules_from_config(config.sampling, view_size=(HEIGHT, WIDTH), mode="eval")
     options: dict[str, Any] = {"seed": 0, "position": 0, "attempt": 0, "row": number}
     plan = plan_clip(rules, VideoShape(NUM_FRAMES, HEIGHT, WIDTH), **options)
-    return plan, ClipReader("cpu", "auto", sparse=sparse).read(plan, manifest.row(number), by_pyav=by_pyav)
+    return plan, ClipReader(DecoderRule("cpu", "auto"), sparse=sparse).read(plan, manifest.row(number), by_pyav=by_pyav)
 
 
 @pytest.mark.parametrize(("sparse", "how"), [(True, SPARSE), (False, WHOLE)])

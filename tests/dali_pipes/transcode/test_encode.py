@@ -12,7 +12,7 @@ import pytest
 
 from dali_pipes.decode.cost import find_keyframes
 from dali_pipes.decode.pyav import Window, decode_frames
-from dali_pipes.loader.decoder_choice import why_not_dali
+from dali_pipes.loader.decoder_choice import DecoderRule
 from dali_pipes.scan import scan as scan_module
 from dali_pipes.transcode import encode as reencode_module
 from dali_pipes.transcode.encode import OutputSettings, reencode
@@ -115,7 +115,7 @@ def test_colors_stay_within_three_levels(
     assert (video_info.matrix, video_info.color_range) == ("bt601", "full" if full else "limited")
     assert video_info.pix_fmt == ("yuvj420p" if full else "yuv420p")
     assert video_info.whole_file == "", "clips are read by packets"
-    assert why_not_dali(video_info, "cpu" if full else "cuda", allow_unproven=False) is None
+    assert DecoderRule("cpu" if full else "cuda").why_not_dali(video_info) is None
 
 
 def _exact_rgb(path: Path) -> np.ndarray:
