@@ -162,7 +162,7 @@ class ClipLoader:
                     self._iterator = self._start()
                 assert self._watchdog is not None
                 with self._watchdog.watching():
-                    (tensors,) = next(self._iterator)
+                    tensors = next(self._iterator)
             except Exception as error:
                 self._recover(error)
                 continue

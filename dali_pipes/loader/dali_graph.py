@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Literal
 
 import torch
-from nvidia.dali import fn, pipeline_def, types
-from nvidia.dali.plugin.pytorch import DALIGenericIterator
+from nvidia.dali import Pipeline, fn, pipeline_def, types
+from torch import Tensor
 
 from dali_pipes.config import LoaderConfig, ViewConfig, ViewsConfig
 from dali_pipes.jobs.process_folder import temporary_files_in_process_folder
@@ -48,12 +48,8 @@ class GraphSpec:
 
 def start_pipeline(
     source: Callable[..., Any], spec: GraphSpec, loader: LoaderConfig, *, batch_size: int, device: torch.device
-) -> DALIGenericIterator:
-    """Start the workers, which call ``source``.
-
-    The iterator yields a list of one dict of tensors: the views ``spec.names`` as uint8 FHWC, and ``OUTPUTS`` on the
-    CPU.
-    """
+) -> PipelineBatches:
+    """Start the workers, which call ``source``."""
     device_id = None
     if spec.on_gpu:
         device_id = torch.cuda.current_device() if device.index is None else device.index
@@ -69,7 +65,38 @@ def start_pipeline(
             py_start_method="spawn",
             prefetch_queue_depth=loader.prefetch,
         )
-        return DALIGenericIterator(pipeline, [*spec.names, *OUTPUTS], size=-1, prepare_first_batch=False)
+        return PipelineBatches(pipeline, [*spec.names, *OUTPUTS], None if device_id is None else device)
+
+
+class PipelineBatches:
+    """The batches of a pipeline without end: dicts of the views as uint8 FHWC, and of ``OUTPUTS`` on the CPU.
+
+    On a GPU the tensors are bound to torch's current stream: the host does not wait until they are ready, and DALI takes
+    their memory back only after the work that was put on this stream before they were dropped. DALI's own iterator makes
+    the host wait, and its buffers may be overwritten while the GPU still reads them.
+
+    Args:
+        pipeline: not built yet.
+        names: names of its outputs.
+        device: of the views, if that is a GPU.
+    """
+
+    def __init__(self, pipeline: Pipeline, names: Sequence[str], device: torch.device | None) -> None:
+        pipeline.build()
+        self._pipeline, self._names, self._device = pipeline, names, device
+        self._is_scheduled = False
+
+    def __next__(self) -> dict[str, Tensor]:
+        if not self._is_scheduled:
+            self._pipeline.schedule_run()  # the first call also prefetches
+            self._is_scheduled = True
+        stream = None if self._device is None else torch.cuda.current_stream(self._device)
+        outputs = self._pipeline.share_outputs(cuda_stream=stream)
+        # No copy: each tensor keeps its memory.
+        tensors = [torch.from_dlpack(output.as_tensor()) for output in outputs]
+        self._pipeline.release_outputs()
+        self._pipeline.schedule_run()
+        return dict(zip(self._names, tensors, strict=True))
 
 
 @pipeline_def(enable_conditionals=True)
