@@ -4,7 +4,7 @@ For other folders:
     choices: ExportFormat, PrecisionChoice, ThroughputMode
     cli: add_engine_arguments, add_engine_choice, engine_of, part_of_parts, positive, run_tool
     distributed: barrier, broadcast_buffers, choose_device, DeviceChoice, gather_objects, gather_rows, joined_world,
-        mean_over_ranks, minimum_over_ranks, StopAgreement, World
+        mean_over_ranks, minimum_over_ranks, patient_barrier, StopAgreement, World
     environment: describe_environment, driver_version, installed_versions, native_library_name
     faults: fault_files_in, sentence_of
     machine_checks: Finding, GIB, PYAV_DECODE_SECONDS

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -22,6 +22,7 @@ from reskd.stop_signals import StopSignals
 
 T = TypeVar("T")
 _OF_A_LOST_RANK = r"gloo|[Cc]onnection (closed|reset|refused)|Broken pipe|NCCL|process group"
+_PATIENCE = timedelta(days=14)
 DeviceChoice = Literal["auto", "cpu", "cuda"]
 
 
@@ -143,6 +144,25 @@ def _awaited(pending: tuple[dist.Work, Tensor] | None) -> int:
 def barrier(world: World) -> None:
     if world.size > 1:
         dist.barrier()
+
+
+@contextmanager
+def patient_barrier(world: World) -> Iterator[Callable[[], None]]:
+    """A barrier for work of hours by one rank, such as the first scan of a data set.
+
+    NCCL's, and gloo's with the run's time limit, would end the other ranks after that limit. Every rank enters the
+    block before the work begins.
+    """
+    if world.size == 1:
+        yield lambda: None
+        return
+    group: Any = dist.new_group(backend="gloo", timeout=_PATIENCE)
+
+    def wait() -> None:
+        dist.barrier(group=group)
+
+    yield wait
+    dist.destroy_process_group(group)
 
 
 def mean_over_ranks(values: Tensor, world: World) -> Tensor:

@@ -64,7 +64,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "reskd/analysis/runs.py": _PICTURES,
     "reskd/analysis/tensorboard_pictures.py": _PICTURES,
     "reskd/choices.py": "reskd/inference/test_export.py",
-    "reskd/distributed.py": "reskd/training/test_trainer_distributed_resume.py",
     "reskd/evaluation/accumulators.py": "reskd/evaluation/test_evaluator.py",
     "reskd/evaluation/metrics.py": "reskd/evaluation/test_evaluator.py",
     "reskd/experiment/clip_data.py": "reskd/experiment/test_data.py",

@@ -6,6 +6,7 @@ For other folders:
     cpu_render: render_plan, RenderPlan
     decoder_choice: BY_PYAV, DecoderRule
     external_source: ClipChooser
+    gpu_memory: decoding_bytes
     recovery: reason_of
     whole_video: TimedFrames, TimedReader
 """

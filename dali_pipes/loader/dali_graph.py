@@ -71,9 +71,9 @@ def start_pipeline(
 class PipelineBatches:
     """The batches of a pipeline without end: dicts of the views as uint8 FHWC, and of ``OUTPUTS`` on the CPU.
 
-    On a GPU the tensors are bound to torch's current stream: the host does not wait until they are ready, and DALI takes
-    their memory back only after the work that was put on this stream before they were dropped. DALI's own iterator makes
-    the host wait, and its buffers may be overwritten while the GPU still reads them.
+    On a GPU the tensors are bound to torch's current stream: the host does not wait until they are ready, and DALI
+    takes their memory back only after the work that was put on this stream before they were dropped. DALI's own
+    iterator makes the host wait, and its buffers may be overwritten while the GPU still reads them.
 
     Args:
         pipeline: not built yet.

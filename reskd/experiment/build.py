@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -58,6 +58,7 @@ def build_trainer(
         most=config.training.max_clips_per_pass,
         world=world,
         try_pass=_trial(networks, config, world),
+        decoding_bytes=_decoding_bytes(config, manifests),
     )
     plan = Plan.make(config.training, num_clips=len(train), clips_per_pass=clips_per_pass, world_size=world.size)
     log.info("%d clips, %d steps of %d clips", len(train), plan.total_steps, plan.global_batch_size)
@@ -69,6 +70,11 @@ def build_trainer(
         validations=_validations(config, manifests.get("val"), networks, clips_per_pass, world),
         world=world,
     )
+
+
+def views_of(config: ExperimentConfig) -> tuple[str, ...]:
+    """The views of a training batch."""
+    return tuple(dict.fromkeys(view_of(config, name) for name in network_names(config)))
 
 
 def evaluation_settings(config: ExperimentConfig, which: ViewName, *, world: World) -> EvaluationSettings:
@@ -127,7 +133,7 @@ def _training_loaders(
         loader = data_of(config).make_loader(
             train,
             replace(order, first_batch=first_batch),
-            views=tuple(dict.fromkeys(view_of(config, name) for name in network_names(config))),
+            views=views_of(config),
             device=world.device,
             quarantine=run.quarantine("train", world.rank),
         )
@@ -185,6 +191,14 @@ def _trial(networks: Networks, config: ExperimentConfig, world: World) -> Callab
             output.total.backward()
 
     return run
+
+
+def _decoding_bytes(config: ExperimentConfig, manifests: Mapping[str, AnyManifest]) -> Callable[[int], int]:
+    """GPU memory for decoding batches of so many clips, in training and validation together."""
+    data, views = data_of(config), views_of(config)
+    return lambda num_clips: sum(
+        data.decoding_bytes(manifest, views=views, num_clips=num_clips) for manifest in manifests.values()
+    )
 
 
 def _set_determinism(config: ExperimentConfig, world: World) -> None:

@@ -14,6 +14,7 @@ import torch
 from dali_pipes.config import DataConfig
 from dali_pipes.fault_log import LoaderLog
 from dali_pipes.loader.clip_loader import ClipLoader
+from dali_pipes.loader.gpu_memory import decoding_bytes
 from dali_pipes.manifest.build import build_manifests, copy_split_table
 from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.manifest.splits import videos_of_splits
@@ -76,6 +77,9 @@ class ClipData:
     ) -> ClipLoader:
         loader_log = LoaderLog(quarantine, log.warning)
         return ClipLoader(manifest, self.config, order=order, views=views, device=device, log=loader_log)
+
+    def decoding_bytes(self, manifest: Manifest, *, views: Sequence[str], num_clips: int) -> int:
+        return decoding_bytes(manifest, self.config, views=views, num_clips=num_clips)
 
     def view_shapes(self) -> dict[str, tuple[int, ...]]:
         views, num_frames = self.config.views, self.config.sampling.num_frames

@@ -71,6 +71,10 @@ class ExperimentData(Protocol[ManifestT]):
         """Batches of these views on ``device``. ``quarantine``: CSV file that lists unreadable videos."""
         ...
 
+    def decoding_bytes(self, manifest: ManifestT, *, views: Sequence[str], num_clips: int) -> int:
+        """GPU memory that a loader of these views needs for batches of so many clips, an estimate."""
+        ...
+
     def view_shapes(self) -> dict[str, tuple[int, ...]]:
         """(T, H, W), or (T, D) for features, of "student" and then of "teacher", if it has a view."""
         ...

@@ -66,6 +66,10 @@ class FeatureData:
         loader_log = LoaderLog(quarantine, log.warning)
         return FeatureLoader(manifest, self.config, order=order, views=views, device=device, log=loader_log)
 
+    def decoding_bytes(self, manifest: FeatureManifest, *, views: Sequence[str], num_clips: int) -> int:
+        """Features are read on the CPU."""
+        return 0
+
     def view_shapes(self) -> dict[str, tuple[int, ...]]:
         views, num_frames, dim = self.config.views, self.config.max_frames, self.config.feature_dim
         shapes: dict[str, tuple[int, ...]] = {"student": (views.student.num_frames or num_frames, dim)}

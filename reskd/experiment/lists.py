@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from reskd.distributed import World, barrier
+from reskd.distributed import World, patient_barrier
 from reskd.evaluation.metrics import ScoredList, check_selection_metric
 from reskd.experiment.config import ExperimentConfig
 from reskd.experiment.data import AnyManifest, data_of
@@ -39,10 +39,11 @@ def build_training_lists(config: ExperimentConfig, *, world: World) -> Mapping[s
 def build_manifests(config: ExperimentConfig, *, world: World, splits: tuple[str, ...]) -> Mapping[str, AnyManifest]:
     """Build a manifest for each split. Rank 0 scans the files; the other ranks wait and read its result."""
     found: Mapping[str, AnyManifest] = {}
-    for turn_of_main in (True, False):
-        if world.is_main == turn_of_main:
-            found = data_of(config).build_manifests(splits, seed=config.seed, on_message=log.info)
-        barrier(world)
+    with patient_barrier(world) as wait:
+        for turn_of_main in (True, False):
+            if world.is_main == turn_of_main:
+                found = data_of(config).build_manifests(splits, seed=config.seed, on_message=log.info)
+            wait()
     return found
 
 

@@ -7,7 +7,8 @@ In fp16, gradients that overflow are normal: the loss scale is halved and the up
 scale count. An explosion: a mean loss, or the loss after the update, of more than ``_EXPLODED`` times the lowest mean
 loss so far (at least 1). More than ``_SUSPICIOUS`` times is logged.
 
-The values stay on their device until the next logged or saved step, where the means are read anyway.
+The values stay on their device until the next logged or saved step, where the means are read anyway. Until then no
+update is made of gradients that are not finite: the optimizer skips it on the device.
 """
 
 from __future__ import annotations

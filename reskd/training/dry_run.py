@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 
@@ -23,8 +24,14 @@ from reskd.memory import limited_to_available
 
 log = logging.getLogger(__name__)
 
-# Left free on a GPU for the decoder's frames, the optimizer's state and fragmentation; not measured yet.
-_LARGEST_MEMORY_SHARE = 0.85
+# The rest of a GPU is left for the optimizer's state and fragmentation; not measured yet.
+_LARGEST_MEMORY_SHARE = 0.9
+# Errors of cuDNN and cuBLAS where memory is nearly used up; they are plain RuntimeErrors.
+_NO_MEMORY_LEFT = re.compile(
+    r"unable to find (an engine|a valid cuDNN)|out of memory|CUBLAS_STATUS_(ALLOC_FAILED|NOT_INITIALIZED)|"
+    r"CUDNN_STATUS_(ALLOC_FAILED|NOT_SUPPORTED|INTERNAL_ERROR|EXECUTION_FAILED)",
+    re.IGNORECASE,
+)
 
 
 def noise_batch(view_shapes: Mapping[str, tuple[int, ...]], num_clips: int) -> ClipBatch:
@@ -63,12 +70,20 @@ def within_memory(world: World) -> Iterator[None]:
 
 
 def choose_clips_per_pass(
-    *, global_batch_size: int, most: int | None, world: World, try_pass: Callable[[int], None]
+    *,
+    global_batch_size: int,
+    most: int | None,
+    world: World,
+    try_pass: Callable[[int], None],
+    decoding_bytes: Callable[[int], int] = lambda num_clips: 0,
 ) -> int:
     """The most clips that a rank can run at once, so that equal passes make up the global batch.
 
     On a CPU this is the rank's whole share, or ``most``. On a GPU, ``try_pass(num_clips)`` runs with fewer and fewer
     clips until it fits. Batch norm sees one pass at a time, so the choice is logged.
+
+    Args:
+        decoding_bytes: GPU memory to leave free for decoding batches of so many clips.
 
     Raises:
         ValueError: the global batch does not split over the ranks, or a single clip does not fit.
@@ -80,21 +95,37 @@ def choose_clips_per_pass(
         )
     share = global_batch_size // world.size
     candidates = [n for n in range(share, 0, -1) if share % n == 0 and (most is None or n <= most)]
+    misfit = ""
     for num_clips in candidates:
-        if world.device.type != "cuda" or minimum_over_ranks(_fits(try_pass, num_clips), world):
+        if world.device.type == "cuda":
+            misfit = why_too_large(try_pass, num_clips, decoding_bytes(num_clips))
+        if world.device.type != "cuda" or minimum_over_ranks(not misfit, world):
             log.info("a step of %d clips: %d per pass on each of %d ranks", global_batch_size, num_clips, world.size)
             return num_clips
-    raise ValueError("one clip does not fit the GPU; make the views smaller or lower sampling.num_frames.")
+    reason = misfit or "it does not fit another rank's"
+    raise ValueError(f"one clip does not fit the GPU ({reason}); make the views smaller or lower sampling.num_frames.")
 
 
-def _fits(try_pass: Callable[[int], None], num_clips: int) -> bool:
+def why_too_large(try_pass: Callable[[int], None], num_clips: int, decoding_bytes: int) -> str:
+    """Why a pass of so many clips does not fit the GPU beside its decoding; empty if it does."""
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     try:
         try_pass(num_clips)
-    except torch.cuda.OutOfMemoryError:
-        return False
+    except torch.cuda.OutOfMemoryError as error:
+        return _first_line(error)
+    except RuntimeError as error:
+        if not _NO_MEMORY_LEFT.search(str(error)):
+            raise
+        return _first_line(error)
     finally:
         torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
-    return torch.cuda.max_memory_reserved() <= _LARGEST_MEMORY_SHARE * total
+    needed, most = torch.cuda.max_memory_reserved() + decoding_bytes, _LARGEST_MEMORY_SHARE * total
+    if needed <= most:
+        return ""
+    return f"{needed / 2**30:.1f} GiB, {decoding_bytes / 2**30:.1f} of them for decoding, of {total / 2**30:.1f}"
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).strip().splitlines()[:1])[:200]

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from dali_pipes.config import StrictConfig
 
@@ -142,6 +142,19 @@ def _build_apex(groups: list[dict[str, Any]], config: OptimizerConfig) -> torch.
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = lr * group["lr_factor"]
+
+
+def step_if_finite(optimizer: torch.optim.Optimizer, norm: Tensor) -> None:
+    """Step, unless the norm of the gradients, a 0-d tensor, is not finite; no device is waited for.
+
+    torch's fused optimizers skip a step on the device where ``found_inf`` is 1, as GradScaler uses them. Apex's step.
+    """
+    if not getattr(optimizer, "_step_supports_amp_scaling", False):
+        optimizer.step()
+        return
+    optimizer.found_inf = (~norm.isfinite()).to(norm.device, torch.float32)  # type: ignore[attr-defined]
+    optimizer.step()
+    del optimizer.found_inf  # type: ignore[attr-defined]
 
 
 def load_moments(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:

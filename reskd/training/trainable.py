@@ -22,7 +22,7 @@ from reskd.distributed import World, mean_over_ranks
 from reskd.losses.diagnostics import gradient_squares, measure_gradients, measure_maps
 from reskd.losses.distillation import DistillationLoss
 from reskd.outputs import RecognizerOutput
-from reskd.training.optimizer import OptimizerConfig, build_optimizer
+from reskd.training.optimizer import OptimizerConfig, build_optimizer, step_if_finite
 
 Inputs = Mapping[str, tuple[Tensor, Tensor]]  # view name -> its data and valid_NT, a network's inputs
 
@@ -171,7 +171,8 @@ class Learner(NamedTuple):
     def update(self, scaler: torch.amp.GradScaler, clip_norm: float | None) -> Tensor | None:
         """Clip the gradients and step. Returns their norm before clipping, a 0-d tensor; None in fp16.
 
-        In fp16 it is often infinite: see Note [What stops a run] in divergence.py.
+        A step whose norm is not finite changes nothing. In fp16 that is normal, and it does not count: see Note [What
+        stops a run] in divergence.py.
         """
         norm = None
         if clip_norm is not None:
@@ -179,8 +180,11 @@ class Learner(NamedTuple):
             norm = nn.utils.clip_grad_norm_(self.parameters, clip_norm)
         elif not scaler.is_enabled():
             norm = nn.utils.get_total_norm([value.grad for value in self.parameters if value.grad is not None])
-        scaler.step(self.optimizer)
-        return None if scaler.is_enabled() else norm
+        if norm is None or scaler.is_enabled():
+            scaler.step(self.optimizer)
+            return None
+        step_if_finite(self.optimizer, norm)
+        return norm
 
 
 def build_learners(trainable: Trainable, config: OptimizerConfig) -> list[Learner]:

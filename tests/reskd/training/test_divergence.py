@@ -106,6 +106,18 @@ def test_the_first_bad_step_is_named_when_the_log_is_written_later(tmp_path: Pat
         trainer.fit()
 
 
+@pytest.mark.parametrize("clip_norm", [None, 20.0])
+def test_no_update_is_made_of_gradients_that_are_not_finite(clip_norm: float | None, tmp_path: Path) -> None:
+    """The log, at which the run stops, is written three steps later."""
+    trainer = make_trainer(tmp_path, clip_norm=clip_norm, log_every_steps=5, checkpoint_every_steps=50, epochs=10)
+    trainer.trainable.student.head.weight.register_hook(
+        lambda gradient: gradient * math.nan if trainer.num_steps == 6 else gradient
+    )
+    with pytest.raises(FloatingPointError, match="the norm of the student's gradients is nan in step 7"):
+        trainer.fit()
+    assert all(value.isfinite().all() for value in trainer.trainable.parameters())
+
+
 def test_a_bad_gradient_is_found_though_the_loss_is_finite(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, clip_norm=None, checkpoint_every_steps=1)
 

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import re
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 
@@ -26,20 +30,66 @@ def test_on_a_cpu_the_share_of_a_rank_or_the_largest_equal_part(most: int | None
     assert chosen == expected
 
 
-def test_on_a_gpu_fewer_and_fewer_clips_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    tried = []
+GIB = 2**30
 
-    def fits(try_pass: object, num_clips: int) -> bool:
-        tried.append(num_clips)
-        return num_clips <= 3
 
-    monkeypatch.setattr(dry_run, "_fits", fits)
+class FakeGpu:
+    """A GPU of 10 GiB, of which a pass reserves 1 GiB a clip; more than ``most`` clips raise ``error``."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, most: int, error: Exception) -> None:
+        self.tried: list[int] = []
+        self._most, self._error = most, error
+        fake = SimpleNamespace(
+            empty_cache=lambda: None,
+            reset_peak_memory_stats=lambda: None,
+            OutOfMemoryError=torch.cuda.OutOfMemoryError,
+            current_device=lambda: 0,
+            get_device_properties=lambda index: SimpleNamespace(total_memory=10 * GIB),
+            max_memory_reserved=lambda: self.tried[-1] * GIB,
+        )
+        monkeypatch.setattr(dry_run.torch, "cuda", fake)
+
+    def try_pass(self, num_clips: int) -> None:
+        self.tried.append(num_clips)
+        if num_clips > self._most:
+            raise self._error
+
+
+def _choose(gpu: FakeGpu, **options: Any) -> int:
     world = World(0, 1, torch.device("cuda"))
-    assert choose_clips_per_pass(global_batch_size=12, most=None, world=world, try_pass=refuse) == 3
-    assert tried == [12, 6, 4, 3]
-    monkeypatch.setattr(dry_run, "_fits", lambda try_pass, num_clips: False)
-    with pytest.raises(ValueError, match="one clip does not fit the GPU"):
-        choose_clips_per_pass(global_batch_size=12, most=None, world=world, try_pass=refuse)
+    return choose_clips_per_pass(global_batch_size=12, most=None, world=world, try_pass=gpu.try_pass, **options)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("GET was unable to find an engine to execute this computation"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"),
+    ],
+)
+def test_on_a_gpu_fewer_and_fewer_clips_are_tried(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = FakeGpu(monkeypatch, most=3, error=error)
+    assert _choose(gpu) == 3 and gpu.tried == [12, 6, 4, 3]
+    with pytest.raises(ValueError, match=rf"one clip does not fit the GPU \({re.escape(str(error))}\); make the views"):
+        _choose(FakeGpu(monkeypatch, most=0, error=error))
+
+
+def test_another_error_is_no_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = FakeGpu(monkeypatch, most=0, error=RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        _choose(gpu)
+
+
+def test_memory_for_decoding_is_left_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 9 usable GiB: 6 clips and 0.5 GiB of decoding for each do, 6 and 0.6 do not."""
+    gpu = FakeGpu(monkeypatch, most=12, error=RuntimeError())
+    assert _choose(gpu) == 6
+    assert _choose(gpu, decoding_bytes=lambda num_clips: num_clips * GIB // 2) == 6
+    assert _choose(gpu, decoding_bytes=lambda num_clips: num_clips * GIB * 6 // 10) == 4
+    with pytest.raises(ValueError, match=r"\(11.0 GiB, 10.0 of them for decoding, of 10.0\)"):
+        _choose(gpu, decoding_bytes=lambda num_clips: num_clips * 10 * GIB)
 
 
 def test_too_little_memory_on_a_cpu_is_an_error_and_no_kill(monkeypatch: pytest.MonkeyPatch) -> None:

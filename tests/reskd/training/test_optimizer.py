@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import sys
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from torch import nn
 
 from reskd.models.aggregators.h_rnn import SkippingLstm
-from reskd.training.optimizer import OptimizerConfig, build_optimizer, parameter_groups, set_lr
+from reskd.training.optimizer import OptimizerConfig, build_optimizer, parameter_groups, set_lr, step_if_finite
 
 
 def network() -> nn.Module:
@@ -133,3 +134,36 @@ def test_apex_is_refused_with_the_reason_where_it_is_not(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "apex.optimizers", None)
     with pytest.raises(ValueError, match="implementation=apex: expected NVIDIA's apex, found none"):
         build_optimizer(network(), OptimizerConfig(lr=0.1, implementation="apex"))
+
+
+def _trained(name: str, norms: list[float] | None, *, num_steps: int = 3) -> list[torch.Tensor]:
+    """Weights and moments after steps on the same gradients; ``norms`` None: plain steps."""
+    torch.manual_seed(0)
+    model = network()
+    optimizer = build_optimizer(model, OptimizerConfig(name=name, lr=0.1, weight_decay=0.01))
+    for step in range(num_steps):
+        torch.manual_seed(step)
+        for parameter in model.parameters():
+            parameter.grad = torch.randn_like(parameter) if parameter.requires_grad else None
+        if norms is None:
+            optimizer.step()
+        else:
+            step_if_finite(optimizer, torch.tensor(norms[step]))
+    moments = [value for held in optimizer.state_dict()["state"].values() for value in held.values()]
+    return [*model.state_dict().values(), *moments]
+
+
+def assert_same(found: list[torch.Tensor], expected: list[torch.Tensor]) -> None:
+    assert len(found) == len(expected)
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_a_step_of_a_finite_norm_is_a_plain_step_to_the_bit(name: str) -> None:
+    assert_same(_trained(name, [1.0, 2.0, 3.0]), _trained(name, None))
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+@pytest.mark.parametrize("norm", [math.nan, math.inf])
+def test_a_step_of_a_norm_that_is_not_finite_changes_nothing(norm: float, name: str) -> None:
+    assert_same(_trained(name, [1.0, norm, norm]), _trained(name, None, num_steps=1))
