@@ -14,14 +14,24 @@ from dali_pipes.sampling_config import MOST_FRAMES, SamplingConfig
 from dali_pipes.storage_spec import check_template, check_url, is_shard_pattern
 from dali_pipes.strict_config import StrictConfig
 
+_MOST_PROCESSES = 1024
+
 
 def _square(value: object) -> object:
     return (value, value) if isinstance(value, int) else value
 
 
+def _process_count(value: object) -> object:
+    # One sentence; the members of a union would be named one by one.
+    if value == "auto" or (type(value) is int and 1 <= value <= _MOST_PROCESSES):
+        return value
+    raise ValueError(f"expected a number from 1 to {_MOST_PROCESSES}, or auto, found {str(value)[:200]!r}")
+
+
 _Pixels = Annotated[int, Field(ge=1, le=8192)]  # 8K video; a side of more fits no network's memory
 # (height, width) in pixels; one number means a square.
 Size = Annotated[tuple[_Pixels, _Pixels], BeforeValidator(_square)]
+ProcessCount = Annotated[int | Literal["auto"], BeforeValidator(_process_count)]
 
 
 class ViewConfig(StrictConfig):
@@ -74,8 +84,13 @@ class ViewsConfig(StrictConfig):
 class LoaderConfig(StrictConfig):
     """How clips are read. For an undamaged file, only ``decoder`` can change the clips or pixels."""
 
-    num_workers: int = Field(2, ge=1, le=1024, description="worker processes per rank, which read and decode")
-    num_threads: int = Field(2, ge=1, le=1024, description="DALI's CPU threads per rank")
+    num_workers: ProcessCount = Field(
+        "auto", description="worker processes per rank, which read and decode; auto: from the cores, and who decodes"
+    )
+    num_threads: ProcessCount = Field(
+        "auto",
+        description="DALI's CPU threads per rank; each decodes one clip on the GPU. auto: from cores and decoders",
+    )
     prefetch: int = Field(2, ge=1, le=64, description="number of batches prefetched")
     decoder: DecoderChoice = Field(
         "auto",

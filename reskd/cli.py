@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, get_args
 
 from dali_pipes.choices import EngineName
+from dali_pipes.cores import usable_cores
 from dali_pipes.file_names import print_any_name
 from reskd.faults import report_of_our_fault, sentence_of
 from reskd.stop_signals import Stopped, tell_torchrun
@@ -169,9 +170,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_engine_choice(parser: argparse.ArgumentParser, counted: str) -> None:
     """``--workers``, ``--engine`` and ``--ray-address``; ``counted`` says what the workers are."""
-    parser.add_argument(
-        "--workers", type=positive, default=os.cpu_count() or 1, help=f"{counted} (default: one per core)"
-    )
+    parser.add_argument("--workers", type=positive, default=usable_cores(), help=f"{counted} (default: one per core)")
     parser.add_argument(
         "--engine",
         choices=get_args(EngineName),

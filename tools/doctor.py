@@ -12,12 +12,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.util
-import os
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from dali_pipes.cores import usable_cores
 from reskd import machine_checks as checks
 from reskd.cli import run_tool
 from reskd.environment import driver_version, installed_versions
@@ -82,7 +82,7 @@ def check_machine(runs: Path) -> list[Finding]:
         checks.check_decoders(nvdec, dali=versions["nvidia-dali-cuda120"] is not None),
         checks.check_shared_memory(shared.total, shared.free),
         checks.check_disk(shutil.disk_usage(existing).free),
-        checks.check_cores(len(os.sched_getaffinity(0))),
+        checks.check_cores(usable_cores()),
         *checks.check_versions(versions),
         checks.check_native_op(available_backends(), num_gpus=num_gpus),
         checks.check_apex(

@@ -13,13 +13,13 @@ FFmpeg. If OUT already holds this data set, nothing is written.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
 from dali_pipes.choices import DemoFormat
+from dali_pipes.cores import usable_cores
 from dali_pipes.jobs.progress import ProgressDisplay
 from reskd.cli import positive, run_tool
 
@@ -67,9 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
         default="mixed",
         help="codec of the files; mixed (default): 90 %% H.264, 5 %% VP9, 5 %% MJPEG",
     )
-    parser.add_argument(
-        "--workers", type=positive, default=os.cpu_count() or 1, help="processes (default: one per core)"
-    )
+    parser.add_argument("--workers", type=positive, default=usable_cores(), help="processes (default: one per core)")
     parser.add_argument("--overwrite", action="store_true", help="replace the data set that OUT holds")
     parser.add_argument("--preview", type=Path, metavar="PNG", help="draw examples of each class; OUT is optional")
     return parser

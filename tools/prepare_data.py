@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from dali_pipes.annotations.published.registry import DATA_SETS
 from dali_pipes.choices import DEFAULT_QUALITY, ListFormat, PixelAspect, TranscodeCodec
+from dali_pipes.cores import usable_cores
 from dali_pipes.jobs.progress import ProgressDisplay
 from reskd.cli import add_engine_arguments, engine_of, positive, run_tool
 from reskd.feature_extraction.arguments import add_arguments
@@ -230,9 +230,7 @@ def _add_describe(subparsers: Any) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the page; made if it is not there")
     _add_lists(parser)
     parser.add_argument("--frames", type=positive, default=8, help="frames of a clip (default %(default)s)")
-    parser.add_argument(
-        "--workers", type=positive, default=os.cpu_count() or 1, help="processes (default: one per core)"
-    )
+    parser.add_argument("--workers", type=positive, default=usable_cores(), help="processes (default: one per core)")
 
 
 def _run_describe(chosen: argparse.Namespace) -> None:
@@ -253,7 +251,7 @@ def _run_describe(chosen: argparse.Namespace) -> None:
         chosen.out,
         VideoSet(chosen.root, by_path, labels or class_folders(names), chosen.list),
         num_frames=chosen.frames,
-        num_cores=os.cpu_count() or 1,
+        num_cores=usable_cores(),
     )
     print(f"written to {page}")
 

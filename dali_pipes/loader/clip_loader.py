@@ -17,6 +17,7 @@ import torch
 
 from dali_pipes.batch import PADDING_POSITION, ClipBatch
 from dali_pipes.config import DataConfig
+from dali_pipes.cores import Parallelism, choose_parallelism, cores_of_rank
 from dali_pipes.fault_log import NO_LOG, FaultLog, LoaderLog, UnreadableDataError
 from dali_pipes.jobs.process_folder import process_folder
 from dali_pipes.jobs.worker_process import starting_workers
@@ -86,6 +87,7 @@ class ClipLoader:
         self._rule.check_forced(self._manifest)
         self._decoders = self._rule.count(self._manifest)
         self._cache = open_cache(config, self._manifest, self._decoders.decoders)
+        self._parallelism = self._choose_parallelism()
         order.check(len(self._manifest))
         self._chooser = ClipChooser(self._manifest, self._rules, order)
         self._folder = self._manifest.folder
@@ -120,14 +122,16 @@ class ClipLoader:
         return self._order.num_batches(self._chooser.num_positions)
 
     def describe_reading(self) -> str:
-        """One line for the log: how many files each decoder has, and how many are read by their needed packets only."""
-        decoders = self._decoders.describe()
-        if self._manifest.storage.kind == "frames":  # each frame is a separate file
-            return decoders
+        """One line for the log: the number of files of each decoder, how they are read, and by how many processes."""
+        parts = [self._decoders.describe()]
         if self._cache is not None:
-            return f"{decoders}; decoded frames are kept in {self._cache.folder}"
-        indexed = int((self._manifest.rows["part"] >= 0).sum()) if self._config.loader.sparse_decode else 0
-        return f"{decoders}; {indexed} of {len(self._manifest)} files read by their needed packets only"
+            parts.append(f"decoded frames are kept in {self._cache.folder}")
+        elif self._manifest.storage.kind != "frames":  # there, each frame is a separate file
+            indexed = int((self._manifest.rows["part"] >= 0).sum()) if self._config.loader.sparse_decode else 0
+            parts.append(f"{indexed} of {len(self._manifest)} files read by their needed packets only")
+        workers, threads = self._parallelism
+        parts.append(f"workers: {workers}, threads of DALI: {threads}")
+        return "; ".join(parts)
 
     def __iter__(self) -> Iterator[ClipBatch]:
         if self._order.mode == "train":
@@ -189,6 +193,7 @@ class ClipLoader:
         if self._recovery.dali_has_failed and self._rule.choice != "pyav":
             self._rule = replace(self._rule, choice="pyav")
             self._decoders = self._rule.count(self._manifest)
+            self._parallelism = self._choose_parallelism()
             self._on_message("DALI has failed at several batches, see above; from now on PyAV decodes all files")
 
     def _start_again(self, reason: str) -> None:
@@ -205,7 +210,9 @@ class ClipLoader:
         forget(self._notes_folder())
         others = set(multiprocessing.active_children())
         with starting_workers():
-            iterator = start_pipeline(source, spec, loader, batch_size=self._order.batch_size, device=self._device)
+            iterator = start_pipeline(
+                source, spec, self._parallelism, batch_size=self._order.batch_size, device=self._device
+            )
         workers = [process for process in multiprocessing.active_children() if process not in others]
         self._watchdog = Watchdog(self._notes_folder(), loader.hang_seconds, workers)
         return iterator
@@ -221,6 +228,7 @@ class ClipLoader:
             encoded="jpegs" if self._manifest.storage.kind == "frames" else "video",
             rendered=self._render is not None,
             on_gpu=self._rule.device == "cuda",
+            prefetch=self._config.loader.prefetch,
         )
 
     def _notes_folder(self) -> Path:
@@ -232,6 +240,21 @@ class ClipLoader:
                 self._folder = self._notes
                 self._manifest.save(self._folder)
         return self._notes
+
+    def _choose_parallelism(self) -> Parallelism:
+        """The processes and threads: those of the config, or chosen; in evaluation no more workers than videos."""
+        loader, decoders = self._config.loader, self._decoders.files
+        by_pyav = sum(count for (way, _), count in decoders.items() if way == "pyav")
+        chosen = choose_parallelism(
+            cores_of_rank(),
+            on_gpu=self._rule.device == "cuda",
+            num_engines=self._rule.nvdec.num_engines,
+            pyav_share=by_pyav / max(1, sum(decoders.values())),
+        )
+        workers = chosen.num_workers if loader.num_workers == "auto" else loader.num_workers
+        threads = chosen.num_threads if loader.num_threads == "auto" else loader.num_threads
+        most = len(self._manifest) if self._order.mode == "eval" else workers
+        return Parallelism(max(1, min(workers, most)), threads)
 
     def _make_source(self, spec: GraphSpec) -> ClipSource:
         loader, notes = self._config.loader, self._notes_folder()

@@ -11,7 +11,8 @@ import torch
 from nvidia.dali import Pipeline, fn, pipeline_def, types
 from torch import Tensor
 
-from dali_pipes.config import LoaderConfig, ViewConfig, ViewsConfig
+from dali_pipes.config import ViewConfig, ViewsConfig
+from dali_pipes.cores import Parallelism
 from dali_pipes.jobs.process_folder import temporary_files_in_process_folder
 from dali_pipes.loader.sample import FIELDS, OUTPUTS, fields_for
 
@@ -30,6 +31,7 @@ class GraphSpec:
         encoded: form of the encoded clips: videos, or concatenated JPEG files.
         rendered: whether workers render the clips that PyAV decodes.
         on_gpu: whether to decode with NVDEC and render on the GPU.
+        prefetch: number of batches that are made ahead.
     """
 
     views: ViewsConfig
@@ -39,6 +41,7 @@ class GraphSpec:
     encoded: Literal["video", "jpegs"]
     rendered: bool
     on_gpu: bool
+    prefetch: int
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -47,7 +50,7 @@ class GraphSpec:
 
 
 def start_pipeline(
-    source: Callable[..., Any], spec: GraphSpec, loader: LoaderConfig, *, batch_size: int, device: torch.device
+    source: Callable[..., Any], spec: GraphSpec, parallelism: Parallelism, *, batch_size: int, device: torch.device
 ) -> PipelineBatches:
     """Start the workers, which call ``source``."""
     device_id = None
@@ -57,13 +60,12 @@ def start_pipeline(
         pipeline = _clip_pipeline(
             source,
             spec,
-            loader.prefetch,
             batch_size=batch_size,
-            num_threads=loader.num_threads,
+            num_threads=parallelism.num_threads,
             device_id=device_id,
-            py_num_workers=loader.num_workers,
+            py_num_workers=parallelism.num_workers,
             py_start_method="spawn",
-            prefetch_queue_depth=loader.prefetch,
+            prefetch_queue_depth=spec.prefetch,
         )
         return PipelineBatches(pipeline, [*spec.names, *OUTPUTS], None if device_id is None else device)
 
@@ -100,7 +102,7 @@ class PipelineBatches:
 
 
 @pipeline_def(enable_conditionals=True)
-def _clip_pipeline(source: Callable[..., Any], spec: GraphSpec, prefetch: int) -> tuple[Any, ...]:
+def _clip_pipeline(source: Callable[..., Any], spec: GraphSpec) -> tuple[Any, ...]:
     """Output the views in the order of ``spec.names`` as uint8 FHWC, then ``OUTPUTS`` on the CPU."""
     fields = spec.fields
     outputs = fn.external_source(
@@ -108,7 +110,7 @@ def _clip_pipeline(source: Callable[..., Any], spec: GraphSpec, prefetch: int) -
         num_outputs=len(fields),
         batch=False,
         parallel=True,
-        prefetch_queue_depth=prefetch,
+        prefetch_queue_depth=spec.prefetch,
         dtype=[_DALI_TYPES[FIELDS[name].dtype] for name in fields],
         ndim=[FIELDS[name].ndim for name in fields],
         layout=["FHWC" if name.endswith("_THWC") else "" for name in fields],

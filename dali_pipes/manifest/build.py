@@ -25,7 +25,7 @@ from dali_pipes.video_info import VideoInfo
 
 if TYPE_CHECKING:
     from dali_pipes.config import DataConfig
-
+from dali_pipes.cores import usable_cores
 
 # A largest class of more than this many times the smallest one's videos is reported.
 _IMBALANCE_TO_NAME = 1.5
@@ -37,7 +37,7 @@ def build_manifests(
     seed: int,
     splits: Sequence[str] = ("train", "val"),
     on_message: Callable[[str], None] = lambda message: None,
-    num_workers: int = 2,
+    num_workers: int | None = None,
 ) -> dict[str, Manifest]:
     """Build the manifests of the requested splits ("train", "val", "test"). Files not in the scan cache are decoded.
 
@@ -48,7 +48,7 @@ def build_manifests(
         seed: seed of the split into groups.
         on_message: called with one sentence for each damaged file that is new, the number of damaged files,
             class imbalance and costly reading.
-        num_workers: number of scan processes.
+        num_workers: number of scan processes; None: one a core.
 
     Raises:
         ValueError: an invalid list, label, group or file, or a video in training and test list, or "test" is
@@ -120,7 +120,7 @@ def _look_into(
     store: Path,
     *,
     on_message: Callable[[str], None],
-    num_workers: int,
+    num_workers: int | None,
 ) -> dict[str, VideoInfo]:
     """Find the video info of all splits by a scan or from its store."""
     report = progress_messages(on_message, "scanning files", "files")
@@ -128,7 +128,7 @@ def _look_into(
         locations_of(config, [video.path for found in videos.values() for video in found]),
         root=config.root,
         store=store,
-        engine=make_engine("local", num_workers=num_workers),
+        engine=make_engine("local", num_workers=num_workers or usable_cores()),
         decode=config.scan == "decode",
         on_progress=lambda done, total, num_bytes: report(done, total),
     )

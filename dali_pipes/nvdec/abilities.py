@@ -38,11 +38,13 @@ class Nvdec:
         problem: why it cannot be used at all; empty if it can.
         limits: by FFmpeg's name of the codec, for 8 bits and 4:2:0; a codec that is missing is not decoded. None: the
             driver was not asked, and nothing is refused.
+        num_engines: decoders on the chip, which work side by side; 0 if unknown.
         proven: codecs besides ``SURE_CODECS`` whose frames were found right on this machine.
     """
 
     problem: str = ""
     limits: Mapping[str, PictureLimits] | None = None
+    num_engines: int = 0
     proven: frozenset[str] = frozenset()
 
     def why_unable(self, video_info: VideoInfo) -> str | None:

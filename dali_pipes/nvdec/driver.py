@@ -70,6 +70,7 @@ def ask_driver(device_index: int, *, proven: frozenset[str] = frozenset(), libra
     except (OSError, AttributeError):
         return Nvdec(_NO_LIBRARY)
     limits: dict[str, PictureLimits] = {}
+    num_engines = 0
     try:
         with _context(ctypes.CDLL(libraries.cuda), device_index):
             for name, number in _CODECS.items():
@@ -77,11 +78,12 @@ def ask_driver(device_index: int, *, proven: frozenset[str] = frozenset(), libra
                 if ask(ctypes.byref(found)) == 0 and found.is_supported:
                     sizes = found.min_width, found.min_height, found.max_width, found.max_height
                     limits[name] = PictureLimits(*sizes, found.max_macroblocks)
+                    num_engines = max(num_engines, found.num_decoders)
     except (OSError, AttributeError, _DriverError) as error:
         return Nvdec(f"the driver does not say what this GPU's video decoder can do: {error}")
     if not limits:
         return Nvdec("this GPU has no video decoder")
-    return Nvdec("", limits, proven)
+    return Nvdec("", limits, num_engines, proven)
 
 
 def name_of_gpu(device_index: int, *, libraries: Libraries | None = None) -> str:

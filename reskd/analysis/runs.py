@@ -210,9 +210,7 @@ def _some_rows(manifest: Manifest, numbers: Sequence[int]) -> Manifest:
 def _seen_clips(run: AnalyzedRun, manifest: Manifest) -> dict[int, SeenClip]:
     """Row of the manifest -> its clip; without those that cannot be read."""
     data, view_name = run.student.config.clips, view_of(run.student.config, "student")
-    settings = data.loader.model_copy(
-        update={"max_bad_fraction": 1.0, "num_workers": min(data.loader.num_workers, len(manifest))}
-    )
+    settings = data.loader.model_copy(update={"max_bad_fraction": 1.0})
     loader = ClipLoader(
         manifest,
         data.model_copy(update={"loader": settings}),

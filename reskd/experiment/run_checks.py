@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 
 import torch
 
+from dali_pipes.cores import usable_cores
 from reskd.distributed import choose_device
 from reskd.experiment.config import ExperimentConfig
 from reskd.experiment.data import data_of
@@ -46,7 +46,7 @@ def check_config(config: ExperimentConfig, stage: ExperimentConfig | None = None
         where, available = "the GPU", torch.cuda.get_device_properties(device).total_memory
     else:
         where, available = "this machine", total_bytes()
-    decode = 0.0 if config.data.kind == "features" else PYAV_DECODE_SECONDS / len(os.sched_getaffinity(0))
+    decode = 0.0 if config.data.kind == "features" else PYAV_DECODE_SECONDS / usable_cores()
     advice = "fp16 on a CPU is far slower than fp32, which is timed below; set training.precision=fp32."
     return [
         data,

@@ -104,12 +104,11 @@ def answer_videos(
             yield from _Reader(student, good, settings, on_message).answers(on_progress)
 
 
-def _data_config(config: DataConfig, num_files: int) -> DataConfig:
+def _data_config(config: DataConfig) -> DataConfig:
     """The config for plain video files. A bad file is reported and does not stop the others."""
     loader = config.loader.model_copy(
         update={
             "max_bad_fraction": 1.0,
-            "num_workers": min(config.loader.num_workers, num_files),
             "decoder": "prefer_dali" if config.loader.decoder == "dali" else config.loader.decoder,
         }
     )
@@ -133,7 +132,7 @@ class _Reader:
         videos = [LabeledVideo(file, (0,), file) for file in files]
         self._loader = ClipLoader(
             Manifest.from_video_info(Path.cwd(), student.class_names, videos, files),
-            _data_config(student.config.clips, len(files)),
+            _data_config(student.config.clips),
             order=ReadingOrder(
                 mode="eval",
                 batch_size=min(settings.batch_size, len(files) * self._test_views.num_test_views),

@@ -372,8 +372,9 @@ def test_settings_that_do_not_fit_are_refused(options: dict[str, Any], message: 
 def test_the_ways_in_are_said_in_one_line(mixed_folder: Path) -> None:
     config = make_config(mixed_folder)
     loader = clip_loader(make_manifest(config), config, views=("student",), mode="train", batch_size=2)
-    decoders, _, by_packets = loader.describe_reading().partition("; ")
+    decoders, by_packets, processes = loader.describe_reading().split("; ")
     assert by_packets == "6 of 6 files read by their needed packets only"
+    assert processes == "workers: 1, threads of DALI: 1"
     assert sorted(decoders.removeprefix("decoders: ").split(", ")) == [
         "2 h264 PyAV",
         "2 mjpeg DALI cpu",

@@ -185,7 +185,7 @@ def test_frames_by_dali_and_by_pyav_are_alike_also_in_one_graph(make_data: Calla
     host = make_config(config.root, storage={"kind": "frames"}, train="folders", sampling=sampling, decoder="pyav")
     both = clip_loader(manifest, auto, **options)
     both._recovery.pyav_batches = frozenset({1})  # as after a failure of DALI
-    assert both.describe_reading() == "decoders: 6 jpeg files DALI cpu"
+    assert both.describe_reading().startswith("decoders: 6 jpeg files DALI cpu; workers: ")
     by_dali, mixed, by_pyav = (
         take(one, 2) for one in (clip_loader(manifest, auto, **options), both, clip_loader(manifest, host, **options))
     )

@@ -40,6 +40,7 @@ int cuvidGetDecoderCaps(Capabilities *found) {
         if (sscanf(entry, "%d:%d:%d", &codec, &least, &most) == 3 && codec == found->codec && found->chroma == 1 &&
             found->bit_depth_minus_8 == 0) {
             found->is_supported = 1;
+            found->num_decoders = 7;
             found->min_width = found->min_height = least;
             found->max_width = found->max_height = most;
             found->max_macroblocks = most / 16 * (most / 16);

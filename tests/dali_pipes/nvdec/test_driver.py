@@ -30,7 +30,7 @@ def test_limits_are_those_of_the_driver(device_index: int, driver: Libraries, mo
     monkeypatch.setenv("FAKE_NVDEC", "4:48:4096,8:144:8192")
     found = ask_driver(device_index, proven=frozenset({"vp9"}), libraries=driver)
     assert found.problem == "" and found.proven == {"vp9"}
-    assert found.limits == {"h264": H264, "hevc": HEVC}
+    assert found.limits == {"h264": H264, "hevc": HEVC} and found.num_engines == 7
 
 
 def test_a_gpu_without_any_decoder_says_so(driver: Libraries, monkeypatch: pytest.MonkeyPatch) -> None:

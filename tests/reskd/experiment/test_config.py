@@ -299,7 +299,7 @@ def test_a_reference_to_a_stage_is_told_from_a_path() -> None:
         ("data.sampling.num_frames", 8.0, "num_frames: should be a valid integer, found 8.0"),
         ("data.sampling.test_crops", True, "test_crops: expected a number, found true"),
         ("data.views.student.size", 10**9, "size.0: should be less than or equal to 8192"),
-        ("data.loader.num_workers", 10**6, "num_workers: should be less than or equal to 1024"),
+        ("data.loader.num_workers", 10**6, "num_workers: expected a number from 1 to 1024, or auto, found '1000000'"),
         ("data.loader.sparse_decode", 1, "sparse_decode: should be a valid boolean, found 1"),
         ("training.log_every_steps", 10**10, "log_every_steps: should be less than or equal to 1000000000"),
         ("optimizer.lr", 1e30, "optimizer.lr: should be less than or equal to 1000000000000"),
