@@ -168,11 +168,13 @@ def _add_transcode(subparsers: Any) -> None:
     parser.add_argument("--codec", choices=get_args(TranscodeCodec), default="h264", help="default %(default)s")
     parser.add_argument("--short-side", type=int, default=256, help="pixels (default %(default)s); never enlarged")
     parser.add_argument(
-        "--pixel-aspect",
-        choices=get_args(PixelAspect),
-        default="display",
-        help="as data.pixel_aspect of the runs: pictures as players show them, or as stored (default %(default)s)",
-    )
+        "--multiple-of", type=int, default=16, metavar="PIXELS", help="both sides are cut to multiples of this, for "
+        "the decoders of GPUs (default %(default)s); 2 keeps all but an odd line",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pixel-aspect", choices=get_args(PixelAspect), default="display", help="as data.pixel_aspect of the runs: "
+        "pictures as players show them, or as stored (default %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--gop", type=int, default=4, help="frames from keyframe to keyframe (default %(default)s)")
     qualities = ", ".join(f"{name} {quality}" for name, quality in DEFAULT_QUALITY.items())
     parser.add_argument(
@@ -190,7 +192,8 @@ def _run_transcode(chosen: argparse.Namespace) -> None:
     from dali_pipes.transcode.encode import OutputSettings
 
     quality = DEFAULT_QUALITY[chosen.codec] if chosen.quality is None else chosen.quality
-    settings = OutputSettings(chosen.codec, chosen.short_side, chosen.gop, quality, chosen.pixel_aspect)
+    of_pictures = {"pixel_aspect": chosen.pixel_aspect, "block": chosen.multiple_of}
+    settings = OutputSettings(chosen.codec, chosen.short_side, chosen.gop, quality, **of_pictures)
     given = transcode.GivenLists(tuple(chosen.list), tuple(chosen.classes), chosen.list_format)
     job = transcode.plan(chosen.source_root, chosen.target_root, settings, given=given, shard=chosen.shard)
     done = transcode.done_records(job)

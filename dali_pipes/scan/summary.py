@@ -40,10 +40,19 @@ def describe_pictures(video_info: Sequence[VideoInfo]) -> list[str]:
         "are turned or mirrored to be upright": sum(found.rotation != 0 or found.mirrored for found in usable),
         "have pixels that are not square": sum(found.pixel_width != found.pixel_height for found in usable),
         "have several video streams": sum(found.num_video_streams > 1 for found in usable),
+        "(H.264, HEVC) are coded larger than shown, as 1080 lines in 1088: on a GPU each clip costs a new decoder; "
+        "transcoded files do not": sum(_costs_a_decoder(found) for found in usable),
     }
     lines = [f"{count} {what}" for what, count in counts.items() if count]
     odd = Counter(found.notes for found in usable if found.notes)
     return lines + [f"{count}: {note}" for note, count in odd.most_common()]
+
+
+def _costs_a_decoder(video_info: VideoInfo) -> bool:
+    """DALI compares the coded size with the stored decoder's shown size (DALI 2.4, read in its sources)."""
+    coded = video_info.coded_width, video_info.coded_height
+    shown = video_info.width, video_info.height
+    return video_info.codec in ("h264", "hevc") and coded not in (shown, (0, 0))
 
 
 def describe_damage(healths: Iterable[str]) -> str:

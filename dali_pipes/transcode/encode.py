@@ -47,6 +47,8 @@ class OutputSettings:
         short_side: pixels; a smaller video keeps its size.
         gop: frames from one keyframe to the next; only for H.264.
         quality: CRF of H.264 (0 to 51), quantizer of MJPEG (2 to 31); lower is better.
+        block: both sides are cut to multiples of this many pixels, evenly at both edges. 16 are a macroblock of H.264:
+            DALI makes a new decoder on a GPU for each clip whose coded size differs from the shown one.
         pixel_aspect: as ``data.pixel_aspect``; the written pixels are square, so either setting then reads them alike.
     """
 
@@ -55,10 +57,13 @@ class OutputSettings:
     gop: int = 4
     quality: int = DEFAULT_QUALITY["h264"]
     pixel_aspect: PixelAspect = "display"
+    block: int = 16
 
     def __post_init__(self) -> None:
         if self.short_side < 16 or self.short_side % 2:
             raise ValueError(f"short side: expected an even number of 16 or more, found {self.short_side}.")
+        if self.block < 2 or self.block % 2:
+            raise ValueError(f"multiple of: expected an even number of 2 or more, found {self.block}.")
         if self.gop < 1:
             raise ValueError(f"gop: expected 1 or more frames, found {self.gop}.")
         low, high = {"h264": (0, 51), "mjpeg": (2, 31)}[self.codec]
@@ -79,7 +84,7 @@ class OutputSettings:
         """Text of the settings in a record; a file with another key is written again."""
         gop = "" if self.codec == "mjpeg" else f" gop {self.gop}"
         stored = " stored pixels" if self.pixel_aspect == "stored" else ""
-        return f"v1 {self.codec} short side {self.short_side}{gop} quality {self.quality}{stored}"
+        return f"v2 {self.codec} short side {self.short_side} by {self.block}{gop} quality {self.quality}{stored}"
 
 
 @dataclass(frozen=True)
@@ -242,7 +247,7 @@ def _target(first: VideoFrame, pixels: PixelShape, settings: OutputSettings) -> 
     orientation = orientation_of(first)
     shown = pixels if settings.pixel_aspect == "display" else PixelShape()
     size = output_size(first, orientation, shown, settings.short_side)
-    return Target(*size, orientation, ColorRange.JPEG if settings.codec == "mjpeg" else ColorRange.MPEG)
+    return Target(*size, settings.block, orientation, ColorRange.JPEG if settings.codec == "mjpeg" else ColorRange.MPEG)
 
 
 class _Clock:

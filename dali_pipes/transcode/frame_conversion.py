@@ -22,13 +22,15 @@ class Target(NamedTuple):
     """The pictures to write.
 
     Args:
-        width, height: of the upright picture, in pixels; both even.
+        width, height: of the upright picture after scaling, in pixels; both even.
+        block: the sides are cut to multiples of this, evenly at both edges; a shorter side stays.
         orientation: of the source's pictures.
         range: of the colors.
     """
 
     width: int
     height: int
+    block: int
     orientation: Orientation
     range: ColorRange
 
@@ -51,7 +53,7 @@ def render(frame: VideoFrame, target: Target) -> VideoFrame:
     Raises:
         ValueError: this PyAV does not know the frame's matrix.
     """
-    width, height, (rotation, mirrored, _), target_range = target
+    width, height, block, (rotation, mirrored, _), target_range = target
     source = _Colors(*colors_of(frame))
     if rotation or mirrored or source.matrix != Colorspace.ITU601 or not frame.format.name.startswith("yuv"):
         # Through RGB: rotating subsampled planes shifts the colors, and swscale converts matrices less exactly.
@@ -63,9 +65,26 @@ def render(frame: VideoFrame, target: Target) -> VideoFrame:
         source = full
     of_bt601 = _Colors(Colorspace.ITU601, source.range)
     picture = _convert(frame, (width, height), "yuv420p", of_bt601, _Colors(Colorspace.ITU601, target_range))
+    picture = _cut_to_blocks(picture, block)
     picture.colorspace, picture.color_range = BT601_TAG, int(target_range)
     picture.pict_type = 0  # the source's types would force keyframes
     return picture
+
+
+def _cut_to_blocks(picture: VideoFrame, block: int) -> VideoFrame:
+    """The middle of a yuv420p picture whose sides are multiples of ``block``; it starts at an even pixel."""
+    height, width = (side - side % block if side >= block else side for side in (picture.height, picture.width))
+    if (height, width) == (picture.height, picture.width):
+        return picture
+    top, left = (picture.height - height) // 4 * 2, (picture.width - width) // 4 * 2
+    planes = []
+    for number, plane in enumerate(picture.planes):
+        half = 2 if number else 1
+        pixels = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
+        rows, columns = slice(top // half, (top + height) // half), slice(left // half, (left + width) // half)
+        planes.append(pixels[rows, columns].ravel())
+    planar: Any = np.concatenate(planes).reshape(height * 3 // 2, width)
+    return VideoFrame.from_ndarray(planar, format="yuv420p")
 
 
 class _Colors(NamedTuple):

@@ -123,8 +123,8 @@ def test_transcoded_files_look_the_same_under_either_setting(setting: str, root:
 
 
 def test_settings_of_a_transcode_are_told_apart_by_their_key() -> None:
-    assert OutputSettings().key == "v1 h264 short side 256 gop 4 quality 20"
-    assert OutputSettings(pixel_aspect="stored").key == "v1 h264 short side 256 gop 4 quality 20 stored pixels"
+    assert OutputSettings().key == "v2 h264 short side 256 by 16 gop 4 quality 20"
+    assert OutputSettings(pixel_aspect="stored").key == "v2 h264 short side 256 by 16 gop 4 quality 20 stored pixels"
 
 
 def test_whole_videos_are_read_upright_and_undistorted(root: Path) -> None:

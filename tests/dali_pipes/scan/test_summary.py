@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from dali_pipes.scan.summary import describe_damage, describe_scan, kind_of
+from dali_pipes.scan.summary import describe_damage, describe_pictures, describe_scan, kind_of
 from dali_pipes.video_info import VideoInfo
 from tests.dali_pipes.made_video_info import make_video_info
 
@@ -46,3 +46,14 @@ def test_damage_is_named_file_by_file_and_peculiarities_are_one_line() -> None:
     ]
     assert describe_damage(found.health for found in damaged.values()) == "2 of 2 files are damaged: 1 cut, 1 bad"
     assert describe_damage([SOUND.health]) == ""
+
+
+def test_files_that_cost_a_decoder_for_each_clip_on_a_gpu_are_counted() -> None:
+    padded = make_video_info(width=340, height=256, coded_width=352, coded_height=256)
+    whole = make_video_info(width=352, height=256, coded_width=352, coded_height=256)
+    found = [padded, padded, whole, replace(padded, codec="vp9"), make_video_info()]
+    assert describe_pictures(found) == [
+        "2 (H.264, HEVC) are coded larger than shown, as 1080 lines in 1088: on a GPU each clip costs a new decoder; "
+        "transcoded files do not"
+    ]
+    assert describe_pictures([whole]) == []

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from dali_pipes.loader.decoder_choice import DecoderRule
 from dali_pipes.scan import scan as scan_module
 from dali_pipes.transcode import encode as reencode_module
 from dali_pipes.transcode.encode import OutputSettings, reencode
+from dali_pipes.transcode.frame_conversion import _cut_to_blocks
 from dali_pipes.video_info import VideoInfo
 from tests.conftest import (
     ENCODERS,
@@ -155,22 +157,28 @@ def test_a_rotated_video_is_written_upright(turns: int, short_side: int, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("width", "height", "aspect", "short_side", "expected"),
+    ("width", "height", "aspect", "short_side", "even", "in_blocks"),
     [
-        (128, 96, Fraction(1), 48, (64, 48)),
-        (128, 96, Fraction(1), 256, (128, 96)),
-        (161, 121, Fraction(1), 256, (160, 120)),
-        (161, 121, Fraction(1), 64, (86, 64)),
-        (96, 128, Fraction(1), 64, (64, 86)),
-        (144, 96, Fraction(16, 15), 256, (154, 96)),
-        (96, 96, Fraction(1, 2), 256, (48, 96)),
-        (96, 96, Fraction(4, 3), 48, (64, 48)),
-        (48, 400, Fraction(1), 24, (24, 200)),
-        (96, 96, Fraction(1, 900), 256, (96, 96)),
+        (128, 96, Fraction(1), 48, (64, 48), (64, 48)),
+        (128, 96, Fraction(1), 256, (128, 96), (128, 96)),
+        (161, 121, Fraction(1), 256, (160, 120), (160, 112)),
+        (161, 121, Fraction(1), 64, (86, 64), (80, 64)),
+        (96, 128, Fraction(1), 64, (64, 86), (64, 80)),
+        (144, 96, Fraction(16, 15), 256, (154, 96), (144, 96)),
+        (96, 96, Fraction(1, 2), 256, (48, 96), (48, 96)),
+        (96, 96, Fraction(4, 3), 48, (64, 48), (64, 48)),
+        (48, 400, Fraction(1), 24, (24, 200), (16, 192)),
+        (96, 96, Fraction(1, 900), 256, (96, 96), (96, 96)),
     ],
 )
-def test_sizes_are_even_square_and_never_enlarged(
-    width: int, height: int, aspect: Fraction, short_side: int, expected: tuple[int, int], tmp_path: Path
+def test_sizes_are_in_blocks_square_and_never_enlarged(
+    width: int,
+    height: int,
+    aspect: Fraction,
+    short_side: int,
+    even: tuple[int, int],
+    in_blocks: tuple[int, int],
+    tmp_path: Path,
 ) -> None:
     source = tmp_path / "a.mp4"
     frames = [picture(number, height=height, width=width) for number in range(3)]
@@ -181,12 +189,34 @@ def test_sizes_are_even_square_and_never_enlarged(
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode(None))
-    assert reencode(source, tmp_path / "b.mp4", OutputSettings(short_side=short_side)).status == "ok"
-    with av.open(str(tmp_path / "b.mp4")) as container:
-        stream = container.streams.video[0]
-        assert (stream.width, stream.height) == expected
-        assert stream.sample_aspect_ratio in (None, 1)
-    assert _numbers(tmp_path / "b.mp4") == [0, 1, 2]
+    for block, expected in ((2, even), (16, in_blocks)):
+        assert reencode(source, tmp_path / "b.mp4", OutputSettings(short_side=short_side, block=block)).status == "ok"
+        found = probe(tmp_path / "b.mp4")
+        assert (found.width, found.height) == expected and found.pixel_aspect == 1
+        assert block == 2 or (found.coded_width, found.coded_height) == expected
+        if block == 2:  # blocks of 16 may cut the numbers of the smallest pictures
+            assert _numbers(tmp_path / "b.mp4") == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "rows", "columns"),
+    [
+        (64, 96, slice(0, 64), slice(0, 96)),
+        (68, 98, slice(2, 66), slice(0, 96)),
+        (78, 110, slice(6, 70), slice(6, 102)),
+        (14, 30, slice(0, 14), slice(6, 22)),
+    ],
+)
+def test_the_middle_is_kept_from_an_even_pixel_on(height: int, width: int, rows: slice, columns: slice) -> None:
+    """Luma and chroma are cut at the same place, and nothing is scaled."""
+    planar = np.random.default_rng(0).integers(0, 256, (height * 3 // 2, width), np.uint8)
+    whole = av.VideoFrame.from_ndarray(planar, format="yuv420p")
+    cut = _cut_to_blocks(whole, 16)
+    for number, (before, after) in enumerate(zip(whole.planes, cut.planes, strict=True)):
+        half = 2 if number else 1
+        old, new = (np.frombuffer(p, np.uint8).reshape(p.height, p.line_size)[:, : p.width] for p in (before, after))
+        top, left = rows.start // half, columns.start // half
+        assert np.array_equal(old[top : rows.stop // half, left : columns.stop // half], new)
 
 
 @pytest.mark.parametrize("settings", [H264, MJPEG], ids=["h264", "mjpeg"])
@@ -335,7 +365,8 @@ def test_dali_on_a_cpu_reads_the_mjpeg_files(tmp_path: Path) -> None:
 )
 def test_odd_files_show_the_same_pictures_as_before(name: str, tmp_path: Path) -> None:
     before, source = probe(ODD / name), ODD / name
-    assert reencode(source, tmp_path / "b.mp4", H264).frames_out == before.num_frames
+    settings = replace(H264, block=2)  # the whole picture but an odd line
+    assert reencode(source, tmp_path / "b.mp4", settings).frames_out == before.num_frames
     upright = (before.height, before.width) if before.rotation % 180 == 0 else (before.width, before.height)
     numbers = np.linspace(0, before.num_frames - 1, 5).astype(int)
     old = decode_frames(source, numbers, Window((0, 0, *upright), before.rotation, before.width, before.height))
