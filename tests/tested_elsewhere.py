@@ -99,6 +99,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "reskd/models/weights/report.py": "reskd/models/weights/test_load.py",
     "reskd/ops/dispatch.py": "reskd/ops/test_interpolate_mse.py",
     "reskd/ops/reference.py": "reskd/ops/test_interpolate_mse.py",
+    "reskd/step_profiling/report.py": "tools/test_bench_train.py",
     "reskd/outputs.py": "reskd/losses/test_distillation.py",
     "reskd/profiling/decode/candidates.py": "reskd/profiling/decode/test_benchmark.py",
     "reskd/profiling/decode/workload.py": "reskd/profiling/decode/test_benchmark.py",
@@ -111,6 +112,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "reskd/training/trainable.py": "reskd/training/test_trainer_unequal_widths.py",
     "reskd/training/trainer_arguments.py": "reskd/training/test_trainer.py",
     "tools/evaluate.py": "tools/test_train.py",
+    "tools/profile_step.py": "tools/test_bench_train.py",
 }
 
 # Test, under tests/, of no single file beside it -> what it tests.

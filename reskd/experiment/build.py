@@ -39,18 +39,25 @@ log = logging.getLogger(__name__)
 
 
 def build_trainer(
-    config: ExperimentConfig, *, run: RunDirectory, world: World, changes: Sequence[Change] = ()
+    config: ExperimentConfig,
+    *,
+    run: RunDirectory,
+    world: World,
+    changes: Sequence[Change] = (),
+    networks: Networks | None = None,
 ) -> Trainer:
     """Check, wire and move everything to its device, before the first clip is decoded.
 
     Args:
         changes: of the run's settings so far, for its checkpoints.
+        networks: on the device; None: those of the config, with its weights.
     """
     _set_determinism(config, world)
     manifests = build_training_lists(config, world=world)
     train = manifests["train"]
-    networks = Networks(*build_networks(config, num_classes=len(train.class_names), device=world.device))
-    check_teacher_classes(config, train.class_names)
+    if networks is None:
+        networks = Networks(*build_networks(config, num_classes=len(train.class_names), device=world.device))
+        check_teacher_classes(config, train.class_names)
     if config.loss.pixel:
         log.info("pixel term: %s", describe_choice(config.loss.pixel.backend, world.device))
     clips_per_pass = choose_clips_per_pass(

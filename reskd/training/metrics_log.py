@@ -86,32 +86,50 @@ def accuracies(logits_NK: Tensor, batch: ClipBatch) -> dict[str, Tensor]:
 
 
 class WaitClock:
-    """Wall time and the share of it spent waiting for data, since the last ``pop``."""
+    """Wall time and the share of it spent waiting for data, since the last ``pop``.
 
-    def __init__(self) -> None:
+    On a GPU the host runs ahead: it waits for a batch while the GPU still computes. There the GPU's own wait counts,
+    between events before and after each batch is taken.
+    """
+
+    def __init__(self, device: torch.device | None = None) -> None:
+        self._on_gpu = device is not None and device.type == "cuda"
         self.restart()
 
     def timed(self, batches: Iterable[T]) -> Iterator[T]:
         iterator = iter(batches)
         while True:
-            before = time.perf_counter()
+            before, event = time.perf_counter(), self._event()
             try:
                 batch = next(iterator)
             except StopIteration:
                 return
-            self._waited += time.perf_counter() - before
+            if event is not None:
+                self._waits.append((event, self._event()))
+            else:
+                self._waited += time.perf_counter() - before
             yield batch
 
     def pop(self) -> tuple[float, float]:
-        """(elapsed seconds, share spent waiting for data)."""
+        """(elapsed seconds, share spent waiting for data); on a GPU it waits until the last batch is taken."""
         elapsed = max(time.perf_counter() - self._started, 1e-9)
-        share = self._waited / elapsed
+        if self._waits:
+            self._waits[-1][1].synchronize()
+        waited = self._waited + sum(before.elapsed_time(after) for before, after in self._waits) / 1e3
         self.restart()
-        return elapsed, share
+        return elapsed, min(1.0, waited / elapsed)
 
     def restart(self) -> None:
         """Exclude the time so far, as of an evaluation or a checkpoint."""
         self._started, self._waited = time.perf_counter(), 0.0
+        self._waits: list[tuple[Any, Any]] = []
+
+    def _event(self) -> Any:
+        if not self._on_gpu:
+            return None
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
 
 
 class MetricsWriter:

@@ -82,7 +82,7 @@ class Trainer:
             Stopped: a signal asked for it; the last step is saved.
         """
         self._dry_run()
-        clock = WaitClock()
+        clock = WaitClock(self.world.device)
         with ExitStack() as stack:
             agreement = StopAgreement(self.world)
             stack.enter_context(self.world.signals.deferred())

@@ -17,6 +17,7 @@ from reskd.models.recognizer import Recognizer
 from reskd.models.teacher import Teacher
 from reskd.models.teacher_config import TeacherConfig
 from reskd.outputs import RecognizerOutput
+from reskd.profiling.flops import count_macs
 
 torch.set_num_threads(1)
 CONFIGS: dict[str, Any] = {
@@ -126,3 +127,12 @@ def test_a_network_without_batch_norm_is_not_even_run() -> None:
     network = build_recognizer(SwinConfig(family="swin", backbone="swin3d_t"), 5)
     cast(Any, network).forward = None
     assert fold_batch_norms(network, _clips()) == 0
+
+
+def test_counting_on_the_meta_device_first_keeps_nothing_from_being_folded() -> None:
+    network = _network("resnet18")
+    teacher = Teacher(network, TeacherConfig(batch_norm="running_stats"))
+    count_macs(teacher, (2, 32, 32))
+    assert _num_batch_norms(teacher) > 0
+    teacher(_clips())
+    assert _num_batch_norms(teacher) == 0

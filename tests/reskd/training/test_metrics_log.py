@@ -50,6 +50,38 @@ def test_waiting_is_the_time_in_next_and_nothing_else() -> None:
     assert 0.3 < share < 0.7
 
 
+def test_on_a_gpu_the_time_between_events_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host waits 30 ms for each batch, in which the GPU computes; it waits 5 ms itself."""
+    times_ms = iter([0.0, 5.0, 50.0, 55.0, 100.0, 105.0])
+
+    class FakeEvent:
+        def __init__(self, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self) -> None:
+            self.at_ms = next(times_ms)
+
+        def synchronize(self) -> None:
+            assert self.at_ms == 105.0
+
+        def elapsed_time(self, later: FakeEvent) -> float:
+            return later.at_ms - self.at_ms
+
+    monkeypatch.setattr(torch.cuda, "Event", FakeEvent)
+
+    def slow() -> Iterator[int]:
+        while True:
+            time.sleep(0.03)
+            yield 0
+
+    clock = WaitClock(torch.device("cuda"))
+    batches = clock.timed(slow())
+    for _ in range(3):
+        next(batches)
+    seconds, share = clock.pop()
+    assert seconds >= 0.09 and share == pytest.approx(0.015 / seconds)
+
+
 def test_a_resumed_run_drops_the_lines_it_will_write_again(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1, "a": 1.0}\n{"step": 2, "a": 2.0}\n{"step": 3, "a": 3.0}\n{"step": 4, "a"')

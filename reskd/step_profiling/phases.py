@@ -1,0 +1,103 @@
+"""The phases of a training step, marked by hooks on a trainer's modules: nothing of the trainer changes.
+
+A step is: data (waiting for a batch), teacher, student, loss, backward (with clipping), optimizer. A joint teacher
+counts as student, as one module runs both. Phases of several passes of a step are added.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.autograd.profiler import record_function
+
+from reskd.training.trainer import Trainer
+
+PHASES = ("data", "teacher", "student", "loss", "backward", "optimizer")
+
+
+class PhaseClock:
+    """Times the phases of a trainer's steps inside a ``with`` block.
+
+    On a GPU the times are between events on its stream. With ``ranges``, each phase is also a range for torch's
+    profiler and, under ``torch.autograd.profiler.emit_nvtx``, for Nsight Systems.
+
+    Args:
+        trainer: whose ``train_step`` is called in the block.
+    """
+
+    def __init__(self, trainer: Trainer, *, ranges: bool = False) -> None:
+        self._trainer = trainer
+        self._on_gpu = trainer.world.device.type == "cuda"
+        self._ranges = ranges
+        self._open: tuple[str, Any, Any] | None = None
+        self._spans: list[tuple[str, Any, Any]] = []
+        self._handles: list[Any] = []
+
+    def __enter__(self) -> PhaseClock:
+        trainable, teacher = self._trainer.trainable, self._trainer.teacher
+        if teacher is not None:
+            self._begin_before(teacher, "teacher")
+        self._begin_before(trainable, "student")
+        self._begin_before(trainable.loss, "loss")
+        self._handles.append(trainable.register_forward_hook(lambda *call: self._begin("backward")))
+        for learner in self._trainer.learners:
+            hook = learner.optimizer.register_step_pre_hook(lambda *call: self._begin("optimizer"))
+            self._handles.append(hook)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def waiting(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """The same batches; taking one is the phase "data", and ends the step before."""
+        while True:
+            self._begin("data")
+            batch = next(batches, None)
+            if batch is None:
+                return
+            self.stop()
+            yield batch
+
+    def stop(self) -> None:
+        """End the phase that is open."""
+        if self._open is None:
+            return
+        name, before, open_range = self._open
+        self._open = None
+        self._spans.append((name, before, self._mark()))
+        if open_range is not None:
+            open_range.__exit__(None, None, None)
+
+    def pop(self) -> dict[str, float]:
+        """Milliseconds of each phase since the last call, in the order of ``PHASES``; waits for a GPU."""
+        if self._on_gpu:
+            torch.cuda.synchronize(self._trainer.world.device)
+        found = dict.fromkeys(PHASES, 0.0)
+        for name, before, after in self._spans:
+            found[name] += before.elapsed_time(after) if self._on_gpu else 1e3 * (after - before)
+        self._spans.clear()
+        return found
+
+    def _begin_before(self, module: torch.nn.Module, name: str) -> None:
+        self._handles.append(module.register_forward_pre_hook(lambda *call: self._begin(name)))
+
+    def _begin(self, name: str) -> None:
+        self.stop()
+        open_range = None
+        if self._ranges:
+            open_range = record_function(name)
+            open_range.__enter__()
+        self._open = name, self._mark(), open_range
+
+    def _mark(self) -> Any:
+        if not self._on_gpu:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
