@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from dali_pipes.batch import Loader
 from reskd.distributed import World
@@ -16,7 +17,7 @@ from reskd.experiment.build import build_trainer
 from reskd.experiment.config import ExperimentConfig
 from reskd.experiment.data import data_of
 from reskd.experiment.networks import build_networks, view_shapes
-from reskd.profiling.flops import count_macs
+from reskd.models.recognizer import data_shape
 from reskd.training.plan import Plan
 from reskd.training.run_directory import RunDirectory
 from reskd.training.trainable import Networks
@@ -34,8 +35,8 @@ class SpeedRun(NamedTuple):
     Attributes:
         trainer: its weights mean nothing.
         loader: of real clips, which the caller closes; None without data.
-        flops_per_clip: of a training step, counting a multiply-add as two: a frozen teacher's forward pass, and three
-            times that of what is trained.
+        flops_per_clip: of a training step's products and convolutions, forward and backward, a multiply-add counting
+            as two. What is frozen has no backward pass.
     """
 
     trainer: Trainer
@@ -57,20 +58,20 @@ def speed_run(
         ValueError, OSError: as a training of this config would, but for weights, which are not read.
     """
     num_classes = data_of(config).count_training_list(config.seed)[1] if with_data else _CLASSES_WITHOUT_DATA
-    networks = _with_random_weights(config, stage, num_classes=num_classes, device=world.device)
+    networks = Networks(*build_networks(config, num_classes=num_classes, device=torch.device("meta"), stage=stage))
+    flops_per_clip = _flops_per_clip(networks, view_shapes(config))
+    _make_up_weights(networks, world.device)
     run = RunDirectory(folder)
     if with_data:
         trainer = build_trainer(config, run=run, world=world, networks=networks)
         loader: Loader | None = trainer.make_loader(0)
     else:
         trainer, loader = _without_data(config, networks, run=run, world=world), None
-    return SpeedRun(trainer, loader, _flops_per_clip(networks, view_shapes(config)))
+    return SpeedRun(trainer, loader, flops_per_clip)
 
 
-def _with_random_weights(
-    config: ExperimentConfig, stage: ExperimentConfig | None, *, num_classes: int, device: torch.device
-) -> Networks:
-    networks = Networks(*build_networks(config, num_classes=num_classes, device=torch.device("meta"), stage=stage))
+def _make_up_weights(networks: Networks, device: torch.device) -> None:
+    """Move networks of the meta device to ``device``, with random weights."""
     modules: list[nn.Module] = [networks.student, networks.loss]
     modules += [networks.teacher] if networks.teacher is not None else []
     for module in modules:
@@ -79,7 +80,6 @@ def _with_random_weights(
         for module in modules:
             for name, tensor in (*module.named_parameters(), *module.named_buffers()):
                 _fill(name, tensor)
-    return networks
 
 
 def _fill(name: str, tensor: torch.Tensor) -> None:
@@ -111,8 +111,20 @@ def _without_data(config: ExperimentConfig, networks: Networks, *, run: RunDirec
 
 
 def _flops_per_clip(networks: Networks, shapes: Mapping[str, tuple[int, ...]]) -> float:
-    total = 3 * count_macs(networks.student, shapes["student"]).total
+    """Count a forward and a backward pass; nothing is computed. ``networks``: on the meta device."""
+    shapes = {"teacher": shapes["student"], **shapes}
+    num_clips = 2  # batch norm of an embedding has no variance with one
+    inputs = {
+        name: torch.empty(data_shape(shape, num_clips), dtype=torch.uint8, device="meta")
+        for name, shape in shapes.items()
+    }
+    with FlopCounterMode(display=False) as counter:
+        outputs = [networks.student(inputs["student"])]
+        if networks.teacher is not None:
+            outputs.append(networks.teacher(inputs["teacher"]))
+        trained = [output.logits_NK.sum() for output in outputs if output.logits_NK.requires_grad]
+        sum(trained, torch.zeros((), device="meta")).backward()
+    networks.student.zero_grad(set_to_none=True)
     if networks.teacher is not None:
-        factor = 1 if networks.joint_teacher is None else 3
-        total += factor * count_macs(networks.teacher, shapes.get("teacher", shapes["student"])).total
-    return 2.0 * total
+        networks.teacher.zero_grad(set_to_none=True)
+    return counter.get_total_flops() / num_clips

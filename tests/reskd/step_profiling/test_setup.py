@@ -30,11 +30,20 @@ def test_a_teacher_that_is_not_trained_yet_gets_random_weights(tmp_path: Path) -
 
 @pytest.mark.parametrize("name", ["teacher", "student"])
 def test_without_data_any_config_can_be_timed(name: str, tmp_path: Path) -> None:
-    """Three times the operations of what is trained, and once those of a frozen teacher."""
+    """Three times the operations of what is trained, but for the first layer, whose input has no gradient; and once
+    those of a frozen teacher."""
     config = load_config(f"configs/demo/{name}.yaml")
     run = speed_run(config, None, world=WORLD, folder=tmp_path, with_data=False)
-    student = count_macs(run.trainer.trainable.student, (4, 64, 64) if name == "teacher" else (4, 48, 48)).total
+    student = count_macs(run.trainer.trainable.student, (4, 64, 64) if name == "teacher" else (4, 48, 48))
     teacher = count_macs(run.trainer.teacher, (4, 64, 64)).total if run.trainer.teacher is not None else 0
     assert (teacher > 0) == (name == "student")
-    assert run.flops_per_clip == 2 * (3 * student + teacher)
+    first = student.parts["backbone.conv1"].macs
+    assert run.flops_per_clip == 2 * (3 * student.total - first + teacher)
     assert run.loader is None
+
+
+def test_a_frozen_backbone_has_no_backward_pass(tmp_path: Path) -> None:
+    config = load_config("configs/demo/teacher.yaml", ["student.frozen_stages=all", "student.weights=torchvision"])
+    run = speed_run(config, None, world=WORLD, folder=tmp_path, with_data=False)
+    forward = count_macs(run.trainer.trainable.student, (4, 64, 64))
+    assert 2 * forward.total <= run.flops_per_clip <= 2 * (forward.total + 2 * forward.head)
