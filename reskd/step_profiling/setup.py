@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dali_pipes.batch import Loader
@@ -111,20 +112,35 @@ def _without_data(config: ExperimentConfig, networks: Networks, *, run: RunDirec
 
 
 def _flops_per_clip(networks: Networks, shapes: Mapping[str, tuple[int, ...]]) -> float:
-    """Count a forward and a backward pass; nothing is computed. ``networks``: on the meta device."""
-    shapes = {"teacher": shapes["student"], **shapes}
-    num_clips = 2  # batch norm of an embedding has no variance with one
-    inputs = {
-        name: torch.empty(data_shape(shape, num_clips), dtype=torch.uint8, device="meta")
-        for name, shape in shapes.items()
-    }
-    with FlopCounterMode(display=False) as counter:
-        outputs = [networks.student(inputs["student"])]
-        if networks.teacher is not None:
-            outputs.append(networks.teacher(inputs["teacher"]))
-        trained = [output.logits_NK.sum() for output in outputs if output.logits_NK.requires_grad]
-        sum(trained, torch.zeros((), device="meta")).backward()
-    networks.student.zero_grad(set_to_none=True)
+    """Count by a forward pass; nothing is computed. ``networks``: on the meta device."""
+    total = _step_flops(networks.student, shapes["student"])
     if networks.teacher is not None:
-        networks.teacher.zero_grad(set_to_none=True)
-    return counter.get_total_flops() / num_clips
+        total += _step_flops(networks.teacher, shapes.get("teacher", shapes["student"]))
+    return total
+
+
+def _step_flops(network: nn.Module, shape: tuple[int, ...]) -> float:
+    """Operations of a clip: forward, and as many again for a layer's weights and for its input if these are learned.
+
+    torch's own count of a backward pass ignores the groups of convolutions.
+    """
+    num_clips = 2  # batch norm of an embedding has no variance with one
+    factors: dict[str, int] = {}
+
+    def note(module: nn.Module, inputs: tuple[Tensor, ...], name: str) -> None:
+        learns = any(parameter.requires_grad for parameter in module.parameters(recurse=False))
+        factors[name] = 1 + learns + any(isinstance(one, Tensor) and one.requires_grad for one in inputs)
+
+    leaves = {name: module for name, module in network.named_modules() if not list(module.children())}
+    handles = [module.register_forward_pre_hook(partial(note, name=name)) for name, module in leaves.items()]
+    data = torch.empty(data_shape(shape, num_clips), dtype=torch.uint8, device="meta")
+    with FlopCounterMode(display=False) as counter:
+        output = network(data)
+    for handle in handles:
+        handle.remove()
+    counts = {name: sum(found.values()) for name, found in counter.get_flop_counts().items()}
+    root = type(network).__name__
+    of_leaves = {name: counts.get(f"{root}.{name}", 0) for name in factors}
+    between_leaves = counts["Global"] - sum(of_leaves.values())  # products without weights, as attention's
+    total = sum(factors[name] * count for name, count in of_leaves.items())
+    return (total + between_leaves * (3 if output.logits_NK.requires_grad else 1)) / num_clips

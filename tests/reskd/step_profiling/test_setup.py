@@ -47,3 +47,10 @@ def test_a_frozen_backbone_has_no_backward_pass(tmp_path: Path) -> None:
     run = speed_run(config, None, world=WORLD, folder=tmp_path, with_data=False)
     forward = count_macs(run.trainer.trainable.student, (4, 64, 64))
     assert 2 * forward.total <= run.flops_per_clip <= 2 * (forward.total + 2 * forward.head)
+
+
+def test_grouped_convolutions_are_counted_by_their_groups(tmp_path: Path) -> None:
+    config = load_config("configs/demo/teacher.yaml", ["student.backbone=mobilenet_v2"])
+    run = speed_run(config, None, world=WORLD, folder=tmp_path, with_data=False)
+    student = count_macs(run.trainer.trainable.student, (4, 64, 64))
+    assert 2.8 * 2 * student.total < run.flops_per_clip < 3 * 2 * student.total
