@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from dali_pipes.config import StrictConfig
+from reskd.choices import PrecisionChoice
 from reskd.models.config import BatchNormChoice
 
 
@@ -35,6 +36,12 @@ class TeacherConfig(StrictConfig):
         "joint teacher, both losses train one head",
     )
 
+    precision: Literal["auto"] | PrecisionChoice = Field(
+        "auto",
+        description="dtype of a frozen teacher's products; auto: training.precision. Half precision takes less time "
+        "where a machine has units for it; the outputs are fp32 then",
+    )
+
     @model_validator(mode="after")
     def _joint_is_in_training(self) -> TeacherConfig:
         if self.update == "joint" and self.batch_norm == "running_stats":
@@ -46,4 +53,6 @@ class TeacherConfig(StrictConfig):
             raise ValueError(
                 "stochastic_depth: expected a frozen teacher, found a joint one, which drops blocks anyway"
             )
+        if self.update == "joint" and self.precision != "auto":
+            raise ValueError("precision: expected auto for a joint teacher, which is trained under training.precision")
         return self

@@ -53,6 +53,7 @@ _FREE_TO_CHANGE = (
 _CHANGES_NOTHING = {
     "data.val_pattern": None,
     "loss.intermediate": None,
+    "teacher.precision": "auto",
     "loss.auto_steps": DEFAULT_AUTO_STEPS,
     **{f"{network}.{key}": value for network in ("student", "teacher.model") for key, value in KEPT_PARTS.items()},
 }

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from reskd.losses.pixel import pixel_loss
+from reskd.models.batch_norm_folding import fold_batch_norms
 from reskd.models.config import SwinConfig, TsnConfig
 from reskd.models.families.registry import build_recognizer
 from reskd.models.teacher import Teacher
@@ -138,3 +139,48 @@ def test_batch_norm_must_be_written_out() -> None:
 def test_a_joint_teacher_with_running_statistics_is_refused_with_the_reason() -> None:
     with pytest.raises(ValidationError, match=r"expected batch_stats, found running_stats; a joint teacher is trained"):
         TeacherConfig.model_validate({"update": "joint", "batch_norm": "running_stats"})
+
+
+@pytest.mark.parametrize("batch_norm", MODES)
+def test_weights_kept_in_half_precision_give_what_autocast_gives(batch_norm: BatchNorm) -> None:
+    """Autocast converts fp32 weights anew in each pass, to the same values."""
+    teacher, plain = _teacher(batch_norm), _teacher(batch_norm)
+    if batch_norm == "running_stats":
+        fold_batch_norms(plain.model, _frames())
+    with torch.autocast("cpu", torch.bfloat16):
+        found = teacher(_frames())
+        with torch.no_grad():
+            expected = plain.model(_frames())
+    convolution = teacher.model.get_submodule("backbone.conv1")
+    assert convolution.weight.dtype == torch.bfloat16
+    assert found.features_NTDHW is not None and found.features_NTDHW.dtype == expected.features_NTDHW.dtype
+    assert torch.equal(found.features_NTDHW, expected.features_NTDHW)
+    assert torch.equal(found.logits_NK, expected.logits_NK)
+
+
+def test_a_teacher_may_have_a_precision_of_its_own() -> None:
+    """Its outputs are fp32 for a student in fp32, and within bf16's rounding of the teacher's in fp32."""
+    config = TeacherConfig(batch_norm="running_stats", precision="bf16")
+    teacher, in_fp32 = Teacher(_teacher("running_stats").model, config), _teacher("running_stats")
+    found, expected = teacher(_frames()).features_NTDHW, in_fp32(_frames()).features_NTDHW
+    assert found is not None and expected is not None and found.dtype == torch.float32
+    assert 0 < (found - expected).norm() < 0.03 * expected.norm()
+    with torch.autocast("cpu", torch.bfloat16):
+        full = Teacher(_teacher("running_stats").model, TeacherConfig(batch_norm="running_stats", precision="fp32"))
+        assert torch.equal(full(_frames()).features_NTDHW, expected)  # type: ignore[arg-type]
+
+
+def test_half_precision_that_cannot_be_had_is_refused() -> None:
+    teacher = Teacher(_teacher("running_stats").model, TeacherConfig(batch_norm="running_stats", precision="fp16"))
+    with pytest.raises(ValueError, match=r"teacher\.precision=fp16: expected a GPU"):
+        teacher(_frames())
+    with pytest.raises(ValidationError, match="expected auto for a joint teacher"):
+        TeacherConfig(update="joint", batch_norm="batch_stats", precision="bf16")
+
+
+def test_a_teacher_stays_in_its_precision() -> None:
+    teacher = _teacher("running_stats")
+    with torch.autocast("cpu", torch.bfloat16):
+        teacher(_frames())
+    with torch.autocast("cpu", torch.float16), pytest.raises(ValueError, match="stays in torch.bfloat16"):
+        teacher(_frames())
