@@ -7,7 +7,6 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from dali_pipes.config import StrictConfig
-from reskd.choices import PrecisionChoice
 from reskd.models.config import BatchNormChoice
 
 
@@ -36,7 +35,7 @@ class TeacherConfig(StrictConfig):
         "joint teacher, both losses train one head",
     )
 
-    precision: Literal["auto"] | PrecisionChoice = Field(
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(
         "auto",
         description="dtype of a frozen teacher's products; auto: training.precision. Half precision takes less time "
         "where a machine has units for it; the outputs are fp32 then",

@@ -17,6 +17,7 @@ import torch
 import yaml
 
 from dali_pipes.loader.clip_reader import ClipReader
+from dali_pipes.loader.decoder_choice import BY_PYAV
 from dali_pipes.manifest.build import build_manifests
 from dali_pipes.sampling.clip_plan import VideoShape, plan_clip
 from dali_pipes.sampling.spec import rules_from_config
@@ -148,7 +149,7 @@ def _listed(folder: Path, storage: str, pattern: str) -> Read:
             manifest.class_names,
         )
         rules = rules_from_config(config.sampling, view_size=(HEIGHT, WIDTH), mode="eval")
-        reader = ClipReader("cpu", "auto", sparse=True)
+        reader = ClipReader(BY_PYAV)
         for row in range(len(manifest)):
             shape = VideoShape(NUM_FRAMES, HEIGHT, WIDTH)
             plan = plan_clip(rules, shape, seed=0, position=0, attempt=0, row=row)
