@@ -56,22 +56,27 @@ class Loop:
 
 @dataclass(frozen=True)
 class Rates:
-    """The loops by name, "bare", "synthetic" and perhaps "real"; and the clips of a step of one rank."""
+    """The times of all loops.
+
+    Args:
+        loops: by name: "bare", "synthetic" and perhaps "real".
+        clips_per_step: of one rank.
+        on_gpu: whether the device is a GPU.
+    """
 
     loops: dict[str, Loop]
     clips_per_step: int
+    on_gpu: bool
 
     def clips_per_second(self, name: str) -> float:
         return self.clips_per_step / self.loops[name].median_s
 
     @property
     def overhead(self) -> float:
-        """Of the training loop over the bare networks, from cpu times on a CPU, where they are steadier."""
-        ratios = [
-            one / other
-            for one, other in zip(self.loops["synthetic"].cpu_seconds, self.loops["bare"].cpu_seconds, strict=True)
-        ]
-        return statistics.median(ratios) - 1
+        """Of the training loop over the bare networks; on a CPU from cpu times, which are steadier there."""
+        loop, bare = self.loops["synthetic"], self.loops["bare"]
+        pairs = (loop.seconds, bare.seconds) if self.on_gpu else (loop.cpu_seconds, bare.cpu_seconds)
+        return statistics.median(one / other for one, other in zip(*pairs, strict=True)) - 1
 
     @property
     def lost_to_data(self) -> float:
@@ -115,7 +120,7 @@ def measure_rates(
             _time(trainer, name, sources[name], steps, loops[name])
         on_round(number + 1)
     clips = trainer.plan.clips_per_pass * trainer.plan.passes_per_step
-    return Rates(loops, clips)
+    return Rates(loops, clips, on_gpu=trainer.world.device.type == "cuda")
 
 
 def _time(trainer: Trainer, name: str, batches: Iterator[ClipBatch], steps: int, into: Loop) -> None:

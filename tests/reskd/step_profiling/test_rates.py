@@ -40,6 +40,10 @@ def test_ratios_are_taken_round_by_round() -> None:
     bare = Loop([1.0, 1.0, 10.0], [2.0, 2.0, 20.0])
     synthetic = Loop([1.1, 1.1, 11.0], [2.2, 2.2, 22.0])
     real = Loop([2.2, 2.2, 22.0], [2.2, 2.2, 22.0])
-    rates = Rates({"bare": bare, "synthetic": synthetic, "real": real}, 16)
-    assert rates.overhead == pytest.approx(0.1) and rates.lost_to_data == pytest.approx(0.5)
+    loops = {"bare": bare, "synthetic": synthetic, "real": real}
+    rates = Rates(loops, 16, on_gpu=False)
+    synthetic.seconds = [1.3, 1.3, 13.0]
+    assert rates.overhead == pytest.approx(0.1) and Rates(loops, 16, on_gpu=True).overhead == pytest.approx(0.3)
+    synthetic.seconds = [1.1, 1.1, 11.0]
+    assert rates.lost_to_data == pytest.approx(0.5)
     assert rates.clips_per_second("bare") == 16
