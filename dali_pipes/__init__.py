@@ -8,7 +8,6 @@ For other folders:
     choices: ClipFrameSelection, DecoderChoice, DEFAULT_QUALITY, DemoFormat, EngineName, FrameSelection, ListFormat,
         ListReading, PixelAspect, TranscodeCodec
     config: DataConfig, LoaderConfig, StrictConfig, StudentViewConfig, VideoFilesConfig, ViewConfig, ViewsConfig
-    cores: choose_parallelism, cores_of_rank, Parallelism, usable_cores
     fault_log: drop_lines_from, FaultCounts, FaultLog, LoaderLog, NO_LOG, sum_counts, UnreadableDataError
     file_names: on_one_line, print_any_name, printable, short_enough
     json_files: parse_json, read_json

@@ -18,8 +18,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, get_args
 
 from dali_pipes.choices import EngineName
-from dali_pipes.cores import usable_cores
 from dali_pipes.file_names import print_any_name
+from dali_pipes.jobs.cores import usable_cores
 from reskd.faults import report_of_our_fault, sentence_of
 from reskd.stop_signals import Stopped, tell_torchrun
 

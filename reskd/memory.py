@@ -13,12 +13,12 @@ import re
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
+from dali_pipes.jobs.control_groups import folders_of_groups
+
 _MEMINFO = Path("/proc/meminfo")
-_CGROUP = Path("/sys/fs/cgroup")
-_OWN_GROUPS = Path("/proc/self/cgroup")
 
 
 def total_bytes() -> int:
@@ -35,46 +35,34 @@ def available_bytes() -> int:
     return min([machine, *(max(0, limit - used) for limit, used in _limits())])
 
 
-def _limits() -> list[tuple[int, int]]:
-    """Bytes that the control groups of this process, version 2 or 1, may use and do use, without their file cache."""
-    text = _OWN_GROUPS.read_text() if _OWN_GROUPS.is_file() else ""
-    paths = {
-        controllers: path.lstrip("/") for _, controllers, path in (line.split(":", 2) for line in text.splitlines())
-    }
-    groups = [
-        _Group(_CGROUP, paths.get("", ""), "memory.max", "memory.current", "inactive_file"),
-        _Group(
-            _CGROUP / "memory",
-            paths.get("memory", ""),
-            "memory.limit_in_bytes",
-            "memory.usage_in_bytes",
-            "total_inactive_file",
-        ),
-    ]
-    return [pair for group in groups for folder in group.folders() if (pair := group.read(folder)) is not None]
+class _Names(NamedTuple):
+    """Names of a control group's files, and of a value in memory.stat."""
 
-
-class _Group(NamedTuple):
-    """A control group, below ``root``, and the names of its files and of a value in memory.stat."""
-
-    root: Path
-    path: str
     limit: str
     used: str
     cache: str
 
-    def folders(self) -> list[Path]:
-        """Its own and those of the groups around it, which limit it too."""
-        return [self.root / self.path, *(self.root / parent for parent in PurePosixPath(self.path).parents)]
 
-    def read(self, folder: Path) -> tuple[int, int] | None:
-        """The limit and the use; None if there is no limit."""
-        try:
-            limit, used = ((folder / name).read_text().strip() for name in (self.limit, self.used))
-            counts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-            return int(limit), int(used) - int(counts.get(self.cache, 0))
-        except (OSError, ValueError):  # no such group; its limit is "max"
-            return None
+_NAMES = (  # of versions 2 and 1
+    _Names("memory.max", "memory.current", "inactive_file"),
+    _Names("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
+
+
+def _limits() -> list[tuple[int, int]]:
+    """Bytes that the control groups of this process may use and do use, without their file cache."""
+    folders = list(folders_of_groups("memory"))
+    return [pair for folder in folders for names in _NAMES if (pair := _read(folder, names)) is not None]
+
+
+def _read(folder: Path, names: _Names) -> tuple[int, int] | None:
+    """The limit and the use; None if there is no limit."""
+    try:
+        limit, used = ((folder / name).read_text().strip() for name in (names.limit, names.used))
+        counts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        return int(limit), int(used) - int(counts.get(names.cache, 0))
+    except (OSError, ValueError):  # no such group; its limit is "max"
+        return None
 
 
 @contextmanager

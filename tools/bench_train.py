@@ -18,10 +18,13 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from reskd.choices import PrecisionChoice
 from reskd.cli import positive, run_tool
+
+if TYPE_CHECKING:
+    from reskd.experiment.config import ExperimentConfig
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -43,7 +46,9 @@ def main(arguments: Sequence[str]) -> None:
         print(f"written to {chosen.csv}")
 
 
-def _measure(config, stage, chosen: argparse.Namespace) -> list[dict[str, object]]:  # type: ignore[no-untyped-def]
+def _measure(
+    config: ExperimentConfig, stage: ExperimentConfig | None, chosen: argparse.Namespace
+) -> list[dict[str, object]]:
     from reskd.distributed import joined_world
     from reskd.step_profiling.rates import measure_rates
     from reskd.step_profiling.report import describe_rates, measure_peak_flops, rows_of

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dali_pipes.cores import usable_cores
+from dali_pipes.jobs.cores import usable_cores
 from reskd import machine_checks as checks
 from reskd.cli import run_tool
 from reskd.environment import driver_version, installed_versions

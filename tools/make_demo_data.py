@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import get_args
 
 from dali_pipes.choices import DemoFormat
-from dali_pipes.cores import usable_cores
+from dali_pipes.jobs.cores import usable_cores
 from dali_pipes.jobs.progress import ProgressDisplay
 from reskd.cli import positive, run_tool
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from dali_pipes.annotations.published.registry import DATA_SETS
 from dali_pipes.choices import DEFAULT_QUALITY, ListFormat, PixelAspect, TranscodeCodec
-from dali_pipes.cores import usable_cores
+from dali_pipes.jobs.cores import usable_cores
 from dali_pipes.jobs.progress import ProgressDisplay
 from reskd.cli import add_engine_arguments, engine_of, positive, run_tool
 from reskd.feature_extraction.arguments import add_arguments

@@ -26,6 +26,7 @@ from dali_pipes.features.manifest import FeatureManifest
 from dali_pipes.features.sequence_example import write_video
 from dali_pipes.features.tfrecord import RecordWriter
 from dali_pipes.sampling.order import ReadingOrder
+from reskd.device_times import wait_for
 from reskd.profiling.measurement_rows import quantiles, rounded
 
 Part = Literal["end_to_end", "reading", "model"]
@@ -136,18 +137,13 @@ def _take_turns(calls: Mapping[tuple[str, Part], Callable[[], None]], rounds: in
     samples: Samples = {key: [] for key in keys}
     for turn in range(-1, rounds):  # the first warms up
         for key in keys[turn % len(keys) :] + keys[: turn % len(keys)]:
-            _wait(device)
+            wait_for(device)
             cpu, wall = time.process_time(), time.perf_counter()
             calls[key]()
-            _wait(device)
+            wait_for(device)
             if turn >= 0:
                 samples[key].append((time.perf_counter() - wall, time.process_time() - cpu))
     return samples
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _row(key: tuple[str, Part], samples: Samples, first: str, num_videos: int, batch_size: int) -> Row:

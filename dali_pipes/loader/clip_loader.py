@@ -17,8 +17,8 @@ import torch
 
 from dali_pipes.batch import PADDING_POSITION, ClipBatch
 from dali_pipes.config import DataConfig
-from dali_pipes.cores import Parallelism, choose_parallelism, cores_of_rank
 from dali_pipes.fault_log import NO_LOG, FaultLog, LoaderLog, UnreadableDataError
+from dali_pipes.jobs.cores import Parallelism, choose_parallelism, cores_of_rank
 from dali_pipes.jobs.process_folder import process_folder
 from dali_pipes.jobs.worker_process import starting_workers
 from dali_pipes.loader.cache_choice import open_cache

@@ -12,7 +12,7 @@ from nvidia.dali import Pipeline, fn, pipeline_def, types
 from torch import Tensor
 
 from dali_pipes.config import ViewConfig, ViewsConfig
-from dali_pipes.cores import Parallelism
+from dali_pipes.jobs.cores import Parallelism
 from dali_pipes.jobs.process_folder import temporary_files_in_process_folder
 from dali_pipes.loader.sample import FIELDS, OUTPUTS, fields_for
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from dali_pipes.annotations.lists import LabeledVideo
 from dali_pipes.atomic_files import atomic_write_bytes
 from dali_pipes.file_names import on_one_line
+from dali_pipes.jobs.cores import usable_cores
 from dali_pipes.jobs.map_files import make_engine
 from dali_pipes.jobs.progress import progress_messages
 from dali_pipes.manifest.cache import cache_key, keep_manifests, load_manifests, table_key, table_path
@@ -25,7 +26,6 @@ from dali_pipes.video_info import VideoInfo
 
 if TYPE_CHECKING:
     from dali_pipes.config import DataConfig
-from dali_pipes.cores import usable_cores
 
 # A largest class of more than this many times the smallest one's videos is reported.
 _IMBALANCE_TO_NAME = 1.5

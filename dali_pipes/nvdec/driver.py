@@ -56,14 +56,16 @@ class Libraries:
     nvcuvid: str = "libnvcuvid.so.1"
 
 
-def ask_driver(device_index: int, *, proven: frozenset[str] = frozenset(), libraries: Libraries | None = None) -> Nvdec:
+_DRIVER = Libraries()
+
+
+def ask_driver(device_index: int, *, proven: frozenset[str] = frozenset(), libraries: Libraries = _DRIVER) -> Nvdec:
     """What the decoder of a GPU can do. Never raises: where the driver gives no answer, ``problem`` says so.
 
     Args:
         device_index: number of the GPU, as torch counts.
         proven: see ``Nvdec``.
     """
-    libraries = libraries or Libraries()
     try:
         nvcuvid = ctypes.CDLL(libraries.nvcuvid)
         ask = nvcuvid.cuvidGetDecoderCaps
@@ -86,13 +88,12 @@ def ask_driver(device_index: int, *, proven: frozenset[str] = frozenset(), libra
     return Nvdec("", limits, num_engines, proven)
 
 
-def name_of_gpu(device_index: int, *, libraries: Libraries | None = None) -> str:
+def name_of_gpu(device_index: int, *, libraries: Libraries = _DRIVER) -> str:
     """For example "NVIDIA H100, CUDA 13.0"; what decoding depends on, besides DALI. Empty without a driver."""
     try:
-        cuda = ctypes.CDLL((libraries or Libraries()).cuda)
-        device, version, name = ctypes.c_int(), ctypes.c_int(), ctypes.create_string_buffer(128)
-        _check(cuda.cuInit(0), "cuInit")
-        _check(cuda.cuDeviceGet(ctypes.byref(device), device_index), "cuDeviceGet")
+        cuda = ctypes.CDLL(libraries.cuda)
+        version, name = ctypes.c_int(), ctypes.create_string_buffer(128)
+        device = _device(cuda, device_index)
         _check(cuda.cuDeviceGetName(name, len(name), device), "cuDeviceGetName")
         _check(cuda.cuDriverGetVersion(ctypes.byref(version)), "cuDriverGetVersion")
     except (OSError, AttributeError, _DriverError):
@@ -103,9 +104,8 @@ def name_of_gpu(device_index: int, *, libraries: Libraries | None = None) -> str
 @contextmanager
 def _context(cuda: ctypes.CDLL, device_index: int) -> Iterator[None]:
     """The GPU's primary context, which torch uses too, is current."""
-    device, context, popped = ctypes.c_int(), ctypes.c_void_p(), ctypes.c_void_p()
-    _check(cuda.cuInit(0), "cuInit")
-    _check(cuda.cuDeviceGet(ctypes.byref(device), device_index), "cuDeviceGet")
+    context, popped = ctypes.c_void_p(), ctypes.c_void_p()
+    device = _device(cuda, device_index)
     _check(cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), device), "cuDevicePrimaryCtxRetain")
     try:
         _check(cuda.cuCtxPushCurrent_v2(context), "cuCtxPushCurrent")
@@ -115,6 +115,13 @@ def _context(cuda: ctypes.CDLL, device_index: int) -> Iterator[None]:
             cuda.cuCtxPopCurrent_v2(ctypes.byref(popped))
     finally:
         cuda.cuDevicePrimaryCtxRelease_v2(device)
+
+
+def _device(cuda: ctypes.CDLL, device_index: int) -> ctypes.c_int:
+    device = ctypes.c_int()
+    _check(cuda.cuInit(0), "cuInit")
+    _check(cuda.cuDeviceGet(ctypes.byref(device), device_index), "cuDeviceGet")
+    return device
 
 
 def _check(status: int, call: str) -> None:

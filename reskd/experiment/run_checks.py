@@ -6,7 +6,7 @@ import shutil
 
 import torch
 
-from dali_pipes.cores import usable_cores
+from dali_pipes.jobs.cores import usable_cores
 from reskd.distributed import choose_device
 from reskd.experiment.config import ExperimentConfig
 from reskd.experiment.data import data_of

@@ -4,6 +4,6 @@ For other folders:
     answer_time: FileToScores, measure_answer_time
     flops: count_macs, count_recognizer, MacCount
     measurement_rows: aligned, append_rows, describe_run, quantiles, read_rows, rounded
-    resource_estimate: checkpoint_bytes, estimate_memory, measure_seconds_per_clip
+    resource_estimate: checkpoint_bytes, estimate_memory, make_up_weights, measure_seconds_per_clip
     throughput: measure_clips_per_second, measure_sizes, Row, Sweep
 """

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from reskd.device_times import wait_for
 from reskd.models.recognizer import data_shape
 from reskd.training.precision import Precision
 
@@ -91,11 +92,11 @@ def measure_seconds_per_clip(
 ) -> float:
     """Wall time per clip of one training pass: the teacher's and the student's forward pass, and the backward pass.
 
-    The networks come from the meta device and get constant weights on ``precision.device``: only the time counts.
+    The networks come from the meta device and get random weights on ``precision.device``: only the time counts.
     """
     for model in (student, teacher):
         if model is not None:
-            _make_up_weights(model, precision.device)
+            make_up_weights(model, precision.device)
     shapes = {name: data_shape(shape, num_clips) for name, shape in view_shapes.items()}
     data = {name: torch.zeros(shape, dtype=torch.uint8, device=precision.device) for name, shape in shapes.items()}
     seconds = 0.0
@@ -103,7 +104,7 @@ def measure_seconds_per_clip(
     for is_second in (False, True):
         if is_second and precision.device.type == "cpu" and seconds > _LONG_PASS_S:
             break
-        _wait(precision.device)
+        wait_for(precision.device)
         started = time.perf_counter()
         with precision.autocast():
             taught = teacher(data["teacher"]) if teacher is not None else None
@@ -114,21 +115,25 @@ def measure_seconds_per_clip(
         if output.features_NTDHW is not None:
             total = total + output.features_NTDHW.float().mean()
         total.backward()
-        _wait(precision.device)
+        wait_for(precision.device)
         seconds = time.perf_counter() - started
     return seconds / num_clips
 
 
-def _make_up_weights(model: nn.Module, device: torch.device) -> None:
-    model.to_empty(device=device)
+def make_up_weights(module: nn.Module, device: torch.device) -> None:
+    """Move a module of the meta device to ``device``, with random weights under which activations keep their size.
+
+    He et al., arXiv:1502.01852. Overflows would keep batch norm from being folded, and denormal numbers are slow.
+    """
+    module.to_empty(device=device)
     with torch.no_grad():
-        for tensor in (*model.parameters(), *model.buffers()):
-            tensor.fill_(1)
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+        for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+            if tensor.dim() >= 2 and tensor.is_floating_point():
+                tensor.normal_(std=(2 * len(tensor) / tensor.numel()) ** 0.5)
+            elif name.rpartition(".")[2] in ("weight", "running_var", "pixel_std_C"):
+                tensor.fill_(1)
+            else:
+                tensor.zero_()
 
 
 def _learns(model: nn.Module) -> bool:

@@ -20,6 +20,7 @@ import torch._dynamo
 from torch import Tensor, nn
 
 from reskd.choices import ThroughputMode
+from reskd.device_times import wait_for
 from reskd.models.recognizer import Shape, data_shape
 from reskd.profiling.measurement_rows import quantiles, rounded
 from reskd.training.precision import Precision
@@ -147,7 +148,7 @@ def _prepare(model: nn.Module, candidate: _Candidate, device: torch.device) -> C
         run = _runnable(model, candidate.mode, data)
         for _ in range(_WARMUP):
             run(data)
-        _wait(device)
+        wait_for(device)
     except torch.OutOfMemoryError:
         raise ValueError(
             f"{candidate.mode}: expected a batch that fits the GPU, found {candidate.batch} clips of "
@@ -179,17 +180,12 @@ def _fastest_kernels(*, num_candidates: int) -> Iterator[None]:
 
 def _time(call: Callable[[], object], device: torch.device, into: _Samples) -> None:
     """Time one call, from idle device to idle device."""
-    _wait(device)
+    wait_for(device)
     cpu, wall = time.process_time(), time.perf_counter()
     call()
-    _wait(device)
+    wait_for(device)
     into.wall_ms.append((time.perf_counter() - wall) * 1e3)
     into.cpu_ms.append((time.process_time() - cpu) * 1e3)
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _row(

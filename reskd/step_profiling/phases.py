@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch.autograd.profiler import record_function
 
+from reskd.device_times import recorded_event, wait_for
 from reskd.training.trainer import Trainer
 
 PHASES = ("data", "teacher", "student", "loss", "backward", "optimizer")
@@ -76,8 +77,7 @@ class PhaseClock:
 
     def pop(self) -> dict[str, float]:
         """Milliseconds of each phase since the last call, in the order of ``PHASES``; waits for a GPU."""
-        if self._on_gpu:
-            torch.cuda.synchronize(self._trainer.world.device)
+        wait_for(self._trainer.world.device)
         found = dict.fromkeys(PHASES, 0.0)
         for name, before, after in self._spans:
             found[name] += before.elapsed_time(after) if self._on_gpu else 1e3 * (after - before)
@@ -96,8 +96,4 @@ class PhaseClock:
         self._open = name, self._mark(), open_range
 
     def _mark(self) -> Any:
-        if not self._on_gpu:
-            return time.perf_counter()
-        event = torch.cuda.Event(enable_timing=True)
-        event.record()
-        return event
+        return recorded_event() if self._on_gpu else time.perf_counter()

@@ -16,12 +16,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-import torch
-
 from dali_pipes.batch import ClipBatch
+from reskd.device_times import wait_for
 from reskd.step_profiling.phases import PhaseClock
 from reskd.training.dry_run import noise_batch
-from reskd.training.metrics_log import WaitClock
 from reskd.training.trainable import inputs_of
 from reskd.training.trainer import Trainer
 
@@ -33,13 +31,11 @@ class Loop:
     Attributes:
         seconds: of a step, one number a round: wall time.
         cpu_seconds: of a step, of this process.
-        wait_shares: of the wall time, waiting for data.
         phases_ms: of a step.
     """
 
     seconds: list[float] = field(default_factory=list)
     cpu_seconds: list[float] = field(default_factory=list)
-    wait_shares: list[float] = field(default_factory=list)
     phases_ms: list[dict[str, float]] = field(default_factory=list)
 
     @property
@@ -48,7 +44,9 @@ class Loop:
 
     @property
     def wait_share(self) -> float:
-        return statistics.median(self.wait_shares)
+        """Of the wall time, waiting for data."""
+        waits = (phases["data"] / 1e3 / seconds for phases, seconds in zip(self.phases_ms, self.seconds, strict=True))
+        return statistics.median(waits)
 
     def phase_ms(self, name: str) -> float:
         return statistics.median(phases[name] for phases in self.phases_ms)
@@ -124,18 +122,15 @@ def measure_rates(
 
 
 def _time(trainer: Trainer, name: str, batches: Iterator[ClipBatch], steps: int, into: Loop) -> None:
-    waits = WaitClock(trainer.world.device)
     with PhaseClock(trainer) as clock:
-        timed = clock.waiting(waits.timed(batches))
-        _wait(trainer)
-        waits.restart()
+        timed = clock.waiting(batches)
+        wait_for(trainer.world.device)
         cpu, wall = time.process_time(), time.perf_counter()
         _run(trainer, name, timed, steps)
         clock.stop()
-        _wait(trainer)
+        wait_for(trainer.world.device)
         into.seconds.append((time.perf_counter() - wall) / steps)
         into.cpu_seconds.append((time.process_time() - cpu) / steps)
-        into.wait_shares.append(waits.pop()[1])
         into.phases_ms.append({phase: ms / steps for phase, ms in clock.pop().items()})
 
 
@@ -164,8 +159,3 @@ def _bare_step(trainer: Trainer, batches: Iterator[ClipBatch]) -> None:
 def resident_batch(trainer: Trainer) -> ClipBatch:
     """A batch of noise on the trainer's device."""
     return noise_batch(trainer.view_shapes, trainer.plan.clips_per_pass).to(trainer.world.device)
-
-
-def _wait(trainer: Trainer) -> None:
-    if trainer.world.device.type == "cuda":
-        torch.cuda.synchronize(trainer.world.device)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from reskd.device_times import wait_for
 from reskd.profiling.measurement_rows import aligned, describe_run, rounded
 from reskd.step_profiling.phases import PHASES
 from reskd.step_profiling.rates import Rates
@@ -26,12 +27,12 @@ def measure_peak_flops(precision: Precision) -> float:
     with torch.no_grad(), precision.autocast():
         for _ in range(3):
             one @ other
-        _wait(device)
+        wait_for(device)
         started, count = time.perf_counter(), 0
         while time.perf_counter() - started < _PEAK_SECONDS:
             one @ other
             count += 1
-            _wait(device)
+            wait_for(device)
         seconds = time.perf_counter() - started
     return 2.0 * side**3 * count / seconds
 
@@ -91,8 +92,3 @@ def _memory_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

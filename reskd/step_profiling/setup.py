@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -19,13 +18,12 @@ from reskd.experiment.config import ExperimentConfig
 from reskd.experiment.data import data_of
 from reskd.experiment.networks import build_networks, view_shapes
 from reskd.models.recognizer import data_shape
+from reskd.profiling.resource_estimate import make_up_weights
 from reskd.training.plan import Plan
 from reskd.training.run_directory import RunDirectory
 from reskd.training.trainable import Networks
 from reskd.training.trainer import Trainer
 from reskd.training.trainer_arguments import RunRecord, Settings, TrainingData
-
-log = logging.getLogger(__name__)
 
 _CLASSES_WITHOUT_DATA = 400
 
@@ -61,7 +59,9 @@ def speed_run(
     num_classes = data_of(config).count_training_list(config.seed)[1] if with_data else _CLASSES_WITHOUT_DATA
     networks = Networks(*build_networks(config, num_classes=num_classes, device=torch.device("meta"), stage=stage))
     flops_per_clip = _flops_per_clip(networks, view_shapes(config))
-    _make_up_weights(networks, world.device)
+    for module in (networks.student, networks.loss, networks.teacher):
+        if module is not None:
+            make_up_weights(module, world.device)
     run = RunDirectory(folder)
     if with_data:
         trainer = build_trainer(config, run=run, world=world, networks=networks)
@@ -69,28 +69,6 @@ def speed_run(
     else:
         trainer, loader = _without_data(config, networks, run=run, world=world), None
     return SpeedRun(trainer, loader, flops_per_clip)
-
-
-def _make_up_weights(networks: Networks, device: torch.device) -> None:
-    """Move networks of the meta device to ``device``, with random weights."""
-    modules: list[nn.Module] = [networks.student, networks.loss]
-    modules += [networks.teacher] if networks.teacher is not None else []
-    for module in modules:
-        module.to_empty(device=device)
-    with torch.no_grad():
-        for module in modules:
-            for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-                _fill(name, tensor)
-
-
-def _fill(name: str, tensor: torch.Tensor) -> None:
-    """Values under which activations keep their size (He et al., arXiv:1502.01852): denormal numbers would be slow."""
-    if tensor.dim() >= 2 and tensor.is_floating_point():
-        tensor.normal_(std=(2 * len(tensor) / tensor.numel()) ** 0.5)
-    elif name.rpartition(".")[2] in ("weight", "running_var", "pixel_std_C"):
-        tensor.fill_(1)
-    else:
-        tensor.zero_()
 
 
 def _without_data(config: ExperimentConfig, networks: Networks, *, run: RunDirectory, world: World) -> Trainer:

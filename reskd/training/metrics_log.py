@@ -17,6 +17,7 @@ from dali_pipes.atomic_files import append_whole, atomic_write_text
 from dali_pipes.batch import ClipBatch, View
 from dali_pipes.json_files import parse_json
 from dali_pipes.regular_files import file_is_there
+from reskd.device_times import recorded_event
 from reskd.distributed import World, gather_rows, mean_over_ranks
 from reskd.training.tensorboard_log import Board
 
@@ -99,13 +100,13 @@ class WaitClock:
     def timed(self, batches: Iterable[T]) -> Iterator[T]:
         iterator = iter(batches)
         while True:
-            before, event = time.perf_counter(), self._event()
+            before, event = time.perf_counter(), recorded_event() if self._on_gpu else None
             try:
                 batch = next(iterator)
             except StopIteration:
                 return
             if event is not None:
-                self._waits.append((event, self._event()))
+                self._waits.append((event, recorded_event()))
             else:
                 self._waited += time.perf_counter() - before
             yield batch
@@ -122,14 +123,7 @@ class WaitClock:
     def restart(self) -> None:
         """Exclude the time so far, as of an evaluation or a checkpoint."""
         self._started, self._waited = time.perf_counter(), 0.0
-        self._waits: list[tuple[Any, Any]] = []
-
-    def _event(self) -> Any:
-        if not self._on_gpu:
-            return None
-        event = torch.cuda.Event(enable_timing=True)
-        event.record()
-        return event
+        self._waits: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
 
 
 class MetricsWriter:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from dali_pipes.jobs import control_groups
 from reskd import memory
 from reskd.faults import sentence_of
 
@@ -15,8 +16,8 @@ GIB = 2**30
 @pytest.fixture
 def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty tree of control groups."""
-    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
-    monkeypatch.setattr(memory, "_OWN_GROUPS", tmp_path / "own")
+    monkeypatch.setattr(control_groups, "_ROOT", tmp_path)
+    monkeypatch.setattr(control_groups, "_OWN_GROUPS", tmp_path / "own")
     return tmp_path
 
 

@@ -6,9 +6,10 @@ Cores are those of the process's affinity mask, within the quota of its containe
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
+
+from dali_pipes.jobs.control_groups import folders_of_groups
 
 # DALI decodes one clip on each of its threads, and between pictures a thread waits for the GPU: this many threads keep
 # an engine busy (read in DALI's sources; not measured).
@@ -16,14 +17,13 @@ _THREADS_AN_ENGINE = 3
 _ENGINES_IF_UNKNOWN = 3
 # A worker that only reads packets takes a few milliseconds a clip; one that decodes, 25 to 200.
 _MOST_READERS = 4
-_GROUPS = Path("/sys/fs/cgroup")
-_OWN_GROUPS = Path("/proc/self/cgroup")
 
 
 def usable_cores() -> int:
     """At least 1; a quota of 2.5 cores counts as 3."""
     cores = len(os.sched_getaffinity(0))
-    return max(1, min([cores, *(-int(-quota // 1) for quota in _quotas())]))
+    quotas = [quota for folder in folders_of_groups("cpu") if (quota := _quota_of(folder)) is not None]
+    return max(1, min([cores, *(-int(-quota // 1) for quota in quotas)]))
 
 
 def cores_of_rank() -> int:
@@ -58,22 +58,8 @@ def choose_parallelism(cores: int, *, on_gpu: bool, num_engines: int, pyav_share
     return Parallelism(left if pyav_share else min(left, _MOST_READERS), num_threads)
 
 
-def _quotas() -> Iterator[float]:
-    """Cores that the control groups of this process, version 2 or 1, and those around them grant."""
-    text = _OWN_GROUPS.read_text() if _OWN_GROUPS.is_file() else ""
-    for line in text.splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        root = _GROUPS / "cpu" if controllers else _GROUPS
-        own = PurePosixPath(path.lstrip("/"))
-        for folder in (own, *own.parents):
-            quota = _quota_of(root / folder)
-            if quota is not None:
-                yield quota
-
-
 def _quota_of(folder: Path) -> float | None:
+    """Cores that a control group grants, of version 2 or 1; None if it sets no limit."""
     try:
         if (folder / "cpu.max").is_file():
             quota, period = (folder / "cpu.max").read_text().split()
