@@ -40,7 +40,9 @@ def main(arguments: Sequence[str]) -> int:
     if chosen.report_only:
         rows = known_rows(plan)
     else:
-        engine = make_engine(chosen.engine, num_workers=chosen.workers, ray_address=chosen.ray_address, kills=True)
+        engine = make_engine(
+            chosen.engine, num_workers=chosen.workers, ray_address=chosen.ray_address, kills=True, uses_gpus=True
+        )
         logging.getLogger("reskd.experiment").setLevel(logging.WARNING)
         with StopSignals().listening(), ProgressDisplay(sys.stdout) as display:
             rows = run_study(plan, engine=engine, retry=chosen.retry, on_progress=display.counter("runs"))

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from multiprocessing import active_children, get_context
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from dali_pipes.choices import EngineName
@@ -26,15 +27,33 @@ _INTERRUPT_S, _OTHERWISE_S = 1.5, 8.0
 
 
 class Engine(Protocol):
-    """Yields (item, ``work(item)``) in order of completion; None if the item's process died."""
+    """Yields (item, ``work(item)``) in order of completion; None if the item's process died.
+
+    Items start in their order, but those that are not ``ready`` wait: it is asked again after each yield. What is not
+    ready when nothing runs any more is left out.
+    """
 
     def __call__(
-        self, work: Callable[[Item], Result], items: Sequence[Item], /
+        self,
+        work: Callable[[Item], Result],
+        items: Sequence[Item],
+        /,
+        *,
+        ready: Callable[[Item], bool] = ...,
     ) -> Iterator[tuple[Item, Result | None]]: ...
 
 
+def always_ready(_: object) -> bool:
+    return True
+
+
 def make_engine(
-    name: EngineName, *, num_workers: int = 2, ray_address: str | None = None, kills: bool = False
+    name: EngineName,
+    *,
+    num_workers: int = 2,
+    ray_address: str | None = None,
+    kills: bool = False,
+    uses_gpus: bool = False,
 ) -> Engine:
     """Make an engine by name.
 
@@ -42,6 +61,8 @@ def make_engine(
         num_workers: number of processes of ``local``.
         kills: as of ``map_isolated``.
         ray_address: address of a running cluster, such as "auto"; None starts Ray on this machine.
+        uses_gpus: on a Ray cluster with GPUs each item gets one of its own; Ray hides them from it otherwise. Of
+            ``local`` the items see them all.
 
     Raises:
         ValueError: Ray is not installed.
@@ -54,21 +75,32 @@ def make_engine(
         raise ValueError("engine ray: expected the package ray, found none; pip install -e '.[ray]'.") from error
     if not ray.is_initialized():
         ray.init(address=ray_address, log_to_driver=False, num_cpus=None if ray_address else num_workers)
-    return partial(_map_on_ray, ray)
+    return partial(_map_on_ray, ray, uses_gpus=uses_gpus)
 
 
 def _map_on_ray(
-    ray: Any, work: Callable[[Item], Result], items: Sequence[Item]
+    ray: Any,
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    uses_gpus: bool,
+    ready: Callable[[Item], bool] = always_ready,
 ) -> Iterator[tuple[Item, Result | None]]:
-    """Every machine must have the files under the same path, and this project installed."""
-    call = ray.remote(num_cpus=1, max_retries=0)(work)
-    most = max(1, int(_TASKS_PER_CORE * ray.cluster_resources().get("CPU", 1)))
+    """Every machine must have the files and the working directory under the same path, and this project installed."""
+    resources = ray.cluster_resources()
+    num_gpus = int(uses_gpus and resources.get("GPU", 0) >= 1)
+    # Ray takes a plain function, and ``work`` may be a partial one.
+    remote = ray.remote(num_cpus=1, num_gpus=num_gpus, max_retries=0)(_work_in_folder).remote
+    call = partial(remote, Path.cwd(), work)
+    most = max(1, int(_TASKS_PER_CORE * resources.get("CPU", 1)))
     waiting = list(reversed(items))
     running: dict[Any, Item] = {}
     while waiting or running:
-        while waiting and len(running) < most:
-            item = waiting.pop()
-            running[call.remote(item)] = item
+        while len(running) < most and (place := _next_ready(waiting, ready)) is not None:
+            item = waiting.pop(place)
+            running[call(item)] = item
+        if not running:
+            return
         done, _ = ray.wait(list(running), num_returns=1)
         for reference in done:
             item = running.pop(reference)
@@ -76,6 +108,17 @@ def _map_on_ray(
                 yield item, ray.get(reference)
             except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.OutOfMemoryError):
                 yield item, None
+
+
+def _work_in_folder(folder: Path, work: Callable[[Item], Result], item: Item) -> Result:
+    """On Ray. A cluster's processes are in the folder in which it was started, and paths are relative to the tool's."""
+    os.chdir(folder)
+    return work(item)
+
+
+def _next_ready(waiting: Sequence[Item], ready: Callable[[Item], bool]) -> int | None:
+    """Where the next item is in ``waiting``, which is in reverse order; None if none is ready."""
+    return next((place for place in reversed(range(len(waiting))) if ready(waiting[place])), None)
 
 
 def shard_of(names: Sequence[str], shard: tuple[int, int]) -> list[str]:
@@ -98,7 +141,12 @@ def _hash(name: str) -> int:
 
 
 def map_isolated(
-    work: Callable[[Item], Result], items: Sequence[Item], *, num_workers: int, kills: bool = False
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    num_workers: int,
+    kills: bool = False,
+    ready: Callable[[Item], bool] = always_ready,
 ) -> Iterator[tuple[Item, Result | None]]:
     """Yield (item, ``work(item)``) in order of completion; None if the item's process died.
 
@@ -109,17 +157,20 @@ def map_isolated(
         work: a module-level function, as it is pickled by name.
         kills: a signal that raises here (Ctrl-C, SIGTERM) ends the items that run, for long ones; otherwise they are
             finished first.
+        ready: as of ``Engine``.
     """
     waiting = list(reversed(items))
-    while waiting:
+    while _next_ready(waiting, ready) is not None:
         suspects: list[Item] = []
         with _pool(min(num_workers, len(waiting)), kills=kills) as pool:
             running: dict[Future[Result], Item] = {}
             whole = True
-            while whole and (waiting or running):
-                while whole and waiting and len(running) < num_workers:
-                    whole = _submit(pool, work, waiting, running)
-                for future in wait(running, return_when=FIRST_COMPLETED).done if running else ():
+            while whole:
+                while whole and len(running) < num_workers and (place := _next_ready(waiting, ready)) is not None:
+                    whole = _submit(pool, work, waiting, place, running)
+                if not running:
+                    break
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
                     item = running.pop(future)
                     try:
                         yield item, future.result()
@@ -167,15 +218,16 @@ def _submit(
     pool: ProcessPoolExecutor,
     work: Callable[[Item], Result],
     waiting: list[Item],
+    place: int,
     running: dict[Future[Result], Item],
 ) -> bool:
-    """Start the next item; returns False, without starting it, if a process has died since the last check."""
+    """Start an item of ``waiting``; returns False, without starting it, if a process has died since the last check."""
     try:
         with starting_workers():
-            running[pool.submit(work, waiting[-1])] = waiting[-1]
+            running[pool.submit(work, waiting[place])] = waiting[place]
     except BrokenProcessPool:
         return False
-    waiting.pop()
+    waiting.pop(place)
     return True
 
 

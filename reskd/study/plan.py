@@ -63,7 +63,7 @@ class StudyPlan:
     """The runs, those that others need first, and which one stands in each cell.
 
     Attributes:
-        runs: by name.
+        runs: by name; each after the runs that it needs.
         cells: (arm, name of a value for each axis) -> name of its run.
     """
 
@@ -76,12 +76,21 @@ class StudyPlan:
         together = (self.study.repeat, self.study.pool)
         return tuple(value for axis, value in zip(self.study.axes, cell, strict=True) if axis not in together)
 
-    def levels(self) -> list[list[PlannedRun]]:
-        """The runs in groups; each run needs runs of earlier groups only."""
-        level: dict[str, int] = {}
-        for name, run in self.runs.items():
-            level[name] = 1 + max((level[needed] for needed in run.needs), default=-1)
-        return [[self.runs[name] for name in level if level[name] == one] for one in sorted(set(level.values()))]
+    def in_order(self) -> list[PlannedRun]:
+        """The runs of the first value of the repeated axis, then those of the next; each after the runs that it needs.
+
+        So a study that is stopped has whole seeds, which alone count.
+        """
+        repeat = self.study.repeat
+        values = list(self.study.axes[repeat]) if repeat else []
+        place = list(self.study.axes).index(repeat) if repeat else 0
+        turn = dict.fromkeys(self.runs, len(values))
+        for (_, cell), name in self.cells.items():
+            turn[name] = min(turn[name], values.index(cell[place]) if repeat else 0)
+        for run in reversed(list(self.runs.values())):  # those that need others stand behind them
+            for needed in run.needs:
+                turn[needed] = min(turn[needed], turn[run.name])
+        return sorted(self.runs.values(), key=lambda run: turn[run.name])
 
 
 def plan_study(study: StudyConfig) -> StudyPlan:

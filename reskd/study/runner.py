@@ -13,7 +13,18 @@ from dali_pipes.atomic_files import atomic_write_text
 from dali_pipes.jobs.map_files import Engine
 from reskd.study.answer_times import add_answer_times
 from reskd.study.plan import RUNS, PlannedRun, StudyPlan
-from reskd.study.work import DIED, DIVERGED, DONE, NOT_RUN, do_run, empty_row, read_row, results_of, write_row
+from reskd.study.work import (
+    DIED,
+    DIVERGED,
+    DONE,
+    NOT_RUN,
+    do_run,
+    empty_row,
+    has_weights,
+    read_row,
+    results_of,
+    write_row,
+)
 from reskd.training.run_lock import RunLock
 
 log = logging.getLogger(__name__)
@@ -33,9 +44,11 @@ def run_study(
 ) -> dict[str, dict[str, Any]]:
     """Do the runs that are not done, and write ``results.jsonl`` after each; returns the rows by the run's name.
 
-    At the end, the time from a file to scores is measured for the arms that have none: answer_times.py.
+    A run starts as soon as those that it needs are done; of those that can start, the earlier seed goes first. At the
+    end, the time from a file to scores is measured for the arms that have none: answer_times.py.
 
-    A run that failed is tried again; one that diverged is not, as it would again, unless ``retry``.
+    A run that failed is tried again; one that diverged is not, as it would again, unless ``retry``. One that is done is
+    made again if a run that is not needs its weights and they are gone.
 
     Args:
         engine: does several runs at once.
@@ -50,27 +63,38 @@ def run_study(
     try:
         final = {DONE} if retry else {DONE, DIVERGED}
         rows = {name: row for name, row in known_rows(plan).items() if row["status"] in final}
-        num_todo, num_done = len(plan.runs) - len(rows), 0
-        log.info("%d runs, %d of them to do", len(plan.runs), num_todo)
+        todo = _runs_to_do(plan, rows)
+        for run in todo:
+            rows.pop(run.name, None)
+        log.info("%d runs, %d of them to do", len(plan.runs), len(todo))
         work = partial(do_run, plan.study.threads, folder / "gpus")
-        for level in plan.levels():
-            todo = [run for run in level if run.name not in rows]
-            for run in todo:
-                if (missing := _missing(run, rows)) is not None:
-                    rows[run.name] = empty_row(run, NOT_RUN, missing)
-            for run, row in engine(work, [run for run in todo if run.name not in rows]):
-                if row is None:
-                    row = empty_row(run, DIED, f"its process died; {results_of(run) / 'log.txt'} may say why")
-                    write_row(run, row)
-                rows[run.name] = row
-                num_done += 1
-                _write(folder, plan, rows)
-                on_progress(num_done, num_todo)
+        done = engine(work, todo, ready=lambda run: all(_is_done(rows.get(name)) for name in run.needs))
+        for number, (run, row) in enumerate(done, 1):
+            if row is None:
+                row = empty_row(run, DIED, f"its process died; {results_of(run) / 'log.txt'} may say why")
+                write_row(run, row)
+            rows[run.name] = row
+            _write(folder, plan, rows)
+            on_progress(number, len(todo))
+        for run in todo:
+            if run.name not in rows:
+                missing = next(name for name in run.needs if not _is_done(rows[name]))
+                reason = f"it needs {missing}, which is {rows[missing]['status']}"
+                rows[run.name] = empty_row(run, NOT_RUN, reason)
         add_answer_times(plan, rows, engine=engine)
         _write(folder, plan, rows)
     finally:
         lock.release()
     return rows
+
+
+def _runs_to_do(plan: StudyPlan, rows: Mapping[str, dict[str, Any]]) -> list[PlannedRun]:
+    """The runs without a row, and those whose weights are gone and that these need."""
+    names = {name for name in plan.runs if name not in rows}
+    for run in reversed(list(plan.runs.values())):  # those that need others stand behind them
+        if run.name in names:
+            names |= {one for one in run.needs if _is_done(rows.get(one)) and not has_weights(plan.runs[one])}
+    return [run for run in plan.in_order() if run.name in names]
 
 
 def known_rows(plan: StudyPlan) -> dict[str, dict[str, Any]]:
@@ -89,15 +113,11 @@ def describe_plan(plan: StudyPlan, rows: Mapping[str, dict[str, Any]]) -> list[s
 
 
 def _num_done(names: Iterable[str], rows: Mapping[str, dict[str, Any]]) -> int:
-    return sum(name in rows and rows[name]["status"] == DONE for name in names)
+    return sum(_is_done(rows.get(name)) for name in names)
 
 
-def _missing(run: PlannedRun, rows: Mapping[str, dict[str, Any]]) -> str | None:
-    """Why a run cannot be done: a run that it needs is not done."""
-    for name in run.needs:
-        if rows[name]["status"] != DONE:
-            return f"it needs {name}, which is {rows[name]['status']}"
-    return None
+def _is_done(row: dict[str, Any] | None) -> bool:
+    return row is not None and row["status"] == DONE
 
 
 def _write(folder: Path, plan: StudyPlan, rows: Mapping[str, dict[str, Any]]) -> None:

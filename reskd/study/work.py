@@ -49,15 +49,17 @@ def scores_path(run: PlannedRun) -> Path:
 
 
 def read_row(run: PlannedRun) -> dict[str, Any] | None:
-    """The row of an earlier start; None if there is none, or the run must be made for its weights."""
+    """The row of an earlier start; None if there is none, or its scores are gone."""
     path = row_path(run)
     if not path.is_file():
         return None
     row: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    is_whole = row["status"] != DONE or (
-        scores_path(run).is_file() and (not run.is_trained or not run.keeps or (run.folder / "last.pt").is_file())
-    )
-    return row if is_whole else None
+    return row if row["status"] != DONE or scores_path(run).is_file() else None
+
+
+def has_weights(run: PlannedRun) -> bool:
+    """Whether the checkpoints that other runs may need are there."""
+    return not run.is_trained or all((run.folder / f"{name}.pt").is_file() for name in {"last", run.checkpoint})
 
 
 def write_row(run: PlannedRun, row: dict[str, Any]) -> None:

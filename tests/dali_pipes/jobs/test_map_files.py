@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ def _work(item: str) -> str:
 @pytest.fixture(scope="module")
 def ray() -> Any:
     ray = pytest.importorskip("ray", reason="the extra ray is not installed")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init(num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
     yield ray
     ray.shutdown()
 
@@ -37,6 +38,22 @@ def test_a_ray_cluster_does_the_same_work_and_names_the_item_that_kills_its_proc
     assert dict(engine(_work, ["a", "b", "die", "c"])) == {"a": "A", "b": "B", "c": "C", "die": None}
     with pytest.raises(AttributeError):
         list(engine(_work, [1]))  # type: ignore[list-item]
+
+
+def _look(seconds: float, item: str) -> tuple[Path, str | None]:
+    time.sleep(seconds)
+    return Path.cwd(), os.environ.get("CUDA_VISIBLE_DEVICES") or None
+
+
+@pytest.mark.slow
+def test_items_on_ray_work_in_the_tools_folder_and_have_a_gpu_each_if_they_use_them(
+    ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The two GPUs are made up: Ray shares out what it is told that there is."""
+    monkeypatch.chdir(tmp_path)  # a cluster may have been started elsewhere
+    found = dict(make_engine("ray", uses_gpus=True)(partial(_look, 0.5), list("abcd")))
+    assert set(found.values()) == {(tmp_path, "0"), (tmp_path, "1")}
+    assert {gpu for _, gpu in dict(make_engine("ray")(partial(_look, 0), ["a"])).values()} == {None}
 
 
 @pytest.mark.slow
@@ -51,6 +68,23 @@ def test_a_scan_on_ray_finds_what_a_local_one_does(ray: Any, tmp_path: Path) -> 
         name: (f.num_frames, f.health, f.whole_file) for name, f in local.items()
     }
     assert read_video_info(tmp_path / "on_ray") == on_ray
+
+
+@pytest.mark.parametrize("name", ["local", pytest.param("ray", marks=pytest.mark.slow)])
+def test_an_item_starts_once_it_is_ready_and_in_its_turn(name: Any, request: pytest.FixtureRequest) -> None:
+    if name == "ray":
+        request.getfixturevalue("ray")
+    done: list[str] = []
+    needs = {"b": "d", "never": "missing", "die": "a", "e": "die"}
+    items = ["never", "b", "a", "d", "die", "e"]
+    for item, result in make_engine(name, num_workers=1)(_work, items, ready=lambda i: needs.get(i, "") in ["", *done]):
+        assert result == (None if item == "die" else item.upper())
+        done.append(item)
+    assert sorted(done) == sorted(["a", "d", "b", "die", "e"])
+    for item in ("b", "die", "e"):
+        assert done.index(needs[item]) < done.index(item)
+    if name == "local":
+        assert done == ["a", "d", "b", "die", "e"]
 
 
 def test_shards_are_disjoint_cover_all_and_do_not_depend_on_the_order() -> None:

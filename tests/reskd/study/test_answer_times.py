@@ -61,7 +61,7 @@ class Engine:
     def __init__(self, found: Any) -> None:
         self.found, self.asked = found, list[str]()
 
-    def __call__(self, work: Callable[[Any], Any], items: Sequence[PlannedRun]) -> Iterator[tuple[Any, Any]]:
+    def __call__(self, work: Callable[[Any], Any], items: Sequence[PlannedRun], **_: Any) -> Iterator[tuple[Any, Any]]:
         assert work is measure_run and len(items) == 1
         for item in items:
             self.asked.append(item.arm)

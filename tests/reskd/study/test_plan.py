@@ -15,9 +15,9 @@ def test_every_arm_is_run_at_every_value_and_teachers_come_first(tmp_path: Path)
     assert {(arm, cell) for arm, cell in plan.cells} == {
         (arm, (seed,)) for arm in ("teacher", "baseline", "student") for seed in "12"
     }
-    first, second = plan.levels()
-    assert {run.arm for run in first} == {"teacher", "baseline"}
-    assert {run.arm for run in second} == {"student"}
+    assert [(run.arm, run.config.seed) for run in plan.in_order()] == [
+        (arm, seed) for seed in (1, 2) for arm in ("teacher", "baseline", "student")
+    ]
     for seed in "12":
         student, teacher = (plan.runs[plan.cells[arm, (seed,)]] for arm in ("student", "teacher"))
         assert student.needs == (teacher.name,)
@@ -26,6 +26,14 @@ def test_every_arm_is_run_at_every_value_and_teachers_come_first(tmp_path: Path)
         assert student.config.seed == int(seed)
         assert teacher.keeps
         assert not student.keeps
+
+
+def test_whole_seeds_come_first_whatever_the_order_of_the_axes(tmp_path: Path) -> None:
+    axes = {"alpha": {str(a): {"stages.student.loss.embedding.alpha": a} for a in (1, 10)}, "seed": [1, 2]}
+    order = plan_study(tiny_study(tmp_path, axes=axes, arms=["student"], compare=[], recovery=[])).in_order()
+    assert [(run.arm, run.config.seed) for run in order] == [
+        (arm, seed) for seed in (1, 2) for arm in ("teacher", "student", "student")
+    ]
 
 
 def test_a_run_that_an_axis_does_not_touch_is_made_once(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dali_pipes.jobs.map_files import always_ready
 from reskd.study.plan import StudyPlan, plan_study
 from reskd.study.runner import describe_plan, known_rows, run_study, study_folder
 from reskd.study.work import results_of, scores_path
@@ -16,10 +17,13 @@ from reskd.training.run_lock import RunLock
 from tests.reskd.study.tiny_study import tiny_study
 
 
-def in_this_process(work: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+def in_this_process(
+    work: Callable[[Any], Any], items: Sequence[Any], *, ready: Callable[[Any], bool] = always_ready
+) -> Iterator[tuple[Any, Any]]:
     """An engine that needs no other process."""
     for item in items:
-        yield item, work(item)
+        if ready(item):
+            yield item, work(item)
 
 
 def _of_arm(plan: StudyPlan, arm: str, *cell: str) -> str:
@@ -71,11 +75,14 @@ def test_what_is_done_is_not_done_again(
     assert describe_plan(plan, rows)[0].startswith("tiny: 8 runs, 8 of them done")
 
 
-def test_a_teacher_whose_weights_are_gone_is_trained_again(tmp_path: Path) -> None:
+def test_a_teacher_whose_weights_are_gone_is_trained_again_once_a_student_needs_it(tmp_path: Path) -> None:
     plan = plan_study(tiny_study(tmp_path, axes={"seed": [1]}, compare=[], recovery=[]))
     rows = run_study(plan, engine=in_this_process)
     last = plan.runs[_of_arm(plan, "teacher")].folder / "last.pt"
     last.unlink()
+    assert run_study(plan, engine=in_this_process) == rows
+    assert not last.exists()
+    scores_path(plan.runs[_of_arm(plan, "student")]).unlink()
     assert run_study(plan, engine=in_this_process).keys() == rows.keys()
     assert last.exists()
 
@@ -90,9 +97,10 @@ def test_a_run_that_diverges_is_marked_and_the_others_go_on(tmp_path: Path) -> N
     assert "metrics" not in teacher
     tried: list[str] = []
 
-    def noting(work: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
-        tried.extend(item.arm for item in items)
-        return in_this_process(work, items)
+    def noting(work: Callable[[Any], Any], items: Sequence[Any], **how: Any) -> Iterator[tuple[Any, Any]]:
+        for item, row in in_this_process(work, items, **how):
+            tried.append(item.arm)
+            yield item, row
 
     run_study(plan, engine=noting)
     assert tried == []
@@ -116,7 +124,7 @@ def test_a_run_that_fails_is_marked_with_its_reason_and_tried_again(tmp_path: Pa
 def test_a_process_that_dies_marks_its_run_alone(tmp_path: Path) -> None:
     plan = plan_study(tiny_study(tmp_path, axes={"seed": [1]}))
 
-    def dying(work: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+    def dying(work: Callable[[Any], Any], items: Sequence[Any], **_: Any) -> Iterator[tuple[Any, Any]]:
         for item in items:
             yield item, None if item.arm == "baseline" else work(item)
 
