@@ -1,6 +1,7 @@
 """Studies: many runs of one config file over seeds, splits and settings, scored on the same videos and compared.
 
 For other folders:
+    archive: read_archive, write_archive
     config: load_study, StudyConfig
     plan: plan_study
     runner: describe_plan, known_rows, run_study, study_folder

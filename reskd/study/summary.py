@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import itertools
-import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-import numpy as np
-
-from dali_pipes.manifest.split_table import groups_of_videos
 from reskd.study.answer_times import KEY as TIME_FROM_FILE
 from reskd.study.config import BarsConfig
-from reskd.study.page.data import Curve, FailedRun, ReportArm, ReportBars, ReportComparison, ReportGap, StudyReport
+from reskd.study.page.data import FailedRun, ReportArm, ReportBars, ReportComparison, ReportGap, StudyReport
 from reskd.study.plan import PlannedRun, StudyPlan
+from reskd.study.scores import RunScores, read_scores
 from reskd.study.statistics.comparison import arm_intervals, compare_arms, share_of_gap
 from reskd.study.statistics.metrics import METRICS, summarize_arm
 from reskd.study.statistics.predictions import Predictions, join_predictions
-from reskd.study.work import DIVERGED, DONE, LABEL_BITS, scores_path
-from reskd.training.run_directory import RunDirectory
+from reskd.study.work import DIVERGED, DONE, scores_path
 
 Rows = Mapping[str, Mapping[str, Any]]
 _SHOWN_VERSIONS = ("reskd", "torch", "timm", "nvidia-dali-cuda120", "av")
@@ -86,6 +81,7 @@ class _Summary:
         self.conditions = list(dict.fromkeys(plan.condition(cell) for _, cell in plan.cells))
         self._runs = self._group_runs()
         self._touched = {arm: self._find_touched(arm) for arm in self.arm_names}
+        self._read: dict[str, RunScores] = {}
         self._known: dict[tuple[str, Condition], dict[int, Predictions]] = {}
 
     def _find_touched(self, arm: str) -> tuple[int, ...]:
@@ -128,11 +124,22 @@ class _Summary:
     def _is_done(self, run: PlannedRun) -> bool:
         return run.name in self._rows and self._rows[run.name]["status"] == DONE
 
+    def _scores(self, run: PlannedRun) -> RunScores:
+        if run.name not in self._read:
+            scores = self._read[run.name] = read_scores(scores_path(run), run)
+            # The top-1 of an evaluation is that of lists with one label a video.
+            if scores.sets_NK is None and "top1" not in self._rows[run.name]["metrics"]:
+                raise ValueError(
+                    f"{scores_path(run)}: expected the label sets of a list with several labels a video, found none, "
+                    "as an earlier version wrote it; delete the folder and start the study again."
+                )
+        return self._read[run.name]
+
     def _predictions(self, arm: str, condition: Condition) -> dict[int, Predictions]:
         """Seed -> the answers on the test videos of all splits; seeds that are not whole are left out."""
         if (arm, condition) not in self._known:
             self._known[arm, condition] = {
-                seed: join_predictions([_read_predictions(run, self._rows[run.name]) for run in of_seed])
+                seed: join_predictions([_as_predictions(run, self._scores(run)) for run in of_seed])
                 for seed, of_seed in self._runs.get((arm, condition), {}).items()
                 if all(map(self._is_done, of_seed))
             }
@@ -166,7 +173,7 @@ class _Summary:
             intervals=arm_intervals(predictions) if predictions and is_drawn else {},
             axis_values=self._axis_values(arm, condition),
             line=arm if self._plan.study.plot_over else "",
-            curves=tuple(curve for run in done if run.is_trained and (curve := _curve(run, headline.name))),
+            curves=tuple(curve for run in done if (curve := self._scores(run).curves.get(headline.name))),
         )
 
     def _axis_values(self, arm: str, condition: Condition) -> tuple[float, ...]:
@@ -210,42 +217,10 @@ class _Summary:
         return name
 
 
-def _read_predictions(run: PlannedRun, row: Mapping[str, Any]) -> Predictions:
-    """The scores of a run.
-
-    Raises:
-        ValueError: an earlier version wrote them without the videos' label sets.
-    """
-    with np.load(scores_path(run)) as scores:
-        videos = tuple(os.fsdecode(video) for video in scores["videos"].tolist())
-        labels_N, logits_NK = scores["labels_N"], scores["logits_NK"]
-        bits_NB = scores.get(LABEL_BITS)
-    # The top-1 of an evaluation is that of lists with one label a video.
-    if bits_NB is None and "top1" not in row["metrics"]:
-        raise ValueError(
-            f"{scores_path(run)}: expected the label sets of a list with several labels a video, found none, as an "
-            "earlier version wrote it; delete the folder and start the study again."
-        )
-    sets_NK = None if bits_NB is None else np.unpackbits(bits_NB, axis=1, count=logits_NK.shape[1]).astype(bool)
-    known = _groups(run)
-    groups = tuple(known.get(video, video) for video in videos)
-    return Predictions(videos, groups, labels_N, logits_NK, sets_NK, run.config.loss.scores)
-
-
-def _groups(run: PlannedRun) -> dict[str, str]:
-    """Video -> group, as the run that trained the weights split its lists; empty for features, which have no groups."""
-    path = RunDirectory(run.folder.parent / run.weights).splits
-    return groups_of_videos(path.read_bytes()) if path.is_file() else {}
-
-
-def _curve(run: PlannedRun, metric: str) -> Curve:
-    """(epoch, metric) of a run's validations."""
-    path = RunDirectory(run.folder).metrics
-    if not path.is_file():
-        return ()
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    key = f"val/{metric}"
-    return tuple((line["train/epoch"], line[key]) for line in lines if {key, "train/epoch"} <= line.keys())
+def _as_predictions(run: PlannedRun, scores: RunScores) -> Predictions:
+    return Predictions(
+        scores.videos, scores.groups, scores.labels_N, scores.logits_NK, scores.sets_NK, run.config.loss.scores
+    )
 
 
 def _environment(rows: Rows) -> dict[str, str]:

@@ -15,22 +15,15 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
-
-import numpy as np
+from typing import IO, Any
 
 from dali_pipes.atomic_files import DiskFullError, atomic_open, atomic_write_text
-from dali_pipes.manifest.manifest import Manifest
 from reskd.faults import sentence_of
 from reskd.study.plan import PlannedRun
-
-if TYPE_CHECKING:
-    from reskd.experiment.run import ScoredCheckpoint
+from reskd.study.scores import scores_of, write_scores
 
 # Status of a row.
 DONE, FAILED, DIVERGED, DIED, NOT_RUN = "done", "failed", "diverged", "died", "not run"
-
-LABEL_BITS = "label_bits_NB"  # in the file of scores, of a list with several labels a video: a bit a class
 
 _slot: IO[str] | None = None  # the lock of this process's GPU
 
@@ -125,7 +118,8 @@ def _result(run: PlannedRun) -> dict[str, Any]:
         scored = score_checkpoint(
             config, checkpoint, world=world, split=run.split, batch_size=min(64, config.training.global_batch_size)
         )
-    _write_scores(run, scored)
+    with atomic_open(scores_path(run)) as file:
+        write_scores(scores_of(run, scored), file)
     _free(run)
     result = scored.result
     return {
@@ -135,23 +129,6 @@ def _result(run: PlannedRun) -> dict[str, Any]:
         "train_seconds": None if was_started else round(wall, 2),
         "train_cpu_seconds": None if was_started else round(cpu, 2),
     }
-
-
-def _write_scores(run: PlannedRun, scored: ScoredCheckpoint) -> None:
-    evaluation, manifest = scored.evaluation, scored.manifest
-    if evaluation.logits_NK is None:
-        raise ValueError(f"{run.name}: expected a list short enough to keep all scores, found {evaluation.num_clips}.")
-    name = manifest.path if isinstance(manifest, Manifest) else manifest.name
-    videos = [name(row) for row in evaluation.ids_N.tolist()]
-    arrays: dict[str, Any] = {
-        "videos": np.array([os.fsencode(video) for video in videos]),
-        "labels_N": evaluation.labels_N.numpy(),
-        "logits_NK": evaluation.logits_NK.float().numpy(),
-    }
-    if evaluation.label_sets_NK is not None:
-        arrays[LABEL_BITS] = np.packbits(evaluation.label_sets_NK.numpy(), axis=1)
-    with atomic_open(scores_path(run)) as file:
-        np.savez(file, **arrays)
 
 
 def _free(run: PlannedRun) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from reskd.study.page.data import StudyReport
 from reskd.study.page.page import render_page
-from reskd.study.plan import StudyPlan, plan_study
+from reskd.study.plan import PlannedRun, StudyPlan, plan_study
 from reskd.study.runner import run_study
+from reskd.study.scores import RunScores, read_scores, write_scores
 from reskd.study.statistics.metrics import LABEL_SET_METRICS, METRICS
 from reskd.study.summary import Rows, summarize_study
 from reskd.study.work import scores_path
@@ -51,18 +52,22 @@ def test_videos_of_one_scene_are_drawn_together(done: tuple[StudyPlan, Rows]) ->
         assert found is not None
         return found.num_groups
 
-    with np.load(scores_path(next(iter(plan.runs.values())))) as scores:
-        videos = [video.decode() for video in scores["videos"].tolist()]
-    assert num_groups() == len(videos)  # without groups each video stands alone
-    tables = [run.folder / "splits.csv" for run in plan.runs.values()]
-    lines = "".join(f'"{video}",x,scene {number // 2},test\n' for number, video in enumerate(videos))
-    for table in tables:
-        table.write_text(f"path,label,group,split\n{lines}")
+    whole = [(run, read_scores(scores_path(run), run)) for run in plan.runs.values()]
+    num_videos = len(whole[0][1].videos)
+    assert num_groups() == num_videos  # without groups each video stands alone
     try:
-        assert num_groups() == (len(videos) + 1) // 2
+        for run, scores in whole:
+            groups = tuple(f"scene {number // 2}" for number in range(num_videos))
+            _write(run, replace(scores, groups=groups))
+        assert num_groups() == (num_videos + 1) // 2
     finally:
-        for table in tables:
-            table.unlink()
+        for run, scores in whole:
+            _write(run, scores)
+
+
+def _write(run: PlannedRun, scores: RunScores) -> None:
+    with scores_path(run).open("wb") as file:
+        write_scores(scores, file)
 
 
 def test_bars_and_lines_have_arms_with_intervals_and_titles_in_words(done: tuple[StudyPlan, Rows]) -> None:
