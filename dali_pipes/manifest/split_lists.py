@@ -91,7 +91,7 @@ def read_lists(
     test_listed: list[ListedVideo] = []
     if config.test is not None and ("test" in splits or (compare and _is_text(config))):
         test_parsed = listed_videos(config, config.test, on_message, parsed.reading)
-        test_listed = test_parsed.videos
+        test_listed = _with_groups(test_parsed.videos, config.group_pattern)
         if "test" in splits:
             _check_numbers(config, test_parsed, class_names, str(config.test))
             test = label_videos(
@@ -100,8 +100,15 @@ def read_lists(
     lists = SplitLists(class_names, train, test, test_listed)
     if compare:
         report_shared(config, _same_paths(lists), on_message)
-        report_shared_groups(config, lists, on_message)
+        report_shared_groups(lists, on_message)
     return lists
+
+
+def _with_groups(videos: Sequence[ListedVideo], group_pattern: str | None) -> list[ListedVideo]:
+    """The videos of a test list with the groups of the pattern where it matches: other names may stand there."""
+    pattern = group_pattern and re.compile(group_pattern)
+    found = [(video, re.search(pattern, video.path) if pattern else None) for video in videos]
+    return [replace(video, group=match.group(1) or video.group) if match else video for video, match in found]
 
 
 def _class_names(config: DataConfig, parsed: ParsedList) -> tuple[str, ...]:
@@ -229,13 +236,9 @@ def join_groups(videos: Sequence[LabeledVideo], copies: Sequence[tuple[str, ...]
     return [replace(video, group=find(video.group)) if video.group in leader else video for video in videos]
 
 
-def report_shared_groups(config: DataConfig, lists: SplitLists, on_message: Callable[[str], None]) -> None:
+def report_shared_groups(lists: SplitLists, on_message: Callable[[str], None]) -> None:
     """Report groups, from the pattern or the lists' column, that have videos in training and test list."""
-    pattern = config.group_pattern and re.compile(config.group_pattern)
-    tested = set()
-    for video in lists.test_listed:
-        match = re.search(pattern, video.path) if pattern else None
-        tested.add((match.group(1) if match else video.group) or "")
+    tested = {video.group for video in lists.test_listed if video.group}
     both = sorted(tested.intersection(video.group for video in lists.train if video.group != video.path))
     if both:
         named = ", ".join(both[:_NUM_NAMED]) + (", ..." if len(both) > _NUM_NAMED else "")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,10 +110,21 @@ def _names(array: np.ndarray) -> tuple[str, ...]:
 
 
 def _groups(run: PlannedRun, videos: tuple[str, ...]) -> tuple[str, ...]:
-    """As the run that trained the weights split its lists; features have no groups."""
+    """As the run that trained the weights split its lists; features have no groups.
+
+    Tables of earlier versions have no groups of the videos of a test list: the pattern finds them.
+    """
     path = RunDirectory(run.folder.parent / run.weights).splits
     known = groups_of_videos(path.read_bytes()) if path.is_file() else {}
-    return tuple(known.get(video, video) for video in videos)
+    pattern = run.config.clips.group_pattern if run.config.data.kind == "clips" else None
+    return tuple(
+        (_matched(pattern, video) if known.get(video, video) == video else known[video]) or video for video in videos
+    )
+
+
+def _matched(pattern: str | None, video: str) -> str | None:
+    match = re.search(pattern, video) if pattern else None
+    return match.group(1) if match else None
 
 
 def _curves(run: PlannedRun) -> dict[str, Curve]:

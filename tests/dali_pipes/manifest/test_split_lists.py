@@ -12,6 +12,7 @@ from dali_pipes.annotations.lists import LabeledVideo, plain_path
 from dali_pipes.config import DataConfig
 from dali_pipes.manifest.build import build_manifests, copy_split_table
 from dali_pipes.manifest.split_lists import join_groups
+from dali_pipes.manifest.split_table import groups_of_videos
 from dali_pipes.manifest.splits import videos_of_splits
 from tests.conftest import numbered_clip
 
@@ -102,6 +103,16 @@ def test_the_test_list_is_compared_without_decoding_it_and_may_be_absent(root: P
 def test_groups_of_both_lists_are_counted(root: Path) -> None:
     _lists(root, train="0.mp4,a,g1\n1.mp4,b,g2\n2.mp4,b,\n", test="3.mp4,a,g1\n4.mp4,b,\n")
     assert "1 groups have videos in both data.train and data.test: g1" in _build(_config(root, test="test.csv"))
+
+
+def test_videos_of_a_test_list_have_the_groups_of_the_pattern_where_it_matches(root: Path) -> None:
+    _lists(root, train="0.mp4,a,\n1.mp4,b,\n", test="2.mp4,a,g1\n3.mp4,b,g2\n4.mp4,b,\n")
+    config = _config(root, test="test.csv", group_pattern=r"([0-3])\.mp4")
+    for splits in (("train", "val"), ("train", "val", "test")):
+        build_manifests(config, seed=3, splits=splits)
+        copy_split_table(config, root / "splits.csv", seed=3, splits=splits)
+        groups = groups_of_videos((root / "splits.csv").read_bytes())
+        assert groups == {"0.mp4": "0", "1.mp4": "1", "2.mp4": "2", "3.mp4": "3", "4.mp4": "4.mp4"}
 
 
 @pytest.mark.parametrize("train", ["train.csv", "folders"])
