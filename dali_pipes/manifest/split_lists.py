@@ -106,9 +106,13 @@ def read_lists(
 
 def _with_groups(videos: Sequence[ListedVideo], group_pattern: str | None) -> list[ListedVideo]:
     """The videos of a test list with the groups of the pattern where it matches: other names may stand there."""
-    pattern = group_pattern and re.compile(group_pattern)
-    found = [(video, re.search(pattern, video.path) if pattern else None) for video in videos]
-    return [replace(video, group=match.group(1) or video.group) if match else video for video, match in found]
+    return [replace(video, group=matched_group(group_pattern, video.path) or video.group) for video in videos]
+
+
+def matched_group(group_pattern: str | None, path: str) -> str | None:
+    """The group that ``data.group_pattern`` finds in a path; None if there is none."""
+    match = re.search(group_pattern, path) if group_pattern else None
+    return match.group(1) if match else None
 
 
 def _class_names(config: DataConfig, parsed: ParsedList) -> tuple[str, ...]:

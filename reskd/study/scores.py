@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from dali_pipes.manifest.manifest import Manifest
+from dali_pipes.manifest.split_lists import matched_group
 from dali_pipes.manifest.split_table import groups_of_videos
 from reskd.study.page.data import Curve
 from reskd.study.plan import PlannedRun
@@ -117,14 +117,11 @@ def _groups(run: PlannedRun, videos: tuple[str, ...]) -> tuple[str, ...]:
     path = RunDirectory(run.folder.parent / run.weights).splits
     known = groups_of_videos(path.read_bytes()) if path.is_file() else {}
     pattern = run.config.clips.group_pattern if run.config.data.kind == "clips" else None
+    groups = [known.get(video, video) for video in videos]
     return tuple(
-        (_matched(pattern, video) if known.get(video, video) == video else known[video]) or video for video in videos
+        (matched_group(pattern, video) or video) if group == video else group
+        for video, group in zip(videos, groups, strict=True)
     )
-
-
-def _matched(pattern: str | None, video: str) -> str | None:
-    match = re.search(pattern, video) if pattern else None
-    return match.group(1) if match else None
 
 
 def _curves(run: PlannedRun) -> dict[str, Curve]:

@@ -51,8 +51,17 @@ def read_row(run: PlannedRun) -> dict[str, Any] | None:
 
 
 def has_weights(run: PlannedRun) -> bool:
-    """Whether the checkpoints that other runs may need are there."""
-    return not run.is_trained or all((run.folder / f"{name}.pt").is_file() for name in {"last", run.checkpoint})
+    """Whether the checkpoints that other runs may need are there, trained to the end.
+
+    A row may be older than they are: a run that is made again for its weights can be stopped halfway. Of damaged ones
+    the answer is no; the run, made again, then says what is wrong.
+    """
+    from reskd.experiment.provenance import is_trained
+
+    try:
+        return not run.is_trained or ((run.folder / f"{run.checkpoint}.pt").is_file() and is_trained(run.config))
+    except ValueError:
+        return False
 
 
 def write_row(run: PlannedRun, row: dict[str, Any]) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dali_pipes.jobs.map_files import always_ready
+from dali_pipes.jobs.map_files import Engine, always_ready
 from reskd.study.plan import StudyPlan, plan_study
 from reskd.study.runner import describe_plan, known_rows, run_study, study_folder
 from reskd.study.work import results_of, scores_path
+from reskd.training.checkpoint import load_checkpoint, save_checkpoint
 from reskd.training.run_lock import RunLock
 from tests.reskd.study.tiny_study import tiny_study
 
@@ -24,6 +25,18 @@ def in_this_process(
     for item in items:
         if ready(item):
             yield item, work(item)
+
+
+def noting_engine() -> tuple[list[str], Engine]:
+    """A list, and an engine that adds the arm of each run that it has done to it."""
+    arms: list[str] = []
+
+    def noting(work: Callable[[Any], Any], items: Sequence[Any], **how: Any) -> Iterator[tuple[Any, Any]]:
+        for item, row in in_this_process(work, items, **how):
+            arms.append(item.arm)
+            yield item, row
+
+    return arms, noting
 
 
 def _of_arm(plan: StudyPlan, arm: str, *cell: str) -> str:
@@ -87,6 +100,26 @@ def test_a_teacher_whose_weights_are_gone_is_trained_again_once_a_student_needs_
     assert last.exists()
 
 
+def test_a_teacher_that_was_made_again_halfway_is_trained_to_its_end_before_a_student_learns(tmp_path: Path) -> None:
+    plan = plan_study(tiny_study(tmp_path, axes={"seed": [1]}, compare=[], recovery=[]))
+    rows = run_study(plan, engine=in_this_process)
+    teacher = plan.runs[_of_arm(plan, "teacher")].folder / "last.pt"
+    whole = load_checkpoint(teacher)
+    made, noting = noting_engine()
+
+    scores_path(plan.runs[_of_arm(plan, "student")]).unlink()
+    save_checkpoint(teacher, {**whole, "num_steps": whole["total_steps"] - 1})
+    again = run_study(plan, engine=noting)
+    assert made == ["teacher", "student"]
+    assert load_checkpoint(teacher)["num_steps"] == whole["total_steps"]
+    assert {row["status"] for row in again.values()} == {row["status"] for row in rows.values()} == {"done"}
+    scores_path(plan.runs[_of_arm(plan, "student")]).unlink()
+    teacher.write_bytes(teacher.read_bytes()[:-100])
+    damaged = run_study(plan, engine=in_this_process)
+    assert str(teacher) in damaged[_of_arm(plan, "teacher")]["reason"]
+    assert damaged[_of_arm(plan, "student")]["status"] == "not run"
+
+
 def test_a_run_that_diverges_is_marked_and_the_others_go_on(tmp_path: Path) -> None:
     settings = {"stages.teacher.optimizer.lr": 1e12, "stages.teacher.optimizer.name": "sgd"}
     plan = plan_study(tiny_study(tmp_path, axes={"seed": [1]}, settings=settings))
@@ -95,13 +128,7 @@ def test_a_run_that_diverges_is_marked_and_the_others_go_on(tmp_path: Path) -> N
     assert (teacher["status"], student["status"], baseline["status"]) == ("diverged", "not run", "done")
     assert teacher["run"] in student["reason"]
     assert "metrics" not in teacher
-    tried: list[str] = []
-
-    def noting(work: Callable[[Any], Any], items: Sequence[Any], **how: Any) -> Iterator[tuple[Any, Any]]:
-        for item, row in in_this_process(work, items, **how):
-            tried.append(item.arm)
-            yield item, row
-
+    tried, noting = noting_engine()
     run_study(plan, engine=noting)
     assert tried == []
     run_study(plan, engine=noting, retry=True)
