@@ -77,8 +77,12 @@ def check_nvdec(nvdec: Nvdec | None) -> Finding:
         f"{codec} {limits.min_width}x{limits.min_height} to {limits.max_width}x{limits.max_height}"
         for codec, limits in sorted((nvdec.limits or {}).items())
     )
-    proven = f"; proven besides H.264 and HEVC: {', '.join(sorted(nvdec.proven))}" if nvdec.proven else ""
-    return Finding("OK", "NVDEC", f"the GPU decodes {', '.join(sizes)}{proven}.")
+    found = "; run tools/gpu_check.py once: until then only H.264 and HEVC are decoded on it"
+    if nvdec.proven or nvdec.wrong:
+        found = f"; tools/gpu_check.py found right: {', '.join(sorted(nvdec.proven)) or 'none'}"
+    if nvdec.wrong:
+        found += f"; wrong, so left to PyAV: {', '.join(sorted(nvdec.wrong))}"
+    return Finding("NOTE" if nvdec.wrong else "OK", "NVDEC", f"the GPU decodes {', '.join(sizes)}{found}.")
 
 
 def check_decoders(nvdec: Nvdec | None, *, dali: bool) -> Finding:

@@ -29,7 +29,7 @@ NOT_HERE = {
     "tools/profile_decode.py --root FOLDER": "a minute of timing: tests/tools/test_profile_decode.py",
     "tools/bench_train.py CONFIG": "minutes of timing: tests/tools/test_bench_train.py",
     "tools/profile_step.py CONFIG --out DIR": "a training: tests/tools/test_bench_train.py",
-    "tools/gpu_check.py --out gpu_check.json": "a process for each check: tests/tools/test_gpu_check.py",
+    "tools/gpu_check.py OUT": "a process for each check: tests/tools/test_gpu_check.py",
     "tools/make_demo_data.py data/demo": "3,000 videos: tests/tools/test_make_demo_data.py",
     "tools/make_feature_data.py data/features": "gigabytes: tests/tools/test_make_feature_data.py",
 }

@@ -4,7 +4,7 @@ For other folders:
     clip_loader: ClipLoader
     clip_reader: ClipReader
     cpu_render: render_plan, RenderPlan
-    decoder_choice: BY_PYAV, DecoderRule
+    decoder_choice: BY_PYAV, DecoderRule, DeviceKind
     external_source: ClipChooser
     gpu_memory: decoding_bytes
     recovery: reason_of

@@ -39,13 +39,14 @@ class Nvdec:
         limits: by FFmpeg's name of the codec, for 8 bits and 4:2:0; a codec that is missing is not decoded. None: the
             driver was not asked, and nothing is refused.
         num_engines: decoders on the chip, which work side by side; 0 if unknown.
-        proven: codecs besides ``SURE_CODECS`` whose frames were found right on this machine.
+        proven, wrong: codecs whose frames ``tools/gpu_check.py`` found right, and wrong, on this machine.
     """
 
     problem: str = ""
     limits: Mapping[str, PictureLimits] | None = None
     num_engines: int = 0
     proven: frozenset[str] = frozenset()
+    wrong: frozenset[str] = frozenset()
 
     def why_unable(self, video_info: VideoInfo) -> str | None:
         """Why it cannot decode the video, or None. Equal for all videos that fail for the same reason."""
@@ -67,6 +68,8 @@ class Nvdec:
 
     def why_unsure(self, video_info: VideoInfo) -> str | None:
         """Why its frames may be wrong; see Note [Hidden pictures and fields]."""
+        if video_info.codec in self.wrong:
+            return f"tools/gpu_check.py found wrong frames of {video_info.codec} on this GPU"
         if video_info.codec not in SURE_CODECS | self.proven:
             return f"{video_info.codec} on a GPU is not proven (tools/gpu_check.py)"
         if video_info.codec == "h264" and video_info.interlaced:

@@ -59,12 +59,11 @@ class Libraries:
 _DRIVER = Libraries()
 
 
-def ask_driver(device_index: int, *, proven: frozenset[str] = frozenset(), libraries: Libraries = _DRIVER) -> Nvdec:
+def ask_driver(device_index: int, *, libraries: Libraries = _DRIVER) -> Nvdec:
     """What the decoder of a GPU can do. Never raises: where the driver gives no answer, ``problem`` says so.
 
     Args:
         device_index: number of the GPU, as torch counts.
-        proven: see ``Nvdec``.
     """
     try:
         nvcuvid = ctypes.CDLL(libraries.nvcuvid)
@@ -85,7 +84,7 @@ def ask_driver(device_index: int, *, proven: frozenset[str] = frozenset(), libra
         return Nvdec(f"the driver does not say what this GPU's video decoder can do: {error}")
     if not limits:
         return Nvdec("this GPU has no video decoder")
-    return Nvdec("", limits, num_engines, proven)
+    return Nvdec("", limits, num_engines)
 
 
 def name_of_gpu(device_index: int, *, libraries: Libraries = _DRIVER) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def verdicts_file() -> Path:
 
 
 def keep_verdicts(gpu: str, right: Mapping[str, bool], *, file: Path | None = None) -> None:
-    """Remember which codecs were decoded right; other GPUs' verdicts stay.
+    """Remember which codecs were decoded right; verdicts of other codecs and other GPUs stay.
 
     Args:
         gpu: as ``name_of_gpu`` says.
@@ -34,21 +35,25 @@ def keep_verdicts(gpu: str, right: Mapping[str, bool], *, file: Path | None = No
     """
     file = file or verdicts_file()
     file.parent.mkdir(parents=True, exist_ok=True)
-    known = _read(file) | {_key(gpu): dict(right)}
+    known, key = _read(file), _key(gpu)
+    before = known.get(key)
+    known[key] = (before if isinstance(before, dict) else {}) | dict(right)
     atomic_write_text(file, json.dumps(known, indent=2, sort_keys=True) + "\n")
 
 
-def proven_codecs(gpu: str, *, file: Path | None = None) -> frozenset[str]:
-    """The codecs that were decoded right on such a GPU; none without a readable file."""
+def kept_verdicts(gpu: str, *, file: Path | None = None) -> dict[str, bool]:
+    """Codec -> whether it was decoded right on such a GPU; empty without a readable file."""
     verdicts = _read(file or verdicts_file()).get(_key(gpu), {})
     if not gpu or not isinstance(verdicts, dict):
-        return frozenset()
-    return frozenset(codec for codec, right in verdicts.items() if right is True)
+        return {}
+    return {codec: right for codec, right in verdicts.items() if isinstance(right, bool)}
 
 
 def nvdec_of(device_index: int) -> Nvdec:
-    """What the decoder of this machine's GPU can do, and what was proven on it."""
-    return ask_driver(device_index, proven=proven_codecs(name_of_gpu(device_index)))
+    """What the decoder of this machine's GPU can do, and what was found on it."""
+    verdicts = kept_verdicts(name_of_gpu(device_index))
+    proven = frozenset(codec for codec, right in verdicts.items() if right)
+    return replace(ask_driver(device_index), proven=proven, wrong=frozenset(verdicts) - proven)
 
 
 def _read(file: Path) -> dict[str, object]:

@@ -1,105 +1,73 @@
+"""gpu_check.py as a user calls it, on a machine without a GPU: its rehearsal, one part after another."""
+
 from __future__ import annotations
 
-import importlib.util
 import json
-import signal
-import subprocess
-import sys
 from pathlib import Path
-from types import ModuleType
 
-import numpy as np
 import pytest
 
-TOOL = Path(__file__).parents[2] / "tools/gpu_check.py"
-SHORT = 60
+from reskd.cli import run_tool
+from reskd.gpu_checks import parts, runner
+from tools import gpu_check
 
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("gpu_check", TOOL)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-gpu_check = _load()
-
-
-@pytest.fixture(scope="module")
-def clip() -> bytes:
-    return gpu_check.encode(gpu_check.counted_frames(SHORT))
-
-
-def test_counter_survives_the_codec(clip: bytes) -> None:
-    frames_THWC = gpu_check.decode_with_pyav(clip)
-    assert [gpu_check.read_counter(frame) for frame in frames_THWC] == list(range(SHORT))
-
-
-@pytest.mark.parametrize("wanted", [[0], [59], [3, 11, 12, 40], [7, 21, 35, 49], list(range(SHORT))])
-def test_sparse_stream_is_exact_against_a_full_decode(clip: bytes, wanted: list[int]) -> None:
-    sparse, numbers = gpu_check.sparse_stream(clip, wanted)
-    found = gpu_check.decode_with_pyav(sparse)
-    np.testing.assert_array_equal(found[numbers], gpu_check.decode_with_pyav(clip)[wanted])
-
-
-def test_sparse_stream_leaves_packets_out(clip: bytes) -> None:
-    sparse, _ = gpu_check.sparse_stream(clip, [7, 40])
-    assert len(gpu_check.decode_with_pyav(sparse)) <= 2 * gpu_check.KEYFRAME_EVERY
-
-
-def test_the_dali_graph_finds_the_right_frames_on_the_cpu() -> None:
-    pytest.importorskip("nvidia.dali")
-    data = gpu_check.encode(gpu_check.counted_frames(30), codec="mjpeg", container="avi")
-    found = gpu_check.decode_with_dali(data, [3, 17, 29], device="cpu")
-    answer = gpu_check.compare(found, gpu_check.decode_with_pyav(data)[[3, 17, 29]], [3, 17, 29])
-    assert answer["frames_exact"] and answer["mean_abs_diff"] < 4
-
-
-def test_a_wrong_frame_is_noticed() -> None:
-    frames_THWC = gpu_check.counted_frames(4)
-    assert not gpu_check.compare(frames_THWC[[0, 2]], frames_THWC[[0, 1]], [0, 1])["frames_exact"]
-
-
-def test_a_damaged_file_keeps_its_length_and_loses_its_pictures(clip: bytes) -> None:
-    damaged = gpu_check.damage(clip)
-    assert len(damaged) == len(clip) and damaged != clip
-    assert damaged[: len(clip) // 3] == clip[: len(clip) // 3]
-
-
-@pytest.mark.parametrize(
-    ("program", "status"),
-    [
-        ("import os; os.kill(os.getpid(), 9)", f"crashed: signal {int(signal.SIGKILL)}"),
-        ("raise SystemExit('no such package')", "failed"),
-        ("import time; time.sleep(60)", "timed out after 0.5 s"),
-        ("print('RESULT {\"library\": true}')", "ok"),
-        ('print(\'RESULT {"skipped": "no"}\')', "no"),
-    ],
-)
-def test_whatever_becomes_of_a_part_is_an_answer(program: str, status: str) -> None:
-    timeout_s = 0.5 if "sleep" in program else 30
-    assert gpu_check.run_isolated([sys.executable, "-c", program], timeout_s)["status"] == status
-
-
-def test_without_a_gpu_every_part_is_skipped_and_the_json_is_valid(tmp_path: Path) -> None:
-    out = tmp_path / "answer.json"
-    # An empty list of visible devices makes the test the same on a machine with a GPU.
-    command = [sys.executable, str(TOOL), "--out", str(out)]
-    done = subprocess.run(command, env={"CUDA_VISIBLE_DEVICES": "", "PATH": "/usr/bin:/bin"}, check=False)
-    answers = json.loads(out.read_text())
-    assert done.returncode == 0
-    assert set(answers) == set(gpu_check.PARTS)
+def test_without_a_gpu_every_part_has_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner.torch.cuda, "is_available", lambda: False)
+    assert run_tool(gpu_check.main, [str(tmp_path)]) == 0
+    answers = json.loads((tmp_path / "gpu_check.json").read_text())["parts"]
+    assert list(answers) == list(parts.PARTS)
+    assert answers.pop("facts")["environment"]["versions"]["torch"]
     assert {answer["status"] for answer in answers.values()} == {"skipped: no CUDA device"}
 
 
-@pytest.mark.gpu
-def test_every_part_passes_on_a_gpu(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    out = tmp_path / "answer.json"
-    assert gpu_check.main(["--out", str(out)]) == 0
-    answers = json.loads(out.read_text())
-    assert answers["decode_whole"]["pixels"]["frames_exact"]
-    assert answers["decode_sparse"]["pixels"]["frames_exact"]
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["build", "loss", "decode", "step", "files"])
+def test_parts_are_rehearsed_on_a_cpu(name: str, tmp_path: Path) -> None:
+    assert run_tool(gpu_check.main, [str(tmp_path), "--device", "cpu", "--parts", name]) == 0
+    answer = json.loads((tmp_path / "gpu_check.json").read_text())["parts"][name]
+    assert answer["status"] == "ok"
+    assert name == "build" or answer["table"]
+    assert not (tmp_path / "scratch").exists()
+
+
+@pytest.mark.slow
+def test_tests_that_need_a_gpu_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "ROOT", tmp_path)
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_some.py").write_text(
+        "import pytest\n"
+        "@pytest.mark.gpu\ndef test_skipped(): pytest.skip('needs a CUDA device')\n"
+        "@pytest.mark.gpu\ndef test_passed(): pass\n"
+        "def test_other(): assert False\n"
+    )
+    found = parts.PARTS["tests"].answer(parts.Site(tmp_path / "cpu", "cpu"))
+    assert found["skipped"] == "1 of 2 tests need a CUDA device"
+    assert parts.PARTS["tests"].answer(parts.Site(tmp_path / "gpu", "cuda"))["problem"] == "1 of 2 did not pass"
+    (tmp_path / "tests" / "test_broken.py").write_text("import pytest\n@pytest.mark.gpu\ndef test_broken(: pass\n")
+    found = parts.PARTS["tests"].answer(parts.Site(tmp_path / "broken", "cpu"))
+    assert found["problem"] == "2 of 3 did not pass"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--parts", "frames_theora"], "--parts: expected some of facts, build, frames_h264"),
+        (["--videos", "nowhere"], "--videos: expected a folder with a folder of videos for each class, found nowhere"),
+    ],
+)
+def test_what_is_not_there_is_a_sentence(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_tool(gpu_check.main, [str(tmp_path), *arguments]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_command_that_fails_is_the_problem_of_its_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    command = [str(tmp_path / "out"), "--device", "cpu", "--parts", "files", "--videos", str(videos)]
+    assert run_tool(gpu_check.main, command) == 1
+    assert "files: failed: tools/bench_train.py configs/throughput.yaml --csv ended with exit code 1" in (
+        capsys.readouterr().out
+    )

@@ -106,6 +106,9 @@ LIMITS = PictureLimits(48, 16, 4096, 4096, 65536)
          "1 by PyAV as it may hold fields"),
         (Nvdec(limits={"h264": LIMITS, "av1": LIMITS}, proven=frozenset({"av1"})),
          "3 h264 DALI mixed (NVDEC), 2 av1 DALI mixed (NVDEC), 1 h264 PyAV; 1 by PyAV as it may hold fields"),
+        (Nvdec(limits={"h264": LIMITS, "av1": LIMITS}, proven=frozenset({"av1"}), wrong=frozenset({"h264"})),
+         "4 h264 PyAV, 2 av1 DALI mixed (NVDEC); 4 by PyAV as tools/gpu_check.py found wrong frames of h264 on this "
+         "GPU"),
         (Nvdec(limits={"h264": LIMITS._replace(max_width=128, max_macroblocks=48)}),
          "2 h264 DALI mixed (NVDEC), 2 av1 PyAV, 2 h264 PyAV; 2 by PyAV as this GPU's video decoder has no av1; "
          "1 by PyAV as it may hold fields; 1 by PyAV as this GPU decodes h264 up to 128x4096 pixels"),

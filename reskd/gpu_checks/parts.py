@@ -1,0 +1,287 @@
+"""The parts of ``tools/gpu_check.py``: what each asks, how long it may take, and how it is answered.
+
+A part runs in a process of its own, whose output goes to a log; what it returns is its answer. Most parts run the
+project's own tools and tests, so that they measure what users run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dali_pipes.loader.decoder_choice import DeviceKind
+from reskd.profiling.measurement_rows import read_rows
+
+ROOT = Path(__file__).resolve().parents[2]
+Answer = dict[str, Any]
+CODECS = ("h264", "hevc", "vp8", "vp9", "av1", "mjpeg")
+_KINDS = ("h264-g12", "h264-g250", "hevc-g50", "mjpeg")
+_COMMAND_LIMIT_S = 120
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where the parts run.
+
+    Args:
+        folder: of the answers, logs and scratch files.
+        device: "cpu" rehearses every part with small networks and few files; its numbers say nothing about a GPU.
+        videos: a folder of real videos for the part "files"; None: made-up ones.
+    """
+
+    folder: Path
+    device: DeviceKind
+    videos: Path | None = None
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.device == "cuda"
+
+    def scratch(self, name: str) -> Path:
+        """A new folder for files that no one needs afterwards."""
+        folder = self.folder / "scratch" / name
+        folder.mkdir(parents=True)
+        return folder
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part.
+
+    Args:
+        question: what it answers.
+        limit_s: seconds after which it is ended.
+        answer: returns facts for the report: "table" is a list of rows; "problem" says why the part failed, "skipped"
+            why it could not be tried.
+    """
+
+    question: str
+    limit_s: float
+    answer: Callable[[Site], Answer]
+
+
+def _facts(site: Site) -> Answer:
+    from dataclasses import asdict
+
+    from dali_pipes.nvdec.verdicts import nvdec_of
+    from reskd.environment import describe_environment
+
+    found: Answer = {"environment": describe_environment()}
+    doctor = subprocess.run([sys.executable, "tools/doctor.py", "--json"], **_captured())
+    if doctor.stdout.startswith("["):
+        found["table"] = [finding for finding in json.loads(doctor.stdout) if finding["level"] != "OK"]
+    if site.on_gpu:
+        query = "name,driver_version,memory.total,power.limit,clocks.max.sm,clocks.max.mem,pcie.link.gen.max"
+        found["nvidia_smi"] = _output("nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader")
+        nvdec = asdict(nvdec_of(0))
+        found["nvdec"] = {
+            name: sorted(value) if isinstance(value, frozenset) else value for name, value in nvdec.items()
+        }
+    return found
+
+
+def _build(site: Site) -> Answer:
+    """Compile the native operators for this GPU, unless they are there."""
+    import torch
+
+    wanted = "cuda" if site.on_gpu else "cpu"
+    environment = {**os.environ, "RESKD_BUILD": wanted}
+    if site.on_gpu:
+        environment["TORCH_CUDA_ARCH_LIST"] = "{}.{}".format(*torch.cuda.get_device_capability(0))
+    if (reason := _why_no_kernel(wanted)) is not None:
+        _run([sys.executable, "setup.py", "build_ext", "--inplace"], environment)
+        reason = _why_no_kernel(wanted)
+    return {"backend": wanted, **({"problem": reason} if reason else {})}
+
+
+def _why_no_kernel(backend: str) -> str | None:
+    """Asked in another process, as this one would keep the library that it found first."""
+    program = "from reskd.ops.dispatch import available_backends; import json; print(json.dumps(available_backends()))"
+    found: dict[str, str | None] = json.loads(_output(sys.executable, "-c", program))
+    return found[backend]
+
+
+def _frames(codec: str, site: Site) -> Answer:
+    from reskd.gpu_checks.counted_videos import encodings_of
+    from reskd.gpu_checks.frames import check_codec
+
+    if not encodings_of(codec):
+        return {"skipped": f"PyAV's FFmpeg has no encoder of {codec}"}
+    found = check_codec(codec, site.scratch(f"frames_{codec}"), device=site.device)
+    if found["right"] is None:
+        return {"skipped": f"left to PyAV: {'; '.join(found['refused'])}"}
+    return {
+        "table": found["checks"],
+        **({} if found["right"] else {"problem": "wrong frames, or the loader restarted"}),
+    }
+
+
+def _tests(site: Site) -> Answer:
+    """Run the tests marked gpu, each file in a process of its own; a skipped test counts as failed on a GPU."""
+    rows: list[dict[str, str]] = []
+    scratch = site.scratch("tests")
+    for file in sorted(ROOT.glob("tests/**/test_*.py")):
+        if "mark.gpu" in file.read_text(encoding="utf-8"):
+            rows += _results_of(file.relative_to(ROOT), scratch / f"{len(rows)}.xml")
+    not_passed = [row for row in rows if row["outcome"] != "passed"]
+    if not site.on_gpu and all(row["outcome"] == "skipped" for row in not_passed):
+        return {"table": rows, "skipped": f"{len(not_passed)} of {len(rows)} tests need a CUDA device"}
+    return {"table": rows, **({"problem": f"{len(not_passed)} of {len(rows)} did not pass"} if not_passed else {})}
+
+
+def _results_of(file: Path, xml: Path) -> list[dict[str, str]]:
+    command = [sys.executable, "-m", "pytest", "-q", "-rsf", "-p", "no:cacheprovider", "-m", "gpu", f"--junitxml={xml}"]
+    try:
+        subprocess.run([*command, str(file)], cwd=ROOT, timeout=_COMMAND_LIMIT_S, check=False)
+        cases = list(ElementTree.parse(xml).iter("testcase"))
+    except (subprocess.TimeoutExpired, OSError, ElementTree.ParseError) as error:
+        return [
+            {"file": str(file), "test": "all", "outcome": "failed", "reason": f"{type(error).__name__}, see the log"}
+        ]
+    rows = []
+    for case in cases:
+        found = next((child for child in case if child.tag in ("failure", "error", "skipped")), None)
+        outcome = "passed" if found is None else "skipped" if found.tag == "skipped" else "failed"
+        reason = "" if found is None else found.get("message", "").strip().splitlines()[:1]
+        rows.append({"file": str(file), "test": case.get("name", ""), "outcome": outcome, "reason": "".join(reason)})
+    return rows
+
+
+def _loss(site: Site) -> Answer:
+    csv = site.folder / "loss.csv"
+    csv.unlink(missing_ok=True)
+    size = ["--dtypes", "fp32", "fp16"] if site.on_gpu else ["--frames", "4", "--channels", "16", "--no-compile"]
+    _run(
+        [
+            sys.executable,
+            "-m",
+            "benchmarks.ops.bench_loss",
+            "--device",
+            site.device,
+            "--csv",
+            csv,
+            "--rounds",
+            "7",
+            *size,
+        ]
+    )
+    shown = ("case", "dtype", "candidate", "phase", "median_ms", "times_eager", "times_floor")
+    return {"table": _columns(csv, shown)}
+
+
+def _decode(site: Site) -> Answer:
+    """Clips/s of this project's loader, DALI's own readers and torchcodec, over kinds of files and threads."""
+    clips = site.scratch("standard_clips")
+    kinds = _KINDS if site.on_gpu else ("mjpeg",)
+    tool: list[str | Path] = [sys.executable, "tools/profile_decode.py"]
+    _run([*tool, "--make", clips, "--kinds", *kinds, "--videos", "4" if site.on_gpu else "1"])
+    size = (
+        ["--clips", "96", "--batch", "32", "--rounds", "3"]
+        if site.on_gpu
+        else ["--clips", "2", "--batch", "2", "--rounds", "1"]
+    )
+    names = ["reskd", "dali-reader", "dali-decoder", *(["torchcodec-cuda"] if site.on_gpu else [])]
+    table: list[dict[str, str]] = []
+    for workers in (4, 8, 16) if site.on_gpu else (1,):
+        rows = site.folder / f"decode_{workers}_threads"
+        shutil.rmtree(rows, ignore_errors=True)
+        command = [*tool, "--root", clips, "--frames", "8", "--device", site.device, "--workers", str(workers)]
+        _run(
+            [*command, *size, "--out", rows, "--candidates", *(names if workers == 8 or not site.on_gpu else names[:1])]
+        )
+        shown = ("files", "candidate", "status", "clips_per_s", "cpu_ms", "amplification", "wrong_frames")
+        table += [{"workers": str(workers), **row} for row in _columns(rows / "profile_decode.csv", shown)]
+    return {"table": table}
+
+
+def _step(site: Site) -> Answer:
+    """The ceiling of a training step, on batches that lie on the device."""
+    more = ["--precisions", "fp16", "bf16", "--clips-per-pass", "32", "64"] if site.on_gpu else []
+    return _rates(site, "step", ["--synthetic", "--rounds", "3", *more])
+
+
+def _files(site: Site) -> Answer:
+    """The same step on real files, decoded by DALI and by PyAV."""
+    videos = site.videos or _transcoded(site)
+    table: list[dict[str, str]] = []
+    for decoder in ("prefer_dali", "pyav") if site.on_gpu else ("pyav",):
+        more = [f"data.root={videos}", f"data.loader.decoder={decoder}", "--rounds", "3" if site.on_gpu else "1"]
+        precision = ["--precisions", "fp16"] if site.on_gpu else []
+        table += [{"decoder": decoder, **row} for row in _rates(site, f"files_{decoder}", [*more, *precision])["table"]]
+    return {"table": table}
+
+
+def _transcoded(site: Site) -> Path:
+    """Videos as ``prepare_data.py transcode`` leaves them, each linked so often that no batch repeats one."""
+    clips, videos = site.scratch("clips"), site.scratch("videos")
+    num_clips, copies = (8, 48) if site.on_gpu else (2, 4)
+    make: list[str | Path] = ["--make", clips / "made", "--kinds", "h264-g50", "--videos", str(num_clips)]
+    _run([sys.executable, "tools/profile_decode.py", *make])
+    _run([sys.executable, "tools/prepare_data.py", "transcode", clips / "made", clips / "short", "--gop", "12"])
+    for number, video in enumerate(sorted((clips / "short").rglob("*.mp4"))):
+        folder = videos / f"class_{number % 2}"
+        folder.mkdir(exist_ok=True)
+        for copy in range(copies):
+            os.link(video, folder / f"{number}_{copy}.mp4")
+    return videos
+
+
+# On a CPU: networks and batches that take no time.
+_SMALL = ("student.backbone=resnet18", "teacher.model.backbone=resnet18", "training.global_batch_size=2",
+          "data.sampling.num_frames=2", "data.views.teacher.size=64", "data.views.student.size=32",
+          "--rounds", "1", "--steps", "1", "--used-up", "1")  # fmt: skip
+
+
+def _rates(site: Site, name: str, arguments: Sequence[str]) -> Answer:
+    csv = site.folder / f"{name}.csv"
+    csv.unlink(missing_ok=True)
+    small = [] if site.on_gpu else ["device=cpu", *_SMALL]
+    _run([sys.executable, "tools/bench_train.py", "configs/throughput.yaml", "--csv", csv, *arguments, *small])
+    shown = ("precision", "clips_per_pass", "loop", "clips_per_second", "step_ms", "wait_share", "mfu", "peak_tflops",
+             "memory_gib", "data_ms", "teacher_ms", "student_ms", "loss_ms", "backward_ms", "optimizer_ms")  # fmt: skip
+    return {"table": _columns(csv, shown)}
+
+
+def _columns(csv: Path, names: Sequence[str]) -> list[dict[str, str]]:
+    return [{name: row[name] for name in names} for row in read_rows(csv)]
+
+
+def _run(command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> None:
+    """Run a command of the project; its output goes to the part's log."""
+    subprocess.run([str(word) for word in command], cwd=ROOT, env=environment, check=True)
+
+
+def _output(*command: str) -> str:
+    """What a command prints; nothing if it cannot be run."""
+    try:
+        return str(subprocess.run(command, **_captured()).stdout).strip()
+    except OSError:
+        return ""
+
+
+def _captured() -> dict[str, Any]:
+    return {"cwd": ROOT, "stdout": subprocess.PIPE, "text": True, "check": False}
+
+
+PARTS: dict[str, Part] = {
+    "facts": Part("What is this machine?", 60, _facts),
+    "build": Part("Do the native operators compile and load?", 240, _build),
+    **{
+        f"frames_{codec}": Part(f"Does DALI show the right frames of {codec}?", 90, partial(_frames, codec))
+        for codec in CODECS
+    },
+    "tests": Part("Do the tests that need a GPU pass?", 300, _tests),
+    "loss": Part("How fast is the fused loss, beside eager PyTorch, torch.compile and a copy?", 120, _loss),
+    "step": Part("How fast is a training step without data?", 120, _step),
+    "decode": Part("How many clips a second are decoded, over kinds of files and threads?", 150, _decode),
+    "files": Part("How much of the step's speed is left on real files?", 150, _files),
+}
