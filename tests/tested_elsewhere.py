@@ -59,6 +59,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "dali_pipes/transcode/journal.py": "dali_pipes/transcode/test_job.py",
     "dali_pipes/video_info.py": "dali_pipes/manifest/test_rows.py",
     "reskd/gpu_checks/parts.py": "tools/test_gpu_check.py",
+    "reskd/runtime/config.py": "reskd/runtime/test_prepare.py",
     "reskd/analysis/arguments.py": _PICTURES,
     "reskd/analysis/attention_command.py": _PICTURES,
     "reskd/analysis/attention_pictures.py": _PICTURES,

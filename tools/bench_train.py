@@ -4,7 +4,7 @@
     python tools/bench_train.py configs/demo/student.yaml
     python tools/bench_train.py configs/ucf10/student_r18-96_r18-48.yaml data.loader.num_workers=4 --csv rates.csv
     python tools/bench_train.py CONFIG --synthetic                      without data
-    python tools/bench_train.py CONFIG --precisions fp16 bf16 --clips-per-pass 16 32 64
+    python tools/bench_train.py CONFIG --precisions fp16 bf16 --clips-per-pass 16 32 64 --compile off all
 
 Weights are random and nothing is saved. The table has clips/s, the share of the time spent waiting for data, the share
 of the machine's measured peak, and the milliseconds of each phase of a step. On real files the loop should be as fast
@@ -25,6 +25,7 @@ from reskd.cli import positive, run_tool
 
 if TYPE_CHECKING:
     from reskd.experiment.config import ExperimentConfig
+    from reskd.runtime.config import RuntimeConfig
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -39,11 +40,25 @@ def main(arguments: Sequence[str]) -> None:
         for clips_per_pass in chosen.clips_per_pass or [config.training.max_clips_per_pass]:
             changed = {"precision": precision, "max_clips_per_pass": clips_per_pass}
             training = config.training.model_copy(update=changed)
-            rows = _measure(config.model_copy(update={"training": training}), stage, chosen)
-            if chosen.csv:
-                append_rows(chosen.csv, rows)
+            for runtime in _runtimes(config.runtime, chosen):
+                rows = _measure(config.model_copy(update={"training": training, "runtime": runtime}), stage, chosen)
+                if chosen.csv:
+                    append_rows(chosen.csv, rows)
     if chosen.csv:
         print(f"written to {chosen.csv}")
+
+
+def _runtimes(given: RuntimeConfig, chosen: argparse.Namespace) -> list[RuntimeConfig]:
+    """The config's, or one for each of --compile; with --cuda-graphs another one for each that is compiled."""
+    if not chosen.compile:
+        return [given]
+    graphs = [False, True] if chosen.cuda_graphs else [False]
+    return [
+        type(given).model_validate({**given.model_dump(), "compile": which, "cuda_graphs": with_graphs})
+        for which in chosen.compile
+        for with_graphs in graphs
+        if which != "off" or not with_graphs
+    ]
 
 
 def _measure(
@@ -65,9 +80,12 @@ def _measure(
         finally:
             if run.loader is not None:
                 run.loader.close()
-        rows = rows_of(config.name, run, rates, measure_peak_flops(run.trainer.precision))
+        rows = rows_of(config.name, run, rates, measure_peak_flops(run.trainer.precision), runtime=config.runtime)
         if world.is_main:
-            print(f"{config.name}, {run.trainer.precision.choice}, {run.trainer.plan.clips_per_pass} clips a pass")
+            print(
+                f"{config.name}, {run.trainer.precision.choice}, {run.trainer.plan.clips_per_pass} clips a pass, "
+                f"compiled: {rows[0]['compile']}"
+            )
             print(describe_rates(rates, rows))
     return rows
 
@@ -88,6 +106,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--precisions", nargs="+", choices=precisions, default=[], help="one measurement for each")
     parser.add_argument(
         "--clips-per-pass", nargs="+", type=positive, default=[], metavar="N", help="one measurement for each"
+    )
+    parser.add_argument(
+        "--compile", nargs="+", choices=("off", "teacher", "all"), default=[], help="one measurement for each"
+    )
+    parser.add_argument(
+        "--cuda-graphs", action="store_true", help="what is compiled is measured as CUDA graphs too (on a GPU)"
     )
     parser.add_argument("--csv", type=Path, help="file to append the rows to")
     return parser

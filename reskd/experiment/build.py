@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-import torch
-
 from dali_pipes.sampling.order import ReadingOrder
 from reskd.distributed import World
 from reskd.evaluation.evaluator import EvaluationSettings, Validation
@@ -26,6 +24,7 @@ from reskd.experiment.networks import (
 from reskd.experiment.provenance import start_hashes
 from reskd.models.weights.load import state_hash
 from reskd.ops.dispatch import describe_choice
+from reskd.runtime.prepare import choose_kernels, prepare_networks
 from reskd.training.dry_run import choose_clips_per_pass, leaving_no_trace, noise_batch
 from reskd.training.plan import Plan
 from reskd.training.precision import Precision
@@ -52,7 +51,7 @@ def build_trainer(
         changes: of the run's settings so far, for its checkpoints.
         networks: on the device; None: those of the config, with its weights.
     """
-    _set_determinism(config, world)
+    choose_kernels(config.runtime, world, deterministic=config.training.deterministic)
     manifests = build_training_lists(config, world=world)
     train = manifests["train"]
     if networks is None:
@@ -68,6 +67,7 @@ def build_trainer(
         decoding_bytes=_decoding_bytes(config, manifests),
     )
     plan = Plan.make(config.training, num_clips=len(train), clips_per_pass=clips_per_pass, world_size=world.size)
+    prepare_networks(networks.student, networks.teacher, config.runtime, world)
     log.info("%d clips, %d steps of %d clips", len(train), plan.total_steps, plan.global_batch_size)
     return Trainer(
         networks,
@@ -206,8 +206,3 @@ def _decoding_bytes(config: ExperimentConfig, manifests: Mapping[str, AnyManifes
     return lambda num_clips: sum(
         data.decoding_bytes(manifest, views=views, num_clips=num_clips) for manifest in manifests.values()
     )
-
-
-def _set_determinism(config: ExperimentConfig, world: World) -> None:
-    torch.backends.cudnn.benchmark = world.device.type == "cuda" and not config.training.deterministic
-    torch.use_deterministic_algorithms(config.training.deterministic, warn_only=True)

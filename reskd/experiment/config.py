@@ -27,6 +27,7 @@ from reskd.experiment.config_files import (
 from reskd.losses.config import LossConfig
 from reskd.models.config import KEPT_PARTS, RecognizerConfig, parse_recognizer
 from reskd.models.teacher_config import TeacherConfig
+from reskd.runtime.config import RuntimeConfig
 from reskd.training.optimizer import OptimizerConfig
 from reskd.training.plan import TrainingConfig
 from reskd.training.schedule import ScheduleConfig
@@ -99,6 +100,7 @@ class ExperimentConfig(StrictConfig):
     optimizer: OptimizerConfig
     schedule: ScheduleConfig = Field(ScheduleConfig(), description="learning rate over the run")
     training: TrainingConfig
+    runtime: RuntimeConfig = Field(RuntimeConfig(), description="how the networks run on their device")
 
     @model_validator(mode="after")
     def _distillation_is_whole(self) -> ExperimentConfig:

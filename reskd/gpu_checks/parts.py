@@ -205,8 +205,18 @@ def _decode(site: Site) -> Answer:
 
 def _step(site: Site) -> Answer:
     """The ceiling of a training step, on batches that lie on the device."""
-    more = ["--precisions", "fp16", "bf16", "--clips-per-pass", "32", "64"] if site.on_gpu else []
-    return _rates(site, "step", ["--synthetic", "--rounds", "3", *more])
+    if not site.on_gpu:
+        return _rates(site, "step", ["--synthetic"])
+    sweep = ["--precisions", "fp16", "bf16", "--clips-per-pass", "32", "64"]
+    return _rates(site, "step", ["--synthetic", "--rounds", "3", *sweep])
+
+
+def _compiled(site: Site) -> Answer:
+    """The same step compiled, and as CUDA graphs; an own part, as compiling may fail or take minutes."""
+    if not site.on_gpu:
+        return _rates(site, "compiled", ["--synthetic", "--compile", "all"])
+    which = ["--precisions", "fp16", "--compile", "off", "all", "--cuda-graphs"]
+    return _rates(site, "compiled", ["--synthetic", "--rounds", "3", *which])
 
 
 def _files(site: Site) -> Answer:
@@ -245,9 +255,10 @@ def _rates(site: Site, name: str, arguments: Sequence[str]) -> Answer:
     csv = site.folder / f"{name}.csv"
     csv.unlink(missing_ok=True)
     small = [] if site.on_gpu else ["device=cpu", *_SMALL]
-    _run([sys.executable, "tools/bench_train.py", "configs/throughput.yaml", "--csv", csv, *arguments, *small])
-    shown = ("precision", "clips_per_pass", "loop", "clips_per_second", "step_ms", "wait_share", "mfu", "peak_tflops",
-             "memory_gib", "data_ms", "teacher_ms", "student_ms", "loss_ms", "backward_ms", "optimizer_ms")  # fmt: skip
+    _run([sys.executable, "tools/bench_train.py", "configs/throughput.yaml", "--csv", csv, *small, *arguments])
+    shown = ("precision", "clips_per_pass", "compile", "loop", "clips_per_second", "step_ms", "wait_share", "mfu",
+             "peak_tflops", "memory_gib", "data_ms", "teacher_ms", "student_ms", "loss_ms", "backward_ms",
+             "optimizer_ms")  # fmt: skip
     return {"table": _columns(csv, shown)}
 
 
@@ -282,6 +293,7 @@ PARTS: dict[str, Part] = {
     "tests": Part("Do the tests that need a GPU pass?", 300, _tests),
     "loss": Part("How fast is the fused loss, beside eager PyTorch, torch.compile and a copy?", 120, _loss),
     "step": Part("How fast is a training step without data?", 120, _step),
+    "compiled": Part("Is a step faster with torch.compile and CUDA graphs?", 240, _compiled),
     "decode": Part("How many clips a second are decoded, over kinds of files and threads?", 150, _decode),
     "files": Part("How much of the step's speed is left on real files?", 150, _files),
 }

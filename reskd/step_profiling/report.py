@@ -10,6 +10,7 @@ import torch
 
 from reskd.device_times import wait_for
 from reskd.profiling.measurement_rows import aligned, describe_run, rounded
+from reskd.runtime.config import RuntimeConfig
 from reskd.step_profiling.phases import PHASES
 from reskd.step_profiling.rates import Rates
 from reskd.step_profiling.setup import SpeedRun
@@ -37,7 +38,9 @@ def measure_peak_flops(precision: Precision) -> float:
     return 2.0 * side**3 * count / seconds
 
 
-def rows_of(name: str, run: SpeedRun, rates: Rates, peak_flops: float) -> list[dict[str, Any]]:
+def rows_of(
+    name: str, run: SpeedRun, rates: Rates, peak_flops: float, *, runtime: RuntimeConfig
+) -> list[dict[str, Any]]:
     """One row a loop, with the columns that describe the machine."""
     trainer = run.trainer
     about = describe_run(trainer.world.device)
@@ -46,6 +49,7 @@ def rows_of(name: str, run: SpeedRun, rates: Rates, peak_flops: float) -> list[d
         "precision": trainer.precision.choice,
         "clips_per_step": rates.clips_per_step,
         "clips_per_pass": trainer.plan.clips_per_pass,
+        "compile": f"{runtime.compile} as graphs" if runtime.cuda_graphs else runtime.compile,
     }
     rows = []
     for loop, times in rates.loops.items():

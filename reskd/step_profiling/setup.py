@@ -19,6 +19,7 @@ from reskd.experiment.data import data_of
 from reskd.experiment.networks import build_networks, view_shapes
 from reskd.models.recognizer import data_shape
 from reskd.profiling.resource_estimate import make_up_weights
+from reskd.runtime.prepare import choose_kernels, prepare_networks
 from reskd.training.plan import Plan
 from reskd.training.run_directory import RunDirectory
 from reskd.training.trainable import Networks
@@ -75,6 +76,9 @@ def _without_data(config: ExperimentConfig, networks: Networks, *, run: RunDirec
     batch = config.training.global_batch_size
     clips_per_pass = min(config.training.max_clips_per_pass or batch, batch // world.size)
     plan = Plan.make(config.training, num_clips=1000 * batch, clips_per_pass=clips_per_pass, world_size=world.size)
+
+    choose_kernels(config.runtime, world, deterministic=config.training.deterministic)
+    prepare_networks(networks.student, networks.teacher, config.runtime, world)
 
     def no_loader(first_batch: int) -> Loader:
         raise AssertionError("there are no data")

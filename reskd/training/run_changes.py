@@ -45,6 +45,9 @@ _CHANGEABLE = (
     "training.evaluate_every_epochs",
     "training.keep_every_epochs",
     "training.deterministic",
+    "runtime.compile",
+    "runtime.cuda_graphs",
+    "runtime.tf32",
 )
 # Why other settings stay, by the start of their key.
 _FIXED = {

@@ -20,6 +20,7 @@ from dali_pipes.atomic_files import atomic_write_text
 from dali_pipes.regular_files import file_is_there
 from reskd.losses.config import DEFAULT_AUTO_STEPS
 from reskd.models.config import KEPT_PARTS
+from reskd.runtime.config import RuntimeConfig
 from reskd.training.checkpoint import load_checkpoint
 from reskd.training.run_changes import Change, changed, read_changes, why_fixed, write_changes
 from reskd.training.run_lock import LOCK_NAME
@@ -55,6 +56,7 @@ _CHANGES_NOTHING = {
     "loss.intermediate": None,
     "teacher.precision": "auto",
     "loss.auto_steps": DEFAULT_AUTO_STEPS,
+    **{f"runtime.{key}": value for key, value in RuntimeConfig().model_dump().items()},
     **{f"{network}.{key}": value for network in ("student", "teacher.model") for key, value in KEPT_PARTS.items()},
 }
 

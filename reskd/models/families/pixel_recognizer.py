@@ -34,6 +34,24 @@ from reskd.outputs import RecognizerOutput
 MIN_SIDE = 32
 
 
+def normalized(data: Tensor, mean_C: Tensor, std_C: Tensor) -> Tensor:
+    """(data - mean) / std, in the layout of uint8 or float ``data`` (..., C); fp32.
+
+    On a GPU under autocast it is in autocast's dtype, in which the first layer would take it anyway: one kernel reads a
+    byte a value and writes two, where subtraction, division and conversion write ten.
+    """
+    if data.is_cuda and torch.is_autocast_enabled("cuda"):
+        return scaled(data, mean_C, std_C, torch.get_autocast_dtype("cuda"))
+    # The subtraction also converts uint8, without a separate pass.
+    return torch.sub(data, mean_C).div_(std_C)
+
+
+def scaled(data: Tensor, mean_C: Tensor, std_C: Tensor, dtype: torch.dtype) -> Tensor:
+    """As ``normalized``, computed in fp32 and rounded once, to ``dtype``."""
+    out = torch.empty_like(data, dtype=dtype)
+    return torch.addcmul(-mean_C / std_C, data, 1 / std_C, out=out)
+
+
 class PixelRecognizer(Recognizer):
     """Normalizes the frames and runs the backbone, channels-last without a copy.
 
@@ -86,8 +104,7 @@ class PixelRecognizer(Recognizer):
             raise ValueError(f"frames: expected (N, T, H, W, 3), none of them 0, found {shape}; give whole clips.")
         self.check_shape(shape[1:4])
         check_valid(valid_NT, data)
-        # The subtraction also converts uint8, without a separate pass.
-        normalized_NTHWC = torch.sub(data, self.pixel_mean_C).div_(self.pixel_std_C)
+        normalized_NTHWC = normalized(data, self.pixel_mean_C, self.pixel_std_C)
         return self.answer(self.features(normalized_NTHWC), valid_NT)
 
     def check_shape(self, shape: Shape) -> None:
