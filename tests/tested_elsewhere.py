@@ -69,7 +69,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "reskd/choices.py": "reskd/inference/test_export.py",
     "reskd/evaluation/accumulators.py": "reskd/evaluation/test_evaluator.py",
     "reskd/evaluation/metrics.py": "reskd/evaluation/test_evaluator.py",
-    "reskd/device_times.py": "reskd/step_profiling/test_phases.py",
+    "reskd/device_times.py": "reskd/runtime/test_phases.py",
     "reskd/experiment/clip_data.py": "reskd/experiment/test_data.py",
     "reskd/experiment/config_errors.py": "reskd/experiment/test_config.py",
     "reskd/experiment/feature_data.py": "reskd/experiment/test_data.py",

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from dali_pipes.batch import ClipBatch
 from reskd.device_times import wait_for
-from reskd.step_profiling.phases import PhaseClock
+from reskd.runtime.phases import PhaseClock
 from reskd.training.dry_run import noise_batch
 from reskd.training.trainable import inputs_of
 from reskd.training.trainer import Trainer

@@ -11,7 +11,7 @@ import torch
 from reskd.device_times import wait_for
 from reskd.profiling.measurement_rows import aligned, describe_run, rounded
 from reskd.runtime.config import RuntimeConfig
-from reskd.step_profiling.phases import PHASES
+from reskd.runtime.phases import PHASES
 from reskd.step_profiling.rates import Rates
 from reskd.step_profiling.setup import SpeedRun
 from reskd.training.precision import Precision

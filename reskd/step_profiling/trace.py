@@ -12,7 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from dali_pipes.batch import ClipBatch
 from reskd.profiling.measurement_rows import aligned
-from reskd.step_profiling.phases import PHASES, PhaseClock
+from reskd.runtime.phases import PHASES, PhaseClock
 from reskd.step_profiling.rates import resident_batch
 from reskd.step_profiling.setup import SpeedRun
 

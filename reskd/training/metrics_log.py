@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -17,7 +16,6 @@ from dali_pipes.atomic_files import append_whole, atomic_write_text
 from dali_pipes.batch import ClipBatch, View
 from dali_pipes.json_files import parse_json
 from dali_pipes.regular_files import file_is_there
-from reskd.device_times import recorded_event
 from reskd.distributed import World, gather_rows, mean_over_ranks
 from reskd.training.tensorboard_log import Board
 
@@ -84,46 +82,6 @@ def accuracies(logits_NK: Tensor, batch: ClipBatch) -> dict[str, Tensor]:
     top5_NR = logits_NK.topk(min(5, logits_NK.shape[1])).indices
     hits_NR = (top5_NR == batch.labels_N[:, None]).float()
     return {"train/top1": hits_NR[:, 0].mean(), "train/top5": hits_NR.sum(1).mean()}
-
-
-class WaitClock:
-    """Wall time and the share of it spent waiting for data, since the last ``pop``.
-
-    On a GPU the host runs ahead: it waits for a batch while the GPU still computes. There the GPU's own wait counts,
-    between events before and after each batch is taken.
-    """
-
-    def __init__(self, device: torch.device | None = None) -> None:
-        self._on_gpu = device is not None and device.type == "cuda"
-        self.restart()
-
-    def timed(self, batches: Iterable[T]) -> Iterator[T]:
-        iterator = iter(batches)
-        while True:
-            before, event = time.perf_counter(), recorded_event() if self._on_gpu else None
-            try:
-                batch = next(iterator)
-            except StopIteration:
-                return
-            if event is not None:
-                self._waits.append((event, recorded_event()))
-            else:
-                self._waited += time.perf_counter() - before
-            yield batch
-
-    def pop(self) -> tuple[float, float]:
-        """(elapsed seconds, share spent waiting for data); on a GPU it waits until the last batch is taken."""
-        elapsed = max(time.perf_counter() - self._started, 1e-9)
-        if self._waits:
-            self._waits[-1][1].synchronize()
-        waited = self._waited + sum(before.elapsed_time(after) for before, after in self._waits) / 1e3
-        self.restart()
-        return elapsed, min(1.0, waited / elapsed)
-
-    def restart(self) -> None:
-        """Exclude the time so far, as of an evaluation or a checkpoint."""
-        self._started, self._waited = time.perf_counter(), 0.0
-        self._waits: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
 
 
 class MetricsWriter:

@@ -18,6 +18,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# The tab "Custom scalars": what to look at first. Title of a chart -> regular expressions of its curves.
+LAYOUT = {
+    "A run": {
+        "loss": ["Multiline", ["loss/.*"]],
+        "accuracy": ["Multiline", ["train/top1", "val/.*", "val_teacher/.*"]],
+        "learning rate": ["Multiline", ["train/lr"]],
+        "clips a second": ["Multiline", ["speed/clips_per_second"]],
+        "milliseconds of a step, by phase": ["Multiline", ["speed/.*_ms"]],
+        "shares of the time: waiting for data, GPU and its decoder busy": ["Multiline", ["speed/.*(_share|_busy)"]],
+        "GiB on the GPU": ["Multiline", ["speed/gpu_.*_gib"]],
+    },
+    "Teacher and student": {
+        "gradients of the terms": ["Multiline", ["grad_norm/.*"]],
+        "cosines between them": ["Multiline", ["grad_cosine/.*"]],
+        "feature maps": ["Multiline", ["feature_map/.*"]],
+    },
+}
+
 
 class Board:
     """Writes events into a folder. The first failed write is logged, and nothing is written after it.
@@ -61,6 +79,7 @@ class Board:
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(str(self._folder), purge_step=first_step + 1)
+        self._writer.add_custom_scalars(LAYOUT)
 
     def _attempt(self, step: int | None, write: Callable[[], None]) -> None:
         try:

@@ -19,12 +19,13 @@ from dali_pipes.batch import ClipBatch, Loader
 from dali_pipes.fault_log import FaultCounts, drop_lines_from, sum_counts
 from reskd.distributed import StopAgreement, World, barrier, broadcast_buffers, gather_objects
 from reskd.losses.diagnostics import describe
+from reskd.runtime.step_clock import StepClock
 from reskd.stop_signals import Stopped
 from reskd.training import loss_balance
 from reskd.training.checkpoint import check_resumable, save_checkpoint
 from reskd.training.divergence import Guard
 from reskd.training.dry_run import leaving_no_trace, noise_batch, within_memory
-from reskd.training.metrics_log import MetricsWriter, RunningMeans, WaitClock, accuracies
+from reskd.training.metrics_log import MetricsWriter, RunningMeans, accuracies
 from reskd.training.optimizer import load_moments, set_lr
 from reskd.training.precision import Precision
 from reskd.training.schedule import lr_factor
@@ -82,8 +83,8 @@ class Trainer:
             Stopped: a signal asked for it; the last step is saved.
         """
         self._dry_run()
-        clock = WaitClock(self.world.device)
         with ExitStack() as stack:
+            clock = stack.enter_context(StepClock(self))
             agreement = StopAgreement(self.world)
             stack.enter_context(self.world.signals.deferred())
             loader = self._open_loader()
@@ -97,6 +98,7 @@ class Trainer:
             batches = clock.timed(loader)
             while self.num_steps < self.plan.total_steps:
                 batch = self.train_step(batches)
+                clock.end_step()
                 if self.num_steps == 1:
                     self._log_first_step(batch, writer)
                 asked = agreement.poll()
@@ -115,7 +117,7 @@ class Trainer:
             agreement.finish()
         return self.latest
 
-    def _logged(self, clock: WaitClock, writer: MetricsWriter | None) -> dict[str, float]:
+    def _logged(self, clock: StepClock, writer: MetricsWriter | None) -> dict[str, float]:
         """The metrics since the last logged step, written to the run's files."""
         values = self._pop(clock)
         if self.trainable.teacher is not None and self.plan.first_epoch_ends(self.num_steps):
@@ -240,18 +242,14 @@ class Trainer:
             losses = self.trainable.task_losses(inputs_of(batch), batch.targets)
         self.guard.watch_state(self.num_steps, self.state(), losses)
 
-    def _pop(self, clock: WaitClock) -> dict[str, float]:
+    def _pop(self, clock: StepClock) -> dict[str, float]:
         means, num_passes = self.means.pop(self.world)
         values = describe(means, num_shares=self.plan.shares_of_step)
         self.guard.check_means(self.num_steps, values, loss_scale=self.precision.scaler.get_scale())
-        seconds, wait_share = clock.pop()
         values["train/epoch"] = self.num_steps / self.plan.steps_per_epoch
         group = self.learners[0].optimizer.param_groups[0]
         values["train/lr"] = group["lr"] / group["lr_factor"]
-        values["speed/clips_per_second"] = num_passes * self.plan.clips_per_pass * self.world.size / seconds
-        values["speed/data_wait_share"] = wait_share
-        if self.world.device.type == "cuda":
-            values["speed/gpu_memory_gib"] = torch.cuda.max_memory_allocated() / 2**30
+        values |= clock.pop(num_passes * self.plan.clips_per_pass * self.world.size)
         if self.precision.choice == "fp16":
             values["train/loss_scale"] = self.precision.scaler.get_scale()
         return values

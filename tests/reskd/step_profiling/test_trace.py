@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from reskd.step_profiling.phases import PHASES
+from reskd.runtime.phases import PHASES
 from reskd.step_profiling.setup import SpeedRun
 from reskd.step_profiling.trace import profile_steps
 from tests.reskd.training.tiny import make_trainer

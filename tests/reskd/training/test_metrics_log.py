@@ -2,15 +2,13 @@ from __future__ import annotations
 
 import json
 import os
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 from reskd.distributed import World
-from reskd.training.metrics_log import MetricsWriter, RunningMeans, WaitClock
+from reskd.training.metrics_log import MetricsWriter, RunningMeans
 
 ALONE = World(0, 1, torch.device("cpu"))
 
@@ -34,52 +32,6 @@ def test_a_name_missing_in_some_updates_has_the_mean_of_the_others_also_after_a_
     assert RunningMeans.restored(saved, ALONE).pop(ALONE) == ({"a": 3.0, "b": 4.0}, 3)
     del saved["counts"]  # of earlier versions, where each update had all names
     assert RunningMeans.restored(saved, ALONE).pop(ALONE) == ({"a": 3.0, "b": 8 / 3}, 3)
-
-
-def test_waiting_is_the_time_in_next_and_nothing_else() -> None:
-    def slow() -> Iterator[int]:
-        for number in range(3):
-            time.sleep(0.03)
-            yield number
-
-    clock = WaitClock()
-    for _ in clock.timed(slow()):
-        time.sleep(0.03)
-    seconds, share = clock.pop()
-    assert seconds >= 0.18
-    assert 0.3 < share < 0.7
-
-
-def test_on_a_gpu_the_time_between_events_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The host waits 30 ms for each batch, in which the GPU computes; it waits 5 ms itself."""
-    times_ms = iter([0.0, 5.0, 50.0, 55.0, 100.0, 105.0])
-
-    class FakeEvent:
-        def __init__(self, enable_timing: bool) -> None:
-            assert enable_timing
-
-        def record(self) -> None:
-            self.at_ms = next(times_ms)
-
-        def synchronize(self) -> None:
-            assert self.at_ms == 105.0
-
-        def elapsed_time(self, later: FakeEvent) -> float:
-            return later.at_ms - self.at_ms
-
-    monkeypatch.setattr(torch.cuda, "Event", FakeEvent)
-
-    def slow() -> Iterator[int]:
-        while True:
-            time.sleep(0.03)
-            yield 0
-
-    clock = WaitClock(torch.device("cuda"))
-    batches = clock.timed(slow())
-    for _ in range(3):
-        next(batches)
-    seconds, share = clock.pop()
-    assert seconds >= 0.09 and share == pytest.approx(0.015 / seconds)
 
 
 def test_a_resumed_run_drops_the_lines_it_will_write_again(tmp_path: Path) -> None:

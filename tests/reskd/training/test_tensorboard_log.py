@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from reskd.training.metrics_log import MetricsWriter
+from reskd.training.tensorboard_log import LAYOUT
 from tests.reskd.training.test_trainer import read_lines
+from tests.reskd.training.tiny import make_trainer
 
 ROOT = Path(__file__).resolve().parents[3]
 # A run's metrics in a process whose files may not grow over 2,000 bytes, as on a full disk.
@@ -15,6 +18,7 @@ LIMITED = """
 import logging, resource, sys
 from pathlib import Path
 from reskd.training.metrics_log import MetricsWriter
+from reskd.training.tensorboard_log import LAYOUT
 logging.basicConfig(format="%(message)s")
 folder = Path(sys.argv[1])
 with MetricsWriter(folder / "metrics.jsonl", folder / "tensorboard", first_step=0) as writer:
@@ -58,3 +62,17 @@ def test_a_board_that_cannot_be_opened_is_said_once(tmp_path: Path, caplog: pyte
             writer.scalars(step, {"a": 1.0})
     assert len(caplog.messages) == 1 and "TensorBoard's events stop at step 0" in caplog.messages[0]
     assert len(read_lines(tmp_path)) == 2
+
+
+def test_the_layout_shows_what_a_run_writes(tmp_path: Path) -> None:
+    """Each curve of the layout's first group is one that a trainer logs, or one of a GPU."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    trainer = make_trainer(tmp_path, diagnose_every_steps=1)
+    trainer.fit()
+    events = EventAccumulator(str(trainer.run.tensorboard), size_guidance={"tensors": 0}).Reload()
+    assert "custom_scalars__config__" in events.Tags()["tensors"]
+    names = [*events.Tags()["scalars"], "speed/gpu_used_gib", "val/top1"]
+    for group in LAYOUT.values():
+        for title, (_, patterns) in group.items():
+            assert any(re.fullmatch(pattern, name) for pattern in patterns for name in names), title

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from reskd.step_profiling.phases import PHASES, PhaseClock
+from reskd.runtime.phases import PHASES, PhaseClock
 from reskd.training.trainer import Trainer
 from tests.reskd.training.tiny import make_trainer
 
