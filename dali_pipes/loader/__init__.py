@@ -1,7 +1,7 @@
 """The clip loader: worker processes read, DALI or PyAV decodes, and batches hold the rendered views.
 
 For other folders:
-    clip_loader: ClipLoader
+    clip_loader: ClipLoader, decoder_rule
     clip_reader: ClipReader
     cpu_render: render_plan, RenderPlan
     decoder_choice: BY_PYAV, DecoderRule, DeviceKind

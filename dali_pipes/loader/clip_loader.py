@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from dali_pipes.loader.dali_graph import GraphSpec
 
 
-def _rule_for(device: torch.device, config: DataConfig) -> DecoderRule:
+def decoder_rule(device: torch.device, config: DataConfig) -> DecoderRule:
+    """What chooses the decoder of each file, by the setting and what this machine's GPU can decode."""
     choice = config.loader.decoder
     if device.type != "cuda":
         return DecoderRule("cpu", choice)
@@ -83,7 +84,7 @@ class ClipLoader:
         self._config, self._order, self._views = config, order, tuple(views)
         self._device = torch.device(device)
         self._manifest = manifest if isinstance(manifest, Manifest) else Manifest.open(manifest)
-        self._rule = _rule_for(self._device, config)
+        self._rule = decoder_rule(self._device, config)
         self._rule.check_forced(self._manifest)
         self._decoders = self._rule.count(self._manifest)
         self._cache = open_cache(config, self._manifest, self._decoders.decoders)

@@ -3,5 +3,5 @@
 For other folders:
     abilities: NOT_ASKED, Nvdec, SURE_CODECS
     driver: name_of_gpu
-    verdicts: keep_verdicts, nvdec_of
+    verdicts: keep_rates, keep_verdicts, kept_rates, nvdec_of
 """

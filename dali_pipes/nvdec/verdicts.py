@@ -1,6 +1,6 @@
-"""Which codecs ``tools/gpu_check.py`` found right on this machine's GPUs, kept from run to run.
+"""Which codecs ``tools/gpu_check.py`` found right on this machine's GPUs, and how fast, kept from run to run.
 
-A verdict holds for a GPU, its driver and a version of DALI; after a change of any of them it is not believed.
+A verdict or rate holds for a GPU, its driver and a version of DALI; after a change of any of them it is not believed.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ def verdicts_file() -> Path:
     return Path.home() / ".cache" / "reskd" / "nvdec.json"
 
 
+def rates_file() -> Path:
+    return verdicts_file().with_name("nvdec_rates.json")
+
+
 def keep_verdicts(gpu: str, right: Mapping[str, bool], *, file: Path | None = None) -> None:
     """Remember which codecs were decoded right; verdicts of other codecs and other GPUs stay.
 
@@ -33,20 +37,24 @@ def keep_verdicts(gpu: str, right: Mapping[str, bool], *, file: Path | None = No
     Raises:
         OSError: the file cannot be written.
     """
-    file = file or verdicts_file()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    known, key = _read(file), _key(gpu)
-    before = known.get(key)
-    known[key] = (before if isinstance(before, dict) else {}) | dict(right)
-    atomic_write_text(file, json.dumps(known, indent=2, sort_keys=True) + "\n")
+    _keep(file or verdicts_file(), gpu, right)
+
+
+def keep_rates(gpu: str, megapixels_per_s: Mapping[str, float], *, file: Path | None = None) -> None:
+    """Remember how many megapixels of each codec the GPU's decoder decodes a second; as ``keep_verdicts``."""
+    _keep(file or rates_file(), gpu, megapixels_per_s)
+
+
+def kept_rates(gpu: str, *, file: Path | None = None) -> dict[str, float]:
+    """Codec -> decoded megapixels/s of such a GPU; empty without a readable file."""
+    found = _kept(file or rates_file(), gpu)
+    return {codec: rate for codec, rate in found.items() if isinstance(rate, float) and rate > 0}
 
 
 def kept_verdicts(gpu: str, *, file: Path | None = None) -> dict[str, bool]:
     """Codec -> whether it was decoded right on such a GPU; empty without a readable file."""
-    verdicts = _read(file or verdicts_file()).get(_key(gpu), {})
-    if not gpu or not isinstance(verdicts, dict):
-        return {}
-    return {codec: right for codec, right in verdicts.items() if isinstance(right, bool)}
+    found = _kept(file or verdicts_file(), gpu)
+    return {codec: right for codec, right in found.items() if isinstance(right, bool)}
 
 
 def nvdec_of(device_index: int) -> Nvdec:
@@ -54,6 +62,18 @@ def nvdec_of(device_index: int) -> Nvdec:
     verdicts = kept_verdicts(name_of_gpu(device_index))
     proven = frozenset(codec for codec, right in verdicts.items() if right)
     return replace(ask_driver(device_index), proven=proven, wrong=frozenset(verdicts) - proven)
+
+
+def _keep(file: Path, gpu: str, values: Mapping[str, bool] | Mapping[str, float]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    known = _read(file)
+    known[_key(gpu)] = (_kept(file, gpu) if gpu else {}) | dict(values)
+    atomic_write_text(file, json.dumps(known, indent=2, sort_keys=True) + "\n")
+
+
+def _kept(file: Path, gpu: str) -> dict[str, object]:
+    values = _read(file).get(_key(gpu), {})
+    return values if gpu and isinstance(values, dict) else {}
 
 
 def _read(file: Path) -> dict[str, object]:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+from dali_pipes.loader.clip_loader import decoder_rule
+from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.sampling.order import ReadingOrder
 from reskd.distributed import World
 from reskd.evaluation.evaluator import EvaluationSettings, Validation
@@ -24,6 +26,8 @@ from reskd.experiment.networks import (
 from reskd.experiment.provenance import start_hashes
 from reskd.models.weights.load import state_hash
 from reskd.ops.dispatch import describe_choice
+from reskd.profiling.reading_cost import measure_reading
+from reskd.profiling.speed_budget import describe_reading, machine_of, readable_clips_per_second
 from reskd.runtime.prepare import choose_kernels, prepare_networks
 from reskd.training.dry_run import choose_clips_per_pass, leaving_no_trace, noise_batch
 from reskd.training.plan import Plan
@@ -35,6 +39,8 @@ from reskd.training.trainer import Trainer
 from reskd.training.trainer_arguments import RunRecord, Settings, TrainingData
 
 log = logging.getLogger(__name__)
+
+_LONG_RUN_CLIPS = 5000
 
 
 def build_trainer(
@@ -72,11 +78,36 @@ def build_trainer(
     return Trainer(
         networks,
         Settings(config.training, config.optimizer, config.schedule, config.seed),
-        TrainingData(plan, _training_loaders(config, train, plan, run, world), view_shapes(config)),
+        TrainingData(
+            plan,
+            _training_loaders(config, train, plan, run, world),
+            view_shapes(config),
+            _readable(config, train, world),
+        ),
         RunRecord(run, _description(config, train, networks, plan) | {"changes": [one._asdict() for one in changes]}),
         validations=_validations(config, manifests.get("val"), networks, clips_per_pass, world),
         world=world,
     )
+
+
+def _readable(config: ExperimentConfig, train: AnyManifest, world: World) -> float | None:
+    """Clips/s that the loader can be expected to read, from a second of reading; None where that tells nothing.
+
+    It tells nothing of a short run, of frames from a cache, and of a GPU's decoder whose speed is not known.
+    """
+    is_long = config.training.epochs * len(train) >= _LONG_RUN_CLIPS
+    if not isinstance(train, Manifest) or config.clips.cache != "none" or not is_long:
+        return None
+    rule = decoder_rule(world.device, config.clips)
+    try:
+        cost = measure_reading(train, config.clips, rule, seed=config.seed, most_seconds=1.0)
+    except ValueError:
+        return None
+    machine = machine_of(config.clips, rule, cost)
+    readable = readable_clips_per_second(cost, machine)
+    if readable is not None:
+        log.info("the loader can be expected to read %.3g clips/s: %s", readable, describe_reading(cost, machine))
+    return readable
 
 
 def views_of(config: ExperimentConfig) -> tuple[str, ...]:

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from dali_pipes.jobs.cores import usable_cores
+from dali_pipes.jobs.process_folder import process_folder
+from dali_pipes.loader.clip_loader import decoder_rule
 from reskd.distributed import choose_device
 from reskd.experiment.config import ExperimentConfig
 from reskd.experiment.data import data_of
 from reskd.experiment.networks import build_networks, view_shapes
 from reskd.machine_checks import GIB, PYAV_DECODE_SECONDS, Finding
 from reskd.memory import total_bytes
+from reskd.profiling.reading_cost import measure_reading, sample_of_list
 from reskd.profiling.resource_estimate import checkpoint_bytes, estimate_memory, measure_seconds_per_clip
+from reskd.profiling.speed_budget import describe_budget, machine_of, predict_speed
 from reskd.training.precision import Precision
+
+log = logging.getLogger(__name__)
+
+_LONGEST_PASS_S = 5.0
 
 
 def check_config(config: ExperimentConfig, stage: ExperimentConfig | None = None) -> list[Finding]:
@@ -46,15 +58,51 @@ def check_config(config: ExperimentConfig, stage: ExperimentConfig | None = None
         where, available = "the GPU", torch.cuda.get_device_properties(device).total_memory
     else:
         where, available = "this machine", total_bytes()
-    decode = 0.0 if config.data.kind == "features" else PYAV_DECODE_SECONDS / usable_cores()
+    fits = need.total_bytes(at_once) < available / 2 and seconds * at_once < _LONGEST_PASS_S
+    if num_timed < at_once and fits and device.type == "cpu":  # a few clips do not fill the cores
+        seconds = measure_seconds_per_clip(student, teacher, shapes, precision, num_clips=at_once)
+    speed = _check_speed(config, device, seconds) if num_clips is not None else None
+    together, limit = _guess_of_speed(config, seconds) if speed is None else (speed.together, speed.limit)
     advice = "fp16 on a CPU is far slower than fp32, which is timed below; set training.precision=fp32."
     return [
         data,
         *([Finding("NOTE", "precision", advice)] if slow else []),
         check_run_memory(need.total_bytes(at_once), available, num_clips=at_once, where=where),
         check_run_disk(checkpoint_bytes(student, teacher), num_kept, shutil.disk_usage(existing).free),
-        check_run_time(seconds, decode, num_clips=num_clips, epochs=training.epochs),
+        *([speed.finding] if speed is not None else []),
+        check_run_time(together, limit, num_clips=num_clips, epochs=training.epochs),
     ]
+
+
+class _Speed(NamedTuple):
+    finding: Finding
+    together: float
+    limit: str
+
+
+def _check_speed(config: ExperimentConfig, device: torch.device, compute_seconds: float) -> _Speed | None:
+    """Read a few clips of the training list; None if this cannot be done for these data."""
+    if config.data.kind == "features":
+        return None
+    try:
+        with tempfile.TemporaryDirectory(prefix="sample_", dir=process_folder()) as folder:
+            sample = sample_of_list(config.clips, Path(folder), seed=config.seed)
+            rule = decoder_rule(device, config.clips)
+            cost = measure_reading(sample, config.clips, rule, seed=config.seed)
+    except (ValueError, OSError) as error:
+        log.info("no prediction of the speed: %s", error)
+        return None
+    machine = machine_of(config.clips, rule, cost)
+    budget = predict_speed(compute_seconds, cost, machine)
+    cached = config.clips.cache != "none"
+    text = describe_budget(budget, cost, machine) + ("; data.cache spares this after the first epoch" if cached else "")
+    return _Speed(Finding("OK", "speed", f"{text}."), budget.together, budget.limit)
+
+
+def _guess_of_speed(config: ExperimentConfig, compute_seconds: float) -> tuple[float, str]:
+    """Clips/s and what limits them, by the usual cost of a clip."""
+    decode = 0.0 if config.data.kind == "features" else PYAV_DECODE_SECONDS / usable_cores()
+    return 1 / max(compute_seconds, decode), "decoding" if decode > compute_seconds else "the networks"
 
 
 def check_run_memory(need_bytes: int, available_bytes: int, *, num_clips: int, where: str) -> Finding:
@@ -75,15 +123,14 @@ def check_run_disk(checkpoint_bytes: int, num_checkpoints: int, free_bytes: int)
     return Finding("OK", "run's disk", f"{text}.")
 
 
-def check_run_time(compute_seconds: float, decode_seconds: float, *, num_clips: int | None, epochs: float) -> Finding:
-    """Both times are per clip; decoding runs beside the step, so the slower one counts."""
-    slower = "decoding" if decode_seconds > compute_seconds else "the networks"
-    seconds = max(compute_seconds, decode_seconds)
+def check_run_time(clips_per_second: float, limit: str, *, num_clips: int | None, epochs: float) -> Finding:
+    """``limit``: what takes longest."""
+    seconds = 1 / clips_per_second
     if num_clips is None:
-        text = f"about {_duration(1000 * seconds)} for 1,000 clips ({slower} take longest); the list is not here"
+        text = f"about {_duration(1000 * seconds)} for 1,000 clips (limited by {limit}); the list is not here"
         return Finding("NOTE", "time", f"{text}: check data.root and data.train.")
     text = f"about {_duration(epochs * num_clips * seconds)} for {epochs:g} epochs of {num_clips} clips"
-    return Finding("OK", "time", f"{text}; {slower} take longest.")
+    return Finding("OK", "time", f"{text}; limited by {limit}.")
 
 
 def _duration(seconds: float) -> str:

@@ -19,6 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from dali_pipes.loader.decoder_choice import DeviceKind
+from dali_pipes.nvdec.driver import name_of_gpu
+from dali_pipes.nvdec.verdicts import keep_rates
+from reskd.profiling.decode.standard_clips import HEIGHT, WIDTH
 from reskd.profiling.measurement_rows import read_rows
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,6 +29,7 @@ Answer = dict[str, Any]
 CODECS = ("h264", "hevc", "vp8", "vp9", "av1", "mjpeg")
 _KINDS = ("h264-g12", "h264-g250", "hevc-g50", "mjpeg")
 _COMMAND_LIMIT_S = 120
+_FRAMES_PER_CLIP = 8
 
 
 @dataclass(frozen=True)
@@ -190,17 +194,29 @@ def _decode(site: Site) -> Answer:
         else ["--clips", "2", "--batch", "2", "--rounds", "1"]
     )
     names = ["reskd", "dali-reader", "dali-decoder", *(["torchcodec-cuda"] if site.on_gpu else [])]
+    tool += ["--root", clips, "--frames", str(_FRAMES_PER_CLIP), "--device", site.device, *size]
     table: list[dict[str, str]] = []
     for workers in (4, 8, 16) if site.on_gpu else (1,):
         rows = site.folder / f"decode_{workers}_threads"
         shutil.rmtree(rows, ignore_errors=True)
-        command = [*tool, "--root", clips, "--frames", "8", "--device", site.device, "--workers", str(workers)]
-        _run(
-            [*command, *size, "--out", rows, "--candidates", *(names if workers == 8 or not site.on_gpu else names[:1])]
-        )
-        shown = ("files", "candidate", "status", "clips_per_s", "cpu_ms", "amplification", "wrong_frames")
+        candidates = names if workers == 8 or not site.on_gpu else names[:1]
+        _run([*tool, "--workers", str(workers), "--out", rows, "--candidates", *candidates])
+        shown = ("files", "codec", "candidate", "status", "clips_per_s", "cpu_ms", "amplification", "wrong_frames")
         table += [{"workers": str(workers), **row} for row in _columns(rows / "profile_decode.csv", shown)]
-    return {"table": table}
+    rates = _megapixels_per_s(table)
+    if site.on_gpu:
+        keep_rates(name_of_gpu(0), rates)
+    return {"megapixels_per_s": rates, "table": table}
+
+
+def _megapixels_per_s(table: Sequence[Mapping[str, str]]) -> dict[str, float]:
+    """Codec -> megapixels decoded a second by this project's loader, with the files and threads that give most."""
+    rates: dict[str, float] = {}
+    for row in table:
+        if row["candidate"] == "reskd" and row["status"] == "ok":
+            frames_per_s = float(row["clips_per_s"]) * _FRAMES_PER_CLIP * float(row["amplification"])
+            rates[row["codec"]] = max(rates.get(row["codec"], 0.0), frames_per_s * WIDTH * HEIGHT / 1e6)
+    return {codec: round(rate, 1) for codec, rate in rates.items()}
 
 
 def _step(site: Site) -> Answer:

@@ -18,10 +18,14 @@ class StepClock:
 
     Args:
         trainer: whose ``train_step`` takes the batches of ``timed``.
+        readable: clips/s that a rank's loader was predicted to read, to be logged beside the truth.
     """
 
-    def __init__(self, trainer: Phased) -> None:
+    def __init__(self, trainer: Phased, *, readable: float | None = None) -> None:
         self._device = trainer.world.device
+        self._predicted = {}
+        if readable is not None:
+            self._predicted["speed/readable_clips_per_second"] = readable * trainer.world.size
         self._phases = PhaseClock(trainer)
         self._num_steps = 0
         self.restart()
@@ -55,6 +59,7 @@ class StepClock:
             "speed/data_wait_share": min(1.0, phases_ms["data"] / 1e3 / elapsed),
             **{f"speed/{name}_ms": ms / max(self._num_steps, 1) for name, ms in phases_ms.items()},
             **device_load(self._device),
+            **self._predicted,
         }
         self.restart()
         return found

@@ -62,6 +62,7 @@ class Trainer:
         self.plan, self.make_loader, self.view_shapes = data.plan, data.make_loader, data.view_shapes
         self.run, self.description = record.directory, record.description
         self.validations, self.world = validations, world
+        self.readable = data.readable_clips_per_second
         self.precision = Precision(self.config.precision, world.device, passes_per_step=data.plan.passes_per_step)
         self.learners = build_learners(self.trainable, settings.optimizer)
         self.num_steps = 0
@@ -84,7 +85,7 @@ class Trainer:
         """
         self._dry_run()
         with ExitStack() as stack:
-            clock = stack.enter_context(StepClock(self))
+            clock = stack.enter_context(StepClock(self, readable=self.readable))
             agreement = StopAgreement(self.world)
             stack.enter_context(self.world.signals.deferred())
             loader = self._open_loader()

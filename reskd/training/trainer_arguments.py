@@ -37,11 +37,13 @@ class TrainingData:
         plan: the number of steps, and batch sizes.
         make_loader: index of the first batch -> endless training batches of ``plan.clips_per_pass`` clips.
         view_shapes: view name -> (T, H, W), or (T, D) of features, for the dry run.
+        readable_clips_per_second: what one rank's loader was predicted to read; None: not predicted.
     """
 
     plan: Plan
     make_loader: Callable[[int], Loader]
     view_shapes: Mapping[str, tuple[int, ...]]
+    readable_clips_per_second: float | None = None
 
 
 @dataclass(frozen=True)

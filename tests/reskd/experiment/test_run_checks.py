@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 from reskd.experiment.config import load_config
 from reskd.experiment.run_checks import check_config, check_run_disk, check_run_memory, check_run_time
 from reskd.machine_checks import GIB
+from tests.tools.test_train import write_config
 
 
 def test_a_run_that_does_not_fit_is_a_problem() -> None:
@@ -15,14 +18,12 @@ def test_a_run_that_does_not_fit_is_a_problem() -> None:
     assert check_run_disk(GIB, 3, 5 * GIB).level == "OK"
 
 
-def test_time_follows_the_slower_of_decoding_and_networks() -> None:
-    slow_decode = check_run_time(0.1, 0.36, num_clips=1000, epochs=10)
-    assert "about 1.0 h" in slow_decode.text and "decoding" in slow_decode.text
-    slow_networks = check_run_time(0.72, 0.36, num_clips=1000, epochs=10)
-    assert "about 2.0 h" in slow_networks.text and "the networks" in slow_networks.text
-    short = check_run_time(0.072, 0.0, num_clips=1000, epochs=10)
+def test_time_follows_the_speed() -> None:
+    slow_decode = check_run_time(1 / 0.36, "decoding", num_clips=1000, epochs=10)
+    assert "about 1.0 h" in slow_decode.text and "limited by decoding" in slow_decode.text
+    short = check_run_time(1 / 0.072, "the networks", num_clips=1000, epochs=10)
     assert "about 12 min for 10 epochs" in short.text
-    no_list = check_run_time(0.72, 0.36, num_clips=None, epochs=10)
+    no_list = check_run_time(1 / 0.72, "the networks", num_clips=None, epochs=10)
     assert no_list.level == "NOTE" and "about 12 min for 1,000 clips" in no_list.text
 
 
@@ -49,3 +50,16 @@ training: {{epochs: 2, global_batch_size: 4}}
     assert set(findings) == {"data", "memory", "run's disk", "time"}
     assert findings["data"].level == "NOTE" and "nothing.csv" in findings["data"].text
     assert findings["memory"].level == "OK" and "4 clips at once" in findings["memory"].text
+
+
+def test_a_list_that_is_there_gives_a_prediction_with_its_limit(
+    tmp_path: Path, make_folder: Callable[..., Path]
+) -> None:
+    videos = make_folder({"left": ["libx264"] * 4, "right": ["libx264"] * 4}, num_frames=24)
+    config = load_config(write_config(tmp_path, "small", videos))
+    findings = {finding.topic: finding for finding in check_config(config)}
+    assert set(findings) == {"data", "memory", "run's disk", "speed", "time"}
+    assert re.match(r"about \S+ clips/s a process, limited by ", findings["speed"].text)
+    assert "frames are decoded for 2, by PyAV in 100 % of 16 clips" in findings["speed"].text
+    limit = findings["speed"].text.partition("limited by ")[2].partition(" (")[0]
+    assert findings["time"].text.endswith(f"; limited by {limit}.")

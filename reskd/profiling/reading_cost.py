@@ -1,0 +1,175 @@
+"""What reading a clip of a training list costs on this machine, measured on a few of its videos."""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from dali_pipes.config import DataConfig
+from dali_pipes.decode.cost import Keyframes, count_decoded, spread_sample
+from dali_pipes.loader.clip_reader import ClipReader
+from dali_pipes.loader.cpu_render import render_plan
+from dali_pipes.loader.decoder_choice import DecoderRule
+from dali_pipes.loader.external_source import ClipChooser
+from dali_pipes.manifest.build import build_manifests
+from dali_pipes.manifest.manifest import Manifest, ManifestRow
+from dali_pipes.manifest.splits import videos_of_splits
+from dali_pipes.packets.packet_index import select
+from dali_pipes.sampling.clip_plan import ClipPlan
+from dali_pipes.sampling.order import ReadingOrder
+from dali_pipes.sampling.spec import rules_for_views
+from dali_pipes.scan.index_reader import IndexReader
+
+SAMPLE_VIDEOS = 16
+_TRANSCODED_GOP = 4  # as prepare_data.py transcode writes by default
+
+
+@dataclass(frozen=True)
+class ReadingCost:
+    """The mean cost of a training clip.
+
+    Args:
+        num_clips: clips that were read.
+        cpu_seconds: of a worker process: reading, decoding and rendering, or what it does for DALI.
+        frames_used: T.
+        frames_decoded: by whatever decodes, for these frames.
+        frames_after_transcoding: the same for files of ``prepare_data.py transcode``.
+        megapixels_by_dali: codec -> megapixels of frames that DALI decodes for a clip, over all clips.
+        pyav_share: of the clips, decoded by workers.
+    """
+
+    num_clips: int
+    cpu_seconds: float
+    frames_used: int
+    frames_decoded: float
+    frames_after_transcoding: float
+    megapixels_by_dali: Mapping[str, float] = field(default_factory=dict)
+    pyav_share: float = 1.0
+
+    @property
+    def cpu_seconds_after_transcoding(self) -> float:
+        """At least; rendering does not get cheaper with fewer decoded frames."""
+        return self.cpu_seconds * min(1.0, self.frames_after_transcoding / self.frames_decoded)
+
+
+def sample_of_list(config: DataConfig, folder: Path, *, seed: int) -> Manifest:
+    """Some videos of the training list; only these are scanned if the list was not.
+
+    Args:
+        folder: an existing one, for a list of them.
+
+    Raises:
+        ValueError, OSError: as ``build_manifests``; or the data are not video files.
+    """
+    if config.storage.kind != "videos":
+        raise ValueError(f"data.storage.kind={config.storage.kind}: a part of the list is taken of video files only.")
+    class_names, found = videos_of_splits(config, seed, ("train",), lambda message: None, compare=False)
+    videos = {Path(video.path): video for video in found["train"]}
+    chosen = spread_sample(list(videos), SAMPLE_VIDEOS)
+    with (folder / "sample.csv").open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        rows = csv.writer(file)
+        rows.writerow(("path", "label"))
+        rows.writerows((videos[path].path, class_names[videos[path].labels[0]]) for path in chosen)
+    of_sample: dict[str, Any] = {
+        "train": (folder / "sample.csv").absolute(),
+        "test": None,
+        "test_fraction": 0.0,
+        "val_pattern": None,
+    }
+    of_sample |= {"list_format": "csv", "classes": None, "group_pattern": None, "val_fraction": 0.0}
+    sample = DataConfig.model_validate({**config.model_dump(), **of_sample})
+    return build_manifests(sample, seed=seed, splits=("train",))["train"]
+
+
+def measure_reading(
+    manifest: Manifest,
+    config: DataConfig,
+    rule: DecoderRule,
+    *,
+    seed: int,
+    num_clips: int = SAMPLE_VIDEOS,
+    most_seconds: float = math.inf,
+) -> ReadingCost:
+    """Read clips as a worker of the loader does, in this process; one that cannot be read is left out.
+
+    Args:
+        rule: chooses the decoder of each file.
+        most_seconds: no clip is begun after this time.
+
+    Raises:
+        ValueError: no clip could be read.
+    """
+    views: tuple[Literal["teacher", "student"], ...] = ("teacher", "student") if config.views.teacher else ("student",)
+    render = render_plan(config.views, views) if rule.device == "cpu" else None
+    reader = ClipReader(rule, sparse=config.loader.sparse_decode, render=render)
+    order = ReadingOrder(mode="train", batch_size=1, seed=seed)
+    chooser = ClipChooser(manifest, rules_for_views(config, views, mode="train"), order)
+    indexes, costs = IndexReader(), _Sums()
+    started = time.monotonic()
+    for position in range(num_clips):
+        if position and time.monotonic() - started > most_seconds:
+            break
+        plan = chooser.plan(position, 0)
+        row = manifest.row(plan.row)
+        cpu = time.process_time()
+        try:
+            reader.read(plan, row)
+        except (ValueError, OSError, EOFError):
+            continue
+        costs.add(time.process_time() - cpu, plan, row, _frames_decoded(plan, row, rule, config, indexes), rule)
+    return costs.mean(config.sampling.num_frames)
+
+
+def _frames_decoded(
+    plan: ClipPlan, row: ManifestRow, rule: DecoderRule, config: DataConfig, indexes: IndexReader
+) -> int:
+    """Packets that are kept; without an index, all frames up to the last wanted one."""
+    if row.template:
+        return len(plan.frame_index_T)
+    packets = row.video_info.packets if config.loader.sparse_decode else None
+    if packets is None:
+        return int(plan.frame_index_T.max()) + 1
+    found = indexes.read(packets, row.video_info.num_packets)
+    may_flush = rule.choose(row.video_info) == "pyav"
+    return len(select(found.packets_P, plan.frame_index_T, may_flush=may_flush).number_K)
+
+
+class _Sums:
+    def __init__(self) -> None:
+        self.num_clips = self.by_pyav = 0
+        self.cpu_seconds = self.decoded = self.after = 0.0
+        self.megapixels: defaultdict[str, float] = defaultdict(float)
+
+    def add(self, cpu_seconds: float, plan: ClipPlan, row: ManifestRow, num_decoded: int, rule: DecoderRule) -> None:
+        info = row.video_info
+        num_frames, num_wanted = max(1, info.num_frames), len(plan.frame_index_T)
+        self.num_clips += 1
+        self.cpu_seconds += cpu_seconds
+        self.decoded += num_decoded
+        gops = [_TRANSCODED_GOP] * (num_frames // _TRANSCODED_GOP) + [num_frames % _TRANSCODED_GOP or 0]
+        distances = [length for length in gops if length]
+        self.after += count_decoded(Keyframes.from_distances(distances), num_wanted, num_draws=8).from_keyframes
+        if rule.choose(info) == "pyav":
+            self.by_pyav += 1
+        else:
+            self.megapixels[info.codec] += num_decoded * info.width * info.height / 1e6
+
+    def mean(self, frames_used: int) -> ReadingCost:
+        if not self.num_clips:
+            raise ValueError("expected a clip that can be read, found none; prepare_data.py scan says why.")
+        count = self.num_clips
+        return ReadingCost(
+            count,
+            self.cpu_seconds / count,
+            frames_used,
+            self.decoded / count,
+            self.after / count,
+            {codec: sum_of / count for codec, sum_of in self.megapixels.items()},
+            self.by_pyav / count,
+        )
