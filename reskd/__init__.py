@@ -6,7 +6,7 @@ For other folders:
     device_times: recorded_event, wait_for
     distributed: barrier, broadcast_buffers, choose_device, DeviceChoice, gather_objects, gather_rows, joined_world,
         mean_over_ranks, minimum_over_ranks, patient_barrier, StopAgreement, World
-    environment: describe_environment, driver_version, installed_versions, native_library_name
+    environment: DALIS, describe_environment, driver_version, installed_versions, missing_npp, native_library_name
     faults: fault_files_in, sentence_of
     machine_checks: Finding, GIB, PYAV_DECODE_SECONDS
     memory: limited_to_available, total_bytes

@@ -6,11 +6,14 @@ installed.
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import re
 import subprocess
+import sysconfig
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -20,7 +23,6 @@ from pathlib import Path
 TESTED: dict[str, tuple[str, str]] = {
     "torch": ("2.6", "2.15"),
     "torchvision": ("0.21", "0.29"),
-    "nvidia-dali-cuda120": ("2.4", "2.4"),
     "av": ("17", "18"),
     "numpy": ("1.26", "2.4"),
     "opencv-python-headless": ("4.11", "5.0"),
@@ -33,6 +35,14 @@ TESTED: dict[str, tuple[str, str]] = {
     "rich": ("13.9", "15"),
     "matplotlib": ("3.9", "3"),
 }
+
+# The extras "cuda12" and "cuda13": what depends on CUDA's major version, and the load of a GPU in the metrics. Both
+# DALIs fill one Python package, so an environment has one of them; either runs without a GPU too.
+TESTED_BY_CUDA: dict[str, dict[str, tuple[str, str]]] = {
+    "cuda12": {"nvidia-dali-cuda120": ("2.4", "2.4"), "nvidia-ml-py": ("12.535", "13")},
+    "cuda13": {"nvidia-dali-cuda130": ("2.4", "2.4"), "nvidia-ml-py": ("12.535", "13")},
+}
+DALIS = ("nvidia-dali-cuda120", "nvidia-dali-cuda130")
 
 # The extra "export", needed by tools/export.py only. torch 2.6 needs the oldest onnxscript.
 TESTED_FOR_EXPORT: dict[str, tuple[str, str]] = {
@@ -62,8 +72,12 @@ def in_tested_range(name: str, version: str) -> bool:
         ValueError: the version does not start with a number.
     """
     release = _release(version)
-    oldest, newest = (_release(end) for end in (TESTED | TESTED_FOR_EXPORT | TESTED_FOR_TIMM)[name])
+    oldest, newest = (_release(end) for end in _all_tested()[name])
     return release >= oldest and release[: len(newest)] <= newest
+
+
+def _all_tested() -> dict[str, tuple[str, str]]:
+    return TESTED | TESTED_FOR_EXPORT | TESTED_FOR_TIMM | TESTED_BY_CUDA["cuda12"] | TESTED_BY_CUDA["cuda13"]
 
 
 def _release(version: str) -> tuple[int, ...]:
@@ -74,8 +88,8 @@ def _release(version: str) -> tuple[int, ...]:
 
 
 def installed_versions() -> dict[str, str | None]:
-    """Version of each distribution in ``TESTED`` and of this project; None where it is not installed."""
-    return {name: _installed_version(name) for name in ("reskd", *TESTED)}
+    """Version of each distribution in ``TESTED``, of both DALIs and of this project; None where it is not installed."""
+    return {name: _installed_version(name) for name in ("reskd", *TESTED, *DALIS)}
 
 
 def _installed_version(name: str) -> str | None:
@@ -93,6 +107,32 @@ def driver_version() -> str | None:
         return _output_of("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0")
     found = re.search(r"Kernel Module.*?\s(\d+\.\d+(\.\d+)?)\s", text)
     return found.group(1) if found else None
+
+
+def missing_npp() -> list[str]:
+    """The libraries of NVIDIA's NPP that DALI's operators name and that cannot be loaded; empty without a DALI."""
+    spec = importlib.util.find_spec("nvidia.dali") if _has_package("nvidia") else None
+    if spec is None or spec.origin is None:
+        return []
+    operators = Path(spec.origin).with_name("libdali_operators.so")
+    if not operators.is_file():
+        return []
+    names = set(re.findall(rb"libnpp[a-z]+\.so\.\d+", operators.read_bytes()))
+    return sorted(name.decode() for name in names if not _loads(name.decode()))
+
+
+def _has_package(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        # A wheel puts it beside the others, where the loader of programs does not look.
+        packages = Path(sysconfig.get_path("purelib")) / "nvidia"
+        return any(packages.glob(f"*/lib/{library}"))
+    return True
 
 
 def describe_environment() -> dict[str, object]:

@@ -71,7 +71,10 @@ def sentence_of(error: BaseException) -> str | None:
     if isinstance(error, _USER_FAULTS) and _is_raised_by_us(error):
         return str(error) or repr(error)
     if isinstance(error, ModuleNotFoundError) and error.name and error.name.split(".")[0] not in _OUR_PACKAGES:
-        return f"expected the package {error.name.split('.')[0]}, found none; run make install, or pip install it."
+        name = error.name.split(".")[0]
+        if name == "nvidia":  # all of NVIDIA's packages lie in this one; ours is DALI
+            return "expected DALI, found none; run make install, or pip install 'reskd[cuda12]' or 'reskd[cuda13]'."
+        return f"expected the package {name}, found none; run make install, or pip install it."
     return _of_library(error)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from reskd.environment import TESTED, in_tested_range
+from reskd.environment import DALIS, TESTED, in_tested_range
 
 if TYPE_CHECKING:
     from dali_pipes.nvdec.abilities import Nvdec
@@ -91,7 +91,7 @@ def check_decoders(nvdec: Nvdec | None, *, dali: bool) -> Finding:
     from dali_pipes.video_info import VideoInfo
 
     if not dali:
-        return Finding("PROBLEM", "decoder", "nvidia-dali-cuda120 is not installed: make install.")
+        return Finding("PROBLEM", "decoder", "no DALI is installed.")
     rule = DecoderRule("cuda", nvdec=nvdec) if nvdec else DecoderRule("cpu")
     names = {"dali": "DALI on NVDEC", "pyav": "PyAV on the CPU"}
     decoders: dict[str, list[str]] = {}
@@ -139,6 +139,38 @@ def check_versions(installed: Mapping[str, str | None]) -> list[Finding]:
             text = f"{version} is outside the tested range {oldest} to {newest}; if something fails, make install."
             findings.append(Finding("NOTE", name, text))
     return findings
+
+
+def check_dali(installed: Mapping[str, str | None], driver: str | None = None) -> Finding:
+    """One DALI is to be there, and a driver that is new enough for its CUDA. ``driver``: None without a GPU."""
+    found = {name: version for name in DALIS if (version := installed.get(name))}
+    if not found:
+        text = "not installed: make install, or pip install 'reskd[cuda12]' (drivers from 525 on) or 'reskd[cuda13]'"
+        return Finding("PROBLEM", "DALI", f"{text} (from 580 on).")
+    if len(found) > 1:
+        text = f"{' and '.join(found)} fill one Python package, and the one that was installed first is damaged"
+        return Finding("PROBLEM", "DALI", f"{text}; uninstall both and install one of them.")
+    ((name, version),) = found.items()
+    major = 13 if name.endswith("cuda130") else 12
+    if driver is not None and int(driver.split(".")[0]) < MIN_DRIVER[major]:
+        text = f"{name} {version} needs a driver from {MIN_DRIVER[major]} on, found {driver}"
+        return Finding("PROBLEM", "DALI", f"{text}; update the driver, or install nvidia-dali-cuda120 in its place.")
+    if not in_tested_range(name, version):
+        return Finding(
+            "NOTE", "DALI", f"{name} {version} is outside the tested range; if something fails, make install."
+        )
+    return Finding("OK", "DALI", f"{name} {version}")
+
+
+def check_npp(missing: Sequence[str] | None) -> Finding:
+    """``missing``: libraries of NPP that DALI's operators name and that are not found; None without a GPU.
+
+    Their wheels are no requirement of DALI's, and a machine with a bare driver has none.
+    """
+    if not missing:
+        return Finding("OK", "NPP", "not needed without a GPU." if missing is None else "found.")
+    text = f"{', '.join(missing)} not found: DALI's operators name them, and some may fail"
+    return Finding("NOTE", "NPP", f"{text}; pip install nvidia-npp-cu12, or install CUDA's toolkit.")
 
 
 def check_native_op(backends: Mapping[str, str | None], *, num_gpus: int) -> Finding:

@@ -20,13 +20,15 @@ from pathlib import Path
 from dali_pipes.jobs.cores import usable_cores
 from reskd import machine_checks as checks
 from reskd.cli import run_tool
-from reskd.environment import driver_version, installed_versions
+from reskd.environment import DALIS, driver_version, installed_versions, missing_npp
 from reskd.machine_checks import Finding
 
 
 def main(arguments: Sequence[str]) -> int:
     chosen = build_parser().parse_intermixed_args(arguments)
-    findings = [finding for finding in checks.check_versions(installed_versions()) if finding.level == "PROBLEM"]
+    versions = installed_versions()
+    findings = [*checks.check_versions(versions), checks.check_dali(versions)]
+    findings = [finding for finding in findings if finding.level == "PROBLEM"]
     if not findings:  # the other checks need the packages
         findings = _look(chosen.config, chosen.overrides)
     print(checks.report(findings, as_json=chosen.json))
@@ -79,11 +81,13 @@ def check_machine(runs: Path) -> list[Finding]:
             for i in range(num_gpus)
         ),
         checks.check_nvdec(nvdec),
-        checks.check_decoders(nvdec, dali=versions["nvidia-dali-cuda120"] is not None),
+        checks.check_decoders(nvdec, dali=any(versions[name] for name in DALIS)),
         checks.check_shared_memory(shared.total, shared.free),
         checks.check_disk(shutil.disk_usage(existing).free),
         checks.check_cores(usable_cores()),
         *checks.check_versions(versions),
+        checks.check_dali(versions, driver_version() if num_gpus else None),
+        checks.check_npp(missing_npp() if num_gpus else None),
         checks.check_native_op(available_backends(), num_gpus=num_gpus),
         checks.check_apex(
             Path(apex_folders[0]) if apex_folders else None, compiled=importlib.util.find_spec("amp_C") is not None

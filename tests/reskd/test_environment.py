@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from reskd import environment
-from reskd.environment import describe_environment, in_tested_range, requirements
+from reskd.environment import describe_environment, in_tested_range, missing_npp, requirements
 
 
 @pytest.mark.parametrize(
@@ -76,3 +77,9 @@ def test_importing_it_loads_nothing_but_the_standard_library() -> None:
     program = "import sys, reskd.environment; print('torch' in sys.modules, 'numpy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_npp_is_looked_for_by_the_names_in_dalis_operators() -> None:
+    """Its wheel is no requirement of DALI's, so it is missing wherever CUDA's toolkit is."""
+    pytest.importorskip("nvidia.dali")
+    assert all(re.fullmatch(r"libnpp[a-z]+\.so\.\d+", name) for name in missing_npp())

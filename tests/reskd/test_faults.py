@@ -84,6 +84,7 @@ def test_an_error_of_a_worker_process_is_told_apart_too(number: int, sentence: s
         (urllib.error.HTTPError("http://a/b", 404, "gone", Message(), None), "http://a/b: .*gone"),
         (MemoryError(), "expected enough memory.*training.max_clips_per_pass"),
         (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried 2 GiB"), "Tried 2 GiB.*training.max_clips_per_pass"),
+        (ModuleNotFoundError("no", name="nvidia.dali"), "expected DALI, found none; run make install, or pip install"),
         (ModuleNotFoundError("no", name="onnx.checker"), "expected the package onnx, found none"),
     ],
 )

@@ -103,6 +103,36 @@ def test_versions_missing_outside_and_inside_the_range() -> None:
     assert (levels["torch"], levels["numpy"], levels["av"]) == ("OK", "NOTE", "PROBLEM")
 
 
+@pytest.mark.parametrize(
+    ("installed", "driver", "level", "text"),
+    [
+        ({"nvidia-dali-cuda120": "2.4.0"}, None, "OK", "nvidia-dali-cuda120 2.4.0"),
+        ({"nvidia-dali-cuda130": "2.4.0", "nvidia-dali-cuda120": None}, "580.65.06", "OK", "nvidia-dali-cuda130 2.4.0"),
+        ({}, None, "PROBLEM", "not installed: make install, or pip install"),
+        (
+            {"nvidia-dali-cuda120": "2.4.0", "nvidia-dali-cuda130": "2.4.0"},
+            None,
+            "PROBLEM",
+            "nvidia-dali-cuda120 and nvidia-dali-cuda130 fill one Python package",
+        ),
+        ({"nvidia-dali-cuda130": "2.4.0"}, "535.183.01", "PROBLEM", "needs a driver from 580 on, found 535.183.01"),
+        ({"nvidia-dali-cuda120": "1.44.0"}, "535.183.01", "NOTE", "1.44.0 is outside the tested range"),
+    ],
+)
+def test_one_dali_that_suits_the_driver(
+    installed: dict[str, str | None], driver: str | None, level: str, text: str
+) -> None:
+    finding = checks.check_dali(installed, driver)
+    assert finding.level == level and text in finding.text
+
+
+def test_libraries_of_npp_are_named_where_a_gpu_is() -> None:
+    assert checks.check_npp(None).text == "not needed without a GPU."
+    assert checks.check_npp([]).text == "found."
+    finding = checks.check_npp(["libnppc.so.12", "libnppig.so.12"])
+    assert finding.level == "NOTE" and "libnppc.so.12, libnppig.so.12 not found" in finding.text
+
+
 def test_native_op() -> None:
     backends = {"cuda": "there is no GPU", "cpu": None, "reference": None}
     assert checks.check_native_op(backends, num_gpus=0).level == "OK"
