@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from reskd.rank_map import LateRanks
 from reskd.runtime.device_load import device_load
 from reskd.runtime.phases import PhaseClock, Phased
 
@@ -27,6 +28,7 @@ class StepClock:
         if readable is not None:
             self._predicted["speed/readable_clips_per_second"] = readable * trainer.world.size
         self._phases = PhaseClock(trainer)
+        self._late_ranks = LateRanks(trainer.world)
         self._num_steps = 0
         self.restart()
 
@@ -49,15 +51,17 @@ class StepClock:
     def pop(self, num_clips: int) -> dict[str, float]:
         """The metrics "speed/..." since the last call, in which all ranks together took ``num_clips`` clips.
 
-        Clips/s are of wall time; the wait is a share of it; phases are in milliseconds a step.
+        Clips/s are of wall time; the wait is a share of it; phases are in milliseconds a step. Every rank calls it.
         """
         self._phases.stop()
         phases_ms = self._phases.pop()
         elapsed = max(time.perf_counter() - self._started, 1e-9)
+        of_step = {name: ms / max(self._num_steps, 1) for name, ms in phases_ms.items()}
         found = {
             "speed/clips_per_second": num_clips / elapsed,
             "speed/data_wait_share": min(1.0, phases_ms["data"] / 1e3 / elapsed),
-            **{f"speed/{name}_ms": ms / max(self._num_steps, 1) for name, ms in phases_ms.items()},
+            **{f"speed/{name}_ms": ms for name, ms in of_step.items()},
+            **self._late_ranks.note(of_step["data"], of_step["teacher"] + of_step["student"] + of_step["loss"]),
             **device_load(self._device),
             **self._predicted,
         }
