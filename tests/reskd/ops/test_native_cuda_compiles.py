@@ -92,8 +92,9 @@ def test_kernels_compile_without_a_warning(architecture: str) -> None:
     size = ctypes.c_size_t()
     assert nvrtc.nvrtcGetCUBINSize(program, ctypes.byref(size)) == 0 and size.value > 10_000
     assert len(re.findall(r"Used \d+ registers", told)) == 3 * 3 * 3 + 3 * 2 + 1  # each kernel once
-    # On Volta one of the kernels spills 20 bytes, on the others none does.
-    assert max(int(count) for count in re.findall(r"(\d+) bytes spill", told)) <= (32 if architecture == "sm_70" else 0)
+    # On Ampere and Hopper none spills, on Volta and Blackwell some of those in half precision do, 8 to 32 bytes.
+    most = 0 if architecture in ("sm_80", "sm_90") else 32
+    assert max(int(count) for count in re.findall(r"(\d+) bytes spill", told)) <= most
 
 
 def log_of(nvrtc: ctypes.CDLL, program: ctypes.c_void_p) -> str:
