@@ -24,7 +24,7 @@ from dali_pipes.jobs.worker_process import starting_workers
 from dali_pipes.loader.cache_choice import open_cache
 from dali_pipes.loader.clip_reader import ClipReader
 from dali_pipes.loader.cpu_render import render_plan
-from dali_pipes.loader.dali_outputs import account_for, has_doubtful_black, to_batch
+from dali_pipes.loader.dali_outputs import account_for, doubtful_rows, to_batch
 from dali_pipes.loader.decoder_choice import DecoderRule
 from dali_pipes.loader.external_source import ClipChooser, ClipSource
 from dali_pipes.loader.recovery import Recovery, reason_of
@@ -171,9 +171,11 @@ class ClipLoader:
             except Exception as error:
                 self._recover(error)
                 continue
-            if has_doubtful_black(tensors, self._manifest, self._views[0]):
-                self._recovery.use_pyav(self._iteration)
-                self._start_again("a file that the scan never decoded gave a black frame")
+            if rows := doubtful_rows(tensors, self._manifest, self._views[0]):
+                self._recovery.doubt(rows)
+                which = "all files that the scan never decoded" if self._recovery.undecoded_by_pyav else "it"
+                named = self._manifest.path(min(rows))
+                self._start_again(f"{named}, which the scan never decoded, gave a black frame; PyAV decodes {which}")
                 continue
             self._iteration += 1
             account_for(tensors, self.faults, self._chooser)
@@ -270,12 +272,14 @@ class ClipLoader:
             notes,
             first_iteration=self._iteration,
             pyav_batches=self._recovery.pyav_batches,
+            pyav_rows=self._recovery.pyav_rows,
+            undecoded_by_pyav=self._recovery.undecoded_by_pyav,
             hung_rows=self._recovery.hung_rows,
             fields=spec.fields,
         )
 
     def _decoders_used(self) -> frozenset[str]:
-        host = {"pyav"} if self._recovery.pyav_batches else set()
+        host = {"pyav"} if self._recovery.pyav_batches or self._recovery.pyav_rows else set()
         return self._decoders.decoders | host
 
     def _describe_failure(self, error: Exception) -> str:

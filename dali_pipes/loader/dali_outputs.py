@@ -18,8 +18,8 @@ from dali_pipes.loader.sample import About, unpack_faults
 from dali_pipes.manifest.manifest import Manifest
 
 
-def has_doubtful_black(tensors: Mapping[str, Tensor], manifest: Manifest, view: str) -> bool:
-    """Whether a frame may be black by mistake.
+def doubtful_rows(tensors: Mapping[str, Tensor], manifest: Manifest, view: str) -> frozenset[int]:
+    """The rows of clips with a frame that may be black by mistake.
 
     DALI outputs black frames if a file ends early; only for files that the scan decoded is that excluded.
 
@@ -30,9 +30,10 @@ def has_doubtful_black(tensors: Mapping[str, Tensor], manifest: Manifest, view: 
     decoded = torch.from_numpy(manifest.rows["decoded"][about.row.numpy()])
     doubtful = ~decoded & torch.isin(about.how, torch.tensor(BY_DALI))
     if not doubtful.any():
-        return False
+        return frozenset()
     frames = tensors[view][doubtful.to(tensors[view].device)]
-    return bool((frames.flatten(2).amax(-1) == 0).any())
+    black = (frames.flatten(2).amax(-1) == 0).any(1).cpu()
+    return frozenset(about.row[doubtful][black].tolist())
 
 
 def account_for(tensors: Mapping[str, Tensor], faults: FaultLog, chooser: ClipChooser) -> None:

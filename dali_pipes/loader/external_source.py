@@ -78,6 +78,7 @@ class ClipSource:
         notes: folder where workers note which row they read (``dali_pipes.loader.watchdog``); None: no notes.
         first_iteration: iteration at which this pipeline starts; above 0 if an earlier one failed.
         pyav_batches: iterations whose clips PyAV decodes, whatever the choice is.
+        pyav_rows, undecoded_by_pyav: as in ``Recovery``.
         hung_rows: rows that are no longer opened.
         fields: names of the ``FIELDS`` to pass to DALI.
     """
@@ -91,6 +92,8 @@ class ClipSource:
     notes: Path | None = None
     first_iteration: int = 0
     pyav_batches: frozenset[int] = frozenset()
+    pyav_rows: frozenset[int] = frozenset()
+    undecoded_by_pyav: bool = False
     hung_rows: frozenset[int] = frozenset()
     fields: tuple[str, ...] = tuple(FIELDS)
     _chooser: ClipChooser | None = None
@@ -128,7 +131,9 @@ class ClipSource:
                 continue
             try:
                 with self._heartbeat.reading(plan.row) if self._heartbeat else nullcontext():
-                    clip = self.reader.read(plan, row, by_pyav=by_pyav)
+                    doubted = self.undecoded_by_pyav and row.video_info.num_frames_source != "decode"
+                    to_pyav = by_pyav or doubted or plan.row in self.pyav_rows
+                    clip = self.reader.read(plan, row, by_pyav=to_pyav)
             except Exception as error:  # a damaged file may raise anything; it becomes a fault
                 faults.append(str(error) or type(error).__name__)
                 continue

@@ -10,6 +10,8 @@ from dali_pipes.loader.watchdog import Hang
 
 # After so many batches that only PyAV could decode, DALI is not tried again: each of them costs two restarts.
 _MOST_BATCHES_LOST_BY_DALI = 3
+# After so many restarts for black frames, PyAV decodes every file that the scan did not: films often begin black.
+_MOST_RESTARTS_FOR_BLACK = 8
 # A loader may restart this often, and once more for so many batches that it has served.
 _FREE_RESTARTS, _BATCHES_A_RESTART = 10, 100
 
@@ -22,6 +24,8 @@ class Recovery:
 
     Attributes:
         pyav_batches: iterations whose clips PyAV decodes, whatever the choice is.
+        pyav_rows: rows that PyAV decodes, as DALI put out black frames that the scan cannot vouch for.
+        undecoded_by_pyav: whether PyAV decodes all files that the scan did not decode.
         hung_rows: rows that are no longer opened.
     """
 
@@ -30,6 +34,9 @@ class Recovery:
         self._failures: Counter[int] = Counter()
         self._num_restarts = 0
         self.pyav_batches: frozenset[int] = frozenset()
+        self.pyav_rows: frozenset[int] = frozenset()
+        self.undecoded_by_pyav = False
+        self._num_black = 0
         self.hung_rows: frozenset[int] = frozenset()
 
     def should_retry(self, error: Exception, iteration: int, hangs: Sequence[Hang]) -> bool:
@@ -57,6 +64,12 @@ class Recovery:
     def dali_has_failed(self) -> bool:
         """Whether DALI failed at so many batches that it is not worth trying."""
         return sum(count >= 2 for count in self._failures.values()) >= _MOST_BATCHES_LOST_BY_DALI
+
+    def doubt(self, rows: frozenset[int]) -> None:
+        """Leave these rows to PyAV from now on; the pipeline restarts for them."""
+        self.pyav_rows |= rows
+        self._num_black += 1
+        self.undecoded_by_pyav = self._num_black >= _MOST_RESTARTS_FOR_BLACK
 
     def use_pyav(self, iteration: int) -> None:
         """Make PyAV decode this batch and those prefetched with it."""

@@ -133,8 +133,26 @@ def test_black_frames_of_a_file_that_was_never_decoded_are_checked_by_pyav(tmp_p
     loader = _loader(make_manifest(config), config, mode="eval", batch_size=1, on_message=messages.append)
     (batch,) = list(loader)
     loader.close()
-    assert len(messages) == 1 and "gave a black frame" in messages[0]
+    assert len(messages) == 1 and "night/0.webm, which the scan never decoded, gave a black frame" in messages[0]
     assert not batch.substituted_N.any() and not batch.views["student"].data_NTHWC.any()
+
+
+@pytest.mark.slow
+def test_black_frames_restart_the_pipeline_once_a_file_and_not_without_end(tmp_path: Path) -> None:
+    (tmp_path / "night").mkdir()
+    for number in range(10):
+        path = tmp_path / "night" / f"{number}.webm"
+        write_clip(path, "libvpx-vp9", [np.full((HEIGHT, WIDTH, 3), number % 2, np.uint8)] * 8)
+    config = make_config(tmp_path, decoder="dali", prefetch=1).model_copy(update={"scan": "index_only"})
+    messages: list[str] = []
+    loader = _loader(make_manifest(config), config, mode="eval", batch_size=1, on_message=messages.append)
+    first = len(list(loader))
+    num_messages = len(messages)
+    second = len(list(loader))
+    loader.close()
+    assert first == second == 10
+    assert 0 < num_messages <= 8 and len(messages) == num_messages
+    assert num_messages < 8 or messages[-1].endswith("PyAV decodes all files that the scan never decoded")
 
 
 @pytest.mark.parametrize("first_batch", [0, 3])
