@@ -133,6 +133,21 @@ def test_the_readme_shows_the_recorded_results_of_the_demo() -> None:
         assert re.search(rf"^\| {model},.*\| {numbers} \|$", readme, re.MULTILINE), cells
 
 
+def test_documents_show_the_recorded_results_of_the_main_study() -> None:
+    """Every row with a spread repeats the arm's row in the report, and every interval is one of the report's."""
+    report = (ROOT / "docs/results/ucf10_main/report.md").read_text(encoding="utf-8")
+    cells = [[cell.strip() for cell in line.strip("| ").split("|")] for line in report.splitlines() if " +- " in line]
+    arms = {row[0]: [row[column] for column in (1, 2, 4, 5, 7)] for row in cells if len(row) > 7}
+    for document, num_rows in (("README.md", 3), ("docs/results/ucf10.md", len(arms))):
+        text = (ROOT / document).read_text(encoding="utf-8")
+        rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.count(" +- ") == 3]
+        assert len(rows) == num_rows
+        for row in rows:
+            assert row[-5:] == arms[re.split(r"[, ]", row[0])[0]], document
+        for interval in re.findall(r"-?\d+\.\d to -?\d+\.\d\b", text.partition("ten classes")[2]):
+            assert f"| {interval} |" in report, interval
+
+
 def test_modules_stay_short_enough_to_read_at_once() -> None:
     paths = [path for folder in ("reskd", "dali_pipes", "tools") for path in (ROOT / folder).rglob("*.py")]
     lengths = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in paths}
