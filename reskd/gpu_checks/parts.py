@@ -1,7 +1,8 @@
 """The parts of ``tools/gpu_check.py``: what each asks, how long it may take, and how it is answered.
 
 A part runs in a process of its own, whose output goes to a log; what it returns is its answer. Most parts run the
-project's own tools and tests, so that they measure what users run.
+project's own tools and tests, so that they measure what users run. Nothing heavy is imported at the top, as
+the tool's usage names the parts.
 """
 
 from __future__ import annotations
@@ -16,13 +17,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dali_pipes.loader.decoder_choice import DeviceKind
-from dali_pipes.nvdec.driver import name_of_gpu
-from dali_pipes.nvdec.verdicts import keep_rates
-from reskd.profiling.decode.standard_clips import HEIGHT, WIDTH
 from reskd.profiling.measurement_rows import read_rows
+
+if TYPE_CHECKING:
+    from dali_pipes.loader.decoder_choice import DeviceKind
 
 ROOT = Path(__file__).resolve().parents[2]
 Answer = dict[str, Any]
@@ -205,12 +205,17 @@ def _decode(site: Site) -> Answer:
         table += [{"workers": str(workers), **row} for row in _columns(rows / "profile_decode.csv", shown)]
     rates = _megapixels_per_s(table)
     if site.on_gpu:
+        from dali_pipes.nvdec.driver import name_of_gpu
+        from dali_pipes.nvdec.verdicts import keep_rates
+
         keep_rates(name_of_gpu(0), rates)
     return {"megapixels_per_s": rates, "table": table}
 
 
 def _megapixels_per_s(table: Sequence[Mapping[str, str]]) -> dict[str, float]:
     """Codec -> megapixels decoded a second by this project's loader, with the files and threads that give most."""
+    from reskd.profiling.decode.standard_clips import HEIGHT, WIDTH
+
     rates: dict[str, float] = {}
     for row in table:
         if row["candidate"] == "reskd" and row["status"] == "ok":
@@ -303,7 +308,7 @@ PARTS: dict[str, Part] = {
     "facts": Part("What is this machine?", 60, _facts),
     "build": Part("Do the native operators compile and load?", 240, _build),
     **{
-        f"frames_{codec}": Part(f"Does DALI show the right frames of {codec}?", 90, partial(_frames, codec))
+        f"frames_{codec}": Part(f"Does DALI show the right frames of {codec}?", 60, partial(_frames, codec))
         for codec in CODECS
     },
     "tests": Part("Do the tests that need a GPU pass?", 300, _tests),

@@ -52,7 +52,6 @@ def test_tests_that_need_a_gpu_are_counted(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--parts", "frames_theora"], "--parts: expected some of facts, build, frames_h264"),
         (["--videos", "nowhere"], "--videos: expected a folder with a folder of videos for each class, found nowhere"),
     ],
 )

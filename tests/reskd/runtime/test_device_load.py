@@ -70,7 +70,7 @@ def test_without_the_package_there_is_torchs_number_alone(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger=module.__name__)
     assert device_load(GPU) == device_load(GPU) == {"speed/gpu_memory_gib": 3.0}
     assert caplog.messages == ["no load of the GPU in the metrics: pip install nvidia-ml-py"]
 
@@ -80,6 +80,6 @@ def test_a_driver_without_the_library_is_said_once(nvml: ModuleType, caplog: pyt
         raise FakeNVMLError("Library not found")
 
     nvml.nvmlInit = missing  # type: ignore[attr-defined]
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger=module.__name__)
     assert device_load(GPU) == device_load(GPU) == {"speed/gpu_memory_gib": 3.0}
     assert caplog.messages == ["no load of the GPU in the metrics: Library not found"]
