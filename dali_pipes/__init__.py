@@ -10,7 +10,7 @@ For other folders:
     config: DataConfig, LoaderConfig, StrictConfig, StudentViewConfig, VideoFilesConfig, ViewConfig, ViewsConfig
     fault_log: drop_lines_from, FaultCounts, FaultLog, LoaderLog, NO_LOG, sum_counts, UnreadableDataError
     file_names: on_one_line, print_any_name, printable, short_enough
-    json_files: parse_json, read_json
+    json_files: object_in, parse_json, read_json
     regular_files: check_kept_files, file_is_there
     renamed: OldNames
     sampling_config: Averaging, MOST_FRAMES, SamplingConfig

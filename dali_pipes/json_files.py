@@ -20,6 +20,15 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
+def object_in(file: Path) -> dict[str, Any]:
+    """The JSON object that a file holds; empty if there is no file, or it is damaged or holds something else."""
+    try:
+        found = parse_json(file.read_bytes()) if file.is_file() else {}
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def read_json(path: Path, expected: str, *, keys: Collection[str] = (), advice: str) -> dict[str, Any]:
     """Read a file that holds one JSON object.
 

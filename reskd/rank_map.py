@@ -20,7 +20,7 @@ _LATE = 0.25  # more time than the others' median
 _TIMES_IN_A_ROW = 5
 
 
-class Place(NamedTuple):
+class RankInfo(NamedTuple):
     """Where a rank runs, and what on."""
 
     node: str
@@ -32,34 +32,34 @@ class Place(NamedTuple):
 def log_ranks(world: World) -> None:
     """Log one line a node, and what differs between ranks. Every rank calls it; a run of one process logs nothing."""
     if world.size > 1:
-        places = gather_objects(_own_place(world), world)
-        for line in describe_ranks(places):
+        ranks = gather_objects(_own_info(world), world)
+        for line in describe_ranks(ranks):
             log.info(line)
-        for line in describe_differences(places):
+        for line in describe_differences(ranks):
             log.warning(line)
 
 
-def describe_ranks(places: Sequence[Place]) -> list[str]:
+def describe_ranks(ranks: Sequence[RankInfo]) -> list[str]:
     """Lines such as "ranks 0 to 7: node-a, 8 x NVIDIA H100, 12 cores each"."""
     lines, start = [], 0
-    for rank in range(1, len(places) + 1):
-        if rank < len(places) and places[rank].node == places[start].node:
+    for rank in range(1, len(ranks) + 1):
+        if rank < len(ranks) and ranks[rank].node == ranks[start].node:
             continue
-        here = places[start:rank]
-        devices = sorted({place.device for place in here})
-        counted = ", ".join(f"{sum(place.device == device for place in here)} x {device}" for device in devices)
-        cores = min(place.cores for place in here)
+        here = ranks[start:rank]
+        devices = sorted({one.device for one in here})
+        counted = ", ".join(f"{sum(one.device == device for one in here)} x {device}" for device in devices)
+        cores = min(one.cores for one in here)
         named = f"rank {start}" if rank == start + 1 else f"ranks {start} to {rank - 1}"
         lines.append(f"{named}: {here[0].node}, {counted}, {cores} core{'' if cores == 1 else 's'} each")
         start = rank
     return lines
 
 
-def describe_differences(places: Sequence[Place]) -> list[str]:
+def describe_differences(ranks: Sequence[RankInfo]) -> list[str]:
     """A line for each thing that differs between ranks and should not."""
     lines = []
     for name, what in (("software", "other software"), ("device", "another device")):
-        values = [getattr(place, name) for place in places]
+        values = [getattr(one, name) for one in ranks]
         usual = statistics.mode(values)
         odd = [rank for rank, value in enumerate(values) if value != usual]
         if odd:
@@ -113,7 +113,7 @@ def slowest(milliseconds: Sequence[float]) -> tuple[int, float]:
     return rank, milliseconds[rank] / max(statistics.median(others), 1e-6) - 1
 
 
-def _own_place(world: World) -> Place:
+def _own_info(world: World) -> RankInfo:
     device = torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else "CPU"
     software = f"torch {torch.__version__}, Python {platform.python_version()}"
-    return Place(socket.gethostname(), device, cores_of_rank(), software)
+    return RankInfo(socket.gethostname(), device, cores_of_rank(), software)

@@ -27,6 +27,7 @@ def main(arguments: Sequence[str]) -> None:
     chosen = build_parser().parse_intermixed_args(arguments)
     from reskd.distributed import joined_world
     from reskd.experiment.stages import asked_settings, load_stages, train_stages
+    from reskd.rank_map import log_ranks
     from reskd.stop_signals import StopSignals
     from reskd.training.metrics_log import describe_step
 
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str]) -> None:
         configs = load_stages(chosen.config, chosen.overrides)
         asked = asked_settings(chosen.config, chosen.overrides, chosen.set)
         world = stack.enter_context(joined_world(configs[0].device, signals=signals))
+        log_ranks(world)
         display = stack.enter_context(ProgressDisplay(sys.stdout, enabled=world.is_main))
 
         def show(name: str, step: int, total_steps: int, values: Mapping[str, float]) -> None:

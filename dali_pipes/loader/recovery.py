@@ -25,7 +25,6 @@ class Recovery:
     Attributes:
         pyav_batches: iterations whose clips PyAV decodes, whatever the choice is.
         pyav_rows: rows that PyAV decodes, as DALI put out black frames that the scan cannot vouch for.
-        undecoded_by_pyav: whether PyAV decodes all files that the scan did not decode.
         hung_rows: rows that are no longer opened.
     """
 
@@ -35,7 +34,6 @@ class Recovery:
         self._num_restarts = 0
         self.pyav_batches: frozenset[int] = frozenset()
         self.pyav_rows: frozenset[int] = frozenset()
-        self.undecoded_by_pyav = False
         self._num_black = 0
         self.hung_rows: frozenset[int] = frozenset()
 
@@ -69,7 +67,11 @@ class Recovery:
         """Leave these rows to PyAV from now on; the pipeline restarts for them."""
         self.pyav_rows |= rows
         self._num_black += 1
-        self.undecoded_by_pyav = self._num_black >= _MOST_RESTARTS_FOR_BLACK
+
+    @property
+    def undecoded_by_pyav(self) -> bool:
+        """Whether PyAV decodes all files that the scan did not decode."""
+        return self._num_black >= _MOST_RESTARTS_FOR_BLACK
 
     def use_pyav(self, iteration: int) -> None:
         """Make PyAV decode this batch and those prefetched with it."""

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from dali_pipes.atomic_files import atomic_write_text
-from dali_pipes.json_files import parse_json
+from dali_pipes.json_files import object_in
 from dali_pipes.nvdec.abilities import Nvdec
 from dali_pipes.nvdec.driver import ask_driver, name_of_gpu
 
@@ -66,22 +66,14 @@ def nvdec_of(device_index: int) -> Nvdec:
 
 def _keep(file: Path, gpu: str, values: Mapping[str, bool] | Mapping[str, float]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    known = _read(file)
+    known = object_in(file)
     known[_key(gpu)] = (_kept(file, gpu) if gpu else {}) | dict(values)
     atomic_write_text(file, json.dumps(known, indent=2, sort_keys=True) + "\n")
 
 
 def _kept(file: Path, gpu: str) -> dict[str, object]:
-    values = _read(file).get(_key(gpu), {})
+    values = object_in(file).get(_key(gpu), {})
     return values if gpu and isinstance(values, dict) else {}
-
-
-def _read(file: Path) -> dict[str, object]:
-    try:
-        found = parse_json(file.read_bytes()) if file.is_file() else {}
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _key(gpu: str) -> str:

@@ -24,7 +24,6 @@ from reskd.experiment.provenance import as_started, check_folder, check_start, c
 from reskd.models.recognizer import Recognizer
 from reskd.profiling.flops import count_macs
 from reskd.profiling.throughput import measure_clips_per_second
-from reskd.rank_map import log_ranks
 from reskd.reports.run_report import write_run_report
 from reskd.training.checkpoint import load_checkpoint
 from reskd.training.run_changes import Change
@@ -62,7 +61,6 @@ def train_experiment(
         OSError: another run is in the folder; a full disk.
         FloatingPointError: the run diverges.
     """
-    log_ranks(world)
     config = config if overwrite else as_started(config, asked)
     check_networks(config)
     if not overwrite:

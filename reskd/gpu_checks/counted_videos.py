@@ -6,45 +6,45 @@ Shape letters: T frames, H W pixels, C colors.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import av
 import numpy as np
 
-NUM_FRAMES, FRAMES_PER_SECOND = 120, 25
+from reskd.profiling.decode.standard_clips import Kind, encode
+
+NUM_FRAMES = 120
 # The number is burnt in as eight black or white squares along the top; it survives any codec.
 BIT_SIDE, NUM_BITS = 24, 8
 
 
 class Encoding(NamedTuple):
-    """A way to encode, by the encoder's name in FFmpeg.
+    """A way to encode.
 
     Args:
         codec: FFmpeg's name of what comes out.
-        options: chosen so that pictures are stored in another order than shown, or hidden, wherever the codec can.
+        kind: its options are chosen so that pictures are stored in another order than shown, or hidden, wherever the
+            codec can.
     """
 
     codec: str
-    encoder: str
-    suffix: str
-    options: dict[str, str]
-    pix_fmt: str = "yuv420p"
+    kind: Kind
 
 
 def _x264(settings: str) -> Encoding:
-    return Encoding("h264", "libx264", ".mp4", {"crf": "16", "preset": "veryfast", "x264-params": settings})
+    options = {"crf": "16", "preset": "veryfast", "x264-params": settings}
+    return Encoding("h264", Kind("libx264", ".mp4", options))
 
 
 def _x265(settings: str) -> Encoding:
     options = {"crf": "18", "preset": "veryfast", "x265-params": f"{settings}:log-level=1"}
-    return Encoding("hevc", "libx265", ".mp4", options)
+    return Encoding("hevc", Kind("libx265", ".mp4", options))
 
 
 def _vpx(codec: str, encoder: str, hidden: str) -> Encoding:
     speed = {"deadline": "good", "cpu-used": "5", "crf": "12", "b": "4M", "g": "24"}
-    return Encoding(codec, encoder, ".webm", {**speed, "auto-alt-ref": hidden, "lag-in-frames": "16"})
+    return Encoding(codec, Kind(encoder, ".webm", {**speed, "auto-alt-ref": hidden, "lag-in-frames": "16"}))
 
 
 ENCODINGS: dict[str, Encoding] = {
@@ -58,26 +58,20 @@ ENCODINGS: dict[str, Encoding] = {
     "vp8": _vpx("vp8", "libvpx", "0"),
     "vp9 hidden frames": _vpx("vp9", "libvpx-vp9", "1"),
     "vp9": _vpx("vp9", "libvpx-vp9", "0"),
-    "av1": Encoding("av1", "libsvtav1", ".mp4", {"crf": "20", "preset": "8", "g": "24"}),
-    "mjpeg": Encoding("mjpeg", "mjpeg", ".avi", {"qmin": "2", "qmax": "2"}, "yuvj420p"),
+    "av1": Encoding("av1", Kind("libsvtav1", ".mp4", {"crf": "20", "preset": "8", "g": "24"})),
+    "mjpeg": Encoding("mjpeg", Kind("mjpeg", ".avi", {"qmin": "2", "qmax": "2"}, "yuvj420p")),
 }
 
 
 def encodings_of(codec: str) -> dict[str, Encoding]:
     """The ways to encode a codec whose encoder PyAV has here, by name."""
     wanted = {name: encoding for name, encoding in ENCODINGS.items() if encoding.codec == codec}
-    return {name: encoding for name, encoding in wanted.items() if encoding.encoder in av.codecs_available}
+    return {name: encoding for name, encoding in wanted.items() if encoding.kind.codec in av.codecs_available}
 
 
 def write_counted(path: Path, encoding: Encoding, height: int, width: int, *, num_frames: int = NUM_FRAMES) -> None:
-    """Encode ``counted_frames``, untagged as most files are."""
-    with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream(encoding.encoder, rate=Fraction(FRAMES_PER_SECOND))
-        stream.height, stream.width, stream.pix_fmt = height, width, encoding.pix_fmt
-        stream.options = encoding.options
-        for picture_HWC in counted_frames(height, width, num_frames):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture_HWC, format="rgb24")))
-        container.mux(stream.encode(None))
+    """Encode ``counted_frames``."""
+    encode(path, encoding.kind, counted_frames(height, width, num_frames), height=height, width=width)
 
 
 def counted_frames(height: int, width: int, num_frames: int = NUM_FRAMES) -> Iterator[np.ndarray]:

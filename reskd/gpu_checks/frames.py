@@ -20,12 +20,12 @@ from dali_pipes.batch import ClipBatch, View
 from dali_pipes.choices import DecoderChoice
 from dali_pipes.config import DataConfig
 from dali_pipes.fault_log import LoaderLog
-from dali_pipes.loader.clip_loader import ClipLoader
+from dali_pipes.loader.clip_loader import ClipLoader, decoder_rule
 from dali_pipes.loader.decoder_choice import DecoderRule, DeviceKind
 from dali_pipes.manifest.build import build_manifests
 from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.nvdec.driver import name_of_gpu
-from dali_pipes.nvdec.verdicts import keep_verdicts, nvdec_of
+from dali_pipes.nvdec.verdicts import keep_verdicts
 from dali_pipes.sampling.order import ReadingOrder
 from dali_pipes.sampling.spec import TestViews
 from reskd.gpu_checks.counted_videos import encodings_of, read_count, write_counted
@@ -82,13 +82,13 @@ def check_codec(codec: str, folder: Path, *, device: DeviceKind) -> dict[str, An
     encodings = encodings_of(codec)
     if not encodings:
         raise ValueError(f"expected an encoder of {codec} in PyAV's FFmpeg, found none; install another build of PyAV.")
-    rule = DecoderRule("cuda", "dali", nvdec_of(0)) if device == "cuda" else DecoderRule("cpu", "dali")
+    rule = decoder_rule(torch.device(device), _config(SIZES[0], "dali"))
     checks = []
     for name, encoding in encodings.items():
         for height, width in SIZES:
             root = folder / f"{name.replace(' ', '_')}_{width}x{height}"
             (root / "counted").mkdir(parents=True)
-            write_counted(root / "counted" / f"video{encoding.suffix}", encoding, height, width)
+            write_counted(root / "counted" / f"video{encoding.kind.suffix}", encoding, height, width)
             config = _config((height, width), "dali", root=root)
             manifest = build_manifests(config, seed=0, splits=("train",), num_workers=1)["train"]
             checks += [_check(rule, name, manifest, (height, width), sparse) for sparse in (False, True)]

@@ -164,20 +164,8 @@ def _loss(site: Site) -> Answer:
     csv = site.folder / "loss.csv"
     csv.unlink(missing_ok=True)
     size = ["--dtypes", "fp32", "fp16"] if site.on_gpu else ["--frames", "4", "--channels", "16", "--no-compile"]
-    _run(
-        [
-            sys.executable,
-            "-m",
-            "benchmarks.ops.bench_loss",
-            "--device",
-            site.device,
-            "--csv",
-            csv,
-            "--rounds",
-            "7",
-            *size,
-        ]
-    )
+    command = [sys.executable, "-m", "benchmarks.ops.bench_loss", "--device", site.device, "--rounds", "7", *size]
+    _run([*command, "--csv", csv])
     shown = ("case", "dtype", "candidate", "phase", "median_ms", "times_eager", "times_floor")
     return {"table": _columns(csv, shown)}
 

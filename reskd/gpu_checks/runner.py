@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from dali_pipes.atomic_files import atomic_write_text
-from dali_pipes.json_files import parse_json
+from dali_pipes.json_files import object_in
 from dali_pipes.nvdec.driver import name_of_gpu
 from reskd.gpu_checks.parts import PARTS, ROOT, Part, Site
 from reskd.gpu_checks.report import as_json, as_markdown
@@ -79,7 +79,7 @@ def run_isolated(command: Sequence[str], part: Part, log: Path) -> dict[str, Any
             code = None
         finally:
             _end(process)
-    answer = _read(answer_file)
+    answer = object_in(answer_file)
     answer_file.unlink(missing_ok=True)
     status = _status(code, answer, part.limit_s)
     found = {"status": status, "question": part.question, "seconds": round(time.monotonic() - started, 1), **answer}
@@ -127,19 +127,11 @@ def _end(process: subprocess.Popen[Any]) -> None:
 
 
 def _kept(folder: Path, machine: str) -> dict[str, dict[str, Any]]:
-    found = _read(folder / "gpu_check.json")
+    found = object_in(folder / "gpu_check.json")
     parts = found.get("parts") if found.get("machine") == machine else None
     if not isinstance(parts, dict):
         return {}
     return {name: answer for name, answer in parts.items() if name in PARTS and "status" in answer}
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        found = parse_json(file.read_bytes()) if file.is_file() else {}
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _write(folder: Path, machine: str, answers: dict[str, dict[str, Any]]) -> None:

@@ -53,9 +53,9 @@ class ReadingCost:
     pyav_share: float = 1.0
 
     @property
-    def cpu_seconds_after_transcoding(self) -> float:
-        """At least; rendering does not get cheaper with fewer decoded frames."""
-        return self.cpu_seconds * min(1.0, self.frames_after_transcoding / self.frames_decoded)
+    def share_after_transcoding(self) -> float:
+        """Of the cost, at least: rendering does not get cheaper with fewer decoded frames."""
+        return min(1.0, self.frames_after_transcoding / self.frames_decoded)
 
 
 def sample_of_list(config: DataConfig, folder: Path, *, seed: int) -> Manifest:
@@ -122,17 +122,23 @@ def measure_reading(
             reader.read(plan, row)
         except (ValueError, OSError, EOFError):
             continue
-        costs.add(time.process_time() - cpu, plan, row, _frames_decoded(plan, row, rule, config, indexes), rule)
+        cpu_seconds = time.process_time() - cpu
+        num_decoded = frames_decoded(plan, row, rule, indexes, sparse=config.loader.sparse_decode)
+        costs.add(cpu_seconds, plan, row, num_decoded, rule)
     return costs.mean(config.sampling.num_frames)
 
 
-def _frames_decoded(
-    plan: ClipPlan, row: ManifestRow, rule: DecoderRule, config: DataConfig, indexes: IndexReader
+def frames_decoded(
+    plan: ClipPlan, row: ManifestRow, rule: DecoderRule, indexes: IndexReader, *, sparse: bool = True
 ) -> int:
-    """Packets that are kept; without an index, all frames up to the last wanted one."""
+    """Packets that the loader keeps for a clip; without an index, or not ``sparse``, all frames up to the last wanted.
+
+    Args:
+        rule: chooses the decoder: only PyAV is given packets that flush it.
+    """
     if row.template:
         return len(plan.frame_index_T)
-    packets = row.video_info.packets if config.loader.sparse_decode else None
+    packets = row.video_info.packets if sparse else None
     if packets is None:
         return int(plan.frame_index_T.max()) + 1
     found = indexes.read(packets, row.video_info.num_packets)

@@ -77,9 +77,9 @@ def predict_speed(compute_seconds: float, cost: ReadingCost, machine: Machine) -
     networks, workers = 1 / compute_seconds, machine.num_workers / cost.cpu_seconds
     nvdec = _nvdec_rate(cost, machine)
     together, limit = _together(compute_seconds, cost.cpu_seconds, nvdec, machine)
-    shrink = cost.cpu_seconds_after_transcoding / cost.cpu_seconds
-    faster = None if nvdec is None else nvdec / min(1.0, cost.frames_after_transcoding / cost.frames_decoded)
-    after, _ = _together(compute_seconds, cost.cpu_seconds * shrink, faster, machine)
+    share = cost.share_after_transcoding
+    faster = None if nvdec is None else nvdec / share
+    after, _ = _together(compute_seconds, cost.cpu_seconds * share, faster, machine)
     return SpeedBudget(networks, workers, nvdec, together, limit, after)
 
 

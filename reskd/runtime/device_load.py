@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
+from reskd.machine_checks import GIB
+
 log = logging.getLogger(__name__)
-_GIB = 2**30
 
 
 def device_load(device: torch.device) -> dict[str, float]:
@@ -22,7 +23,7 @@ def device_load(device: torch.device) -> dict[str, float]:
     """
     if device.type != "cuda":
         return {}
-    return {"speed/gpu_memory_gib": torch.cuda.max_memory_allocated(device) / _GIB, **_nvml_load(device)}
+    return {"speed/gpu_memory_gib": torch.cuda.max_memory_allocated(device) / GIB, **_nvml_load(device)}
 
 
 def _nvml_load(device: torch.device) -> dict[str, float]:
@@ -33,7 +34,7 @@ def _nvml_load(device: torch.device) -> dict[str, float]:
     readings = {
         "speed/gpu_busy": lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100,
         "speed/gpu_decoder_busy": lambda: nvml.nvmlDeviceGetDecoderUtilization(handle)[0] / 100,
-        "speed/gpu_used_gib": lambda: nvml.nvmlDeviceGetMemoryInfo(handle).used / _GIB,
+        "speed/gpu_used_gib": lambda: nvml.nvmlDeviceGetMemoryInfo(handle).used / GIB,
         "speed/gpu_watt": lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1e3,
         "speed/gpu_clock_mhz": lambda: float(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
     }

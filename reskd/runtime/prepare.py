@@ -17,7 +17,16 @@ _PLAIN_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def choose_kernels(config: RuntimeConfig, world: World, *, deterministic: bool) -> None:
-    """Set torch's global choices: cuDNN's search for the fastest kernels, reproducible ones, TF32."""
+    """Set torch's global choices: cuDNN's search for the fastest kernels, reproducible ones, TF32.
+
+    Call it first: a setting that this device does not have is refused before a video is opened.
+
+    Raises:
+        ValueError: a setting that needs a GPU, on a CPU.
+    """
+    for name in ("cuda_graphs", "sync_batch_norm"):
+        if getattr(config, name) and world.device.type != "cuda":
+            raise ValueError(f"runtime.{name}: expected a GPU, found {world.device.type}; set it to false.")
     torch.backends.cudnn.benchmark = world.device.type == "cuda" and not deterministic
     torch.use_deterministic_algorithms(deterministic, warn_only=True)
     torch.backends.cudnn.allow_tf32 = config.tf32 != "off"
@@ -33,14 +42,7 @@ def prepare_networks(student: nn.Module, teacher: nn.Module | None, config: Runt
     Args:
         student: on its device.
         teacher: frozen (a ``Teacher``) or joint.
-
-    Raises:
-        ValueError: a setting that needs a GPU, on a CPU.
     """
-    on_gpu = world.device.type == "cuda"
-    for name in ("cuda_graphs", "sync_batch_norm"):
-        if getattr(config, name) and not on_gpu:
-            raise ValueError(f"runtime.{name}: expected a GPU, found {world.device.type}; set it to false.")
     joint = teacher if not isinstance(teacher, Teacher) else None
     if config.sync_batch_norm and world.size > 1:
         for network in (student, joint):

@@ -9,14 +9,14 @@ import torch.multiprocessing as mp
 
 from reskd import rank_map
 from reskd.distributed import World
-from reskd.rank_map import LateRanks, Place, describe_differences, describe_ranks, slowest
+from reskd.rank_map import LateRanks, RankInfo, describe_differences, describe_ranks, slowest
 
-H100 = Place("node-a", "NVIDIA H100", 12, "torch 2.11.0")
+H100 = RankInfo("node-a", "NVIDIA H100", 12, "torch 2.11.0")
 
 
 def test_ranks_are_listed_node_by_node() -> None:
-    places = [H100] * 8 + [H100._replace(node="node-b", cores=8)] * 8 + [Place("node-c", "CPU", 1, "torch 2.11.0")]
-    assert describe_ranks(places) == [
+    ranks = [H100] * 8 + [H100._replace(node="node-b", cores=8)] * 8 + [RankInfo("node-c", "CPU", 1, "torch 2.11.0")]
+    assert describe_ranks(ranks) == [
         "ranks 0 to 7: node-a, 8 x NVIDIA H100, 12 cores each",
         "ranks 8 to 15: node-b, 8 x NVIDIA H100, 8 cores each",
         "rank 16: node-c, 1 x CPU, 1 core each",

@@ -37,6 +37,7 @@ from reskd.profiling.decode.other_decoders import (
     peer_batches,
 )
 from reskd.profiling.decode.workload import Batch, Workload
+from reskd.profiling.reading_cost import frames_decoded
 
 INSTALL_HINT = "pip install -e '.[bench]'"
 DeviceName = Literal["cpu", "cuda"]
@@ -75,12 +76,8 @@ def open_reskd(workload: Workload) -> Generator[Batch, None, None]:
 
 
 def frames_decoded_by_reskd(row: ManifestRow, plan: ClipPlan, device: DeviceName) -> int | None:
-    """The number of packets kept; without an index, all frames up to the last wanted one."""
-    if row.video_info.packets is None:
-        return int(plan.frame_index_T.max()) + 1
-    packets_P = IndexReader().read(row.video_info.packets, row.video_info.num_packets).packets_P
-    may_flush = DecoderRule(device).choose(row.video_info) == "pyav"
-    return len(select(packets_P, plan.frame_index_T, may_flush=may_flush).number_K)
+    """Of this project's loader."""
+    return frames_decoded(plan, row, DecoderRule(device), IndexReader())
 
 
 def reskd_stages(workload: Workload) -> Callable[[int, StageClock], object]:

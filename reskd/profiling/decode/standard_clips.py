@@ -80,17 +80,18 @@ def make_kind(folder: Path, name: str, contents: Sequence[Path | int], *, num_fr
         pictures = moving_textures(content, num_frames) if isinstance(content, int) else shown(content, num_frames)
         paths.append(target / f"{number:03d}{kind.suffix}")
         with full_disk_named(paths[-1]):
-            _encode(paths[-1], kind, pictures)
+            encode(paths[-1], kind, pictures, height=HEIGHT, width=WIDTH)
     lines = ["path,label", *(f"{path.name},{name}" for path in paths)]
     atomic_write_text(target / LIST_NAME, "\n".join(lines) + "\n")
     seconds = num_frames / FRAMES_PER_SECOND * len(paths)
     return sum(path.stat().st_size for path in paths) * 8 / 1000 / seconds
 
 
-def _encode(path: Path, kind: Kind, pictures: Iterator[np.ndarray]) -> None:
+def encode(path: Path, kind: Kind, pictures: Iterator[np.ndarray], *, height: int, width: int) -> None:
+    """Encode uint8 (H, W, C) RGB pictures, untagged as most files are, by one thread."""
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream(kind.codec, rate=FRAMES_PER_SECOND)
-        stream.height, stream.width, stream.pix_fmt, stream.options = HEIGHT, WIDTH, kind.pix_fmt, kind.options
+        stream.height, stream.width, stream.pix_fmt, stream.options = height, width, kind.pix_fmt, kind.options
         stream.codec_context.thread_count = 1
         for number, picture in enumerate(pictures):
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")

@@ -15,8 +15,8 @@ SHORT = 40
 def test_numbers_survive_the_codec(name: str, tmp_path: Path) -> None:
     encoding = ENCODINGS[name]
     if name not in encodings_of(encoding.codec):
-        pytest.skip(f"no encoder {encoding.encoder}")
-    path = tmp_path / f"video{encoding.suffix}"
+        pytest.skip(f"no encoder {encoding.kind.codec}")
+    path = tmp_path / f"video{encoding.kind.suffix}"
     write_counted(path, encoding, 144, 212, num_frames=SHORT)
     with av.open(str(path)) as container:
         assert container.streams.video[0].codec_context.name in (encoding.codec, "libdav1d")

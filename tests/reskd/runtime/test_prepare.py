@@ -81,7 +81,7 @@ def test_compiled_networks_learn_as_others_do(device: str, choice: str, graphs: 
 def test_what_needs_a_gpu_is_refused_without_one(name: str) -> None:
     config = RuntimeConfig(compile="teacher", **{name: True})
     with pytest.raises(ValueError, match=f"runtime.{name}: expected a GPU, found cpu; set it to false."):
-        prepare_networks(nn.Linear(2, 2), None, config, CPU)
+        choose_kernels(config, CPU, deterministic=False)
 
 
 def test_graphs_need_compiled_networks() -> None:
