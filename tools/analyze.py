@@ -1,4 +1,4 @@
-"""Measure the cost of a model, or draw what trained networks look at.
+"""Measure the cost of a model, draw what trained networks look at, or predict a training on many GPUs.
 
     python tools/analyze.py flops configs/demo/student.yaml
     python tools/analyze.py flops --model backbone=resnet50 --frames 16 --sizes 224 144 112 96 72 56
@@ -8,6 +8,7 @@
     python tools/analyze.py throughput --model backbone=resnet50 --frames 16 --sizes 224 112 --batch 64 --precision fp16
     python tools/analyze.py receptive-field runs/demo_teacher runs/demo_baseline runs/demo_student --out fields
     python tools/analyze.py attention runs/demo_teacher runs/demo_baseline runs/demo_student --clips 6 --out overlays
+    python tools/analyze.py scaling docs/results/scaling/h200_predicted.yaml --clips 1e9
 
 flops and throughput: give a config to measure its student (flops: and its teacher) with the frames, sizes and views of
 that config; key.sub=value changes its settings as in train.py. Or give --model with the settings of a model alone.
@@ -16,6 +17,8 @@ its rows to docs/results/throughput.csv.
 
 receptive-field and attention: give the folders of trained runs on the same data; each run's student is drawn, which in
 the run of a teacher is the teacher. Both read videos of the test list (--split val: of the validation list).
+
+scaling: give the rates of one process, to see what limits many (see docs/scaling.md).
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from reskd.analysis.arguments import add_attention_arguments, add_receptive_fiel
 from reskd.choices import PrecisionChoice, ThroughputMode
 from reskd.cli import positive, run_tool
 from reskd.profiling.measurement_rows import aligned, append_rows, describe_run
+from reskd.scaling.arguments import add_scaling_arguments
 
 if TYPE_CHECKING:
     from reskd.models.config import RecognizerConfig
@@ -226,7 +230,15 @@ def build_parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.Argu
     add_receptive_field_arguments(field)
     attention = commands.add_parser("attention", help="where in the frames networks see evidence for a class")
     add_attention_arguments(attention)
-    return parser, {"flops": flops, "throughput": throughput, "receptive-field": field, "attention": attention}
+    scaling = commands.add_parser("scaling", help="step times of many processes, predicted from the rates of one")
+    add_scaling_arguments(scaling)
+    return parser, {
+        "flops": flops,
+        "throughput": throughput,
+        "receptive-field": field,
+        "attention": attention,
+        "scaling": scaling,
+    }
 
 
 def _add_model_arguments(parser: argparse.ArgumentParser) -> None:

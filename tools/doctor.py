@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     findings = [*checks.check_versions(versions), checks.check_dali(versions)]
     findings = [finding for finding in findings if finding.level == "PROBLEM"]
     if not findings:  # the other checks need the packages
-        findings = _look(chosen.config, chosen.overrides)
+        findings = _look(chosen.config, chosen.overrides, chosen.stage)
     print(checks.report(findings, as_json=chosen.json))
     return 1 if any(finding.level == "PROBLEM" for finding in findings) else 0
 
@@ -39,23 +39,24 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", nargs="?", help="YAML file of an experiment whose needs are estimated")
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="settings that replace the file's")
+    parser.add_argument("--stage", metavar="NAME", help="only this stage, if the config has several")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
-def _look(config_path: str | None, overrides: Sequence[str]) -> list[Finding]:
+def _look(config_path: str | None, overrides: Sequence[str], stage: str | None) -> list[Finding]:
     if config_path is None:
         return check_machine(Path("runs"))
     from reskd.experiment.run_checks import check_config
-    from reskd.experiment.stages import check_stages, load_stages, teacher_stage
+    from reskd.experiment.stages import check_stages, choose_stage, load_stages, teacher_stage
 
     configs = load_stages(config_path, overrides)
     check_stages(configs)
     findings = check_machine(configs[0].runs)
-    for config in configs:
-        stage = f"{config.name.rpartition('.')[2]}: " if len(configs) > 1 else ""
+    for config in configs if stage is None else [choose_stage(configs, stage)]:
+        prefix = f"{config.name.rpartition('.')[2]}: " if len(configs) > 1 else ""
         found = check_config(config, teacher_stage(config, configs))
-        findings += [dataclasses.replace(finding, topic=stage + finding.topic) for finding in found]
+        findings += [dataclasses.replace(finding, topic=prefix + finding.topic) for finding in found]
     return findings
 
 

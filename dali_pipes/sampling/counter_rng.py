@@ -10,16 +10,29 @@ import math
 
 import numpy as np
 
-_GAMMA = np.uint64(0x9E3779B97F4A7C15)
+_GAMMA = 0x9E3779B97F4A7C15
+_FIRST, _SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+_MODULUS_MASK = 2**64 - 1
 
 
 def hash_words(*words: int | np.ndarray) -> np.ndarray:
-    """Hash a tuple of non-negative integers to uint64; arrays broadcast and give an array of hashes."""
-    state = np.zeros(1, np.uint64)
+    """Hash a tuple of non-negative integers to uint64; arrays broadcast and give an array of hashes.
+
+    Integers before the first array are hashed as Python's, which is several times faster than arrays of one.
+    """
+    state: int | np.ndarray = 0
     with np.errstate(over="ignore"):  # arithmetic is modulo 2**64
         for word in words:
-            state = _mix(state + _GAMMA + _mix(np.asarray(word).astype(np.uint64) + _GAMMA))
-    return state
+            if isinstance(state, int) and isinstance(word, int):
+                state = _mix(state + _GAMMA + _mix(word + _GAMMA))
+            else:
+                state = _mix_array(_as_array(state) + np.uint64(_GAMMA) + _mix_array(_as_array(word) + np.uint64(_GAMMA)))
+    return _as_array(state)
+
+
+def _as_array(words: int | np.ndarray) -> np.ndarray:
+    """As uint64; an integer is an array of one."""
+    return np.array([words], np.uint64) if isinstance(words, int) else np.asarray(words).astype(np.uint64)
 
 
 def uniform(*words: int | np.ndarray) -> np.ndarray:
@@ -38,13 +51,20 @@ def permuted(index: int, size: int, key: tuple[int, ...]) -> int:
     while True:
         high, low = divmod(place, base)
         for number in range(4):
-            high, low = low, (high + int(hash_words(*key, number, low)[0] % np.uint64(base))) % base
+            high, low = low, (high + int(hash_words(*key, number, low)[0]) % base) % base
         place = high * base + low
         if place < size:
             return place
 
 
-def _mix(state: np.ndarray) -> np.ndarray:
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+def _mix(state: int) -> int:
+    state &= _MODULUS_MASK
+    state = (state ^ (state >> 30)) * _FIRST & _MODULUS_MASK
+    state = (state ^ (state >> 27)) * _SECOND & _MODULUS_MASK
+    return state ^ (state >> 31)
+
+
+def _mix_array(state: np.ndarray) -> np.ndarray:
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(_FIRST)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(_SECOND)
     return state ^ (state >> np.uint64(31))

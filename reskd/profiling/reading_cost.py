@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import math
+import statistics
 import time
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from dali_pipes.config import DataConfig
 from dali_pipes.decode.cost import Keyframes, count_decoded, spread_sample
@@ -27,6 +29,7 @@ from dali_pipes.sampling.spec import rules_for_views
 from dali_pipes.scan.index_reader import IndexReader
 
 SAMPLE_VIDEOS = 16
+_MOST_STATS = 2048
 _TRANSCODED_GOP = 4  # as prepare_data.py transcode writes by default
 
 
@@ -42,6 +45,8 @@ class ReadingCost:
         frames_after_transcoding: the same for files of ``prepare_data.py transcode``.
         megapixels_by_dali: codec -> megapixels of frames that DALI decodes for a clip, over all clips.
         pyav_share: of the clips, decoded by workers.
+        kib: read from files for a clip.
+        cpu_spread: standard deviation of the clips' cpu_seconds over their mean.
     """
 
     num_clips: int
@@ -51,6 +56,8 @@ class ReadingCost:
     frames_after_transcoding: float
     megapixels_by_dali: Mapping[str, float] = field(default_factory=dict)
     pyav_share: float = 1.0
+    kib: float = 0.0
+    cpu_spread: float = 0.0
 
     @property
     def share_after_transcoding(self) -> float:
@@ -71,7 +78,7 @@ def sample_of_list(config: DataConfig, folder: Path, *, seed: int) -> Manifest:
         raise ValueError(f"data.storage.kind={config.storage.kind}: a part of the list is taken of video files only.")
     class_names, found = videos_of_splits(config, seed, ("train",), lambda message: None, compare=False)
     videos = {Path(video.path): video for video in found["train"]}
-    chosen = spread_sample(list(videos), SAMPLE_VIDEOS)
+    chosen = _of_all_sizes(config.root, spread_sample(list(videos), _MOST_STATS))
     with (folder / "sample.csv").open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         rows = csv.writer(file)
         rows.writerow(("path", "label"))
@@ -117,65 +124,95 @@ def measure_reading(
             break
         plan = chooser.plan(position, 0)
         row = manifest.row(plan.row)
-        cpu = time.process_time()
         try:
+            if not costs.cpu_seconds:
+                reader.read(plan, row)  # loads libraries, which a worker does once
+            cpu = time.process_time()
             reader.read(plan, row)
+            cpu_seconds = time.process_time() - cpu
         except (ValueError, OSError, EOFError):
             continue
-        cpu_seconds = time.process_time() - cpu
-        num_decoded = frames_decoded(plan, row, rule, indexes, sparse=config.loader.sparse_decode)
-        costs.add(cpu_seconds, plan, row, num_decoded, rule)
+        packets = packets_of_clip(plan, row, rule, indexes, sparse=config.loader.sparse_decode)
+        costs.add(cpu_seconds, plan, row, packets, rule)
     return costs.mean(config.sampling.num_frames)
 
 
-def frames_decoded(
+def _of_all_sizes(root: Path, paths: list[Path]) -> list[Path]:
+    """At most ``SAMPLE_VIDEOS`` of them, at even ranks of file size: what a clip costs varies much, and mostly with size."""
+    sizes = {}
+    for path in paths:
+        with suppress(OSError):
+            sizes[path] = (root / path).stat().st_size
+    ranked = sorted(sizes, key=lambda path: sizes[path]) or paths
+    count = min(SAMPLE_VIDEOS, len(ranked))
+    return [ranked[(2 * number + 1) * len(ranked) // (2 * count)] for number in range(count)]
+
+
+class ClipPackets(NamedTuple):
+    """What a clip takes from its file.
+
+    Attributes:
+        num_frames: that are decoded.
+        num_bytes: that are read; without an index in proportion to the frames.
+    """
+
+    num_frames: int
+    num_bytes: float
+
+
+def packets_of_clip(
     plan: ClipPlan, row: ManifestRow, rule: DecoderRule, indexes: IndexReader, *, sparse: bool = True
-) -> int:
+) -> ClipPackets:
     """Packets that the loader keeps for a clip; without an index, or not ``sparse``, all frames up to the last wanted.
 
     Args:
         rule: chooses the decoder: only PyAV is given packets that flush it.
     """
-    if row.template:
-        return len(plan.frame_index_T)
-    packets = row.video_info.packets if sparse else None
+    info = row.video_info
+    packets = info.packets if sparse and not row.template else None
     if packets is None:
-        return int(plan.frame_index_T.max()) + 1
-    found = indexes.read(packets, row.video_info.num_packets)
-    may_flush = rule.choose(row.video_info) == "pyav"
-    return len(select(found.packets_P, plan.frame_index_T, may_flush=may_flush).number_K)
+        num_frames = len(plan.frame_index_T) if row.template else int(plan.frame_index_T.max()) + 1
+        return ClipPackets(num_frames, info.file_size * num_frames / max(1, info.num_frames))
+    found = indexes.read(packets, info.num_packets)
+    selection = select(found.packets_P, plan.frame_index_T, may_flush=rule.choose(info) == "pyav")
+    return ClipPackets(len(selection.number_K), float(selection.size_K.sum()))
 
 
 class _Sums:
     def __init__(self) -> None:
-        self.num_clips = self.by_pyav = 0
-        self.cpu_seconds = self.decoded = self.after = 0.0
+        self.by_pyav = 0
+        self.cpu_seconds: list[float] = []
+        self.decoded = self.bytes = self.after = 0.0
         self.megapixels: defaultdict[str, float] = defaultdict(float)
 
-    def add(self, cpu_seconds: float, plan: ClipPlan, row: ManifestRow, num_decoded: int, rule: DecoderRule) -> None:
+    def add(
+        self, cpu_seconds: float, plan: ClipPlan, row: ManifestRow, packets: ClipPackets, rule: DecoderRule
+    ) -> None:
         info = row.video_info
         num_frames, num_wanted = max(1, info.num_frames), len(plan.frame_index_T)
-        self.num_clips += 1
-        self.cpu_seconds += cpu_seconds
-        self.decoded += num_decoded
+        self.cpu_seconds.append(cpu_seconds)
+        self.decoded += packets.num_frames
+        self.bytes += packets.num_bytes
         gops = [_TRANSCODED_GOP] * (num_frames // _TRANSCODED_GOP) + [num_frames % _TRANSCODED_GOP or 0]
         distances = [length for length in gops if length]
         self.after += count_decoded(Keyframes.from_distances(distances), num_wanted, num_draws=8).from_keyframes
         if rule.choose(info) == "pyav":
             self.by_pyav += 1
         else:
-            self.megapixels[info.codec] += num_decoded * info.width * info.height / 1e6
+            self.megapixels[info.codec] += packets.num_frames * info.width * info.height / 1e6
 
     def mean(self, frames_used: int) -> ReadingCost:
-        if not self.num_clips:
+        if not self.cpu_seconds:
             raise ValueError("expected a clip that can be read, found none; prepare_data.py scan says why.")
-        count = self.num_clips
+        count, mean = len(self.cpu_seconds), statistics.fmean(self.cpu_seconds)
         return ReadingCost(
             count,
-            self.cpu_seconds / count,
+            mean,
             frames_used,
             self.decoded / count,
             self.after / count,
             {codec: sum_of / count for codec, sum_of in self.megapixels.items()},
             self.by_pyav / count,
+            self.bytes / count / 1024,
+            statistics.pstdev(self.cpu_seconds) / max(mean, 1e-9),
         )

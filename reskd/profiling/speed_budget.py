@@ -1,6 +1,7 @@
 """Predict how many clips a second a training reaches, and what limits it.
 
-On a CPU, networks and decoding share the cores: a clip takes the core-seconds of both. On a GPU they work side by side,
+On a CPU, networks and decoding share the cores: a clip takes the core-seconds of both, those of the networks being their
+seconds on each of torch's threads. On a GPU they work side by side,
 and the slowest one counts.
 """
 
@@ -9,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+import torch
 
 from dali_pipes.config import DataConfig
 from dali_pipes.jobs.cores import choose_parallelism, cores_of_rank
@@ -31,12 +34,14 @@ class Machine:
         num_workers: processes that read.
         on_gpu: whether the networks run on a GPU.
         nvdec_megapixels_per_s: codec -> decoded megapixels/s of the GPU's decoder, as gpu_check measured them.
+        threads: of the networks, on a CPU.
     """
 
     cores: int
     num_workers: int
     on_gpu: bool = False
     nvdec_megapixels_per_s: Mapping[str, float] | None = None
+    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,8 @@ def machine_of(config: DataConfig, rule: DecoderRule, cost: ReadingCost) -> Mach
     cores, on_gpu = cores_of_rank(), rule.device == "cuda"
     chosen = choose_parallelism(cores, on_gpu=on_gpu, num_engines=rule.nvdec.num_engines, pyav_share=cost.pyav_share)
     workers = chosen.num_workers if config.loader.num_workers == "auto" else config.loader.num_workers
-    return Machine(cores, workers, on_gpu, kept_rates(name_of_gpu(0)) if on_gpu else None)
+    rates = kept_rates(name_of_gpu(0)) if on_gpu else None
+    return Machine(cores, workers, on_gpu, rates, min(cores, torch.get_num_threads()))
 
 
 def predict_speed(compute_seconds: float, cost: ReadingCost, machine: Machine) -> SpeedBudget:
@@ -106,8 +112,8 @@ def describe_reading(cost: ReadingCost, machine: Machine) -> str:
     """What was measured, as a part of a line."""
     return (
         f"{cost.frames_decoded:.3g} frames are decoded for {cost.frames_used}, by PyAV in "
-        f"{100 * cost.pyav_share:.0f} % of {cost.num_clips} clips; {1e3 * cost.cpu_seconds:.0f} ms of a core for each, "
-        f"{machine.num_workers} workers"
+        f"{100 * cost.pyav_share:.0f} % of {cost.num_clips} clips; {1e3 * cost.cpu_seconds:.1f} ms of a core "
+        f"(+- {100 * cost.cpu_spread:.0f} %) and {cost.kib:.0f} KiB for each, {machine.num_workers} workers"
     )
 
 
@@ -134,9 +140,9 @@ def _together(compute_seconds: float, cpu_seconds: float, nvdec: float | None, m
     if nvdec is not None:
         rates["decoding by the GPU's decoder"] = nvdec
     if not machine.on_gpu:
-        shared = machine.cores / (compute_seconds * machine.cores + cpu_seconds)
-        rates["networks and decoding together"] = shared
-        if cpu_seconds < 0.1 * compute_seconds * machine.cores:  # naming both would mislead
-            rates["the networks"] = rates.pop("networks and decoding together")
+        of_networks = compute_seconds * machine.threads
+        rates["networks and decoding together"] = machine.cores / (of_networks + cpu_seconds)
+        if cpu_seconds < 0.1 * of_networks:  # naming both would mislead
+            rates["the networks"] = min(rates["the networks"], rates.pop("networks and decoding together"))
     limit = min(rates, key=lambda name: rates[name])
     return rates[limit], limit

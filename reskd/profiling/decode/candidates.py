@@ -37,7 +37,7 @@ from reskd.profiling.decode.other_decoders import (
     peer_batches,
 )
 from reskd.profiling.decode.workload import Batch, Workload
-from reskd.profiling.reading_cost import frames_decoded
+from reskd.profiling.reading_cost import packets_of_clip
 
 INSTALL_HINT = "pip install -e '.[bench]'"
 DeviceName = Literal["cpu", "cuda"]
@@ -77,7 +77,7 @@ def open_reskd(workload: Workload) -> Generator[Batch, None, None]:
 
 def frames_decoded_by_reskd(row: ManifestRow, plan: ClipPlan, device: DeviceName) -> int | None:
     """Of this project's loader."""
-    return frames_decoded(plan, row, DecoderRule(device), IndexReader())
+    return packets_of_clip(plan, row, DecoderRule(device), IndexReader()).num_frames
 
 
 def reskd_stages(workload: Workload) -> Callable[[int, StageClock], object]:

@@ -9,7 +9,7 @@ import pytest
 from dali_pipes.config import DataConfig
 from dali_pipes.loader.decoder_choice import DecoderRule
 from dali_pipes.nvdec.abilities import Nvdec
-from reskd.profiling.reading_cost import SAMPLE_VIDEOS, measure_reading, sample_of_list
+from reskd.profiling.reading_cost import SAMPLE_VIDEOS, _of_all_sizes, measure_reading, sample_of_list
 
 NUM_FRAMES = 24
 
@@ -45,6 +45,24 @@ def test_a_sample_is_scanned_and_read(videos: Path, tmp_path: Path) -> None:
     assert 4 <= cost.frames_after_transcoding < cost.frames_decoded
     whole = config_of(videos, tmp_path, loader={"sparse_decode": False})
     assert measure_reading(sample, whole, DecoderRule("cpu"), seed=1).frames_decoded > cost.frames_decoded
+
+
+def test_a_sample_has_files_of_all_sizes(tmp_path: Path) -> None:
+    """Of 64 files with sizes 1 to 64, those in the middle of 16 equal parts of the ranks."""
+    for number in range(64):
+        (tmp_path / f"{number * 37 % 64:02d}.mp4").write_bytes(b"x" * (number + 1))
+    chosen = _of_all_sizes(tmp_path, sorted(path.relative_to(tmp_path) for path in tmp_path.iterdir()))
+    assert [(tmp_path / path).stat().st_size for path in chosen] == list(range(3, 64, 4))
+
+
+def test_bytes_read_are_those_of_the_packets(videos: Path, tmp_path: Path) -> None:
+    config = config_of(videos, tmp_path)
+    sample = sample_of_list(config, tmp_path, seed=1)
+    some = measure_reading(sample, config, DecoderRule("cpu"), seed=1)
+    whole = config_of(videos, tmp_path, loader={"sparse_decode": False})
+    all_up_to_the_last = measure_reading(sample, whole, DecoderRule("cpu"), seed=1)
+    mean_kib = sum(path.stat().st_size for path in videos.rglob("*.*")) / 18 / 1024
+    assert 0 < some.kib < all_up_to_the_last.kib <= 1.2 * mean_kib
 
 
 def test_what_dali_decodes_is_counted_in_megapixels(videos: Path, tmp_path: Path) -> None:

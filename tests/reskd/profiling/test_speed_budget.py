@@ -12,10 +12,15 @@ ON_GPU = ReadingCost(16, 0.004, 8, 50, 20, {"h264": 4.0}, pyav_share=0.0)
 
 def test_a_cpu_gives_a_clip_the_core_seconds_of_both() -> None:
     """0.5 s of two cores and 0.2 s of one: 1.2 core-seconds for a clip."""
-    budget = predict_speed(0.5, COSTLY, Machine(cores=2, num_workers=2))
+    budget = predict_speed(0.5, COSTLY, Machine(cores=2, num_workers=2, threads=2))
     assert budget.limit == "networks and decoding together"
     assert budget.together == pytest.approx(2 / 1.2)
     assert (budget.networks, budget.workers) == (pytest.approx(2.0), pytest.approx(10.0))
+
+
+def test_networks_of_one_thread_leave_a_core_to_the_workers() -> None:
+    budget = predict_speed(0.5, COSTLY, Machine(cores=2, num_workers=1, threads=1))
+    assert budget.together == budget.together_transcoded == pytest.approx(2.0)
 
 
 def test_decoding_that_costs_little_is_not_named() -> None:
