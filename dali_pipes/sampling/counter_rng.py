@@ -26,7 +26,8 @@ def hash_words(*words: int | np.ndarray) -> np.ndarray:
             if isinstance(state, int) and isinstance(word, int):
                 state = _mix(state + _GAMMA + _mix(word + _GAMMA))
             else:
-                state = _mix_array(_as_array(state) + np.uint64(_GAMMA) + _mix_array(_as_array(word) + np.uint64(_GAMMA)))
+                mixed = _mix_array(_as_array(word) + np.uint64(_GAMMA))
+                state = _mix_array(_as_array(state) + np.uint64(_GAMMA) + mixed)
     return _as_array(state)
 
 

@@ -138,7 +138,7 @@ def measure_reading(
 
 
 def _of_all_sizes(root: Path, paths: list[Path]) -> list[Path]:
-    """At most ``SAMPLE_VIDEOS`` of them, at even ranks of file size: what a clip costs varies much, and mostly with size."""
+    """At most ``SAMPLE_VIDEOS`` of them, at even ranks of file size, with which the cost of a clip varies most."""
     sizes = {}
     for path in paths:
         with suppress(OSError):

@@ -1,8 +1,7 @@
 """Predict how many clips a second a training reaches, and what limits it.
 
-On a CPU, networks and decoding share the cores: a clip takes the core-seconds of both, those of the networks being their
-seconds on each of torch's threads. On a GPU they work side by side,
-and the slowest one counts.
+On a CPU, networks and decoding share the cores: a clip takes the core-seconds of both, and the networks take all of
+torch's threads. On a GPU they work side by side, and the slowest one counts.
 """
 
 from __future__ import annotations

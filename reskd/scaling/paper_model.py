@@ -3,19 +3,19 @@
 Note [The model]
 A step of n processes takes what the slowest of these needs:
 
-    networks    step(B / n) * (1 + spread * sqrt(2 ln n)) + the part of the sum that the backward pass does not hide
+    networks    step(B / n) * (1 + spread * sqrt(2 ln n)) + what the backward pass does not hide of the sum
     workers     B / n clips by the workers of a process, on its part of the machine's cores
     decoder     B / n clips by the GPU's decoder
     storage     B clips over what the storage gives
     cores       on a CPU, where networks and workers use the same cores: the core-seconds of both
 
-B: clips of a step, over all processes; n enlarges no step. sqrt(2 ln n) standard deviations is the mean of the largest of n
-normal numbers, for large n. The sum is an all-reduce of G bytes over the slowest link, 2 (n - 1) / n * G / bandwidth (the
-least that any algorithm needs: Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms for clusters of
-workstations", 2009), and 2 log2(n) messages of a tree. DDP sums a bucket as soon as the backward pass has filled it, so
-the last bucket is never hidden, and what is longer than the backward pass is not either.
+B: clips of a step, over all processes; n enlarges no step. sqrt(2 ln n) standard deviations is the mean of the largest
+of n normal numbers, for large n. The sum is an all-reduce of G bytes over the slowest link, 2 (n - 1) / n * G /
+bandwidth (the least that any algorithm needs: Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms for clusters
+of workstations", 2009), and 2 log2(n) messages of a tree. DDP sums a bucket as soon as the backward pass has filled it,
+so the last bucket is never hidden, and what is longer than the backward pass is not either.
 
-A run on n processes fails n times as often as on one. Each failure costs half the time between checkpoints and a restart.
+A run on n processes fails n times as often as on one. A failure costs half the time between checkpoints and a restart.
 """
 
 from __future__ import annotations

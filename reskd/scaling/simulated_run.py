@@ -1,12 +1,12 @@
 """Steps of n processes, simulated: each with its workers, its queue of batches, its networks and the sum of gradients.
 
 Note [What is simulated]
-A process takes a batch, runs forward, backward and update, and starts over. Its workers read bytes from the storage, then
-use a core, each for its share of a batch, and stop when ``prefetch`` batches are ready; a GPU's decoder, if there is
-one, takes the batches that they have read. Cores are those of the machine, shared evenly by all who need one, and on a
-CPU the networks need one too. Times of steps and clips are drawn from log-normal distributions of the measured mean and
-spread. The sum of gradients begins when the last process has begun its backward pass, and no process goes on before it
-has ended. So waiting, stragglers and crowded cores come out by themselves; paper_model.py has formulas for them.
+A process takes a batch, runs forward, backward and update, and starts over. Its workers read bytes from the storage,
+then use a core, each for its share of a batch, and stop when ``prefetch`` batches are ready; a GPU's decoder, if there
+is one, takes the batches that they have read. Cores are those of the machine, shared evenly by all who need one, and on
+a CPU the networks need one too. Times of steps and clips are drawn from log-normal distributions of the measured mean
+and spread. The sum of gradients begins when the last process has begun its backward pass, and no process goes on before
+it has ended. So waiting, stragglers and crowded cores come out by themselves; paper_model.py has formulas for them.
 """
 
 from __future__ import annotations
@@ -66,9 +66,7 @@ class _Step:
 
 
 class _Run:
-    def __init__(
-        self, rates: Rates, processes: int, clips: float, steps: int, generator: np.random.Generator
-    ) -> None:
+    def __init__(self, rates: Rates, processes: int, clips: float, steps: int, generator: np.random.Generator) -> None:
         self.simulation = Simulation()
         self.rates, self.processes, self.clips = rates, processes, clips
         self.num_steps = steps + 2 + (2 * rates.reading.prefetch if rates.reading is not None else 0)
@@ -127,17 +125,18 @@ class _Run:
 
     def _start_reading(self, reading: ReadingRates, queue: _Queue, cores: Shared) -> None:
         read = _Queue() if reading.decoder_clips_per_second is not None else queue
-        parts = [0] * self.num_steps
+        num_batches = self.num_steps + reading.prefetch  # reading goes on to the last step
+        parts = [0] * num_batches
         for _ in range(reading.workers):
             self.simulation.start(self._work(reading, queue, read, parts, cores))
         if reading.decoder_clips_per_second is not None:
-            self.simulation.start(self._decode(self.clips / reading.decoder_clips_per_second, read, queue))
+            self.simulation.start(self._decode(self.clips / reading.decoder_clips_per_second, num_batches, read, queue))
 
     def _work(self, reading: ReadingRates, queue: _Queue, read: _Queue, parts: list[int], cores: Shared) -> Process:
         """A worker: its part of each batch, as long as there is room."""
         clips = self.clips / reading.workers
         spread = reading.spread / max(1.0, clips) ** 0.5
-        for number, seconds in enumerate(self._draw(clips * reading.core_seconds, spread, self.num_steps)):
+        for number, seconds in enumerate(self._draw(clips * reading.core_seconds, spread, len(parts))):
             while number >= queue.taken + reading.prefetch:
                 yield queue.changed
             if self._storage is not None:
@@ -148,9 +147,9 @@ class _Run:
                 read.ready += 1
                 self._tell(read)
 
-    def _decode(self, seconds: float, read: _Queue, queue: _Queue) -> Process:
+    def _decode(self, seconds: float, num_batches: int, read: _Queue, queue: _Queue) -> Process:
         decoder = Shared(self.simulation, 1.0)
-        for _ in range(self.num_steps):
+        for _ in range(num_batches):
             while read.ready == read.taken:
                 yield read.changed
             yield decoder.use(seconds)

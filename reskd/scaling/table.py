@@ -41,9 +41,7 @@ def describe_scaling(
     return aligned(lines)
 
 
-def _line(
-    rates: Rates, count: int, clips_per_step: int, alone: float, *, clips: float | None, steps: int
-) -> list[str]:
+def _line(rates: Rates, count: int, clips_per_step: int, alone: float, *, clips: float | None, steps: int) -> list[str]:
     """``alone``: clips/s of one process."""
     predicted = step_time(rates, count, clips_per_step)
     rate = clips_per_step / predicted.seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -151,3 +152,41 @@ def test_a_size_that_is_none_is_refused(size: str, capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit):
         analyze.main(["flops", *MODEL, "--sizes", size])
     assert f"found '{size.split('x')[0] if size == '0' else size}'" in capsys.readouterr().err
+
+
+def test_scaling_gives_a_line_for_each_number_of_processes(capsys: pytest.CaptureFixture[str]) -> None:
+    rates = "docs/results/scaling/h200_predicted.yaml"
+    assert run_tool(analyze.main, ["scaling", rates, "--processes", "1", "8", "--clips", "1e9", "--steps", "5"]) == 0
+    about, titles, *lines = capsys.readouterr().out.splitlines()
+    assert "predictions, not measurements" in about
+    assert titles.split()[-1] == "days" and "simulated clips/s" in titles
+    assert [line.split()[:2] for line in lines] == [["1", "8"], ["8", "8"]]
+    assert run_tool(analyze.main, ["scaling", rates, "--processes", "64", "--steps", "0"]) == 0
+    assert "simulated" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["no_such.yaml"], "no_such.yaml"),
+        (["configs/demo/student.yaml"], "unknown key"),
+        (["docs/results/scaling/h200_predicted.yaml", "--clips-per-step", "4"], "at least a clip for each of 8"),
+    ],
+)
+def test_rates_that_are_none_are_one_sentence(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_tool(analyze.main, ["scaling", *arguments, "--processes", "1", "8", "--steps", "0"]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_documented_rates_of_many_gpus_are_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    """docs/scaling.md repeats the formulas' clips/s."""
+    text = Path("docs/scaling.md").read_text()
+    command = re.search(r"python tools/analyze.py (scaling \S+h200_predicted.yaml[^\n]*)", text)
+    assert command is not None
+    assert run_tool(analyze.main, [*command[1].split(), "--steps", "0"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[2:]]
+    for row in rows:
+        found = re.search(rf"^\| {row[0]} \| (\d+) \|", text.replace(",", ""), re.MULTILINE)
+        assert found is not None and float(found[1]) == pytest.approx(float(row[3]), rel=1e-3)
