@@ -11,7 +11,7 @@ from reskd.cli import run_tool
 
 
 def test_two_processes_sum_and_rank_0_prints() -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     command += ["-m", "benchmarks.ops.bench_all_reduce", "--mib", "0.001", "0.5", "--rounds", "2", "--device", "cpu"]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert re.findall(r"^([0-9.]+) MiB: [0-9.]+ ms, [0-9.e-]+ GB/s, [0-9]+ us a message$", output, re.MULTILINE) == [
