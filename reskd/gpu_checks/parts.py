@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reskd.gpu_checks.training_files import copy_often, write_frame_folders
 from reskd.profiling.measurement_rows import read_rows
 
 if TYPE_CHECKING:
@@ -229,29 +230,35 @@ def _compiled(site: Site) -> Answer:
 
 
 def _files(site: Site) -> Answer:
-    """The same step on real files, decoded by DALI and by PyAV."""
-    videos = site.videos or _transcoded(site)
+    """The same step on real files: videos decoded by DALI and by PyAV, and made-up videos' frames as JPEG files."""
+    made = _transcoded(site)
+    root = site.videos
+    if root is None:
+        root = site.scratch("videos")
+        copy_often(made, root, copies=48 if site.on_gpu else 4)
+    frames = site.scratch("frame_folders")
+    write_frame_folders(made, frames, copies=12 if site.on_gpu else 2)
+    of_frames = [f"data.root={frames}", "data.storage.kind=frames"]
+    settings = {"prefer_dali": [f"data.root={root}"], "pyav": [f"data.root={root}"], "jpeg_by_dali": of_frames}
     table: list[dict[str, str]] = []
-    for decoder in ("prefer_dali", "pyav") if site.on_gpu else ("pyav",):
-        more = [f"data.root={videos}", f"data.loader.decoder={decoder}", "--rounds", "3" if site.on_gpu else "1"]
+    for name, more in settings.items():
+        if not site.on_gpu and name == "prefer_dali":
+            continue
+        decoder = "pyav" if name == "pyav" or not site.on_gpu else "prefer_dali"
+        more = [*more, f"data.loader.decoder={decoder}", "--rounds", "3" if site.on_gpu else "1"]
         precision = ["--precisions", "fp16"] if site.on_gpu else []
-        table += [{"decoder": decoder, **row} for row in _rates(site, f"files_{decoder}", [*more, *precision])["table"]]
+        table += [{"decoder": name, **row} for row in _rates(site, f"files_{name}", [*more, *precision])["table"]]
     return {"table": table}
 
 
-def _transcoded(site: Site) -> Path:
-    """Videos as ``prepare_data.py transcode`` leaves them, each linked so often that no batch repeats one."""
-    clips, videos = site.scratch("clips"), site.scratch("videos")
-    num_clips, copies = (8, 48) if site.on_gpu else (2, 4)
+def _transcoded(site: Site) -> list[Path]:
+    """Videos as ``prepare_data.py transcode`` leaves them."""
+    clips = site.scratch("clips")
+    num_clips = 8 if site.on_gpu else 2
     make: list[str | Path] = ["--make", clips / "made", "--kinds", "h264-g50", "--videos", str(num_clips)]
     _run([sys.executable, "tools/profile_decode.py", *make])
     _run([sys.executable, "tools/prepare_data.py", "transcode", clips / "made", clips / "short", "--gop", "12"])
-    for number, video in enumerate(sorted((clips / "short").rglob("*.mp4"))):
-        folder = videos / f"class_{number % 2}"
-        folder.mkdir(exist_ok=True)
-        for copy in range(copies):
-            os.link(video, folder / f"{number}_{copy}.mp4")
-    return videos
+    return sorted((clips / "short").rglob("*.mp4"))
 
 
 # On a CPU: networks and batches that take no time.
