@@ -153,6 +153,7 @@ def write_data_page(
         _kind_table(usable),
         _cost(distances, decode_time, num_cores),
         *map(in_markdown, describe_cost(usable, videos.root, videos.lists, num_frames=num_frames)),
+        *describe_coded_sizes(usable),
         *(_class_table(name, found) for name, found in videos.labels.items()),
         _health_table(videos.root, videos.video_info),
         _whole_file_table(usable),
@@ -202,6 +203,24 @@ def _cost(distances: Mapping[Path, Sequence[int]], measured: DecodeTime, num_cor
         f"{high:.0f}), so about {clips_per_s:.1f} clips/s a core and {num_cores * clips_per_s:.0f} clips/s "
         f"with {num_cores} free cores. A prediction, not a benchmark of the loader."
     )
+
+
+def describe_coded_sizes(usable: Sequence[VideoInfo]) -> list[str]:
+    """A sentence if a GPU's decoder is set up anew for each clip of some files, else nothing.
+
+    DALI keeps its decoders by coded size and looks for them by the size that is shown (read in its sources).
+    """
+    by_nvdec = [found for found in usable if found.codec in ("h264", "hevc") and found.coded_width]
+    larger = [found for found in by_nvdec if (found.coded_width, found.coded_height) != (found.width, found.height)]
+    if not larger:
+        return []
+    most = Counter((found.width, found.height, found.coded_width, found.coded_height) for found in larger)
+    width, height, coded_width, coded_height = most.most_common(1)[0][0]
+    return [
+        f"On a GPU: {len(larger)} of {len(by_nvdec)} H.264 and HEVC files are coded larger than they are shown (most "
+        f"often {coded_width} x {coded_height} for {width} x {height}), and DALI sets up a decoder for each clip of "
+        "them; `tools/prepare_data.py transcode` writes sides in multiples of 16, which need none."
+    ]
 
 
 def mean_decoded(distances: Mapping[Path, Sequence[int]], num_frames: int) -> tuple[float, float]:

@@ -84,6 +84,14 @@ def test_an_error_of_a_worker_process_is_told_apart_too(number: int, sentence: s
         (urllib.error.HTTPError("http://a/b", 404, "gone", Message(), None), "http://a/b: .*gone"),
         (MemoryError(), "expected enough memory.*training.max_clips_per_pass"),
         (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried 2 GiB"), "Tried 2 GiB.*training.max_clips_per_pass"),
+        (
+            RuntimeError("CUDA error: no kernel image is available for execution on the device"),
+            "expected code for this GPU .*found none; .*TORCH_CUDA_ARCH_LIST.*tools/doctor.py",
+        ),
+        (
+            RuntimeError("The NVIDIA driver on your system is too old (found version 11040). Please update"),
+            "expected a newer GPU driver, found: The NVIDIA driver .*11040",
+        ),
         (ModuleNotFoundError("no", name="nvidia.dali"), "expected DALI, found none; run make install, or pip install"),
         (ModuleNotFoundError("no", name="onnx.checker"), "expected the package onnx, found none"),
     ],

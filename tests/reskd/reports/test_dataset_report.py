@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,7 +9,13 @@ import pytest
 from dali_pipes.scan.scan import scan
 from dali_pipes.video_info import VideoInfo
 from reskd.cli import run_tool
-from reskd.reports.dataset_report import VideoSet, measure_decode, sample_keyframe_distances, write_data_page
+from reskd.reports.dataset_report import (
+    VideoSet,
+    describe_coded_sizes,
+    measure_decode,
+    sample_keyframe_distances,
+    write_data_page,
+)
 from tests.conftest import numbered_clip
 from tests.dali_pipes.shown_pictures import Storing, write_shown
 from tools.prepare_data import main as prepare_data
@@ -53,6 +60,15 @@ def test_a_page_counts_pictures_that_are_not_stored_as_they_are_shown(tmp_path: 
     assert "| h264 | yuv420p | untagged | untagged | 90 | yes | 4:3 | 1 | 2 |" in page
     assert "- 2 are turned or mirrored to be upright\n- 2 have pixels that are not square\n" in page
     assert "| 1 | 3\\n\\|.mp4 |" in page
+
+
+def test_files_for_which_a_gpu_sets_up_a_decoder_each_time_are_counted(video_info: dict[Path, VideoInfo]) -> None:
+    """128 x 96 is coded as it is shown; 340 x 256 is coded in whole blocks of 16."""
+    whole = next(found for found in video_info.values() if found.codec == "h264")
+    padded = replace(whole, width=340, height=256, coded_width=352, coded_height=256)
+    assert describe_coded_sizes([whole, replace(padded, codec="mpeg4"), replace(padded, coded_width=0)]) == []
+    (sentence,) = describe_coded_sizes([whole, padded, padded])
+    assert sentence.startswith("On a GPU: 2 of 3 H.264 and HEVC files") and "352 x 256 for 340 x 256" in sentence
 
 
 def test_given_keyframe_distances_are_used(video_info: dict[Path, VideoInfo], tmp_path: Path) -> None:
