@@ -27,14 +27,15 @@ def write_frame_folders(videos: list[Path], folder: Path, copies: int) -> None:
     Args:
         folder: an existing one.
     """
-    import av
     import cv2
+
+    from dali_pipes.decode.pyav import open_video
 
     for number, video in enumerate(videos):
         folders = [folder / f"class_{number % 2}" / f"{number}_{copy}" for copy in range(copies)]
         for made in folders:
             made.mkdir(parents=True)
-        with av.open(video) as container:
+        with open_video(video) as container:
             for index, frame in enumerate(container.decode(video=0), start=1):
                 name = f"img_{index:05d}.jpg"
                 quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]

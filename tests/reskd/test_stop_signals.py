@@ -35,6 +35,7 @@ def run(body: str, *signums: int, **environment: str) -> tuple[int, str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # nohup's programs inherit that it is ignored
     )
     assert process.stdout is not None
     for signum in signums:
