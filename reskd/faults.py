@@ -34,6 +34,17 @@ _MEMORY_ADVICE = (
 )
 _LONGEST_PATH = 300  # characters shown
 _NETWORK_ERRORS = ("DistNetworkError", "DistStoreError", "DistBackendError")
+# Part of a RuntimeError's message -> the sentence.
+_OF_TORCH: Mapping[str, str] = {
+    "no kernel image is available": "expected code for this GPU in torch or in the project's operators, found none; "
+    "install a torch that knows the GPU, build the operators for it (TORCH_CUDA_ARCH_LIST, RESKD_BUILD=cuda), and see "
+    "tools/doctor.py.",
+    "driver on your system is too old": "expected a newer GPU driver, found: {said}; see tools/doctor.py, or set "
+    "device=cpu.",
+    "home directory": "expected a home folder, found none; set the variable HOME to a folder that can be written.",
+    "can't start new thread": "expected to start a thread, found the limit reached; raise `ulimit -u`, or set "
+    "OMP_NUM_THREADS=1.",
+}
 _ADVICE: Mapping[int, str] = {
     errno.EACCES: "change its permissions, or name another place",
     errno.EPERM: "change its permissions, or name another place",
@@ -147,17 +158,8 @@ def _of_library(error: BaseException) -> str | None:
             f"expected to reach the other processes of this run at {address}, found: {said}; if the port is in use, "
             "choose another one with torchrun --master-port, and see that all machines can reach it."
         )
-    if isinstance(error, RuntimeError) and "no kernel image is available" in said:
-        return (
-            "expected code for this GPU in torch or in the project's operators, found none; install a torch that knows "
-            "the GPU, build the operators for it (TORCH_CUDA_ARCH_LIST, RESKD_BUILD=cuda), and see tools/doctor.py."
-        )
-    if isinstance(error, RuntimeError) and "driver on your system is too old" in said:
-        return f"expected a newer GPU driver, found: {said}; see tools/doctor.py, or set device=cpu."
-    if isinstance(error, RuntimeError) and "home directory" in said:
-        return "expected a home folder, found none; set the variable HOME to a folder that can be written."
-    if isinstance(error, RuntimeError) and "can't start new thread" in said:
-        return "expected to start a thread, found the limit reached; raise `ulimit -u`, or set OMP_NUM_THREADS=1."
+    if isinstance(error, RuntimeError):
+        return next((sentence.format(said=said) for mark, sentence in _OF_TORCH.items() if mark in said), None)
     return None
 
 

@@ -7,12 +7,12 @@ numpy's generators do not guarantee the same stream across versions.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 _GAMMA = 0x9E3779B97F4A7C15
-_FIRST, _SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
-_MODULUS_MASK = 2**64 - 1
+_LARGEST = 2**64 - 1
 
 
 def hash_words(*words: int | np.ndarray) -> np.ndarray:
@@ -23,17 +23,9 @@ def hash_words(*words: int | np.ndarray) -> np.ndarray:
     state: int | np.ndarray = 0
     with np.errstate(over="ignore"):  # arithmetic is modulo 2**64
         for word in words:
-            if isinstance(state, int) and isinstance(word, int):
-                state = _mix(state + _GAMMA + _mix(word + _GAMMA))
-            else:
-                mixed = _mix_array(_as_array(word) + np.uint64(_GAMMA))
-                state = _mix_array(_as_array(state) + np.uint64(_GAMMA) + mixed)
-    return _as_array(state)
-
-
-def _as_array(words: int | np.ndarray) -> np.ndarray:
-    """As uint64; an integer is an array of one."""
-    return np.array([words], np.uint64) if isinstance(words, int) else np.asarray(words).astype(np.uint64)
+            word = word if isinstance(word, int) else np.atleast_1d(word).astype(np.uint64)
+            state = _mix(_modulo(state + _GAMMA) + _mix(word + _GAMMA))
+    return np.array([state], np.uint64) if isinstance(state, int) else state
 
 
 def uniform(*words: int | np.ndarray) -> np.ndarray:
@@ -58,14 +50,14 @@ def permuted(index: int, size: int, key: tuple[int, ...]) -> int:
             return place
 
 
-def _mix(state: int) -> int:
-    state &= _MODULUS_MASK
-    state = (state ^ (state >> 30)) * _FIRST & _MODULUS_MASK
-    state = (state ^ (state >> 27)) * _SECOND & _MODULUS_MASK
+def _mix(state: Any) -> Any:
+    """``state``: an int, or an array of uint64."""
+    state = _modulo(state)
+    state = _modulo((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9)
+    state = _modulo((state ^ (state >> 27)) * 0x94D049BB133111EB)
     return state ^ (state >> 31)
 
 
-def _mix_array(state: np.ndarray) -> np.ndarray:
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(_FIRST)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(_SECOND)
-    return state ^ (state >> np.uint64(31))
+def _modulo(state: Any) -> Any:
+    """Modulo 2**64, as arrays are by themselves."""
+    return state & _LARGEST if isinstance(state, int) else state

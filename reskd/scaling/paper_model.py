@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 from typing import Literal, NamedTuple
 
-from reskd.scaling.config import Cluster, Failures, Gradients, Rates, ReadingRates
+from reskd.scaling.config import Cluster, Failures, Gradients, Rates
 
 Limit = Literal["networks", "workers", "decoder", "storage", "cores"]
 _BYTES_OF_GRADIENT = 4
@@ -53,22 +53,25 @@ def step_time(rates: Rates, processes: int, clips_per_step: int) -> StepTime:
     Args:
         clips_per_step: over all processes; at least one each.
     """
-    clips = clips_per_step / processes
+    cluster, reading = rates.cluster, rates.reading
+    clips, cores = clips_per_step / processes, cluster.cores_per_node / min(processes, cluster.processes_per_node)
     compute = rates.step.seconds(clips)
-    summed = sum_seconds(rates.gradients, rates.cluster, processes)
+    summed = sum_seconds(rates.gradients, cluster, processes)
     unhidden = max(summed - rates.step.backward_share * compute, last_bucket_share(rates.gradients) * summed)
     slowest = compute * (1 + rates.step.spread * math.sqrt(2 * math.log(processes)))
     needed: dict[Limit, float] = {"networks": slowest + unhidden}
-    if rates.reading is not None:
-        needed |= _reading_seconds(rates.reading, rates.cluster, clips, processes)
-    if not rates.cluster.on_gpu:
-        of_reading = clips * rates.reading.core_seconds if rates.reading is not None else 0.0
-        on_node = min(processes, rates.cluster.processes_per_node)
-        needed["cores"] = on_node * (compute + of_reading) / rates.cluster.cores_per_node + unhidden
+    core_seconds = gigabytes = 0.0
+    if reading is not None:
+        core_seconds, gigabytes = clips * reading.core_seconds, clips_per_step * reading.kib * 1024 / 1e9
+        needed["workers"] = core_seconds / min(reading.workers, cores)
+        if reading.decoder_clips_per_second is not None:
+            needed["decoder"] = clips / reading.decoder_clips_per_second
+        if cluster.storage_gb_per_s is not None:
+            needed["storage"] = gigabytes / cluster.storage_gb_per_s
+    if not cluster.on_gpu:
+        needed["cores"] = (compute + core_seconds) / cores + unhidden
     limit = max(needed, key=lambda name: needed[name])
-    seconds = needed[limit]
-    gb = 0.0 if rates.reading is None else clips_per_step * rates.reading.kib * 1024 / 1e9
-    return StepTime(seconds, limit, summed, unhidden, gb / seconds)
+    return StepTime(needed[limit], limit, summed, unhidden, gigabytes / needed[limit])
 
 
 def sum_seconds(gradients: Gradients, cluster: Cluster, processes: int) -> float:
@@ -93,13 +96,3 @@ def lost_to_failures(failures: Failures, processes: int) -> float:
     checkpoints = failures.checkpoint_seconds / 3600 / between
     of_failure = between / 2 + failures.restart_minutes / 60
     return min(1.0, checkpoints + of_failure * processes / failures.hours_between)
-
-
-def _reading_seconds(reading: ReadingRates, cluster: Cluster, clips: float, processes: int) -> dict[Limit, float]:
-    cores = cluster.cores_per_node / min(processes, cluster.processes_per_node)
-    needed: dict[Limit, float] = {"workers": clips * reading.core_seconds / min(reading.workers, cores)}
-    if reading.decoder_clips_per_second is not None:
-        needed["decoder"] = clips / reading.decoder_clips_per_second
-    if cluster.storage_gb_per_s is not None:
-        needed["storage"] = processes * clips * reading.kib * 1024 / 1e9 / cluster.storage_gb_per_s
-    return needed

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -27,11 +28,11 @@ def write_archive(plan: StudyPlan, rows: Mapping[str, Mapping[str, Any]], path: 
         OSError: the file cannot be written.
     """
     done = [run for name, run in plan.runs.items() if name in rows and rows[name]["status"] == DONE]
-    with atomic_open(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+    with atomic_open(path) as file, zipfile.ZipFile(file, "w") as archive:
         for run in done:
             scores = io.BytesIO()
             write_scores(read_scores(scores_path(run), run), scores)
-            _add(archive, _member(run, row_path(run)), json.dumps(_portable(rows[run.name]), indent=1).encode())
+            _add(archive, _member(run, row_path(run)), json.dumps(_portable(rows[run.name])).encode())
             _add(archive, _member(run, scores_path(run)), scores.getvalue())
     return len(done)
 
@@ -54,7 +55,7 @@ def read_archive(plan: StudyPlan, path: Path) -> int:
                 for run in plan.runs.values()
                 if {_member(run, row_path(run)), _member(run, scores_path(run))} <= members
             ]
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, KeyError, ValueError) as error:
         raise ValueError(
             f"{path}: expected the archive of a study, found a damaged or another file ({error})."
         ) from None
@@ -88,4 +89,4 @@ def _member(run: PlannedRun, path: Path) -> str:
 
 def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
     """With the date that a zip begins at, so that equal results give equal bytes."""
-    archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
+    archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_LZMA)

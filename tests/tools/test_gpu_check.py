@@ -22,7 +22,7 @@ def test_without_a_gpu_every_part_has_a_reason(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["build", "loss", "decode", "step", "files"])
+@pytest.mark.parametrize("name", ["build", "loss", "decode", "step", "files", "frame_files"])
 def test_parts_are_rehearsed_on_a_cpu(name: str, tmp_path: Path) -> None:
     assert run_tool(gpu_check.main, [str(tmp_path), "--device", "cpu", "--parts", name]) == 0
     answer = json.loads((tmp_path / "gpu_check.json").read_text())["parts"][name]
