@@ -128,6 +128,21 @@ def _discard_closed_output() -> bool:
     return True
 
 
+def number_from(low: float, high: float) -> Callable[[str], float]:
+    """For argparse: a type that takes numbers from ``low`` to ``high``."""
+
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"expected a number from {low:g} to {high:g}, found {text!r}")
+        return value
+
+    return number
+
+
 def positive(text: str) -> int:
     """An argparse type: a whole number of 1 or more."""
     if not text.isdigit() or int(text) < 1:

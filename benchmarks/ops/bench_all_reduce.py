@@ -16,14 +16,15 @@ import sys
 import time
 from collections.abc import Sequence
 
-from reskd.cli import positive, run_tool
+from reskd.cli import number_from, positive, run_tool
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser; its help is this module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    sizes = [0.001, 1.0, 13.0, 25.0, 100.0]
     parser.add_argument(
-        "--mib", type=float, nargs="+", default=[0.001, 1.0, 13.0, 25.0, 100.0], help="sizes (default: %(default)s)"
+        "--mib", type=number_from(0.001, 1e6), nargs="+", default=sizes, help="sizes (default: %(default)s)"
     )
     parser.add_argument("--rounds", type=positive, default=20, help="timed sums of each size (default %(default)s)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from reskd.cli import positive
+from reskd.cli import number_from, positive
 
 
 def add_scaling_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,9 @@ def add_scaling_arguments(parser: argparse.ArgumentParser) -> None:
         "--clips-per-step", type=positive, metavar="B", help="training.global_batch_size; default: each process has as "
         "many as in the first measured step, so the batch grows with the processes",
     )  # fmt: skip
-    parser.add_argument("--clips", type=_number, metavar="C", help="clips of a whole run, such as 1e9, for its days")
+    parser.add_argument(
+        "--clips", type=number_from(1, 1e15), metavar="C", help="clips of a whole run, such as 1e9, for its days"
+    )
     parser.add_argument(
         "--steps", type=_steps, default=40, help="simulated steps; 0: formulas alone (default %(default)s)"
     )
@@ -34,16 +36,6 @@ def _print_scaling(chosen: argparse.Namespace) -> None:
     print(rates.about)
     table = describe_scaling(rates, chosen.processes, chosen.clips_per_step, clips=chosen.clips, steps=chosen.steps)
     print(table)
-
-
-def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 1 <= value <= 1e15:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 to 1e15, found {text!r}")
-    return value
 
 
 def _steps(text: str) -> int:

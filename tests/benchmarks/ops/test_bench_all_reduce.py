@@ -23,3 +23,10 @@ def test_two_processes_sum_and_rank_0_prints() -> None:
 def test_one_process_has_nothing_to_sum(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_tool(bench_all_reduce.main, ["--device", "cpu"]) == 1
     assert "expected several processes, found one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", ["nan", "-1", "large"])
+def test_a_size_that_is_none_is_refused(size: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        bench_all_reduce.main(["--mib", size])
+    assert f"--mib: expected a number from 0.001 to 1e+06, found '{size}'" in capsys.readouterr().err
