@@ -2,7 +2,7 @@
 #   docker build -t reskd .                     CUDA 12.6, torch 2.6, NVIDIA's apex: Volta (V100, sm_70) to Hopper
 #   docker build -t reskd:cuda13 --build-arg BASE=nvcr.io/nvidia/pytorch:25.12-py3 --build-arg CUDA=cuda13 --build-arg ARCH=sm_90 .
 #                                               CUDA 13.1, torch 2.10: Turing to Blackwell; drivers from 580 on
-# Run: docker run --rm --gpus all --shm-size=8g -v "$PWD/data:/app/data" -v "$PWD/runs:/app/runs" reskd python tools/doctor.py
+# Run: docker run --rm --gpus all --shm-size=8g -v "$PWD/data:/app/data" -v "$PWD/runs:/app/runs" reskd reskd doctor
 # To build the same image for years, name the base by its digest: `docker buildx imagetools inspect BASE` prints it.
 #
 # Why 24.12: it is NVIDIA's last PyTorch image before Volta was dropped. The 25.01 release notes of the same image family
@@ -51,4 +51,4 @@ RUN RESKD_BUILD=cuda pip install --no-cache-dir --no-deps --no-build-isolation -
     && chown -R 10001:10001 data runs
 USER 10001
 
-CMD ["python", "tools/doctor.py"]
+CMD ["reskd", "doctor"]

@@ -5,6 +5,7 @@ VENV_MIN := .venv-min
 # The DALI of .venv: cuda12 for drivers from 525 on and machines without a GPU, cuda13 for drivers from 580 on.
 CUDA ?= cuda12
 PY := $(VENV)/bin/python
+RESKD := $(VENV)/bin/reskd
 # Two processes, each a file at a time: fixtures of a file are made once. One that dies is not replaced: pytest-xdist would
 # repeat the test that killed it, and after some more deaths wait for ever.
 PYTEST_FLAGS ?= -q -n 2 --dist loadfile --max-worker-restart 0
@@ -50,13 +51,13 @@ $(VENV_MIN)/.installed: $(INPUTS)
 	$(call make_environment,$(VENV_MIN),-r requirements/min.txt)
 
 demo: install  ## videos, teacher, baseline and student on 2 cores: the table is runs/demo/report.md
-	$(PY) tools/make_demo_data.py data/demo
-	$(PY) tools/train.py configs/demo/baseline.yaml
-	$(PY) tools/train.py configs/demo/student.yaml  # trains the teacher that it names first
-	$(PY) tools/evaluate.py configs/demo/teacher.yaml runs/demo_teacher/last.pt
-	$(PY) tools/evaluate.py configs/demo/baseline.yaml runs/demo_baseline/last.pt
-	$(PY) tools/evaluate.py configs/demo/student.yaml runs/demo_student/last.pt
-	$(PY) tools/report.py runs/demo runs/demo_teacher runs/demo_baseline runs/demo_student
+	$(RESKD) make-demo-data data/demo
+	$(RESKD) train configs/demo/baseline.yaml
+	$(RESKD) train configs/demo/student.yaml  # trains the teacher that it names first
+	$(RESKD) evaluate configs/demo/teacher.yaml runs/demo_teacher/last.pt
+	$(RESKD) evaluate configs/demo/baseline.yaml runs/demo_baseline/last.pt
+	$(RESKD) evaluate configs/demo/student.yaml runs/demo_student/last.pt
+	$(RESKD) report runs/demo runs/demo_teacher runs/demo_baseline runs/demo_student
 
 test: install  ## all tests with the newest tested versions
 	$(PY) -m pytest $(PYTEST_FLAGS)
@@ -87,7 +88,7 @@ format: install  ## let ruff mend what it can
 	$(VENV)/bin/clang-format -i $(CXX_FILES)
 
 doctor: install  ## what this machine can do, in plain words
-	$(PY) tools/doctor.py
+	$(RESKD) doctor
 
 clean:  ## remove both environments and all caches; data/ and runs/ stay
 	rm -rf $(VENV) $(VENV_MIN) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

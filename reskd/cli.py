@@ -32,8 +32,16 @@ _INTERRUPTED = "interrupted; run the same command again to resume from the last 
 _CLOSED_OUTPUT = 128 + signal.SIGPIPE
 
 
-def run_tool(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | None = None) -> int:
+def run_tool(
+    main: Callable[[Sequence[str]], int | None],
+    arguments: Sequence[str] | None = None,
+    program: Sequence[str] | None = None,
+) -> int:
     """Run ``main`` and return the exit code.
+
+    Args:
+        arguments: of ``main``; default: the command line's.
+        program: the words before them, as a user types them; default: python and the file that was started.
 
     It is what ``main`` returns (None: 0), 1 for an error reported in a sentence, 128 and its number for a signal (130
     for Ctrl-C, 143 for SIGTERM), and 141 if nobody reads the output any more. ``--traceback`` anywhere on the command
@@ -58,15 +66,15 @@ def run_tool(main: Callable[[Sequence[str]], int | None], arguments: Sequence[st
             return _CLOSED_OUTPUT
         if wants_traceback:
             raise
-        _print_fault(error, given)
+        _print_fault(error, [*(program or ("python", *sys.argv[:1])), *given])
         return 1
     if arguments is None:
         _end_at_ctrl_c()
     return code or 0
 
 
-def _print_fault(error: BaseException, arguments: Sequence[str]) -> None:
-    text = sentence_of(error) or report_of_our_fault(error, ["python", *sys.argv[:1], *arguments])
+def _print_fault(error: BaseException, command: Sequence[str]) -> None:
+    text = sentence_of(error) or report_of_our_fault(error, command)
     shown = [line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}..." for line in text.splitlines()]
     sys.stderr.write("".join(f"error: {line}\n" for line in shown))
     if not isinstance(error, ConnectionError):  # of a rank that lost another one, whose error is the cause
@@ -126,6 +134,19 @@ def _discard_closed_output() -> bool:
     os.dup2(nowhere, 1)
     os.close(nowhere)
     return True
+
+
+def command_parser(name: str, text: str | None) -> argparse.ArgumentParser:
+    """The parser of ``reskd NAME``; ``text`` is shown by --help as it is written."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(prog=f"reskd {name}", description=text, formatter_class=formatter)
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """The settings after the config's file. Without a default, argparse would name them among what is required."""
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="key.sub=value", help="settings that replace the file's"
+    )
 
 
 def number_from(low: float, high: float) -> Callable[[str], float]:

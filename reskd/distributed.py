@@ -45,7 +45,7 @@ def choose_device(choice: DeviceChoice, local_rank: int = 0) -> torch.device:
     if choice == "cpu" or (choice == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise ValueError("device=cuda: expected a CUDA GPU, found none; set device=cpu, or run tools/doctor.py.")
+        raise ValueError("device=cuda: expected a CUDA GPU, found none; set device=cpu, or run reskd doctor.")
     if local_rank >= torch.cuda.device_count():
         raise ValueError(
             f"expected one GPU per process, found {torch.cuda.device_count()} GPUs and local rank {local_rank}; "

@@ -18,7 +18,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 # Distribution -> oldest and newest release series that the tests ran with, both inclusive.
-# setup.py makes the requirements from this table, tools/doctor.py checks against it, requirements/min.txt pins the
+# setup.py makes the requirements from this table, reskd doctor checks against it, requirements/min.txt pins the
 # oldest of each.
 TESTED: dict[str, tuple[str, str]] = {
     "torch": ("2.6", "2.15"),
@@ -44,7 +44,7 @@ TESTED_BY_CUDA: dict[str, dict[str, tuple[str, str]]] = {
 }
 DALIS = ("nvidia-dali-cuda120", "nvidia-dali-cuda130")
 
-# The extra "export", needed by tools/export.py only. torch 2.6 needs the oldest onnxscript.
+# The extra "export", needed by reskd export only. torch 2.6 needs the oldest onnxscript.
 TESTED_FOR_EXPORT: dict[str, tuple[str, str]] = {
     "onnx": ("1.19", "1.23"),
     "onnxscript": ("0.3", "0.7"),

@@ -38,8 +38,8 @@ _NETWORK_ERRORS = ("DistNetworkError", "DistStoreError", "DistBackendError")
 _OF_TORCH: Mapping[str, str] = {
     "no kernel image is available": "expected code for this GPU in torch or in the project's operators, found none; "
     "install a torch that knows the GPU, build the operators for it (TORCH_CUDA_ARCH_LIST, RESKD_BUILD=cuda), and see "
-    "tools/doctor.py.",
-    "driver on your system is too old": "expected a newer GPU driver, found: {said}; see tools/doctor.py, or set "
+    "reskd doctor.",
+    "driver on your system is too old": "expected a newer GPU driver, found: {said}; see reskd doctor, or set "
     "device=cpu.",
     "home directory": "expected a home folder, found none; set the variable HOME to a folder that can be written.",
     "can't start new thread": "expected to start a thread, found the limit reached; raise `ulimit -u`, or set "
@@ -97,7 +97,7 @@ def report_of_our_fault(error: BaseException, command: Sequence[str]) -> str:
     where = f"the file {path}" if path else "the traceback that --traceback shows"
     return (
         f"this is a fault of reskd, not yours ({kind}). Please report it with {where}, the output of "
-        f"`python tools/doctor.py`, and this command: {shlex.join(command)}"
+        f"`reskd doctor`, and this command: {shlex.join(command)}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Judges a machine by the facts that tools/doctor.py collects on it.
+"""Judges a machine by the facts that reskd doctor collects on it.
 
 Only the standard library is imported at the top, as any package may be missing.
 """
@@ -77,9 +77,9 @@ def check_nvdec(nvdec: Nvdec | None) -> Finding:
         f"{codec} {limits.min_width}x{limits.min_height} to {limits.max_width}x{limits.max_height}"
         for codec, limits in sorted((nvdec.limits or {}).items())
     )
-    found = "; run tools/gpu_check.py once: until then only H.264 and HEVC are decoded on it"
+    found = "; run reskd gpu-check once: until then only H.264 and HEVC are decoded on it"
     if nvdec.proven or nvdec.wrong:
-        found = f"; tools/gpu_check.py found right: {', '.join(sorted(nvdec.proven)) or 'none'}"
+        found = f"; reskd gpu-check found right: {', '.join(sorted(nvdec.proven)) or 'none'}"
     if nvdec.wrong:
         found += f"; wrong, so left to PyAV: {', '.join(sorted(nvdec.wrong))}"
     return Finding("NOTE" if nvdec.wrong else "OK", "NVDEC", f"the GPU decodes {', '.join(sizes)}{found}.")

@@ -1,4 +1,4 @@
-"""Tests that run on the CPU here, and on a GPU where there is one: ``tools/gpu_check.py`` runs those marked gpu."""
+"""Tests that run on the CPU here, and on a GPU where there is one: ``reskd gpu-check`` runs those marked gpu."""
 
 from __future__ import annotations
 

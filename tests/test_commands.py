@@ -13,7 +13,7 @@ from reskd.experiment.stages import check_stages, load_stages
 ROOT = Path(__file__).parents[1]
 SHOWN_IN = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "configs").rglob("*.yaml"))]
 # Up to whatever ends a command in a sentence or a shell.
-COMMAND = re.compile(r"\btools/train\.py (configs/[^`|&\n]*)")
+COMMAND = re.compile(r"\breskd[ .]train (configs/[^`|&\n]*)")
 
 
 def _shown_commands() -> dict[str, list[str]]:

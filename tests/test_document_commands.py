@@ -12,26 +12,27 @@ from pathlib import Path
 import pytest
 import yaml
 
+from reskd.__main__ import COMMANDS
 from reskd.cli import run_tool
 from tests.dali_pipes.annotations.published.published_forms import HEADER
-from tests.tools.test_train import write_config
+from tests.reskd.commands.test_train import write_config
 
 ROOT = Path(__file__).parents[1]
 # Of the README's table: what cannot run in a test, with the reason.
 NOT_HERE = {
-    "tools/train.py configs/demo/student.yaml": "minutes, on the demo's data: make demo; tests/tools/test_train.py",
-    "torchrun --nproc-per-node 8 tools/train.py configs/paper/activitynet_resnet152-224_resnet50-112.yaml": "GPUs",
-    "tools/analyze.py flops CONFIG --sizes 224 112": "a network of the size of the config: tests/tools/test_analyze.py",
-    "tools/study.py studies/ucf10_teacher.yaml --workers 2": "hours: tests/tools/test_study.py",
-    "tools/analyze.py receptive-field runs/A runs/B --out DIR": "16 videos: tests/tools/test_analyze_pictures.py",
-    "tools/analyze.py attention runs/A runs/B --out DIR": "8 videos: tests/tools/test_analyze_pictures.py",
-    "tools/prepare_data.py extract-features OUT --run runs/NAME/last.pt": "tests/tools/test_prepare_data.py",
-    "tools/profile_decode.py --root FOLDER": "a minute of timing: tests/tools/test_profile_decode.py",
-    "tools/bench_train.py CONFIG": "minutes of timing: tests/tools/test_bench_train.py",
-    "tools/profile_step.py CONFIG --out DIR": "a training: tests/tools/test_bench_train.py",
-    "tools/gpu_check.py OUT": "a process for each check: tests/tools/test_gpu_check.py",
-    "tools/make_demo_data.py data/demo": "3,000 videos: tests/tools/test_make_demo_data.py",
-    "tools/make_feature_data.py data/features": "gigabytes: tests/tools/test_make_feature_data.py",
+    "reskd train configs/demo/student.yaml": "minutes: make demo; tests/reskd/commands/test_train.py",
+    "torchrun --nproc-per-node 8 -m reskd.train configs/paper/activitynet_resnet152-224_resnet50-112.yaml": "GPUs",
+    "reskd analyze flops CONFIG --sizes 224 112": "a large network: tests/reskd/commands/test_analyze.py",
+    "reskd study studies/ucf10_teacher.yaml --workers 2": "hours: tests/reskd/commands/test_study.py",
+    "reskd analyze receptive-field runs/A runs/B --out DIR": "16 videos: tests/reskd/commands/test_analyze_pictures.py",
+    "reskd analyze attention runs/A runs/B --out DIR": "8 videos: tests/reskd/commands/test_analyze_pictures.py",
+    "reskd prepare extract-features OUT --run runs/NAME/last.pt": "tests/reskd/commands/test_prepare_data.py",
+    "reskd profile decode --root FOLDER": "a minute of timing: tests/reskd/commands/profile/test_decode.py",
+    "reskd profile train CONFIG": "minutes of timing: tests/reskd/commands/profile/test_train.py",
+    "reskd profile step CONFIG --out DIR": "a training: tests/reskd/commands/profile/test_train.py",
+    "reskd gpu-check OUT": "a process for each check: tests/reskd/commands/test_gpu_check.py",
+    "reskd make-demo-data data/demo": "3,000 videos: tests/reskd/commands/test_make_demo_data.py",
+    "reskd make-feature-data data/features": "gigabytes: tests/reskd/commands/test_make_feature_data.py",
 }
 
 
@@ -42,8 +43,8 @@ def table_commands() -> list[str]:
     for code in re.findall(r"`([^`]+)`", table):
         if code.startswith("... "):
             found.append(f"{found[-1]} {code.removeprefix('... ')}")
-        elif code.startswith(("python ", "torchrun ")):
-            found.append(code.removeprefix("python "))
+        elif code.startswith(("reskd ", "torchrun ")):
+            found.append(code)
     return found
 
 
@@ -51,13 +52,14 @@ def fenced_commands(document: str) -> list[str]:
     """The commands of a document's fenced blocks."""
     text = (ROOT / document).read_text(encoding="utf-8")
     blocks = re.findall(r"^```(?:sh|bash|shell)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    return [line.removeprefix("python ") for block in blocks for line in block.splitlines() if "tools/" in line]
+    return [line for block in blocks for line in block.splitlines() if line.startswith("reskd ")]
 
 
 def run(command: str) -> None:
-    tool, *arguments = shlex.split(command)
-    module = importlib.import_module(tool.removesuffix(".py").replace("/", "."))
-    assert run_tool(module.main, arguments) == 0, command
+    words = shlex.split(command.removeprefix("reskd "))
+    name = next(name for name in COMMANDS if words[: len(name.split())] == name.split())
+    module = importlib.import_module(f"reskd.commands.{COMMANDS[name].module}")
+    assert run_tool(module.main, words[len(name.split()) :]) == 0, command
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +83,8 @@ def test_every_command_of_the_table_runs_here_or_has_a_reason() -> None:
 @pytest.mark.slow
 def test_the_commands_of_the_table_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    run("tools/train.py CONFIG")
-    run("tools/evaluate.py CONFIG runs/NAME/last.pt")
+    run("reskd train CONFIG")
+    run("reskd evaluate CONFIG runs/NAME/last.pt")
     shutil.copytree("runs/NAME", "runs/A")
     shutil.copytree("runs/NAME", "runs/B")
     meant = {"[CONFIG]": "CONFIG", "VIDEO...": "videos/left/00.mp4", "FILE": "runs/NAME/last.pt", "ROOT": "videos"}

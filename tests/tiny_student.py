@@ -1,4 +1,4 @@
-"""Checkpoints of students that were never trained, with everything in them that tools/train.py writes."""
+"""Checkpoints of students that were never trained, with everything in them that reskd train writes."""
 
 from __future__ import annotations
 

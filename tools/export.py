@@ -1,74 +1,9 @@
-"""Export a trained student for other programs.
+"""``reskd export`` in a checkout: reskd/commands/export.py."""
 
-    python tools/export.py runs/demo_student/last.pt --out exported
-    python tools/export.py runs/demo_student/last.pt --out exported --format safetensors --clips my_video.mp4
-
-Writes student.onnx, student.pt2 (torch.export), student.safetensors and config.json. A student of frames takes uint8
-frames (N, T, H, W, 3). A student of features takes uint8 features (N, T, D) and a bool array (N, T) that marks the
-valid frames. Both return logits (N, K), for any N; docs/deploy.md shows programs that use them.
-
-Each file is read back and compared with the student on random inputs and, for a student of frames, on real clips. A
-file whose logits differ by more than 1e-4 is deleted, and the exit code is 1.
-"""
-
-from __future__ import annotations
-
-import argparse
-import logging
 import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import get_args
 
-from reskd.choices import ExportFormat
 from reskd.cli import run_tool
-
-log = logging.getLogger(__name__)
-
-
-def main(arguments: Sequence[str]) -> None:
-    chosen = build_parser().parse_args(arguments)
-    import torch
-
-    from reskd.inference.export import CHECKED_BATCH_SIZES, MAX_DIFFERENCE, Refusal, check_packages, export_student
-    from reskd.inference.export_clips import clips_to_compare
-    from reskd.inference.student import describe_student, load_trained_student
-
-    formats = list(dict.fromkeys(chosen.format))
-    for name in formats:
-        check_packages(name)
-    student = load_trained_student(chosen.checkpoint, torch.device("cpu"))
-    clips = clips_to_compare(student, chosen.clips)
-    log.info("comparing on %s clips, %s at once", " and ".join(clips), " and ".join(map(str, CHECKED_BATCH_SIZES)))
-    refused = []
-    about = describe_student(student)
-    for found in export_student(student.model, student.shape, chosen.out, formats=formats, about=about, clips=clips):
-        if isinstance(found, Refusal):
-            refused.append(found.reason)
-            continue
-        size_mib = found.path.stat().st_size / 2**20
-        print(f"{found.path}  {size_mib:.1f} MiB  logits within {found.difference:.1e} of the student's", flush=True)
-    if refused:
-        raise ValueError("\n".join(refused))
-    print(f"done: {chosen.out}, all within {MAX_DIFFERENCE:g}")
-
-
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path, help="last.pt or best.pt of a run")
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="FOLDER", help="folder to write; made if it is not there"
-    )
-    formats = get_args(ExportFormat)
-    parser.add_argument("--format", nargs="+", choices=formats, default=formats, help="which files (default: all)")
-    parser.add_argument(
-        "--clips",
-        nargs="+",
-        metavar="VIDEO",
-        help="videos to compare on; default: some of the training data, or a generated clip if they are not here",
-    )
-    return parser
-
+from reskd.commands.export import main
 
 if __name__ == "__main__":
     sys.exit(run_tool(main))

@@ -1,58 +1,9 @@
-#!/usr/bin/env python
-"""Profile a few training steps with torch's profiler: time by phase, the most costly kernels, and a trace.
+"""``reskd profile step`` in a checkout: reskd/commands/profile/step.py."""
 
-    python tools/profile_step.py configs/demo/student.yaml --out runs/profile
-    nsys profile -t cuda,nvtx,osrt python tools/profile_step.py CONFIG --out runs/profile --nvtx     for Nsight Systems
-
-Weights are random and nothing is saved. --out gets trace.json, for chrome://tracing or ui.perfetto.dev, and steps.txt.
-Phases (data, teacher, student, loss, backward, optimizer) are ranges of the trace.
-"""
-
-from __future__ import annotations
-
-import argparse
 import sys
-import tempfile
-from collections.abc import Sequence
-from pathlib import Path
 
-from reskd.cli import positive, run_tool
-
-
-def main(arguments: Sequence[str]) -> None:
-    chosen = build_parser().parse_intermixed_args(arguments)
-    from reskd.distributed import joined_world
-    from reskd.experiment.stages import choose_stage, load_stages, teacher_stage
-    from reskd.step_profiling.setup import speed_run
-    from reskd.step_profiling.trace import profile_steps
-
-    configs = load_stages(chosen.config, chosen.overrides)
-    config = choose_stage(configs, chosen.stage)
-    stage = teacher_stage(config, configs)
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    with joined_world(config.device) as world, tempfile.TemporaryDirectory() as folder:
-        run = speed_run(config, stage, world=world, folder=Path(folder), with_data=not chosen.synthetic)
-        try:
-            text = profile_steps(run, chosen.out, steps=chosen.steps, rows=chosen.rows, nvtx=chosen.nvtx)
-        finally:
-            if run.loader is not None:
-                run.loader.close()
-    print(text)
-    print(f"written to {chosen.out}")
-
-
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", help="YAML file of the experiment")
-    parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="settings that replace the file's")
-    parser.add_argument("--stage", metavar="NAME", help="which stage, if the config has several")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder of the trace")
-    parser.add_argument("--steps", type=positive, default=5, help="steps to profile (default %(default)s)")
-    parser.add_argument("--rows", type=positive, default=20, help="kernels in the table (default %(default)s)")
-    parser.add_argument("--synthetic", action="store_true", help="made-up batches in place of real files")
-    parser.add_argument("--nvtx", action="store_true", help="only NVTX ranges, for Nsight Systems; no trace")
-    return parser
-
+from reskd.cli import run_tool
+from reskd.commands.profile.step import main
 
 if __name__ == "__main__":
     sys.exit(run_tool(main))

@@ -1,49 +1,9 @@
-"""Compare finished runs in one table and one picture.
+"""``reskd report`` in a checkout: reskd/commands/report.py."""
 
-    python tools/report.py runs/demo runs/demo_teacher runs/demo_baseline runs/demo_student
-
-Writes OUT/report.md, a table of each run's evaluation on the test list, and OUT/curves.png. Run tools/evaluate.py for
-each run first. The text compares the last run with each of the others. If a run has several evaluations, the table has
-the one with one clip and one crop, unless --views names another. Runs evaluated on different lists are refused.
-"""
-
-from __future__ import annotations
-
-import argparse
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
-from dali_pipes.atomic_files import atomic_write_text
 from reskd.cli import run_tool
-
-
-def main(arguments: Sequence[str]) -> None:
-    chosen = build_parser().parse_args(arguments)
-    from reskd.reports.run_report import check_comparable, draw_curves, read_metrics, read_result, render_comparison
-    from reskd.training.run_directory import RunDirectory
-
-    results = [read_result(folder, chosen.views) for folder in chosen.runs]
-    check_comparable(results)
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    curves = {folder.name: read_metrics(RunDirectory(folder).metrics) for folder in chosen.runs}
-    draw_curves(curves, chosen.out / "curves.png")
-    path = chosen.out / "report.md"
-    atomic_write_text(path, render_comparison(chosen.title or chosen.out.name, results))
-    print(path.read_text())
-    print(f"written to {path}")
-
-
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the report; made if it is not there")
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of trained and evaluated runs")
-    parser.add_argument("--title", help="title of the report; default: OUT's name")
-    parser.add_argument(
-        "--views", help="which evaluation, by the end of its file name: 10x3 or 10x3_logits; default: 1 clip, 1 crop"
-    )
-    return parser
-
+from reskd.commands.report import main
 
 if __name__ == "__main__":
     sys.exit(run_tool(main))

@@ -1,7 +1,7 @@
 """Time the reading of the k of T frames that a student sees in a test, with all T decoded or only these k.
 
     python -m benchmarks.decode.bench_few_frames ../shared/data/ucf10 --list split1_test.txt
-    python tools/profile_decode.py --make data/bench --kinds h264-g12 h264-g250
+    reskd profile decode --make data/bench --kinds h264-g12 h264-g250
     python -m benchmarks.decode.bench_few_frames data/bench/h264-g12 --list list.csv
     python -m benchmarks.decode.bench_few_frames data/bench/h264-g12 --list list.csv --selection first --k 1 4 16
 

@@ -48,7 +48,7 @@ def synthetic(folder: Path, *, quick: bool = False, seed: int = VIDEOS_SEED) -> 
 
 
 def ucf10(folder: Path, *, quick: bool = False) -> DataSet:
-    """Features that ``prepare_data.py extract-features`` wrote from configs/ucf10/*.yaml, without the held-out videos.
+    """Features that ``reskd prepare extract-features`` wrote from configs/ucf10/*.yaml, without the held-out videos.
 
     Raises:
         ValueError: no such folder.
@@ -56,7 +56,7 @@ def ucf10(folder: Path, *, quick: bool = False) -> DataSet:
     about = folder / EXTRACTION_FILE
     if not about.is_file():
         raise ValueError(
-            f"expected features of prepare_data.py extract-features in {folder}, found no {about.name}; extract them."
+            f"expected features of reskd prepare extract-features in {folder}, found no {about.name}; extract them."
         )
     groups = json.loads(about.read_text(encoding="utf-8"))["settings"]["groups"]
     settings = {

@@ -1,4 +1,4 @@
-"""Time the sum of gradients over processes, for the cluster's rates in ``analyze.py scaling``.
+"""Time the sum of gradients over processes, for the cluster's rates in ``reskd analyze scaling``.
 
     torchrun --nproc-per-node 2 -m benchmarks.ops.bench_all_reduce
     torchrun --nproc-per-node 8 -m benchmarks.ops.bench_all_reduce --mib 0.001 25 100

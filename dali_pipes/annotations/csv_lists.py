@@ -13,7 +13,7 @@ from dali_pipes.annotations.video_suffixes import VIDEO_SUFFIXES
 
 _DELIMITERS = (",", ";", "\t")
 _KINETICS = {"label", "youtube_id", "time_start", "time_end"}
-_IMPORT = "python tools/prepare_data.py import kinetics400 --annotations CSV --videos ROOT --out LISTS"
+_IMPORT = "reskd prepare import kinetics400 --annotations CSV --videos ROOT --out LISTS"
 
 
 class CsvText:

@@ -88,7 +88,7 @@ def _parse(root: Path, source: Path, list_format: ListFormat, prefer: ListReadin
     if text.lstrip()[:1] in ("[", "{") and source.suffix.lower() != ".csv":
         raise ValueError(
             f"{source}, line 1: expected a list with one video a line, found JSON; lists of Something-Something and "
-            "ActivityNet are read by: python tools/prepare_data.py import --help."
+            "ActivityNet are read by: reskd prepare import --help."
         )
     table = CsvText.of(source, text) if list_format in ("auto", "csv", "kinetics") else None
     if table is None and list_format in ("csv", "kinetics"):

@@ -12,7 +12,7 @@ from dali_pipes.config import StrictConfig
 from dali_pipes.json_files import read_json
 from dali_pipes.sampling_config import MOST_FRAMES
 
-# The file beside records of prepare_data.py extract-features that describes how they were made.
+# The file beside records of reskd prepare extract-features that describes how they were made.
 EXTRACTION_FILE = "features.json"
 
 

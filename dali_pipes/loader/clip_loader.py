@@ -1,4 +1,4 @@
-"""ClipLoader: batches of clips from encoded video files, through DALI."""
+"""ClipLoader: batches of clips from encoded video files, through DALI, or torch's DataLoader where there is none."""
 
 from __future__ import annotations
 
@@ -25,29 +25,19 @@ from dali_pipes.loader.cache_choice import open_cache
 from dali_pipes.loader.clip_reader import ClipReader
 from dali_pipes.loader.cpu_render import render_plan
 from dali_pipes.loader.dali_outputs import account_for, doubtful_rows, to_batch
-from dali_pipes.loader.decoder_choice import DecoderRule
+from dali_pipes.loader.decoder_choice import decoder_rule, has_dali
 from dali_pipes.loader.external_source import ClipChooser, ClipSource
+from dali_pipes.loader.memory import check_shared_memory, needed_bytes
 from dali_pipes.loader.recovery import Recovery, reason_of
 from dali_pipes.loader.sample import fields_for
-from dali_pipes.loader.shared_memory import check_shared_memory, needed_bytes
+from dali_pipes.loader.torch_batches import TorchBatches
 from dali_pipes.loader.watchdog import Watchdog, forget
 from dali_pipes.manifest.manifest import Manifest
-from dali_pipes.nvdec.verdicts import nvdec_of
 from dali_pipes.sampling.order import ReadingOrder, most_attempts
 from dali_pipes.sampling.spec import num_frames_read, rules_for_views
 
 if TYPE_CHECKING:
     from dali_pipes.loader.dali_graph import GraphSpec
-
-
-def decoder_rule(device: torch.device, config: DataConfig) -> DecoderRule:
-    """What chooses the decoder of each file, by the setting and what this machine's GPU can decode."""
-    choice = config.loader.decoder
-    if device.type != "cuda":
-        return DecoderRule("cpu", choice)
-    if choice == "pyav" or config.storage.kind == "frames":
-        return DecoderRule("cuda", choice)
-    return DecoderRule("cuda", choice, nvdec_of(torch.cuda.current_device() if device.index is None else device.index))
 
 
 class ClipLoader:
@@ -131,7 +121,8 @@ class ClipLoader:
             indexed = int((self._manifest.rows["part"] >= 0).sum()) if self._config.loader.sparse_decode else 0
             parts.append(f"{indexed} of {len(self._manifest)} files read by their needed packets only")
         workers, threads = self._parallelism
-        parts.append(f"workers: {workers}, threads of DALI: {threads}")
+        by = f"threads of DALI: {threads}" if has_dali() else "batches by torch's DataLoader, as DALI is not installed"
+        parts.append(f"workers: {workers}, {by}")
         return "; ".join(parts)
 
     def __iter__(self) -> Iterator[ClipBatch]:
@@ -206,19 +197,31 @@ class ClipLoader:
 
     def _start(self) -> Any:
         """Start the pipeline at the next batch: its workers and their watchdog."""
-        from dali_pipes.loader.dali_graph import start_pipeline
-
-        spec, loader = self._graph_spec(), self._config.loader
-        source = self._make_source(spec)
         forget(self._notes_folder())
         others = set(multiprocessing.active_children())
         with starting_workers():
-            iterator = start_pipeline(
-                source, spec, self._parallelism, batch_size=self._order.batch_size, device=self._device
-            )
+            iterator = self._start_dali() if has_dali() else self._start_torch()
         workers = [process for process in multiprocessing.active_children() if process not in others]
-        self._watchdog = Watchdog(self._notes_folder(), loader.hang_seconds, workers)
+        self._watchdog = Watchdog(self._notes_folder(), self._config.loader.hang_seconds, workers)
         return iterator
+
+    def _start_dali(self) -> Any:
+        from dali_pipes.loader.dali_graph import start_pipeline
+
+        spec, batch_size = self._graph_spec(), self._order.batch_size
+        return start_pipeline(
+            self._make_source(spec.fields), spec, self._parallelism, batch_size=batch_size, device=self._device
+        )
+
+    def _start_torch(self) -> TorchBatches:
+        fields = fields_for(self._decoders_used(), self._views)
+        return TorchBatches(
+            self._make_source(fields),
+            fields,
+            batch_size=self._order.batch_size,
+            num_workers=self._parallelism.num_workers,
+            prefetch=self._config.loader.prefetch,
+        )
 
     def _graph_spec(self) -> GraphSpec:
         from dali_pipes.loader.dali_graph import GraphSpec
@@ -259,7 +262,7 @@ class ClipLoader:
         most = len(self._manifest) if self._order.mode == "eval" else workers
         return Parallelism(max(1, min(workers, most)), threads)
 
-    def _make_source(self, spec: GraphSpec) -> ClipSource:
+    def _make_source(self, fields: tuple[str, ...]) -> ClipSource:
         loader, notes = self._config.loader, self._notes_folder()
         assert self._folder is not None
         return ClipSource(
@@ -275,7 +278,7 @@ class ClipLoader:
             pyav_rows=self._recovery.pyav_rows,
             undecoded_by_pyav=self._recovery.undecoded_by_pyav,
             hung_rows=self._recovery.hung_rows,
-            fields=spec.fields,
+            fields=fields,
         )
 
     def _decoders_used(self) -> frozenset[str]:

@@ -8,9 +8,10 @@ DALI is not known to decode correctly, and every video that the GPU's decoder la
 
 from __future__ import annotations
 
+import importlib.util
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
@@ -19,6 +20,11 @@ from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.manifest.rows import COLUMNS
 from dali_pipes.nvdec.abilities import NOT_ASKED, Nvdec
 from dali_pipes.video_info import JPEG_FILES, UNTAGGED, VideoInfo
+
+if TYPE_CHECKING:
+    import torch
+
+    from dali_pipes.config import DataConfig
 
 Decoder = Literal["dali", "pyav"]
 T = TypeVar("T", str, tuple[Decoder, str])
@@ -181,3 +187,34 @@ class DecoderCounts:
 def _by_number(counts: Counter[T]) -> list[tuple[T, int]]:
     """Largest first, and equal ones in an order that does not depend on the files'."""
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def decoder_rule(device: torch.device, config: DataConfig) -> DecoderRule:
+    """What chooses the decoder of each file, by the setting and what this machine's GPU can decode.
+
+    Without DALI that is PyAV, and views are rendered on the CPU.
+
+    Raises:
+        ValueError: ``decoder=dali`` without DALI.
+    """
+    choice = config.loader.decoder
+    if not has_dali():
+        if choice == "dali":
+            raise ValueError(
+                "data.loader.decoder=dali: expected DALI, found none; pip install 'reskd[cuda12]' or 'reskd[cuda13]'."
+            )
+        return DecoderRule("cpu", "pyav")
+    if device.type != "cuda":
+        return DecoderRule("cpu", choice)
+    if choice == "pyav" or config.storage.kind == "frames":
+        return DecoderRule("cuda", choice)
+    import torch
+
+    from dali_pipes.nvdec.verdicts import nvdec_of
+
+    return DecoderRule("cuda", choice, nvdec_of(torch.cuda.current_device() if device.index is None else device.index))
+
+
+def has_dali() -> bool:
+    """Whether NVIDIA DALI is installed."""
+    return importlib.util.find_spec("nvidia") is not None and importlib.util.find_spec("nvidia.dali") is not None

@@ -147,7 +147,7 @@ def _name_faults(
         if health != "ok":
             on_message(f"{split}: {on_one_line(video.path)}: {health}")
     if damage := describe_damage(healths):
-        report(f"{split}: {damage}; tools/prepare_data.py scan names each")
+        report(f"{split}: {damage}; reskd prepare scan names each")
 
 
 def _name_imbalance(split: str, manifest: Manifest, on_message: Callable[[str], None]) -> None:

@@ -4,7 +4,7 @@ Note [Hidden pictures and fields]
 DALI's decoder for GPUs counts each decoded picture as one frame that is shown (DALI 2.4, read in its sources). VP8,
 VP9 and AV1 have pictures that are only referred to, AV1 and VP9 show a picture again without decoding one, and H.264
 may code a frame as two fields. Each of these would shift all later frames, without an error. So only H.264 and HEVC of
-whole frames are decoded on a GPU, until ``tools/gpu_check.py`` has found the frames of another codec right on this
+whole frames are decoded on a GPU, until ``reskd gpu-check`` has found the frames of another codec right on this
 machine.
 """
 
@@ -39,7 +39,7 @@ class Nvdec:
         limits: by FFmpeg's name of the codec, for 8 bits and 4:2:0; a codec that is missing is not decoded. None: the
             driver was not asked, and nothing is refused.
         num_engines: decoders on the chip, which work side by side; 0 if unknown.
-        proven, wrong: codecs whose frames ``tools/gpu_check.py`` found right, and wrong, on this machine.
+        proven, wrong: codecs whose frames ``reskd gpu-check`` found right, and wrong, on this machine.
     """
 
     problem: str = ""
@@ -69,9 +69,9 @@ class Nvdec:
     def why_unsure(self, video_info: VideoInfo) -> str | None:
         """Why its frames may be wrong; see Note [Hidden pictures and fields]."""
         if video_info.codec in self.wrong:
-            return f"tools/gpu_check.py found wrong frames of {video_info.codec} on this GPU"
+            return f"reskd gpu-check found wrong frames of {video_info.codec} on this GPU"
         if video_info.codec not in SURE_CODECS | self.proven:
-            return f"{video_info.codec} on a GPU is not proven (tools/gpu_check.py)"
+            return f"{video_info.codec} on a GPU is not proven (reskd gpu-check)"
         if video_info.codec == "h264" and video_info.interlaced:
             return "it may hold fields"
         return None

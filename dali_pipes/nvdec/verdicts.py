@@ -1,4 +1,4 @@
-"""Which codecs ``tools/gpu_check.py`` found right on this machine's GPUs, and how fast, kept from run to run.
+"""Which codecs ``reskd gpu-check`` found right on this machine's GPUs, and how fast, kept from run to run.
 
 A verdict or rate holds for a GPU, its driver and a version of DALI; after a change of any of them it is not believed.
 """

@@ -94,7 +94,7 @@ def describe_cost(
     factor = reading_factor(video_info, num_frames=num_frames)
     if factor < WORTH_SAYING:
         return []
-    command = ["python", "tools/prepare_data.py", "transcode", str(root), f"{root}_small"]
+    command = ["reskd", "prepare", "transcode", str(root), f"{root}_small"]
     command += ["--list", *map(str, lists)] if lists else []
     command += ["--classes", *map(str, classes)] if classes else []
     return [

@@ -1,4 +1,4 @@
-"""Draws where several runs' networks see evidence for a class, as a sheet and a video. tools/analyze.py has the command
+"""Draws where several runs' networks see evidence for a class, as a sheet and a video. reskd analyze has the command
 line.
 """
 

@@ -1,4 +1,4 @@
-"""Measures and draws the receptive fields of several runs' networks. tools/analyze.py has the command line."""
+"""Measures and draws the receptive fields of several runs' networks. reskd analyze has the command line."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ For other folders:
     build: build_trainer
     config: ExperimentConfig, load_config, parse_config, recognizer_from, referred_stage, ViewName
     config_errors: explain
-    config_files: ConfigFile, merge_files, name_source, read_config_files, read_settings, shown
+    config_files: ConfigFile, find_config, merge_files, name_source, read_config_files, read_settings, shown
     data: data_of
     lists: build_manifests
     networks: build_evaluated_model, build_networks, check_networks, scores_of, teacher_model, view_of, view_shapes

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from dali_pipes.loader.clip_loader import decoder_rule
+from dali_pipes.loader.decoder_choice import decoder_rule
 from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.sampling.order import ReadingOrder
 from reskd.distributed import World

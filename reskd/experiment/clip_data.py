@@ -14,7 +14,7 @@ import torch
 from dali_pipes.config import DataConfig
 from dali_pipes.fault_log import LoaderLog
 from dali_pipes.loader.clip_loader import ClipLoader
-from dali_pipes.loader.gpu_memory import decoding_bytes
+from dali_pipes.loader.memory import decoding_bytes
 from dali_pipes.manifest.build import build_manifests, copy_split_table
 from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.manifest.splits import videos_of_splits

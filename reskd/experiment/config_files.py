@@ -29,19 +29,37 @@ class ConfigFile(NamedTuple):
     lines: Mapping[Keys, int] = {}  # keys -> line in the file
 
 
+# The folders of files that come with reskd: in a wheel inside the package, in a checkout beside it.
+_SHIPPED_FOLDERS = ("configs", "studies")
+_PACKAGE = Path(__file__).resolve().parents[1]
 _MOST_BASES = 20
 _LONGEST_VALUE = 200  # characters
 
 
+def shipped_files() -> Path:
+    """The folder with the ``configs`` and ``studies`` that come with reskd."""
+    in_wheel = _PACKAGE / "shipped"
+    return in_wheel if in_wheel.is_dir() else _PACKAGE.parent
+
+
+def find_config(path: Path | str) -> Path:
+    """``path``; where there is none, as ``configs/demo/student.yaml`` in any folder, the one that comes with reskd."""
+    path = Path(path)
+    if path.exists() or path.parts[:1] not in [(folder,) for folder in _SHIPPED_FOLDERS]:
+        return path
+    shipped = shipped_files() / path
+    return shipped if shipped.is_file() else path
+
+
 def read_config_files(path: Path | str) -> list[ConfigFile]:
-    """The config file at ``path``, then its base, then the base of that, and so on.
+    """The config file at ``path``, or the one that comes with reskd, then its base, then the base of that, and so on.
 
     Raises:
         FileNotFoundError, ValueError: a file is missing; it is not YAML or not a group of settings; its base is not a
             path; the bases form a circle.
     """
     files: list[ConfigFile] = []
-    following: Path | None = Path(path)
+    following: Path | None = find_config(path)
     while following is not None:
         _check_is_there(following, [file.path for file in files])
         settings, lines = _read_group(following)
@@ -174,10 +192,14 @@ def _read_group(path: Path) -> tuple[dict[str, Any], Mapping[Keys, int]]:
 def _nearest_file(path: Path) -> str:
     """A hint: the config file with the most similar name in the same folder, in configs, or in a folder of either.
 
+    Those that come with reskd are named as they are given: configs/demo/student.yaml.
+
     A file in a folder is also compared as FOLDER_NAME: configs/demo_student.yaml is near configs/demo/student.yaml.
     """
     folders = dict.fromkeys(folder for folder in (path.parent, Path("configs")) if folder.is_dir())
     found = [file for folder in folders for pattern in ("*.yaml", "*/*.yaml") for file in sorted(folder.glob(pattern))]
+    shipped = shipped_files()
+    found += [file.relative_to(shipped) for file in sorted((shipped / "configs").glob("*/[!_]*.yaml"))]
     by_name = {f"{file.parent.name}_{file.stem}": file for file in reversed(found)}
     by_name |= {file.stem: file for file in reversed(found)}
     for name in (path.stem, f"{path.parent.name}_{path.stem}"):

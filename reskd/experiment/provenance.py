@@ -118,14 +118,14 @@ def check_start(config: ExperimentConfig) -> None:
     where = f"{config.name}: expected {config.student.weights}, whose weights it starts from, trained to its end,"
     if not (folder / "last.pt").is_file():
         raise FileNotFoundError(
-            f"{where} found no {folder / 'last.pt'}; run tools/train.py on the file with the stages, which trains it "
+            f"{where} found no {folder / 'last.pt'}; run reskd train on the file with the stages, which trains it "
             "first."
         )
     state = load_checkpoint(folder / "last.pt")
     if not _is_whole(state):
         raise ValueError(
             f"{where} found it at step {state['num_steps']} of {state['total_steps']}; resume it first: "
-            f"tools/train.py {folder / 'config.yaml'}"
+            f"reskd train {folder / 'config.yaml'}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Estimates the memory, disk and time that a run of a config needs on this machine. tools/doctor.py prints them."""
+"""Estimates the memory, disk and time that a run of a config needs on this machine. reskd doctor prints them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 from dali_pipes.jobs.cores import usable_cores
 from dali_pipes.jobs.process_folder import process_folder
-from dali_pipes.loader.clip_loader import decoder_rule
+from dali_pipes.loader.decoder_choice import decoder_rule
 from reskd.distributed import choose_device
 from reskd.experiment.config import ExperimentConfig
 from reskd.experiment.data import data_of

@@ -1,4 +1,4 @@
-"""The videos and the network that an extraction is run on. tools/prepare_data.py has its command line."""
+"""The videos and the network that an extraction is run on. reskd prepare has its command line."""
 
 from __future__ import annotations
 

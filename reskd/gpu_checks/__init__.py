@@ -1,4 +1,4 @@
-"""What ``tools/gpu_check.py`` asks a machine with a GPU, part by part.
+"""What ``reskd gpu-check`` asks a machine with a GPU, part by part.
 
 For other folders:
     parts: PARTS, Site

@@ -20,8 +20,8 @@ from dali_pipes.batch import ClipBatch, View
 from dali_pipes.choices import DecoderChoice
 from dali_pipes.config import DataConfig
 from dali_pipes.fault_log import LoaderLog
-from dali_pipes.loader.clip_loader import ClipLoader, decoder_rule
-from dali_pipes.loader.decoder_choice import DecoderRule, DeviceKind
+from dali_pipes.loader.clip_loader import ClipLoader
+from dali_pipes.loader.decoder_choice import DecoderRule, DeviceKind, decoder_rule
 from dali_pipes.manifest.build import build_manifests
 from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.nvdec.driver import name_of_gpu

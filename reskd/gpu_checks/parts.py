@@ -1,8 +1,7 @@
-"""The parts of ``tools/gpu_check.py``: what each asks, how long it may take, and how it is answered.
+"""The parts of ``reskd gpu-check``: what each asks, how long it may take, and how it is answered.
 
 A part runs in a process of its own, whose output goes to a log; what it returns is its answer. Most parts run the
-project's own tools and tests, so that they measure what users run. Nothing heavy is imported at the top, as
-the tool's usage names the parts.
+project's own commands and tests, as users run them. Nothing heavy is imported at the top: the usage names the parts.
 """
 
 from __future__ import annotations
@@ -26,7 +25,10 @@ if TYPE_CHECKING:
     from dali_pipes.loader.decoder_choice import DeviceKind
 
 ROOT = Path(__file__).resolve().parents[2]
+RESKD = (sys.executable, "-m", "reskd")
 Answer = dict[str, Any]
+_IN_CHECKOUT = (ROOT / "setup.py").is_file()
+_NEEDS_CHECKOUT: Answer = {"skipped": "needs a checkout, which has the tests and benchmarks"}
 CODECS = ("h264", "hevc", "vp8", "vp9", "av1", "mjpeg")
 _KINDS = ("h264-g12", "h264-g250", "hevc-g50", "mjpeg")
 _COMMAND_LIMIT_S = 120
@@ -81,16 +83,14 @@ def _facts(site: Site) -> Answer:
     from reskd.environment import describe_environment
 
     found: Answer = {"environment": describe_environment()}
-    doctor = subprocess.run([sys.executable, "tools/doctor.py", "--json"], **_captured())
+    doctor = subprocess.run([*RESKD, "doctor", "--json"], **_captured())
     if doctor.stdout.startswith("["):
         found["table"] = [finding for finding in json.loads(doctor.stdout) if finding["level"] != "OK"]
     if site.on_gpu:
         query = "name,driver_version,memory.total,power.limit,clocks.max.sm,clocks.max.mem,pcie.link.gen.max"
         found["nvidia_smi"] = _output("nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader")
-        nvdec = asdict(nvdec_of(0))
-        found["nvdec"] = {
-            name: sorted(value) if isinstance(value, frozenset) else value for name, value in nvdec.items()
-        }
+        nvdec = asdict(nvdec_of(0)).items()
+        found["nvdec"] = {name: sorted(value) if isinstance(value, frozenset) else value for name, value in nvdec}
     return found
 
 
@@ -102,7 +102,7 @@ def _build(site: Site) -> Answer:
     environment = {**os.environ, "RESKD_BUILD": wanted}
     if site.on_gpu:
         environment["TORCH_CUDA_ARCH_LIST"] = "{}.{}".format(*torch.cuda.get_device_capability(0))
-    if (reason := _why_no_kernel(wanted)) is not None:
+    if (reason := _why_no_kernel(wanted)) is not None and _IN_CHECKOUT:
         _run([sys.executable, "setup.py", "build_ext", "--inplace"], environment)
         reason = _why_no_kernel(wanted)
     return {"backend": wanted, **({"problem": reason} if reason else {})}
@@ -124,14 +124,14 @@ def _frames(codec: str, site: Site) -> Answer:
     found = check_codec(codec, site.scratch(f"frames_{codec}"), device=site.device)
     if found["right"] is None:
         return {"skipped": f"left to PyAV: {'; '.join(found['refused'])}"}
-    return {
-        "table": found["checks"],
-        **({} if found["right"] else {"problem": "wrong frames, or the loader restarted"}),
-    }
+    problem = {} if found["right"] else {"problem": "wrong frames, or the loader restarted"}
+    return {"table": found["checks"], **problem}
 
 
 def _tests(site: Site) -> Answer:
     """Run the tests marked gpu, each file in a process of its own; a skipped test counts as failed on a GPU."""
+    if not _IN_CHECKOUT:
+        return _NEEDS_CHECKOUT
     rows: list[dict[str, str]] = []
     scratch = site.scratch("tests")
     for file in sorted(ROOT.glob("tests/**/test_*.py")):
@@ -149,9 +149,8 @@ def _results_of(file: Path, xml: Path) -> list[dict[str, str]]:
         subprocess.run([*command, str(file)], cwd=ROOT, timeout=_COMMAND_LIMIT_S, check=False)
         cases = list(ElementTree.parse(xml).iter("testcase"))
     except (subprocess.TimeoutExpired, OSError, ElementTree.ParseError) as error:
-        return [
-            {"file": str(file), "test": "all", "outcome": "failed", "reason": f"{type(error).__name__}, see the log"}
-        ]
+        why = f"{type(error).__name__}, see the log"
+        return [{"file": str(file), "test": "all", "outcome": "failed", "reason": why}]
     rows = []
     for case in cases:
         found = next((child for child in case if child.tag in ("failure", "error", "skipped")), None)
@@ -162,6 +161,8 @@ def _results_of(file: Path, xml: Path) -> list[dict[str, str]]:
 
 
 def _loss(site: Site) -> Answer:
+    if not _IN_CHECKOUT:
+        return _NEEDS_CHECKOUT
     csv = site.folder / "loss.csv"
     csv.unlink(missing_ok=True)
     size = ["--dtypes", "fp32", "fp16"] if site.on_gpu else ["--frames", "4", "--channels", "16", "--no-compile"]
@@ -175,7 +176,7 @@ def _decode(site: Site) -> Answer:
     """Clips/s of this project's loader, DALI's own readers and torchcodec, over kinds of files and threads."""
     clips = site.scratch("standard_clips")
     kinds = _KINDS if site.on_gpu else ("mjpeg",)
-    tool: list[str | Path] = [sys.executable, "tools/profile_decode.py"]
+    tool: list[str | Path] = [*RESKD, "profile", "decode"]
     _run([*tool, "--make", clips, "--kinds", *kinds, "--videos", "4" if site.on_gpu else "1"])
     size = (
         ["--clips", "96", "--batch", "32", "--rounds", "3"]
@@ -259,8 +260,8 @@ def _transcoded(site: Site) -> list[Path]:
     clips = site.scratch("clips")
     num_clips = 8 if site.on_gpu else 2
     make: list[str | Path] = ["--make", clips / "made", "--kinds", "h264-g50", "--videos", str(num_clips)]
-    _run([sys.executable, "tools/profile_decode.py", *make])
-    _run([sys.executable, "tools/prepare_data.py", "transcode", clips / "made", clips / "short", "--gop", "12"])
+    _run([*RESKD, "profile", "decode", *make])
+    _run([*RESKD, "prepare", "transcode", clips / "made", clips / "short", "--gop", "12"])
     return sorted((clips / "short").rglob("*.mp4"))
 
 
@@ -274,7 +275,7 @@ def _rates(site: Site, name: str, arguments: Sequence[str]) -> Answer:
     csv = site.folder / f"{name}.csv"
     csv.unlink(missing_ok=True)
     small = [] if site.on_gpu else ["device=cpu", *_SMALL]
-    _run([sys.executable, "tools/bench_train.py", "configs/throughput.yaml", "--csv", csv, *small, *arguments])
+    _run([*RESKD, "profile", "train", "configs/throughput.yaml", "--csv", csv, *small, *arguments])
     shown = ("precision", "clips_per_pass", "compile", "loop", "clips_per_second", "step_ms", "wait_share", "mfu",
              "peak_tflops", "memory_gib", "data_ms", "teacher_ms", "student_ms", "loss_ms", "backward_ms",
              "optimizer_ms")  # fmt: skip

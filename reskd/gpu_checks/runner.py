@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ import torch
 from dali_pipes.atomic_files import atomic_write_text
 from dali_pipes.json_files import object_in
 from dali_pipes.nvdec.driver import name_of_gpu
-from reskd.gpu_checks.parts import PARTS, ROOT, Part, Site
+from reskd.gpu_checks.parts import PARTS, RESKD, ROOT, Part, Site
 from reskd.gpu_checks.report import as_json, as_markdown
 
 NO_DEVICE = "no CUDA device"
@@ -57,7 +56,7 @@ def run_parts(
 def part_command(site: Site, name: str) -> list[str]:
     """The command of a part's own process."""
     videos = ["--videos", str(site.videos.resolve())] if site.videos else []
-    command = [sys.executable, "tools/gpu_check.py", str(site.folder.resolve()), "--part", name]
+    command = [*RESKD, "gpu-check", str(site.folder.resolve()), "--part", name]
     return [*command, "--device", site.device, *videos]
 
 

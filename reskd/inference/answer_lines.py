@@ -28,7 +28,7 @@ def as_text(student: TrainedStudent, found: Answer | NoAnswer, count: int) -> st
 
 
 def as_json(student: TrainedStudent, found: Answer | NoAnswer, count: int) -> str:
-    """One JSON object; tools/predict.py lists its keys."""
+    """One JSON object; reskd predict lists its keys."""
     if isinstance(found, NoAnswer):
         return json.dumps({"file": found.file, "error": found.reason})
     logits = dict(zip(student.class_names, found.logits_K.tolist(), strict=True))

@@ -31,7 +31,7 @@ def check_checksums(folder: Path) -> None:
     path = folder / CHECKSUMS_NAME
     if not path.exists() and not path.is_symlink():
         return
-    advice = "copy the folder again from where it is whole, or export the student again by tools/export.py"
+    advice = "copy the folder again from where it is whole, or export the student again by reskd export"
     if not path.is_file():
         raise ValueError(f"{path}: expected a list of checksums, found no regular file; {advice}.")
     text = path.read_bytes().decode("utf-8", "replace")

@@ -57,7 +57,7 @@ class TrainedStudent:
 
 
 def load_trained_student(checkpoint: Path, device: torch.device) -> TrainedStudent:
-    """Read a checkpoint of tools/train.py; no other file is needed.
+    """Read a checkpoint of reskd train; no other file is needed.
 
     Raises:
         FileNotFoundError, ValueError: no such file; another kind of file; its parts do not fit together.
@@ -66,7 +66,7 @@ def load_trained_student(checkpoint: Path, device: torch.device) -> TrainedStude
     for name, kind in _NEEDED.items():
         if not isinstance(state.get(name), kind):
             raise ValueError(
-                f"{checkpoint}: expected the checkpoint of a run of tools/train.py, found one without {name}; "
+                f"{checkpoint}: expected the checkpoint of a run of reskd train, found one without {name}; "
                 "give last.pt or best.pt of a run's folder."
             )
     if not all(isinstance(value, torch.Tensor) for value in state["student"].values()):

@@ -30,7 +30,7 @@ from dali_pipes.scan.index_reader import IndexReader
 
 SAMPLE_VIDEOS = 16
 _MOST_STATS = 2048
-_TRANSCODED_GOP = 4  # as prepare_data.py transcode writes by default
+_TRANSCODED_GOP = 4  # as reskd prepare transcode writes by default
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class ReadingCost:
         cpu_seconds: of a worker process: reading, decoding and rendering, or what it does for DALI.
         frames_used: T.
         frames_decoded: by whatever decodes, for these frames.
-        frames_after_transcoding: the same for files of ``prepare_data.py transcode``.
+        frames_after_transcoding: the same for files of ``reskd prepare transcode``.
         megapixels_by_dali: codec -> megapixels of frames that DALI decodes for a clip, over all clips.
         pyav_share: of the clips, decoded by workers.
         kib: read from files for a clip.
@@ -203,7 +203,7 @@ class _Sums:
 
     def mean(self, frames_used: int) -> ReadingCost:
         if not self.cpu_seconds:
-            raise ValueError("expected a clip that can be read, found none; prepare_data.py scan says why.")
+            raise ValueError("expected a clip that can be read, found none; reskd prepare scan says why.")
         count, mean = len(self.cpu_seconds), statistics.fmean(self.cpu_seconds)
         return ReadingCost(
             count,

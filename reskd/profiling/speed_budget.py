@@ -53,7 +53,7 @@ class SpeedBudget:
         nvdec: of the GPU's decoder alone; None if it decodes nothing, or gpu_check has not measured it.
         together: predicted for the run.
         limit: what limits it.
-        together_transcoded: the same after ``prepare_data.py transcode``.
+        together_transcoded: the same after ``reskd prepare transcode``.
     """
 
     networks: float
@@ -94,14 +94,14 @@ def describe_budget(budget: SpeedBudget, cost: ReadingCost, machine: Machine) ->
     if budget.nvdec is not None:
         parts.append(f"the GPU's decoder {budget.nvdec:.3g}")
     elif cost.megapixels_by_dali and machine.on_gpu:
-        parts.append("the GPU's decoder unknown until tools/gpu_check.py has run")
+        parts.append("the GPU's decoder unknown until reskd gpu-check has run")
     text = (
         f"about {budget.together:.3g} clips/s a process, limited by {budget.limit} (alone: {', '.join(parts)}); "
         f"{describe_reading(cost, machine)}"
     )
     if budget.together_transcoded >= _WORTH_SAYING * budget.together:
         text += (
-            f"; tools/prepare_data.py transcode would make it about {budget.together_transcoded:.3g} clips/s, "
+            f"; reskd prepare transcode would make it about {budget.together_transcoded:.3g} clips/s, "
             f"with {cost.frames_after_transcoding:.3g} frames decoded"
         )
     return text

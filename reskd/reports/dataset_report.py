@@ -219,7 +219,7 @@ def describe_coded_sizes(usable: Sequence[VideoInfo]) -> list[str]:
     return [
         f"On a GPU: {len(larger)} of {len(by_nvdec)} H.264 and HEVC files are coded larger than they are shown (most "
         f"often {coded_width} x {coded_height} for {width} x {height}), and DALI sets up a decoder for each clip of "
-        "them; `tools/prepare_data.py transcode` writes sides in multiples of 16, which need none."
+        "them; `reskd prepare transcode` writes sides in multiples of 16, which need none."
     ]
 
 

@@ -66,7 +66,7 @@ _RESULT_KINDS: Mapping[str, Any] = {
     "videos_per_second": int | float,
 }
 _COUNTS = ("scored", "listed")
-_EVALUATE_AGAIN = "run tools/evaluate.py again"
+_EVALUATE_AGAIN = "run reskd evaluate again"
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
@@ -208,7 +208,7 @@ def read_result(folder: Path, views: str | None) -> dict[str, Any]:
     if not path.is_file():
         names = ", ".join(other.name for other in others) or "none"
         raise FileNotFoundError(
-            f"expected {path}, found {names}; choose one by --views, or run tools/evaluate.py with the run's config "
+            f"expected {path}, found {names}; choose one by --views, or run reskd evaluate with the run's config "
             f"and {folder}/last.pt first."
         )
     result = read_json(path, "the result of an evaluation", keys=_RESULT_KINDS, advice=_EVALUATE_AGAIN)
@@ -234,7 +234,7 @@ def check_comparable(results: Sequence[Mapping[str, Any]]) -> None:
                 found = " and ".join(f"{one['name']} on {_describe_list(one, key)}" for one in (first, other))
                 raise ValueError(
                     f"expected results on the same {noun}, found {found}: their numbers cannot be compared; evaluate "
-                    "both runs with the same list, classes and scan by tools/evaluate.py."
+                    "both runs with the same list, classes and scan by reskd evaluate."
                 )
 
 

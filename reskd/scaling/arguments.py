@@ -1,4 +1,4 @@
-"""Command-line arguments of ``analyze.py scaling``. Nothing heavy is imported at the top, so that --help is quick."""
+"""Command-line arguments of ``reskd analyze scaling``. Nothing heavy is imported at the top: --help is quick."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one process was measured at, and the cluster it is to run on: the YAML file of ``analyze.py scaling``."""
+"""What one process was measured at, and the cluster it is to run on: the YAML file of ``reskd analyze scaling``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SECONDS = Field(gt=0, le=1e6)
 
 
 class StepPoint(StrictConfig):
-    """A training step on made-up batches, as ``tools/bench_train.py`` prints it under "synthetic"."""
+    """A training step on made-up batches, as ``reskd profile train`` prints it under "synthetic"."""
 
     clips: int = Field(ge=1, description="of one process")
     seconds: float = _SECONDS
@@ -48,7 +48,7 @@ class StepRates(StrictConfig):
 
 
 class ReadingRates(StrictConfig):
-    """Clips of one process's loader, as ``tools/doctor.py CONFIG`` measures them."""
+    """Clips of one process's loader, as ``reskd doctor CONFIG`` measures them."""
 
     core_seconds: float = Field(gt=0, le=1e6, description="of a worker, for a clip")
     kib: float = Field(ge=0, description="that are read for a clip")

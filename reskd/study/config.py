@@ -24,7 +24,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from dali_pipes.strict_config import StrictConfig
 from reskd.experiment.config_errors import explain
-from reskd.experiment.config_files import ConfigFile, name_source, read_settings, shown
+from reskd.experiment.config_files import ConfigFile, find_config, name_source, read_settings, shown
 from reskd.yaml_reading import read_yaml_file
 
 # Key of a config -> value, as in an override.
@@ -165,7 +165,7 @@ class StudyConfig(StrictConfig):
 
 
 def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
-    """Read a study's file; ``config`` becomes a path relative to the working directory.
+    """Read a study's file, or the one that comes with reskd; its ``config`` becomes a path from the working directory.
 
     Args:
         overrides: ``key=value`` of the study, as ``settings.training.epochs=1``.
@@ -173,6 +173,7 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
     Raises:
         FileNotFoundError, ValueError: a missing file, an unknown key, a wrong value; names the file and the key.
     """
+    path = find_config(path)
     if not path.is_file():
         raise FileNotFoundError(f"expected the YAML file of a study at {path}, found none.")
     tree, lines = read_yaml_file(path)

@@ -60,13 +60,13 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:
         raise ValueError(
             f"expected a checkpoint at {path}, found a file that {why_unread(error)}; "
-            "use a checkpoint written by tools/train.py."
+            "use a checkpoint written by reskd train."
         ) from None
     found = state.get("schema_version") if isinstance(state, dict) else None
     if found != SCHEMA_VERSION:
         raise ValueError(
             f"expected a checkpoint of schema version {SCHEMA_VERSION} at {path}, found {found!r}; "
-            "use a checkpoint written by tools/train.py of this version."
+            "use a checkpoint written by reskd train of this version."
         )
     return state
 

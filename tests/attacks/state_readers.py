@@ -22,13 +22,13 @@ from dali_pipes.manifest.build import build_manifests
 from dali_pipes.sampling.clip_plan import VideoShape, plan_clip
 from dali_pipes.sampling.spec import rules_from_config
 from reskd.cli import run_tool
+from reskd.commands import evaluate, export, report, train
 from reskd.inference.export import load_exported_student
 from reskd.reports.run_report import read_metrics
 from tests.attacks.runs import differences, write_experiment
 from tests.conftest import HEIGHT, WIDTH, numbered_clip
 from tests.dali_pipes.storage.stored_clips import make_config, write_tar
 from tests.reskd.feature_files import DIM
-from tools import evaluate, export, report, train
 
 NUM_FRAMES = 12
 WHOLE, HALF, EXPORT, CLIPS, SHARDS, OUT = "whole", "half", "export", "clips", "shards", "out"

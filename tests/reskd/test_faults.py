@@ -86,7 +86,7 @@ def test_an_error_of_a_worker_process_is_told_apart_too(number: int, sentence: s
         (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried 2 GiB"), "Tried 2 GiB.*training.max_clips_per_pass"),
         (
             RuntimeError("CUDA error: no kernel image is available for execution on the device"),
-            "expected code for this GPU .*found none; .*TORCH_CUDA_ARCH_LIST.*tools/doctor.py",
+            "expected code for this GPU .*found none; .*TORCH_CUDA_ARCH_LIST.*reskd doctor",
         ),
         (
             RuntimeError("The NVIDIA driver on your system is too old (found version 11040). Please update"),
@@ -110,9 +110,9 @@ def test_a_fault_of_ours_is_one_line_and_a_file(tmp_path: Path) -> None:
         with fault_files_in([tmp_path / "absent", tmp_path]):
             raise AssertionError("a\nb")
 
-    line = report_of_our_fault(caught(fail), ["python", "tools/train.py", "a b.yaml"])
+    line = report_of_our_fault(caught(fail), ["reskd", "train", "a b.yaml"])
     (file,) = tmp_path.iterdir()
     assert "\n" not in line and "(AssertionError: a b)" in line
-    for part in (str(file), "tools/doctor.py", "python tools/train.py 'a b.yaml'"):
+    for part in (str(file), "reskd doctor", "reskd train 'a b.yaml'"):
         assert part in line
     assert "AssertionError: a\nb" in file.read_text() and "in fail" in file.read_text()

@@ -59,19 +59,18 @@ H264 = {"h264": PictureLimits(48, 16, 4096, 4096, 65536)}
         (
             Nvdec(limits=H264),
             "OK",
-            "the GPU decodes h264 48x16 to 4096x4096; run tools/gpu_check.py once: until then only H.264 and HEVC are "
+            "the GPU decodes h264 48x16 to 4096x4096; run reskd gpu-check once: until then only H.264 and HEVC are "
             "decoded on it.",
         ),
         (
             Nvdec(limits=H264, proven=frozenset({"h264", "hevc"})),
             "OK",
-            "the GPU decodes h264 48x16 to 4096x4096; tools/gpu_check.py found right: h264, hevc.",
+            "the GPU decodes h264 48x16 to 4096x4096; reskd gpu-check found right: h264, hevc.",
         ),
         (
             Nvdec(limits=H264, proven=frozenset({"h264"}), wrong=frozenset({"vp9"})),
             "NOTE",
-            "the GPU decodes h264 48x16 to 4096x4096; tools/gpu_check.py found right: h264; wrong, so left to PyAV: "
-            "vp9.",
+            "the GPU decodes h264 48x16 to 4096x4096; reskd gpu-check found right: h264; wrong, so left to PyAV: vp9.",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""The cost of reading a clip, here and with other decoders; run by tools/profile_decode.py.
+"""The cost of reading a clip, here and with other decoders; run by reskd profile decode.
 
 For other folders:
     benchmark: draw_rows, measure_files, Row, STAGES

@@ -100,21 +100,21 @@ LIMITS = PictureLimits(48, 16, 4096, 4096, 65536)
     [
         (Nvdec("no library"), "4 h264 PyAV, 2 av1 PyAV; 6 by PyAV as no library"),
         (Nvdec(), "3 h264 DALI mixed (NVDEC), 2 av1 PyAV, 1 h264 PyAV; 2 by PyAV as av1 on a GPU is not proven "
-         "(tools/gpu_check.py); 1 by PyAV as it may hold fields"),
+         "(reskd gpu-check); 1 by PyAV as it may hold fields"),
         (Nvdec(limits={"h264": LIMITS}, proven=frozenset({"av1"})),
          "3 h264 DALI mixed (NVDEC), 2 av1 PyAV, 1 h264 PyAV; 2 by PyAV as this GPU's video decoder has no av1; "
          "1 by PyAV as it may hold fields"),
         (Nvdec(limits={"h264": LIMITS, "av1": LIMITS}, proven=frozenset({"av1"})),
          "3 h264 DALI mixed (NVDEC), 2 av1 DALI mixed (NVDEC), 1 h264 PyAV; 1 by PyAV as it may hold fields"),
         (Nvdec(limits={"h264": LIMITS, "av1": LIMITS}, proven=frozenset({"av1"}), wrong=frozenset({"h264"})),
-         "4 h264 PyAV, 2 av1 DALI mixed (NVDEC); 4 by PyAV as tools/gpu_check.py found wrong frames of h264 on this "
+         "4 h264 PyAV, 2 av1 DALI mixed (NVDEC); 4 by PyAV as reskd gpu-check found wrong frames of h264 on this "
          "GPU"),
         (Nvdec(limits={"h264": LIMITS._replace(max_width=128, max_macroblocks=48)}),
          "2 h264 DALI mixed (NVDEC), 2 av1 PyAV, 2 h264 PyAV; 2 by PyAV as this GPU's video decoder has no av1; "
          "1 by PyAV as it may hold fields; 1 by PyAV as this GPU decodes h264 up to 128x4096 pixels"),
         (Nvdec(limits={"h264": LIMITS._replace(min_height=97), "av1": LIMITS}),
          "4 h264 PyAV, 2 av1 PyAV; 4 by PyAV as this GPU decodes h264 from 48x97 pixels on; "
-         "2 by PyAV as av1 on a GPU is not proven (tools/gpu_check.py)"),
+         "2 by PyAV as av1 on a GPU is not proven (reskd gpu-check)"),
     ],
 )  # fmt: skip
 def test_what_the_gpu_does_not_decode_goes_to_pyav_with_the_reason(nvdec: Nvdec, expected: str) -> None:

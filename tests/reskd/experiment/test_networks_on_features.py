@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from reskd.cli import run_tool
+from reskd.commands import analyze, export
 from reskd.experiment.config import parse_config
 from reskd.experiment.networks import build_networks, check_networks
 from reskd.models.families.registry import build_recognizer
@@ -17,7 +18,6 @@ from reskd.training.checkpoint import save_checkpoint
 from reskd.training.run_directory import config_hash
 from tests.reskd.experiment.test_config import tree
 from tests.reskd.feature_files import DIM, experiment, network, taught
-from tools import analyze, export
 
 NOWHERE = Path("nowhere")
 

@@ -102,7 +102,7 @@ def test_a_stage_by_itself_names_the_one_whose_weights_are_missing_or_not_finish
     _, student, tuned, _ = course
     (tuned.folder / "last.pt").unlink()
     change(student, num_steps=1)
-    message = r"tiny.finetuned: expected stage:student, .* found it at step 1 of \d+; resume it first: tools/train.py"
+    message = r"tiny.finetuned: expected stage:student, .* found it at step 1 of \d+; resume it first: reskd train"
     with pytest.raises(ValueError, match=message):
         train_experiment(tuned, world=WORLD, report=False)
     shutil.rmtree(student.folder)

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from reskd.cli import run_tool
+from reskd.commands import train
 from reskd.experiment.config import load_config
 from reskd.experiment.run import train_experiment
 from reskd.training.checkpoint import load_checkpoint, save_checkpoint
@@ -21,7 +22,6 @@ from reskd.training.run_lock import LOCK_NAME, RunLock
 from tests.reskd.experiment.test_stages import FINE_TUNED, STUDENT, TEACHER, WORLD, write_stages
 from tests.reskd.feature_files import experiment, write_features
 from tests.reskd.training.tiny import losses
-from tools import train
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 from reskd.experiment.config import load_config
 from reskd.experiment.run_checks import check_config, check_run_disk, check_run_memory, check_run_time
 from reskd.machine_checks import GIB
-from tests.tools.test_train import write_config
+from tests.reskd.commands.test_train import write_config
 
 
 def test_a_run_that_does_not_fit_is_a_problem() -> None:

@@ -48,7 +48,7 @@ def test_a_decoder_that_was_never_measured_is_said_to_be_unknown() -> None:
     machine = Machine(16, 4, on_gpu=True, nvdec_megapixels_per_s={"hevc": 800.0})
     budget = predict_speed(0.001, ON_GPU, machine)
     assert budget.nvdec is None
-    assert "the GPU's decoder unknown until tools/gpu_check.py has run" in describe_budget(budget, ON_GPU, machine)
+    assert "the GPU's decoder unknown until reskd gpu-check has run" in describe_budget(budget, ON_GPU, machine)
     assert readable_clips_per_second(ON_GPU, machine) is None
 
 

@@ -9,6 +9,7 @@ import pytest
 from dali_pipes.scan.scan import scan
 from dali_pipes.video_info import VideoInfo
 from reskd.cli import run_tool
+from reskd.commands.prepare_data import main as prepare_data
 from reskd.reports.dataset_report import (
     VideoSet,
     describe_coded_sizes,
@@ -18,7 +19,6 @@ from reskd.reports.dataset_report import (
 )
 from tests.conftest import numbered_clip
 from tests.dali_pipes.shown_pictures import Storing, write_shown
-from tools.prepare_data import main as prepare_data
 
 
 @pytest.fixture()

@@ -143,5 +143,5 @@ def test_a_result_with_a_part_of_another_kind_is_a_sentence(change: dict[str, An
 @pytest.mark.parametrize("content", [b'{"name": "half', b"[]", b"\xff", b"[" * 100_000])
 def test_a_damaged_result_is_a_sentence(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "evaluation_test_student_last.json").write_bytes(content)
-    with pytest.raises(ValueError, match=r"last.json: expected the result of .*run tools/evaluate.py again"):
+    with pytest.raises(ValueError, match=r"last.json: expected the result of .*run reskd evaluate again"):
         read_result(tmp_path, None)

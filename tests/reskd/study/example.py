@@ -57,7 +57,7 @@ def study(**changed: Any) -> StudyReport:
         bars=(ReportBars("Levels", ("baseline", ODD, "student", "not run")), ReportBars("", ("student",))),
         axis_title="short side, pixels",
         pictures=(Picture(ODD, "data:image/png;base64,iVBORw0KGgo="),),
-        commands=("python tools/study.py --name '<x>' && echo done",),
+        commands=("reskd study --name '<x>' && echo done",),
         environment={"torch": "2.15.0", "processor <p>": ODD},
         notes=(f"A note on {ODD}.",),
     )

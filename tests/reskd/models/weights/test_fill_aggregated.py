@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from reskd.commands.import_weights import choose
 from reskd.models.config import parse_recognizer
 from reskd.models.families.registry import build_recognizer
 from reskd.models.recognizer import Recognizer
@@ -15,7 +16,6 @@ from reskd.models.weights.files import read_weight_file
 from reskd.models.weights.fill import fit
 from tests.reskd.models.families.aggregated import SETTINGS
 from tests.reskd.models.families.test_aggregated_recognizer import HEADS, feature_settings
-from tools.import_weights import choose
 
 AGGREGATED = {
     "family": "aggregated",

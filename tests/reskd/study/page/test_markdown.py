@@ -12,7 +12,7 @@ def test_the_lead_and_the_tables_stand_in_the_page() -> None:
         "| student minus baseline (2 seeds, 1,334 videos in 50 groups) | top-1 | better | +3.1 points | 0.8 to 5.2 |"
         in text
     )
-    assert "\n    python tools/study.py --name '<x>' && echo done\n" in text
+    assert "\n    reskd study --name '<x>' && echo done\n" in text
     assert "| torch | 2.15.0 |" in text
 
 

@@ -1,0 +1,70 @@
+"""Score a checkpoint on the test or validation list.
+
+    reskd evaluate configs/demo/student.yaml runs/demo_student/last.pt
+    reskd evaluate configs/demo/student.yaml runs/demo_student/last.pt --which teacher --split val
+    reskd evaluate configs/demo/student.yaml runs/demo_student/last.pt \\
+        data.sampling.test_clips=10 data.sampling.test_crops=3
+
+The result is printed and written as JSON beside the checkpoint: the metrics, the test protocol and the number of scored
+videos. The settings test_clips, test_crops and average_views of data.sampling define the protocol. With one clip and
+one crop, the default, the file is evaluation_test_student_last.json. Other choices have a file of their own:
+evaluation_test_student_last_10x3.json for 10 clips and 3 crops.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from reskd.cli import add_overrides, command_parser, positive
+from reskd.faults import fault_files_in
+
+
+def main(arguments: Sequence[str]) -> None:
+    chosen = build_parser().parse_intermixed_args(arguments)
+    from reskd.distributed import joined_world
+    from reskd.experiment.protocol import write_evaluation
+    from reskd.experiment.run import score_checkpoint
+    from reskd.experiment.stages import choose_stage, load_stages
+
+    config = choose_stage(load_stages(chosen.config, chosen.overrides), chosen.stage)
+    if chosen.out:
+        chosen.out.mkdir(parents=True, exist_ok=True)  # if it cannot be written, fail now, not after all clips
+    with joined_world(config.device) as world, fault_files_in([chosen.out or chosen.checkpoint.parent]):
+        result = score_checkpoint(
+            config,
+            chosen.checkpoint,
+            world=world,
+            split=chosen.split,
+            which=chosen.which,
+            batch_size=chosen.batch_size,
+        ).result
+    if not world.is_main:
+        return
+    path = write_evaluation(result, chosen.out or chosen.checkpoint.parent)
+    metrics = "  ".join(f"{name} {value:.4f}" for name, value in result["metrics"].items())
+    coverage = result["coverage"]
+    print(f"{config.name} {chosen.which} on {chosen.split}: {metrics}")
+    print(f"scored {coverage['scored']} of {coverage['listed']} listed clips; {result['protocol']}")
+    print(f"written to {path}")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = command_parser("evaluate", __doc__)
+    parser.add_argument("config", help="YAML file of the experiment")
+    parser.add_argument("checkpoint", type=Path, help="last.pt or best.pt of its run")
+    add_overrides(parser)
+    parser.add_argument("--stage", metavar="NAME", help="which stage, if the config has several")
+    parser.add_argument(
+        "--which",
+        choices=("student", "teacher"),
+        default="student",
+        help="which model, with its own view (default %(default)s)",
+    )
+    parser.add_argument("--split", choices=("test", "val"), default="test", help="which list (default %(default)s)")
+    parser.add_argument(
+        "--batch-size", type=positive, default=16, help="clips per forward pass of a process (default %(default)s)"
+    )
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="folder of the JSON file; default: the checkpoint's")
+    return parser
