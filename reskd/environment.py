@@ -18,8 +18,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 # Distribution -> oldest and newest release series that the tests ran with, both inclusive.
-# setup.py makes the requirements from this table, reskd doctor checks against it, requirements/min.txt pins the
-# oldest of each.
+# setup.py asks for the oldest or newer, requirements/constraints.txt ends at the newest, reskd doctor checks against
+# both, requirements/min.txt pins the oldest of each. What a student needs in use:
 TESTED: dict[str, tuple[str, str]] = {
     "torch": ("2.6", "2.15"),
     "torchvision": ("0.21", "0.29"),
@@ -30,9 +30,13 @@ TESTED: dict[str, tuple[str, str]] = {
     "google-crc32c": ("1.7", "1"),
     "pydantic": ("2.10", "2"),
     "pyyaml": ("6.0", "6"),
+    "rich": ("13.9", "15"),
+}
+
+# The extra "train": what training, evaluation and their reports need beside it.
+TESTED_FOR_TRAINING: dict[str, tuple[str, str]] = {
     "tensorboard": ("2.19", "2"),
     "torchmetrics": ("1.6", "1"),
-    "rich": ("13.9", "15"),
     "matplotlib": ("3.9", "3"),
 }
 
@@ -56,12 +60,16 @@ TESTED_FOR_TIMM: dict[str, tuple[str, str]] = {"timm": ("1.0.24", "1.0")}
 
 
 def requirements(table: Mapping[str, tuple[str, str]] = TESTED, *, without: Collection[str] = ()) -> list[str]:
-    """The tested ranges in pip's format, as ``torch>=2.6,<2.16``, except the names in ``without``."""
+    """The oldest tested releases in pip's format, as ``torch>=2.6``, except the names in ``without``."""
+    return [f"{name}>={oldest}" for name, (oldest, _) in table.items() if name not in without]
+
+
+def constraints() -> list[str]:
+    """The lines of requirements/constraints.txt: where each tested range ends, as ``torch<2.16``."""
     lines = []
-    for name, (oldest, newest) in table.items():
+    for name, (_, newest) in _all_tested().items():
         *head, last = newest.split(".")
-        if name not in without:
-            lines.append(f"{name}>={oldest},<{'.'.join([*head, str(int(last) + 1)])}")
+        lines.append(f"{name}<{'.'.join([*head, str(int(last) + 1)])}")
     return lines
 
 
@@ -77,7 +85,8 @@ def in_tested_range(name: str, version: str) -> bool:
 
 
 def _all_tested() -> dict[str, tuple[str, str]]:
-    return TESTED | TESTED_FOR_EXPORT | TESTED_FOR_TIMM | TESTED_BY_CUDA["cuda12"] | TESTED_BY_CUDA["cuda13"]
+    of_extras = TESTED_FOR_TRAINING | TESTED_FOR_EXPORT | TESTED_FOR_TIMM
+    return TESTED | of_extras | TESTED_BY_CUDA["cuda12"] | TESTED_BY_CUDA["cuda13"]
 
 
 def _release(version: str) -> tuple[int, ...]:
@@ -88,8 +97,8 @@ def _release(version: str) -> tuple[int, ...]:
 
 
 def installed_versions() -> dict[str, str | None]:
-    """Version of each distribution in ``TESTED``, of both DALIs and of this project; None where it is not installed."""
-    return {name: _installed_version(name) for name in ("reskd", *TESTED, *DALIS)}
+    """Version of this project, of what using and training need, and of both DALIs; None where it is not installed."""
+    return {name: _installed_version(name) for name in ("reskd", *TESTED, *TESTED_FOR_TRAINING, *DALIS)}
 
 
 def _installed_version(name: str) -> str | None:
