@@ -7,7 +7,8 @@ For other folders:
     device_times: recorded_event, wait_for
     distributed: barrier, broadcast_buffers, choose_device, DeviceChoice, gather_objects, gather_rows, joined_world,
         mean_over_ranks, minimum_over_ranks, patient_barrier, StopAgreement, World
-    environment: DALIS, describe_environment, driver_version, installed_versions, missing_npp, native_library_name
+    environment: DALIS, describe_environment, driver_version, installed_opencvs, installed_versions, missing_npp,
+        native_library_name, require_for_training
     faults: fault_files_in, sentence_of
     machine_checks: Finding, GIB, PYAV_DECODE_SECONDS
     memory: limited_to_available, total_bytes

@@ -47,6 +47,8 @@ TESTED_BY_CUDA: dict[str, dict[str, tuple[str, str]]] = {
     "cuda13": {"nvidia-dali-cuda130": ("2.4", "2.4"), "nvidia-ml-py": ("12.535", "13")},
 }
 DALIS = ("nvidia-dali-cuda120", "nvidia-dali-cuda130")
+# All of them fill the Python package cv2.
+OPENCVS = ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python")
 
 # The extra "export", needed by reskd export only. torch 2.6 needs the oldest onnxscript.
 TESTED_FOR_EXPORT: dict[str, tuple[str, str]] = {
@@ -99,6 +101,29 @@ def _release(version: str) -> tuple[int, ...]:
 def installed_versions() -> dict[str, str | None]:
     """Version of this project, of what using and training need, and of both DALIs; None where it is not installed."""
     return {name: _installed_version(name) for name in ("reskd", *TESTED, *TESTED_FOR_TRAINING, *DALIS)}
+
+
+def installed_opencvs() -> list[str]:
+    """Which of ``OPENCVS`` are installed."""
+    return [name for name in OPENCVS if _installed_version(name)]
+
+
+def require_for_training() -> None:
+    """Check for the extra "train" before a training starts, as its last steps are what needs some of it.
+
+    Raises:
+        ValueError: a package of it is not installed.
+    """
+    missing = [name for name in TESTED_FOR_TRAINING if not _has_package(name)]
+    if missing:
+        raise ValueError(f"expected {', '.join(missing)}, found none; make install, or pip install 'reskd[train]'.")
+
+
+def extra_with(package: str) -> str | None:
+    """The extra of this project that has the package, of its optional ones."""
+    tables = {"train": TESTED_FOR_TRAINING, "export": TESTED_FOR_EXPORT, "timm": TESTED_FOR_TIMM}
+    extras = {name: extra for extra, table in tables.items() for name in table} | {"ray": "ray", "fsspec": "remote"}
+    return extras.get(package)
 
 
 def _installed_version(name: str) -> str | None:

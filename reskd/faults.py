@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dali_pipes.fault_log import UnreadableDataError
+from reskd.environment import extra_with
 
 _USER_FAULTS = (ValueError, TypeError, FloatingPointError, UnreadableDataError)
 _OUR_PACKAGES = ("reskd", "dali_pipes", "benchmarks", "tools", "tests", "__main__")
@@ -85,7 +86,9 @@ def sentence_of(error: BaseException) -> str | None:
         name = error.name.split(".")[0]
         if name == "nvidia":  # all of NVIDIA's packages lie in this one; ours is DALI
             return "expected DALI, found none; run make install, or pip install 'reskd[cuda12]' or 'reskd[cuda13]'."
-        return f"expected the package {name}, found none; run make install, or pip install it."
+        extra = extra_with(name)
+        what = f"'reskd[{extra}]'" if extra else "it"
+        return f"expected the package {name}, found none; run make install, or pip install {what}."
     return _of_library(error)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from reskd.environment import DALIS, TESTED, in_tested_range
+from reskd.environment import DALIS, TESTED, TESTED_FOR_TRAINING, in_tested_range
 
 if TYPE_CHECKING:
     from dali_pipes.nvdec.abilities import Nvdec
@@ -129,9 +129,12 @@ def check_cores(num_cores: int) -> Finding:
 
 def check_versions(installed: Mapping[str, str | None]) -> list[Finding]:
     findings = []
-    for name, (oldest, newest) in TESTED.items():
+    for name, (oldest, newest) in (TESTED | TESTED_FOR_TRAINING).items():
         version = installed.get(name)
-        if version is None:
+        if version is None and name in TESTED_FOR_TRAINING:
+            text = "not installed, and training and evaluating need it: pip install 'reskd[train]'."
+            findings.append(Finding("NOTE", name, text))
+        elif version is None:
             findings.append(Finding("PROBLEM", name, f"not installed (tested: {oldest} to {newest}): make install."))
         elif in_tested_range(name, version):
             findings.append(Finding("OK", name, version))
@@ -141,12 +144,20 @@ def check_versions(installed: Mapping[str, str | None]) -> list[Finding]:
     return findings
 
 
+def check_opencv(installed: Sequence[str]) -> list[Finding]:
+    """``installed``: names of OpenCV's packages; two of them overwrite each other's files."""
+    if len(installed) < 2:
+        return []
+    text = f"{' and '.join(installed)} fill one Python package, and removing one damages the other"
+    return [Finding("NOTE", "OpenCV", f"{text}; uninstall all, then install opencv-python-headless.")]
+
+
 def check_dali(installed: Mapping[str, str | None], driver: str | None = None) -> Finding:
     """One DALI is to be there, and a driver that is new enough for its CUDA. ``driver``: None without a GPU."""
     found = {name: version for name in DALIS if (version := installed.get(name))}
     if not found:
-        text = "not installed: make install, or pip install 'reskd[cuda12]' (drivers from 525 on) or 'reskd[cuda13]'"
-        return Finding("PROBLEM", "DALI", f"{text} (from 580 on).")
+        text = "not installed, so PyAV decodes on the CPU and torch's DataLoader makes the batches; to decode on a GPU"
+        return Finding("NOTE", "DALI", f"{text}: pip install 'reskd[cuda12]' (drivers from 525 on) or 'reskd[cuda13]'.")
     if len(found) > 1:
         text = f"{' and '.join(found)} fill one Python package, and the one that was installed first is damaged"
         return Finding("PROBLEM", "DALI", f"{text}; uninstall both and install one of them.")

@@ -20,6 +20,8 @@ from reskd.environment import (
     TESTED_BY_CUDA,
     TESTED_FOR_EXPORT,
     TESTED_FOR_TIMM,
+    TESTED_FOR_TRAINING,
+    constraints,
     in_tested_range,
     installed_versions,
     requirements,
@@ -59,6 +61,7 @@ def _setup_arguments(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def test_setup_asks_for_exactly_the_tested_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = _setup_arguments(monkeypatch)
     assert arguments["install_requires"] == requirements()
+    assert arguments["extras_require"]["train"] == requirements(TESTED_FOR_TRAINING)
     assert arguments["extras_require"]["export"] == requirements(TESTED_FOR_EXPORT)
     assert arguments["extras_require"]["timm"] == requirements(TESTED_FOR_TIMM)
     # make install takes them where it can, and goes on without them.
@@ -86,10 +89,15 @@ def test_min_requirements_pin_the_oldest_tested_release_of_everything() -> None:
     for name, version in pins:
         first_pins.setdefault(name, version)
         assert in_tested_range(name, version)
-    tested = TESTED | TESTED_BY_CUDA["cuda12"] | TESTED_FOR_EXPORT | TESTED_FOR_TIMM
+    tested = TESTED | TESTED_FOR_TRAINING | TESTED_BY_CUDA["cuda12"] | TESTED_FOR_EXPORT | TESTED_FOR_TIMM
     assert list(first_pins) == list(tested)
     for name, version in first_pins.items():
         assert f"{version}.".startswith(f"{tested[name][0]}."), f"{name}: {version} is not of {tested[name][0]}"
+
+
+def test_constraints_are_where_the_tested_ranges_end() -> None:
+    lines = (ROOT / "requirements/constraints.txt").read_text().splitlines()
+    assert [line for line in lines if not line.startswith("#")] == constraints()
 
 
 def test_this_environment_lies_in_the_tested_ranges() -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from dali_pipes.jobs.cores import usable_cores
 from reskd import machine_checks as checks
 from reskd.cli import add_overrides, command_parser
-from reskd.environment import DALIS, driver_version, installed_versions, missing_npp
+from reskd.environment import DALIS, driver_version, installed_opencvs, installed_versions, missing_npp
 from reskd.machine_checks import Finding
 
 
@@ -85,6 +85,7 @@ def check_machine(runs: Path) -> list[Finding]:
         checks.check_disk(shutil.disk_usage(existing).free),
         checks.check_cores(usable_cores()),
         *checks.check_versions(versions),
+        *checks.check_opencv(installed_opencvs()),
         checks.check_dali(versions, driver_version() if num_gpus else None),
         checks.check_npp(missing_npp() if num_gpus else None),
         checks.check_native_op(available_backends(), num_gpus=num_gpus),

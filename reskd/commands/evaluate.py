@@ -24,10 +24,12 @@ from reskd.faults import fault_files_in
 def main(arguments: Sequence[str]) -> None:
     chosen = build_parser().parse_intermixed_args(arguments)
     from reskd.distributed import joined_world
+    from reskd.environment import require_for_training
     from reskd.experiment.protocol import write_evaluation
     from reskd.experiment.run import score_checkpoint
     from reskd.experiment.stages import choose_stage, load_stages
 
+    require_for_training()
     config = choose_stage(load_stages(chosen.config, chosen.overrides), chosen.stage)
     if chosen.out:
         chosen.out.mkdir(parents=True, exist_ok=True)  # if it cannot be written, fail now, not after all clips

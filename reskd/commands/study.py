@@ -26,6 +26,7 @@ from reskd.cli import add_engine_choice, command_parser
 def main(arguments: Sequence[str]) -> int:
     chosen = build_parser().parse_intermixed_args(arguments)
     from dali_pipes.jobs.map_files import make_engine
+    from reskd.environment import require_for_training
     from reskd.stop_signals import StopSignals
     from reskd.study.archive import read_archive, write_archive
     from reskd.study.config import load_study
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     from reskd.study.runner import describe_plan, known_rows, run_study, study_folder
     from reskd.study.summary import summarize_study
 
+    require_for_training()
     study = load_study(chosen.study, chosen.overrides)
     plan = plan_study(study.quickened() if chosen.quick else study)
     if chosen.import_from:

@@ -26,11 +26,13 @@ from reskd.faults import fault_files_in
 def main(arguments: Sequence[str]) -> None:
     chosen = build_parser().parse_intermixed_args(arguments)
     from reskd.distributed import joined_world
+    from reskd.environment import require_for_training
     from reskd.experiment.stages import asked_settings, load_stages, train_stages
     from reskd.rank_map import log_ranks
     from reskd.stop_signals import StopSignals
     from reskd.training.metrics_log import describe_step
 
+    require_for_training()
     with ExitStack() as stack:
         signals = stack.enter_context(StopSignals().listening())
         configs = load_stages(chosen.config, chosen.overrides)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from reskd import environment
-from reskd.environment import describe_environment, in_tested_range, missing_npp, requirements
+from reskd.environment import constraints, describe_environment, in_tested_range, missing_npp, requirements
 
 
 @pytest.mark.parametrize(
@@ -38,9 +38,23 @@ def test_a_version_without_a_number_is_refused() -> None:
         in_tested_range("torch", "unknown")
 
 
-def test_requirements_end_before_the_next_series() -> None:
-    assert "torch>=2.6,<2.16" in requirements() and "pydantic>=2.10,<3" in requirements()
+def test_requirements_have_floors_and_constraints_end_before_the_next_series() -> None:
+    assert "torch>=2.6" in requirements() and "pydantic>=2.10" in requirements()
     assert not [line for line in requirements(without=("torch", "torchvision")) if line.startswith("torch>")]
+    assert {"torch<2.16", "pydantic<3", "matplotlib<4", "nvidia-dali-cuda130<2.5"} <= set(constraints())
+
+
+def test_what_training_needs_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment.require_for_training()
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(ValueError, match=r"expected tensorboard, found none; .* pip install 'reskd\[train\]'"):
+        environment.require_for_training()
+    assert [environment.extra_with(name) for name in ("matplotlib", "onnx", "ray", "numpy")] == [
+        "train",
+        "export",
+        "ray",
+        None,
+    ]
 
 
 def test_the_description_is_plain_data_without_paths_and_host_names() -> None:

@@ -100,6 +100,13 @@ def test_versions_missing_outside_and_inside_the_range() -> None:
     installed = dict.fromkeys(TESTED, "0.0.1") | {"torch": "2.6.0", "av": None}
     levels = {finding.topic: finding.level for finding in checks.check_versions(installed)}
     assert (levels["torch"], levels["numpy"], levels["av"]) == ("OK", "NOTE", "PROBLEM")
+    assert levels["tensorboard"] == "NOTE"  # a student in use needs none
+
+
+def test_two_packages_of_opencv_are_named() -> None:
+    assert checks.check_opencv(["opencv-python-headless"]) == []
+    (finding,) = checks.check_opencv(["opencv-python-headless", "opencv-python"])
+    assert finding.level == "NOTE" and "opencv-python-headless and opencv-python fill one Python" in finding.text
 
 
 @pytest.mark.parametrize(
@@ -107,7 +114,7 @@ def test_versions_missing_outside_and_inside_the_range() -> None:
     [
         ({"nvidia-dali-cuda120": "2.4.0"}, None, "OK", "nvidia-dali-cuda120 2.4.0"),
         ({"nvidia-dali-cuda130": "2.4.0", "nvidia-dali-cuda120": None}, "580.65.06", "OK", "nvidia-dali-cuda130 2.4.0"),
-        ({}, None, "PROBLEM", "not installed: make install, or pip install"),
+        ({}, None, "NOTE", "not installed, so PyAV decodes on the CPU and torch's DataLoader makes the batches"),
         (
             {"nvidia-dali-cuda120": "2.4.0", "nvidia-dali-cuda130": "2.4.0"},
             None,
