@@ -91,7 +91,7 @@ def check_decoders(nvdec: Nvdec | None, *, dali: bool) -> Finding:
     from dali_pipes.video_info import VideoInfo
 
     if not dali:
-        return Finding("PROBLEM", "decoder", "no DALI is installed.")
+        return Finding("NOTE", "decoder", "PyAV on the CPU for all codecs, as no DALI is installed.")
     rule = DecoderRule("cuda", nvdec=nvdec) if nvdec else DecoderRule("cpu")
     names = {"dali": "DALI on NVDEC", "pyav": "PyAV on the CPU"}
     decoders: dict[str, list[str]] = {}

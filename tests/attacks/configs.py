@@ -1,4 +1,4 @@
-"""Mutate the shipped configs and load them as tools/train.py does, up to check_networks.
+"""Mutate the shipped configs and load them as reskd train does, up to check_networks.
 
     python -m tests.attacks.configs --count 2000 --seed 0
 
@@ -8,26 +8,23 @@ Silent change: a value that the mutated file holds and the resolved config does 
 from __future__ import annotations
 
 import argparse
-import math
 import random
 import resource
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from reskd.experiment.config import ExperimentConfig
 from reskd.experiment.stages import check_stages, load_stages
 from reskd.faults import sentence_of
+from tests.attacks.config_values import NO_SETTINGS, differences, leaves
 from tests.attacks.outcomes import HangError, Outcome, deadline, report
 
 ROOT = Path(__file__).parents[2]
-_NO_SETTINGS = ("base", "stages", "name")  # of a file, or changed by its stages
 
 # Texts that stand in the place of a value.
 _NUMBERS = """0 1 -1 2 3 7 8 16 64 0.0 -0.0 0.5 1.0 1e-9 1e30 -1e30 1e308 1e999 1e-999 10000000000 999999999
@@ -194,70 +191,24 @@ def try_config(path: Path, overrides: Sequence[str], cpu_seconds: float) -> Outc
     return Outcome("worked", f"{seconds:.1f} s")
 
 
-def differences(text: str, configs: Sequence[ExperimentConfig]) -> Iterator[str]:
-    """Values of a file that none of its configs holds, read without the product's own reader."""
-    resolved = [config.resolved() for config in configs]
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
-    for keys, value in _leaves(node, ()):
-        if keys[0] in _NO_SETTINGS or value in ("null", "~", ""):
-            continue
-        if not any(_holds(one, keys, value) for one in resolved):
-            yield f"{'.'.join(keys)}: {value[:50]}"
-
-
-def _leaves(node: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Every scalar of a file with its keys; equal keys come twice."""
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            yield from _leaves(value, (*keys, str(key.value)))
-    elif isinstance(node, yaml.SequenceNode):
-        for number, value in enumerate(node.value):
-            yield from _leaves(value, (*keys, str(number)))
-    elif node is not None and keys:
-        yield keys, node.value
-
-
-def _holds(resolved: Any, keys: Sequence[str], text: str) -> bool:
-    for key in keys:
-        if isinstance(resolved, list):
-            resolved = dict(enumerate(resolved)).get(int(key)) if key.isdigit() else None
-        elif isinstance(resolved, dict):
-            resolved = resolved.get(key)
-        else:
-            return False
-        if resolved is None:
-            return False
-    if isinstance(resolved, list):  # size: 64 means [64, 64]
-        return all(_is(one, text) for one in resolved)
-    return _is(resolved, text)
-
-
-def _is(value: Any, text: str) -> bool:
-    if isinstance(value, bool):
-        return text.lower() == str(value).lower()
-    if isinstance(value, int | float):
-        try:
-            return math.isclose(float(text), value, rel_tol=1e-12)
-        except ValueError:
-            return False
-    return str(value) == text or str(value) == str(Path(text))
-
-
 def random_override(text: str, rng: random.Random) -> str:
     """A key.sub=value argument for a key of the config, or for one that is not there."""
-    leaves = [
-        keys for keys, _ in _leaves(yaml.compose(text, Loader=yaml.SafeLoader), ()) if keys[0] not in _NO_SETTINGS
-    ]
-    keys = list(rng.choice(leaves or [("seed",)]))
+    leaves = [keys for keys, _ in leaves(yaml.compose(text, Loader=yaml.SafeLoader), ()) if keys[0] not in NO_SETTINGS]
+    keys = list(rng.choice(found or [("seed",)]))
     if rng.random() < 0.2:
         keys[rng.randrange(len(keys))] = rng.choice(("", "x", "0", "data", "\u00e9"))
     return f"{'.'.join(keys)}={rng.choice(rng.choice((NUMBERS, WORDS, STRUCTURES)))[:100_000]}"
 
 
 def attack(count: int, seed: int, folder: Path, *, cpu_seconds: float = 60) -> list[Outcome]:
-    """Try ``count`` mutations of the shipped configs, copied into ``folder``."""
+    """Try ``count`` mutations of the shipped configs, copied into ``folder``.
+
+    Args:
+        cpu_seconds: after which a mutated config counts as a hang, beyond what the whole one takes.
+    """
     shutil.copytree(ROOT / "configs", folder / "configs", dirs_exist_ok=True)
     originals = sorted((folder / "configs").rglob("*.yaml"))
+    seconds_of: dict[Path, float] = {}
     outcomes = []
     for number in range(count):
         rng = random.Random(f"{seed} {number}")
@@ -270,7 +221,11 @@ def attack(count: int, seed: int, folder: Path, *, cpu_seconds: float = 60) -> l
         else:
             text, name = mutate(text, rng)
         path.write_bytes(text.encode("utf-8", "surrogatepass"))
-        outcome = try_config(path, overrides, cpu_seconds)
+        if original not in seconds_of:
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_utime
+            try_config(original, [], 600)
+            seconds_of[original] = resource.getrusage(resource.RUSAGE_SELF).ru_utime - before
+        outcome = try_config(path, overrides, seconds_of[original] + cpu_seconds)
         outcomes.append(
             outcome._replace(about=f"{number} ({original.parent.name}/{original.name}, {name}): {outcome.about}")
         )
@@ -279,7 +234,7 @@ def attack(count: int, seed: int, folder: Path, *, cpu_seconds: float = 60) -> l
 
 
 def attack_tools(count: int, seed: int, folder: Path) -> list[Outcome]:
-    """The same as commands: tools/train.py and tools/doctor.py on the demo's configs, mutated, without its data."""
+    """The same as commands: reskd train and reskd doctor on the demo's configs, mutated, without its data."""
     shutil.copytree(ROOT / "configs", folder / "configs", dirs_exist_ok=True)
     original = folder / "configs/demo/baseline.yaml"
     outcomes = []
@@ -289,9 +244,9 @@ def attack_tools(count: int, seed: int, folder: Path) -> list[Outcome]:
         path = original.with_name(f"mutated_tool_{number}.yaml")
         path.write_bytes(text.encode("utf-8", "surrogatepass"))
         tool = ("train", "doctor")[number % 2]
-        command = [sys.executable, str(ROOT / f"tools/{tool}.py"), str(path)]
+        command = [sys.executable, "-m", "reskd", tool, str(path)]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
-        about = f"tools/{tool}.py {number} ({name}): exit code {done.returncode}: {done.stderr[-300:]}"
+        about = f"reskd {tool} {number} ({name}): exit code {done.returncode}: {done.stderr[-300:]}"
         if "Traceback" in done.stderr or "fault of reskd" in done.stderr or done.returncode not in (0, 1):
             outcomes.append(Outcome("traceback", about))
         elif done.returncode == 1 and "error: " not in done.stderr and "PROBLEM" not in done.stdout:
