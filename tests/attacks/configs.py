@@ -193,7 +193,7 @@ def try_config(path: Path, overrides: Sequence[str], cpu_seconds: float) -> Outc
 
 def random_override(text: str, rng: random.Random) -> str:
     """A key.sub=value argument for a key of the config, or for one that is not there."""
-    leaves = [keys for keys, _ in leaves(yaml.compose(text, Loader=yaml.SafeLoader), ()) if keys[0] not in NO_SETTINGS]
+    found = [keys for keys, _ in leaves(yaml.compose(text, Loader=yaml.SafeLoader), ()) if keys[0] not in NO_SETTINGS]
     keys = list(rng.choice(found or [("seed",)]))
     if rng.random() < 0.2:
         keys[rng.randrange(len(keys))] = rng.choice(("", "x", "0", "data", "\u00e9"))
