@@ -16,7 +16,7 @@ INPUTS := setup.py pyproject.toml reskd/environment.py $(wildcard requirements/*
           $(wildcard reskd/csrc/*.* reskd/csrc/*/*.*)
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-min demo test test-sse test-avx2 test-min lint format doctor clean
+.PHONY: help install install-min demo test test-sse test-avx2 test-min lint format wheel doctor clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -86,6 +86,9 @@ format: install  ## let ruff mend what it can
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/clang-format -i $(CXX_FILES)
+
+wheel: install  ## dist/reskd-*.whl: pure Python, for any machine; `pip install --no-build-isolation .` compiles
+	RESKD_BUILD=none $(PY) -m pip wheel --quiet --no-build-isolation --no-deps -w dist .
 
 doctor: install  ## what this machine can do, in plain words
 	$(RESKD) doctor
