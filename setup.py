@@ -182,7 +182,7 @@ NATIVE = native_build()
 setup(
     version=VERSION.group(1),
     packages=find_packages(include=["reskd", "reskd.*", "dali_pipes", "dali_pipes.*"]),
-    package_data={"reskd": ["py.typed"], "dali_pipes": ["py.typed"]},
+    package_data={package: ["py.typed", "*.pyi"] for package in ("reskd", "dali_pipes")},
     install_requires=ENVIRONMENT["requirements"](),
     extras_require={
         "train": TRAIN,

@@ -1,5 +1,7 @@
 """The input pipeline: it turns lists of videos into batches with the teacher's and the student's view of each clip.
 
+For other programs, see docs/python.md: the names of ``__all__``, which import nothing before they are used.
+
 For other folders:
     atomic_files: append_whole, atomic_folder, atomic_open, atomic_write_bytes, atomic_write_text, DiskFullError,
         full_disk_named, move_into_place, remove_leftovers
@@ -18,6 +20,33 @@ For other folders:
     video_info: Column, columns_of, JPEG_FILES, NO_INDEX, PacketLocation, Stamp, UNTAGGED, VideoInfo
 """
 
+from importlib import import_module
+from typing import Any
+
 from dali_pipes import renamed
 
+# The public names -> the modules that define them. dali_pipes/__init__.pyi has them for type checkers.
+_PUBLIC = {
+    "build_manifests": "dali_pipes.manifest.build",
+    "ClipBatch": "dali_pipes.batch",
+    "ClipLoader": "dali_pipes.loader.clip_loader",
+    "DataConfig": "dali_pipes.config",
+    "FeatureView": "dali_pipes.batch",
+    "Manifest": "dali_pipes.manifest.manifest",
+    "PADDING_POSITION": "dali_pipes.batch",
+    "ReadingOrder": "dali_pipes.sampling.order",
+    "View": "dali_pipes.batch",
+}
+__all__ = [*_PUBLIC]
+
 renamed.install()
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})

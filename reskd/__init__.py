@@ -1,5 +1,7 @@
 """Distillation for video classifiers that see fewer pixels and frames.
 
+For other programs, see docs/python.md: the names of ``__all__``, which import nothing before they are used.
+
 For other folders:
     choices: ExportFormat, PrecisionChoice, ThroughputMode
     cli: add_engine_arguments, add_engine_choice, add_overrides, command_parser, engine_of, number_from,
@@ -18,8 +20,35 @@ For other folders:
     yaml_reading: Keys, read_yaml, read_yaml_file, write_yaml
 """
 
+from importlib import import_module
+from typing import Any
+
 from reskd import renamed
 
 __version__ = "0.1.0"
 
+# The public names -> the modules that define them. reskd/__init__.pyi has them for type checkers.
+_PUBLIC = {
+    "Answer": "reskd.inference.answers",
+    "ExperimentConfig": "reskd.experiment.config",
+    "interpolate_mse_loss": "reskd.ops.interpolate_mse",
+    "load_config": "reskd.experiment.config",
+    "load_student": "reskd.api.student",
+    "make_loader": "reskd.api.loaders",
+    "NoAnswer": "reskd.inference.answers",
+    "Student": "reskd.api.student",
+    "train_config": "reskd.api.training",
+}
+__all__ = [*_PUBLIC, "__version__"]
+
 renamed.install()
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})

@@ -209,15 +209,18 @@ class ExperimentConfig(StrictConfig):
         return self.model_dump(mode="json")
 
 
-def load_config(path: Path | str, overrides: Sequence[str] = ()) -> ExperimentConfig:
-    """Read the experiment in the YAML file ``path`` over its base, with ``key.sub=value`` overrides (values are YAML).
+def load_config(source: Path | str | Mapping[str, Any], overrides: Sequence[str] = ()) -> ExperimentConfig:
+    """Read the experiment in a YAML file over its base, with ``key.sub=value`` overrides (values are YAML).
+
+    Args:
+        source: the file, or what it would hold.
 
     Raises:
         FileNotFoundError, ValueError: as read_config_files; an unknown key, a missing or wrong value. The message names
             the file, the key, the expected and the found value.
     """
-    files = read_config_files(path)
-    tree = merge_files(files)
+    files = read_config_files(source)
+    path, tree = files[0].path, merge_files(files)
     if "stages" in tree:
         raise ValueError(f"{path} describes several stages; expected one experiment. Give the config.yaml of one run.")
     for override in overrides:

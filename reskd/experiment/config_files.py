@@ -51,25 +51,31 @@ def find_config(path: Path | str) -> Path:
     return shipped if shipped.is_file() else path
 
 
-def read_config_files(path: Path | str) -> list[ConfigFile]:
-    """The config file at ``path``, or the one that comes with reskd, then its base, then the base of that, and so on.
+def read_config_files(source: Path | str | Mapping[str, Any]) -> list[ConfigFile]:
+    """The config file at ``source``, or the one that comes with reskd, then its base, then the base of that, and so on.
+
+    Settings given as plain values are a file named "settings" in the working directory.
 
     Raises:
         FileNotFoundError, ValueError: a file is missing; it is not YAML or not a group of settings; its base is not a
             path; the bases form a circle.
     """
     files: list[ConfigFile] = []
-    following: Path | None = find_config(path)
+    following: Path | None = Path("settings") if isinstance(source, Mapping) else find_config(source)
     while following is not None:
-        _check_is_there(following, [file.path for file in files])
-        settings, lines = _read_group(following)
+        if isinstance(source, Mapping) and not files:
+            group = copy.deepcopy(dict(source)), dict[Keys, int]()
+        else:
+            _check_is_there(following, [file.path for file in files])
+            group = _read_group(following)
+        settings, lines = group
         base = settings.pop("base", None)
         if not isinstance(base, str | None):
             raise ValueError(f"{following}: base: expected the path of one config file, found {shown(base)}.")
         if len(files) == _MOST_BASES:
             raise ValueError(f"{files[0].path}: expected a chain of at most {_MOST_BASES} bases, found more.")
         files.append(ConfigFile(following, settings, lines))
-        following = None if base is None else following.parent / base
+        following = None if base is None else find_config(following.parent / base)
     return files
 
 
@@ -177,12 +183,12 @@ def _check_is_there(path: Path, named_by: Sequence[Path]) -> None:
     if not path.is_file():
         where = f"{named_by[-1]}: base: " if named_by else ""
         raise FileNotFoundError(f"{where}expected a config file at {path}, found none.{_nearest_file(path)}")
-    if any(path.samefile(other) for other in named_by):
+    if any(other.exists() and path.samefile(other) for other in named_by):
         circle = " -> ".join(map(str, [*named_by, path]))
         raise ValueError(f"expected a chain of bases that ends, found a circle: {circle}. Remove one of their bases.")
 
 
-def _read_group(path: Path) -> tuple[dict[str, Any], Mapping[Keys, int]]:
+def _read_group(path: Path) -> tuple[dict[str, Any], dict[Keys, int]]:
     tree = read_yaml_file(path)
     if not isinstance(tree.value, dict):
         raise ValueError(f"{path}: expected keys and values, found {type(tree.value).__name__}.")

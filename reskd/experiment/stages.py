@@ -47,20 +47,21 @@ log = logging.getLogger(__name__)
 _COMMON_ONLY = ("runs", "device", "base")
 
 
-def load_stages(path: Path | str, overrides: Sequence[str] = ()) -> list[ExperimentConfig]:
+def load_stages(source: Path | str | Mapping[str, Any], overrides: Sequence[str] = ()) -> list[ExperimentConfig]:
     """The experiments of a YAML file in the order of its stages; a single one if it has no stages.
 
     Args:
+        source: the file, or what it would hold.
         overrides: ``key.sub=value`` for the common settings, ``stages.NAME.key.sub=value`` for one stage's.
 
     Raises:
         FileNotFoundError, ValueError: as load_config; stages without a name or with the same name; references to
             stages that are not earlier; an override that a stage's own setting would undo.
     """
-    files = read_config_files(path)
-    common = merge_files(files)
+    files = read_config_files(source)
+    path, common = files[0].path, merge_files(files)
     if "stages" not in common:
-        return [load_config(path, overrides)]
+        return [load_config(source, overrides)]
     changes = _changes(common.pop("stages"), name_source(["stages"], files, where=str(path)))
     for override in overrides:
         _override(common, changes, override)

@@ -1,0 +1,9 @@
+from dali_pipes.batch import PADDING_POSITION as PADDING_POSITION
+from dali_pipes.batch import ClipBatch as ClipBatch
+from dali_pipes.batch import FeatureView as FeatureView
+from dali_pipes.batch import View as View
+from dali_pipes.config import DataConfig as DataConfig
+from dali_pipes.loader.clip_loader import ClipLoader as ClipLoader
+from dali_pipes.manifest.build import build_manifests as build_manifests
+from dali_pipes.manifest.manifest import Manifest as Manifest
+from dali_pipes.sampling.order import ReadingOrder as ReadingOrder

@@ -1,0 +1,97 @@
+"""``make_loader``: two views of each clip for a training loop of one's own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from pydantic import ValidationError
+
+from dali_pipes.config import DataConfig
+from dali_pipes.fault_log import LoaderLog
+from dali_pipes.loader.clip_loader import ClipLoader
+from dali_pipes.manifest.build import build_manifests
+from dali_pipes.sampling.order import ReadingOrder
+from dali_pipes.sampling.spec import ONE_TEST_VIEW, TestViews
+from reskd.experiment.config_errors import explain
+
+log = logging.getLogger(__name__)
+
+Split = Literal["train", "val", "test"]
+
+
+def make_loader(
+    data: DataConfig | Mapping[str, Any],
+    batch_size: int,
+    *,
+    split: Split = "train",
+    views: Sequence[str] | None = None,
+    device: torch.device | str = "cpu",
+    seed: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+    first_batch: int = 0,
+    on_message: Callable[[str], None] = log.info,
+) -> ClipLoader:
+    """Scan the videos of a list or a folder, and make the loader of one split.
+
+    Of "train" the batches come without end, shuffled and augmented; ``loader.num_batches`` of them are an epoch. Of
+    "val" and "test" each ``iter`` is one pass, in order and without randomness; the last batch may be padded
+    (``ClipBatch.positions_N``). Every batch is a pure function of the seed and its number, so a run that goes on with
+    ``first_batch=n`` gets what it would have got.
+
+    Worker processes start with the first batch and do not import the main module, so no script needs a guard. They end
+    when the loader is closed or collected.
+
+    Args:
+        data: the settings of a config's group ``data`` (docs/data.md), as ``{"root": "videos", "train": "folders",
+            "sampling": {"num_frames": 8}, "views": {"teacher": {"size": 224}, "student": {"size": 112}}}``.
+        batch_size: clips of a batch on this rank; in "val" and "test" every test view of a video is a clip.
+        views: names of the views in the batches; default: all that ``data`` describes.
+        device: where frames are rendered and batches put: "cpu", or "cuda" with an optional index.
+        seed: of splits, order, frames, crops and flips.
+        rank, world_size: of this process among those that share each step's clips.
+        first_batch: number of this rank's first training batch.
+        on_message: called with a sentence for what is worth knowing, as each damaged file.
+
+    Raises:
+        FileNotFoundError, ValueError: settings, lists or files that cannot be used; one line for each fault.
+    """
+    config = data if isinstance(data, DataConfig) else _parsed(data)
+    manifests = build_manifests(config, seed=seed, splits=(split,), on_message=on_message)
+    if split not in manifests:
+        raise ValueError(f"split: expected {split} videos, found none; set data.{split} or data.{split}_fraction.")
+    sampling = config.sampling
+    test_views = {
+        "train": ONE_TEST_VIEW,
+        "val": TestViews(sampling.val_clips, sampling.val_crops),
+        "test": TestViews(sampling.test_clips, sampling.test_crops),
+    }
+    order = ReadingOrder(
+        mode="train" if split == "train" else "eval",
+        batch_size=batch_size,
+        seed=seed,
+        rank=rank,
+        world_size=world_size,
+        first_batch=first_batch,
+        test_views=test_views[split],
+    )
+    described = ("teacher", "student") if config.views.teacher is not None else ("student",)
+    return ClipLoader(
+        manifests[split],
+        config,
+        order=order,
+        views=views or described,
+        device=device,
+        log=LoaderLog(on_message=on_message),
+    )
+
+
+def _parsed(data: Mapping[str, Any]) -> DataConfig:
+    try:
+        return DataConfig.model_validate(dict(data))
+    except ValidationError as error:
+        faults = explain(error, DataConfig, group="data")
+        raise ValueError("\n".join(f"data: {fault.sentence}" for fault in faults)) from None
