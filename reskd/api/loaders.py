@@ -63,12 +63,6 @@ def make_loader(
     manifests = build_manifests(config, seed=seed, splits=(split,), on_message=on_message)
     if split not in manifests:
         raise ValueError(f"split: expected {split} videos, found none; set data.{split} or data.{split}_fraction.")
-    sampling = config.sampling
-    test_views = {
-        "train": ONE_TEST_VIEW,
-        "val": TestViews(sampling.val_clips, sampling.val_crops),
-        "test": TestViews(sampling.test_clips, sampling.test_crops),
-    }
     order = ReadingOrder(
         mode="train" if split == "train" else "eval",
         batch_size=batch_size,
@@ -76,7 +70,7 @@ def make_loader(
         rank=rank,
         world_size=world_size,
         first_batch=first_batch,
-        test_views=test_views[split],
+        test_views=_test_views(config, split),
     )
     described = ("teacher", "student") if config.views.teacher is not None else ("student",)
     return ClipLoader(
@@ -87,6 +81,15 @@ def make_loader(
         device=device,
         log=LoaderLog(on_message=on_message),
     )
+
+
+def _test_views(config: DataConfig, split: Split) -> TestViews:
+    sampling = config.sampling
+    if split == "train":
+        return ONE_TEST_VIEW
+    if split == "val":
+        return TestViews(sampling.val_clips, sampling.val_crops)
+    return TestViews(sampling.test_clips, sampling.test_crops)
 
 
 def _parsed(data: Mapping[str, Any]) -> DataConfig:

@@ -2,7 +2,7 @@
 
 For other folders:
     answer_lines: as_json, as_text, top_answers
-    answers: Answer, NoAnswer, OnProgress
+    answers: Answer, answering_precision, NoAnswer, OnProgress
     export: check_packages, CHECKED_BATCH_SIZES, export_student, MAX_DIFFERENCE, Refusal
     export_clips: clips_to_compare
     feature_records: answer_records
