@@ -159,7 +159,7 @@ class DataConfig(StrictConfig):
         "Kinetics; or 'folders', one per class; for shards also their names, as train-{000..099}.tar or train-*.tar, "
         "whose labels are used"
     )
-    test: Path | None = Field(None, description="test list under root, read only by evaluate.py")
+    test: Path | None = Field(None, description="test list under root, read only by reskd evaluate")
     list_format: ListFormat = Field(
         "auto",
         description="how the lists are read; auto: by what they hold; csv: path,label[,group]; ucf: the folder is the "

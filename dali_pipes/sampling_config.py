@@ -98,9 +98,9 @@ class SamplingConfig(StrictConfig):
         le=1,
         description="ratio of one center crop to the short side, 224 / 256 in the paper; three crops take all of it",
     )
-    test_clips: int = Field(1, ge=1, le=1000, description="clips per video that evaluate.py reads: 10 for SlowOnly")
+    test_clips: int = Field(1, ge=1, le=1000, description="clips per video that reskd evaluate reads: 10 for SlowOnly")
     test_crops: Literal[1, 3] = Field(
-        1, description="crops of each clip in evaluate.py: the center, or three along the longer side"
+        1, description="crops of each clip in reskd evaluate: the center, or three along the longer side"
     )
     val_clips: int = Field(1, ge=1, le=1000, description="as test_clips, for validation during training")
     val_crops: Literal[1, 3] = Field(1, description="as test_crops, for validation during training")

@@ -31,7 +31,7 @@ _FOLDERS_ATTRIBUTE = "reskd_fault_folders"
 
 _MEMORY_ADVICE = (
     "lower training.max_clips_per_pass (the rest of the batch is accumulated), training.global_batch_size, the views' "
-    "sizes or sampling.num_frames; for evaluate.py and predict.py lower --batch-size"
+    "sizes or sampling.num_frames; for reskd evaluate and reskd predict lower --batch-size"
 )
 _LONGEST_PATH = 300  # characters shown
 _NETWORK_ERRORS = ("DistNetworkError", "DistStoreError", "DistBackendError")

@@ -64,7 +64,7 @@ class FeatureDataConfig(StrictConfig):
     val_fraction: float = Field(
         0.0, ge=0, lt=1, description="fraction of the training videos held out to choose best.pt, if val is not set"
     )
-    test: str | None = Field(None, min_length=1, description="pattern of the test files, read only by evaluate.py")
+    test: str | None = Field(None, min_length=1, description="pattern of the test files, read only by reskd evaluate")
     classes: Path | None = Field(None, description="file under root with one class name per line, in order")
     num_classes: int | None = Field(None, ge=1, le=10_000_000, description="K, if classes is not set: 4716 in 2017")
     groups: dict[str, Annotated[int, Field(ge=1, le=1_000_000)]] = Field(

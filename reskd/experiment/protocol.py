@@ -14,7 +14,7 @@ from reskd.experiment.networks import view_of
 
 
 def describe_protocol(config: ExperimentConfig, which: ViewName) -> str:
-    """The protocol of evaluate.py in one sentence."""
+    """The protocol of reskd evaluate in one sentence."""
     return f"{data_of(config).describe_protocol(view_of(config, which))}, {config.training.precision}"
 
 

@@ -133,7 +133,7 @@ class ScoredCheckpoint(NamedTuple):
     """What ``score_checkpoint`` finds.
 
     Attributes:
-        result: the metrics, protocol and cost, as evaluate.py writes them.
+        result: the metrics, protocol and cost, as reskd evaluate writes them.
         evaluation: the scores of each video; its ``ids_N`` are rows of the manifest.
         manifest: the list that was scored.
     """

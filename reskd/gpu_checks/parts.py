@@ -256,7 +256,7 @@ def _rates_on_files(site: Site, name: str, settings: Sequence[str]) -> list[dict
 
 
 def _transcoded(site: Site) -> list[Path]:
-    """Videos as ``prepare_data.py transcode`` leaves them."""
+    """Videos as ``reskd prepare transcode`` leaves them."""
     clips = site.scratch("clips")
     num_clips = 8 if site.on_gpu else 2
     make: list[str | Path] = ["--make", clips / "made", "--kinds", "h264-g50", "--videos", str(num_clips)]
