@@ -8,13 +8,15 @@ Only the checkpoint is needed. Give video files of any kind that FFmpeg reads, o
 videos. A student of features takes TFRecord files, as extract-features writes them, or folders of them.
 
 With --json each line is one object: {"file", "answers": [{"class", "score", "logit"}]}, for a record also "video", its
-id. A file without an answer gives {"file", "error"}. The exit code is 0 if every video was answered.
+id. A file without an answer gives {"file", "error"}. The exit code is 0 if any video was answered; with --strict, if
+all were.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from reskd.inference.student import TrainedStudent
 
 log = logging.getLogger(__name__)
+_MOST_REASONS = 4  # counted in the last line
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -44,7 +47,7 @@ def main(arguments: Sequence[str]) -> None:
     student = load_trained_student(chosen.checkpoint, choose_device(chosen.device))
     answer = {"clips": _answer_videos, "features": _answer_records}[student.config.data.kind]
     line_of = as_json if chosen.json else as_text
-    num_answered, num_failed = 0, 0
+    num_answered, reasons = 0, Counter[str]()
     rows: list[SheetRow] = []
     with ProgressDisplay() as display:
 
@@ -61,12 +64,19 @@ def main(arguments: Sequence[str]) -> None:
                     top = top_answers(student, found, chosen.top)
                     rows.append(SheetRow(on_one_line(found.file), top, found.frames_THWC.numpy()))
             else:
-                num_failed += 1
+                reasons[found.reason.partition(":")[0]] += 1
     if rows:
         draw_contact_sheet(rows, chosen.sheet)
         log.info("%s: the first %d of %d videos", chosen.sheet, len(rows), num_answered)
-    if num_failed or not num_answered:
-        raise ValueError(f"expected to answer every video, found {num_answered} answered, {num_failed} not; see above.")
+    counts = f"{num_answered} answered, {reasons.total()} not"
+    if reasons:
+        shown = reasons.most_common(_MOST_REASONS)
+        rest = reasons.total() - sum(count for _, count in shown)
+        why = [f"{count} {reason}" for reason, count in shown] + [f"{rest} for other reasons"] * bool(rest)
+        counts = f"{counts} ({'; '.join(why)}; each is named above)"
+    if not num_answered or (reasons and chosen.strict):
+        raise ValueError(f"expected to answer {'every' if chosen.strict else 'a'} video, found {counts}.")
+    log.info(counts)
 
 
 def _answer_videos(
@@ -108,6 +118,7 @@ def build_parser() -> argparse.ArgumentParser:
         "videos", nargs="+", metavar="VIDEO", help="video file or folder; for a student of features, TFRecord files"
     )
     parser.add_argument("--top", type=positive, default=5, metavar="K", help="classes printed per video (default 5)")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 if any video has no answer")
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     parser.add_argument(
         "--clips",

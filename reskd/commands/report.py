@@ -10,11 +10,15 @@ the one with one clip and one crop, unless --views names another. Runs evaluated
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from dali_pipes.atomic_files import atomic_write_text
 from reskd.cli import command_parser
+from reskd.faults import sentence_of
+
+log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -22,10 +26,20 @@ def main(arguments: Sequence[str]) -> None:
     from reskd.reports.run_report import check_comparable, draw_curves, read_metrics, read_result, render_comparison
     from reskd.training.run_directory import RunDirectory
 
-    results = [read_result(folder, chosen.views) for folder in chosen.runs]
+    found, unread = {}, []
+    for folder in chosen.runs:
+        try:
+            found[folder] = read_result(folder, chosen.views), read_metrics(RunDirectory(folder).metrics)
+        except (OSError, ValueError) as error:
+            unread.append(sentence_of(error) or str(error))
+    if not found:
+        raise ValueError("\n".join(unread))
+    for sentence in unread:
+        log.warning("left out: %s", sentence)
+    results = [result for result, _ in found.values()]
     check_comparable(results)
     chosen.out.mkdir(parents=True, exist_ok=True)
-    curves = {folder.name: read_metrics(RunDirectory(folder).metrics) for folder in chosen.runs}
+    curves = {folder.name: metrics for folder, (_, metrics) in found.items()}
     draw_curves(curves, chosen.out / "curves.png")
     path = chosen.out / "report.md"
     atomic_write_text(path, render_comparison(chosen.title or chosen.out.name, results))

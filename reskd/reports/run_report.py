@@ -216,6 +216,7 @@ def read_result(folder: Path, views: str | None) -> dict[str, Any]:
     if not wrong:
         numbers = {**result["metrics"], **{key: result["coverage"].get(key) for key in _COUNTS}}
         wrong = [key for key, value in numbers.items() if not isinstance(value, int | float)]
+        wrong += ["metrics"] * (not {"top1", "gap", "map"} & set(result["metrics"]))
     if wrong:
         raise ValueError(f"{path}: expected the result of an evaluation, found another {wrong[0]}; {_EVALUATE_AGAIN}.")
     return result

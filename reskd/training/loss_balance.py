@@ -18,6 +18,8 @@ from dali_pipes.json_files import parse_json
 
 # Above this ratio the smaller term causes at most a hundredth of the gradient.
 _DWARFED = 100.0
+# Weights of the papers' recipes (docs/models.md, docs/fewer_frames.md; the task's is 1): who trains by them means them.
+_PUBLISHED = {"task": 1.0, "pixel": 100.0, "logit_map": 200.0, "embedding": 0.001, "prediction": 0.01}
 log = logging.getLogger(__name__)
 
 
@@ -45,7 +47,9 @@ def table(terms: Sequence[TermBalance]) -> str:
 
 
 def warning(terms: Sequence[TermBalance], *, when: str) -> str | None:
-    """A warning where one weighted term is more than 100 times another; terms with weight 0 do not count.
+    """A warning where one weighted term is more than 100 times another, unless both have the weights of the papers.
+
+    Terms with weight 0 do not count.
 
     Args:
         when: the terms were measured, as "in the first step".
@@ -54,6 +58,8 @@ def warning(terms: Sequence[TermBalance], *, when: str) -> str | None:
     if len(counted) < 2 or not counted[-1].weighted > _DWARFED * counted[0].weighted:
         return None
     small, large = counted[0], counted[-1]
+    if all(term.weight == _PUBLISHED.get(term.name) for term in (small, large)) and small.weighted > 0:
+        return None
     times = f"{large.weighted / small.weighted:.0f} times" if small.weighted > 0 else "beyond any multiple of"
     advice = (
         f"the {large.name} term, weighted, is {times} the {small.name} term {when} ({large.weighted:.3g} and "

@@ -75,7 +75,10 @@ def test_a_folder_is_answered_and_whatever_is_not_is_named(
 ) -> None:
     sheet = tmp_path / "sheet.png"
     given = [str(folder), *(str(folder / name) for name in ("a.mp4", "film", "none.mp4"))]
-    assert run_tool(predict.main, [str(checkpoint), *given, "--json", "--sheet", str(sheet), "--top", "2"]) == 1
+    arguments = [str(checkpoint), *given, "--json", "--sheet", str(sheet), "--top", "2"]
+    assert run_tool(predict.main, [*arguments, "--strict"]) == 1
+    strict = capsys.readouterr()
+    assert run_tool(predict.main, arguments) == 0
     out, err = capsys.readouterr()
     found = {Path(file).name: line for file, line in objects(out).items()}
     assert len(out.splitlines()) == len(found)  # a.mp4 is answered once
@@ -93,7 +96,9 @@ def test_a_folder_is_answered_and_whatever_is_not_is_named(
     assert f"1 more name of files that are answered once ({folder}/0.mp4)" in err
     top = found["a.mp4"]["answers"]
     assert len(top) == 2 and top[0]["score"] >= top[1]["score"] and {one["class"] for one in top} < set(CLASSES)
-    assert "error: expected to answer every video, found 4 answered, 2 not; see above." in err
+    counts = "4 answered, 2 not (1 no such file; 1 does not open; each is named above)"
+    assert f"error: expected to answer every video, found {counts}." in strict.err and strict.out == out
+    assert f"{counts}\n" in err and "error" not in err
     assert cv2.imread(str(sheet)) is not None
 
 

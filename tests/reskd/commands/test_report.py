@@ -6,13 +6,20 @@ from typing import Any
 
 import pytest
 
+from reskd.cli import run_tool
+from reskd.commands import report
 from reskd.experiment.protocol import write_evaluation
 from reskd.reports.run_report import read_result
 
 
 def evaluated(folder: Path, clips: int, crops: int, average: str = "probabilities", **changes: Any) -> Path:
     views = {"clips": clips, "crops": crops, "average": average}
-    numbers = {"metrics": {}, "coverage": {"scored": 1, "listed": 1}, "gmacs_per_video": 1.0, "videos_per_second": 1.0}
+    numbers = {
+        "metrics": {"top1": 0.5, "map": 0.5},
+        "coverage": {"scored": 1, "listed": 1},
+        "gmacs_per_video": 1.0,
+        "videos_per_second": 1.0,
+    }
     about = {"name": "x", "protocol": "some views", "split": "test", "which": "student", "checkpoint": "last.pt"}
     result = {**about, **numbers, "views": views, **changes}
     return write_evaluation(result, folder)
@@ -51,3 +58,23 @@ def test_a_report_takes_the_only_protocol_there_is_and_asks_where_there_are_seve
         read_result(tmp_path, None)
     with pytest.raises(FileNotFoundError, match="last_5x1.json, found "):
         read_result(tmp_path, "5x1")
+
+
+def test_runs_that_cannot_be_read_are_named_and_the_others_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("one", "two", "empty", "damaged", "bare"):
+        (tmp_path / name).mkdir()
+    evaluated(tmp_path / "bare", 1, 1, metrics={})
+    evaluated(tmp_path / "one", 1, 1)
+    evaluated(tmp_path / "two", 1, 1)
+    evaluated(tmp_path / "damaged", 1, 1).write_text("{")
+    runs = [str(tmp_path / name) for name in ("one", "empty", "damaged", "bare", "nowhere", "two")]
+    assert run_tool(report.main, [str(tmp_path / "out"), *runs]) == 0
+    out, err = capsys.readouterr()
+    assert out.count("some views") >= 1 and (tmp_path / "out/report.md").is_file()
+    left_out = [line.partition("left out: ")[2] for line in err.splitlines() if "left out: " in line]
+    expected = ["empty/", "damaged/", "bare/", "nowhere/"]
+    assert [name for name in expected if any(name in line for line in left_out)] == expected
+    assert run_tool(report.main, [str(tmp_path / "out"), runs[1], runs[2]]) == 1
+    assert capsys.readouterr().err.count("error: ") == 2

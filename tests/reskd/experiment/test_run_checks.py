@@ -52,6 +52,15 @@ training: {{epochs: 2, global_batch_size: 4}}
     assert findings["memory"].level == "OK" and "4 clips at once" in findings["memory"].text
 
 
+def test_fp16_on_a_cpu_is_timed_as_it_will_run(tmp_path: Path, make_folder: Callable[..., Path]) -> None:
+    videos = make_folder({"left": ["libx264"] * 4, "right": ["libx264"] * 4}, num_frames=24)
+    training = {"epochs": 1, "global_batch_size": 2, "precision": "fp16"}
+    found = {
+        one.topic: one for one in check_config(load_config(write_config(tmp_path, "x", videos, training=training)))
+    }
+    assert found["precision"].level == "NOTE" and "the time below is of fp16." in found["precision"].text
+
+
 def test_a_list_that_is_there_gives_a_prediction_with_its_limit(
     tmp_path: Path, make_folder: Callable[..., Path]
 ) -> None:

@@ -36,6 +36,8 @@ def test_a_term_that_is_more_than_100_times_another_is_named_with_it_and_the_set
         [TermBalance("task", 1.0, 1), TermBalance("embedding", 100.0, 1)],
         [TermBalance("task", 1.0, 0), TermBalance("embedding", 1e6, 1)],  # left out on purpose
         [TermBalance("task", 1.0, 1)],
+        [TermBalance("task", 2.0, 1), TermBalance("pixel", 3.0, 100)],  # the papers' own weights
+        [TermBalance("prediction", 1e-3, 0.01), TermBalance("embedding", 500.0, 0.001)],
     ],
 )
 def test_terms_of_one_size_or_left_out_are_no_reason_to_warn(terms: list[TermBalance]) -> None:
