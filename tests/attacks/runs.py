@@ -141,7 +141,8 @@ def differences(runs: Path, whole: Path) -> list[str]:
     ]
     found += ["metrics.jsonl"] if lines[0] != lines[1] else []
     lists = [
-        [path.read_text() for path in sorted((folder / "tiny").glob("quarantine*.csv"))] for folder in (runs, whole)
+        [path.read_text(errors="surrogateescape") for path in sorted((folder / "tiny").glob("quarantine*.csv"))]
+        for folder in (runs, whole)
     ]
     found += ["quarantine.csv"] if lists[0] != lists[1] else []
     names = [{path.name for path in (folder / "tiny").iterdir()} for folder in (runs, whole)]

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dali_pipes.checksums import checksum_of_json
 from dali_pipes.decode.pyav import Window, decode_frames
 from dali_pipes.loader.clip_reader import SPARSE, WHOLE, ClipReader
 from dali_pipes.loader.decoder_choice import DecoderRule
@@ -418,7 +419,9 @@ def test_kept_headers_that_are_damaged_are_read_again_with_a_line(
     first = list_one(shard)
     (kept,) = (tmp_path / "store" / "shards").iterdir()
     content = kept.read_bytes()
-    for data in (damage, content.replace(b'["0"]', b'["1"]'), content.replace(b"512", b"513")):
+    of_another = {"kind": "records"}
+    with_sum = json.dumps(of_another | {"checksum": checksum_of_json(of_another)}).encode()
+    for data in (damage, with_sum, content.replace(b'["0"]', b'["1"]'), content.replace(b"512", b"513")):
         kept.write_bytes(data)
         caplog.clear()
         assert list_one(shard) == first
