@@ -182,7 +182,10 @@ NATIVE = native_build()
 setup(
     version=VERSION.group(1),
     packages=find_packages(include=["reskd", "reskd.*", "dali_pipes", "dali_pipes.*"]),
-    package_data={package: ["py.typed", "*.pyi"] for package in ("reskd", "dali_pipes")},
+    package_data={
+        "reskd": ["py.typed", "*.pyi", "first_config/template.yaml"],
+        "dali_pipes": ["py.typed", "*.pyi"],
+    },
     install_requires=ENVIRONMENT["requirements"](),
     extras_require={
         "train": TRAIN,

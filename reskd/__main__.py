@@ -20,6 +20,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "init": Command("init", "look at a folder of videos and write a first config"),
     "train": Command("train", "train an experiment: a teacher, a student or both"),
     "evaluate": Command("evaluate", "score a checkpoint on the test list"),
     "predict": Command("predict", "classify video files with a trained student"),

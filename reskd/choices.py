@@ -5,5 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 PrecisionChoice = Literal["fp32", "bf16", "fp16"]  # training/precision.py
+PrecisionSetting = Literal["auto", "fp32", "bf16", "fp16"]
 ExportFormat = Literal["onnx", "torch_export", "safetensors"]  # inference/export.py
 ThroughputMode = Literal["eager", "compile", "export"]  # profiling/throughput.py

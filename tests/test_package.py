@@ -74,7 +74,14 @@ def test_the_wheel_holds_code_types_and_configs_and_nothing_else(wheel: Path) ->
     assert {f"reskd/shipped/{name}" for name in shipped} == {
         name for name in names if name.startswith("reskd/shipped/")
     }
-    assert {"reskd/py.typed", "dali_pipes/py.typed", "reskd/commands/train.py"} <= names
+    assert {
+        "reskd/__init__.pyi",
+        "dali_pipes/__init__.pyi",
+        "reskd/first_config/template.yaml",
+        "reskd/py.typed",
+        "dali_pipes/py.typed",
+        "reskd/commands/train.py",
+    } <= names
     assert {name.split("/")[0] for name in names} == {"reskd", "dali_pipes", metadata.split("/")[0]}
     base = [line for line in text.splitlines() if line.startswith("Requires-Dist: ") and "extra ==" not in line]
     assert not [line for line in base if "dali" in line or "matplotlib" in line or "tensorboard" in line]

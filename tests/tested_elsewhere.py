@@ -120,6 +120,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "reskd/training/trainer_arguments.py": "reskd/training/test_trainer.py",
     "reskd/__main__.py": "reskd/commands/test_start_up.py",
     "reskd/train.py": "reskd/commands/test_train_nodes.py",
+    "reskd/commands/init.py": "reskd/first_config/test_folder_facts.py",
     "reskd/commands/evaluate.py": "reskd/commands/test_train.py",
     "reskd/commands/profile/step.py": "reskd/commands/profile/test_train.py",
 }

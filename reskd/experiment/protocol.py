@@ -13,9 +13,9 @@ from reskd.experiment.data import data_of
 from reskd.experiment.networks import view_of
 
 
-def describe_protocol(config: ExperimentConfig, which: ViewName) -> str:
-    """The protocol of reskd evaluate in one sentence."""
-    return f"{data_of(config).describe_protocol(view_of(config, which))}, {config.training.precision}"
+def describe_protocol(config: ExperimentConfig, which: ViewName, precision: str | None = None) -> str:
+    """The protocol of reskd evaluate in one sentence; ``precision``: what "auto" stood for, if the config has it."""
+    return f"{data_of(config).describe_protocol(view_of(config, which))}, {precision or config.training.precision}"
 
 
 def write_evaluation(result: Mapping[str, Any], folder: Path) -> Path:

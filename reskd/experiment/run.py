@@ -222,7 +222,7 @@ def _describe_views(config: ExperimentConfig, which: ViewName, settings: Evaluat
     """The test protocol, in words and as values."""
     test_views = data_of(config).test_views("test")
     return {
-        "protocol": f"{describe_protocol(config, which)}, {settings.scores} scores",
+        "protocol": f"{describe_protocol(config, which, settings.precision.choice)}, {settings.scores} scores",
         "views": {"clips": test_views.num_temporal_clips, "crops": test_views.num_crops, "average": settings.average},
     }
 

@@ -22,7 +22,7 @@ from reskd.memory import total_bytes
 from reskd.profiling.reading_cost import measure_reading, sample_of_list
 from reskd.profiling.resource_estimate import checkpoint_bytes, estimate_memory, measure_seconds_per_clip
 from reskd.profiling.speed_budget import describe_budget, machine_of, predict_speed
-from reskd.training.precision import Precision
+from reskd.training.precision import Precision, chosen_precision
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +47,10 @@ def check_config(config: ExperimentConfig, stage: ExperimentConfig | None = None
     student, teacher, _ = build_networks(config, num_classes=num_classes, device=torch.device("meta"), stage=stage)
     training, shapes = config.training, view_shapes(config)
     at_once = min(training.global_batch_size, training.max_clips_per_pass or training.global_batch_size)
-    need = estimate_memory(student, teacher, shapes, training.precision)
-    slow = device.type == "cpu" and training.precision == "fp16"
-    precision = Precision("fp32" if slow else training.precision, device)
+    wanted = chosen_precision(training.precision, device)
+    need = estimate_memory(student, teacher, shapes, wanted)
+    slow = device.type == "cpu" and wanted == "fp16"
+    precision = Precision("fp32" if slow else wanted, device)
     timed_in = precision.choice
     # At least two: batch norm of an embedding has no variance with one clip.
     num_timed = min(at_once, 8 if device.type == "cuda" or config.data.kind == "features" else 2)
@@ -64,7 +65,7 @@ def check_config(config: ExperimentConfig, stage: ExperimentConfig | None = None
     if num_timed < at_once and fits and device.type == "cpu":  # a few clips do not fill the cores
         seconds = measure_seconds_per_clip(student, teacher, shapes, precision, num_clips=at_once)
     if slow and seconds * num_timed < _LONGEST_PASS_S / _FP16_ON_CPU:
-        timed_in = training.precision
+        timed_in = wanted
         seconds = measure_seconds_per_clip(student, teacher, shapes, Precision("fp16", device), num_clips=num_timed)
     speed = _check_speed(config, device, seconds) if num_clips is not None else None
     together, limit = _guess_of_speed(config, seconds) if speed is None else (speed.together, speed.limit)

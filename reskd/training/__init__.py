@@ -7,7 +7,7 @@ For other folders:
     metrics_log: describe_step, parse_line
     optimizer: OptimizerConfig
     plan: Plan, SelectionMetric, TrainingConfig
-    precision: Precision
+    precision: chosen_precision, Precision
     run_changes: Change, changed, read_changes, set_value, why_fixed
     run_directory: check_same_experiment, config_hash, flatten, is_defining, open_run_directory, RunDirectory,
         with_former_settings,

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from dali_pipes.config import StrictConfig
-from reskd.choices import PrecisionChoice
+from reskd.choices import PrecisionSetting
 
 SelectionMetric = Literal["top1", "mean_class_accuracy", "map", "log_loss", "gap", "hit1"]
 
@@ -25,7 +25,11 @@ class TrainingConfig(StrictConfig):
         ge=1,
         description="most clips a rank runs at once (gradient accumulation for the rest); default: what fits",
     )
-    precision: PrecisionChoice = Field("fp32", description="dtype of the networks' arithmetic; parameters stay fp32")
+    precision: PrecisionSetting = Field(
+        "fp32",
+        description="dtype of the networks' arithmetic; parameters stay fp32. auto: bf16 on a GPU that has it, fp16 on "
+        "another one, fp32 on a CPU",
+    )
     clip_norm: float | None = Field(None, gt=0, description="largest norm of the gradient of all parameters together")
     evaluate_every_epochs: int = Field(
         1, ge=1, description="epochs between validations, each of which may write best.pt"

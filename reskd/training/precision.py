@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from reskd.choices import PrecisionChoice
+from reskd.choices import PrecisionChoice, PrecisionSetting
 
 # In messages of torch and oneDNN about a kernel that this machine does not have.
 _NO_KERNEL = (
@@ -19,16 +19,26 @@ _NO_KERNEL = (
 _AUTOCAST_DTYPE = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+def chosen_precision(setting: PrecisionSetting, device: torch.device) -> PrecisionChoice:
+    """``setting``, or what "auto" stands for on this device: bf16 on a GPU that has it, else fp16; fp32 on a CPU."""
+    if setting != "auto":
+        return setting
+    if device.type != "cuda":
+        return "fp32"
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+
+
 class Precision:
     """Autocast and GradScaler for one device. Parameters stay fp32; with fp32 neither does anything.
 
     Args:
-        choice: dtype of matrix products and convolutions.
+        setting: dtype of matrix products and convolutions; ``choice`` is what "auto" stands for here.
         device: where the step runs.
         passes_per_step: of a training, whose gradients are added.
     """
 
-    def __init__(self, choice: PrecisionChoice, device: torch.device, *, passes_per_step: int = 1) -> None:
+    def __init__(self, setting: PrecisionSetting, device: torch.device, *, passes_per_step: int = 1) -> None:
+        choice = chosen_precision(setting, device)
         if choice == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
             raise ValueError(
                 f"training.precision=bf16: {torch.cuda.get_device_name(device)} has no bf16 units; "

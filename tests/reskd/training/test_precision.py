@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from reskd.choices import PrecisionChoice
-from reskd.training.precision import Precision
+from reskd.training.precision import Precision, chosen_precision
 
 CPU = torch.device("cpu")
 _MESSAGES = (
@@ -31,6 +31,14 @@ def test_a_real_missing_kernel_is_recognized() -> None:
     """torch has no QR decomposition in fp16."""
     with pytest.raises(ValueError, match="set training.precision=fp32"), Precision("fp16", CPU).refused_if_missing():
         torch.linalg.qr(torch.eye(2, dtype=torch.float16))
+
+
+def test_auto_is_what_the_device_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Precision("auto", CPU).choice == chosen_precision("auto", CPU) == "fp32"
+    assert chosen_precision("fp16", CPU) == "fp16"
+    for has_bf16, expected in ((True, "bf16"), (False, "fp16")):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, has=has_bf16: has)
+        assert chosen_precision("auto", torch.device("cuda")) == expected
 
 
 @pytest.mark.parametrize(("choice", "expected"), [("fp32", 1.0), ("bf16", 1.0), ("fp16", 65536.0)])

@@ -1,0 +1,106 @@
+"""What a folder of videos holds, from its list and a look at a few files."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from dali_pipes.annotations.lists import parse_list
+from dali_pipes.jobs.process_folder import process_folder
+from dali_pipes.scan.scan import scan
+from dali_pipes.video_info import VideoInfo
+
+_MOST_OPENED = 24  # at even ranks of file size
+# Names that say which recording a file is a part of, most telling first.
+_GROUP_PATTERNS = (
+    r"v_(\w+_g\d+)_c\d+",  # UCF101
+    r"([^/]+?)[_-](?:part|clip|seg|scene|chunk)[_-]?\d+\.\w+$",
+    r"([^/]+)_\d{6}_\d{6}\.\w+$",  # Kinetics: id_start_end
+)
+
+
+@dataclass(frozen=True)
+class FolderFacts:
+    """A folder of videos and its list.
+
+    Args:
+        train: the list under ``root``, or "folders".
+        videos_of_class: the first label of each video, counted.
+        short_side, num_frames: medians of the files that were opened; 0 if none opens.
+        num_opened: files that were opened.
+        bad: of these, those that cannot be read, each with the reason.
+        group_pattern: of names that group several videos; None: none does.
+        num_groups: of that pattern.
+        remarks: sentences about the reading of the list and what is left out.
+    """
+
+    root: Path
+    train: str
+    videos_of_class: Mapping[str, int]
+    short_side: int
+    num_frames: int
+    num_opened: int
+    bad: Mapping[str, str]
+    group_pattern: str | None
+    num_groups: int
+    remarks: tuple[str, ...]
+
+    @property
+    def num_videos(self) -> int:
+        return sum(self.videos_of_class.values())
+
+
+def look_into(root: Path, train: str = "folders") -> FolderFacts:
+    """Read the list and open a few files of all sizes; nothing is written.
+
+    Raises:
+        ValueError, OSError: no such folder or list; no video; fewer than two classes.
+    """
+    parsed = parse_list(root, train)
+    classes = Counter(video.labels[0] for video in parsed.videos)
+    if len(classes) < 2:
+        raise ValueError(
+            f"{root}: expected a folder for each of two or more classes, or a list (--list), found "
+            f"{len(classes)} ({', '.join(classes)})."
+        )
+    paths = [video.path for video in parsed.videos]
+    infos = _open_some(root, paths)
+    good = [info for info in infos.values() if info.usable]
+    has_groups = any(video.group for video in parsed.videos)
+    pattern, num_groups = (None, 0) if has_groups else _groups(paths)
+    return FolderFacts(
+        root,
+        train,
+        dict(sorted(classes.items())),
+        int(statistics.median(min(info.width, info.height) for info in good)) if good else 0,
+        int(statistics.median(info.num_frames for info in good)) if good else 0,
+        len(infos),
+        {path: info.health.removeprefix("bad: ") for path, info in infos.items() if not info.usable},
+        pattern,
+        num_groups,
+        parsed.remarks,
+    )
+
+
+def _open_some(root: Path, paths: Sequence[str]) -> dict[str, VideoInfo]:
+    sizes = {path: (root / path).stat().st_size for path in paths if (root / path).is_file()}
+    ranked = sorted(sizes, key=lambda path: sizes[path])
+    count = min(_MOST_OPENED, len(ranked))
+    chosen = [ranked[(2 * number + 1) * len(ranked) // (2 * count)] for number in range(count)]
+    with TemporaryDirectory(prefix="init_", dir=process_folder()) as store:
+        return scan(chosen, root=root, store=Path(store), decode=False)
+
+
+def _groups(paths: Sequence[str]) -> tuple[str | None, int]:
+    """The first pattern that is found in every path and joins some of them, and the number of its groups."""
+    for pattern in _GROUP_PATTERNS:
+        found = [re.search(pattern, path) for path in paths]
+        groups = {match[1] for match in found if match}
+        if all(found) and 1 < len(groups) < len(paths):
+            return pattern, len(groups)
+    return None, 0
