@@ -88,6 +88,7 @@ def test_the_commands_of_the_table_run(folder: Path, monkeypatch: pytest.MonkeyP
     shutil.copytree("runs/NAME", "runs/A")
     shutil.copytree("runs/NAME", "runs/B")
     meant = {"[CONFIG]": "CONFIG", "VIDEO...": "videos/left/00.mp4", "FILE": "runs/NAME/last.pt", "ROOT": "videos"}
+    meant |= {"VIDEOS": "videos"}
     meant |= {"SRC": "videos", "DST": "smaller", "optimizer.lr=0.005 name=slower": "optimizer.lr=0.005 name=slower"}
     for command in table_commands():
         if command in NOT_HERE:
