@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +13,7 @@ from dali_pipes.annotations.listed_video import LABEL_SEPARATOR, ListedVideo, Pa
 from dali_pipes.annotations.video_suffixes import VIDEO_SUFFIXES
 
 _DELIMITERS = (",", ";", "\t")
+_READ = ("path", "label", "group")
 _KINETICS = {"label", "youtube_id", "time_start", "time_end"}
 _IMPORT = "reskd prepare import kinetics400 --annotations CSV --videos ROOT --out LISTS"
 
@@ -38,7 +40,13 @@ class CsvText:
         """
         first = next((line for line in io.StringIO(text) if line.strip()), "")
         for delimiter in _DELIMITERS:
-            header = next(csv.reader([first.strip("\r\n")], delimiter=delimiter, skipinitialspace=True), [])
+            try:
+                header = next(csv.reader([first.strip("\r\n")], delimiter=delimiter, skipinitialspace=True), [])
+            except csv.Error as error:
+                raise ValueError(
+                    f"{source}, line 1: expected a list with one video a line, found {len(first):,} characters "
+                    f"({error}); check quotes and line ends."
+                ) from error
             names = {name.strip().lower() for name in header}
             if {"path", "label"} <= names or names >= _KINETICS or (names & {"path"} and len(header) > 1):
                 return CsvText(source, text, delimiter, header)
@@ -125,6 +133,8 @@ def read_csv(text: CsvText) -> ParsedList:
         ValueError: columns that are missing or named twice, or an invalid row; names file and line.
     """
     text.check_header()
+    unread = [name for name in text.names if name and name not in _READ]
+    remarks = [f"{text.source}: columns that are not read: {', '.join(unread)}{_near(unread)}"] if unread else []
     path_at, label_at, group_at = text.column("path"), text.column("label"), text.column("group")
     assert path_at is not None and label_at is not None
     videos, lines = [], []
@@ -143,7 +153,13 @@ def read_csv(text: CsvText) -> ParsedList:
         group = None if group_at is None else cells[group_at].strip() or None
         videos.append(ListedVideo(path, labels, group))
         lines.append(line)
-    return ParsedList(videos, lines, "csv")
+    return ParsedList(videos, lines, "csv", tuple(remarks))
+
+
+def _near(unread: Sequence[str]) -> str:
+    """A hint if a column may be meant for the group, without which parts of one scene may stand in several splits."""
+    near = difflib.get_close_matches("group", unread, n=1, cutoff=0.6)
+    return f"; is {near[0]!r} the column group?" if near else ""
 
 
 def read_kinetics(text: CsvText, paths: Sequence[str]) -> ParsedList:

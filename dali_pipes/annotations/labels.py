@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -206,6 +207,8 @@ def describe_labels(parsed: ParsedList, class_names: Sequence[str], *, has_class
         sentences.append(f"{source}: there is a single class, {class_names[0]!r}, so nothing can be learned from it")
     elif len(counts) == 1:
         sentences.append(f"{source}: all videos have a single class, {next(iter(counts))!r}, of {len(class_names)}")
+    sentences += _look_alikes(source, "labels", counts)
+    sentences += _look_alikes(source, "groups", [video.group for video in parsed.videos if video.group])
     numbers = {label for label in counts if is_number(label)}
     is_named = any(video.named for video in parsed.videos)
     values = {int(label) for label in numbers if len(label) <= _LONGEST_NUMBER}
@@ -220,3 +223,17 @@ def describe_labels(parsed: ParsedList, class_names: Sequence[str], *, has_class
             "data.classes each is a class of its own"
         )
     return sentences
+
+
+def _look_alikes(source: str, noun: str, names: Iterable[str]) -> list[str]:
+    """A sentence if names differ only in case, in characters of no width, in how an accent is coded, or in zeros."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in dict.fromkeys(names):
+        plain = unicodedata.normalize("NFKC", name).casefold()
+        visible = "".join(one for one in plain if unicodedata.category(one) != "Cf")
+        alike[visible.lstrip("0") or "0" if visible.isdigit() else visible].append(name)
+    pairs = [found for found in alike.values() if len(found) > 1]
+    if not pairs:
+        return []
+    shown = ", ".join(" and ".join(f"{name!a}" for name in found[:3]) for found in pairs[:3])
+    return [f"{source}: {len(pairs)} {noun} look alike but are taken as different ones: {shown}"]

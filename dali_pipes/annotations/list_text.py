@@ -35,6 +35,8 @@ def read_text(source: Path) -> str:
         raise ValueError(
             f"{source}, line {line}: expected {encoding.upper()}, found damage; save it as UTF-8."
         ) from error
+    if "\n" not in text:
+        text = text.replace("\r", "\n")  # line ends of the first Macintosh, which some spreadsheets still write
     text = text.replace("\n\ufeff", "\n")  # two files with a mark, joined
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1

@@ -8,7 +8,9 @@ it writes, and its message names neither the memory nor the folder. Containers g
 from __future__ import annotations
 
 import math
+import os
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -39,8 +41,14 @@ def check_shared_memory(needed_bytes: int) -> None:
     """
     try:
         found = shutil.disk_usage(_SHARED)
-    except OSError:  # another kind of system; DALI says what it needs
-        return
+    except OSError as error:
+        if sys.platform != "linux":
+            return
+        raise ValueError(
+            f"{_SHARED}: expected the system's shared memory, found none ({error}); mount a tmpfs there."
+        ) from error
+    if not os.access(_SHARED, os.W_OK):
+        raise ValueError(f"{_SHARED}: expected shared memory to write to, found it read-only; mount it writable.")
     if found.free >= needed_bytes:
         return
     more = 2 ** max(0, math.ceil(math.log2((found.total - found.free + needed_bytes) / 2**30)))

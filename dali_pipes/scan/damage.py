@@ -33,7 +33,7 @@ _EDITED = "mov,"  # FFmpeg's name of mp4 and related formats begins with this; o
 _LONGEST_PADDING, _LARGEST_HEAD = 1 << 20, 64  # bytes
 # Complaints of decoders about what is not part of the picture, or about pictures that the file lacks.
 _NOT_ABOUT_PICTURES = re.compile(
-    r"\bSEI\b|APP|user.?data|ICC|[Tt]imecode|mmco|co located|[Rr]ef|keyframe|\bPPS\b|\bVPS\b"
+    r"\bSEI\b|APP|user.?data|ICC|[Tt]imecode|mmco|co located|[Rr]ef|keyframe|\bPPS\b|\bVPS\b|unsupported tag"
 )
 
 _LONGER_THAN_FILE = "Truncating packet"  # FFmpeg on a packet whose size points behind the end of the file

@@ -59,7 +59,7 @@ def make_loader(
     Raises:
         FileNotFoundError, ValueError: settings, lists or files that cannot be used; one line for each fault.
     """
-    config = data if isinstance(data, DataConfig) else _parsed(data)
+    config = _parsed(data) if isinstance(data, Mapping) else data
     manifests = build_manifests(config, seed=seed, splits=(split,), on_message=on_message)
     if split not in manifests:
         raise ValueError(f"split: expected {split} videos, found none; set data.{split} or data.{split}_fraction.")

@@ -8,7 +8,11 @@
 The result is printed and written as JSON beside the checkpoint: the metrics, the test protocol and the number of scored
 videos. The settings test_clips, test_crops and average_views of data.sampling define the protocol. With one clip and
 one crop, the default, the file is evaluation_test_student_last.json. Other choices have a file of their own:
-evaluation_test_student_last_10x3.json for 10 clips and 3 crops.
+evaluation_test_student_last_10x3.json for 10 clips and 3 crops; names of other frames or sizes than in training end in
+_other- and a hash of the protocol.
+
+Beside it lie, with the same beginning, predictions.csv (each video's best answers), classes.csv (recall, precision,
+average precision, what a class is taken for), confusion.svg and calibration.svg.
 """
 
 from __future__ import annotations
@@ -26,30 +30,36 @@ def main(arguments: Sequence[str]) -> None:
     from reskd.distributed import joined_world
     from reskd.environment import require_for_training
     from reskd.experiment.protocol import write_evaluation
-    from reskd.experiment.run import score_checkpoint
+    from reskd.experiment.run import answers_of, score_checkpoint
     from reskd.experiment.stages import choose_stage, load_stages
+    from reskd.reports.answer_pictures import draw_answers
+    from reskd.reports.answers import write_answers
 
     require_for_training()
     config = choose_stage(load_stages(chosen.config, chosen.overrides), chosen.stage)
     if chosen.out:
         chosen.out.mkdir(parents=True, exist_ok=True)  # if it cannot be written, fail now, not after all clips
     with joined_world(config.device) as world, fault_files_in([chosen.out or chosen.checkpoint.parent]):
-        result = score_checkpoint(
+        scored = score_checkpoint(
             config,
             chosen.checkpoint,
             world=world,
             split=chosen.split,
             which=chosen.which,
             batch_size=chosen.batch_size,
-        ).result
+        )
     if not world.is_main:
         return
+    result = scored.result
     path = write_evaluation(result, chosen.out or chosen.checkpoint.parent)
+    answers, stem = answers_of(scored), path.with_suffix("")
+    beside = [*write_answers(answers, stem), *draw_answers(answers, stem)] if answers is not None else []
     metrics = "  ".join(f"{name} {value:.4f}" for name, value in result["metrics"].items())
     coverage = result["coverage"]
     print(f"{config.name} {chosen.which} on {chosen.split}: {metrics}")
     print(f"scored {coverage['scored']} of {coverage['listed']} listed clips; {result['protocol']}")
     print(f"written to {path}")
+    print("\n".join(map(str, beside)) or "the list is too long to keep the scores of each video")
 
 
 def build_parser() -> argparse.ArgumentParser:

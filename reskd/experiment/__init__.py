@@ -10,7 +10,7 @@ For other folders:
     networks: build_evaluated_model, build_networks, check_networks, scores_of, teacher_model, view_of, view_shapes
     protocol: write_evaluation
     provenance: is_trained
-    run: score_checkpoint, ScoredCheckpoint, train_experiment
+    run: answers_of, score_checkpoint, ScoredCheckpoint, train_experiment
     run_checks: check_config
     stages: asked_settings, check_stages, choose_stage, load_stages, teacher_stage, train_stages
 """

@@ -6,6 +6,7 @@ config_files.py reads and merges the files.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -30,9 +31,11 @@ from reskd.models.teacher_config import TeacherConfig
 from reskd.runtime.config import RuntimeConfig
 from reskd.training.optimizer import OptimizerConfig
 from reskd.training.plan import TrainingConfig
+from reskd.training.run_directory import flatten
 from reskd.training.schedule import ScheduleConfig
 
 _STAGE_PREFIX = "stage:"
+_HOME = re.compile(r"~[\w.-]*(/|$)")  # a shell expands it, a file's text is taken as it is
 
 
 def referred_stage(source: str | None) -> str | None:
@@ -241,6 +244,10 @@ def parse_config(
     Raises:
         ValueError: one line per fault.
     """
+    for key, value in flatten(tree):
+        if isinstance(value, str) and _HOME.match(value):
+            source = name_source(key.split("."), files, where=where)
+            raise ValueError(f"{source}: {key}: expected a whole path, found {value!r}; write out what ~ stands for.")
     try:
         return ExperimentConfig.model_validate(tree)
     except ValidationError as error:

@@ -27,7 +27,11 @@ def write_evaluation(result: Mapping[str, Any], folder: Path) -> Path:
 
 
 def _views_suffix(views: Mapping[str, Any]) -> str:
-    """``_10x3`` or ``_10x3_logits``, for example: results under several protocols get files of their own."""
+    """``_10x3`` or ``_10x3_logits``, for example: results under several protocols get files of their own.
+
+    So does one of other frames or sizes than those of the training, by a hash: ``_other-3fa2c1``.
+    """
+    other = f"_other-{views['other']}" if "other" in views else ""
     if views["clips"] * views["crops"] == 1:
-        return ""
-    return f"_{views['clips']}x{views['crops']}" + ("_logits" if views["average"] == "logits" else "")
+        return other
+    return f"_{views['clips']}x{views['crops']}" + ("_logits" if views["average"] == "logits" else "") + other

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
@@ -10,24 +12,35 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
+from torch.nn.functional import one_hot
+
 from dali_pipes.atomic_files import remove_leftovers
+from dali_pipes.manifest.manifest import Manifest
 from reskd.distributed import World, barrier, gather_objects
 from reskd.environment import describe_environment
 from reskd.evaluation.evaluator import Evaluation, EvaluationSettings, evaluate
 from reskd.experiment.build import build_trainer, evaluation_loader, evaluation_order, evaluation_settings
-from reskd.experiment.config import ExperimentConfig, ViewName
+from reskd.experiment.config import ExperimentConfig, ViewName, parse_config
 from reskd.experiment.data import AnyManifest, data_of
 from reskd.experiment.lists import build_manifests
 from reskd.experiment.networks import build_evaluated_model, check_networks, load_stage, view_shapes
 from reskd.experiment.protocol import describe_protocol
 from reskd.experiment.provenance import as_started, check_folder, check_start, check_started, is_trained, with_changes
 from reskd.models.recognizer import Recognizer
+from reskd.outputs import ScoreKind
 from reskd.profiling.flops import count_macs
 from reskd.profiling.throughput import measure_clips_per_second
+from reskd.reports.answers import Answers
 from reskd.reports.run_report import write_run_report
 from reskd.training.checkpoint import load_checkpoint
 from reskd.training.run_changes import Change
-from reskd.training.run_directory import RunDirectory, config_hash, open_run_directory, write_description
+from reskd.training.run_directory import (
+    RunDirectory,
+    config_hash,
+    open_run_directory,
+    with_former_settings,
+    write_description,
+)
 from reskd.training.run_lock import RunLock
 
 log = logging.getLogger(__name__)
@@ -63,6 +76,12 @@ def train_experiment(
     """
     config = config if overwrite else as_started(config, asked)
     check_networks(config)
+    if config.schedule.warmup_epochs >= config.training.epochs and world.is_main:
+        log.warning(
+            "schedule.warmup_epochs=%g is not below training.epochs=%g: the learning rate never reaches its peak",
+            config.schedule.warmup_epochs,
+            config.training.epochs,
+        )
     if not overwrite:
         check_folder(config)
     open_folder = partial(open_run_directory, config.folder, config.resolved(), resume=resume, overwrite=overwrite)
@@ -136,11 +155,13 @@ class ScoredCheckpoint(NamedTuple):
         result: the metrics, protocol and cost, as reskd evaluate writes them.
         evaluation: the scores of each video; its ``ids_N`` are rows of the manifest.
         manifest: the list that was scored.
+        scores: the kind of scores that the logits were trained for.
     """
 
     result: dict[str, Any]
     evaluation: Evaluation
     manifest: AnyManifest
+    scores: ScoreKind
 
 
 def score_checkpoint(
@@ -171,6 +192,8 @@ def score_checkpoint(
     settings = evaluation_settings(config, which, world=world)
     _check_classes(manifest, state, checkpoint)
     model = build_evaluated_model(config, state, which=which, source=str(checkpoint), device=world.device).eval()
+    num_clips = len(manifest) * data_of(config).test_views("test").num_test_views
+    batch_size = min(batch_size, -(-num_clips // world.size))  # more would be padding
     order = evaluation_order(config, "test", batch_size, world)
     with closing(evaluation_loader(config, manifest, order, split=split, which=which, world=world)) as loader:
         log.info(loader.describe_reading())
@@ -182,14 +205,37 @@ def score_checkpoint(
         "checkpoint": checkpoint.name,
         **_describe_state(config, state),
         "manifest_hash": manifest.content_hash,
-        **_describe_views(config, which, settings),
+        **_describe_views(config, state, which, settings),
         "coverage": {"listed": manifest.num_listed, "scored": evaluation.num_scored, "named": list(manifest.dropped)},
         "metrics": evaluation.metrics,
         "seconds": evaluation.seconds,
         **_measure_cost(model, config, which, settings, batch_size),
         "environment": describe_environment(),
     }
-    return ScoredCheckpoint(result, evaluation, manifest)
+    return ScoredCheckpoint(result, evaluation, manifest, settings.scores)
+
+
+def answers_of(scored: ScoredCheckpoint) -> Answers | None:
+    """The scores of each video of a list; None where the list was too long to keep them."""
+    evaluation, manifest = scored.evaluation, scored.manifest
+    if evaluation.logits_NK is None:
+        return None
+    logits_NK = evaluation.logits_NK.float()
+    scores_NK = logits_NK.softmax(1) if scored.scores == "softmax" else logits_NK.sigmoid()
+    sets_NK = evaluation.label_sets_NK
+    if sets_NK is None:
+        sets_NK = one_hot(evaluation.labels_N, logits_NK.shape[1]).bool()
+    name = manifest.path if isinstance(manifest, Manifest) else manifest.name
+    rows = evaluation.ids_N.tolist()
+    unread = sorted({*range(len(manifest))} - {*rows})
+    return Answers(
+        videos=[name(row) for row in rows],
+        class_names=manifest.class_names,
+        scores_NK=scores_NK.numpy(),
+        right_NK=sets_NK.numpy(),
+        num_views=math.prod(scored.result["views"][key] for key in ("clips", "crops")),
+        unscored={**dict(manifest.dropped), **{name(row): "a clip of it could not be read" for row in unread}},
+    )
 
 
 # Settings that give a split its videos, by the kind of data.
@@ -218,13 +264,26 @@ def _describe_state(config: ExperimentConfig, state: Mapping[str, Any]) -> dict[
     }
 
 
-def _describe_views(config: ExperimentConfig, which: ViewName, settings: EvaluationSettings) -> dict[str, Any]:
-    """The test protocol, in words and as values."""
+def _describe_views(
+    config: ExperimentConfig, state: Mapping[str, Any], which: ViewName, settings: EvaluationSettings
+) -> dict[str, Any]:
+    """The test protocol, in words and as values; "other": a hash of it, if frames or views are not the training's."""
     test_views = data_of(config).test_views("test")
-    return {
-        "protocol": f"{describe_protocol(config, which, settings.precision.choice)}, {settings.scores} scores",
-        "views": {"clips": test_views.num_temporal_clips, "crops": test_views.num_crops, "average": settings.average},
+    views: dict[str, Any] = {
+        "clips": test_views.num_temporal_clips,
+        "crops": test_views.num_crops,
+        "average": settings.average,
     }
+    protocol = describe_protocol(config, which, settings.precision.choice)
+    trained = parse_config(with_former_settings(state["config"]))
+    if trained.data.kind == config.data.kind == "clips":
+        now = config.clips.sampling
+        update = {key: getattr(now, key) for key in ("test_clips", "test_crops", "average_views")}
+        sampling = trained.clips.sampling.model_copy(update=update)
+        trained = trained.model_copy(update={"data": trained.clips.model_copy(update={"sampling": sampling})})
+    if describe_protocol(trained, which, settings.precision.choice) != protocol:
+        views["other"] = hashlib.sha256(protocol.encode()).hexdigest()[:6]
+    return {"protocol": f"{protocol}, {settings.scores} scores", "views": views}
 
 
 def _measure_cost(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Collection, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from dali_pipes.config import StrictConfig
 
+Share = Annotated[float, Field(ge=0, lt=1)]
 _TABLES = "position_tables"
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
@@ -26,7 +27,7 @@ class OptimizerConfig(StrictConfig):
     lr: float = Field(gt=0, description="peak learning rate at this config's global batch size; never rescaled")
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
     nesterov: bool = Field(False, description="Nesterov momentum, of sgd")
-    betas: tuple[float, float] = Field((0.9, 0.999), description="of adamw")
+    betas: tuple[Share, Share] = Field((0.9, 0.999), description="of adamw")
     weight_decay: float = Field(1e-4, ge=0, description="of convolution and linear weights")
     also_decayed: tuple[Literal["biases", "norms"], ...] = Field(
         (),

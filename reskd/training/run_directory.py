@@ -170,7 +170,8 @@ def check_same_experiment(resolved: Mapping[str, Any], other: Mapping[str, Any],
         was, now = _CHANGES_NOTHING | old, _CHANGES_NOTHING | new
         listed = ", ".join(f"{key}: {was.get(key)!r} there, {now.get(key)!r} now" for key in differing[:4])
         way_on = ""
-        if all(why_fixed(key, old.get(key), new.get(key)) is None for key in differing):
+        can_change = all(why_fixed(key, old.get(key), new.get(key)) is None for key in differing)
+        if can_change and (where.suffix == ".pt" or (where / "last.pt").exists()):
             settings = " ".join(f"--set {key}={now.get(key)}" for key in differing[:4])
             way_on = f"give them by --set to go on from the last checkpoint (--resume last {settings}), "
         raise ValueError(

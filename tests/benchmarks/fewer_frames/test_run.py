@@ -60,7 +60,7 @@ def test_quick_rows_go_nowhere_near_the_results() -> None:
     ("arguments", "message"),
     [
         (["run"], "expected data: --synthetic FOLDER, --ucf10 FOLDER or both, found neither"),
-        (["run", "--ucf10", "nowhere"], "expected features of prepare_data.py extract-features in nowhere"),
+        (["run", "--ucf10", "nowhere"], "expected features of reskd prepare extract-features in nowhere"),
         (["report", "--csv", "no.csv", "--pixels", "none.csv"], "expected rows in no.csv or none.csv, found neither"),
     ],
 )

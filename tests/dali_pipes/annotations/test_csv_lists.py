@@ -54,5 +54,35 @@ def test_kinetics_list_finds_its_files_and_names_a_missing_one(tmp_path: Path) -
     text, *_ = rewrite_list(tmp_path, Path("list.csv"), lambda path: Path(path).with_suffix(".mkv").as_posix())
     assert text == "path,label\nrun/-abc_000012_000022.mkv,run\nother/xyz.mkv,skip\n"
     (tmp_path / "other/xyz.webm").unlink()
-    with pytest.raises(ValueError, match=r"line 3: .*none for 1; .*prepare_data.py import kinetics400"):
+    with pytest.raises(ValueError, match=r"line 3: .*none for 1; .*reskd prepare import kinetics400"):
         read_list(tmp_path, "list.csv")
+
+
+@pytest.mark.parametrize("name", ["list.csv", "list.txt"])
+def test_line_ends_of_carriage_returns_alone_are_read(name: str, tmp_path: Path) -> None:
+    text = "path,label\ra.mp4,run\rb.mp4,swim\r" if name.endswith("csv") else "a.mp4 run\rb.mp4 swim\r"
+    (tmp_path / name).write_bytes(text.encode())
+    assert [(v.path, *v.labels) for v in read_list(tmp_path, name)] == [("a.mp4", "run"), ("b.mp4", "swim")]
+
+
+@pytest.mark.parametrize("name", ["list.csv", "list.txt"])
+def test_an_endless_first_line_is_refused_in_a_sentence(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text('"' + "x" * 140_000 + "\n")
+    with pytest.raises(ValueError, match="line 1: expected a list with one video a line, found 140,002 characters"):
+        read_list(tmp_path, name)
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("path,label,groups", "columns that are not read: groups; is 'groups' the column group?"),
+        ("id,path,label", "columns that are not read: id"),
+        ("path,label,group", None),
+    ],
+)
+def test_columns_that_are_not_read_are_named(header: str, said: str | None, tmp_path: Path) -> None:
+    cells = {"path": "a.mp4", "label": "run"}
+    row = ",".join(cells.get(name, "7") for name in header.split(","))
+    (tmp_path / "list.csv").write_text(f"{header}\n{row}\n")
+    remarks = parse_list(tmp_path, "list.csv").remarks
+    assert [remark.partition(": ")[2] for remark in remarks] == ([said] if said else [])

@@ -99,3 +99,24 @@ def test_damaged_class_files_are_refused_with_the_line(data: bytes, message: str
 def test_a_pattern_that_finds_no_group_is_refused(pattern: str) -> None:
     with pytest.raises(ValueError, match=r"data\.group_pattern"):
         label_videos([ListedVideo("v__c", ("x",))], ("x",), group_pattern=pattern, source="list")
+
+
+@pytest.mark.parametrize(
+    ("labels", "groups", "said"),
+    [
+        (("Jump", "jump", "run"), (), "1 labels look alike but are taken as different ones: 'Jump' and 'jump'"),
+        (("caf\u00e9", "cafe\u0301"), (), "1 labels look alike"),
+        (("run", "run\u200b"), (), "'run' and 'run\\u200b'"),
+        (("a", "b", "a"), ("07", "7", "g1"), "1 groups look alike but are taken as different ones: '07' and '7'"),
+        (("a", "b"), ("G1", "g1"), "1 groups look alike"),
+        (("run 1", "run 2"), ("1", "10"), None),
+    ],
+)
+def test_names_that_only_look_alike_are_told(
+    labels: tuple[str, ...], groups: tuple[str, ...], said: str | None
+) -> None:
+    given = [*groups, *[None] * (len(labels) - len(groups))]
+    videos = [ListedVideo(str(n), (label,), group) for n, (label, group) in enumerate(zip(labels, given, strict=True))]
+    found = describe_labels(ParsedList(videos), sorted(set(labels)), has_class_file=False, source="list")
+    alike = [sentence for sentence in found if "look alike" in sentence]
+    assert len(alike) == bool(said) and (not said or said in alike[0])

@@ -57,7 +57,7 @@ def test_the_choice_is_reported_with_the_setting_that_forces_another(tmp_path: P
         ("v/a.mp4 run\n", "numbers", "line 1: expected a path and class numbers"),
         ("a.mp4 1\n", "ucf", "line 1: expected <Class>/<video>"),
         ("v/a.mp4 1\n", "csv", "line 1: expected a first line that names the columns"),
-        ('[{"id": "1"}]', "auto", "line 1: .*found JSON; .*prepare_data.py import"),
+        ('[{"id": "1"}]', "auto", "line 1: .*found JSON; .*reskd prepare import"),
         ("".join(f"{'ab'[n % 2]}/{n}.avi {n % 2}\n" for n in range(20)) + "a/x.avi 1\n", "auto", "line 21: .*number 0"),
     ],
 )

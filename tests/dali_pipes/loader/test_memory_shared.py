@@ -54,3 +54,14 @@ def test_a_container_with_too_little_shared_memory_is_told_so(tmp_path: Path, ma
     assert result.returncode == 1 and len(errors) == 1, result.stderr
     assert re.search("/dev/shm: expected .* MiB of free shared memory .*--shm-size=1g", errors[0])
     assert "Traceback" not in result.stderr and ".mp4" not in errors[0]
+
+
+def test_shared_memory_that_is_missing_or_read_only_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_SHARED", tmp_path / "shm")
+    with pytest.raises(ValueError, match=r"shm: expected the system's shared memory, found none .* mount a tmpfs"):
+        memory.check_shared_memory(1)
+    (tmp_path / "shm").mkdir()
+    memory.check_shared_memory(1)
+    monkeypatch.setattr(memory.os, "access", lambda path, mode: False)
+    with pytest.raises(ValueError, match="found it read-only; mount it writable"):
+        memory.check_shared_memory(1)
