@@ -23,7 +23,8 @@ def read_class_folders(root: Path) -> ParsedList:
         OSError: it cannot be read.
     """
     if not root.is_dir():
-        raise ValueError(f"data.root: expected a folder with class folders, found nothing at {root}.")
+        there = "a file" if root.exists() else "nothing"
+        raise ValueError(f"data.root: expected a folder with class folders, found {there} at {root}.")
     videos: list[ListedVideo] = []
     left_out, beside = FoundFiles(), FoundFiles()
     others: list[str] = []

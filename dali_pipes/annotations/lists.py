@@ -72,7 +72,8 @@ def parse_list(
     if annotation == "folders":
         parsed = read_class_folders(root)
     elif not source.is_file():
-        raise ValueError(f"expected a list at {source}, found no file; check data.root and the name of the list.")
+        hint = " For a folder for each class write folders." if str(annotation).lower() == "folders" else ""
+        raise ValueError(f"expected a list at {source}, found no file; check data.root and the name of the list.{hint}")
     else:
         parsed = _parse(root, source, list_format, prefer)
     if not parsed.videos:

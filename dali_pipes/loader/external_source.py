@@ -127,7 +127,7 @@ class ClipSource:
             row = chooser.manifest.row(plan.row)
             paths.append(str(row.path))
             if plan.row in self.hung_rows:
-                faults.append("reading it hung before")
+                faults.append("reading it took longer than data.loader.hang_seconds before")
                 continue
             try:
                 with self._heartbeat.reading(plan.row) if self._heartbeat else nullcontext():

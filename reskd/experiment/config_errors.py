@@ -17,6 +17,8 @@ from pydantic import BaseModel, ValidationError
 from reskd.experiment.config_files import shown
 from reskd.experiment.renamed_keys import REMOVED_KEYS, RENAMED_KEYS, new_value
 
+_MEMBERS_OF_UNIONS = ("tuple", "function", "literal[", "lax-or-strict[", "is-instance[", "nullable[")
+_OF_GROUPS = ("model_type", "model_attributes_type", "dict_type")
 _LONGEST_MESSAGE = 1000  # characters; it may repeat what was given
 
 
@@ -42,6 +44,11 @@ def _explain(fault: Mapping[str, Any], model: Any, group: str) -> Fault:
         return Fault(keys, f"unknown key {key}; {_hint(keys, known, group, fault['input'])}")
     if fault["type"] == "missing":
         return Fault(keys, f"{key}: expected a value, found none; it has no default.")
+    if fault["type"] in _OF_GROUPS:
+        return Fault(keys, f"{key}: expected a group of settings, found {shown(fault['input'])}.")
+    if fault["type"] == "path_type":
+        advice = "; a number needs quotes" if isinstance(fault["input"], int | float) else ""
+        return Fault(keys, f"{key}: expected a path, found {shown(fault['input'])}{advice}.")
     message = str(fault["msg"]).removeprefix("Value error, ").removeprefix("Input ")
     if len(message) > _LONGEST_MESSAGE:
         message = f"{message[:_LONGEST_MESSAGE]}..."
@@ -76,9 +83,9 @@ def _keys_of(fault: Mapping[str, Any], model: Any) -> tuple[tuple[str, ...], lis
 
     See Note [Keys in pydantic's faults].
     """
-    location = [str(part) for part in fault["loc"] if not str(part).startswith(("tuple", "function"))]
+    location = [str(part) for part in fault["loc"] if not str(part).startswith(_MEMBERS_OF_UNIONS)]
     # A last part that is no field is an unknown key or an index, and stays. A fault of a whole group may end in a tag.
-    num_before_last = len(location) - (fault["type"] != "value_error")
+    num_before_last = len(location) - (fault["type"] not in ("value_error", *_OF_GROUPS))
     models, known, keys = _models_in(model), set[str](), list[str]()
     for number, part in enumerate(location):
         fields = [one.model_fields[part].annotation for one in models if part in one.model_fields]

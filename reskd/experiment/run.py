@@ -76,12 +76,8 @@ def train_experiment(
     """
     config = config if overwrite else as_started(config, asked)
     check_networks(config)
-    if config.schedule.warmup_epochs >= config.training.epochs and world.is_main:
-        log.warning(
-            "schedule.warmup_epochs=%g is not below training.epochs=%g: the learning rate never reaches its peak",
-            config.schedule.warmup_epochs,
-            config.training.epochs,
-        )
+    if world.is_main:
+        _tell_of_endless_warmup(config)
     if not overwrite:
         check_folder(config)
     open_folder = partial(open_run_directory, config.folder, config.resolved(), resume=resume, overwrite=overwrite)
@@ -111,6 +107,16 @@ def train_experiment(
             write_run_report(run)
         barrier(world)
     return run
+
+
+def _tell_of_endless_warmup(config: ExperimentConfig) -> None:
+    warmup, epochs = config.schedule.warmup_epochs, config.training.epochs
+    if warmup >= epochs:
+        log.warning(
+            "schedule.warmup_epochs=%g is not below training.epochs=%g: the learning rate never reaches its peak",
+            warmup,
+            epochs,
+        )
 
 
 @contextmanager

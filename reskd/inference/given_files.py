@@ -33,7 +33,11 @@ class GivenVideos:
         given = GivenVideos()
         names: dict[str, str] = {}
         again: list[str] = []
-        for path in map(Path, paths):
+        for given_path in paths:
+            path = Path(given_path)
+            if not str(given_path).strip():  # Path("") is the working directory
+                given.missing.append((str(given_path), "an empty name"))
+                continue
             if path.is_dir():
                 found = [str(path / name) for name in videos_under(path, on_message)]
             elif path.is_file():

@@ -74,7 +74,7 @@ def test_a_folder_is_answered_and_whatever_is_not_is_named(
     checkpoint: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sheet = tmp_path / "sheet.png"
-    given = [str(folder), *(str(folder / name) for name in ("a.mp4", "film", "none.mp4"))]
+    given = [str(folder), *(str(folder / name) for name in ("a.mp4", "film", "none.mp4")), ""]
     arguments = [str(checkpoint), *given, "--json", "--sheet", str(sheet), "--top", "2"]
     assert run_tool(predict.main, [*arguments, "--strict"]) == 1
     strict = capsys.readouterr()
@@ -86,6 +86,7 @@ def test_a_folder_is_answered_and_whatever_is_not_is_named(
     assert {name: line["error"] for name, line in found.items() if "error" in line} == {
         "bad.mp4": "does not open: Invalid data found when processing input",
         "none.mp4": "no such file",
+        "": "an empty name",
     }
     (left_out,) = (line for line in err.splitlines() if "left out" in line)
     assert left_out.endswith(
@@ -96,7 +97,7 @@ def test_a_folder_is_answered_and_whatever_is_not_is_named(
     assert f"1 more name of files that are answered once ({folder}/0.mp4)" in err
     top = found["a.mp4"]["answers"]
     assert len(top) == 2 and top[0]["score"] >= top[1]["score"] and {one["class"] for one in top} < set(CLASSES)
-    counts = "4 answered, 2 not (1 no such file; 1 does not open; each is named above)"
+    counts = "4 answered, 3 not (1 no such file; 1 an empty name; 1 does not open; each is named above)"
     assert f"error: expected to answer every video, found {counts}." in strict.err and strict.out == out
     assert f"{counts}\n" in err and "error" not in err
     assert cv2.imread(str(sheet)) is not None

@@ -38,7 +38,8 @@ def test_a_course_is_run_in_order_and_none_of_it_twice(tmp_path: Path, capsys: p
     assert run_tool(evaluate.main, [path, str(last), "--stage", "student"]) == 0
     out = tmp_path / "not" / "there"
     assert run_tool(evaluate.main, [path, str(last), "--stage", "student", "--out", str(out)]) == 0
-    assert [file.name for file in out.iterdir()] == ["evaluation_test_student_last.json"]
+    assert [file.name for file in out.glob("*.json")] == ["evaluation_test_student_last.json"]
+    assert len(list(out.iterdir())) == 5  # with answers, classes and two pictures
     # A run's own config.yaml is enough, without the file of the stages.
     assert run_tool(evaluate.main, [str(last.parent / "config.yaml"), str(last), "--which", "teacher"]) == 0
     for which in ("student", "teacher"):
