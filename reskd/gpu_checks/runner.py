@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -92,7 +93,8 @@ def answer_part(site: Site, name: str) -> None:
     try:
         answer = PARTS[name].answer(site)
     except subprocess.CalledProcessError as error:  # it has said why
-        words = [Path(word).name if word.startswith("/") else word for word in error.cmd[1:4]]
+        plain = itertools.takewhile(lambda word: not word.startswith("--"), error.cmd[1:])
+        words = [Path(word).name if word.startswith("/") else word for word in plain if word != "-m"]
         answer = {"problem": f"{' '.join(words)} ended with exit code {error.returncode}"}
     atomic_write_text(site.folder / f"{name}.answer.json", as_json(answer))
 

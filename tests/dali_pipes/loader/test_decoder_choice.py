@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from dali_pipes.annotations.lists import LabeledVideo
-from dali_pipes.loader import clip_loader as clip_loader_module
 from dali_pipes.loader.decoder_choice import DECISIVE_FACTS, FACTS_FOR_NVDEC, DecoderRule
 from dali_pipes.manifest.manifest import Manifest
+from dali_pipes.nvdec import verdicts
 from dali_pipes.nvdec.abilities import Nvdec, PictureLimits
 from dali_pipes.video_info import VideoInfo
 from tests.conftest import ENCODERS, read_number, write_clip
@@ -159,7 +159,7 @@ def test_a_loader_for_a_gpu_asks_its_driver_once(
     nvdec: Nvdec, expected: str, make_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(clip_loader_module, "nvdec_of", lambda index: asked.append(index) or nvdec)
+    monkeypatch.setattr(verdicts, "nvdec_of", lambda index: asked.append(index) or nvdec)
     config = make_config(make_folder({"a": ["libx264"] * 2}, num_frames=8))
     options: dict[str, Any] = {"views": ("student",), "mode": "eval", "batch_size": 1}
     loader = clip_loader(make_manifest(config), config, device="cuda:1", **options)

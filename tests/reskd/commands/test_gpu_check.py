@@ -67,6 +67,6 @@ def test_a_command_that_fails_is_the_problem_of_its_part(tmp_path: Path, capsys:
     videos.mkdir()
     command = [str(tmp_path / "out"), "--device", "cpu", "--parts", "files", "--videos", str(videos)]
     assert run_tool(gpu_check.main, command) == 1
-    assert "files: failed: -m reskd profile train configs/throughput.yaml --csv ended with exit code 1" in (
+    assert "files: failed: reskd profile train configs/throughput.yaml ended with exit code 1" in (
         capsys.readouterr().out
     )

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from reskd.cli import run_tool
-from reskd.commands import bench_train, evaluate, predict, train
+from reskd.commands import evaluate, predict, train
+from reskd.commands.profile import train as bench_train
 from tests.devices import DEVICES
 from tests.reskd.commands.test_train import CODECS, write_student_config
 

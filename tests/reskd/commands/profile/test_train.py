@@ -1,4 +1,4 @@
-"""bench_train.py and profile_step.py as a user calls them."""
+"""reskd profile train and profile step as a user calls them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from reskd.cli import run_tool
-from reskd.commands import bench_train, profile_step
+from reskd.commands.profile import step as profile_step
+from reskd.commands.profile import train as bench_train
 from tests.reskd.experiment.test_stages import STUDENT, TEACHER, write_stages
 from tests.reskd.feature_files import write_features
 
