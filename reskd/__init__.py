@@ -14,7 +14,7 @@ For other folders:
     faults: fault_files_in, sentence_of
     machine_checks: Finding, GIB, PYAV_DECODE_SECONDS
     memory: limited_to_available, total_bytes
-    outputs: RecognizerOutput, ScoreKind
+    outputs: probabilities, RecognizerOutput, ScoreKind
     rank_map: LateRanks, log_ranks
     stop_signals: Stopped, StopSignals
     yaml_reading: Keys, read_yaml, read_yaml_file, write_yaml

@@ -38,3 +38,8 @@ class RecognizerOutput(NamedTuple):
     frame_logits_NTK: Tensor | None = None
     block_states_NGE: Tensor | None = None
     block_valid_NG: Tensor | None = None
+
+
+def probabilities(logits: Tensor, scores: ScoreKind) -> Tensor:
+    """The probability of each class, which is the last dimension."""
+    return logits.softmax(-1) if scores == "softmax" else logits.sigmoid()

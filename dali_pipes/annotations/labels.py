@@ -229,8 +229,10 @@ def _look_alikes(source: str, noun: str, names: Iterable[str]) -> list[str]:
     """A sentence if names differ only in case, in characters of no width, in how an accent is coded, or in zeros."""
     alike: dict[str, list[str]] = defaultdict(list)
     for name in dict.fromkeys(names):
-        plain = unicodedata.normalize("NFKC", name).casefold()
-        visible = "".join(one for one in plain if unicodedata.category(one) != "Cf")
+        visible = name.casefold()
+        if not name.isascii():  # groups may be as many as videos, and most names are ASCII
+            plain = unicodedata.normalize("NFKC", name).casefold()
+            visible = "".join(one for one in plain if unicodedata.category(one) != "Cf")
         alike[visible.lstrip("0") or "0" if visible.isdigit() else visible].append(name)
     pairs = [found for found in alike.values() if len(found) > 1]
     if not pairs:

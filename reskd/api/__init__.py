@@ -1,4 +1,4 @@
 """What other people's programs call; ``import reskd`` gives these names.
 
-For other folders: nothing here is imported by the rest of the project.
+For other folders: load_student, for the command predict.
 """

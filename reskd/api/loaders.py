@@ -14,7 +14,8 @@ from dali_pipes.fault_log import LoaderLog
 from dali_pipes.loader.clip_loader import ClipLoader
 from dali_pipes.manifest.build import build_manifests
 from dali_pipes.sampling.order import ReadingOrder
-from dali_pipes.sampling.spec import ONE_TEST_VIEW, TestViews
+from dali_pipes.sampling.spec import ONE_TEST_VIEW
+from reskd.experiment.clip_data import ClipData
 from reskd.experiment.config_errors import explain
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ def make_loader(
         rank=rank,
         world_size=world_size,
         first_batch=first_batch,
-        test_views=_test_views(config, split),
+        test_views=ONE_TEST_VIEW if split == "train" else ClipData(config).test_views(split),
     )
     described = ("teacher", "student") if config.views.teacher is not None else ("student",)
     return ClipLoader(
@@ -81,15 +82,6 @@ def make_loader(
         device=device,
         log=LoaderLog(on_message=on_message),
     )
-
-
-def _test_views(config: DataConfig, split: Split) -> TestViews:
-    sampling = config.sampling
-    if split == "train":
-        return ONE_TEST_VIEW
-    if split == "val":
-        return TestViews(sampling.val_clips, sampling.val_crops)
-    return TestViews(sampling.test_clips, sampling.test_crops)
 
 
 def _parsed(data: Mapping[str, Any]) -> DataConfig:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dali_pipes.sampling.spec import TestViews
 from reskd.distributed import DeviceChoice, choose_device
-from reskd.inference.answers import Answer, NoAnswer, answering_precision
+from reskd.inference.answers import Answer, NoAnswer, OnProgress, answering_precision
 from reskd.inference.student import TrainedStudent, load_trained_student
 from reskd.inference.videos import VideoSettings, answer_videos
 
@@ -46,10 +46,11 @@ class Student:
         class_names: in the order of the scores.
         input_shape: (T, H, W) of its clips, or (T, D) of its features.
         config: of the experiment that trained it.
+        trained: all of it, with the run that it comes from.
     """
 
     def __init__(self, trained: TrainedStudent) -> None:
-        self._trained = trained
+        self.trained = trained
         self.model: Recognizer = trained.model
         self.class_names: tuple[str, ...] = trained.class_names
         self.input_shape: tuple[int, ...] = trained.shape
@@ -64,6 +65,7 @@ class Student:
         batch_size: int | None = None,
         scan: Literal["decode", "index_only"] | None = None,
         on_message: Callable[[str], None] = log.info,
+        on_progress: OnProgress = lambda noun, done, total: None,
     ) -> Iterator[Answer | NoAnswer]:
         """Answer for each file once, as evaluation would: the same frames, crops and averaging.
 
@@ -73,6 +75,7 @@ class Student:
             batch_size: clips of a forward pass; default 16, or 256 records of features.
             scan: "decode" each file once to count its frames, or count packets; default: as in training.
             on_message: called with a sentence for what is left out, and for each damaged video.
+            on_progress: gets ("files" or "videos", done, total).
 
         Yields:
             ``Answer`` with ``file``, ``scores_K`` and ``logits_K``, or ``NoAnswer`` with ``file`` and ``reason``.
@@ -80,7 +83,10 @@ class Student:
         if self.config.data.kind == "features":
             from reskd.inference.feature_records import answer_records
 
-            yield from answer_records(self._trained, paths, batch_size=batch_size or 256, on_message=on_message)
+            size = batch_size or 256
+            yield from answer_records(
+                self.trained, paths, batch_size=size, on_message=on_message, on_progress=on_progress
+            )
             return
         data = self.config.clips
         settings = VideoSettings(
@@ -88,7 +94,7 @@ class Student:
             batch_size=batch_size or 16,
             scan=scan or data.scan,
         )
-        yield from answer_videos(self._trained, paths, settings, on_message=on_message)
+        yield from answer_videos(self.trained, paths, settings, on_message=on_message, on_progress=on_progress)
 
     @torch.no_grad()
     def scores(self, clips: Tensor, valid_NT: Tensor | None = None) -> Tensor:
@@ -111,12 +117,11 @@ class Student:
             raise ValueError(f"clips: expected shape (N, {', '.join(map(str, shape))}), found {tuple(clips.shape)}.")
         if valid_NT is None:
             valid_NT = torch.ones(clips.shape[:2], dtype=torch.bool)
-        device = self._trained.device
-        with answering_precision(self._trained).autocast():
+        device = self.trained.device
+        with answering_precision(self.trained).autocast():
             logits_NK = self.model(clips.to(device), valid_NT.to(device)).logits_NK.float().cpu()
-        return self._trained.score(logits_NK)
+        return self.trained.score(logits_NK)
 
     def top(self, scores_K: Tensor, count: int = 5) -> list[tuple[str, float]]:
         """(class, score) of the best classes, best first."""
-        scores, classes = scores_K.topk(min(count, len(self.class_names)))
-        return [(self.class_names[k], score) for k, score in zip(classes.tolist(), scores.tolist(), strict=True)]
+        return self.trained.top(scores_K, count)

@@ -17,16 +17,11 @@ from __future__ import annotations
 import argparse
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dali_pipes.jobs.progress import ProgressDisplay
 from reskd.cli import command_parser, positive
-
-if TYPE_CHECKING:
-    from reskd.inference.answers import Answer, NoAnswer, OnProgress
-    from reskd.inference.student import TrainedStudent
 
 log = logging.getLogger(__name__)
 _MOST_REASONS = 4  # counted in the last line
@@ -37,15 +32,15 @@ def main(arguments: Sequence[str]) -> None:
     if chosen.sheet and not chosen.sheet.parent.is_dir():
         raise ValueError(f"--sheet: expected a folder at {chosen.sheet.parent}, found none; make it first.")
     from dali_pipes.file_names import on_one_line
-    from reskd.distributed import choose_device
-    from reskd.inference.answer_lines import as_json, as_text, top_answers
+    from reskd.api.student import load_student
+    from reskd.inference.answer_lines import as_json, as_text
     from reskd.inference.answers import Answer
-    from reskd.inference.student import load_trained_student
     from reskd.inference.videos import VideoAnswer
     from reskd.reports.contact_sheet import MAX_ROWS, SheetRow, draw_contact_sheet
 
-    student = load_trained_student(chosen.checkpoint, choose_device(chosen.device))
-    answer = {"clips": _answer_videos, "features": _answer_records}[student.config.data.kind]
+    student = load_student(chosen.checkpoint, chosen.device)
+    if student.config.data.kind == "features":
+        _refuse_options_of_videos(chosen)
     line_of = as_json if chosen.json else as_text
     num_answered, reasons = 0, Counter[str]()
     rows: list[SheetRow] = []
@@ -55,13 +50,22 @@ def main(arguments: Sequence[str]) -> None:
             if total > 1:
                 display.count(noun, done, total)
 
-        for found in answer(student, chosen, on_progress):
+        answers = student.answers(
+            chosen.videos,
+            clips=chosen.clips,
+            crops=chosen.crops,
+            batch_size=chosen.batch_size,
+            scan=chosen.scan,
+            on_message=log.warning,
+            on_progress=on_progress,
+        )
+        for found in answers:
             display.clear()
-            print(line_of(student, found, chosen.top), flush=True)
+            print(line_of(student.trained, found, chosen.top), flush=True)
             if isinstance(found, Answer):
                 num_answered += 1
                 if isinstance(found, VideoAnswer) and chosen.sheet and len(rows) < MAX_ROWS:
-                    top = top_answers(student, found, chosen.top)
+                    top = student.top(found.scores_K, chosen.top)
                     rows.append(SheetRow(on_one_line(found.file), top, found.frames_THWC.numpy()))
             else:
                 reasons[found.reason.partition(":")[0]] += 1
@@ -79,36 +83,10 @@ def main(arguments: Sequence[str]) -> None:
     log.info(counts)
 
 
-def _answer_videos(
-    student: TrainedStudent, chosen: argparse.Namespace, on_progress: OnProgress
-) -> Iterator[Answer | NoAnswer]:
-    from dali_pipes.sampling.spec import TestViews
-    from reskd.inference.videos import VideoSettings, answer_videos
-
-    data = student.config.clips
-    settings = VideoSettings(
-        test_views=TestViews(chosen.clips or data.sampling.test_clips, chosen.crops or data.sampling.test_crops),
-        batch_size=chosen.batch_size or 16,
-        scan=chosen.scan or data.scan,
-    )
-    return answer_videos(student, chosen.videos, settings, on_message=log.warning, on_progress=on_progress)
-
-
-def _answer_records(
-    student: TrainedStudent, chosen: argparse.Namespace, on_progress: OnProgress
-) -> Iterator[Answer | NoAnswer]:
+def _refuse_options_of_videos(chosen: argparse.Namespace) -> None:
     for name in ("clips", "crops", "scan", "sheet"):
         if getattr(chosen, name):
             raise ValueError(f"--{name} is for videos, but this student of features takes whole records; leave it out.")
-    from reskd.inference.feature_records import answer_records
-
-    return answer_records(
-        student,
-        chosen.videos,
-        batch_size=chosen.batch_size or 256,
-        on_message=log.warning,
-        on_progress=on_progress,
-    )
 
 
 def build_parser() -> argparse.ArgumentParser:

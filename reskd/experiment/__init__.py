@@ -2,6 +2,7 @@
 
 For other folders:
     build: build_trainer
+    clip_data: ClipData
     config: ExperimentConfig, load_config, parse_config, recognizer_from, referred_stage, ViewName
     config_errors: explain
     config_files: ConfigFile, find_config, merge_files, name_source, read_config_files, read_settings, shown

@@ -30,7 +30,7 @@ class ConfigFile(NamedTuple):
 
 
 # The folders of files that come with reskd: in a wheel inside the package, in a checkout beside it.
-_SHIPPED_FOLDERS = ("configs", "studies")
+_SHIPPED_FOLDERS = frozenset(("configs", "studies"))
 _PACKAGE = Path(__file__).resolve().parents[1]
 _MOST_BASES = 20
 _LONGEST_VALUE = 200  # characters
@@ -45,7 +45,7 @@ def shipped_files() -> Path:
 def find_config(path: Path | str) -> Path:
     """``path``; where there is none, as ``configs/demo/student.yaml`` in any folder, the one that comes with reskd."""
     path = Path(path)
-    if path.exists() or path.parts[:1] not in [(folder,) for folder in _SHIPPED_FOLDERS]:
+    if path.exists() or not set(path.parts[:1]) & _SHIPPED_FOLDERS:
         return path
     shipped = shipped_files() / path
     return shipped if shipped.is_file() else path

@@ -27,7 +27,7 @@ from reskd.experiment.networks import build_evaluated_model, check_networks, loa
 from reskd.experiment.protocol import describe_protocol
 from reskd.experiment.provenance import as_started, check_folder, check_start, check_started, is_trained, with_changes
 from reskd.models.recognizer import Recognizer
-from reskd.outputs import ScoreKind
+from reskd.outputs import ScoreKind, probabilities
 from reskd.profiling.flops import count_macs
 from reskd.profiling.throughput import measure_clips_per_second
 from reskd.reports.answers import Answers
@@ -169,6 +169,10 @@ class ScoredCheckpoint(NamedTuple):
     manifest: AnyManifest
     scores: ScoreKind
 
+    def name(self, row: int) -> str:
+        """The name of a row of the manifest in its list."""
+        return self.manifest.path(row) if isinstance(self.manifest, Manifest) else self.manifest.name(row)
+
 
 def score_checkpoint(
     config: ExperimentConfig,
@@ -227,20 +231,18 @@ def answers_of(scored: ScoredCheckpoint) -> Answers | None:
     if evaluation.logits_NK is None:
         return None
     logits_NK = evaluation.logits_NK.float()
-    scores_NK = logits_NK.softmax(1) if scored.scores == "softmax" else logits_NK.sigmoid()
     sets_NK = evaluation.label_sets_NK
     if sets_NK is None:
         sets_NK = one_hot(evaluation.labels_N, logits_NK.shape[1]).bool()
-    name = manifest.path if isinstance(manifest, Manifest) else manifest.name
     rows = evaluation.ids_N.tolist()
     unread = sorted({*range(len(manifest))} - {*rows})
     return Answers(
-        videos=[name(row) for row in rows],
+        videos=[scored.name(row) for row in rows],
         class_names=manifest.class_names,
-        scores_NK=scores_NK.numpy(),
+        scores_NK=probabilities(logits_NK, scored.scores).numpy(),
         right_NK=sets_NK.numpy(),
         num_views=math.prod(scored.result["views"][key] for key in ("clips", "crops")),
-        unscored={**dict(manifest.dropped), **{name(row): "a clip of it could not be read" for row in unread}},
+        unscored={**dict(manifest.dropped), **{scored.name(row): "a clip of it could not be read" for row in unread}},
     )
 
 

@@ -14,6 +14,7 @@ from dali_pipes.annotations.lists import parse_list
 from dali_pipes.jobs.process_folder import process_folder
 from dali_pipes.scan.scan import scan
 from dali_pipes.video_info import VideoInfo
+from reskd.profiling.reading_cost import of_all_sizes
 
 _MOST_OPENED = 24  # at even ranks of file size
 # Names that say which recording a file is a part of, most telling first.
@@ -88,10 +89,7 @@ def look_into(root: Path, train: str = "folders") -> FolderFacts:
 
 
 def _open_some(root: Path, paths: Sequence[str]) -> dict[str, VideoInfo]:
-    sizes = {path: (root / path).stat().st_size for path in paths if (root / path).is_file()}
-    ranked = sorted(sizes, key=lambda path: sizes[path])
-    count = min(_MOST_OPENED, len(ranked))
-    chosen = [ranked[(2 * number + 1) * len(ranked) // (2 * count)] for number in range(count)]
+    chosen = [str(path) for path in of_all_sizes(root, [Path(path) for path in paths], _MOST_OPENED)]
     with TemporaryDirectory(prefix="init_", dir=process_folder()) as store:
         return scan(chosen, root=root, store=Path(store), decode=False)
 

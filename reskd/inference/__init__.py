@@ -1,7 +1,7 @@
 """Use of a trained student: load it from a checkpoint, classify files or records, export it.
 
 For other folders:
-    answer_lines: as_json, as_text, top_answers
+    answer_lines: as_json, as_text
     answers: Answer, answering_precision, NoAnswer, OnProgress
     export: check_packages, CHECKED_BATCH_SIZES, export_student, MAX_DIFFERENCE, Refusal
     export_clips: clips_to_compare

@@ -11,19 +11,11 @@ from reskd.inference.feature_records import RecordAnswer
 from reskd.inference.student import TrainedStudent
 
 
-def top_answers(student: TrainedStudent, answer: Answer, count: int) -> list[tuple[str, float]]:
-    """(class, score) of the ``count`` best classes, best first."""
-    scores, classes = answer.scores_K.topk(min(count, len(student.class_names)))
-    return [
-        (student.class_names[number], score) for number, score in zip(classes.tolist(), scores.tolist(), strict=True)
-    ]
-
-
 def as_text(student: TrainedStudent, found: Answer | NoAnswer, count: int) -> str:
     """For example "clip.mp4: archery 93.1%, bowling 4.0%"."""
     if isinstance(found, NoAnswer):
         return f"{on_one_line(found.file)}: no answer: {found.reason}"
-    answers = ", ".join(f"{name} {score:.1%}" for name, score in top_answers(student, found, count))
+    answers = ", ".join(f"{name} {score:.1%}" for name, score in student.top(found.scores_K, count))
     return f"{on_one_line(found.file)}: {answers}"
 
 
@@ -33,7 +25,7 @@ def as_json(student: TrainedStudent, found: Answer | NoAnswer, count: int) -> st
         return json.dumps({"file": found.file, "error": found.reason})
     logits = dict(zip(student.class_names, found.logits_K.tolist(), strict=True))
     answers: list[dict[str, Any]] = [
-        {"class": name, "score": score, "logit": logits[name]} for name, score in top_answers(student, found, count)
+        {"class": name, "score": score, "logit": logits[name]} for name, score in student.top(found.scores_K, count)
     ]
     of_record = {"video": found.video_id} if isinstance(found, RecordAnswer) else {}
     return json.dumps({"file": found.file, **of_record, "answers": answers})

@@ -13,7 +13,7 @@ from reskd.experiment.config import ExperimentConfig, parse_config
 from reskd.experiment.data import data_of
 from reskd.experiment.networks import build_evaluated_model, scores_of, view_shapes
 from reskd.models.recognizer import Recognizer
-from reskd.outputs import ScoreKind
+from reskd.outputs import ScoreKind, probabilities
 from reskd.training.checkpoint import load_checkpoint
 from reskd.training.run_directory import with_former_settings
 
@@ -53,7 +53,12 @@ class TrainedStudent:
 
     def score(self, logits_K: torch.Tensor) -> torch.Tensor:
         """The probability of each class."""
-        return logits_K.softmax(-1) if self.scores == "softmax" else logits_K.sigmoid()
+        return probabilities(logits_K, self.scores)
+
+    def top(self, scores_K: torch.Tensor, count: int) -> list[tuple[str, float]]:
+        """(class, score) of the ``count`` best classes, best first."""
+        scores, classes = scores_K.topk(min(count, len(self.class_names)))
+        return [(self.class_names[k], score) for k, score in zip(classes.tolist(), scores.tolist(), strict=True)]
 
 
 def load_trained_student(checkpoint: Path, device: torch.device) -> TrainedStudent:

@@ -78,7 +78,7 @@ def sample_of_list(config: DataConfig, folder: Path, *, seed: int) -> Manifest:
         raise ValueError(f"data.storage.kind={config.storage.kind}: a part of the list is taken of video files only.")
     class_names, found = videos_of_splits(config, seed, ("train",), lambda message: None, compare=False)
     videos = {Path(video.path): video for video in found["train"]}
-    chosen = _of_all_sizes(config.root, spread_sample(list(videos), _MOST_STATS))
+    chosen = of_all_sizes(config.root, spread_sample(list(videos), _MOST_STATS), SAMPLE_VIDEOS)
     with (folder / "sample.csv").open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         rows = csv.writer(file)
         rows.writerow(("path", "label"))
@@ -137,14 +137,14 @@ def measure_reading(
     return costs.mean(config.sampling.num_frames)
 
 
-def _of_all_sizes(root: Path, paths: list[Path]) -> list[Path]:
-    """At most ``SAMPLE_VIDEOS`` of them, at even ranks of file size, with which the cost of a clip varies most."""
+def of_all_sizes(root: Path, paths: list[Path], most: int) -> list[Path]:
+    """At most so many of them, at even ranks of file size, with which the cost of a clip varies most."""
     sizes = {}
     for path in paths:
         with suppress(OSError):
             sizes[path] = (root / path).stat().st_size
     ranked = sorted(sizes, key=lambda path: sizes[path]) or paths
-    count = min(SAMPLE_VIDEOS, len(ranked))
+    count = min(most, len(ranked))
     return [ranked[(2 * number + 1) * len(ranked) // (2 * count)] for number in range(count)]
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from dali_pipes.atomic_files import atomic_write_text
 
@@ -108,17 +109,12 @@ def _class_lines(answers: Answers) -> list[list[object]]:
 
 
 def average_precision(scores_N: np.ndarray, right_N: np.ndarray) -> float:
-    """The mean over a class's videos of the precision at their rank, equal scores at the last rank of their kind.
+    """torchmetrics' binary_average_precision of a class's scores, which are in [0, 1]; NaN without a video."""
+    from torchmetrics.functional.classification import binary_average_precision
 
-    It is torchmetrics' binary_average_precision, the sum over thresholds of (R_n - R_{n-1}) P_n; NaN without a video.
-    """
     if not right_N.any():
         return float("nan")
-    order = np.argsort(-scores_N, kind="stable")
-    found = np.cumsum(right_N[order])
-    last_of_kind = np.append(np.diff(scores_N[order]) != 0, True)
-    found, rank = found[last_of_kind], np.nonzero(last_of_kind)[0] + 1
-    return float((np.diff(found, prepend=0) * found / rank).sum() / right_N.sum())
+    return float(binary_average_precision(torch.from_numpy(scores_N), torch.from_numpy(right_N).long()))
 
 
 @dataclass(frozen=True)

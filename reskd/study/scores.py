@@ -14,7 +14,6 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.manifest.split_lists import matched_group
 from dali_pipes.manifest.split_table import groups_of_videos
 from reskd.study.page.data import Curve
@@ -55,11 +54,10 @@ def scores_of(run: PlannedRun, scored: ScoredCheckpoint) -> RunScores:
     Raises:
         ValueError: the list was too long to keep all scores.
     """
-    evaluation, manifest = scored.evaluation, scored.manifest
+    evaluation = scored.evaluation
     if evaluation.logits_NK is None:
         raise ValueError(f"{run.name}: expected a list short enough to keep all scores, found {evaluation.num_clips}.")
-    name = manifest.path if isinstance(manifest, Manifest) else manifest.name
-    videos = tuple(name(row) for row in evaluation.ids_N.tolist())
+    videos = tuple(scored.name(row) for row in evaluation.ids_N.tolist())
     return RunScores(
         videos=videos,
         groups=_groups(run, videos),

@@ -9,7 +9,7 @@ import pytest
 from dali_pipes.config import DataConfig
 from dali_pipes.loader.decoder_choice import DecoderRule
 from dali_pipes.nvdec.abilities import Nvdec
-from reskd.profiling.reading_cost import SAMPLE_VIDEOS, _of_all_sizes, measure_reading, sample_of_list
+from reskd.profiling.reading_cost import SAMPLE_VIDEOS, measure_reading, of_all_sizes, sample_of_list
 
 NUM_FRAMES = 24
 
@@ -51,7 +51,8 @@ def test_a_sample_has_files_of_all_sizes(tmp_path: Path) -> None:
     """Of 64 files with sizes 1 to 64, those in the middle of 16 equal parts of the ranks."""
     for number in range(64):
         (tmp_path / f"{number * 37 % 64:02d}.mp4").write_bytes(b"x" * (number + 1))
-    chosen = _of_all_sizes(tmp_path, sorted(path.relative_to(tmp_path) for path in tmp_path.iterdir()))
+    paths = sorted(path.relative_to(tmp_path) for path in tmp_path.iterdir())
+    chosen = of_all_sizes(tmp_path, paths, SAMPLE_VIDEOS)
     assert [(tmp_path / path).stat().st_size for path in chosen] == list(range(3, 64, 4))
 
 
