@@ -4,7 +4,7 @@ For other programs, see docs/python.md: the names of ``__all__``, which import n
 
 For other folders:
     choices: ExportFormat, PrecisionChoice, PrecisionSetting, ThroughputMode
-    cli: add_engine_arguments, add_engine_choice, add_overrides, command_parser, engine_of, number_from,
+    cli: add_engine_arguments, add_engine_choice, add_overrides, add_trust_code, command_parser, engine_of, number_from,
         part_of_parts, positive, run_tool
     device_times: recorded_event, wait_for
     distributed: barrier, broadcast_buffers, choose_device, DeviceChoice, gather_objects, gather_rows, joined_world,

@@ -149,6 +149,15 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_trust_code(parser: argparse.ArgumentParser) -> None:
+    """--trust-code, of commands that read a checkpoint: reskd/extensions/trust.py."""
+    parser.add_argument(
+        "--trust-code",
+        action="store_true",
+        help="execute the Python code that the checkpoint names for its network (family python)",
+    )
+
+
 def number_from(low: float, high: float) -> Callable[[str], float]:
     """For argparse: a type that takes numbers from ``low`` to ``high``."""
 

@@ -23,7 +23,13 @@ WORKER_MODULES = (
     "transcode.job",
 )
 # Models and losses know each other's results, not each other, and nothing of the pipeline but the base of its configs.
-SHARED_BY_MODELS_AND_LOSSES = ("reskd.outputs", "reskd.ops", "dali_pipes.config", "dali_pipes.atomic_files")
+SHARED_BY_MODELS_AND_LOSSES = (
+    "reskd.outputs",
+    "reskd.ops",
+    "dali_pipes.config",
+    "dali_pipes.atomic_files",
+    "reskd.extensions",
+)
 OPTIONAL_PACKAGES = ("apex", "nvidia", "triton")
 HEAVY_PACKAGES = ("torch", "numpy", "av", "cv2", "pydantic", "torchvision", "matplotlib", "torchmetrics", "nvidia")
 

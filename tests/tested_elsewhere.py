@@ -9,6 +9,10 @@ _STUDY = "benchmarks/fewer_frames/test_run.py"
 
 # Source file -> the test, under tests/, that covers it.
 TESTED_ELSEWHERE: dict[str, str] = {
+    "reskd/extensions/config.py": "reskd/extensions/test_metrics.py",
+    "reskd/models/common_config.py": "reskd/experiment/test_config.py",
+    "reskd/models/families/python_network.py": "reskd/models/families/test_python_recognizer.py",
+    "reskd/models/python_config.py": "reskd/models/families/test_python_recognizer.py",
     "benchmarks/decode/few_frames_decode.py": "benchmarks/decode/test_bench_few_frames.py",
     "benchmarks/features/bench_features.py": "reskd/commands/test_start_up.py",
     "benchmarks/features/reader_benchmark.py": "reskd/commands/test_start_up.py",

@@ -13,6 +13,7 @@ from reskd.training.checkpoint import save_checkpoint
 from reskd.training.run_directory import config_hash
 from tests.reskd.feature_files import experiment
 
+_RESNET = {"backbone": "resnet18", "head_init_std": 0.05}
 CLASSES = ("left", "right", "up")
 
 
@@ -41,7 +42,7 @@ def write_checkpoint(
             "loader": {"num_workers": 1, "num_threads": 1},
             **(data or {}),
         },
-        "student": {"backbone": "resnet18", "head_init_std": 0.05, **(student or {})},
+        "student": student if student and "build" in student else {**_RESNET, **(student or {})},
         "loss": loss or {},
         "optimizer": {"lr": 0.01},
         "training": {"epochs": 1, "global_batch_size": 4},

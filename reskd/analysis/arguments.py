@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reskd.cli import positive
+from reskd.cli import add_trust_code, positive
 
 if TYPE_CHECKING:
     from reskd.analysis.receptive_field import Position
@@ -54,6 +54,7 @@ def _add_run_arguments(parser: argparse.ArgumentParser, *, clips: int) -> None:
     parser.add_argument(
         "--tensorboard", type=Path, metavar="RUN", help="also put the picture into this run's TensorBoard"
     )
+    add_trust_code(parser)
 
 
 def _draw_receptive_fields(chosen: argparse.Namespace) -> None:
@@ -76,7 +77,8 @@ def _runs_request(chosen: argparse.Namespace) -> RunsRequest:
     from reskd.analysis.runs import RunsRequest
     from reskd.distributed import choose_device
 
-    return RunsRequest(chosen.runs, chosen.checkpoint, chosen.split, chosen.clips, choose_device(chosen.device))
+    device = choose_device(chosen.device)
+    return RunsRequest(chosen.runs, chosen.checkpoint, chosen.split, chosen.clips, device, chosen.trust_code)
 
 
 def _position(text: str) -> Position | None:

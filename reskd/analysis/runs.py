@@ -34,6 +34,7 @@ class RunsRequest(NamedTuple):
         folders: of the runs.
         checkpoint: "last" or "best".
         num_clips: one clip of each of so many videos, spread evenly over the list.
+        trust_code: as in load_trained_student.
     """
 
     folders: Sequence[Path]
@@ -41,6 +42,7 @@ class RunsRequest(NamedTuple):
     split: Literal["test", "val"]
     num_clips: int
     device: torch.device
+    trust_code: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def _load(folder: Path, name: str, request: RunsRequest) -> AnalyzedRun:
             f"{folder}: expected the checkpoint {path.name} of a run, found none; train the run, or choose the other "
             "--checkpoint."
         )
-    student = load_trained_student(path, request.device)
+    student = load_trained_student(path, request.device, trust_code=request.trust_code)
     if student.model.feature_dim is None:
         raise ValueError(
             f"{path}: expected a network with a feature map, found family {student.config.student.family}, which sees "

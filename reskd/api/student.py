@@ -26,16 +26,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def load_student(checkpoint: Path | str, device: DeviceChoice = "auto") -> Student:
+def load_student(checkpoint: Path | str, device: DeviceChoice = "auto", *, trust_code: bool = False) -> Student:
     """Load ``last.pt`` or ``best.pt`` of a run; no other file is needed, and no code in it is run.
 
     Args:
         device: "cpu", "cuda", or "auto": the GPU if there is one.
+        trust_code: whether the Python code that the checkpoint names for its network may be executed (family python).
 
     Raises:
-        FileNotFoundError, ValueError: no such file; another kind of file; its parts do not fit together.
+        FileNotFoundError, ValueError: no such file; another kind of file; its parts do not fit together; it names code
+            that is not trusted.
     """
-    return Student(load_trained_student(Path(checkpoint), choose_device(device)))
+    return Student(load_trained_student(Path(checkpoint), choose_device(device), trust_code=trust_code))
 
 
 class Student:

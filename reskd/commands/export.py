@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import get_args
 
 from reskd.choices import ExportFormat
-from reskd.cli import command_parser
+from reskd.cli import add_trust_code, command_parser
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> None:
     formats = list(dict.fromkeys(chosen.format))
     for name in formats:
         check_packages(name)
-    student = load_trained_student(chosen.checkpoint, torch.device("cpu"))
+    student = load_trained_student(chosen.checkpoint, torch.device("cpu"), trust_code=chosen.trust_code)
     clips = clips_to_compare(student, chosen.clips)
     log.info("comparing on %s clips, %s at once", " and ".join(clips), " and ".join(map(str, CHECKED_BATCH_SIZES)))
     refused = []
@@ -66,4 +66,5 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="VIDEO",
         help="videos to compare on; default: some of the training data, or a generated clip if they are not here",
     )
+    add_trust_code(parser)
     return parser

@@ -55,10 +55,15 @@ def choose(file: WeightFile, settings: Sequence[str], num_classes: int | None) -
     renamed = rename(file.tensors, where=file.source)
     network = recognize(renamed.tensors, is_shifted=bool(renamed.shifted))
     told: dict[str, Any] = dict(file.settings or {})
+    if "build" in told and not any(setting.startswith("build=") for setting in settings):
+        raise ValueError(
+            f"{file.source}: its network is made by {told['build']}, code that would be executed; if you know it, give "
+            "it as build=FILE.py:FUNCTION."
+        )
     if not told and network is not None:
         told = {"family": network.family, "backbone": network.backbone}
     told = read_settings(settings, where="settings", over=told)
-    if "backbone" not in told and told.get("family") != "features":
+    if "backbone" not in told and told.get("family") not in ("features", "python"):
         first = next(iter(file.tensors))
         raise ValueError(
             f"{file.source}: expected weights of a known network, found "

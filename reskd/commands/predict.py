@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dali_pipes.jobs.progress import ProgressDisplay
-from reskd.cli import command_parser, positive
+from reskd.cli import add_trust_code, command_parser, positive
 
 log = logging.getLogger(__name__)
 _MOST_REASONS = 4  # counted in the last line
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> None:
     from reskd.inference.videos import VideoAnswer
     from reskd.reports.contact_sheet import MAX_ROWS, SheetRow, draw_contact_sheet
 
-    student = load_student(chosen.checkpoint, chosen.device)
+    student = load_student(chosen.checkpoint, chosen.device, trust_code=chosen.trust_code)
     if student.config.data.kind == "features":
         _refuse_options_of_videos(chosen)
     line_of = as_json if chosen.json else as_text
@@ -96,6 +96,7 @@ def build_parser() -> argparse.ArgumentParser:
         "videos", nargs="+", metavar="VIDEO", help="video file or folder; for a student of features, TFRecord files"
     )
     parser.add_argument("--top", type=positive, default=5, metavar="K", help="classes printed per video (default 5)")
+    add_trust_code(parser)
     parser.add_argument("--strict", action="store_true", help="exit with 1 if any video has no answer")
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     parser.add_argument(

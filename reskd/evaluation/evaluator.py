@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from dali_pipes.batch import Loader
 from dali_pipes.sampling_config import Averaging
 from reskd.distributed import World, gather_rows
-from reskd.evaluation.accumulators import AllScores, TopScores
+from reskd.evaluation.accumulators import AllScores, Scored, TopScores
 from reskd.evaluation.metrics import ScoredList
-from reskd.outputs import ScoreKind
+from reskd.extensions.config import MadeByCode
+from reskd.extensions.metrics import compute_metrics
+from reskd.outputs import ScoreKind, probabilities
 from reskd.training.precision import Precision
 
 
@@ -52,12 +54,14 @@ class EvaluationSettings:
         precision: of the model's arithmetic.
         average: the quantity averaged over a video's test views.
         scores: of the logits, for map.
+        own_metrics: of the user's, by name: reskd/extensions/metrics.py.
     """
 
     view: str
     precision: Precision
     average: Averaging = "probabilities"
     scores: ScoreKind = "softmax"
+    own_metrics: Mapping[str, MadeByCode] = field(default_factory=dict)
 
 
 @torch.no_grad()
@@ -79,8 +83,9 @@ def evaluate(model: nn.Module, loader: Loader, settings: EvaluationSettings, *, 
         model.train(was_training)
     _refuse_bad_scores(num_bad, settings.view, world)
     scored = answers.joined(world)
+    own = _own_metrics(settings, scored)
     return Evaluation(
-        metrics=scored.metrics,
+        metrics=scored.metrics | own,
         num_scored=len(scored.labels_N),
         num_clips=loader.num_samples,
         seconds=time.perf_counter() - started,
@@ -109,6 +114,18 @@ def _answers(
     if answers is None:
         raise ValueError("expected at least one video in the list, found none.")
     return answers, num_bad
+
+
+def _own_metrics(settings: EvaluationSettings, scored: Scored) -> dict[str, float]:
+    if not settings.own_metrics:
+        return {}
+    if scored.logits_NK is None:
+        raise ValueError(
+            f"metrics.{next(iter(settings.own_metrics))}: expected a list whose scores are all kept, found a longer "
+            "one; leave metrics out, or evaluate a shorter list."
+        )
+    labels = scored.labels_N if scored.label_sets_NK is None else scored.label_sets_NK.long()
+    return compute_metrics(settings.own_metrics, probabilities(scored.logits_NK, settings.scores), labels)
 
 
 def _refuse_bad_scores(num_bad: Tensor, view: str, world: World) -> None:

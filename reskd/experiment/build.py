@@ -24,6 +24,7 @@ from reskd.experiment.networks import (
     view_shapes,
 )
 from reskd.experiment.provenance import start_hashes
+from reskd.extensions.loggers import Loggers
 from reskd.models.weights.load import state_hash
 from reskd.ops.dispatch import describe_choice
 from reskd.profiling.reading_cost import measure_reading
@@ -84,7 +85,11 @@ def build_trainer(
             view_shapes(config),
             _readable(config, train, world),
         ),
-        RunRecord(run, _description(config, train, networks, plan) | {"changes": [one._asdict() for one in changes]}),
+        RunRecord(
+            run,
+            _description(config, train, networks, plan) | {"changes": [one._asdict() for one in changes]},
+            lambda: Loggers(config.loggers, folder=run.path, settings=config.resolved()),
+        ),
         validations=_validations(config, manifests.get("val"), networks, clips_per_pass, world),
         world=world,
     )
@@ -118,7 +123,8 @@ def views_of(config: ExperimentConfig) -> tuple[str, ...]:
 def evaluation_settings(config: ExperimentConfig, which: ViewName, *, world: World) -> EvaluationSettings:
     """The settings under which the student or the teacher is evaluated."""
     precision = Precision(config.training.precision, world.device)
-    return EvaluationSettings(view_of(config, which), precision, data_of(config).averaging, scores_of(config, which))
+    averaging, scores = data_of(config).averaging, scores_of(config, which)
+    return EvaluationSettings(view_of(config, which), precision, averaging, scores, config.metrics)
 
 
 def evaluation_order(

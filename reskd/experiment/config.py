@@ -25,8 +25,10 @@ from reskd.experiment.config_files import (
     read_config_files,
     read_settings,
 )
+from reskd.extensions.config import MadeByCode, PlainName
 from reskd.losses.config import LossConfig
-from reskd.models.config import KEPT_PARTS, RecognizerConfig, parse_recognizer
+from reskd.models.common_config import KEPT_PARTS
+from reskd.models.config import RecognizerConfig, parse_recognizer
 from reskd.models.teacher_config import TeacherConfig
 from reskd.runtime.config import RuntimeConfig
 from reskd.training.optimizer import OptimizerConfig
@@ -104,6 +106,8 @@ class ExperimentConfig(StrictConfig):
     schedule: ScheduleConfig = Field(ScheduleConfig(), description="learning rate over the run")
     training: TrainingConfig
     runtime: RuntimeConfig = Field(RuntimeConfig(), description="how the networks run on their device")
+    metrics: dict[PlainName, MadeByCode] = Field({}, description="of your own code, by name: docs/extending.md")
+    loggers: dict[PlainName, MadeByCode] = Field({}, description="of your own code, by name: docs/extending.md")
 
     @model_validator(mode="after")
     def _distillation_is_whole(self) -> ExperimentConfig:

@@ -88,12 +88,18 @@ def _keys_of(fault: Mapping[str, Any], model: Any) -> tuple[tuple[str, ...], lis
     num_before_last = len(location) - (fault["type"] not in ("value_error", *_OF_GROUPS))
     models, known, keys = _models_in(model), set[str](), list[str]()
     for number, part in enumerate(location):
+        models = [one for one in models if _is_family(one, part)] or models
         fields = [one.model_fields[part].annotation for one in models if part in one.model_fields]
         if fields or number >= num_before_last:
             keys.append(part)
             known = {name for one in models for name in one.model_fields}
         models = [found for field in fields for found in _models_in(field)] or models
     return tuple(keys), sorted(known)
+
+
+def _is_family(model: type[BaseModel], name: str) -> bool:
+    field = model.model_fields.get("family")
+    return field is not None and name in get_args(field.annotation)
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

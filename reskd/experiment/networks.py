@@ -21,6 +21,7 @@ from reskd.experiment.teacher_checks import (
     share_head,
     take_head,
 )
+from reskd.extensions.locate import find
 from reskd.losses.distillation import DistillationLoss, FeaturePair
 from reskd.losses.temporal_alignment import Timestamps, timestamps_of
 from reskd.models.config import RecognizerConfig, difference, without_kept_parts
@@ -83,6 +84,10 @@ def check_networks(config: ExperimentConfig, *, stage: ExperimentConfig | None =
         ValueError: as build_networks.
     """
     build_networks(config, num_classes=2, device=torch.device("meta"), stage=stage)
+    for name, metric in config.metrics.items():
+        find(metric.build, "metric", f"metrics.{name}.build")
+    for name, logger in config.loggers.items():
+        find(logger.build, "logger", f"loggers.{name}.build")
 
 
 def _check_view(config: ExperimentConfig, name: ViewName, model: Recognizer) -> None:

@@ -7,7 +7,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from reskd.experiment.config import ExperimentConfig
 from reskd.models.aggregators.config import answering_settings
-from reskd.models.config import AggregatedConfig, BatchNormChoice, FeaturesConfig, network_name
+from reskd.models.common_config import BatchNormChoice
+from reskd.models.config import AggregatedConfig, FeaturesConfig, network_name
+from reskd.models.python_config import PythonConfig
 from reskd.models.recognizer import Recognizer
 from reskd.outputs import ScoreKind
 
@@ -60,10 +62,9 @@ def check_maps_learn(config: ExperimentConfig, student: Recognizer) -> None:
     """
     if isinstance(student.config, FeaturesConfig):
         return
-    backbone, before_head = (
-        any(value.requires_grad for name, value in student.named_parameters() if of_part(name))
-        for of_part in (lambda name: name.startswith("backbone."), lambda name: not name.startswith("head."))
-    )
+    learning = [name for name, value in student.named_parameters() if value.requires_grad]
+    before_head = any(not name.startswith(student.head_prefix) for name in learning)
+    backbone = any(name.startswith("backbone.") and not name.startswith(student.head_prefix) for name in learning)
     terms = {"pixel": config.loss.pixel and not backbone, "embedding": config.loss.embedding and not before_head}
     idle = next((name for name, is_idle in terms.items() if is_idle), None)
     if idle:
@@ -104,6 +105,12 @@ def take_head(student: Recognizer, teacher: Recognizer, *, batch_norm: BatchNorm
 
 
 def _check_same_form(student: Recognizer, teacher: Recognizer) -> None:
+    for model in (student, teacher):
+        if isinstance(model.config, PythonConfig):
+            raise ValueError(
+                "teacher.shares_head puts one classifier after two networks: expected families whose classifier this "
+                f"program makes, found {network_name(model.config)}; leave teacher.shares_head out."
+            )
     forms = [_form(model) for model in (student, teacher)]
     if forms[0] != forms[1]:
         raise ValueError(

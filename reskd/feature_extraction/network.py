@@ -79,13 +79,15 @@ def network_of_settings(
     return _frame_network(model, views, SamplingConfig(), which="student", pixel_aspect="display", origin=about)
 
 
-def network_of_run(checkpoint: Path, *, which: ViewName, device: torch.device) -> tuple[FrameNetwork, DataConfig, int]:
+def network_of_run(
+    checkpoint: Path, *, which: ViewName, device: torch.device, trust_code: bool = False
+) -> tuple[FrameNetwork, DataConfig, int]:
     """The student of a run, or its teacher, with the input of its evaluation; also the run's data and seed.
 
     Raises:
         ValueError, FileNotFoundError: no checkpoint of a run on videos; a family that mixes frames; no teacher.
     """
-    student = load_trained_student(checkpoint, device)
+    student = load_trained_student(checkpoint, device, trust_code=trust_code)
     config, model = student.config, student.model
     if which == "teacher":
         state = load_checkpoint(checkpoint)

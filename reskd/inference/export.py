@@ -24,6 +24,7 @@ from torch.export import Dim, ExportedProgram
 
 from dali_pipes.atomic_files import atomic_write_text, move_into_place
 from reskd.choices import ExportFormat
+from reskd.extensions.trust import check_trusted
 from reskd.inference.checksums import CHECKSUMS_NAME, check_checksums, write_checksums
 from reskd.models.config import AggregatedConfig, FeaturesConfig, RecognizerConfig, network_name, parse_recognizer
 from reskd.models.families.registry import build_recognizer
@@ -155,13 +156,17 @@ def check_packages(name: ExportFormat) -> None:
             ) from None
 
 
-def load_exported_student(path: Path) -> Recognizer:
+def load_exported_student(path: Path, *, trust_code: bool = False) -> Recognizer:
     """The student of an exported ``student.safetensors``, in eval mode; no other file is needed.
 
     If the list of checksums lies beside it, all files of the export are compared with it.
 
+    Args:
+        trust_code: whether code may be executed that the file names (family python).
+
     Raises:
-        FileNotFoundError, ValueError: it is missing, cannot be read, was not exported, or a checksum is another one.
+        FileNotFoundError, ValueError: it is missing, cannot be read, was not exported, or a checksum is another one; it
+            names code that is not trusted.
     """
     file = read_weight_file(path)
     check_checksums(path.parent)
@@ -173,6 +178,7 @@ def load_exported_student(path: Path) -> Recognizer:
         raise ValueError(
             f"{path}: expected the settings of a recognizer in it, found {' '.join(str(error).split())[:200]}."
         ) from None
+    check_trusted(config, str(path), trust_code=trust_code)
     model = build_recognizer(config, len(file.class_names))
     load_recognizer_state(model, file.tensors, source=str(path))
     return model.eval()
@@ -232,7 +238,7 @@ def _write_onnx(program: ExportedProgram, path: Path, about: Mapping[str, Any], 
 def _open(name: ExportFormat, path: Path) -> Answer:
     """A function that runs the file as another program would."""
     if name == "safetensors":
-        return _shipped(load_exported_student(path))
+        return _shipped(load_exported_student(path, trust_code=True))  # of this very student
     if name == "torch_export":
         program: Answer = torch.export.load(path).module()
         return program

@@ -12,6 +12,7 @@ import torch
 from reskd.experiment.config import ExperimentConfig, parse_config
 from reskd.experiment.data import data_of
 from reskd.experiment.networks import build_evaluated_model, scores_of, view_shapes
+from reskd.extensions.trust import check_trusted
 from reskd.models.recognizer import Recognizer
 from reskd.outputs import ScoreKind, probabilities
 from reskd.training.checkpoint import load_checkpoint
@@ -61,11 +62,15 @@ class TrainedStudent:
         return [(self.class_names[k], score) for k, score in zip(classes.tolist(), scores.tolist(), strict=True)]
 
 
-def load_trained_student(checkpoint: Path, device: torch.device) -> TrainedStudent:
+def load_trained_student(checkpoint: Path, device: torch.device, *, trust_code: bool = False) -> TrainedStudent:
     """Read a checkpoint of reskd train; no other file is needed.
 
+    Args:
+        trust_code: whether code may be executed that the checkpoint names (family python).
+
     Raises:
-        FileNotFoundError, ValueError: no such file; another kind of file; its parts do not fit together.
+        FileNotFoundError, ValueError: no such file; another kind of file; its parts do not fit together; it names code
+            that is not trusted.
     """
     state = load_checkpoint(checkpoint)
     for name, kind in _NEEDED.items():
@@ -88,7 +93,10 @@ def load_trained_student(checkpoint: Path, device: torch.device) -> TrainedStude
     names = state["class_names"]
     if not names or not all(isinstance(name, str) for name in names):
         raise ValueError(f"{checkpoint}: expected class names, found {names[:5]}; train it again.")
+    for network in (config.student, config.teacher.model if config.teacher else None):
+        check_trusted(network, str(checkpoint), trust_code=trust_code)
     model = build_evaluated_model(config, state, which="student", source=str(checkpoint), device=device).eval()
+    model.check_shape(view_shapes(config)["student"])
     origin = {
         "run": config.name,
         "checkpoint": checkpoint.name,

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from dali_pipes.config import StrictConfig
+from reskd.extensions.config import MadeByCode, PlainName
 from reskd.losses.embedding import Reduction
 from reskd.losses.prediction import Distance
 from reskd.losses.task import TaskName
@@ -91,6 +92,13 @@ class PredictionLossConfig(StrictConfig):
     )
 
 
+class ExtraTermConfig(MadeByCode):
+    """A term of the user's: extra_terms.py."""
+
+    alpha: float = Field(ge=0, allow_inf_nan=False, description="weight of the term")
+    needs_teacher: bool = Field(True, description="whether the term uses the teacher's output")
+
+
 class LossConfig(StrictConfig):
     task: TaskName = Field(
         "softmax_ce",
@@ -121,6 +129,9 @@ class LossConfig(StrictConfig):
     prediction: PredictionLossConfig | None = Field(
         None, description="distillation from the teacher's class scores of a clip; default: off"
     )
+    terms: dict[PlainName, ExtraTermConfig] = Field(
+        {}, description="terms of your own code, by name: docs/extending.md"
+    )
     auto_steps: int = Field(
         DEFAULT_AUTO_STEPS,
         ge=1,
@@ -143,7 +154,8 @@ class LossConfig(StrictConfig):
     def distillation_terms(self) -> tuple[str, ...]:
         """Names of the terms that need a teacher."""
         names = ("clip", "embedding", "intermediate", "prediction")
-        return self.frame_terms + tuple(name for name in names if getattr(self, name) is not None)
+        own = tuple(name for name, term in self.terms.items() if term.needs_teacher)
+        return self.frame_terms + tuple(name for name in names if getattr(self, name) is not None) + own
 
     @property
     def softmax_terms(self) -> tuple[str, ...]:
@@ -158,12 +170,21 @@ class LossConfig(StrictConfig):
     @property
     def weights(self) -> dict[str, float | Auto]:
         """Term name -> weight."""
-        return {"task": self.task_weight} | {name: getattr(self, name).alpha for name in self.distillation_terms}
+        own = {name: term.alpha for name, term in self.terms.items()}
+        ours = {name: getattr(self, name).alpha for name in self.distillation_terms if name not in own}
+        return {"task": self.task_weight} | ours | own
 
     @property
     def scores(self) -> ScoreKind:
         """The activation that the task trains the logits with."""
         return "sigmoid" if self.task == "sigmoid_bce" else "softmax"
+
+    @model_validator(mode="after")
+    def _names_are_free(self) -> LossConfig:
+        taken = {"total", *type(self).model_fields}
+        if bad := [name for name in self.terms if name in taken]:
+            raise ValueError(f"terms.{bad[0]}: expected a name that no term of this program has; choose another")
+        return self
 
     @model_validator(mode="after")
     def _auto_has_a_measure(self) -> LossConfig:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from reskd.losses.auto_weights import AutoWeights
 from reskd.losses.config import LossConfig
 from reskd.losses.embedding import check_embeddings, embedding_loss
+from reskd.losses.extra_terms import ExtraTerms
 from reskd.losses.intermediate import check_blocks, intermediate_loss
 from reskd.losses.logit_map import logit_map_loss
 from reskd.losses.pixel import Projection, check_widths, pixel_loss
@@ -81,6 +82,7 @@ class DistillationLoss(nn.Module):
         self.auto = AutoWeights(config.auto_terms, config.auto_steps) if config.auto_terms else None
         self.timestamps = None
         self.projection: Projection | None = None
+        self.extra = ExtraTerms(config.terms, pair) if config.terms else None
         has_projection = config.pixel is not None and config.pixel.projection == "linear"
         if pair is None:
             if has_projection or config.time != "equal":
@@ -129,12 +131,15 @@ class DistillationLoss(nn.Module):
                     f"loss.{name} compares the student with a teacher: expected a teacher, found none; "
                     f"add one to the config, or leave out loss.{name}."
                 )
-            values[name] = getattr(self, f"_{name}")(student, teacher)
+            if name not in self.config.terms:
+                values[name] = getattr(self, f"_{name}")(student, teacher)
+        if self.extra is not None:
+            values |= {name: self.extra.value(name, student, teacher, targets) for name in self.config.terms}
         weights = self._weights()
         weighted = {name: weights[name] * value for name, value in values.items()}
         total = weighted["task"]
-        for name in self.config.distillation_terms:
-            total = total + weighted[name]
+        for name, term in weighted.items():
+            total = total if name == "task" else total + term
         balanced = {"task": weighted["task"]} | {name: values[name] for name in self.auto.names} if self.auto else {}
         return LossTerms(total, {name: value.detach() for name, value in values.items()}, weighted, balanced)
 

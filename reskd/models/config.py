@@ -17,8 +17,10 @@ from pydantic import (
     model_validator,
 )
 
-from dali_pipes.config import StrictConfig
+from reskd.extensions.locate import called_name
 from reskd.models.aggregators.config import AggregatorConfig, ClassifierConfig, answering_settings
+from reskd.models.common_config import KEPT_PARTS, AnyPixelConfig, AnyRecognizerConfig
+from reskd.models.python_config import PythonConfig
 from reskd.models.timm_catalog import is_timm, pixel_statistics, timm_settings
 
 ResNetName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
@@ -43,55 +45,12 @@ def _number_of_stages(value: object) -> object:
 
 
 FrozenStages = Annotated[int | Literal["all"], BeforeValidator(_number_of_stages)]
-BatchNormChoice = Literal["batch_stats", "running_stats"]
 FrameBackboneName = Annotated[str, AfterValidator(_known_backbone)]
 _Stride = Literal[1, 2]
 StageStrides = tuple[_Stride, _Stride, _Stride, _Stride]
-_Rgb = tuple[float, float, float]
-_PositiveRgb = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 
 
-# Settings that keep a part of the initial weights through the training, and the value that keeps none.
-KEPT_PARTS: Mapping[str, Any] = {"batch_norm": "batch_stats", "frozen_stages": 0}
-
-
-class _AnyRecognizerConfig(StrictConfig):
-    """Settings of all families."""
-
-    weights: str = Field(
-        "none",
-        min_length=1,
-        description="initial weights: none; a torchvision name (IMAGENET1K_V1); the path of a checkpoint of ours, of "
-        "mmaction2 or of the paper's code, or of a state dict of torchvision or timm; for a network of timm also "
-        "package (of an installed package that ships them) or hub (timm downloads them)",
-    )
-    weights_head: Literal["auto", "keep", "new"] = Field(
-        "auto",
-        description="the classifier: keep loads the weights' own, trained on the same classes; new starts "
-        "at random; auto keeps a video checkpoint's, but not torchvision's",
-    )
-
-    @property
-    def architecture(self) -> dict[str, Any]:
-        """The settings that change what given weights compute (strides leave no trace in weights), as plain values."""
-        return self.model_dump(mode="json", exclude={"weights", "weights_head", *KEPT_PARTS})
-
-
-class _AnyPixelConfig(_AnyRecognizerConfig):
-    """Settings of all families on pixels."""
-
-    pixel_mean: _Rgb = Field(
-        (123.675, 116.28, 103.53), description="subtracted from each color channel (R, G, B), in 0..255"
-    )
-    pixel_std: _PositiveRgb = Field((58.395, 57.12, 57.375), description="divides each color channel, in 0..255")
-    batch_norm: BatchNormChoice = Field(
-        "batch_stats",
-        description="the backbone's batch norm in training: batch_stats normalizes with the batch and learns; "
-        "running_stats keeps the initial weights' statistics, scales and offsets (frozen batch norm)",
-    )
-
-
-class _AnyFrameConfig(_AnyPixelConfig):
+class _AnyFrameConfig(AnyPixelConfig):
     """Settings of all families on pixels with a 2-D backbone."""
 
     frozen_stages: FrozenStages = Field(
@@ -114,7 +73,7 @@ class _AnyFrameConfig(_AnyPixelConfig):
         return {"pixel_mean": mean, "pixel_std": std, **settings}
 
 
-class _AnyPooledConfig(_AnyPixelConfig):
+class _AnyPooledConfig(AnyPixelConfig):
     """Settings of all families whose head takes the mean of a feature map."""
 
     dropout: float = Field(0.5, ge=0, lt=1, description="before the linear head, in training")
@@ -215,7 +174,7 @@ class AggregatedConfig(_AnyFrameConfig):
         return _flat(super().architecture, self)
 
 
-class FeaturesConfig(_AnyRecognizerConfig):
+class FeaturesConfig(AnyRecognizerConfig):
     """An aggregator on frame features extracted before."""
 
     family: Literal["features"] = Field(description="features of frames, then an aggregator")
@@ -255,26 +214,29 @@ def _family(settings: Any) -> str:
 
 
 PooledRecognizerConfig = TsnConfig | TsmConfig | SlowOnlyConfig | SwinConfig
-PixelRecognizerConfig = PooledRecognizerConfig | AggregatedConfig
+PixelRecognizerConfig = PooledRecognizerConfig | AggregatedConfig | PythonConfig
 RecognizerConfig = Annotated[
     Annotated[TsnConfig, Tag("tsn")]
     | Annotated[TsmConfig, Tag("tsm")]
     | Annotated[SlowOnlyConfig, Tag("slow_only")]
     | Annotated[SwinConfig, Tag("swin")]
     | Annotated[AggregatedConfig, Tag("aggregated")]
+    | Annotated[PythonConfig, Tag("python")]
     | Annotated[FeaturesConfig, Tag("features")],
     Discriminator(
         _family,
         custom_error_type="unknown_family",
-        custom_error_message="family: expected one of tsn, tsm, slow_only, swin, aggregated and features",
+        custom_error_message="family: expected one of tsn, tsm, slow_only, swin, aggregated, python and features",
     ),
 ]
 
 
 def network_name(config: RecognizerConfig) -> str:
-    """In words: "resnet18", "resnet18 and h_rnn", or "h_rnn on rgb and audio"."""
+    """In words: "resnet18", "resnet18 and h_rnn", "h_rnn on rgb and audio", or "net.py:build"."""
     if isinstance(config, FeaturesConfig):
         return f"{config.aggregator.kind} on {' and '.join(config.groups)}"
+    if isinstance(config, PythonConfig):
+        return called_name(config.build)
     if isinstance(config, AggregatedConfig):
         return f"{config.backbone} and {config.aggregator.kind}"
     return config.backbone

@@ -47,6 +47,11 @@ class Recognizer(nn.Module, ABC):
         self.gives_block_states = False
 
     @property
+    def head_prefix(self) -> str:
+        """How the names of the head's parameters and buffers begin in the state dict."""
+        return "head."
+
+    @property
     def gives_logit_map(self) -> bool:
         """Whether the output has a logit map: the head at every location, without dropout. Off unless a loss needs it.
 

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from dali_pipes.config import StrictConfig
-from reskd.models.config import BatchNormChoice
+from reskd.models.common_config import BatchNormChoice
 
 
 class TeacherConfig(StrictConfig):

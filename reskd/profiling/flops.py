@@ -73,7 +73,7 @@ class MacCount:
     @property
     def head(self) -> int:
         """Multiply-accumulates of the classifier, once per view."""
-        return self.parts["head"].macs
+        return self.parts["head"].macs if "head" in self.parts else 0
 
     @property
     def within_frames(self) -> int:
@@ -103,8 +103,10 @@ def count_macs(model: nn.Module, shape: Shape, *, num_test_views: int = 1) -> Ma
             stack.callback(module.register_forward_hook(lambda *call: elementwise.append(_elementwise(*call))).remove)
         stack.enter_context(torch.no_grad())
         stack.enter_context(counter)
+        stack.enter_context(torch.device("meta"))  # tensors that a network makes as it goes
         torch.func.functional_call(model, tensors, (data,))
     counts, root = counter.get_flop_counts(), type(model).__name__
+    head_prefix = getattr(model, "head_prefix", "head.")
 
     def macs(name: str, *, of_layers: bool = True, of_attention: bool = True) -> int:
         wanted = {True: of_layers, False: of_attention}
@@ -121,7 +123,10 @@ def count_macs(model: nn.Module, shape: Shape, *, num_test_views: int = 1) -> Ma
         attention_products=attention_products,
         elementwise=sum(elementwise) * num_test_views,
         parameters=_num_parameters(model),
-        parts={name: PartCount(macs(name), _num_parameters(part)) for name, part in _parts(model).items()},
+        parts={
+            "head" if f"{name}." == head_prefix else name: PartCount(macs(name), _num_parameters(part))
+            for name, part in _parts(model).items()
+        },
     )
 
 

@@ -17,6 +17,7 @@ from dali_pipes.batch import ClipBatch, View
 from dali_pipes.json_files import parse_json
 from dali_pipes.regular_files import file_is_there
 from reskd.distributed import World, gather_rows, mean_over_ranks
+from reskd.extensions.loggers import Loggers
 from reskd.training.tensorboard_log import Board
 
 log = logging.getLogger(__name__)
@@ -93,17 +94,21 @@ class MetricsWriter:
         jsonl: one object per line, each with ``step``; when resuming, lines after ``first_step`` are dropped.
         tensorboard: folder of the events.
         first_step: the step at which the run starts or resumes.
+        loggers: of the user's; they are closed with this.
     """
 
-    def __init__(self, jsonl: Path, tensorboard: Path, *, first_step: int) -> None:
+    def __init__(self, jsonl: Path, tensorboard: Path, *, first_step: int, loggers: Loggers | None = None) -> None:
         _drop_lines_from(jsonl, first_step)
         self._jsonl = jsonl
         self._board = Board(tensorboard, first_step=first_step)
+        self._loggers = loggers
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Raises DiskFullError if there is no room for the line."""
         append_whole(self._jsonl, (json.dumps({"step": step, **values}) + "\n").encode())
         self._board.scalars(step, values)
+        if self._loggers is not None:
+            self._loggers.scalars(step, values)
 
     def views(self, step: int, batch: ClipBatch) -> None:
         """The first clip's views, frame beside frame; feature views are skipped."""
@@ -118,6 +123,8 @@ class MetricsWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._board.close()
+        if self._loggers is not None:
+            self._loggers.close()
 
 
 def _drop_lines_from(jsonl: Path, first_step: int) -> None:

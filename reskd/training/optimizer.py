@@ -16,6 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from dali_pipes.config import StrictConfig
+from reskd.models.recognizer import Recognizer
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 _TABLES = "position_tables"
@@ -61,8 +62,10 @@ def parameter_groups(
     """
     left_out = {id(parameter) for parameter in without}
     found: dict[tuple[str, bool], list[nn.Parameter]] = {}
+    heads = _heads_inside(module)
     for path, owner in module.named_modules():
         in_backbone = config.backbone_lr_factor != 1 and "backbone" in path.split(".")
+        in_backbone = in_backbone and not f"{path}.".startswith(heads)
         for name, parameter in owner.named_parameters(recurse=False):
             if parameter.requires_grad and id(parameter) not in left_out:
                 found.setdefault((_kind(owner, name, config), in_backbone), []).append(parameter)
@@ -77,6 +80,15 @@ def parameter_groups(
         for kind in ("weights", "biases", "norms", _TABLES)
         if (kind, in_backbone) in found
     ]
+
+
+def _heads_inside(module: nn.Module) -> tuple[str, ...]:
+    """Prefixes of the names of heads; those of networks of the user's lie inside a backbone."""
+    return tuple(
+        f"{path}.{part.head_prefix}".lstrip(".")
+        for path, part in module.named_modules()
+        if isinstance(part, Recognizer)
+    )
 
 
 def _kind(owner: nn.Module, name: str, config: OptimizerConfig) -> str:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from dali_pipes.atomic_files import atomic_write_text
 from dali_pipes.regular_files import file_is_there
 from reskd.losses.config import DEFAULT_AUTO_STEPS
-from reskd.models.config import KEPT_PARTS
+from reskd.models.common_config import KEPT_PARTS
 from reskd.runtime.config import RuntimeConfig
 from reskd.training.checkpoint import load_checkpoint
 from reskd.training.run_changes import Change, changed, read_changes, why_fixed, write_changes
@@ -49,6 +49,8 @@ _FREE_TO_CHANGE = (
     "training.checkpoint_every_steps",
 )
 
+_ONLY_WATCH = ("metrics", "loggers")  # a run computes the same with others
+
 # Settings that earlier versions did not have, and the value under which a run computes what it did without them. So
 # runs of those versions go on, and the hash of their settings is the same.
 _CHANGES_NOTHING = {
@@ -56,6 +58,7 @@ _CHANGES_NOTHING = {
     "loss.intermediate": None,
     "teacher.precision": "auto",
     "loss.auto_steps": DEFAULT_AUTO_STEPS,
+    "loss.terms": {},
     **{f"runtime.{key}": value for key, value in RuntimeConfig().model_dump().items()},
     **{f"{network}.{key}": value for network in ("student", "teacher.model") for key, value in KEPT_PARTS.items()},
 }
@@ -141,7 +144,7 @@ def defining_settings(resolved: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_defining(key: str) -> bool:
     """Whether a setting determines a run's result."""
-    return key not in _FREE_TO_CHANGE
+    return key not in _FREE_TO_CHANGE and key.partition(".")[0] not in _ONLY_WATCH
 
 
 def with_former_settings(saved: Mapping[str, Any]) -> dict[str, Any]:

@@ -61,6 +61,7 @@ class Trainer:
         self.peak_lr = settings.optimizer.lr
         self.plan, self.make_loader, self.view_shapes = data.plan, data.make_loader, data.view_shapes
         self.run, self.description = record.directory, record.description
+        self.open_loggers = record.open_loggers
         self.validations, self.world = validations, world
         self.readable = data.readable_clips_per_second
         self.precision = Precision(self.config.precision, world.device, passes_per_step=data.plan.passes_per_step)
@@ -94,8 +95,10 @@ class Trainer:
                 stack.callback(validate.close)
             writer = None
             if self.world.is_main:
-                files = self.run.metrics, self.run.tensorboard
-                writer = stack.enter_context(MetricsWriter(*files, first_step=self.num_steps))
+                files, loggers = (self.run.metrics, self.run.tensorboard), self.open_loggers
+                writer = stack.enter_context(
+                    MetricsWriter(*files, first_step=self.num_steps, loggers=loggers() if loggers else None)
+                )
             batches = clock.timed(loader)
             while self.num_steps < self.plan.total_steps:
                 batch = self.train_step(batches)

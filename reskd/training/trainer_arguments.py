@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from torch import nn
 
 from dali_pipes.batch import Loader
+from reskd.extensions.loggers import Loggers
 from reskd.training.optimizer import OptimizerConfig
 from reskd.training.plan import Plan, TrainingConfig
 from reskd.training.run_directory import RunDirectory
@@ -52,10 +53,12 @@ class RunRecord:
 
     Args:
         description: what a checkpoint records of its run besides the weights: plain values only.
+        open_loggers: the loggers of the user's, called on rank 0 when the training begins; None: there are none.
     """
 
     directory: RunDirectory
     description: Mapping[str, Any]
+    open_loggers: Callable[[], Loggers] | None = None
 
 
 class Validate(Protocol):

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from reskd.models.backbones.frame_backbone import build_frame_backbone
 from reskd.models.backbones.timm_2d import TimmBackbone
 from reskd.models.backbones.torchvision_2d import stage_ends
-from reskd.models.config import AggregatedConfig, PixelRecognizerConfig, TsmConfig, TsnConfig
+from reskd.models.config import AggregatedConfig, PixelRecognizerConfig, TsmConfig, TsnConfig, network_name
 
 
 def keep_parts(backbone: nn.Module, config: PixelRecognizerConfig) -> tuple[nn.Module, ...]:
@@ -22,7 +22,7 @@ def keep_parts(backbone: nn.Module, config: PixelRecognizerConfig) -> tuple[nn.M
     Raises:
         ValueError: the backbone has no such part.
     """
-    kept = _batch_norms(backbone, config.backbone) if config.batch_norm == "running_stats" else ()
+    kept = _batch_norms(backbone, network_name(config)) if config.batch_norm == "running_stats" else ()
     if isinstance(config, TsnConfig | TsmConfig | AggregatedConfig) and config.frozen_stages != 0:
         kept += _stages(backbone, config.backbone, config.frozen_stages)
     return kept

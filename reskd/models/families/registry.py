@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import torch
+
 from reskd.models.config import AggregatedConfig, FeaturesConfig, RecognizerConfig, TsmConfig, TsnConfig
 from reskd.models.families.aggregated_recognizer import AggregatedRecognizer, FeatureRecognizer
 from reskd.models.families.pixel_recognizer import ClipRecognizer, FrameRecognizer
+from reskd.models.families.python_recognizer import PythonRecognizer
+from reskd.models.python_config import PythonConfig
 from reskd.models.recognizer import Recognizer
 from reskd.models.weights.load import load_weights
 
@@ -19,7 +23,7 @@ def build_recognizer(config: RecognizerConfig, num_classes: int) -> Recognizer:
             do not fit together.
     """
     model = _build(config, num_classes)
-    if not next(model.parameters()).is_meta:
+    if torch.empty(0).device.type != "meta":
         load_weights(model, config.weights)
     return model
 
@@ -31,4 +35,6 @@ def _build(config: RecognizerConfig, num_classes: int) -> Recognizer:
         return AggregatedRecognizer(config, num_classes)
     if isinstance(config, FeaturesConfig):
         return FeatureRecognizer(config, num_classes)
+    if isinstance(config, PythonConfig):
+        return PythonRecognizer(config, num_classes)
     return ClipRecognizer(config, num_classes)

@@ -14,6 +14,7 @@ from torch import Tensor
 from reskd.models.backbones.temporal_shift import ShiftedConv2d
 from reskd.models.backbones.timm_2d import TimmBackbone
 from reskd.models.config import AggregatedConfig, FeaturesConfig, difference, network_name
+from reskd.models.python_config import PythonConfig
 from reskd.models.recognizer import Recognizer
 from reskd.models.weights.architectures import Kind, Network, describe, num_classes_of, recognize
 from reskd.models.weights.files import State, WeightFile
@@ -82,7 +83,7 @@ def fill(
     Raises:
         ValueError: a tensor is missing, left over, not finite, or of another shape or kind. The model is unchanged.
     """
-    optional: tuple[str, ...] = () if needs_head else (_HEAD,)
+    optional: tuple[str, ...] = () if needs_head else (model.head_prefix,)
     if not needs_head and not any(name.startswith(_AGGREGATOR) for name in state):
         optional += (_AGGREGATOR,)
     expected = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(optional)}
@@ -228,7 +229,7 @@ def _made_by_the_model(name: str) -> str | None:
 
 
 def _wanted(model: Recognizer, *, with_head: bool) -> str:
-    if isinstance(model.config, (AggregatedConfig, FeaturesConfig)):
+    if isinstance(model.config, (AggregatedConfig, FeaturesConfig, PythonConfig)):
         return network_name(model.config) + (f" with {model.num_classes} classes" if with_head else "")
     kinds: dict[str, Kind] = {"tsm": "2-D and shifted in time", "slow_only": "3-D"}
     kind = kinds.get(model.config.family, "2-D")

@@ -16,11 +16,13 @@ from torch import nn
 from torchvision.models import WeightsEnum, get_model_weights
 
 from reskd.models.config import FeaturesConfig
+from reskd.models.python_config import PythonConfig
 from reskd.models.recognizer import Recognizer
 from reskd.models.timm_catalog import HUB, PACKAGE, TIMM, is_timm, pixel_statistics, shipped_file
 from reskd.models.weights.architectures import describe
 from reskd.models.weights.files import State, WeightFile, read_weight_file
 from reskd.models.weights.fill import fill, fit
+from reskd.models.weights.own_names import fit_own_names
 from reskd.models.weights.report import WeightReport
 
 log = logging.getLogger(__name__)
@@ -41,7 +43,7 @@ def load_weights(model: Recognizer, weights: str) -> WeightReport | None:
     """
     if weights == "none":
         return None
-    backbone = None if isinstance(model.config, FeaturesConfig) else model.config.backbone
+    backbone = None if isinstance(model.config, (FeaturesConfig, PythonConfig)) else model.config.backbone
     entries = _torchvision_weights(backbone)
     if weights in (PACKAGE, HUB) and backbone:
         file = _timm_weights(model, backbone, weights)
@@ -60,7 +62,7 @@ def load_weights(model: Recognizer, weights: str) -> WeightReport | None:
             f"weights: expected 'none', {names}or the path of a file, found {weights!r}, which is neither; "
             "check the spelling."
         )
-    report = fit(model, file)
+    report = fit_own_names(model, file) if isinstance(model.config, PythonConfig) else fit(model, file)
     log.info("%s", report)
     return report
 

@@ -331,3 +331,9 @@ def test_an_automatic_weight_needs_a_teacher_that_is_trained() -> None:
     settings["teacher"]["update"] = "joint"
     with pytest.raises(ValueError, match=r"loss\.pixel\.alpha = auto measures .* teacher\.update = joint"):
         parse_config(settings)
+
+
+def test_an_unknown_key_is_compared_with_those_of_its_own_family() -> None:
+    network = {"family": "python", "build": "net.py:build", "backbone": "resnet18"}
+    with pytest.raises(ValueError, match="unknown key student.backbone; known here: arguments, batch_norm, build, "):
+        parse_config(tree(student=network))

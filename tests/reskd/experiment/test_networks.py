@@ -23,7 +23,7 @@ from reskd.experiment.networks import (
     view_shapes,
 )
 from reskd.experiment.run import train_experiment
-from reskd.models.config import KEPT_PARTS
+from reskd.models.common_config import KEPT_PARTS
 from tests.reskd.experiment.test_config import parse_config, tree
 
 META = torch.device("meta")
