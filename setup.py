@@ -202,6 +202,7 @@ setup(
             "pytest>=8",
             "pytest-xdist>=3.6",
             "pytest-timeout>=2.3",
+            "transformers>=4.50",  # an example of docs/extending.md is run
             "hypothesis>=6",
             "clang-format>=23,<24",
             "ruff>=0.12",

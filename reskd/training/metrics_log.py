@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -93,15 +93,17 @@ class MetricsWriter:
     Args:
         jsonl: one object per line, each with ``step``; when resuming, lines after ``first_step`` are dropped.
         tensorboard: folder of the events.
+        open_loggers: opens those of the user's, which are closed with this.
         first_step: the step at which the run starts or resumes.
-        loggers: of the user's; they are closed with this.
     """
 
-    def __init__(self, jsonl: Path, tensorboard: Path, *, first_step: int, loggers: Loggers | None = None) -> None:
+    def __init__(
+        self, jsonl: Path, tensorboard: Path, open_loggers: Callable[[], Loggers] | None = None, *, first_step: int
+    ) -> None:
         _drop_lines_from(jsonl, first_step)
         self._jsonl = jsonl
         self._board = Board(tensorboard, first_step=first_step)
-        self._loggers = loggers
+        self._loggers = open_loggers() if open_loggers else None
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Raises DiskFullError if there is no room for the line."""

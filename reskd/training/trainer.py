@@ -95,10 +95,8 @@ class Trainer:
                 stack.callback(validate.close)
             writer = None
             if self.world.is_main:
-                files, loggers = (self.run.metrics, self.run.tensorboard), self.open_loggers
-                writer = stack.enter_context(
-                    MetricsWriter(*files, first_step=self.num_steps, loggers=loggers() if loggers else None)
-                )
+                files = self.run.metrics, self.run.tensorboard, self.open_loggers
+                writer = stack.enter_context(MetricsWriter(*files, first_step=self.num_steps))
             batches = clock.timed(loader)
             while self.num_steps < self.plan.total_steps:
                 batch = self.train_step(batches)
