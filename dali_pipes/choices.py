@@ -18,6 +18,9 @@ FrameSelection = Literal[ClipFrameSelection, "every_jth_of_300"]
 # The shape of a picture: as players show it, or as if its stored pixels were square.
 PixelAspect = Literal["display", "stored"]
 
+# How often training reads the videos of each class: sampling/class_order.py.
+ClassSampling = Literal["natural", "balanced"]
+
 # Codecs that transcode/ writes, and their default quality: CRF of H.264, quantizer of MJPEG; lower is better.
 TranscodeCodec = Literal["h264", "mjpeg"]
 DEFAULT_QUALITY: dict[TranscodeCodec, int] = {"h264": 20, "mjpeg": 4}

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from dali_pipes.choices import CacheChoice, ClipFrameSelection, DecoderChoice, ListFormat, PixelAspect
+from dali_pipes.choices import CacheChoice, ClassSampling, ClipFrameSelection, DecoderChoice, ListFormat, PixelAspect
 from dali_pipes.sampling_config import MOST_FRAMES, SamplingConfig
 from dali_pipes.storage_spec import check_template, check_url, is_shard_pattern
 from dali_pipes.strict_config import StrictConfig
@@ -205,6 +205,11 @@ class DataConfig(StrictConfig):
         "display",
         description="the shape of a picture that crops keep: as players show it (the file's pixel aspect), or as its "
         "pixels are stored, as if they were square",
+    )
+    class_sampling: ClassSampling = Field(
+        "natural",
+        description="how often an epoch of the same length reads each training video: natural reads each once; "
+        "balanced reads each class equally often, for lists with one label a video",
     )
     sampling: SamplingConfig = Field(SamplingConfig(), description="frames, crop and flip")
     views: ViewsConfig = Field(description="sizes and frames of the networks' inputs")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from dali_pipes.choices import FrameSelection
+from dali_pipes.choices import ClassSampling, FrameSelection
 from dali_pipes.config import StrictConfig
 from dali_pipes.json_files import read_json
 from dali_pipes.sampling_config import MOST_FRAMES
@@ -73,6 +73,11 @@ class FeatureDataConfig(StrictConfig):
         description="the records' feature lists and the length of a frame's vector in each; others are not read",
     )
     max_frames: int = Field(300, ge=1, le=MOST_FRAMES, description="T; a video's later frames are not read")
+    class_sampling: ClassSampling = Field(
+        "natural",
+        description="how often an epoch of the same length reads each training video: natural reads each once; "
+        "balanced reads each class equally often, for lists with one label a video",
+    )
     views: FeatureViewsConfig = Field(FeatureViewsConfig(), description="frames of the networks' inputs")
     loader: FeatureLoaderConfig = Field(FeatureLoaderConfig(), description="how records are read")
 

@@ -82,7 +82,7 @@ class FeatureLoader:
         self._device = torch.device(device)
         self._manifest = manifest
         self._order = order
-        self._chooser = RowChooser(order, len(manifest))
+        self._chooser = RowChooser(order, manifest)
         attempts = most_attempts(config.loader.max_bad_fraction, len(manifest))
         self._source = FeatureSource(manifest, config.groups, config.max_frames, order, attempts)
         kept = config.loader.prefetch + 2  # the prefetched ones, the current and the previous one

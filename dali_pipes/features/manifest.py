@@ -69,6 +69,13 @@ class FeatureManifest:
         return self.index.labels(self.members[number])
 
     @property
+    def first_labels(self) -> np.ndarray:
+        """int64 (M,), the first label of each video."""
+        ends = self.index.rows["label_end"]
+        starts = ends - _lengths(ends)
+        return self.index.label_numbers[starts[self.members]]
+
+    @property
     def num_labels(self) -> np.ndarray:
         """int64 (M,), number of labels of each video."""
         return _lengths(self.index.rows["label_end"])[self.members]

@@ -16,6 +16,7 @@ from dali_pipes.fault_log import UnreadableDataError
 from dali_pipes.features.manifest import FeatureManifest
 from dali_pipes.features.sequence_example import BadFeaturesError, frames_of, parse_lists
 from dali_pipes.features.tfrecord import FOOTER_BYTES, HEADER_BYTES, read_record
+from dali_pipes.sampling.class_order import labels_to_balance
 from dali_pipes.sampling.order import EpochOrders, ReadingOrder, substitute_row
 from dali_pipes.sampling.student_frames import select_frames
 
@@ -50,10 +51,12 @@ class VideoFeatures:
 class RowChooser:
     """Maps a position to its planned row; for one thread."""
 
-    def __init__(self, order: ReadingOrder, num_videos: int) -> None:
+    def __init__(self, order: ReadingOrder, manifest: FeatureManifest) -> None:
         self._order = order
-        self._num_videos = num_videos
-        self._epochs = EpochOrders(order.seed, num_videos)
+        self._num_videos = len(manifest)
+        several = manifest.has_several_labels
+        labels = labels_to_balance(order.class_sampling, manifest.first_labels, has_several_labels=several)
+        self._epochs = EpochOrders(order.seed, self._num_videos, labels=labels)
 
     def row(self, position: int) -> int:
         epoch, index = divmod(position, self._num_videos)

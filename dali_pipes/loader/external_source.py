@@ -17,6 +17,7 @@ from dali_pipes.loader.clip_reader import ClipReader
 from dali_pipes.loader.sample import FIELDS, About, Sample
 from dali_pipes.loader.watchdog import WorkerHeartbeat
 from dali_pipes.manifest.manifest import Manifest
+from dali_pipes.sampling.class_order import labels_to_balance
 from dali_pipes.sampling.clip_plan import ClipPlan, VideoShape, plan_clip
 from dali_pipes.sampling.order import EpochOrders, ReadingOrder, substitute_row
 from dali_pipes.sampling.spec import SamplingRules
@@ -40,7 +41,9 @@ class ClipChooser:
         self.manifest = manifest
         self._rules = rules
         self._order = order
-        self._epochs = EpochOrders(order.seed, len(manifest))
+        several = manifest.has_several_labels
+        labels = labels_to_balance(order.class_sampling, manifest.rows["label"], has_several_labels=several)
+        self._epochs = EpochOrders(order.seed, len(manifest), labels=labels)
 
     @property
     def num_test_views(self) -> int:

@@ -1,6 +1,7 @@
 """Choose the video, frames, crop and flip of each position: pure functions of seed and position.
 
 For other folders:
+    class_order: labels_to_balance
     clip_plan: ClipPlan, Crop, plan_clip, VideoShape
     counter_rng: uniform
     crops: choose_crop

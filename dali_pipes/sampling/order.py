@@ -18,6 +18,8 @@ from typing import Literal
 
 import numpy as np
 
+from dali_pipes.choices import ClassSampling
+from dali_pipes.sampling.class_order import ClassBalancedOrder
 from dali_pipes.sampling.counter_rng import hash_words, permuted
 from dali_pipes.sampling.spec import ONE_TEST_VIEW, TestViews
 
@@ -38,6 +40,7 @@ class ReadingOrder:
         rank, world_size: rank of this process, number of ranks.
         first_batch: number of this rank's first training batch, for a resumed run.
         test_views: clips and crops of each video in "eval"; features have one view.
+        class_sampling: of "train": each video once an epoch, or each class equally often (class_order.py).
     """
 
     mode: Literal["train", "eval"]
@@ -48,6 +51,7 @@ class ReadingOrder:
     world_size: int = 1
     first_batch: int = 0
     test_views: TestViews = ONE_TEST_VIEW
+    class_sampling: ClassSampling = "natural"
 
     @property
     def clips_per_step(self) -> int:
@@ -84,19 +88,29 @@ class ReadingOrder:
 
 
 class EpochOrders:
-    """The row at each index of an epoch. Keeps only the orders of the last two epochs; for one thread."""
+    """The row at each index of an epoch. Keeps only the orders of the last two epochs; for one thread.
 
-    def __init__(self, seed: int, num_clips: int) -> None:
+    Args:
+        labels: the class of each row, for an order in which every class comes equally often; None: each row once.
+    """
+
+    def __init__(self, seed: int, num_clips: int, *, labels: np.ndarray | None = None) -> None:
         self._seed = seed
         self._num_clips = num_clips
+        self._balanced = None if labels is None else ClassBalancedOrder(seed, labels)
         self._orders: dict[int, np.ndarray] = {}
 
     def row(self, epoch: int, index: int) -> int:
         if epoch not in self._orders:
             while len(self._orders) >= 2:  # a batch and the prefetched ones may span two epochs
                 del self._orders[min(self._orders)]
-            self._orders[epoch] = epoch_order(self._seed, epoch, self._num_clips)
+            self._orders[epoch] = self._order(epoch)
         return int(self._orders[epoch][index])
+
+    def _order(self, epoch: int) -> np.ndarray:
+        if self._balanced is not None:
+            return self._balanced.epoch(epoch)
+        return epoch_order(self._seed, epoch, self._num_clips)
 
 
 def epoch_order(seed: int, epoch: int, num_clips: int) -> np.ndarray:

@@ -71,6 +71,7 @@ def make_loader(
         rank=rank,
         world_size=world_size,
         first_batch=first_batch,
+        class_sampling=config.class_sampling,
         test_views=ONE_TEST_VIEW if split == "train" else ClipData(config).test_views(split),
     )
     described = ("teacher", "student") if config.views.teacher is not None else ("student",)

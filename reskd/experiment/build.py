@@ -171,6 +171,7 @@ def _training_loaders(
         global_batch_size=plan.global_batch_size,
         rank=world.rank,
         world_size=world.size,
+        class_sampling=config.data.class_sampling,
     )
 
     def make_loader(first_batch: int) -> AnyLoader:

@@ -56,6 +56,11 @@ def check_labels(config: ExperimentConfig, num_labels: Mapping[str, np.ndarray],
     counts = np.concatenate(list(num_labels.values()))
     several_labels = bool((counts > 1).any())
     where = f"{(counts > 1).sum()} of {len(counts)} videos in data.train have several labels"
+    if several_labels and config.data.class_sampling == "balanced":
+        raise ValueError(
+            f"data.class_sampling = balanced reads each class equally often, but {where}; set it to natural, or list "
+            "one label a video."
+        )
     if several_labels and config.loss.task == "softmax_ce":
         raise ValueError(
             f"{where}, which loss.task = softmax_ce cannot learn; set loss.task to sigmoid_bce (all labels) or "
