@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+from torch import Tensor
+
 from dali_pipes.loader.decoder_choice import decoder_rule
 from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.sampling.order import ReadingOrder
@@ -25,6 +27,7 @@ from reskd.experiment.networks import (
 )
 from reskd.experiment.provenance import start_hashes
 from reskd.extensions.loggers import Loggers
+from reskd.losses.task import weights_of_classes
 from reskd.models.weights.load import state_hash
 from reskd.ops.dispatch import describe_choice
 from reskd.profiling.reading_cost import measure_reading
@@ -64,6 +67,7 @@ def build_trainer(
     if networks is None:
         networks = Networks(*build_networks(config, num_classes=len(train.class_names), device=world.device))
         check_teacher_classes(config, train.class_names)
+    networks.loss.class_weights_K = _class_weights(config, train, world)
     if config.loss.pixel:
         log.info("pixel term: %s", describe_choice(config.loss.pixel.backend, world.device))
     clips_per_pass = choose_clips_per_pass(
@@ -93,6 +97,18 @@ def build_trainer(
         validations=_validations(config, manifests.get("val"), networks, clips_per_pass, world),
         world=world,
     )
+
+
+def _class_weights(config: ExperimentConfig, train: AnyManifest, world: World) -> Tensor | None:
+    weights_K = weights_of_classes(config.loss.class_weights, train.class_counts().tolist(), train.class_names)
+    if weights_K is None:
+        return None
+    lightest, heaviest = int(weights_K.argmin()), int(weights_K.argmax())
+    log.info(
+        "class weights from %.3g (%s) to %.3g (%s)",
+        *(weights_K[lightest], train.class_names[lightest], weights_K[heaviest], train.class_names[heaviest]),
+    )
+    return weights_K.to(world.device)
 
 
 def _readable(config: ExperimentConfig, train: AnyManifest, world: World) -> float | None:

@@ -32,11 +32,11 @@ class ListedLabels(NamedTuple):
 
     Attributes:
         num_labels: "train" and "val" -> int (N,), the number of labels of each video.
-        num_classes: K.
+        class_names: of the K classes, in order.
     """
 
     num_labels: Mapping[str, np.ndarray]
-    num_classes: int
+    class_names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,12 @@ class ClipData:
         """Read the lists alone: opening the videos may take hours the first time."""
         class_names, videos = videos_of_splits(self.config, seed, ("train", "val"), lambda message: None, compare=False)
         num_labels = {name: np.array([len(video.labels) for video in videos[name]], int) for name in ("train", "val")}
-        return ListedLabels(num_labels, len(class_names))
+        return ListedLabels(num_labels, tuple(class_names))
 
     def count_training_list(self, seed: int) -> tuple[int, int]:
         """Read the lists alone."""
         listed = self.listed_labels(seed)
-        return len(listed.num_labels["train"]), listed.num_classes
+        return len(listed.num_labels["train"]), len(listed.class_names)
 
     def make_loader(
         self,

@@ -17,6 +17,7 @@ from reskd.evaluation.metrics import ScoredList, check_selection_metric
 from reskd.experiment.config import ExperimentConfig
 from reskd.experiment.data import AnyManifest, data_of
 from reskd.experiment.networks import scores_of
+from reskd.losses.task import check_class_weights
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,8 @@ def build_training_lists(config: ExperimentConfig, *, world: World) -> Mapping[s
     """
     listed = data_of(config).listed_labels(config.seed)  # see Note [Why the lists are read twice]
     if listed:
-        check_labels(config, listed.num_labels, num_classes=listed.num_classes)
+        check_labels(config, listed.num_labels, num_classes=len(listed.class_names))
+        check_class_weights(config.loss.class_weights, listed.class_names)
     manifests = build_manifests(config, world=world, splits=("train", "val"))
     num_labels = {split: manifest.num_labels for split, manifest in manifests.items()}
     check_labels(config, num_labels, num_classes=len(manifests["train"].class_names))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -10,7 +11,7 @@ from dali_pipes.config import StrictConfig
 from reskd.extensions.config import MadeByCode, PlainName
 from reskd.losses.embedding import Reduction
 from reskd.losses.prediction import Distance
-from reskd.losses.task import TaskName
+from reskd.losses.task import ClassWeights, TaskName
 from reskd.losses.temporal_alignment import TimeMatching
 from reskd.ops.interpolate_mse import Backend
 from reskd.outputs import ScoreKind
@@ -29,7 +30,25 @@ def _weight_or_auto(value: object) -> object:
     return value
 
 
-_LARGEST_WEIGHT = 1e12
+def _class_weights(value: object) -> object:
+    # One sentence; the members of a union would be named one by one.
+    weights: Any = value.values() if isinstance(value, Mapping) else value
+    if isinstance(value, list | tuple | Mapping) and value and all(map(_is_class_weight, weights)):
+        return {str(name): float(weight) for name, weight in value.items()} if isinstance(value, Mapping) else value
+    if value not in ("none", "balanced"):
+        raise ValueError(
+            f"expected none, balanced, or a list or a mapping by class name of numbers from 0 to "
+            f"{_LARGEST_CLASS_WEIGHT:g}, found {str(value)[:200]!r}"
+        )
+    return value
+
+
+def _is_class_weight(value: object) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 <= float(value) <= _LARGEST_CLASS_WEIGHT  # type: ignore[arg-type]
+
+
+_LARGEST_WEIGHT, _LARGEST_CLASS_WEIGHT = 1e12, 1e6
 Auto = Literal["auto"]
 Weight = Annotated[float | Auto, BeforeValidator(_weight_or_auto)]
 
@@ -106,6 +125,18 @@ class LossConfig(StrictConfig):
         "cross-entropy with one label drawn each time (the paper's code)",
     )
     task_weight: float = Field(1.0, ge=0, allow_inf_nan=False, description="weight of the label loss; 0 disables it")
+    label_smoothing: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of each label that softmax_ce spreads evenly over all classes (arXiv:1512.00567)",
+    )
+    class_weights: Annotated[ClassWeights, BeforeValidator(_class_weights)] = Field(
+        "none",
+        description="multiplies the label loss of each class: balanced is the inverse of its number of training "
+        "videos, 1 on average over the videos; or a list in the order of the classes; or a mapping from class names, "
+        "in which those left out have 1",
+    )
     pixel: PixelLossConfig | None = Field(
         None, description="distillation from the teacher's feature maps; default: off"
     )
@@ -197,6 +228,15 @@ class LossConfig(StrictConfig):
             raise ValueError(
                 f"auto_steps = {self.auto_steps} applies to terms with alpha = auto only; set the alpha of pixel, "
                 "logit_map, frame or clip to auto, or remove auto_steps"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _smoothing_has_one_label(self) -> LossConfig:
+        if self.label_smoothing and self.task != "softmax_ce":
+            raise ValueError(
+                f"label_smoothing = {self.label_smoothing:g} spreads the one label of a video, and task = {self.task} "
+                "learns several; expected softmax_ce, or leave label_smoothing out"
             )
         return self
 

@@ -80,6 +80,8 @@ class DistillationLoss(nn.Module):
         super().__init__()
         self.config = config
         self.auto = AutoWeights(config.auto_terms, config.auto_steps) if config.auto_terms else None
+        self.class_weights_K: Tensor | None
+        self.register_buffer("class_weights_K", None, persistent=False)  # they follow from the training list
         self.timestamps = None
         self.projection: Projection | None = None
         self.extra = ExtraTerms(config.terms, pair) if config.terms else None
@@ -116,7 +118,8 @@ class DistillationLoss(nn.Module):
 
         Args:
             student: with a graph.
-            targets: int64 (N,) class indices, or bool (N, K) label sets (not for softmax_ce).
+            targets: int64 (N,) class indices, bool (N, K) label sets (not for softmax_ce), or their shares (N, K) in
+                mixed clips.
             teacher: None where no term needs it.
 
         Raises:
@@ -159,7 +162,10 @@ class DistillationLoss(nn.Module):
 
     def task(self, logits_NK: Tensor, targets: Tensor) -> Tensor:
         """The unweighted label loss of any network's logits."""
-        return TASK_LOSSES[self.config.task](logits_NK, targets)
+        settings = {"label_smoothing": self.config.label_smoothing} if self.config.label_smoothing else {}
+        task = TASK_LOSSES[self.config.task]
+        loss: Tensor = task(logits_NK, targets, class_weights_K=self.class_weights_K, **settings)
+        return loss
 
     def _pixel(self, student: RecognizerOutput, teacher: RecognizerOutput) -> Tensor:
         config, features_NTDhw = self.config.pixel, student.features_NTDHW

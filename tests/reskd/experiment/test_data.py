@@ -51,7 +51,7 @@ def test_clips_know_their_labels_before_a_video_is_opened(tmp_path: Path) -> Non
     (tmp_path / "train.csv").write_text("\n".join(["path,label", *rows]) + "\n")
     data = data_of(clips(root=str(tmp_path), val_fraction=0.2))
     listed = data.listed_labels(seed=1)
-    assert listed is not None and listed.num_classes == 2
+    assert listed is not None and len(listed.class_names) == 2
     counts = {split: len(labels) for split, labels in listed.num_labels.items()}
     assert sum(counts.values()) == 20 and 0 < counts["val"] < counts["train"]
     assert sorted(number for labels in listed.num_labels.values() for number in labels)[-2:] == [1, 2]
