@@ -7,8 +7,8 @@ For other folders:
         full_disk_named, move_into_place, remove_leftovers
     batch: ClipBatch, FeatureView, label_sets_of, Loader, PADDING_POSITION, View
     checksums: checksum_of_array, checksum_of_json
-    choices: ClipFrameSelection, DecoderChoice, DEFAULT_QUALITY, DemoFormat, EngineName, FrameSelection, ListFormat,
-        ListReading, PixelAspect, TranscodeCodec
+    choices: ClassSampling, ClipFrameSelection, DecoderChoice, DEFAULT_QUALITY, DemoFormat, EngineName, FrameSelection,
+        ListFormat, ListReading, PixelAspect, TranscodeCodec
     config: DataConfig, LoaderConfig, StrictConfig, StudentViewConfig, VideoFilesConfig, ViewConfig, ViewsConfig
     fault_log: drop_lines_from, FaultCounts, FaultLog, LoaderLog, NO_LOG, sum_counts, UnreadableDataError
     file_names: on_one_line, print_any_name, printable, short_enough

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, TypeVar
@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from dali_pipes.jobs.worker_process import ask_for_death_with_parent
 from reskd.stop_signals import StopSignals
@@ -205,3 +206,18 @@ def broadcast_buffers(module: torch.nn.Module, world: World) -> None:
     if world.size > 1:
         for buffer in module.buffers():
             dist.broadcast(buffer, src=0)
+
+
+def data_parallel(module: torch.nn.Module, world: World) -> torch.nn.Module:
+    """``module``, whose gradients are averaged over the ranks in each backward pass; itself in a world of one."""
+    if world.size == 1:
+        return module
+    device_ids = [world.device] if world.device.type == "cuda" else None
+    return DistributedDataParallel(module, device_ids=device_ids, gradient_as_bucket_view=True)
+
+
+def averaging_gradients(parallel: torch.nn.Module, *, now: bool) -> AbstractContextManager[None]:
+    """For a pass of ``data_parallel``'s module: whether its backward averages all gradients so far, or adds its own."""
+    if isinstance(parallel, DistributedDataParallel) and not now:
+        return parallel.no_sync()
+    return nullcontext()

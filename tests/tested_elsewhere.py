@@ -95,7 +95,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "reskd/inference/videos.py": "reskd/commands/test_predict.py",
     "reskd/losses/config.py": "reskd/losses/test_distillation.py",
     "reskd/losses/dtypes.py": "reskd/losses/test_scores.py",
-    "reskd/losses/task.py": "reskd/losses/test_distillation.py",
     "reskd/models/aggregators/build.py": _AGGREGATORS,
     "reskd/models/aggregators/config.py": _AGGREGATORS,
     "reskd/models/aggregators/netvlad.py": _AGGREGATORS,

@@ -36,6 +36,7 @@ from reskd.runtime.prepare import choose_kernels, prepare_networks
 from reskd.training.dry_run import choose_clips_per_pass, leaving_no_trace, noise_batch
 from reskd.training.plan import Plan
 from reskd.training.precision import Precision
+from reskd.training.recipes.mixing import Mixer
 from reskd.training.run_changes import Change
 from reskd.training.run_directory import RunDirectory, config_hash
 from reskd.training.trainable import Networks, Trainable, inputs_of
@@ -73,6 +74,7 @@ def build_trainer(
     clips_per_pass = choose_clips_per_pass(
         global_batch_size=config.training.global_batch_size,
         most=config.training.max_clips_per_pass,
+        multiple_of=config.training.clips_mixed_together,
         world=world,
         try_pass=_trial(networks, config, world),
         decoding_bytes=_decoding_bytes(config, manifests),
@@ -88,6 +90,7 @@ def build_trainer(
             _training_loaders(config, train, plan, run, world),
             view_shapes(config),
             _readable(config, train, world),
+            _mixer(config, len(train.class_names)),
         ),
         RunRecord(
             run,
@@ -109,6 +112,11 @@ def _class_weights(config: ExperimentConfig, train: AnyManifest, world: World) -
         *(weights_K[lightest], train.class_names[lightest], weights_K[heaviest], train.class_names[heaviest]),
     )
     return weights_K.to(world.device)
+
+
+def _mixer(config: ExperimentConfig, num_classes: int) -> Mixer | None:
+    mixing = config.training.mixing
+    return None if mixing is None else Mixer(mixing, seed=config.seed, num_classes=num_classes)
 
 
 def _readable(config: ExperimentConfig, train: AnyManifest, world: World) -> float | None:

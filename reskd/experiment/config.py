@@ -33,6 +33,7 @@ from reskd.models.teacher_config import TeacherConfig
 from reskd.runtime.config import RuntimeConfig
 from reskd.training.optimizer import OptimizerConfig
 from reskd.training.plan import TrainingConfig
+from reskd.training.recipes.mixing import check_mixing
 from reskd.training.run_directory import flatten
 from reskd.training.schedule import ScheduleConfig
 
@@ -132,6 +133,17 @@ class ExperimentConfig(StrictConfig):
             raise ValueError(
                 f"loss.{self.loss.frame_terms[0]} compares frames of the same times, but data.views.student.selection "
                 "= random draws other frames each time; use loss.embedding or loss.prediction, or another selection"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _recipes_fit(self) -> ExperimentConfig:
+        if self.training.mixing is not None:
+            check_mixing(self.loss.task, on_features=self.data.kind == "features")
+        if self.data.class_sampling == "balanced" and self.loss.class_weights == "balanced":
+            raise ValueError(
+                "data.class_sampling = balanced and loss.class_weights = balanced each make up for rare classes, and "
+                "both would do so twice; remove one of them"
             )
         return self
 

@@ -32,10 +32,21 @@ def build_training_lists(config: ExperimentConfig, *, world: World) -> Mapping[s
     if listed:
         check_labels(config, listed.num_labels, num_classes=len(listed.class_names))
         check_class_weights(config.loss.class_weights, listed.class_names)
+        _check_stopping(config, has_val=len(listed.num_labels["val"]) > 0)
     manifests = build_manifests(config, world=world, splits=("train", "val"))
+    _check_stopping(config, has_val="val" in manifests)
     num_labels = {split: manifest.num_labels for split, manifest in manifests.items()}
     check_labels(config, num_labels, num_classes=len(manifests["train"].class_names))
     return manifests
+
+
+def _check_stopping(config: ExperimentConfig, *, has_val: bool) -> None:
+    if config.training.early_stopping is not None and not has_val:
+        key = "data.val_fraction" if config.data.kind == "clips" else "data.val or data.val_fraction"
+        raise ValueError(
+            "training.early_stopping watches the validation videos: expected some, found none; set "
+            f"{key}, or remove training.early_stopping."
+        )
 
 
 def build_manifests(config: ExperimentConfig, *, world: World, splits: tuple[str, ...]) -> Mapping[str, AnyManifest]:

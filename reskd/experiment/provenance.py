@@ -17,6 +17,7 @@ from reskd.experiment.networks import load_stage
 from reskd.experiment.renamed_keys import check_names_are_current
 from reskd.models.weights.load import state_hash
 from reskd.training.checkpoint import load_checkpoint
+from reskd.training.recipes.early_stopping import EarlyStoppingConfig, stopped_early
 from reskd.training.run_changes import Change, changed, read_changes, set_value, why_fixed
 from reskd.training.run_directory import RunDirectory, check_same_experiment, flatten, is_defining
 
@@ -183,4 +184,6 @@ def _student_hash(folder: Path, prefix: str = "") -> str | None:
 
 
 def _is_whole(state: dict[str, Any]) -> bool:
-    return bool(state["num_steps"] >= state["total_steps"])
+    config = state["config"].get("training", {}).get("early_stopping")
+    stopping = None if config is None else EarlyStoppingConfig.model_validate(config)
+    return bool(state["num_steps"] >= state["total_steps"]) or stopped_early(state, stopping)

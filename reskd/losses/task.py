@@ -1,8 +1,8 @@
 """Losses on the labels. Shape letters: N clips, K classes.
 
-Targets are int64 (N,), one class index per clip; bool (N, K), True at each of a clip's labels; or floating point (N, K),
-the share of each label, as mixing gives them (reskd/training/recipes/mixing.py). They are not checked here, as that
-would wait for the device: the annotation lists are checked instead.
+Targets are int64 (N,), one class index per clip; bool (N, K), True at each of a clip's labels; or floating point
+(N, K), the share of each label, as mixing gives them (reskd/training/recipes/mixing.py). They are not checked here, as
+that would wait for the device: the annotation lists are checked instead.
 """
 
 from __future__ import annotations
@@ -37,9 +37,7 @@ def softmax_ce(
     if class_weights_K is None:
         return F.cross_entropy(logits_NK, targets, label_smoothing=label_smoothing)
     weights_K = class_weights_K.to(logits_NK.dtype)
-    total = F.cross_entropy(
-        logits_NK, targets, weight=weights_K, label_smoothing=label_smoothing, reduction="sum"
-    )
+    total = F.cross_entropy(logits_NK, targets, weight=weights_K, label_smoothing=label_smoothing, reduction="sum")
     return total / len(logits_NK)
 
 
@@ -116,8 +114,9 @@ def check_class_weights(setting: ClassWeights, names: Sequence[str]) -> None:
     unknown = [name for name in setting if name not in names] if isinstance(setting, Mapping) else []
     if unknown:
         near = get_close_matches(unknown[0], names, n=1)
-        meant = f"; did you mean {near[0]!r}?" if near else f" as {', '.join(map(repr, names[:3]))}."
-        raise ValueError(f"loss.class_weights: expected names of classes, found {unknown[0]!r}{meant}")
+        advice = f"did you mean {near[0]!r}?" if near else "leave it out or correct it."
+        expected = f"names of classes, as {', '.join(map(repr, names[:3]))}"
+        raise ValueError(f"loss.class_weights: expected {expected}, found {unknown[0]!r}; {advice}")
 
 
 def _wide(logits_NK: Tensor) -> Tensor:

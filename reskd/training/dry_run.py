@@ -73,6 +73,7 @@ def choose_clips_per_pass(
     *,
     global_batch_size: int,
     most: int | None,
+    multiple_of: int = 1,
     world: World,
     try_pass: Callable[[int], None],
     decoding_bytes: Callable[[int], int] = lambda num_clips: 0,
@@ -83,18 +84,20 @@ def choose_clips_per_pass(
     clips until it fits. Batch norm sees one pass at a time, so the choice is logged.
 
     Args:
+        multiple_of: a pass holds a multiple of so many clips: 2 where they are mixed in pairs.
         decoding_bytes: GPU memory to leave free for decoding batches of so many clips.
 
     Raises:
         ValueError: the global batch does not split over the ranks, or a single clip does not fit.
     """
-    if global_batch_size % world.size:
+    if global_batch_size % (world.size * multiple_of):
+        of = "of the" if multiple_of == 1 else f"of {multiple_of} (training.mixing) x"
         raise ValueError(
-            f"training.global_batch_size = {global_batch_size}: expected a multiple of the {world.size} processes; "
+            f"training.global_batch_size = {global_batch_size}: expected a multiple {of} {world.size} processes; "
             "change it or --nproc-per-node."
         )
     share = global_batch_size // world.size
-    candidates = [n for n in range(share, 0, -1) if share % n == 0 and (most is None or n <= most)]
+    candidates = [n for n in range(share, 0, -1) if share % n == n % multiple_of == 0 and (most is None or n <= most)]
     misfit = ""
     for num_clips in candidates:
         if world.device.type == "cuda":
@@ -103,7 +106,8 @@ def choose_clips_per_pass(
             log.info("a step of %d clips: %d per pass on each of %d ranks", global_batch_size, num_clips, world.size)
             return num_clips
     reason = misfit or "it does not fit another rank's"
-    raise ValueError(f"one clip does not fit the GPU ({reason}); make the views smaller or lower sampling.num_frames.")
+    least = "one clip does" if multiple_of == 1 else f"{multiple_of} clips do"
+    raise ValueError(f"{least} not fit the GPU ({reason}); make the views smaller or lower sampling.num_frames.")
 
 
 def why_too_large(try_pass: Callable[[int], None], num_clips: int, decoding_bytes: int) -> str:

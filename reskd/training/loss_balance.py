@@ -73,11 +73,13 @@ def warning(terms: Sequence[TermBalance], *, when: str) -> str | None:
     )
 
 
-def log_first_step(terms: Sequence[TermBalance], path: Path) -> None:
-    """Write several terms to ``path``, and log them as a table."""
+def log_first_step(terms: Sequence[TermBalance], path: Path, *, judges: bool) -> None:
+    """Write several terms to ``path``, and log them as a table; with ``judges`` also an imbalance."""
     if len(terms) > 1:
         write(path, terms)
         log.info("the terms of the first step's loss:\n%s", table(terms))
+    if judges:
+        log_imbalance(terms, when="in the first step")
 
 
 def log_imbalance(terms: Sequence[TermBalance], *, when: str) -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from pydantic import Field
+import numpy as np
+from pydantic import Field, model_validator
 
 from dali_pipes.config import StrictConfig
+from dali_pipes.sampling.order import positions_of_batch
 from reskd.choices import PrecisionSetting
+from reskd.training.recipes.early_stopping import EarlyStoppingConfig
+from reskd.training.recipes.mixing import MixingConfig
+from reskd.training.recipes.weight_averaging import AverageConfig
 
 SelectionMetric = Literal["top1", "mean_class_accuracy", "map", "log_loss", "gap", "hit1"]
 
@@ -50,7 +55,32 @@ class TrainingConfig(StrictConfig):
         description="steps between those whose gradients are compared term by term (grad_norm/..., grad_cosine/..., "
         "feature_map/...); default: none is. It changes no result",
     )
+    mixing: MixingConfig | None = Field(
+        None,
+        description="mix the clips of a step in pairs, pixels and labels, the same in both views; default: none is",
+    )
+    ema: AverageConfig | None = Field(
+        None,
+        description="score, export and teach from an exponential moving average of the student's weights; default: "
+        "from the last ones",
+    )
+    early_stopping: EarlyStoppingConfig | None = Field(
+        None, description="end the run when validations stop improving; default: it runs for all epochs"
+    )
     deterministic: bool = Field(False, description="on a GPU: slower kernels, bit-identical on every run")
+
+    @model_validator(mode="after")
+    def _passes_hold_pairs(self) -> TrainingConfig:
+        for key in ("global_batch_size", "max_clips_per_pass"):
+            value = getattr(self, key)
+            if self.mixing is not None and (value == 1 or (key == "global_batch_size" and value % 2)):
+                raise ValueError(f"mixing mixes clips in pairs, and {key} = {value}; expected an even number")
+        return self
+
+    @property
+    def clips_mixed_together(self) -> int:
+        """A pass holds a multiple of so many clips."""
+        return 1 if self.mixing is None else 2
 
     def diagnoses(self, step: int) -> bool:
         """Whether the gradients of step number ``step``, counted from 1, are compared term by term."""
@@ -97,6 +127,11 @@ class Plan:
     def passes_per_step(self) -> int:
         return self.global_batch_size // (self.world_size * self.clips_per_pass)
 
+    def positions_of_pass(self, step: int, number: int, *, rank: int) -> np.ndarray:
+        """int64, the positions of a rank's pass ``number`` of a step, both from 0: see ``positions_of_batch``."""
+        batch = step * self.passes_per_step + number
+        return positions_of_batch(batch, rank, self.world_size, self.clips_per_pass, self.global_batch_size)
+
     @property
     def steps_per_epoch(self) -> float:
         return self.num_clips / self.global_batch_size
@@ -113,3 +148,25 @@ class Plan:
     def epochs_after(self, num_steps: int) -> int:
         """Number of epochs completed."""
         return num_steps * self.global_batch_size // self.num_clips
+
+
+class Milestones(NamedTuple):
+    """What happens after a step, counted from 1."""
+
+    config: TrainingConfig
+    plan: Plan
+
+    def evaluates(self, step: int) -> bool:
+        return step == self.plan.total_steps or self.plan.ends_epoch(step, every=self.config.evaluate_every_epochs)
+
+    def saves(self, step: int) -> bool:
+        by_step = step % self.config.checkpoint_every_steps == 0
+        return by_step or step == self.plan.total_steps or self.plan.ends_epoch(step)
+
+    def keeps(self, step: int) -> bool:
+        """Whether its checkpoint gets a file of its own."""
+        every = self.config.keep_every_epochs
+        return every is not None and self.plan.ends_epoch(step, every=every)
+
+    def logs(self, step: int) -> bool:
+        return self.saves(step) or step % self.config.log_every_steps == 0

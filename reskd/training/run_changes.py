@@ -55,6 +55,9 @@ _FIXED = {
     "seed": "the order of the clips and the initial weights follow from it",
     "training.global_batch_size": "it decides which clips a step sees",
     "training.selection_metric": "best.pt was chosen by the other metric",
+    "training.mixing": "it decides what the clips of a step look like",
+    "training.early_stopping": "it counts the validations from the beginning",
+    "training.ema": "the average of the weights began with the run",
     "student.": "it describes the networks",
     "teacher.": "it describes the networks",
     "loss.": "the loss would have other terms or weights of its own",
@@ -69,6 +72,8 @@ def why_fixed(key: str, old: Any, new: Any) -> str | None:
     if key.endswith(".alpha") and "auto" in (old, new):
         return "auto measures the weight in the first steps of a run"
     if any(key == one or (one[-1] == "." and key.startswith(one)) for one in _CHANGEABLE):
+        return None
+    if key.startswith("training.early_stopping.") and None not in (old, new):
         return None
     return next((why for start, why in _FIXED.items() if key.startswith(start)), "it is part of what the run is")
 

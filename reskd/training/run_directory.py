@@ -59,6 +59,11 @@ _CHANGES_NOTHING = {
     "teacher.precision": "auto",
     "loss.auto_steps": DEFAULT_AUTO_STEPS,
     "loss.terms": {},
+    "loss.label_smoothing": 0.0,
+    "loss.class_weights": "none",
+    "data.class_sampling": "natural",
+    "optimizer.layer_decay": None,
+    **{f"training.{recipe}": None for recipe in ("mixing", "ema", "early_stopping")},
     **{f"runtime.{key}": value for key, value in RuntimeConfig().model_dump().items()},
     **{f"{network}.{key}": value for network in ("student", "teacher.model") for key, value in KEPT_PARTS.items()},
 }

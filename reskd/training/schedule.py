@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from dali_pipes.config import StrictConfig
+from reskd.training.plan import Plan
 
 
 class ScheduleConfig(StrictConfig):
@@ -47,6 +48,11 @@ def lr_factor(config: ScheduleConfig, *, step: int, total_steps: int, steps_per_
     if config.kind == "exponential":
         return config.gamma ** int(step / steps_per_epoch)
     return _cosine((step - warmup_steps) / max(1.0, total_steps - warmup_steps), config.final_factor)
+
+
+def factor_at(config: ScheduleConfig, plan: Plan, step: int) -> float:
+    """``lr_factor`` of a run's step, counted from 0."""
+    return lr_factor(config, step=step, total_steps=plan.total_steps, steps_per_epoch=plan.steps_per_epoch)
 
 
 def _cosine(progress: float, final_factor: float) -> float:

@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from dali_pipes.batch import ClipBatch, Loader
 from dali_pipes.fault_log import FaultCounts, drop_lines_from, sum_counts
-from reskd.distributed import StopAgreement, World, barrier, broadcast_buffers, gather_objects
+from reskd.distributed import (
+    StopAgreement,
+    World,
+    averaging_gradients,
+    barrier,
+    broadcast_buffers,
+    data_parallel,
+    gather_objects,
+)
 from reskd.losses.diagnostics import describe
 from reskd.runtime.step_clock import StepClock
 from reskd.stop_signals import Stopped
@@ -27,8 +34,12 @@ from reskd.training.divergence import Guard
 from reskd.training.dry_run import leaving_no_trace, noise_batch, within_memory
 from reskd.training.metrics_log import MetricsWriter, RunningMeans, accuracies
 from reskd.training.optimizer import load_moments, set_lr
+from reskd.training.plan import Milestones
 from reskd.training.precision import Precision
-from reskd.training.schedule import lr_factor
+from reskd.training.recipes.early_stopping import EarlyStopping
+from reskd.training.recipes.mixing import unmixed
+from reskd.training.recipes.weight_averaging import average_of
+from reskd.training.schedule import factor_at
 from reskd.training.trainable import Networks, Trainable, build_learners, inputs_of
 from reskd.training.trainer_arguments import RunRecord, Settings, TrainingData, Validate
 
@@ -66,16 +77,17 @@ class Trainer:
         self.readable = data.readable_clips_per_second
         self.precision = Precision(self.config.precision, world.device, passes_per_step=data.plan.passes_per_step)
         self.learners = build_learners(self.trainable, settings.optimizer)
+        self.milestones = Milestones(self.config, self.plan)
+        self.mix = data.mixer or unmixed
+        self.average = average_of(self.trainable.student, self.config.ema)
+        self.stopping = EarlyStopping(self.config.early_stopping, self.config.is_better)
         self.num_steps = 0
         self.best: dict[str, float] = {}
         self.faults: FaultCounts = sum_counts(())  # of all ranks, up to the last checkpoint
         self.means, self.guard = RunningMeans(), Guard(record.directory, world)
         self.latest: dict[str, float] = {}
         self.before_save: Callable[[], None] = lambda: None  # on rank 0
-        self.parallel: nn.Module = self.trainable
-        if world.size > 1:
-            device_ids = [world.device] if world.device.type == "cuda" else None
-            self.parallel = DistributedDataParallel(self.trainable, device_ids=device_ids, gradient_as_bucket_view=True)
+        self.parallel = data_parallel(self.trainable, world)
 
     def fit(self, on_log: OnLog | None = None) -> dict[str, float]:
         """Train from ``num_steps`` to the end. Returns the last metrics; ``on_log`` gets each line when it is written.
@@ -98,16 +110,17 @@ class Trainer:
                 files = self.run.metrics, self.run.tensorboard, self.open_loggers
                 writer = stack.enter_context(MetricsWriter(*files, first_step=self.num_steps))
             batches = clock.timed(loader)
-            while self.num_steps < self.plan.total_steps:
+            while self.num_steps < self.plan.total_steps and not self.stopping.is_over:
                 batch = self.train_step(batches)
                 clock.end_step()
                 if self.num_steps == 1:
                     self._log_first_step(batch, writer)
                 asked = agreement.poll()
-                if self._saves_now() or asked:
+                saves_now = self.milestones.saves(self.num_steps)
+                if saves_now or asked:
                     self._watch_what_is_saved(batch)
-                values = self._logged(clock, writer) if self._logs_now() else None
-                if self._saves_now() or asked:
+                values = self._logged(clock, writer) if self.milestones.logs(self.num_steps) else None
+                if saves_now or asked:
                     self.faults = sum_counts(gather_objects(loader.faults.counts(), self.world))
                     self._save()
                     clock.restart()
@@ -117,15 +130,21 @@ class Trainer:
                     agreement.finish()
                     raise Stopped(asked, f"step {self.num_steps} is saved; run the same command again to go on.")
             agreement.finish()
+        if self.stopping.is_over:
+            self.stopping.log_end(self.num_steps, self.plan.total_steps)
         return self.latest
 
     def _logged(self, clock: StepClock, writer: MetricsWriter | None) -> dict[str, float]:
         """The metrics since the last logged step, written to the run's files."""
         values = self._pop(clock)
-        if self.trainable.teacher is not None and self.plan.first_epoch_ends(self.num_steps):
-            self._log_balance_after_epoch(values)
-        if self.validations and self._evaluates_now():
+        is_joint = self.trainable.teacher is not None
+        if is_joint and self.plan.first_epoch_ends(self.num_steps) and self.world.is_main:
+            # Note [When two networks are fresh] in loss_balance.py.
+            terms = loss_balance.balance_of(values, self.trainable.loss.weights())
+            loss_balance.log_imbalance(terms, when="after an epoch")
+        if self.validations and self.milestones.evaluates(self.num_steps):
             values |= self._validate()
+            self.stopping.count(values.get(f"val/{self.config.selection_metric}"))
         if writer:
             writer.scalars(self.num_steps, values)
         self.latest |= values
@@ -151,10 +170,10 @@ class Trainer:
             set_lr(learner.optimizer, self._lr())
         self.parallel.train()
         for number in range(self.plan.passes_per_step):
-            batch = next(batches).to(self.world.device, non_blocking=True)
-            is_last = number == self.plan.passes_per_step - 1
-            with self._gradients_joined(is_last):
-                values = self._forward_backward(batch, diagnoses=self.config.diagnoses(self.num_steps + 1))
+            positions_N = self.plan.positions_of_pass(self.num_steps, number, rank=self.world.rank)
+            batch, targets = self.mix(next(batches).to(self.world.device, non_blocking=True), positions_N)
+            with averaging_gradients(self.parallel, now=number == self.plan.passes_per_step - 1):
+                values = self._forward_backward(batch, targets, diagnoses=self.config.diagnoses(self.num_steps + 1))
             self.means.update(values)
             self.guard.watch_losses(self.num_steps + 1, values)
         for number, learner in enumerate(self.learners):
@@ -164,14 +183,18 @@ class Trainer:
         self.trainable.zero_grad(set_to_none=True)
         self.trainable.loss.end_step()
         self.num_steps += 1
+        if self.average is not None:
+            self.average.update(self.num_steps)
         return batch
 
-    def _forward_backward(self, batch: ClipBatch, *, diagnoses: bool = False) -> dict[str, Tensor]:
-        """One pass. ``Trainable.forward`` runs a joint teacher, the student and the loss."""
+    def _forward_backward(
+        self, batch: ClipBatch, targets: Tensor | None = None, *, diagnoses: bool = False
+    ) -> dict[str, Tensor]:
+        """One pass. ``Trainable.forward`` runs a joint teacher, the student and the loss. ``targets``: else labels."""
         inputs = inputs_of(batch)
         with self.precision.autocast():
             teacher_output = self.teacher(*inputs["teacher"]) if self.teacher is not None else None
-            output = self.parallel(inputs, batch.targets, teacher_output)
+            output = self.parallel(inputs, batch.targets if targets is None else targets, teacher_output)
         scale = self.precision.loss_scale  # computed where a pass is measured
         diagnosis = self.trainable.diagnose(output, scale()) if diagnoses else {}
         self.trainable.count_for_weights(output, scale, step=self.num_steps + 1, world=self.world)
@@ -188,21 +211,7 @@ class Trainer:
         terms = loss_balance.balance_of(self.means.peek(self.world), self.trainable.loss.weights())
         if writer:
             writer.views(1, batch)
-            loss_balance.log_first_step(terms, self.run.loss_balance)
-            if self.trainable.teacher is None:
-                loss_balance.log_imbalance(terms, when="in the first step")
-
-    def _log_balance_after_epoch(self, values: Mapping[str, float]) -> None:
-        """For a joint run: Note [When two networks are fresh] in loss_balance.py."""
-        if self.world.is_main:
-            terms = loss_balance.balance_of(values, self.trainable.loss.weights())
-            loss_balance.log_imbalance(terms, when="after an epoch")
-
-    def _gradients_joined(self, is_last: bool) -> Any:
-        """Ranks sum their gradients only in the last pass of a step."""
-        if isinstance(self.parallel, DistributedDataParallel) and not is_last:
-            return self.parallel.no_sync()
-        return nullcontext()
+            loss_balance.log_first_step(terms, self.run.loss_balance, judges=self.trainable.teacher is None)
 
     def _dry_run(self) -> None:
         """One forward and backward on noise before the first step; it changes no state: see dry_run.py."""
@@ -218,23 +227,7 @@ class Trainer:
         torch.manual_seed(int.from_bytes(digest[:7], "little"))
 
     def _lr(self) -> float:
-        return self.peak_lr * lr_factor(
-            self.schedule,
-            step=self.num_steps,
-            total_steps=self.plan.total_steps,
-            steps_per_epoch=self.plan.steps_per_epoch,
-        )
-
-    def _evaluates_now(self) -> bool:
-        is_end = self.num_steps == self.plan.total_steps
-        return is_end or self.plan.ends_epoch(self.num_steps, every=self.config.evaluate_every_epochs)
-
-    def _saves_now(self) -> bool:
-        by_step = self.num_steps % self.config.checkpoint_every_steps == 0
-        return by_step or self.num_steps == self.plan.total_steps or self.plan.ends_epoch(self.num_steps)
-
-    def _logs_now(self) -> bool:
-        return self._saves_now() or self.num_steps % self.config.log_every_steps == 0
+        return self.peak_lr * factor_at(self.schedule, self.plan, self.num_steps)
 
     @torch.no_grad()
     def _watch_what_is_saved(self, batch: ClipBatch) -> None:
@@ -257,26 +250,26 @@ class Trainer:
         return values
 
     def _validate(self) -> dict[str, float]:
-        broadcast_buffers(self.trainable, self.world)
-        found: dict[str, float] = {}
+        learned, found = self._learned(), dict[str, float]()
+        for module in learned.values():
+            broadcast_buffers(module, self.world)
         for which, validate in self.validations.items():
-            metrics = validate(self._learned()[which])
+            metrics = validate(learned[which])
             found |= {f"{_VALIDATED[which]}/{name}": value for name, value in metrics.items()}
         return found
 
     def _save(self) -> None:
         self.guard.check(self.num_steps)
-        unlogged = None if self._logs_now() else self.means.saved(self.world)
-        score = self.latest.get(f"val/{self.config.selection_metric}") if self._evaluates_now() else None
+        step = self.num_steps
+        unlogged = None if self.milestones.logs(step) else self.means.saved(self.world)
+        score = self.latest.get(f"val/{self.config.selection_metric}") if self.milestones.evaluates(step) else None
         if is_best := score is not None and self.config.is_better(score, than=self.best.get("score")):
-            self.best = {"score": score, "step": float(self.num_steps)}
+            self.best = {"score": score, "step": float(step)}
         if self.world.is_main:
             self.before_save()
-            keep = self.config.keep_every_epochs
-            is_kept = keep is not None and self.plan.ends_epoch(self.num_steps, every=keep)
-            kept = self.run.kept(self.plan.epochs_after(self.num_steps))
+            kept = [self.run.kept(self.plan.epochs_after(step))] if self.milestones.keeps(step) else []
             state = {**self.state(), "unlogged_means": unlogged}
-            for path in ([self.run.best] if is_best else []) + ([kept] if is_kept else []) + [self.run.last]:
+            for path in ([self.run.best] if is_best else []) + kept + [self.run.last]:
                 save_checkpoint(path, state)
         barrier(self.world)
 
@@ -293,6 +286,7 @@ class Trainer:
             "best": self.best,
             "faults": self.faults,
             "lowest_losses": self.guard.lowest,
+            **self.stopping.state(),
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -305,6 +299,7 @@ class Trainer:
             load_moments(optimizer, state[name])
         if state["scaler"]:  # empty if the run was not fp16 before
             self.precision.scaler.load_state_dict(state["scaler"])
+        self.stopping.load_state(state)
         self.num_steps, self.best = state["num_steps"], dict(state["best"])
         self.faults = sum_counts([state["faults"]] if "faults" in state else [])  # the first checkpoints had none
         self.means = RunningMeans.restored(state.get("unlogged_means"), self.world)
@@ -312,8 +307,11 @@ class Trainer:
             self.guard.lowest = dict(state.get("lowest_losses", {}))
 
     def _learned(self) -> dict[str, nn.Module]:
-        """Modules with weights to save, by name in a checkpoint."""
-        return self.trainable.networks | {"loss": self.trainable.loss}
+        """Modules with weights to save, by name in a checkpoint. The run's student is the average, if there is one."""
+        learned = self.trainable.networks | {"loss": self.trainable.loss}
+        if self.average is not None:
+            learned |= {"student": self.average.network, "student_in_training": self.trainable.student}
+        return learned
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         names = ("optimizer", "teacher_optimizer")[: len(self.learners)]

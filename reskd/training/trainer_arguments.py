@@ -12,6 +12,7 @@ from dali_pipes.batch import Loader
 from reskd.extensions.loggers import Loggers
 from reskd.training.optimizer import OptimizerConfig
 from reskd.training.plan import Plan, TrainingConfig
+from reskd.training.recipes.mixing import Mixer
 from reskd.training.run_directory import RunDirectory
 from reskd.training.schedule import ScheduleConfig
 
@@ -38,6 +39,7 @@ class TrainingData:
         plan: the number of steps, and batch sizes.
         make_loader: index of the first batch -> endless training batches of ``plan.clips_per_pass`` clips.
         view_shapes: view name -> (T, H, W), or (T, D) of features, for the dry run.
+        mixer: of the clips of a pass; None: they stay as they are.
         readable_clips_per_second: what one rank's loader was predicted to read; None: not predicted.
     """
 
@@ -45,6 +47,7 @@ class TrainingData:
     make_loader: Callable[[int], Loader]
     view_shapes: Mapping[str, tuple[int, ...]]
     readable_clips_per_second: float | None = None
+    mixer: Mixer | None = None
 
 
 @dataclass(frozen=True)

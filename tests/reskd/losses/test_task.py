@@ -84,8 +84,8 @@ def test_weights_by_name_and_by_order() -> None:
     ("setting", "message"),
     [
         ((1.0, 2.0), "expected 3 weights, one a class in order, found 2"),
-        ({"jmup": 2.0}, "expected names of classes, found 'jmup'; did you mean 'jump'?"),
-        ({"zebra": 2.0}, "found 'zebra' as 'run', 'jump', 'walk'."),
+        ({"jmup": 2.0}, "found 'jmup'; did you mean 'jump'?"),
+        ({"zebra": 2.0}, "expected names of classes, as 'run', 'jump', 'walk', found 'zebra'; leave it out"),
     ],
 )
 def test_weights_of_other_classes_are_refused(setting: Any, message: str) -> None:

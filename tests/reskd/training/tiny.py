@@ -17,6 +17,7 @@ from reskd.losses.distillation import DistillationLoss, FeaturePair
 from reskd.outputs import RecognizerOutput
 from reskd.training.optimizer import OptimizerConfig
 from reskd.training.plan import Plan, TrainingConfig
+from reskd.training.recipes.mixing import Mixer
 from reskd.training.run_directory import RunDirectory
 from reskd.training.schedule import ScheduleConfig
 from reskd.training.trainable import Networks
@@ -150,7 +151,12 @@ def make_trainer(
     return Trainer(
         Networks(student, teacher if distils else None, DistillationLoss(loss, pair if distils else None)),
         Settings(config, OptimizerConfig(lr=0.05), ScheduleConfig(), seed=3),
-        TrainingData(plan, make_loader, SHAPES if distils else {"student": SHAPES["student"]}),
+        TrainingData(
+            plan,
+            make_loader,
+            SHAPES if distils else {"student": SHAPES["student"]},
+            mixer=Mixer(config.mixing, seed=3, num_classes=NUM_CLASSES) if config.mixing else None,
+        ),
         RunRecord(run, description),
         validations=validations or {},
         world=world,
