@@ -51,6 +51,8 @@ def build_networks(
     torch.manual_seed(config.seed)
     with device if device.type == "meta" else nullcontext():
         student = build_recognizer(student_model(config), num_classes).to(device)
+        if config.optimizer.layer_decay is not None:
+            student.layers_below_head()  # refuses a backbone whose layers are not known
         _check_view(config, "student", student)
         if not config.teacher:
             return student, None, DistillationLoss(config.loss)
@@ -70,6 +72,8 @@ def build_networks(
         share_head(student, teacher)
     elif config.teacher.shares_head:
         take_head(student, teacher, batch_norm=config.teacher.batch_norm)
+    if config.optimizer.layer_decay is not None and is_joint:
+        teacher.layers_below_head()
     check_each_is_trainable(student, teacher if is_joint else None, loss)
     return student, teacher if is_joint else Teacher(teacher, config.teacher), loss
 

@@ -51,3 +51,17 @@ class AnyPixelConfig(AnyRecognizerConfig):
         description="the backbone's batch norm in training: batch_stats normalizes with the batch and learns; "
         "running_stats keeps the initial weights' statistics, scales and offsets (frozen batch norm)",
     )
+
+
+class AnyBackboneConfig(AnyPixelConfig):
+    """Settings of all families on pixels whose backbone is known."""
+
+    activation_checkpointing: bool = Field(
+        False,
+        description="in training, keep only the inputs of the backbone's blocks, and compute their activations again "
+        "in the backward pass: less memory, about a third more arithmetic, the same result",
+    )
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        return {key: value for key, value in super().architecture.items() if key != "activation_checkpointing"}

@@ -19,7 +19,7 @@ from pydantic import (
 
 from reskd.extensions.locate import called_name
 from reskd.models.aggregators.config import AggregatorConfig, ClassifierConfig, answering_settings
-from reskd.models.common_config import KEPT_PARTS, AnyPixelConfig, AnyRecognizerConfig
+from reskd.models.common_config import KEPT_PARTS, AnyBackboneConfig, AnyRecognizerConfig
 from reskd.models.python_config import PythonConfig
 from reskd.models.timm_catalog import is_timm, pixel_statistics, timm_settings
 
@@ -50,7 +50,7 @@ _Stride = Literal[1, 2]
 StageStrides = tuple[_Stride, _Stride, _Stride, _Stride]
 
 
-class _AnyFrameConfig(AnyPixelConfig):
+class _AnyFrameConfig(AnyBackboneConfig):
     """Settings of all families on pixels with a 2-D backbone."""
 
     frozen_stages: FrozenStages = Field(
@@ -73,7 +73,7 @@ class _AnyFrameConfig(AnyPixelConfig):
         return {"pixel_mean": mean, "pixel_std": std, **settings}
 
 
-class _AnyPooledConfig(AnyPixelConfig):
+class _AnyPooledConfig(AnyBackboneConfig):
     """Settings of all families whose head takes the mean of a feature map."""
 
     dropout: float = Field(0.5, ge=0, lt=1, description="before the linear head, in training")
@@ -150,14 +150,10 @@ class SwinConfig(_AnyPooledConfig):
         lt=1,
         description="probability that training drops the last block; it falls linearly to 0 for the first",
     )
-    activation_checkpointing: bool = Field(
-        False, description="recompute activations in the backward pass instead of keeping them"
-    )
 
     @property
     def architecture(self) -> dict[str, Any]:
-        training_only = ("stochastic_depth", "activation_checkpointing")
-        return {key: value for key, value in super().architecture.items() if key not in training_only}
+        return {key: value for key, value in super().architecture.items() if key != "stochastic_depth"}
 
 
 class AggregatedConfig(_AnyFrameConfig):

@@ -95,6 +95,17 @@ class Recognizer(nn.Module, ABC):
         """G of the states of a clip of ``num_frames``; 0 for a network without blocks."""
         return 0
 
+    def layers_below_head(self) -> dict[str, int]:
+        """Name of each parameter -> how many layers of a backbone lie from it to the head; 0 for what is beside it.
+
+        Raises:
+            ValueError: the layers of this network are not known.
+        """
+        raise ValueError(
+            "optimizer.layer_decay: expected a family with a backbone whose layers are known, found family "
+            f"{self.config.family}; remove it."
+        )
+
     @abstractmethod
     def check_shape(self, shape: Shape) -> None:
         """Raises ValueError where this network cannot take a view of (T, H, W), or (T, D) of features."""

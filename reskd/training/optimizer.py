@@ -20,6 +20,7 @@ from reskd.models.recognizer import Recognizer
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 _TABLES = "position_tables"
+_KINDS = ("weights", "biases", "norms", _TABLES)
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
@@ -47,6 +48,14 @@ class OptimizerConfig(StrictConfig):
         description="learning rate of attention's position tables relative to the head; default: as their backbone's. "
         "1 in Video Swin's public recipe, whose backbone_lr_factor does not reach them",
     )
+    layer_decay: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="learning rate of each layer of a backbone relative to the next one, up to the head "
+        "(arXiv:2003.10555, arXiv:2106.08254): 0.65 to 0.9 for finetuning; a layer is a residual or attention block; "
+        "default: all alike",
+    )
     implementation: Literal["auto", "torch", "apex"] = Field(
         "auto", description="auto is torch; apex needs NVIDIA's apex (not PyPI's package of that name)"
     )
@@ -58,27 +67,30 @@ def parameter_groups(
     """Weights, biases and norms, each with its ``lr_factor``; frozen parameters and ``without`` are left out.
 
     Attention's relative position tables are never decayed, as in Swin's own recipe. They are grouped with norms, and
-    apart where they have settings of their own.
+    apart where they have settings of their own. With ``layer_decay`` each layer has groups of its own.
+
+    Raises:
+        ValueError: the layers of a backbone are not known.
     """
     left_out = {id(parameter) for parameter in without}
-    found: dict[tuple[str, bool], list[nn.Parameter]] = {}
     heads = _heads_inside(module)
+    layers = _layers_below_head(module) if config.layer_decay is not None else {}
+    found: dict[tuple[bool, int, str], list[nn.Parameter]] = {}
     for path, owner in module.named_modules():
         in_backbone = config.backbone_lr_factor != 1 and "backbone" in path.split(".")
         in_backbone = in_backbone and not f"{path}.".startswith(heads)
         for name, parameter in owner.named_parameters(recurse=False):
             if parameter.requires_grad and id(parameter) not in left_out:
-                found.setdefault((_kind(owner, name, config), in_backbone), []).append(parameter)
+                below = layers.get(id(parameter), 0)
+                found.setdefault((in_backbone, below, _kind(owner, name, config)), []).append(parameter)
     return [
         {
-            "name": f"backbone_{kind}" if in_backbone else kind,
-            "params": found[kind, in_backbone],
-            "lr_factor": _lr_factor(kind, config, in_backbone=in_backbone),
+            "name": ("backbone_" if in_backbone else "") + kind + (f"_{below}_below_head" if below else ""),
+            "params": found[in_backbone, below, kind],
+            "lr_factor": _lr_factor(kind, config, in_backbone=in_backbone, below=below),
             "weight_decay": config.weight_decay if kind == "weights" or kind in config.also_decayed else 0.0,
         }
-        for in_backbone in (False, True)
-        for kind in ("weights", "biases", "norms", _TABLES)
-        if (kind, in_backbone) in found
+        for in_backbone, below, kind in sorted(found, key=lambda key: (*key[:2], _KINDS.index(key[2])))
     ]
 
 
@@ -91,6 +103,16 @@ def _heads_inside(module: nn.Module) -> tuple[str, ...]:
     )
 
 
+def _layers_below_head(module: nn.Module) -> dict[int, int]:
+    """id of each parameter of the networks in ``module`` -> its number of layers below the head."""
+    networks = [network for network in module.modules() if isinstance(network, Recognizer)]
+    return {
+        id(network.get_parameter(name)): below
+        for network in networks
+        for name, below in network.layers_below_head().items()
+    }
+
+
 def _kind(owner: nn.Module, name: str, config: OptimizerConfig) -> str:
     if name == "relative_position_bias_table":
         return "norms" if config.position_table_lr_factor is None and "norms" not in config.also_decayed else _TABLES
@@ -99,10 +121,12 @@ def _kind(owner: nn.Module, name: str, config: OptimizerConfig) -> str:
     return "biases" if name == "bias" else "weights"
 
 
-def _lr_factor(kind: str, config: OptimizerConfig, *, in_backbone: bool) -> float:
+def _lr_factor(kind: str, config: OptimizerConfig, *, in_backbone: bool, below: int = 0) -> float:
     if kind == _TABLES and config.position_table_lr_factor is not None:
         return config.position_table_lr_factor
     factor = config.backbone_lr_factor if in_backbone else 1.0
+    if config.layer_decay is not None:
+        factor *= config.layer_decay**below
     return factor * config.bias_lr_factor if kind == "biases" else factor
 
 

@@ -47,6 +47,8 @@ _FREE_TO_CHANGE = (
     "training.log_every_steps",
     "training.diagnose_every_steps",
     "training.checkpoint_every_steps",
+    "student.activation_checkpointing",
+    "teacher.model.activation_checkpointing",
 )
 
 _ONLY_WATCH = ("metrics", "loggers")  # a run computes the same with others

@@ -26,7 +26,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from torchvision.models import get_model
 from torchvision.models.swin_transformer import SwinTransformerBlock
 from torchvision.models.video.swin_transformer import ShiftedWindowAttention3d
@@ -44,12 +43,11 @@ def build_swin(config: SwinConfig) -> tuple[nn.Sequential, int]:
 
     It has random weights, torchvision's names and no classifier.
     """
-    block_class = _CheckpointedBlock if config.activation_checkpointing else SwinTransformerBlock
 
     def make_block(*args: Any, **settings: Any) -> nn.Module:
         if config.window == "masked":
             settings["attn_layer"] = MaskedWindowAttention
-        return block_class(*args, **settings)
+        return SwinTransformerBlock(*args, **settings)
 
     network = get_model(config.backbone, weights=None, block=make_block)
     _set_stochastic_depth(network, config.stochastic_depth)
@@ -96,16 +94,6 @@ class MaskedWindowAttention(ShiftedWindowAttention3d):
         attended_NVALC = scores_NVALL.softmax(-1) @ values
         projected_NVLC: Tensor = self.proj(attended_NVALC.transpose(2, 3).flatten(3))
         return projected_NVLC
-
-
-class _CheckpointedBlock(SwinTransformerBlock):
-    """Keeps only its input for the backward pass, and recomputes the rest there."""
-
-    def forward(self, map_NTHWC: Tensor) -> Tensor:
-        if not (self.training and torch.is_grad_enabled()):
-            return super().forward(map_NTHWC)
-        result_NTHWC: Tensor = checkpoint(super().forward, map_NTHWC, use_reentrant=False)
-        return result_NTHWC
 
 
 def _set_stochastic_depth(network: nn.Module, last: float) -> None:

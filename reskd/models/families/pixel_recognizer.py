@@ -13,14 +13,16 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
+from reskd.models.backbones.blocks import layers_below_head
 from reskd.models.backbones.frame_backbone import build_frame_backbone
 from reskd.models.backbones.kept_parts import keep_parts
+from reskd.models.backbones.recomputation import recompute_blocks
 from reskd.models.backbones.slow_only import build_slow_only
 from reskd.models.backbones.swin import PATCH_FRAMES, build_swin
 from reskd.models.backbones.temporal_shift import ClipLength, shift_residual_blocks
 from reskd.models.backbones.timm_2d import TimmBackbone
 from reskd.models.config import (
-    PixelRecognizerConfig,
+    AggregatedConfig,
     PooledRecognizerConfig,
     SlowOnlyConfig,
     SwinConfig,
@@ -63,13 +65,14 @@ class PixelRecognizer(Recognizer):
         embedding_dim: E; None where the head takes the mean of the map.
     """
 
+    config: PooledRecognizerConfig | AggregatedConfig
     pixel_mean_C: Tensor
     pixel_std_C: Tensor
     feature_dim: int
 
     def __init__(
         self,
-        config: PixelRecognizerConfig,
+        config: PooledRecognizerConfig | AggregatedConfig,
         num_classes: int,
         *,
         backbone: nn.Module,
@@ -79,6 +82,8 @@ class PixelRecognizer(Recognizer):
         super().__init__(config, num_classes, feature_dim=feature_dim, embedding_dim=embedding_dim)
         self.backbone = backbone
         self._kept = keep_parts(backbone, config)
+        if config.activation_checkpointing:
+            recompute_blocks(backbone, config.backbone)
         self.register_buffer("pixel_mean_C", torch.tensor(config.pixel_mean), persistent=False)
         self.register_buffer("pixel_std_C", torch.tensor(config.pixel_std), persistent=False)
 
@@ -88,6 +93,11 @@ class PixelRecognizer(Recognizer):
         for module in self._kept:
             module.eval()
         return self
+
+    def layers_below_head(self) -> dict[str, int]:
+        layers = layers_below_head(self.backbone, self.config.backbone)
+        beside = {name: 0 for name, _ in self.named_parameters()}
+        return beside | {f"backbone.{name}": below for name, below in layers.items()}
 
     @abstractmethod
     def features(self, normalized_NTHWC: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from reskd.models.aggregators.h_rnn import SkippingLstm
+from reskd.models.config import parse_recognizer
+from reskd.models.families.registry import build_recognizer
 from reskd.training.optimizer import OptimizerConfig, build_optimizer, parameter_groups, set_lr, step_if_finite
 
 
@@ -49,6 +51,44 @@ def test_a_backbone_may_learn_slower_than_the_head() -> None:
         "backbone_biases": (0.02, 0.0),
         "backbone_norms": (0.01, 0.0),
     }
+
+
+def tsn() -> nn.ModuleDict:
+    config = parse_recognizer({"family": "tsn", "backbone": "resnet18", "stage_strides": [1, 1, 2, 2]})
+    return nn.ModuleDict({"student": build_recognizer(config, 3), "loss": nn.Linear(2, 2)})
+
+
+def test_the_learning_rate_falls_from_layer_to_layer_with_every_other_setting() -> None:
+    module = tsn()
+    config = OptimizerConfig(lr=0.1, weight_decay=0.05, layer_decay=0.5, backbone_lr_factor=0.5, bias_lr_factor=2)
+    optimizer = build_optimizer(module, config)
+    rates = {id(p): (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]}
+    student = module["student"]
+    for name, lr, decay in (
+        ("head.weight", 0.1, 0.05),
+        ("head.bias", 0.2, 0.0),
+        ("backbone.layer4.1.conv2.weight", 0.1 * 0.5 * 0.5, 0.05),
+        ("backbone.layer4.1.bn2.bias", 0.1 * 0.5 * 0.5, 0.0),
+        ("backbone.layer1.0.conv1.weight", 0.1 * 0.5 * 0.5**8, 0.05),
+        ("backbone.conv1.weight", 0.1 * 0.5 * 0.5**9, 0.05),
+    ):
+        assert rates[id(student.get_parameter(name))] == (pytest.approx(lr), decay), name
+    assert rates[id(module["loss"].weight)] == (0.1, 0.05)
+    assert len(rates) == len(list(module.parameters()))
+    set_lr(optimizer, 0.01)
+    assert optimizer.param_groups[-1]["lr"] == pytest.approx(0.01 * 0.5 * 0.5**9)
+
+
+def test_without_layer_decay_and_with_a_decay_of_1_rates_are_the_same() -> None:
+    module = tsn()
+    plain, of_layers = (
+        {id(p): group["lr_factor"] for group in parameter_groups(module, config) for p in group["params"]}
+        for config in (OptimizerConfig(lr=0.1), OptimizerConfig(lr=0.1, layer_decay=1))
+    )
+    assert plain == of_layers
+    assert [group["name"] for group in parameter_groups(module, OptimizerConfig(lr=0.1))] == [
+        *("weights", "biases", "norms")
+    ]
 
 
 def test_tables_of_relative_positions_are_not_decayed() -> None:
