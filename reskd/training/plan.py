@@ -71,10 +71,13 @@ class TrainingConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _passes_hold_pairs(self) -> TrainingConfig:
-        for key in ("global_batch_size", "max_clips_per_pass"):
-            value = getattr(self, key)
-            if self.mixing is not None and (value == 1 or (key == "global_batch_size" and value % 2)):
-                raise ValueError(f"mixing mixes clips in pairs, and {key} = {value}; expected an even number")
+        if self.mixing is not None and self.global_batch_size % 2:
+            found = f"global_batch_size = {self.global_batch_size}"
+            raise ValueError(f"mixing mixes the clips of a step in pairs, and {found}; expected an even number")
+        if self.mixing is not None and self.max_clips_per_pass == 1:
+            raise ValueError(
+                "mixing mixes the clips of a pass in pairs, and max_clips_per_pass = 1; expected 2 or more"
+            )
         return self
 
     @property

@@ -106,3 +106,13 @@ def test_a_batch_that_does_not_split_over_ranks_is_refused() -> None:
     world = World(0, 3, torch.device("cpu"))
     with pytest.raises(ValueError, match="global_batch_size = 8: expected a multiple of the 3 processes"):
         choose_clips_per_pass(global_batch_size=8, most=None, world=world, try_pass=refuse)
+
+
+def test_a_pass_of_mixed_clips_holds_pairs() -> None:
+    settings: dict[str, Any] = {"most": None, "multiple_of": 2, "try_pass": lambda num_clips: None}
+    world = World(0, 1, torch.device("cpu"))
+    assert choose_clips_per_pass(global_batch_size=12, world=world, **(settings | {"most": 5})) == 4
+    with pytest.raises(
+        ValueError, match=r"global_batch_size = 6: expected a multiple of 2 \(training.mixing\) x 2 proc"
+    ):
+        choose_clips_per_pass(global_batch_size=6, world=World(0, 2, torch.device("cpu")), **settings)

@@ -18,6 +18,7 @@ from reskd.distributed import World
 from reskd.losses.config import LossConfig, PixelLossConfig
 from reskd.training.checkpoint import load_checkpoint
 from reskd.training.trainer import Trainer
+from tests.reskd.training.test_trainer import RefuseHostSync
 from tests.reskd.training.tiny import SHAPES, losses, make_trainer
 
 ALL = {
@@ -164,6 +165,14 @@ def test_a_run_that_ends_early_says_so_and_has_no_step_left(tmp_path: Path, capl
     assert patient.num_steps == 24
 
 
+def test_a_step_with_all_recipes_never_waits_for_the_device(tmp_path: Path) -> None:
+    trainer = trainer_with_all(tmp_path)
+    batches = iter(trainer.make_loader(0))
+    trainer.train_step(batches)
+    with RefuseHostSync():
+        trainer.train_step(batches)
+
+
 def test_recipes_that_are_off_leave_no_trace(tmp_path: Path) -> None:
     plain = make_trainer(tmp_path)
     state = plain.state()
@@ -174,5 +183,5 @@ def test_recipes_that_are_off_leave_no_trace(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("settings", [{"global_batch_size": 7}, {"global_batch_size": 1}, {"max_clips_per_pass": 1}])
 def test_a_step_or_pass_that_holds_no_pairs_is_refused(tmp_path: Path, settings: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="mixing mixes clips in pairs, and .* = .; expected an even number"):
+    with pytest.raises(ValueError, match=r"mixing mixes the clips of a \w+ in pairs, and .* = \d; expected"):
         trainer_with_all(tmp_path, **settings)
