@@ -128,7 +128,8 @@ class ClipBatch:
     """N clips with their labels and sources.
 
     Args:
-        views: name ("teacher", "student") -> View or FeatureView. All hold the same clips, with the same crop and flip.
+        views: name ("teacher", "student") -> View or FeatureView. All hold the same clips, with the same crop, flip and
+            augmentation.
         labels_N: int64 class numbers; the first one of a clip with several labels.
         ids_N: int64 row of each clip in the manifest (of the substitute, where there is one).
         positions_N: int64 position in the endless order of training; in evaluation the video's index in the list times

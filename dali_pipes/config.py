@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from dali_pipes.augmentation_config import AugmentationConfig
 from dali_pipes.choices import CacheChoice, ClassSampling, ClipFrameSelection, DecoderChoice, ListFormat, PixelAspect
 from dali_pipes.sampling_config import MOST_FRAMES, SamplingConfig
 from dali_pipes.storage_spec import check_template, check_url, is_shard_pattern
@@ -212,6 +213,9 @@ class DataConfig(StrictConfig):
         "balanced reads each class equally often, for lists with one label a video",
     )
     sampling: SamplingConfig = Field(SamplingConfig(), description="frames, crop and flip")
+    augmentation: AugmentationConfig = Field(
+        AugmentationConfig(), description="what else training changes in both views alike: colors, RandAugment, erasing"
+    )
     views: ViewsConfig = Field(description="sizes and frames of the networks' inputs")
     loader: LoaderConfig = Field(LoaderConfig(), description="how clips are read")
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from dali_pipes.augmentation.augmenter import make_augmenter
 from dali_pipes.batch import PADDING_POSITION, ClipBatch
 from dali_pipes.config import DataConfig
 from dali_pipes.fault_log import NO_LOG, FaultLog, LoaderLog, UnreadableDataError
@@ -24,7 +25,7 @@ from dali_pipes.jobs.worker_process import starting_workers
 from dali_pipes.loader.cache_choice import open_cache
 from dali_pipes.loader.clip_reader import ClipReader
 from dali_pipes.loader.cpu_render import render_plan
-from dali_pipes.loader.dali_outputs import account_for, doubtful_rows, to_batch
+from dali_pipes.loader.dali_outputs import account_for, augmented, doubtful_rows, to_batch
 from dali_pipes.loader.decoder_choice import decoder_rule, has_dali
 from dali_pipes.loader.external_source import ClipChooser, ClipSource
 from dali_pipes.loader.memory import check_shared_memory, needed_bytes
@@ -86,6 +87,7 @@ class ClipLoader:
         self._remove_notes: weakref.finalize | None = None
         # On a GPU, rendering costs next to nothing; on a CPU, the workers render faster than DALI.
         self._render = render_plan(config.views, views) if self._rule.device == "cpu" else None
+        self._augmenter = make_augmenter(config, seed=order.seed) if order.mode == "train" else None
         self._iterator: Any = None
         self._watchdog: Watchdog | None = None
         self._iteration = 0
@@ -170,6 +172,8 @@ class ClipLoader:
                 continue
             self._iteration += 1
             account_for(tensors, self.faults, self._chooser)
+            if self._augmenter is not None:
+                tensors = augmented(tensors, self._augmenter, self._views)
             return to_batch(tensors, self._manifest, self._views, self._device)
 
     def _recover(self, error: Exception) -> None:

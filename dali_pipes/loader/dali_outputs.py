@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from dali_pipes.augmentation.augmenter import Augmenter
 from dali_pipes.batch import PADDING_POSITION, ClipBatch, View, label_sets_of
 from dali_pipes.fault_log import FaultLog
 from dali_pipes.loader.clip_reader import BY_DALI, FELL_BACK
@@ -54,6 +55,14 @@ def account_for(tensors: Mapping[str, Tensor], faults: FaultLog, chooser: ClipCh
             file = chooser.manifest.path(chooser.row_number(position, attempt))
             faults.add(file, reason, position=position, attempt=attempt)
     faults.check()
+
+
+def augmented(tensors: Mapping[str, Tensor], augmenter: Augmenter, views: Sequence[str]) -> dict[str, Tensor]:
+    """The same outputs with these views augmented, on their device."""
+    about = _about(tensors)
+    rendered = {name: tensors[name] for name in views}
+    changed = augmenter(rendered, positions=about.position.tolist(), attempts=about.attempt.tolist())
+    return {**tensors, **changed}
 
 
 def to_batch(

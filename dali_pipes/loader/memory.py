@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dali_pipes.augmentation.augmenter import working_bytes
 from dali_pipes.config import DataConfig, ViewsConfig
 from dali_pipes.loader.sample import FAULT_BYTES
 from dali_pipes.manifest.manifest import Manifest
@@ -107,4 +108,5 @@ def decoding_bytes(manifest: Manifest, config: DataConfig, *, views: Sequence[st
     settings = config.views
     sizes = {"teacher": settings.teacher.size if settings.teacher else (0, 0), "student": settings.student.size}
     rendered = sum(sizes[name][0] * sizes[name][1] for name in views) * num_frames * _RGB_BYTES
-    return int(num_clips * (decoded + rendered * (config.loader.prefetch + 1)))
+    augmenting = working_bytes(config, num_clips=num_clips)
+    return int(num_clips * (decoded + rendered * (config.loader.prefetch + 1))) + augmenting

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dali_pipes.atomic_files import atomic_write_text
+from dali_pipes.augmentation_config import AugmentationConfig
 from dali_pipes.regular_files import file_is_there
 from reskd.losses.config import DEFAULT_AUTO_STEPS
 from reskd.models.common_config import KEPT_PARTS
@@ -57,6 +58,7 @@ _ONLY_WATCH = ("metrics", "loggers")  # a run computes the same with others
 # runs of those versions go on, and the hash of their settings is the same.
 _CHANGES_NOTHING = {
     "data.val_pattern": None,
+    **{f"data.augmentation.{key}": value for key, value in AugmentationConfig().model_dump().items()},
     "loss.intermediate": None,
     "teacher.precision": "auto",
     "loss.auto_steps": DEFAULT_AUTO_STEPS,
