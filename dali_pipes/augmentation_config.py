@@ -38,6 +38,14 @@ def _erasing_fill(value: object) -> object:
     raise ValueError(f"expected noise, random_color or a gray level from 0 to 255, found {str(value)[:200]!r}")
 
 
+def _each_once(names: object) -> object:
+    # One sentence; of a tuple's members, each unknown one would be another.
+    named = names if isinstance(names, list | tuple) else ()
+    if named and all(name in RAND_AUGMENT_OPS for name in named) and all(named.count(name) == 1 for name in named):
+        return names
+    raise ValueError(f"expected some of {', '.join(RAND_AUGMENT_OPS)}, each once, found {str(names)[:200]}")
+
+
 class ColorJitterConfig(StrictConfig):
     """Random brightness, contrast, saturation and hue, in random order (torchvision's ColorJitter)."""
 
@@ -70,15 +78,10 @@ class RandAugmentConfig(StrictConfig):
     probability: float = Field(
         1.0, ge=0, le=1, description="probability of each of the N operations; timm and PySlowFast have 0.5"
     )
-    ops: tuple[RandAugmentOp, ...] = Field(RAND_AUGMENT_OPS, min_length=1, description="the operations to draw from")
+    ops: Annotated[tuple[RandAugmentOp, ...], BeforeValidator(_each_once)] = Field(
+        RAND_AUGMENT_OPS, description="the operations to draw from, all equally likely"
+    )
     fill: _Level = Field(128, description="gray level where an operation moves the picture away")
-
-    @model_validator(mode="after")
-    def _names_each_once(self) -> RandAugmentConfig:
-        repeated = sorted({name for name in self.ops if self.ops.count(name) > 1})
-        if repeated:
-            raise ValueError(f"ops: expected each operation once, found {', '.join(repeated)} more than once")
-        return self
 
 
 class RandomErasingConfig(StrictConfig):

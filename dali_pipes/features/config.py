@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -85,6 +86,13 @@ class FeatureDataConfig(StrictConfig):
     def feature_dim(self) -> int:
         """D, the total length of all groups."""
         return sum(self.groups.values())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_pixels(cls, settings: Any) -> Any:
+        if isinstance(settings, Mapping) and "augmentation" in settings:
+            raise ValueError("augmentation changes pixels, and features have none; leave it out")
+        return settings
 
     @model_validator(mode="after")
     def _is_whole(self) -> FeatureDataConfig:
