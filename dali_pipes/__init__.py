@@ -5,6 +5,8 @@ For other programs, see docs/python.md: the names of ``__all__``, which import n
 For other folders:
     atomic_files: append_whole, atomic_folder, atomic_open, atomic_write_bytes, atomic_write_text, DiskFullError,
         full_disk_named, move_into_place, remove_leftovers
+    augmentation_config: AugmentationConfig, ColorJitterConfig, HIGHEST_MAGNITUDE, RandAugmentConfig, RandAugmentOp,
+        RandomErasingConfig
     batch: ClipBatch, FeatureView, label_sets_of, Loader, PADDING_POSITION, View
     checksums: checksum_of_array, checksum_of_json
     choices: ClassSampling, ClipFrameSelection, DecoderChoice, DEFAULT_QUALITY, DemoFormat, EngineName, FrameSelection,

@@ -2,4 +2,5 @@
 
 For other folders:
     augmenter: Augmenter, make_augmenter, working_bytes
+    plan: Shape
 """

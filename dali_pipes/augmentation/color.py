@@ -31,12 +31,12 @@ def over_frames(values_n: Tensor) -> Tensor:
 def _blend(frames_nTHWC: Tensor, other: Tensor | float, factor_n: Tensor) -> Tensor:
     """``other`` + factor * (frames - other): PIL's ImageEnhance; 1 is the frame itself, more is away from ``other``."""
     factor = over_frames(factor_n)
-    return as_levels((frames_nTHWC * factor).add_((1 - factor) * other))
+    return as_levels((frames_nTHWC.float() * factor).add_(other * (1 - factor)))
 
 
 def brightness(frames_nTHWC: Tensor, values_nV: Tensor) -> Tensor:
     """values: factor; 0 is black."""
-    return as_levels(frames_nTHWC * over_frames(values_nV[:, 0]))
+    return as_levels(frames_nTHWC.float().mul_(over_frames(values_nV[:, 0])))
 
 
 def measure_contrast(frames_nTHWC: Tensor, values_nV: Tensor) -> Tensor:
@@ -54,8 +54,9 @@ def contrast(frames_nTHWC: Tensor, parameters_nP: Tensor) -> Tensor:
 
 def saturation(frames_nTHWC: Tensor, values_nV: Tensor) -> Tensor:
     """values: factor; 0 is gray."""
-    red, green, blue = frames_nTHWC.split(1, dim=-1)
-    return _blend(frames_nTHWC, (red * _RED).add_(green * _GREEN).add_(blue * _BLUE), values_nV[:, 0])
+    frames = frames_nTHWC.float()
+    red, green, blue = frames.split(1, dim=-1)
+    return _blend(frames, (red * _RED).add_(green * _GREEN).add_(blue * _BLUE), values_nV[:, 0])
 
 
 def sharpness(frames_nTHWC: Tensor, values_nV: Tensor) -> Tensor:
@@ -104,7 +105,7 @@ def measure_auto_contrast(frames_nTHWC: Tensor, values_nV: Tensor) -> Tensor:
 def auto_contrast(frames_nTHWC: Tensor, parameters_n2C: Tensor) -> Tensor:
     """Stretch each channel to 0 to 255 (PIL's ImageOps.autocontrast). No values."""
     darkest, factor = parameters_n2C.float().view(-1, 2, 1, 1, 1, 3).unbind(1)
-    return as_levels((frames_nTHWC - darkest).mul_(factor))
+    return as_levels(frames_nTHWC.float().sub_(darkest).mul_(factor))
 
 
 def measure_equalize(frames_nTHWC: Tensor, values_nV: Tensor) -> Tensor:
@@ -140,4 +141,5 @@ def posterize(frames_nTHWC: Tensor, values_nV: Tensor) -> Tensor:
 
 def solarize(frames_nTHWC: Tensor, values_nV: Tensor) -> Tensor:
     """values: level, 0 to 255, from which on values are inverted."""
-    return torch.where(frames_nTHWC >= over_frames(values_nV[:, 0]), 255 - frames_nTHWC, frames_nTHWC)
+    first_n = values_nV[:, 0].ceil().to(torch.uint8).view(-1, 1, 1, 1, 1)
+    return (frames_nTHWC >= first_n).to(torch.uint8).mul_(255).bitwise_xor_(frames_nTHWC)

@@ -36,8 +36,7 @@ def affine(frames_nTHWC: Tensor, values_nV: Tensor) -> Tensor:
 
 def erase_with_color(frames_nTHWC: Tensor, values_nV: Tensor) -> Tensor:
     """values: y, x, height and width of the rectangle, 0 to 1; red, green, blue."""
-    color = values_nV[:, 4:7].to(torch.uint8).view(-1, 1, 1, 1, 3)
-    return torch.where(_is_erased(frames_nTHWC, values_nV), color, frames_nTHWC)
+    return _erase(frames_nTHWC, values_nV, values_nV[:, 4:7].to(torch.uint8).view(-1, 1, 1, 3))
 
 
 def erase_with_noise(frames_nTHWC: Tensor, values_nV: Tensor) -> Tensor:
@@ -53,16 +52,18 @@ def erase_with_noise(frames_nTHWC: Tensor, values_nV: Tensor) -> Tensor:
     cell_nHW1 = (row_nH[:, :, None] * cells_wide_n[:, None, None] + column_nW[:, None])[..., None]
     number_nHWC = 3 * cell_nHW1 + torch.arange(3, device=cell_nHW1.device)
     noise = _random_levels(key_n[:, None, None, None], number_nHWC)
-    return torch.where(_is_erased(frames_nTHWC, values_nV), noise[:, None], frames_nTHWC)
+    return _erase(frames_nTHWC, values_nV, noise)
 
 
-def _is_erased(frames_nTHWC: Tensor, values_nV: Tensor) -> Tensor:
-    """bool (n, 1, H, W, 1): the pixels whose center lies in the rectangle."""
+def _erase(frames_nTHWC: Tensor, values_nV: Tensor, fill_nHWC: Tensor) -> Tensor:
+    """Overwrite the pixels whose center lies in the rectangle."""
     height, width = frames_nTHWC.shape[2:4]
     top, left, high, wide = values_nV[:, :4, None].unbind(1)
     y_H, x_W = _centers(height, values_nV), _centers(width, values_nV)
     rows_nH, columns_nW = (top <= y_H) & (y_H < top + high), (left <= x_W) & (x_W < left + wide)
-    return (rows_nH[:, :, None] & columns_nW[:, None])[:, None, ..., None]
+    erased_nHWC = (rows_nH[:, :, None] & columns_nW[:, None])[..., None].expand(-1, -1, -1, 3).to(torch.uint8) * 255
+    # Bits of whole frames in place of torch.where, which is slower on a CPU.
+    return (frames_nTHWC & ~erased_nHWC[:, None]).bitwise_or_((erased_nHWC & fill_nHWC)[:, None])
 
 
 def _centers(size: int, like: Tensor) -> Tensor:

@@ -42,12 +42,15 @@ def test_the_defaults_are_those_of_the_papers() -> None:
         ),
         ({"color_jitter": {"hue": 0.6}}, "augmentation.color_jitter.hue: should be less than or equal to 0.5, found"),
         ({"color_jitter": {"colour": 1}}, "unknown key augmentation.color_jitter.colour; "),
-        ({"rand_augment": {"magnitude": 11}}, "augmentation.rand_augment.magnitude: should be less than or equal to 10"),
+        (
+            {"rand_augment": {"magnitude": 11}},
+            "augmentation.rand_augment.magnitude: should be less than or equal to 10",
+        ),
         ({"rand_augment": {"num_ops": 0}}, "augmentation.rand_augment.num_ops: should be greater than or equal to 1"),
         ({"rand_augment": {"ops": ["invert"]}}, "translate_y, each once, found ['invert']."),
         (
             {"rand_augment": {"ops": ["rotate", "rotate"]}},
-            "augmentation.rand_augment.ops: expected some of identity, auto_contrast, equalize, rotate, solarize, color, ",
+            "augmentation.rand_augment.ops: expected some of identity, auto_contrast, equalize, rotate, ",
         ),
         ({"rand_augment": {"ops": []}}, "each once, found []."),
         ({"rand_augment": {"ops": "rotate"}}, "each once, found rotate."),
@@ -55,7 +58,7 @@ def test_the_defaults_are_those_of_the_papers() -> None:
         ({"random_erasing": {"aspect_ratio": [0, 1]}}, "augmentation.random_erasing: aspect_ratio: expected 0 < low"),
         (
             {"random_erasing": {"fill": "mean"}},
-            "augmentation.random_erasing.fill: expected noise, random_color or a gray level from 0 to 255, found 'mean'",
+            "random_erasing.fill: expected noise, random_color or a gray level from 0 to 255, found 'mean'",
         ),
         ({"random_erasing": {"fill": 256}}, "random_color or a gray level from 0 to 255, found '256'"),
         ({"rand_augment": 2}, "augmentation.rand_augment: expected a group of settings, found 2."),

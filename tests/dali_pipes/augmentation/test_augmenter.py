@@ -60,7 +60,7 @@ def test_a_clip_depends_neither_on_its_batch_nor_on_the_threads(
 ) -> None:
     views = both_views(12)
     together = augmented(views, range(12))
-    monkeypatch.setattr(augmenter_module, "_VALUES_AT_ONCE", values_at_once)
+    monkeypatch.setattr(augmenter_module, "_VALUES_AT_ONCE", {"cpu": values_at_once})
     torch.set_num_threads(2)
     for start, stop in ((0, 1), (1, 5), (5, 12)):
         part = augmented({name: view[start:stop] for name, view in views.items()}, range(start, stop))
@@ -126,7 +126,9 @@ def test_both_views_show_the_same(name: Any) -> None:
 
 def test_the_student_s_view_may_be_as_large_as_the_teacher_s() -> None:
     """upsample_to_teacher: the cells of the noise are those of the size that it was shrunk to."""
-    config = config_of({"random_erasing": {"probability": 1.0}}, student={"size": (24, 32), "upsample_to_teacher": True})
+    config = config_of(
+        {"random_erasing": {"probability": 1.0}}, student={"size": (24, 32), "upsample_to_teacher": True}
+    )
     teacher = smooth_clips(4, 48, 64)
     small = shrunk(teacher).flatten(0, 1).permute(0, 3, 1, 2).float()
     student = interpolate(small, size=(48, 64)).to(torch.uint8).permute(0, 2, 3, 1)[:, None].contiguous()

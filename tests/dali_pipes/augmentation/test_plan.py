@@ -91,7 +91,9 @@ def test_the_strongest_operations_are_those_of_the_paper() -> None:
 
 
 def test_both_directions_and_a_spread_magnitude_are_drawn() -> None:
-    fixed = [step.values[0] for plan in plans(1000, rand_augment={"num_ops": 1, "ops": ["brightness"]}) for step in plan]
+    fixed = [
+        step.values[0] for plan in plans(1000, rand_augment={"num_ops": 1, "ops": ["brightness"]}) for step in plan
+    ]
     assert {round(value, 6) for value in fixed} == {1.81, 0.19}
     assert np.mean(np.array(fixed) > 1) == pytest.approx(0.5, abs=0.05)
     settings = {"num_ops": 1, "ops": ["brightness"], "magnitude": 7.0, "magnitude_std": 0.5}

@@ -1,0 +1,1 @@
+"""The cost of augmenting batches of views."""
