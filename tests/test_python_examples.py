@@ -51,7 +51,7 @@ def test_the_examples_run_as_they_stand(
     (tmp_path / "videos/left/broken.mp4").write_bytes(b"no video")
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"^```python\n(.*?)^```", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 5 and all(len(block.splitlines()) <= 17 for block in blocks)
+    assert len(blocks) == 6 and all(len(block.splitlines()) <= 17 for block in blocks)
     names: dict[str, Any] = {}
     for block in blocks:
         exec(compile(block, "docs/python.md", "exec"), names)
