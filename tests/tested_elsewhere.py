@@ -117,7 +117,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "reskd/reports/dataset_charts.py": "reskd/reports/test_dataset_report.py",
     "reskd/reports/demo_preview.py": "reskd/commands/test_make_demo_data.py",
     "reskd/study/work.py": "reskd/study/test_runner.py",
-    "reskd/study/page/style.py": "reskd/study/page/test_page.py",
+    "reskd/pages/style.py": "reskd/study/page/test_page.py",
     "reskd/training/plan.py": "reskd/training/test_trainer.py",
     "reskd/training/trainable.py": "reskd/training/test_trainer_unequal_widths.py",
     "reskd/training/trainer_arguments.py": "reskd/training/test_trainer.py",

@@ -14,7 +14,7 @@ from dali_pipes.atomic_files import atomic_open, atomic_write_text
 from reskd.analysis.receptive_field import MOST, Position, ReceptiveField, Widths, receptive_field, widths_of
 from reskd.analysis.runs import AnalyzedClips, AnalyzedRun, RunsRequest, load_runs, read_clips
 from reskd.analysis.tensorboard_pictures import add_picture, check_has_steps
-from reskd.reports.odd_names import in_markdown
+from reskd.pages.odd_names import in_markdown
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from dali_pipes.atomic_files import atomic_open
 from dali_pipes.video_info import VideoInfo
-from reskd.reports.odd_names import in_picture
+from reskd.pages.odd_names import in_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

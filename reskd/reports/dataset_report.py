@@ -27,8 +27,8 @@ from dali_pipes.scan.index_reader import IndexReader
 from dali_pipes.scan.reading_cost import describe_cost
 from dali_pipes.scan.summary import describe_pictures, kind_of
 from dali_pipes.video_info import VideoInfo
+from reskd.pages.odd_names import in_markdown
 from reskd.reports.dataset_charts import draw_data_charts
-from reskd.reports.odd_names import in_markdown
 
 NUM_SAMPLED = 200
 NUM_DECODED = 8

@@ -11,7 +11,7 @@ from typing import Any
 from dali_pipes.atomic_files import atomic_open, atomic_write_text
 from dali_pipes.json_files import read_json
 from dali_pipes.regular_files import file_is_there
-from reskd.reports.odd_names import in_markdown, in_picture
+from reskd.pages.odd_names import in_markdown, in_picture
 from reskd.training import loss_balance
 from reskd.training.metrics_log import parse_line
 from reskd.training.run_changes import read_changes

@@ -6,16 +6,16 @@ The file holds arrays alone, so it can be read on any machine, long after the ru
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
-from dali_pipes.manifest.split_lists import matched_group
-from dali_pipes.manifest.split_table import groups_of_videos
+from reskd.statistics.predictions import Predictions
+from reskd.statistics.score_files import as_names, label_sets, score_arrays
+from reskd.statistics.video_groups import groups_of
 from reskd.study.page.data import Curve
 from reskd.study.plan import PlannedRun
 from reskd.training.run_directory import RunDirectory
@@ -23,7 +23,6 @@ from reskd.training.run_directory import RunDirectory
 if TYPE_CHECKING:
     from reskd.experiment.run import ScoredCheckpoint
 
-_LABEL_BITS = "label_bits_NB"  # of a list with several labels a video: a bit a class
 _CURVE = "curve_"  # and the metric: rows of (epoch, metric)
 
 
@@ -70,14 +69,9 @@ def scores_of(run: PlannedRun, scored: ScoredCheckpoint) -> RunScores:
 
 def write_scores(scores: RunScores, file: IO[bytes]) -> None:
     """Write a file of scores; equal scores give equal bytes."""
-    arrays: dict[str, Any] = {
-        "videos": np.array([os.fsencode(video) for video in scores.videos]),
-        "groups": np.array([os.fsencode(group) for group in scores.groups]),
-        "labels_N": scores.labels_N,
-        "logits_NK": scores.logits_NK,
-    }
-    if scores.sets_NK is not None:
-        arrays[_LABEL_BITS] = np.packbits(scores.sets_NK, axis=1)
+    sets_NK = scores.sets_NK
+    predictions = Predictions(scores.videos, scores.groups, scores.labels_N, scores.logits_NK, sets_NK)
+    arrays = score_arrays(predictions)
     arrays |= {_CURVE + metric: np.array(curve) for metric, curve in scores.curves.items()}
     np.savez(file, **arrays)
 
@@ -89,37 +83,22 @@ def read_scores(path: Path | IO[bytes], run: PlannedRun) -> RunScores:
         run: whose scores these are.
     """
     with np.load(path) as arrays:
-        videos = _names(arrays["videos"])
-        labels_N, logits_NK, bits_NB = arrays["labels_N"], arrays["logits_NK"], arrays.get(_LABEL_BITS)
-        groups = _names(arrays["groups"]) if "groups" in arrays else None
+        videos, sets_NK = as_names(arrays["videos"]), label_sets(arrays)
+        labels_N, logits_NK = arrays["labels_N"], arrays["logits_NK"]
+        groups = as_names(arrays["groups"]) if "groups" in arrays else None
         curves: dict[str, Curve] = {
             key.removeprefix(_CURVE): tuple((epoch, value) for epoch, value in arrays[key].tolist())
             for key in arrays
             if key.startswith(_CURVE)
         }
-    sets_NK = None if bits_NB is None else np.unpackbits(bits_NB, axis=1, count=logits_NK.shape[1]).astype(bool)
     if groups is None:
         groups, curves = _groups(run, videos), _curves(run)
     return RunScores(videos, groups, labels_N, logits_NK, sets_NK, curves)
 
 
-def _names(array: np.ndarray) -> tuple[str, ...]:
-    return tuple(os.fsdecode(name) for name in array.tolist())
-
-
 def _groups(run: PlannedRun, videos: tuple[str, ...]) -> tuple[str, ...]:
-    """As the run that trained the weights split its lists; features have no groups.
-
-    Tables of earlier versions have no groups of the videos of a test list: the pattern finds them.
-    """
-    path = RunDirectory(run.folder.parent / run.weights).splits
-    known = groups_of_videos(path.read_bytes()) if path.is_file() else {}
-    pattern = run.config.clips.group_pattern if run.config.data.kind == "clips" else None
-    groups = [known.get(video, video) for video in videos]
-    return tuple(
-        (matched_group(pattern, video) or video) if group == video else group
-        for video, group in zip(videos, groups, strict=True)
-    )
+    splits = RunDirectory(run.folder.parent / run.weights).splits
+    return groups_of(videos, splits, run.config.clips.group_pattern if run.config.data.kind == "clips" else None)
 
 
 def _curves(run: PlannedRun) -> dict[str, Curve]:

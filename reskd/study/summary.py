@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+from reskd.statistics.comparison import arm_intervals, compare_arms, share_of_gap
+from reskd.statistics.metrics import METRICS, summarize_arm
+from reskd.statistics.predictions import Predictions, join_predictions
 from reskd.study.answer_times import KEY as TIME_FROM_FILE
 from reskd.study.config import BarsConfig
 from reskd.study.page.data import FailedRun, ReportArm, ReportBars, ReportComparison, ReportGap, StudyReport
 from reskd.study.plan import PlannedRun, StudyPlan
 from reskd.study.scores import RunScores, read_scores
-from reskd.study.statistics.comparison import arm_intervals, compare_arms, share_of_gap
-from reskd.study.statistics.metrics import METRICS, summarize_arm
-from reskd.study.statistics.predictions import Predictions, join_predictions
 from reskd.study.work import DIVERGED, DONE, scores_path
 
 Rows = Mapping[str, Mapping[str, Any]]

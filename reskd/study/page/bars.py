@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from reskd.study.page.charts import Chart
-from reskd.study.page.data import ReportArm, ReportBars, StudyReport
-from reskd.study.page.svg import (
+from reskd.pages.svg import (
     TEXT_WIDTH,
+    Chart,
     Scale,
     axes,
     color_class,
@@ -17,8 +16,9 @@ from reskd.study.page.svg import (
     shortened,
     text_at,
 )
+from reskd.statistics.metrics import Metric
+from reskd.study.page.data import ReportArm, ReportBars, StudyReport
 from reskd.study.page.words import shown_interval, shown_value
-from reskd.study.statistics.metrics import Metric
 
 _WIDTH, _SIDE, _ROW = 360.0, 12.0, 42.0
 _NOT_SHOWN = "mean_class_accuracy"  # nearly top-1 where classes are as large; it stands in the table

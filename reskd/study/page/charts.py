@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from reskd.study.page.data import Curve, ReportArm, ReportComparison, StudyReport
-from reskd.study.page.svg import (
+from reskd.pages.svg import (
     TEXT_WIDTH,
+    Chart,
     Scale,
     axes,
     color_class,
@@ -22,9 +22,10 @@ from reskd.study.page.svg import (
     shortened,
     text_at,
 )
+from reskd.statistics.comparison import Difference
+from reskd.statistics.metrics import Metric
+from reskd.study.page.data import Curve, ReportArm, ReportComparison, StudyReport
 from reskd.study.page.words import shown_cost, shown_difference, shown_interval
-from reskd.study.statistics.comparison import Difference
-from reskd.study.statistics.metrics import Metric
 
 _WIDTH, _HEIGHT = 450.0, 310.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 14.0, 34.0, 46.0
@@ -39,14 +40,6 @@ _LABEL_HEIGHTS = {
 }
 _LEADS_FROM = 13
 _MOST_VALUE_TICKS = 8  # of an axis with a tick at each arm
-
-
-class Chart(NamedTuple):
-    """An SVG and its title. Small ones stand beside each other under one heading."""
-
-    title: str
-    svg: str
-    is_small: bool = False
 
 
 class _Point(NamedTuple):

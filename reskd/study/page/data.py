@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from reskd.study.statistics.comparison import Comparison, GapShare
-from reskd.study.statistics.metrics import METRICS, ArmSummary, Metric
+from reskd.statistics.comparison import Comparison, GapShare
+from reskd.statistics.metrics import METRICS, ArmSummary, Metric
 
 Curve = tuple[tuple[float, float], ...]  # of one run: (epoch, metric)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dali_pipes.file_names import on_one_line
-from reskd.reports.odd_names import in_markdown
-from reskd.study.page.chart_files import ChartFile
+from reskd.pages.chart_files import ChartFile
+from reskd.pages.odd_names import in_markdown
+from reskd.pages.tables import markdown_table
 from reskd.study.page.data import StudyReport
-from reskd.study.page.tables import Table, report_tables
+from reskd.study.page.tables import report_tables
 from reskd.study.page.words import lead_sentences, reading_notes
 
 
@@ -20,7 +21,7 @@ def render_markdown(report: StudyReport, charts: Mapping[str, Sequence[ChartFile
     """
     sections = [f"# {in_markdown(report.title)}", *map(in_markdown, lead_sentences(report))]
     for heading, table in report_tables(report).items():
-        sections += [f"## {heading}", in_markdown(table.caption), _markdown_table(table)]
+        sections += [f"## {heading}", in_markdown(table.caption), markdown_table(table)]
     for heading, files in (charts or {}).items():
         sections += [f"## {in_markdown(heading)}", *(f"![{in_markdown(one.title)}]({one.path})" for one in files)]
     sections += ["## How to read this", "\n".join(f"- {in_markdown(note)}" for note in reading_notes(report))]
@@ -30,9 +31,3 @@ def render_markdown(report: StudyReport, charts: Mapping[str, Sequence[ChartFile
         rows = [f"| {in_markdown(name)} | {in_markdown(value)} |" for name, value in report.environment.items()]
         sections += ["## Environment", "\n".join(["| what | value |", "|---|---|", *rows])]
     return "\n\n".join(sections) + "\n"
-
-
-def _markdown_table(table: Table) -> str:
-    lines = [f"| {' | '.join(table.titles)} |", "|---" * len(table.titles) + "|"]
-    lines += [f"| {' | '.join(in_markdown(cell.text) for cell in row)} |" for row in table.rows]
-    return "\n".join(lines)

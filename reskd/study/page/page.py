@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from pathlib import Path
 
 from dali_pipes.atomic_files import atomic_write_text
+from reskd.pages.chart_files import write_charts
+from reskd.pages.html import MAX_PAGE_BYTES, charts, commands, document, lead, listed, section, table
+from reskd.pages.svg import Chart, element, escaped
+from reskd.pages.tables import Cell, Table
 from reskd.study.page.bars import draw_bars
-from reskd.study.page.chart_files import write_charts
-from reskd.study.page.charts import Chart, draw_charts
+from reskd.study.page.charts import draw_charts
 from reskd.study.page.data import Picture, StudyReport
 from reskd.study.page.markdown import render_markdown
-from reskd.study.page.style import STYLE
-from reskd.study.page.svg import element, escaped
-from reskd.study.page.tables import Cell, Table, report_tables
+from reskd.study.page.tables import report_tables
 from reskd.study.page.words import lead_sentences, reading_notes
-
-MAX_PAGE_BYTES = 5_000_000
 
 log = logging.getLogger(__name__)
 
@@ -33,90 +31,37 @@ def write_study_report(report: StudyReport, folder: Path) -> Path:
 
 
 def render_page(report: StudyReport) -> str:
-    """The whole page. Pictures that would make it larger than ``MAX_PAGE_BYTES`` are left out and named.
-
-    A content security policy forbids scripts and everything that is not in the page.
-    """
-    head = (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
-        "style-src 'unsafe-inline'\">\n"
-        f"{element('title', escaped(report.title))}\n<style>{STYLE}</style>\n</head>\n<body>\n"
-    )
+    """The whole page. Pictures that would make it larger than ``MAX_PAGE_BYTES`` are left out and named."""
     tables = report_tables(report)
     sections = [
         element("h1", escaped(report.title)),
-        element("div", *(element("p", _words(sentence)) for sentence in lead_sentences(report)), css="lead"),
-        *(_section(heading, _table(table)) for heading, table in tables.items()),
-        *_chart_sections(report),
-        _section("How to read this", element("ul", *(element("li", _words(note)) for note in reading_notes(report)))),
+        lead(lead_sentences(report)),
+        *(section(heading, table(one)) for heading, one in tables.items()),
+        *(section(heading, charts(chosen)) for heading, chosen in _charts(report)),
+        section("How to read this", listed(reading_notes(report))),
     ]
     if report.commands:
-        lines = "\n".join(map(escaped, report.commands))
-        sections.append(_section("Commands", element("pre", element("code", lines))))
+        sections.append(section("Commands", commands(report.commands)))
     if report.environment:
         rows = tuple((Cell(name), Cell(value)) for name, value in report.environment.items())
-        sections.append(_section("Environment", _table(Table("", ("what", "value"), rows))))
-    rest = "\n".join(sections)
-    pictures = _pictures(report.pictures, MAX_PAGE_BYTES - len((head + rest).encode()) - 20_000)
-    return f"{head}<main>\n{rest}\n{pictures}</main>\n</body>\n</html>\n"
-
-
-def _section(heading: str, *content: str) -> str:
-    return element("section", element("h2", escaped(heading)), *content)
-
-
-def _table(table: Table) -> str:
-    """A table with its caption; rows with an equal first cell share it."""
-    kinds = [cell.kind for cell in table.rows[0]] if table.rows else ["text"] * len(table.titles)
-    titles = "".join(
-        element("th", _words(title), css="number" if kind == "number" else "", scope="col")
-        for title, kind in zip(table.titles, kinds, strict=True)
-    )
-    caption = element("caption", element("span", _words(table.caption))) if table.caption else ""
-    rows = "".join(_rows(table.rows))
-    inner = element("table", caption, element("thead", element("tr", titles)), element("tbody", rows))
-    # A reader without a mouse can scroll only what takes the focus.
-    return element("div", inner, css="scroll", tabindex="0", role="region", aria_label=escaped(table.titles[0]))
-
-
-def _rows(rows: Sequence[Sequence[Cell]]) -> Iterator[str]:
-    for first, equal in groupby(rows, key=lambda row: row[0]):
-        together = list(equal)
-        for place, row in enumerate(together):
-            span = {"rowspan": str(len(together))} if len(together) > 1 else {}
-            header = "" if place else element("th", _words(first.text) or " ", scope="row", **span)
-            yield element("tr", header, *map(_cell, row[1:]))
-
-
-def _cell(cell: Cell) -> str:
-    return element("td", _words(cell.text) or " ", css="" if cell.kind == "text" else cell.kind)
-
-
-def _chart_sections(report: StudyReport) -> Iterator[str]:
-    for heading, charts in _charts(report):
-        css = "charts small" if charts[0].is_small else "charts"
-        yield _section(heading, element("div", *map(_figure, charts), css=css))
+        sections.append(section("Environment", table(Table("", ("what", "value"), rows))))
+    room_bytes = MAX_PAGE_BYTES - len(document(report.title, sections).encode()) - 20_000
+    return document(report.title, [*sections, *_pictures(report.pictures, room_bytes)])
 
 
 def _charts(report: StudyReport) -> Iterator[tuple[str, list[Chart]]]:
     """Headings with their charts, which are all small or all large."""
     yield from draw_bars(report)
-    charts = draw_charts(report)
+    drawn = draw_charts(report)
     for heading, is_small in (("Charts", False), ("Learning curves", True)):
-        if chosen := [chart for chart in charts if chart.is_small == is_small]:
+        if chosen := [chart for chart in drawn if chart.is_small == is_small]:
             yield heading, chosen
 
 
-def _figure(chart: Chart) -> str:
-    return element("figure", element("figcaption", escaped(chart.title)), chart.svg)
-
-
-def _pictures(pictures: Sequence[Picture], room_bytes: int) -> str:
+def _pictures(pictures: Sequence[Picture], room_bytes: int) -> list[str]:
     """The pictures that fit, and a sentence on those that do not."""
     if not pictures:
-        return ""
+        return []
     shown, left_out = [], []
     for one in pictures:
         image = element("img", src=escaped(one.data_uri), alt=escaped(one.title))
@@ -130,9 +75,4 @@ def _pictures(pictures: Sequence[Picture], room_bytes: int) -> str:
         sentence = f"Left out, as the page would be larger than {MAX_PAGE_BYTES / 1e6:g} MB: {', '.join(left_out)}."
         log.warning("report.html: %s", sentence)
         shown.append(element("p", escaped(sentence)))
-    return _section("Pictures", *shown)
-
-
-def _words(text: str) -> str:
-    """Escaped text with a real plus-minus sign between two numbers."""
-    return escaped(text).replace(" +- ", " &#177; ")
+    return [section("Pictures", *shown)]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from reskd.pages.tables import Cell, Table
+from reskd.statistics.metrics import Metric
 from reskd.study.page.data import ReportArm, StudyReport
 from reskd.study.page.words import (
     seeds_and_videos,
@@ -13,22 +13,6 @@ from reskd.study.page.words import (
     shown_percent,
     shown_value,
 )
-from reskd.study.statistics.metrics import Metric
-
-
-class Cell(NamedTuple):
-    """Text, and what kind of text it is: text, number, or a mark (better, worse, undecided, failed, diverged)."""
-
-    text: str
-    kind: str = "text"
-
-
-class Table(NamedTuple):
-    """Rows under titles; the first cell of a row says what the row is of."""
-
-    caption: str
-    titles: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
 
 
 def report_tables(report: StudyReport) -> dict[str, Table]:

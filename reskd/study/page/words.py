@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from reskd.statistics.comparison import Comparison, Difference, GapShare
+from reskd.statistics.metrics import Metric
 from reskd.study.page.data import ReportComparison, ReportGap, StudyReport
-from reskd.study.statistics.comparison import Comparison, Difference, GapShare
-from reskd.study.statistics.metrics import Metric
 
 
 def shown_value(metric: Metric, value: float) -> str:

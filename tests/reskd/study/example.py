@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from reskd.statistics.comparison import Comparison, Difference, GapShare
+from reskd.statistics.metrics import METRICS, ArmSummary, MeanAndDeviation
 from reskd.study.page.data import FailedRun, Picture, ReportArm, ReportBars, ReportComparison, ReportGap, StudyReport
-from reskd.study.statistics.comparison import Comparison, Difference, GapShare
-from reskd.study.statistics.metrics import METRICS, ArmSummary, MeanAndDeviation
 
 ODD = "<b>5 & \"6\" | 'x'</b>"
 _TOP1, _MAP, _MEAN_CLASS, _LOG_LOSS = METRICS

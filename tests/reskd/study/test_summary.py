@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from reskd.statistics.metrics import LABEL_SET_METRICS, METRICS
 from reskd.study.page.data import StudyReport
 from reskd.study.page.page import render_page
 from reskd.study.plan import PlannedRun, StudyPlan, plan_study
 from reskd.study.runner import run_study
 from reskd.study.scores import RunScores, read_scores, write_scores
-from reskd.study.statistics.metrics import LABEL_SET_METRICS, METRICS
 from reskd.study.summary import Rows, summarize_study
 from reskd.study.work import scores_path
 from tests.reskd.feature_files import write_features

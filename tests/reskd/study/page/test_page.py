@@ -88,7 +88,7 @@ def test_every_color_is_a_variable_with_a_light_and_a_dark_value() -> None:
     style = re.findall(r"<style>(.*?)</style>", render_page(study()), re.DOTALL)[0]
     light, dark = style.split("@media (prefers-color-scheme: dark)", 1)
     colors = set(re.findall(r"(--\w+): #", light))
-    assert len(colors) == 14
+    assert len(colors) == 15
     rest = dark.split("} }", 1)
     assert set(re.findall(r"(--\w+): #", rest[0])) == colors
     assert not re.search(r"#[0-9a-f]{3,6}\b", rest[1])

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
+from reskd.statistics.metrics import LABEL_SET_METRICS, ArmSummary, MeanAndDeviation
 from reskd.study.page.data import ReportArm
 from reskd.study.page.tables import report_tables
-from reskd.study.statistics.metrics import LABEL_SET_METRICS, ArmSummary, MeanAndDeviation
 from tests.reskd.study.example import ODD, study
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from reskd.statistics.metrics import LABEL_SET_METRICS, METRICS, ArmSummary, MeanAndDeviation
 from reskd.study.page.data import ReportArm
 from reskd.study.page.words import (
     describe_comparison,
@@ -15,7 +16,6 @@ from reskd.study.page.words import (
     shown_difference,
     shown_value,
 )
-from reskd.study.statistics.metrics import LABEL_SET_METRICS, METRICS, ArmSummary, MeanAndDeviation
 from tests.reskd.study.example import study
 
 TOP1, LOG_LOSS = METRICS[0], METRICS[-1]

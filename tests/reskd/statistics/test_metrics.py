@@ -10,8 +10,8 @@ import torch
 
 from reskd.evaluation.metrics import classification_metrics, multi_label_metrics
 from reskd.losses.task import sigmoid_bce
-from reskd.study.statistics.metrics import LABEL_SET_METRICS, METRICS, metrics_of, resampled_metrics, summarize_arm
-from reskd.study.statistics.predictions import Predictions
+from reskd.statistics.metrics import LABEL_SET_METRICS, METRICS, metrics_of, resampled_metrics, summarize_arm
+from reskd.statistics.predictions import Predictions
 
 
 def predictions(labels: list[int], scores: list[list[float]]) -> Predictions:

@@ -28,7 +28,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from reskd.evaluation.metrics import rank_scores
 from reskd.evaluation.youtube8m import TopLists, top_lists
 from reskd.outputs import ScoreKind
-from reskd.study.statistics.predictions import Predictions, check_same_videos
+from reskd.statistics.predictions import Predictions, check_same_videos
 
 Numbers = NDArray[np.float64]
 _RESAMPLES_AT_ONCE = 100

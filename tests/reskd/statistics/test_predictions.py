@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reskd.study.statistics.predictions import Predictions, check_same_videos, join_predictions
+from reskd.statistics.predictions import Predictions, check_same_videos, join_predictions
 
 
 def predictions(*videos: str, num_classes: int = 2, **changed: Any) -> Predictions:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reskd.reports.odd_names import in_markdown, in_picture
+from reskd.pages.odd_names import in_markdown, in_picture
 from reskd.reports.run_report import draw_curves, render_comparison, write_run_report
 from reskd.training.metrics_log import MetricsWriter
 from reskd.training.run_directory import RunDirectory

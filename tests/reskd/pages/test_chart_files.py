@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
-from reskd.study.page.chart_files import ChartFile, standalone, write_charts
-from reskd.study.page.charts import Chart
+from reskd.pages.chart_files import ChartFile, standalone, write_charts
+from reskd.pages.svg import Chart
 from reskd.study.page.page import write_study_report
 from tests.reskd.study.example import study
 

@@ -19,33 +19,15 @@ Shape letters: N videos, S seeds, R resamples, G groups.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from reskd.study.statistics.metrics import Metric, Numbers, kinds_of, metrics_of, resampled_metrics
-from reskd.study.statistics.predictions import Predictions, check_same_videos
+from reskd.statistics.metrics import Metric, Numbers
+from reskd.statistics.predictions import Predictions, check_same_videos
+from reskd.statistics.resamples import Arm, BootstrapSettings, Resamples
 
 Verdict = Literal["better", "worse", "undecided"]
-Arm = Mapping[int, Predictions]  # seed -> predictions, joined over splits
-
-
-@dataclass(frozen=True)
-class BootstrapSettings:
-    """How intervals are made: the number of resamples, the generator's seed, and the share that an interval holds."""
-
-    num_resamples: int = 2000
-    seed: int = 0
-    confidence: float = 0.95
-
-    def __post_init__(self) -> None:
-        if self.num_resamples < 100 or not 0.5 <= self.confidence < 1:
-            raise ValueError(
-                "expected at least 100 resamples and a confidence from 0.5 to below 1, found "
-                f"{self.num_resamples} and {self.confidence}; change these settings."
-            )
 
 
 class Difference(NamedTuple):
@@ -102,13 +84,6 @@ class GapShare(NamedTuple):
     high: float | None
 
 
-class _Values(NamedTuple):
-    """Of one metric and arm: (S,) on the videos as they are, and (S, R) on the resamples."""
-
-    plain_S: Numbers
-    resampled_SR: Numbers
-
-
 def compare_arms(a: Arm, b: Arm, settings: BootstrapSettings | None = None) -> Comparison:
     """A minus B over their common seeds and their videos. See Note [Which interval].
 
@@ -117,7 +92,7 @@ def compare_arms(a: Arm, b: Arm, settings: BootstrapSettings | None = None) -> C
     """
     settings = settings or BootstrapSettings()
     seeds = _common_seeds(a, b)
-    draw = _Draw(_checked({"arm A": _chosen(a, seeds), "arm B": _chosen(b, seeds)}), settings)
+    draw = Resamples(_checked({"arm A": _chosen(a, seeds), "arm B": _chosen(b, seeds)}), settings)
     of_a, of_b = draw.values("arm A"), draw.values("arm B")
     shares_RS = draw.seeds(len(seeds))
     can_decide = _can_decide(len(seeds), draw.num_groups, settings.confidence)
@@ -127,7 +102,7 @@ def compare_arms(a: Arm, b: Arm, settings: BootstrapSettings | None = None) -> C
         resampled_SR = _minus(of_a[metric.name].resampled_SR, of_b[metric.name].resampled_SR)
         resampled_R = np.einsum("rs,sr->r", shares_RS, resampled_SR)
         low, high = draw.interval(resampled_R)
-        verdict = _verdict(metric, low, high) if can_decide else "undecided"
+        verdict = verdict_of_interval(metric, low, high) if can_decide else "undecided"
         error = float(resampled_R.std(ddof=1))
         of_seeds = dict(zip(seeds, plain_S.tolist(), strict=True))
         differences.append(Difference(metric, float(plain_S.mean()), low, high, error, verdict, of_seeds))
@@ -151,7 +126,7 @@ def share_of_gap(
     if not teacher:
         raise ValueError("expected at least one run of the teacher, found none; run the study first.")
     teacher_seeds = seeds if is_paired else sorted(teacher)
-    draw = _Draw(
+    draw = Resamples(
         _checked(
             {
                 "student": _chosen(student, seeds),
@@ -171,7 +146,7 @@ def share_of_gap(
         s_R, b_R = (np.einsum("rs,sr->r", shares_RS, values.resampled_SR) for values in (s, b))
         gap_R = _minus(np.einsum("rt,tr->r", shares_RT, t.resampled_SR), b_R)
         gap = _minus(t.plain_S.mean(), b.plain_S.mean())
-        if gap == 0 or not can_decide or _verdict(metric, *draw.interval(gap_R)) == "undecided":
+        if gap == 0 or not can_decide or verdict_of_interval(metric, *draw.interval(gap_R)) == "undecided":
             found.append(GapShare(metric, None, None, None))
             continue
         share = _minus(s.plain_S.mean(), b.plain_S.mean()) / gap
@@ -188,7 +163,7 @@ def arm_intervals(arm: Arm, settings: BootstrapSettings | None = None) -> dict[s
     Raises:
         ValueError: the runs are not of the same videos; names one.
     """
-    draw = _Draw(_checked({"the arm": _chosen(arm, sorted(arm))}), settings or BootstrapSettings())
+    draw = Resamples(_checked({"the arm": _chosen(arm, sorted(arm))}), settings or BootstrapSettings())
     shares_RS = draw.seeds(len(arm))
     return {
         name: draw.interval(np.einsum("rs,sr->r", shares_RS, values.resampled_SR))
@@ -200,52 +175,13 @@ def is_better(metric: Metric, difference: float) -> bool:
     return difference < 0 if metric.lower_is_better else difference > 0
 
 
-class _Draw:
-    """The resamples of one comparison: the same groups for all its arms.
-
-    Args:
-        arms: name -> seed -> predictions, sorted by video, all of the same videos.
-    """
-
-    def __init__(self, arms: Mapping[str, Arm], settings: BootstrapSettings) -> None:
-        self._arms, self._settings = arms, settings
-        self._generator = np.random.default_rng(settings.seed)
-        first = next(iter(next(iter(arms.values())).values()))
-        names, group_N = np.unique(np.array(first.groups, dtype=object).astype(str), return_inverse=True)
-        self.metrics = kinds_of(first)
-        self.num_videos, self.num_groups = len(first.videos), len(names)
-        self._weights_RN = self._times_drawn(self.num_groups)[:, group_N]
-
-    def seeds(self, num_seeds: int) -> Numbers:
-        """The share of each seed in each resample, (R, S), spread as Note [Which interval] says."""
-        shares_RS = self._times_drawn(num_seeds) / num_seeds
-        spread = np.sqrt(num_seeds / max(num_seeds - 1, 1))
-        return 1 / num_seeds + spread * (shares_RS - 1 / num_seeds)
-
-    def values(self, arm: str) -> dict[str, _Values]:
-        """Of each metric, by its name."""
-        runs = self._arms[arm].values()
-        plain = [metrics_of(run) for run in runs]
-        resampled = [resampled_metrics(run, self._weights_RN) for run in runs]
-        return {
-            metric.name: _Values(
-                np.array([one[metric.name] for one in plain]), np.stack([one[metric.name] for one in resampled])
-            )
-            for metric in self.metrics
-        }
-
-    def interval(self, values_R: Numbers) -> tuple[float, float]:
-        outside = 50 * (1 - self._settings.confidence)
-        low, high = np.percentile(values_R, (outside, 100 - outside))
-        return float(low), float(high)
-
-    def _times_drawn(self, number: int) -> NDArray[np.int64]:
-        """How often each of ``number`` things is drawn in each resample, (R, number)."""
-        return self._generator.multinomial(number, np.full(number, 1 / number), size=self._settings.num_resamples)
+def has_enough_groups(num_groups: int, confidence: float) -> bool:
+    """Whether so many groups of videos can decide anything; see Note [Which interval]."""
+    return 2 * 0.5**num_groups <= 1 - confidence
 
 
 def _can_decide(num_seeds: int, num_groups: int, confidence: float) -> bool:
-    return num_seeds > 1 and 2 * 0.5**num_groups <= 1 - confidence
+    return num_seeds > 1 and has_enough_groups(num_groups, confidence)
 
 
 def _minus(a: Numbers, b: Numbers) -> Numbers:
@@ -253,7 +189,7 @@ def _minus(a: Numbers, b: Numbers) -> Numbers:
     return np.round(a - b, 12)
 
 
-def _verdict(metric: Metric, low: float, high: float) -> Verdict:
+def verdict_of_interval(metric: Metric, low: float, high: float) -> Verdict:
     if low <= 0 <= high:
         return "undecided"
     return "better" if is_better(metric, low) else "worse"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from reskd.study.page.svg import Scale, axes, element, escaped, marker, scale_for, shortened, text_at
+from reskd.pages.svg import Scale, axes, element, escaped, marker, scale_for, shortened, text_at
 
 
 def test_a_scale_puts_its_ends_at_its_ends() -> None:

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reskd.study.statistics.comparison import BootstrapSettings, arm_intervals
-from reskd.study.statistics.metrics import metrics_of
-from reskd.study.statistics.predictions import Predictions
+from reskd.statistics.comparison import BootstrapSettings, arm_intervals
+from reskd.statistics.metrics import metrics_of
+from reskd.statistics.predictions import Predictions
 
 
 def run(right: list[bool], groups: list[str] | None = None) -> Predictions:

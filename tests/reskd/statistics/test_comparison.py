@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reskd.study.statistics.comparison import (
+from reskd.statistics.comparison import (
     BootstrapSettings,
     Comparison,
     Difference,
@@ -11,8 +11,8 @@ from reskd.study.statistics.comparison import (
     is_better,
     share_of_gap,
 )
-from reskd.study.statistics.metrics import LABEL_SET_METRICS, METRICS, metrics_of
-from reskd.study.statistics.predictions import Predictions
+from reskd.statistics.metrics import LABEL_SET_METRICS, METRICS, metrics_of
+from reskd.statistics.predictions import Predictions
 
 FEW = BootstrapSettings(num_resamples=400)
 NUM_CLASSES = 4

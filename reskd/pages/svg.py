@@ -9,10 +9,20 @@ import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from dali_pipes.file_names import on_one_line
+from reskd.pages.style import NUM_COLORS
 
 TEXT_WIDTH = 6.6  # of a letter of the page's chart text, about
+
+
+class Chart(NamedTuple):
+    """An SVG and its title. Small ones stand beside each other under one heading."""
+
+    title: str
+    svg: str
+    is_small: bool = False
 
 
 def escaped(text: object) -> str:
@@ -55,7 +65,7 @@ def marker(x: float, y: float, number: int, *, tip: str = "", size: float = 5) -
 
 
 def color_class(number: int) -> str:
-    return f"c{number % 6}"
+    return f"c{number % NUM_COLORS}"
 
 
 def picture(width: float, height: float, *content: str, title: str) -> str:
