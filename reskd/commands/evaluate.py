@@ -12,12 +12,16 @@ evaluation_test_student_last_10x3.json for 10 clips and 3 crops; names of other 
 _other- and a hash of the protocol.
 
 Beside it lie, with the same beginning, predictions.csv (each video's best answers), classes.csv (recall, precision,
-average precision, what a class is taken for), confusion.svg and calibration.svg.
+average precision, what a class is taken for), confusion.svg and calibration.svg, and scores.npz with all scores.
+
+report.html says whether the student works, with all stages that are evaluated so far. For a config with stages it lies
+in runs/NAME, else beside the result; for other test views, checkpoints or splits its name ends as theirs.
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,9 +38,13 @@ def main(arguments: Sequence[str]) -> None:
     from reskd.experiment.stages import choose_stage, load_stages
     from reskd.reports.answer_pictures import draw_answers
     from reskd.reports.answers import write_answers
+    from reskd.reports.experiment.collect import EvaluatedFile
+    from reskd.reports.experiment.page import write_stage_report
+    from reskd.reports.experiment.scored import keep_scores
 
     require_for_training()
-    config = choose_stage(load_stages(chosen.config, chosen.overrides), chosen.stage)
+    stages = load_stages(chosen.config, chosen.overrides)
+    config = choose_stage(stages, chosen.stage)
     if chosen.out:
         chosen.out.mkdir(parents=True, exist_ok=True)  # if it cannot be written, fail now, not after all clips
     with joined_world(config.device) as world, fault_files_in([chosen.out or chosen.checkpoint.parent]):
@@ -50,16 +58,19 @@ def main(arguments: Sequence[str]) -> None:
         )
     if not world.is_main:
         return
-    result = scored.result
+    result = scored.result | {"command": shlex.join(["reskd", "evaluate", *arguments])}
     path = write_evaluation(result, chosen.out or chosen.checkpoint.parent)
     answers, stem = answers_of(scored), path.with_suffix("")
     beside = [*write_answers(answers, stem), *draw_answers(answers, stem)] if answers is not None else []
+    beside += keep_scores(scored, config, chosen.checkpoint.parent, path)
     metrics = "  ".join(f"{name} {value:.4f}" for name, value in result["metrics"].items())
     coverage = result["coverage"]
     print(f"{config.name} {chosen.which} on {chosen.split}: {metrics}")
     print(f"scored {coverage['scored']} of {coverage['listed']} listed clips; {result['protocol']}")
     print(f"written to {path}")
     print("\n".join(map(str, beside)) or "the list is too long to keep the scores of each video")
+    evaluated = EvaluatedFile(path, config.name)
+    print(f"report: {write_stage_report(stages, evaluated, source=chosen.config)}")
 
 
 def build_parser() -> argparse.ArgumentParser:

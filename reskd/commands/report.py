@@ -2,9 +2,11 @@
 
     reskd report runs/demo runs/demo_teacher runs/demo_baseline runs/demo_student
 
-Writes OUT/report.md, a table of each run's evaluation on the test list, and OUT/curves.png. Run reskd evaluate for
-each run first. The text compares the last run with each of the others. If a run has several evaluations, the table has
-the one with one clip and one crop, unless --views names another. Runs evaluated on different lists are refused.
+Writes OUT/report.html, which says whether the student works: paired differences, classes, confusions, the most certain
+mistakes; and OUT/report.md, a table of each run's evaluation on the test list, with OUT/curves.png. Run reskd evaluate
+for each run first. The text compares the last run with each of the others. If a run has several evaluations, the table
+has the one with one clip and one crop, unless --views names another. Runs evaluated on different lists, or with other
+numbers of test views, are refused.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ log = logging.getLogger(__name__)
 
 def main(arguments: Sequence[str]) -> None:
     chosen = build_parser().parse_args(arguments)
+    from reskd.reports.experiment.collect import experiment_of_runs
+    from reskd.reports.experiment.page import write_experiment_report
     from reskd.reports.run_report import check_comparable, draw_curves, read_metrics, read_result, render_comparison
     from reskd.training.run_directory import RunDirectory
 
@@ -41,10 +45,11 @@ def main(arguments: Sequence[str]) -> None:
     chosen.out.mkdir(parents=True, exist_ok=True)
     curves = {folder.name: metrics for folder, (_, metrics) in found.items()}
     draw_curves(curves, chosen.out / "curves.png")
-    path = chosen.out / "report.md"
-    atomic_write_text(path, render_comparison(chosen.title or chosen.out.name, results))
+    path, title = chosen.out / "report.md", chosen.title or chosen.out.name
+    atomic_write_text(path, render_comparison(title, results))
     print(path.read_text())
-    print(f"written to {path}")
+    experiment = experiment_of_runs(list(found), title=title, views=chosen.views)
+    print(f"written to {path} and {write_experiment_report(experiment, chosen.out / 'report.html')}")
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -173,6 +173,13 @@ class ScoredCheckpoint(NamedTuple):
         """The name of a row of the manifest in its list."""
         return self.manifest.path(row) if isinstance(self.manifest, Manifest) else self.manifest.name(row)
 
+    @property
+    def unscored(self) -> dict[str, str]:
+        """Names of listed videos without a score -> the reason."""
+        unread = sorted({*range(len(self.manifest))} - {*self.evaluation.ids_N.tolist()})
+        reason = "a clip of it could not be read"
+        return {**dict(self.manifest.dropped), **{self.name(row): reason for row in unread}}
+
 
 def score_checkpoint(
     config: ExperimentConfig,
@@ -234,15 +241,13 @@ def answers_of(scored: ScoredCheckpoint) -> Answers | None:
     sets_NK = evaluation.label_sets_NK
     if sets_NK is None:
         sets_NK = one_hot(evaluation.labels_N, logits_NK.shape[1]).bool()
-    rows = evaluation.ids_N.tolist()
-    unread = sorted({*range(len(manifest))} - {*rows})
     return Answers(
-        videos=[scored.name(row) for row in rows],
+        videos=[scored.name(row) for row in evaluation.ids_N.tolist()],
         class_names=manifest.class_names,
         scores_NK=probabilities(logits_NK, scored.scores).numpy(),
         right_NK=sets_NK.numpy(),
         num_views=math.prod(scored.result["views"][key] for key in ("clips", "crops")),
-        unscored={**dict(manifest.dropped), **{scored.name(row): "a clip of it could not be read" for row in unread}},
+        unscored=scored.unscored,
     )
 
 
@@ -296,11 +301,13 @@ def _describe_views(
 
 def _measure_cost(
     model: Recognizer, config: ExperimentConfig, which: ViewName, settings: EvaluationSettings, batch_size: int
-) -> dict[str, float]:
-    """The cost of one video with all its test views."""
+) -> dict[str, Any]:
+    """The cost of one video with all its test views, the network's parameters and the shape of its input."""
     shape, num_test_views = view_shapes(config)[which], data_of(config).test_views("test").num_test_views
     clips_per_second = measure_clips_per_second(model, shape, settings.precision, batch_size=batch_size)
     return {
         "gmacs_per_video": count_macs(model, shape, num_test_views=num_test_views).total / 1e9,
         "videos_per_second": clips_per_second / num_test_views,
+        "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "input_shape": list(shape),
     }

@@ -63,8 +63,9 @@ def commands(lines: Sequence[str]) -> str:
 
 
 def charts(shown: Sequence[Chart]) -> str:
-    """Charts beside each other, all small or all large."""
-    return element("div", *map(figure, shown), css="charts small" if shown and shown[0].is_small else "charts")
+    """Charts beside each other, all small or all large, or below each other if one needs the width."""
+    css = "charts small" if shown and shown[0].is_small else "charts"
+    return element("div", *map(figure, shown), css=f"{css} wide" if any(one.is_wide for one in shown) else css)
 
 
 def thumbnails(shown: Sequence[Thumbnail]) -> str:

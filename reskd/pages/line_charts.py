@@ -59,7 +59,7 @@ class Reliability(NamedTuple):
 
     score: Sequence[float]
     right: Sequence[float]
-    count: Sequence[int]
+    size: Sequence[int]
 
 
 def reliability_chart(title: str, models: Mapping[str, Reliability]) -> Chart:
@@ -70,8 +70,8 @@ def reliability_chart(title: str, models: Mapping[str, Reliability]) -> Chart:
     parts = [legend, axes(x, y, x_title="score of the best answer", y_title="share that is right")]
     parts.append(line_between((x.at(0), y.at(0)), (x.at(1), y.at(1)), css="diagonal"))
     for number, (name, one) in enumerate(models.items()):
-        most = max(one.count, default=1)
-        for score, right, count in zip(one.score, one.right, one.count, strict=True):
+        most = max(one.size, default=1)
+        for score, right, count in zip(one.score, one.right, one.size, strict=True):
             tip = f"{name}: {count:,} answers with a mean score of {score:.2f}, {right:.0%} right"
             parts.append(marker(x.at(score), y.at(right), number, tip=tip, size=3 + 5 * math.sqrt(count / most)))
     return Chart(title, picture(_WIDTH, y.start + _BOTTOM, *parts, title=title))

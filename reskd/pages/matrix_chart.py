@@ -8,7 +8,7 @@ import numpy as np
 
 from reskd.pages.svg import TEXT_WIDTH, Chart, element, escaped, picture, shortened, text_at
 
-_CELL, _LONGEST_NAME = 20.0, 24
+_CELL, _LONGEST_NAME, _LEAST_WIDTH = 20.0, 24, 450.0
 _NUMBERED = 20  # classes up to which each cell has its number
 
 
@@ -21,7 +21,7 @@ def matrix_chart(title: str, names: Sequence[str], counts_SS: np.ndarray, totals
         totals_S: videos of each row, those of answers that are not shown included.
     """
     shown = [shortened(name, _LONGEST_NAME) for name in names]
-    side = 14 + TEXT_WIDTH * max(map(len, shown), default=0)
+    side = 14 + 1.15 * TEXT_WIDTH * max(map(len, shown), default=0)
     cell = 26.0 if len(names) <= _NUMBERED else _CELL
     size = cell * len(names)
     parts = [_cell(row, column, cell, side, counts_SS, totals_S, names) for row, column in _filled(counts_SS)]
@@ -30,11 +30,12 @@ def matrix_chart(title: str, names: Sequence[str], counts_SS: np.ndarray, totals
         parts.append(text_at(side - 6, middle + 4, name, anchor="end"))
         turned = f"rotate(-90 {middle + 4:.1f} {side - 6:.1f})"
         parts.append(element("text", escaped(name), x=middle + 4, y=side - 6, transform=turned))
-    frame = {"x": side, "y": side, "width": size, "height": size, "fill": "none"}
+    frame: dict[str, float | str] = {"x": side, "y": side, "width": size, "height": size, "fill": "none"}
     parts.append(element("rect", css="grid", **frame))
     parts.append(text_at(side + size / 2, side + size + 18, "answer", css="axis", anchor="middle"))
     parts.append(text_at(4, side - 6, "class", css="axis"))
-    return Chart(title, picture(max(side + size + 6, 300), side + size + 26, *parts, title=title))
+    width = max(side + size + 6, _LEAST_WIDTH)
+    return Chart(title, picture(width, side + size + 26, *parts, title=title), is_wide=width > 1.2 * _LEAST_WIDTH)
 
 
 def _filled(counts_SS: np.ndarray) -> list[tuple[int, int]]:
@@ -47,6 +48,12 @@ def _cell(
     count, share = int(counts_SS[row, column]), float(counts_SS[row, column] / max(1, totals_S[row]))
     x, y = side + cell * column, side + cell * row
     tip = element("title", escaped(f"{names[row]} answered as {names[column]}: {count:,} of {int(totals_S[row]):,}"))
-    box = {"x": x + 0.5, "y": y + 0.5, "width": cell - 1, "height": cell - 1, "fill_opacity": f"{share:.2f}"}
+    box: dict[str, float | str] = {
+        "x": x + 0.5,
+        "y": y + 0.5,
+        "width": cell - 1,
+        "height": cell - 1,
+        "fill_opacity": f"{share:.2f}",
+    }
     text = text_at(x + cell / 2, y + cell / 2 + 4, f"{count}", anchor="middle") if len(names) <= _NUMBERED else ""
     return element("rect", tip, css="cell", **box) + text

@@ -28,7 +28,7 @@ def _variables(colors: Mapping[str, str]) -> str:
     return "".join(f" --{name}: {value};" for name, value in colors.items())
 
 
-def matplotlib_style() -> dict[str, Any]:
+def matplotlib_style() -> Any:
     """Settings for ``matplotlib.rc_context``: the light colors, line styles in turn, twice the pixels of a screen."""
     from cycler import cycler
 
@@ -93,6 +93,9 @@ pre { background: var(--card); padding: 10px 14px; border-radius: 4px; white-spa
 .curve { fill: none; stroke: var(--arm); stroke-width: 1.3; opacity: 0.75; }
 .interval { stroke: currentColor; stroke-width: 2; } .estimate { fill: currentColor; }
 .seed { fill: var(--page); stroke: var(--soft); stroke-width: 1.2; }
+.scroll + .scroll, .scroll + .charts, .charts + .scroll { margin-top: 20px; }
+.charts.wide { grid-template-columns: minmax(0, 1fr); } .charts.wide figure { max-width: 980px; }
+td.whole { white-space: nowrap; }
 .run { fill: none; stroke: var(--arm); stroke-width: 2; }
 .run.c1 { stroke-dasharray: 8 3; } .run.c2 { stroke-dasharray: 2 3; } .run.c3 { stroke-dasharray: 9 3 2 3; }
 .run.c4 { stroke-dasharray: 5 5; } .run.c5 { stroke-dasharray: 12 4; }

@@ -18,11 +18,12 @@ TEXT_WIDTH = 6.6  # of a letter of the page's chart text, about
 
 
 class Chart(NamedTuple):
-    """An SVG and its title. Small ones stand beside each other under one heading."""
+    """An SVG and its title. Small ones stand beside each other under one heading, wide ones below each other."""
 
     title: str
     svg: str
     is_small: bool = False
+    is_wide: bool = False
 
 
 def escaped(text: object) -> str:

@@ -11,9 +11,10 @@ from dali_pipes.atomic_files import atomic_write_text
 from reskd.pages.chart_files import standalone
 from reskd.pages.line_charts import Reliability, reliability_chart
 from reskd.pages.matrix_chart import matrix_chart
-from reskd.pages.svg import Chart
+from reskd.pages.svg import Chart, shortened
 from reskd.reports.answers import Answers, calibration
 
+_LONGEST_NAME = 24
 _MOST_CLASSES = 40  # whose names can be read; of more, those with the most mistakes are shown
 
 
@@ -22,7 +23,7 @@ def draw_answers(answers: Answers, stem: Path) -> list[Path]:
     if not len(answers.videos):
         return []
     charts = {"confusion": confusion_chart(answers)} if answers.has_one_label else {}
-    charts["calibration"] = calibration_chart({"answers": answers})
+    charts["calibration"] = calibration_chart({"answers": answers}, "answers")
     paths = []
     for name, chart in charts.items():
         paths.append(stem.with_name(f"{stem.name}.{name}.svg"))
@@ -57,17 +58,23 @@ def _most_confused(names: Sequence[str], counts_KK: np.ndarray) -> str:
     if not wrong_KK.any():
         return ""
     row, column = divmod(int(wrong_KK.argmax()), len(counts_KK))
-    return f"; most often {names[row]} is taken for {names[column]} ({wrong_KK[row, column]} times)"
+    taken = f"{shortened(names[row], _LONGEST_NAME)} is taken for {shortened(names[column], _LONGEST_NAME)}"
+    return f"; most often {taken} ({wrong_KK[row, column]} times)"
 
 
-def calibration_chart(models: Mapping[str, Answers]) -> Chart:
-    """Whether answers are right as often as their scores say; the title is about the last model."""
+def calibration_chart(models: Mapping[str, Answers], about: str) -> Chart:
+    """Whether answers are right as often as their scores say.
+
+    Args:
+        models: name -> answers.
+        about: the name of the model that the title is about.
+    """
     found = {name: calibration(answers) for name, answers in models.items()}
-    last = list(found.values())[-1]
-    gap = float((last.certainty_B - last.right_B) @ last.count_B / last.count_B.sum())
+    one = found[about]
+    gap = float((one.certainty_B - one.right_B) @ one.count_B / one.count_B.sum())
     how = "too certain" if gap > 0 else "too doubtful"
-    of = f"{list(found)[-1]}: " if len(found) > 1 else ""
-    title = f"{of}{how} by {100 * abs(gap):.1f} % on average; calibration error {100 * last.error:.1f} %"
+    of = f"{about}: " if len(found) > 1 else ""
+    title = f"{of}{how} by {100 * abs(gap):.1f} % on average; calibration error {100 * one.error:.1f} %"
     points = {
         name: Reliability(one.certainty_B.tolist(), one.right_B.tolist(), one.count_B.tolist())
         for name, one in found.items()

@@ -6,16 +6,20 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dali_pipes.atomic_files import atomic_open, atomic_write_text
 from dali_pipes.json_files import read_json
 from dali_pipes.regular_files import file_is_there
 from reskd.pages.odd_names import in_markdown, in_picture
+from reskd.pages.style import matplotlib_style
 from reskd.training import loss_balance
 from reskd.training.metrics_log import parse_line
 from reskd.training.run_changes import read_changes
 from reskd.training.run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +47,7 @@ _PANELS: tuple[tuple[str, dict[str, str]], ...] = (
     ("share of the time spent waiting for data", {"speed/data_wait_share": "-"}),
 )
 # Metrics of an evaluation, in the order of a table.
-_COLUMNS = {
+METRIC_TITLES = {
     "top1": "top-1",
     "top5": "top-5",
     "mean_class_accuracy": "mean class accuracy",
@@ -55,6 +59,8 @@ _COLUMNS = {
     "log_loss": "log loss (nats)",
 }
 _NO_SHARE = "log_loss"  # the metric that is not in [0, 1], and so not shown in per cent
+
+_COST_TITLES = ("GMACs a video", "videos/s, model alone")
 
 # What the table needs of an evaluation.
 _RESULT_KINDS: Mapping[str, Any] = {
@@ -114,15 +120,24 @@ def write_run_report(run: RunDirectory) -> Path:
 
 def draw_curves(runs: Mapping[str, Lines], path: Path) -> None:
     """Draw one picture with a color per run; panels without numbers are left out, unless all are."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    import matplotlib
 
     present = {name for lines in runs.values() for line in lines for name in line}
     panels = [(title, styles) for title, styles in _PANELS if present & styles.keys()]
     if "train/top1" not in present:  # several labels a video
         found = next((name for name in ("gap", "map") if f"val/{name}" in present), None)
-        panels[-1:-1] = [(f"{_COLUMNS[found]} of the validation list", {f"val/{found}": "-"})] if found else []
+        panels[-1:-1] = [(f"{METRIC_TITLES[found]} of the validation list", {f"val/{found}": "-"})] if found else []
     panels = panels or [("no metrics", {})]
+    with matplotlib.rc_context(matplotlib_style()):
+        figure = _curves_figure(panels, runs)
+        with atomic_open(path) as file:
+            figure.savefig(file, format="png")
+
+
+def _curves_figure(panels: Sequence[tuple[str, Mapping[str, str]]], runs: Mapping[str, Lines]) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(4.8 * len(panels), 3.6), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (title, styles) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
@@ -138,8 +153,7 @@ def draw_curves(runs: Mapping[str, Lines], path: Path) -> None:
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[1]:
             axes.legend(fontsize=8)
-    with atomic_open(path) as file:
-        figure.savefig(file, format="png", dpi=110)
+    return figure
 
 
 def standard_error(share: float, num_clips: int) -> float:
@@ -152,12 +166,18 @@ def comparison_table(results: Sequence[Mapping[str, Any]]) -> str:
 
     It has the metrics of any of the results: lists with several labels per video have no top-1. Log loss is in nats.
     """
-    names = [name for name in _COLUMNS if any(name in result["metrics"] for result in results)]
-    titles = ["run", *(_COLUMNS[name] for name in names), "GMACs a video", "videos/s, model alone", "scored of listed"]
+    names = [name for name in METRIC_TITLES if any(name in result["metrics"] for result in results)]
+    titles = [
+        "run",
+        *(METRIC_TITLES[name] for name in names),
+        "GMACs a video",
+        "videos/s, model alone",
+        "scored of listed",
+    ]
     rows = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for result in results:
         metrics, coverage, gmacs = result["metrics"], result["coverage"], result["gmacs_per_video"]
-        shown = {name: _show(name, metrics[name]) if name in metrics else "-" for name in names}
+        shown = {name: show_metric(name, metrics[name]) if name in metrics else "-" for name in names}
         if "top1" in metrics:
             shown["top1"] += f" +- {100 * standard_error(metrics['top1'], coverage['scored']):.1f}"
         size = f"{gmacs:.3f}" if gmacs >= 0.1 else f"{gmacs:.2g}"
@@ -166,7 +186,7 @@ def comparison_table(results: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(rows)
 
 
-def _show(name: str, value: float) -> str:
+def show_metric(name: str, value: float) -> str:
     return f"{value:.3f}" if name == _NO_SHARE else f"{100 * value:.1f}"
 
 
@@ -179,7 +199,7 @@ def describe_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str
     if not all("top1" in result["metrics"] for result in (one, other)):
         name = "gap" if all("gap" in result["metrics"] for result in (one, other)) else "map"
         difference = 100 * (one["metrics"][name] - other["metrics"][name])
-        points = f"{difference:+.1f} points of {_COLUMNS[name]}"
+        points = f"{difference:+.1f} points of {METRIC_TITLES[name]}"
         return f"{names}: {points} (one seed, error not known)."
     shares = [result["metrics"]["top1"] for result in (one, other)]
     errors = [standard_error(r["metrics"]["top1"], r["coverage"]["scored"]) for r in (one, other)]
@@ -191,8 +211,8 @@ def describe_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str
     )
 
 
-def read_result(folder: Path, views: str | None) -> dict[str, Any]:
-    """The evaluation of a run's own model on the test list, after its last step.
+def find_result(folder: Path, views: str | None) -> Path:
+    """The file of the evaluation of a run's own model on the test list, after its last step.
 
     Args:
         views: ``10x3``, for example; None: one clip and one crop, or the only evaluation.
@@ -211,6 +231,21 @@ def read_result(folder: Path, views: str | None) -> dict[str, Any]:
             f"expected {path}, found {names}; choose one by --views, or run reskd evaluate with the run's config "
             f"and {folder}/last.pt first."
         )
+    return path
+
+
+def read_result(folder: Path, views: str | None) -> dict[str, Any]:
+    """``load_result`` of the file that ``find_result`` finds; raises as these two."""
+    return load_result(find_result(folder, views))
+
+
+def load_result(path: Path) -> dict[str, Any]:
+    """What reskd evaluate wrote.
+
+    Raises:
+        ValueError: it is something else.
+        OSError: it cannot be read.
+    """
     result = read_json(path, "the result of an evaluation", keys=_RESULT_KINDS, advice=_EVALUATE_AGAIN)
     wrong = [key for key, kind in _RESULT_KINDS.items() if not isinstance(result[key], kind)]
     if not wrong:
@@ -223,10 +258,12 @@ def read_result(folder: Path, views: str | None) -> dict[str, Any]:
 
 
 def check_comparable(results: Sequence[Mapping[str, Any]]) -> None:
-    """Check that all results are of the same list: the same videos, labels and classes.
+    """Check that all results are of the same list: the same videos, labels and classes, seen in as many test views.
+
+    Networks may see other frames and sizes: that is what is compared.
 
     Raises:
-        ValueError: two results are of different splits or lists; names them.
+        ValueError: two results are of different splits, lists or numbers of test views; names them.
     """
     first, *others = results
     for other in others:
@@ -237,6 +274,23 @@ def check_comparable(results: Sequence[Mapping[str, Any]]) -> None:
                     f"expected results on the same {noun}, found {found}: their numbers cannot be compared; evaluate "
                     "both runs with the same list, classes and scan by reskd evaluate."
                 )
+        views = [describe_views(one) for one in (first, other)]
+        if views[0] != views[1]:
+            found = " and ".join(
+                f"{one['name']} with {shown}" for one, shown in zip((first, other), views, strict=True)
+            )
+            raise ValueError(
+                f"expected results with the same test views, found {found}: more views of each video make any network "
+                "better; evaluate both alike by reskd evaluate, or choose one kind by --views."
+            )
+
+
+def describe_views(result: Mapping[str, Any]) -> str:
+    """How many test views an evaluation has of each video; how they are averaged matters from two on."""
+    views = result.get("views", {})
+    clips, crops = views.get("clips", 1), views.get("crops", 1)
+    averaged = f", {views.get('average', 'probabilities')} averaged" if clips * crops > 1 else ""
+    return f"{clips} clips x {crops} crops{averaged}"
 
 
 def _describe_list(result: Mapping[str, Any], key: str) -> str:

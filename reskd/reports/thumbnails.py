@@ -31,12 +31,11 @@ def thumbnail_of(row: ManifestRow) -> str:
 
 
 def as_data_uri(frame_HWC: np.ndarray) -> str:
-    """A JPEG of uint8 RGB (H, W, 3), enlarged or made smaller to at most 200 x 150 pixels."""
+    """A JPEG of uint8 RGB (H, W, 3), shown as 4:3, at most 200 x 150 pixels; pixels may have any aspect ratio."""
     import cv2
 
-    height, width = frame_HWC.shape[:2]
-    share = min(_WIDTH / width, _HEIGHT / height, 1.0)
-    size = max(1, round(width * share)), max(1, round(height * share))
+    width = min(frame_HWC.shape[1], _WIDTH)
+    size = width, max(1, round(width * _HEIGHT / _WIDTH))
     small = cv2.resize(frame_HWC, size, interpolation=cv2.INTER_AREA)
     done, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     if not done or len(data) > _MOST_BYTES:

@@ -17,8 +17,8 @@ from reskd.pages.svg import (
     text_at,
 )
 from reskd.statistics.metrics import Metric
+from reskd.statistics.shown import shown_interval, shown_value
 from reskd.study.page.data import ReportArm, ReportBars, StudyReport
-from reskd.study.page.words import shown_interval, shown_value
 
 _WIDTH, _SIDE, _ROW = 360.0, 12.0, 42.0
 _NOT_SHOWN = "mean_class_accuracy"  # nearly top-1 where classes are as large; it stands in the table

@@ -24,8 +24,8 @@ from reskd.pages.svg import (
 )
 from reskd.statistics.comparison import Difference
 from reskd.statistics.metrics import Metric
+from reskd.statistics.shown import shown_cost, shown_difference, shown_interval
 from reskd.study.page.data import Curve, ReportArm, ReportComparison, StudyReport
-from reskd.study.page.words import shown_cost, shown_difference, shown_interval
 
 _WIDTH, _HEIGHT = 450.0, 310.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 14.0, 34.0, 46.0

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from reskd.pages.tables import Cell, Table
 from reskd.statistics.metrics import Metric
+from reskd.statistics.shown import shown_cost, shown_difference, shown_interval, shown_value
 from reskd.study.page.data import ReportArm, StudyReport
 from reskd.study.page.words import (
     seeds_and_videos,
-    shown_cost,
-    shown_difference,
-    shown_interval,
     shown_percent,
-    shown_value,
 )
 
 

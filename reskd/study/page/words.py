@@ -3,44 +3,22 @@
 from __future__ import annotations
 
 from reskd.statistics.comparison import Comparison, Difference, GapShare
-from reskd.statistics.metrics import Metric
+from reskd.statistics.shown import counted, rounded, shown_difference, shown_interval
 from reskd.study.page.data import ReportComparison, ReportGap, StudyReport
 
 
-def shown_value(metric: Metric, value: float) -> str:
-    """A metric as it stands in a table: shares in per cent, losses in nats."""
-    return _rounded(metric.scale * value, metric.digits)
-
-
-def shown_difference(metric: Metric, value: float) -> str:
-    """A difference with its sign; 0 has none."""
-    text = shown_value(metric, value)
-    return text if text.startswith("-") or float(text) == 0 else f"+{text}"
-
-
-def shown_interval(metric: Metric, low: float, high: float) -> str:
-    return f"{shown_value(metric, low)} to {shown_value(metric, high)}"
-
-
 def shown_percent(share: float) -> str:
-    return f"{_rounded(100 * share, 0)} %"
+    return f"{rounded(100 * share, 0)} %"
 
 
 def shown_confidence(comparison: Comparison) -> str:
     return f"{100 * comparison.confidence:g} %"
 
 
-def shown_cost(value: float | None) -> str:
-    """A number with three significant digits, or more before the point."""
-    if value is None:
-        return "-"
-    return f"{value:.0f}" if value >= 100 else f"{value:#.3g}"
-
-
 def seeds_and_videos(comparison: Comparison) -> str:
     return (
-        f"{_counted(comparison.num_seeds, 'seed')}, {_counted(comparison.num_videos, 'video')} in "
-        f"{_counted(comparison.num_groups, 'group')}"
+        f"{counted(comparison.num_seeds, 'seed')}, {counted(comparison.num_videos, 'video')} in "
+        f"{counted(comparison.num_groups, 'group')}"
     )
 
 
@@ -76,7 +54,7 @@ def describe_gap(gap: ReportGap) -> str:
 def describe_runs(report: StudyReport) -> str:
     """How many runs are done, and how many failed or diverged."""
     done, planned = (sum(getattr(arm, name) for arm in report.arms) for name in ("num_done", "num_planned"))
-    text = f"{done} of {_counted(planned, 'planned run')} {'is' if done == 1 else 'are'} done"
+    text = f"{done} of {counted(planned, 'planned run')} {'is' if done == 1 else 'are'} done"
     kinds = [(kind, sum(run.kind == kind for run in report.failures)) for kind in ("failed", "diverged")]
     text += "".join(f", {count} {kind}" for kind, count in kinds if count)
     if done < planned or report.failures:
@@ -145,15 +123,5 @@ def _describe_metrics(report: StudyReport) -> str:
 def _describe_share(one: GapShare) -> str:
     if one.share is None or one.low is None or one.high is None:
         return f"not defined in {one.metric.title} (the gap may be nothing)"
-    interval = f"{_rounded(100 * one.low, 0)} to {_rounded(100 * one.high, 0)}"
+    interval = f"{rounded(100 * one.low, 0)} to {rounded(100 * one.high, 0)}"
     return f"{shown_percent(one.share)} in {one.metric.title} (interval {interval})"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _rounded(value: float, digits: int) -> str:
-    """Without the sign of a number that rounds to 0."""
-    text = f"{value:.{digits}f}"
-    return text.lstrip("-") if float(text) == 0 else text

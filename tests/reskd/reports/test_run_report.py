@@ -75,7 +75,7 @@ def test_gradient_norms_have_a_panel_of_their_own_where_there_are_any(tmp_path: 
         draw_curves({"run": [{**line, **values}]}, tmp_path / "curves.png")
         header = (tmp_path / "curves.png").read_bytes()[16:20]
         widths.append(int.from_bytes(header, "big"))
-    assert widths == [528, 2 * 528]  # 4.8 inches a panel, 110 dots an inch
+    assert widths == [960, 2 * 960]  # 4.8 inches a panel, 200 dots an inch
 
 
 def test_a_list_of_several_labels_has_map_and_no_order_is_claimed() -> None:

@@ -1,0 +1,7 @@
+"""The report of an experiment: did the student learn from its teacher, and what do its answers look like.
+
+For other folders:
+    collect: EvaluatedFile, experiment_of_runs, experiment_of_stages
+    page: write_experiment_report
+    scored: keep_scores
+"""

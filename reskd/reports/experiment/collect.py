@@ -1,0 +1,202 @@
+"""Find the evaluated models of an experiment: by the stages of its config, or in the folders of runs."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dali_pipes.file_names import on_one_line
+from reskd.experiment.config import ExperimentConfig, load_config, referred_stage
+from reskd.reports.experiment.data import Curves, Experiment, Model, Role
+from reskd.reports.experiment.scored import SUFFIX
+from reskd.reports.run_report import check_comparable, describe_views, find_result, load_result, read_metrics
+from reskd.statistics.score_files import ScoredVideos, read_score_file
+from reskd.training.run_directory import RunDirectory
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EvaluatedFile:
+    """An evaluation that was just written: its file, and the name of the run that it is of."""
+
+    path: Path
+    run: str
+
+
+def experiment_of_runs(folders: Sequence[Path], *, title: str, views: str | None) -> Experiment:
+    """The experiment of runs that have a result on the same list; the last run is the student if none has a teacher.
+
+    Raises:
+        FileNotFoundError, ValueError: a run without such a result; results that cannot be compared.
+    """
+    files = [find_result(folder, views) for folder in folders]
+    results = [load_result(file) for file in files]
+    check_comparable(results)
+    configs = [_config_in(folder) for folder in folders]
+    roles = roles_of([config for config in configs if config is not None])
+    models = [
+        _model(roles.get(config.name, "other") if config else "other", file, result, config)
+        for file, result, config in zip(files, results, configs, strict=True)
+    ]
+    return Experiment(title, tuple(models))
+
+
+def experiment_of_stages(
+    stages: Sequence[ExperimentConfig], evaluated: EvaluatedFile, *, title: str, source: str
+) -> Experiment:
+    """The model that was just evaluated, and those of other stages with a result of the same list and test views.
+
+    Args:
+        stages: of one file; a teacher that another file trains is added.
+        source: the file, as given on the command line.
+    """
+    own = load_result(evaluated.path)
+    stages = [*_teachers_elsewhere(stages), *stages]
+    roles = roles_of(stages)
+    models: list[Model] = []
+    left_out: list[str] = []
+    todo: dict[str, str] = {}
+    for stage in stages:
+        if stage.name == evaluated.run:
+            role: Role = "teacher" if own["which"] == "teacher" else roles[stage.name]
+            models.append(_model(role, evaluated.path, own, stage))
+            continue
+        try:
+            file = _alike(RunDirectory(stage.folder).path, own)
+            if file is None:
+                todo |= _command(stage, stages, source, own)
+                continue
+            result = load_result(file)
+            check_comparable([own, result])
+            models.append(_model(roles[stage.name], file, result, stage))
+        except (OSError, ValueError) as error:
+            left_out.append(f"{stage.name} is not compared: {error}")
+    todo = {why: command for why, command in todo.items() if source}
+    training = shlex.join(["reskd", "train", source]) if source else ""
+    return Experiment(title, tuple(models), tuple(left_out), todo, training)
+
+
+def roles_of(configs: Sequence[ExperimentConfig]) -> dict[str, Role]:
+    """Name of a run -> its role. The student is the last run with a teacher; the baseline sees what the student sees.
+
+    Without a run that has a teacher all are "other".
+    """
+    roles: dict[str, Role] = {config.name: "other" for config in configs}
+    student = next((config for config in reversed(configs) if config.teacher is not None), None)
+    if student is None or student.teacher is None:
+        return roles
+    roles[student.name] = "student"
+    teacher = _teacher_name(student)
+    if teacher in roles:
+        roles[teacher] = "teacher"
+    plain = [config for config in configs if config.teacher is None and config.name != teacher]
+    alike = [config for config in plain if _sees(config) == _sees(student)]
+    named = [config for config in alike or plain if "baseline" in config.name]
+    if baseline := next(iter(named or alike), None):
+        roles[baseline.name] = "baseline"
+    return roles
+
+
+def _sees(config: ExperimentConfig) -> tuple[Any, ...]:
+    view = config.data.views.student
+    return getattr(view, "size", None), view.num_frames, getattr(config.student, "backbone", None)
+
+
+def _teacher_name(student: ExperimentConfig) -> str | None:
+    """The name of the run that trains the student's teacher; None if no run of this project does."""
+    source = student.teacher.stage if student.teacher else None
+    if source is None:
+        return None
+    stage = referred_stage(source)
+    if stage is not None:
+        return f"{student.name.rpartition('.')[0]}.{stage}"
+    try:
+        return load_config(source).name
+    except (OSError, ValueError):
+        return None
+
+
+def _teachers_elsewhere(stages: Sequence[ExperimentConfig]) -> list[ExperimentConfig]:
+    """The teachers' stages that other files describe."""
+    found: dict[str, ExperimentConfig] = {}
+    for stage in stages:
+        source = stage.teacher.stage if stage.teacher else None
+        if source is not None and referred_stage(source) is None:
+            try:
+                config = load_config(source)
+            except (OSError, ValueError) as error:
+                log.warning("the report leaves out the teacher: %s", error)
+                continue
+            config = config.model_copy(update={"runs": stage.runs})
+            found[config.name] = config
+    return [config for name, config in found.items() if name not in {stage.name for stage in stages}]
+
+
+def _config_in(folder: Path) -> ExperimentConfig | None:
+    path = RunDirectory(folder).config
+    try:
+        return load_config(path)
+    except (OSError, ValueError) as error:
+        log.warning("the report does not know the settings of %s: %s", on_one_line(folder), error)
+        return None
+
+
+def _alike(folder: Path, own: Mapping[str, Any]) -> Path | None:
+    """The result of a run's own model on the same split, of the same checkpoint and with as many test views."""
+    stem = f"evaluation_{own['split']}_student_{Path(own['checkpoint']).stem}"
+    for path in [folder / f"{stem}.json", *sorted(folder.glob(f"{stem}_*.json"))]:
+        if path.is_file():
+            result = load_result(path)
+            if describe_views(result) == describe_views(own) and "other" not in result.get("views", {}):
+                return path
+    return None
+
+
+def _command(
+    stage: ExperimentConfig, stages: Sequence[ExperimentConfig], source: str, own: Mapping[str, Any]
+) -> dict[str, str]:
+    """What is missing of a stage -> the command for it."""
+    checkpoint = stage.folder / own["checkpoint"]
+    if not checkpoint.is_file():
+        return {f"{stage.name} is not trained yet": shlex.join(["reskd", "train", source])}
+    command = ["reskd", "evaluate", source, str(checkpoint)]
+    if "." in stage.name and sum("." in one.name for one in stages) > 1:
+        command += ["--stage", stage.name.rpartition(".")[2]]
+    command += ["--split", "val"] if own["split"] == "val" else []
+    views = own.get("views", {})
+    for key, value in (("clips", views.get("clips", 1)), ("crops", views.get("crops", 1))):
+        command += [f"data.sampling.test_{key}={value}"] if value != 1 else []
+    return {f"{stage.name} is not evaluated yet": shlex.join(command)}
+
+
+def _model(role: Role, file: Path, result: Mapping[str, Any], config: ExperimentConfig | None) -> Model:
+    folder = file.parent
+    metrics = folder / RunDirectory(folder).metrics.name
+    curves = _curves(read_metrics(metrics)) if metrics.is_file() and result.get("which") != "teacher" else {}
+    return Model(role, folder, result, _scores(file), curves, config)
+
+
+def _scores(result: Path) -> ScoredVideos | None:
+    """The scores that lie beside a result; None if it is of an earlier version, or its list was too long."""
+    path = result.with_suffix(SUFFIX)
+    if not path.is_file():
+        return None
+    try:
+        return read_score_file(path)
+    except (OSError, ValueError) as error:
+        log.warning("the report compares totals alone: %s", error)
+        return None
+
+
+def _curves(lines: Sequence[Mapping[str, float]]) -> Curves:
+    names = dict.fromkeys(name for line in lines for name in line)
+    return {
+        name: tuple((line["train/epoch"], line[name]) for line in lines if name in line and "train/epoch" in line)
+        for name in names
+        if name != "train/epoch"
+    }
