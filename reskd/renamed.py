@@ -9,8 +9,8 @@ from dali_pipes.renamed import OldNames
 MOVED = {
     "reskd.analysis.benchmark_rows": "reskd.profiling.measurement_rows",
     "reskd.analysis.contact_sheet": "reskd.reports.contact_sheet",
-    "reskd.analysis.data_charts": "reskd.reports.dataset_charts",
-    "reskd.analysis.data_page": "reskd.reports.dataset_report",
+    "reskd.analysis.data_charts": "reskd.reports.dataset.charts",
+    "reskd.analysis.data_page": "reskd.reports.dataset.page",
     "reskd.analysis.decode_benchmark": "reskd.profiling.decode.benchmark",
     "reskd.analysis.decode_candidates": "reskd.profiling.decode.candidates",
     "reskd.analysis.decode_check": "reskd.profiling.decode.correctness",

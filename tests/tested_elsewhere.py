@@ -114,7 +114,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "reskd/profiling/decode/candidates.py": "reskd/profiling/decode/test_benchmark.py",
     "reskd/profiling/decode/workload.py": "reskd/profiling/decode/test_benchmark.py",
     "reskd/renamed.py": "dali_pipes/test_renamed.py",
-    "reskd/reports/dataset_charts.py": "reskd/reports/test_dataset_report.py",
     "reskd/reports/demo_preview.py": "reskd/commands/test_make_demo_data.py",
     "reskd/study/work.py": "reskd/study/test_runner.py",
     "reskd/pages/style.py": "reskd/study/page/test_page.py",

@@ -224,8 +224,9 @@ def _print_prediction(job: Job, todo: Sequence[str], chosen: argparse.Namespace)
 def _add_describe(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "describe",
-        help="write a page about a folder of videos: sizes, codecs, damage, classes, cost of decoding",
-        description="Scans the videos as the command scan does, and writes a page with tables and pictures about them.",
+        help="write a page about a folder of videos: sizes, codecs, damage, classes, advice, cost of decoding",
+        description="Scans the videos as the command scan does, and writes OUT/data.html: pictures of them, advice, "
+        "charts and tables. OUT/data.md has the same words and tables.",
     )
     parser.set_defaults(run=_run_describe)
     parser.add_argument("root", type=Path, metavar="ROOT", help="folder that the lists' paths start from")
@@ -238,7 +239,8 @@ def _add_describe(subparsers: Any) -> None:
 def _run_describe(chosen: argparse.Namespace) -> None:
     from dali_pipes.annotations.lists import videos_under
     from dali_pipes.jobs.map_files import make_engine
-    from reskd.reports.dataset_report import VideoSet, class_folders, write_data_page
+    from reskd.reports.dataset.page import write_data_page
+    from reskd.reports.dataset.videos import VideoSet, class_folders, folder_of
 
     listed = _listed(chosen.root, chosen)
     paths = dict.fromkeys(video.path for videos in listed.values() for video in videos)
@@ -249,9 +251,11 @@ def _run_describe(chosen: argparse.Namespace) -> None:
     video_info = _scan(list(names), root=chosen.root, store=chosen.scan_cache, engine=engine)
     labels = {name: [label for video in videos for label in video.labels] for name, videos in listed.items()}
     by_path = {chosen.root / name: found for name, found in video_info.items()}
+    classes = {chosen.root / video.path: video.labels for videos in listed.values() for video in videos}
+    classes = classes or {chosen.root / name: folder_of(name) for name in names}
     page = write_data_page(
         chosen.out,
-        VideoSet(chosen.root, by_path, labels or class_folders(names), chosen.list),
+        VideoSet(chosen.root, by_path, labels or class_folders(names), chosen.list, classes),
         num_frames=chosen.frames,
         num_cores=usable_cores(),
     )

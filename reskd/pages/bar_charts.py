@@ -76,7 +76,7 @@ def histogram(title: str, values: Sequence[float], *, x_title: str, counted: str
     edges = np.geomspace(x.low, x.high, _NUM_BINS + 1) if x.is_log else np.linspace(x.low, x.high, _NUM_BINS + 1)
     counts = np.histogram(values, edges)[0]
     y = Scale(0.0, 1.08 * max(int(counts.max()), 1), _HEIGHT - _BOTTOM, _TOP)
-    parts = [axes(x, y, x_title=x_title + (", logarithmic" if x.is_log else ""), y_title=counted)]
+    parts = [axes(x, y, x_title=x_title + (", logarithmic" if x.is_log else ""), y_title=counted, whole_y=True)]
     for count, left, right in zip(counts.tolist(), edges[:-1].tolist(), edges[1:].tolist(), strict=True):
         if count:
             tip = element("title", f"{left:.4g} to {right:.4g}: {count:,}")

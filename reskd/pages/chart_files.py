@@ -29,7 +29,7 @@ class ChartFile(NamedTuple):
 
 
 def write_charts(charts: Iterable[tuple[str, Sequence[Chart]]], folder: Path) -> dict[str, list[ChartFile]]:
-    """Write the charts of each heading; heading -> its files. A file's name is its heading and title.
+    """Write the charts of each heading; heading -> its files. A file's name is its heading and key or title.
 
     Args:
         folder: of the report, which exists.
@@ -39,7 +39,7 @@ def write_charts(charts: Iterable[tuple[str, Sequence[Chart]]], folder: Path) ->
     names: set[str] = set()
     for heading, of_heading in charts:
         for chart in of_heading:
-            name = _free_name(f"{heading} {chart.title}", names)
+            name = _free_name(f"{heading} {chart.key or chart.title}", names)
             names.add(name)
             atomic_write_text(folder / FOLDER / f"{name}.svg", standalone(chart.svg, chart.title))
             written.setdefault(heading, []).append(ChartFile(chart.title, f"{FOLDER}/{name}.svg"))

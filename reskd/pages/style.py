@@ -105,9 +105,9 @@ td.whole { white-space: nowrap; }
 .thumbs { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 190px), 1fr)); gap: 16px;
   list-style: none; padding: 0; margin: 0.5em 0; }
 .thumbs img, .thumbs .gone { width: 100%; aspect-ratio: 4 / 3; object-fit: cover; border-radius: 4px; display: block;
-  background: var(--card); }
+  background: var(--card); border: 1px solid var(--rule); }
 .thumbs .gone { display: flex; align-items: center; padding: 10px; color: var(--soft); font-size: 0.82rem;
-  border: 1px dashed var(--rule); }
+  border-style: dashed; }
 .thumbs p { margin: 4px 0 0; font-size: 0.88rem; line-height: 1.35; } .thumbs .name { color: var(--soft);
   font-size: 0.8rem; }
 .advice li { margin: 0.35em 0; }

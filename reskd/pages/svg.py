@@ -18,12 +18,16 @@ TEXT_WIDTH = 6.6  # of a letter of the page's chart text, about
 
 
 class Chart(NamedTuple):
-    """An SVG and its title. Small ones stand beside each other under one heading, wide ones below each other."""
+    """An SVG and its title. Small ones stand beside each other under one heading, wide ones below each other.
+
+    ``key`` names its file, where the title says what was found; "": the title does.
+    """
 
     title: str
     svg: str
     is_small: bool = False
     is_wide: bool = False
+    key: str = ""
 
 
 def escaped(text: object) -> str:
@@ -120,7 +124,13 @@ def scale_for(
 
 
 def axes(
-    x: Scale, y: Scale, *, x_title: str, y_title: str | None = None, x_ticks: Sequence[float] | None = None
+    x: Scale,
+    y: Scale,
+    *,
+    x_title: str,
+    y_title: str | None = None,
+    x_ticks: Sequence[float] | None = None,
+    whole_y: bool = False,
 ) -> str:
     """Grid, ticks and titles.
 
@@ -128,6 +138,7 @@ def axes(
         x, y: ``x.start`` is the left edge, and ``y.start`` the bottom.
         y_title: None: y has no values.
         x_ticks: None: round numbers.
+        whole_y: y counts: no ticks between whole numbers.
     """
     bottom, top = y.start, y.end
     parts = []
@@ -136,7 +147,7 @@ def axes(
         parts.append(text_at(x.at(value), bottom + 17, f"{value:g}", css="tick", anchor="middle"))
     parts.append(text_at((x.start + x.end) / 2, bottom + 37, x_title, css="axis", anchor="middle"))
     if y_title is not None:
-        for value in y.ticks():
+        for value in (tick for tick in y.ticks() if not whole_y or tick == round(tick)):
             parts.append(line_between((x.start, y.at(value)), (x.end, y.at(value)), css="grid"))
             parts.append(text_at(x.start - 7, y.at(value) + 4, f"{value:g}", css="tick", anchor="end"))
         parts.append(text_at(2, top - 10, y_title, css="axis"))

@@ -8,7 +8,10 @@ from reskd.pages.odd_names import in_markdown
 
 
 class Cell(NamedTuple):
-    """Text, and what kind of text it is: text, number, whole (a text on one line), or a mark (better, worse, undecided, failed, diverged)."""
+    """Text, and what kind of text it is.
+
+    Kinds are text, number, whole (a text on one line), and marks: better, worse, undecided, failed, diverged.
+    """
 
     text: str
     kind: str = "text"

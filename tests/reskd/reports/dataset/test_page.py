@@ -10,7 +10,7 @@ from dali_pipes.scan.scan import scan
 from dali_pipes.video_info import VideoInfo
 from reskd.cli import run_tool
 from reskd.commands.prepare_data import main as prepare_data
-from reskd.reports.dataset_report import (
+from reskd.reports.dataset.page import (
     VideoSet,
     describe_coded_sizes,
     measure_decode,
