@@ -8,7 +8,7 @@ import numpy as np
 
 from reskd.pages.svg import TEXT_WIDTH, Chart, element, escaped, picture, shortened, text_at
 
-_CELL, _LONGEST_NAME, _LEAST_WIDTH = 20.0, 24, 450.0
+_CELL, _LONGEST_NAME, _LONGEST_TIP, _LEAST_WIDTH = 20.0, 24, 60, 450.0
 _NUMBERED = 20  # classes up to which each cell has its number
 
 
@@ -47,7 +47,8 @@ def _cell(
 ) -> str:
     count, share = int(counts_SS[row, column]), float(counts_SS[row, column] / max(1, totals_S[row]))
     x, y = side + cell * column, side + cell * row
-    tip = element("title", escaped(f"{names[row]} answered as {names[column]}: {count:,} of {int(totals_S[row]):,}"))
+    of_row, of_column = (shortened(names[place], _LONGEST_TIP) for place in (row, column))
+    tip = element("title", escaped(f"{of_row} answered as {of_column}: {count:,} of {int(totals_S[row]):,}"))
     box: dict[str, float | str] = {
         "x": x + 0.5,
         "y": y + 0.5,

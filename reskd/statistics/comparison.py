@@ -98,8 +98,8 @@ def compare_arms(a: Arm, b: Arm, settings: BootstrapSettings | None = None) -> C
     can_decide = _can_decide(len(seeds), draw.num_groups, settings.confidence)
     differences = []
     for metric in draw.metrics:
-        plain_S = _minus(of_a[metric.name].plain_S, of_b[metric.name].plain_S)
-        resampled_SR = _minus(of_a[metric.name].resampled_SR, of_b[metric.name].resampled_SR)
+        plain_S = minus(of_a[metric.name].plain_S, of_b[metric.name].plain_S)
+        resampled_SR = minus(of_a[metric.name].resampled_SR, of_b[metric.name].resampled_SR)
         resampled_R = np.einsum("rs,sr->r", shares_RS, resampled_SR)
         low, high = draw.interval(resampled_R)
         verdict = verdict_of_interval(metric, low, high) if can_decide else "undecided"
@@ -144,13 +144,13 @@ def share_of_gap(
     for metric in draw.metrics:
         s, b, t = (values[metric.name] for values in (students, baselines, teachers))
         s_R, b_R = (np.einsum("rs,sr->r", shares_RS, values.resampled_SR) for values in (s, b))
-        gap_R = _minus(np.einsum("rt,tr->r", shares_RT, t.resampled_SR), b_R)
-        gap = _minus(t.plain_S.mean(), b.plain_S.mean())
+        gap_R = minus(np.einsum("rt,tr->r", shares_RT, t.resampled_SR), b_R)
+        gap = minus(t.plain_S.mean(), b.plain_S.mean())
         if gap == 0 or not can_decide or verdict_of_interval(metric, *draw.interval(gap_R)) == "undecided":
             found.append(GapShare(metric, None, None, None))
             continue
-        share = _minus(s.plain_S.mean(), b.plain_S.mean()) / gap
-        low, high = draw.interval(_minus(s_R, b_R)[gap_R != 0] / gap_R[gap_R != 0])
+        share = minus(s.plain_S.mean(), b.plain_S.mean()) / gap
+        low, high = draw.interval(minus(s_R, b_R)[gap_R != 0] / gap_R[gap_R != 0])
         found.append(GapShare(metric, float(share), low, high))
     return tuple(found)
 
@@ -184,7 +184,7 @@ def _can_decide(num_seeds: int, num_groups: int, confidence: float) -> bool:
     return num_seeds > 1 and has_enough_groups(num_groups, confidence)
 
 
-def _minus(a: Numbers, b: Numbers) -> Numbers:
+def minus(a: Numbers, b: Numbers) -> Numbers:
     """Sums in another order differ in the last digits; equal arms differ by exactly 0."""
     return np.round(a - b, 12)
 

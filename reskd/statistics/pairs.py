@@ -5,20 +5,21 @@ Shape letters: N videos.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reskd.statistics.comparison import Difference, Verdict, compare_arms, has_enough_groups, verdict_of_interval
+from reskd.statistics.comparison import Difference, Verdict, has_enough_groups, minus, verdict_of_interval
 from reskd.statistics.metrics import Metric
-from reskd.statistics.predictions import Predictions
-from reskd.statistics.resamples import BootstrapSettings, Resamples
+from reskd.statistics.predictions import Predictions, check_same_videos
+from reskd.statistics.resamples import BootstrapSettings, Resamples, Values
 
 TOP5 = Metric("top5", "top-5", False, 100, "points", 1)
-_ALL_RESAMPLES_UP_TO = 20_000  # videos; mAP of a resample takes time that grows with their square
-_FEWEST_RESAMPLES = 200
+_ALL_RESAMPLES_UP_TO = 5_000  # videos; mAP of a resample takes time that grows with their square
+_FEWEST_RESAMPLES = 500
 
 
 class McNemar(NamedTuple):
@@ -59,27 +60,75 @@ class PairedComparison(NamedTuple):
         return next(one for one in self.differences if one.metric.name == metric)
 
 
-def compare_pair(a: Predictions, b: Predictions, settings: BootstrapSettings | None = None) -> PairedComparison:
-    """A minus B. The interval is the percentile bootstrap over groups of videos of Note [Which interval].
+class PairedModels:
+    """Models on the same videos, whose resamples are computed once.
 
-    Of more than 20,000 videos fewer resamples are drawn, at least 200.
+    Args:
+        models: name -> predictions of one run.
+        settings: None: those of ``settings_for``.
 
     Raises:
         ValueError: videos, labels, groups or classes that differ; names one.
     """
-    settings = settings or settings_for(len(a.videos))
-    compared = compare_arms({0: a}, {0: b}, settings)
-    decides = has_enough_groups(compared.num_groups, settings.confidence)
-    differences = [_with_verdict(one, decides) for one in compared.differences]
-    mcnemar = None
-    if not a.is_of_label_sets:
-        a, b = a.sorted_by_video(), b.sorted_by_video()
-        mcnemar = mcnemar_of(_hits(a, 1), _hits(b, 1))
-        if a.num_classes > 5:
-            differences.insert(1, _with_verdict(_difference_in_top5(a, b, settings), decides))
-    num_videos, num_groups = compared.num_videos, compared.num_groups
-    counts = num_videos, num_groups, settings.confidence, settings.num_resamples
-    return PairedComparison(tuple(differences), mcnemar, *counts)
+
+    def __init__(self, models: Mapping[str, Predictions], settings: BootstrapSettings | None = None) -> None:
+        self._models = {name: one.sorted_by_video() for name, one in models.items()}
+        (first_name, first), *others = self._models.items()
+        for name, one in others:
+            check_same_videos(first, one, names=(first_name, name))
+        self.settings = settings or settings_for(len(first.videos))
+        self._draw = Resamples({name: {0: one} for name, one in self._models.items()}, self.settings)
+        self._values: dict[str, dict[str, Values]] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._models)
+
+    def intervals(self, name: str) -> dict[str, tuple[float, float]]:
+        """Name of a metric -> the interval of one model alone."""
+        found = {metric: self._draw.interval(one.resampled_SR[0]) for metric, one in self._of(name).items()}
+        if TOP5 in self._metrics:
+            found[TOP5.name] = self._draw.interval(self._draw.means(_hits(self._models[name], 5).astype(np.float64)))
+        return found
+
+    def compare(self, first: str, second: str) -> PairedComparison:
+        """The first minus the second. The interval is that of Note [Which interval] in comparison.py, for one seed."""
+        a, b = self._models[first], self._models[second]
+        differences = tuple(self._difference(metric, first, second) for metric in self._metrics)
+        mcnemar = None if a.is_of_label_sets else mcnemar_of(_hits(a, 1), _hits(b, 1))
+        counts = self._draw.num_videos, self._draw.num_groups
+        return PairedComparison(differences, mcnemar, *counts, self.settings.confidence, self.settings.num_resamples)
+
+    @property
+    def _metrics(self) -> tuple[Metric, ...]:
+        first = next(iter(self._models.values()))
+        if first.is_of_label_sets or first.num_classes <= 5:
+            return self._draw.metrics
+        top1, *others = self._draw.metrics
+        return top1, TOP5, *others
+
+    def _of(self, name: str) -> dict[str, Values]:
+        if name not in self._values:
+            self._values[name] = self._draw.values(name)
+        return self._values[name]
+
+    def _difference(self, metric: Metric, first: str, second: str) -> Difference:
+        if metric is TOP5:
+            hits_N = _hits(self._models[first], 5).astype(np.float64) - _hits(self._models[second], 5)
+            value, resampled_R = float(hits_N.mean()), self._draw.means(hits_N)
+        else:
+            a, b = self._of(first)[metric.name], self._of(second)[metric.name]
+            value = float(minus(a.plain_S, b.plain_S)[0])
+            resampled_R = minus(a.resampled_SR[0], b.resampled_SR[0])
+        low, high = self._draw.interval(resampled_R)
+        decides = has_enough_groups(self._draw.num_groups, self.settings.confidence)
+        verdict: Verdict = verdict_of_interval(metric, low, high) if decides else "undecided"
+        return Difference(metric, value, low, high, float(resampled_R.std(ddof=1)), verdict, {0: value})
+
+
+def compare_pair(a: Predictions, b: Predictions, settings: BootstrapSettings | None = None) -> PairedComparison:
+    """A minus B; raises as ``PairedModels``."""
+    return PairedModels({"A": a, "B": b}, settings).compare("A", "B")
 
 
 def settings_for(num_videos: int) -> BootstrapSettings:
@@ -123,17 +172,3 @@ def _hits(predictions: Predictions, count: int) -> NDArray[np.bool_]:
     own_N1 = logits_NK[rows, predictions.labels_N][:, None]
     is_before_NK = np.arange(predictions.num_classes) < predictions.labels_N[:, None]
     return ((logits_NK > own_N1) | ((logits_NK == own_N1) & is_before_NK)).sum(1) < count
-
-
-def _difference_in_top5(a: Predictions, b: Predictions, settings: BootstrapSettings) -> Difference:
-    hits_N = _hits(a, 5).astype(np.float64) - _hits(b, 5)
-    draw = Resamples({"A": {0: a}}, settings)
-    resampled_R = draw.means(hits_N)
-    low, high = draw.interval(resampled_R)
-    value, error = float(hits_N.mean()), float(resampled_R.std(ddof=1))
-    return Difference(TOP5, value, low, high, error, "undecided", {0: value})
-
-
-def _with_verdict(one: Difference, decides: bool) -> Difference:
-    verdict: Verdict = verdict_of_interval(one.metric, one.low, one.high) if decides else "undecided"
-    return one._replace(verdict=verdict)

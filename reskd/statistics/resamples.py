@@ -79,7 +79,9 @@ class Resamples:
 
     def _resampled(self, run: Predictions) -> dict[str, Numbers]:
         """The metrics of every resample, some resamples at a time: a weight a video and resample takes much memory."""
-        parts = np.array_split(self._times_RG, -(-self._times_RG.shape[0] * self.num_videos // _WEIGHTS_AT_ONCE))
+        num_resamples = len(self._times_RG)
+        num_parts = min(num_resamples, -(-num_resamples * self.num_videos // _WEIGHTS_AT_ONCE))
+        parts = np.array_split(self._times_RG, num_parts)
         found = [resampled_metrics(run, part_CG[:, self._group_N].astype(np.int64)) for part_CG in parts]
         return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
 

@@ -113,7 +113,9 @@ def _on_sizes(usable: Sequence[VideoInfo]) -> list[str]:
     if share >= _ENOUGH:
         return []
     fits = next((size for size in _SIZES if (sides >= size).mean() >= _ENOUGH), None)
-    below = f"{100 * (1 - share):.0f} % of the videos have a short side below {_SIZES[0]} pixels"
+    below = (
+        f"{f'{100 * (1 - share):.0f} % of the' if share else 'All'} videos have a short side below {_SIZES[0]} pixels"
+    )
     text = f"{below} (median {np.median(sides):.0f}): a teacher of {_SIZES[0]} would learn from enlarged pictures"
     if fits is None:
         return [f"{text}, and even one of {_SIZES[-1]} from many. Look for larger originals."]

@@ -95,7 +95,7 @@ def write_data_page(
     out.mkdir(parents=True, exist_ok=True)
     atomic_write_text(out / "data.md", printable(_markdown(content, out)))
     page = out / "data.html"
-    atomic_write_text(page, _html(content, _examples(videos), len(videos.video_info)))
+    atomic_write_text(page, _html(content, examples(videos), len(videos.video_info)))
     return page
 
 
@@ -137,16 +137,16 @@ def _markdown(content: _Content, out: Path) -> str:
     return "\n\n".join([*sections, "## What reading costs", *content.cost]) + "\n"
 
 
-def _html(content: _Content, examples: Sequence[Thumbnail], num_videos: int) -> str:
+def _html(content: _Content, shown_videos: Sequence[Thumbnail], num_videos: int) -> str:
     found = [
         element("h1", escaped(content.title)),
         lead([content.summary], answer=True),
         section("Advice", listed(content.advice, css="advice") if content.advice else element("p", _NO_ADVICE)),
     ]
-    if examples:
-        of = f"{counted(len(examples), 'picture')} of {counted(num_videos, 'video')}"
+    if shown_videos:
+        of = f"{counted(len(shown_videos), 'picture')} of {counted(num_videos, 'video')}"
         hint = element("p", escaped(f"{of}: middle frames, one of each class where classes are known."))
-        found.append(section("What the videos show", hint, thumbnails(examples)))
+        found.append(section("What the videos show", hint, thumbnails(shown_videos)))
     found.append(section("At a glance", html.charts(content.charts)))
     for heading, shown in content.tables.items():
         parts = [table(one) for one in shown if one.rows]
@@ -157,7 +157,7 @@ def _html(content: _Content, examples: Sequence[Thumbnail], num_videos: int) -> 
     return document(content.title, found)
 
 
-def _examples(videos: VideoSet) -> list[Thumbnail]:
+def examples(videos: VideoSet) -> list[Thumbnail]:
     """A picture of a video of each class, or of a sample where there are no classes; of many classes some."""
     of_class: defaultdict[str, list[Path]] = defaultdict(list)
     for path in videos.usable:

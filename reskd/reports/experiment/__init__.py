@@ -2,6 +2,6 @@
 
 For other folders:
     collect: EvaluatedFile, experiment_of_runs, experiment_of_stages
-    page: write_experiment_report
+    page: write_experiment_report, write_stage_report
     scored: keep_scores
 """

@@ -62,23 +62,33 @@ def experiment_of_stages(
     left_out: list[str] = []
     todo: dict[str, str] = {}
     for stage in stages:
-        if stage.name == evaluated.run:
-            role: Role = "teacher" if own["which"] == "teacher" else roles[stage.name]
-            models.append(_model(role, evaluated.path, own, stage))
-            continue
-        try:
-            file = _alike(RunDirectory(stage.folder).path, own)
-            if file is None:
-                todo |= _command(stage, stages, source, own)
+        is_own = stage.name == evaluated.run
+        for which in ("student", "teacher"):
+            role: Role = "teacher" if which == "teacher" else roles[stage.name]
+            if is_own and own["which"] == which:
+                models.append(_model(role, evaluated.path, own, stage))
                 continue
-            result = load_result(file)
-            check_comparable([own, result])
-            models.append(_model(roles[stage.name], file, result, stage))
-        except (OSError, ValueError) as error:
-            left_out.append(f"{stage.name} is not compared: {error}")
-    todo = {why: command for why, command in todo.items() if source}
+            try:
+                found = _alike(stage.folder, own, which)
+                if found is not None:
+                    check_comparable([own, found[1]])
+                    models.append(_model(role, *found, stage))
+                elif which == "student" and source:
+                    todo |= _command(stage, stages, source, own)
+            except (OSError, ValueError) as error:
+                left_out.append(f"{stage.name} is not compared: {error}")
     training = shlex.join(["reskd", "train", source]) if source else ""
-    return Experiment(title, tuple(models), tuple(left_out), todo, training)
+    return Experiment(title, _one_teacher(models, evaluated.path), tuple(left_out), todo, training)
+
+
+def _one_teacher(models: Sequence[Model], evaluated: Path) -> tuple[Model, ...]:
+    """Without teachers of a student's run where the teacher has a run of its own, unless one was just evaluated."""
+    has_run = any(model.role == "teacher" and model.result["which"] == "student" for model in models)
+    return tuple(
+        model
+        for model in models
+        if model.result["which"] == "student" or not has_run or evaluated.is_relative_to(model.folder)
+    )
 
 
 def roles_of(configs: Sequence[ExperimentConfig]) -> dict[str, Role]:
@@ -95,11 +105,19 @@ def roles_of(configs: Sequence[ExperimentConfig]) -> dict[str, Role]:
     if teacher in roles:
         roles[teacher] = "teacher"
     plain = [config for config in configs if config.teacher is None and config.name != teacher]
+    plain = [config for config in plain if not _starts_from(config, student)]
     alike = [config for config in plain if _sees(config) == _sees(student)]
     named = [config for config in alike or plain if "baseline" in config.name]
     if baseline := next(iter(named or alike), None):
         roles[baseline.name] = "baseline"
     return roles
+
+
+def _starts_from(config: ExperimentConfig, student: ExperimentConfig) -> bool:
+    """Whether a run goes on with the student's weights, so that it has learned from the teacher too."""
+    stage = referred_stage(config.student.weights)
+    folder = Path(config.student.weights).parent if stage is None else config.stage_folder(stage)
+    return folder == student.folder
 
 
 def _sees(config: ExperimentConfig) -> tuple[Any, ...]:
@@ -146,14 +164,14 @@ def _config_in(folder: Path) -> ExperimentConfig | None:
         return None
 
 
-def _alike(folder: Path, own: Mapping[str, Any]) -> Path | None:
-    """The result of a run's own model on the same split, of the same checkpoint and with as many test views."""
-    stem = f"evaluation_{own['split']}_student_{Path(own['checkpoint']).stem}"
+def _alike(folder: Path, own: Mapping[str, Any], which: str) -> tuple[Path, dict[str, Any]] | None:
+    """The result of a run on the same split, of the same checkpoint and with as many test views, and its file."""
+    stem = f"evaluation_{own['split']}_{which}_{Path(own['checkpoint']).stem}"
     for path in [folder / f"{stem}.json", *sorted(folder.glob(f"{stem}_*.json"))]:
         if path.is_file():
             result = load_result(path)
             if describe_views(result) == describe_views(own) and "other" not in result.get("views", {}):
-                return path
+                return path, result
     return None
 
 
@@ -163,7 +181,8 @@ def _command(
     """What is missing of a stage -> the command for it."""
     checkpoint = stage.folder / own["checkpoint"]
     if not checkpoint.is_file():
-        return {f"{stage.name} is not trained yet": shlex.join(["reskd", "train", source])}
+        is_trained = (stage.folder / "last.pt").is_file()  # another checkpoint was evaluated, which this run lacks
+        return {} if is_trained else {f"{stage.name} is not trained yet": shlex.join(["reskd", "train", source])}
     command = ["reskd", "evaluate", source, str(checkpoint)]
     if "." in stage.name and sum("." in one.name for one in stages) > 1:
         command += ["--stage", stage.name.rpartition(".")[2]]

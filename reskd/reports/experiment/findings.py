@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,8 +11,8 @@ import numpy as np
 from reskd.reports.answer_pictures import confusion_of
 from reskd.reports.answers import Answers
 from reskd.reports.experiment.data import Experiment, Model
-from reskd.statistics.comparison import arm_intervals
-from reskd.statistics.pairs import PairedComparison, compare_pair, settings_for
+from reskd.statistics.pairs import PairedComparison, PairedModels
+from reskd.statistics.predictions import Predictions, check_same_videos
 
 Intervals = dict[str, tuple[float, float]]
 
@@ -75,25 +76,40 @@ def find(experiment: Experiment) -> Findings:
     wanted = [(student, baseline), (student, teacher), (teacher, baseline)]
     subject = experiment.subject
     wanted += [(subject, one) for one in experiment.models if one.role == "other" and one is not subject]
-    pairs = tuple(_compare(first, second) for first, second in wanted if first and second)
-    intervals = {
-        model.name: arm_intervals({0: model.scored.predictions}, settings_for(len(model.scored.predictions.videos)))
-        for model in experiment.models
-        if model.scored
-    }
+    comparable, reasons = _comparable(experiment)
+    pairs = tuple(_compare(first, second, comparable, reasons) for first, second in wanted if first and second)
+    intervals = {name: comparable.intervals(name) for name in comparable.names} if comparable else {}
     answers = {model.name: found for model in experiment.models if (found := model.answers) is not None}
     return Findings(experiment, pairs, intervals, answers)
 
 
-def _compare(first: Model, second: Model) -> Pair:
-    missing = [model.name for model in (first, second) if model.scored is None]
-    if first.scored is None or second.scored is None:
-        reason = "an earlier version or a long list: the scores of each video were not kept"
-        return Pair(first, second, None, f"{' and '.join(missing)}: {reason}")
-    try:
-        return Pair(first, second, compare_pair(first.scored.predictions, second.scored.predictions))
-    except ValueError as error:
-        return Pair(first, second, None, str(error))
+def _comparable(experiment: Experiment) -> tuple[PairedModels | None, dict[str, str]]:
+    """The models with scores of the subject's videos; name of another -> why it cannot be compared."""
+    reasons: dict[str, str] = {}
+    chosen: dict[str, Predictions] = {}
+    subject = experiment.subject
+    for model in [subject, *(one for one in experiment.models if one is not subject)]:
+        if model.scored is None:
+            reasons[model.name] = (
+                f"{model.name}: an earlier version or a long list: the scores of each video were not kept"
+            )
+            continue
+        predictions = model.scored.predictions.sorted_by_video()
+        try:
+            if chosen:
+                name, first = next(iter(chosen.items()))
+                check_same_videos(first, predictions, names=(name, model.name))
+            chosen[model.name] = predictions
+        except ValueError as error:
+            reasons[model.name] = str(error)
+    return PairedModels(chosen) if chosen else None, reasons
+
+
+def _compare(first: Model, second: Model, comparable: PairedModels | None, reasons: Mapping[str, str]) -> Pair:
+    found = [reasons[model.name] for model in (first, second) if model.name in reasons]
+    if found or comparable is None:
+        return Pair(first, second, None, "; ".join(found))
+    return Pair(first, second, comparable.compare(first.name, second.name))
 
 
 def worst_classes(findings: Findings, most: int = 15) -> list[ClassFinding]:

@@ -50,7 +50,7 @@ def write_stage_report(stages: Sequence[ExperimentConfig], evaluated: EvaluatedF
     is_own = evaluated.path.parent.resolve() == own.folder.resolve()
     folder = own.runs / base if is_own and len(stages) > 1 else evaluated.path.parent
     folder.mkdir(parents=True, exist_ok=True)
-    experiment = experiment_of_stages(stages if is_own else [own], evaluated, title=base, source=source)
+    experiment = experiment_of_stages(stages, evaluated, title=base, source=source)
     return write_experiment_report(experiment, folder / f"report{_ending(evaluated.path)}.html")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from reskd.pages.svg import (
     TEXT_WIDTH,
     Chart,
@@ -52,9 +54,23 @@ def _draw_group(metric: Metric, group: ReportBars, arms: dict[str, tuple[int, Re
     parts = [axes(x, Scale(0, 1, bottom, 4), x_title=f"{metric.title}, {unit}; {better}")]
     for place, (name, number, arm) in enumerate(found):
         parts.append(_row(metric, name, number, arm, x=x, top=_ROW * place))
-    title = f"{metric.title}, with intervals"
+    title = f"{metric.title}{_best(metric, found)}"
     of_group = f"{group.title}: {title}" if group.title else title
-    return Chart(title, picture(_WIDTH, bottom + 44, *parts, title=of_group), is_small=True)
+    key = f"{metric.title}, with intervals"
+    return Chart(title, picture(_WIDTH, bottom + 44, *parts, title=of_group), is_small=True, key=key)
+
+
+def _best(metric: Metric, found: Sequence[tuple[str, int, ReportArm | None]]) -> str:
+    """Which arm of several has the best mean, as the end of a title."""
+    means = {
+        name: arm.summary.metrics[metric.name].mean
+        for name, _, arm in found
+        if arm is not None and arm.summary is not None and metric.name in arm.summary.metrics
+    }
+    if len(means) < 2:
+        return ", with its interval"
+    best = (min if metric.lower_is_better else max)(means, key=means.__getitem__)
+    return f": {best} is {'lowest' if metric.lower_is_better else 'highest'}"
 
 
 def _row(metric: Metric, name: str, number: int, arm: ReportArm | None, *, x: Scale, top: float) -> str:

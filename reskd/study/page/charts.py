@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -107,12 +108,18 @@ def _draw_scatter(cost: str, x_title: str, headline: Metric, points: Sequence[_P
     if not points:
         return None
     x, y = _frame(points)
-    title = f"{headline.title} against {cost}"
+    key = f"{headline.title} against {cost}"
+    title = f"{key}: {_highest(points)} is highest, {min(points, key=lambda point: point.x).arm.name} costs least"
     parts = [axes(x, y, x_title=x_title + (", logarithmic" if x.is_log else ""), y_title=_y_title(headline))]
     parts.append(path_through([(x.at(p.x), y.at(p.y)) for p in _frontier(points)], css="frontier"))
     parts += [_mark(point, x, y, (x_title, headline.title)) for point in points]
     parts += _labels([(x.at(point.x), y.at(point.y), point.arm.name) for point in points])
-    return Chart(title, picture(_WIDTH, _HEIGHT, *parts, title=title))
+    return Chart(title, picture(_WIDTH, _HEIGHT, *parts, title=title), key=key)
+
+
+def _highest(points: Sequence[_Point]) -> str:
+    best = max(points, key=lambda point: point.y)
+    return best.arm.name
 
 
 def _frontier(points: Sequence[_Point]) -> list[_Point]:
@@ -128,7 +135,8 @@ def _draw_lines(x_title: str, headline: Metric, points: Sequence[_Point]) -> Cha
     if not points or not x_title:
         return None
     x, y = _frame(points)
-    title = f"{headline.title} over {x_title}"
+    key = f"{headline.title} over {x_title}"
+    title = f"{key}: {_highest(points)} is highest"
     values = sorted({point.x for point in points})
     ticks = values if len(values) <= _MOST_VALUE_TICKS else None
     parts = [axes(x, y, x_title=x_title, y_title=_y_title(headline), x_ticks=ticks)]
@@ -141,7 +149,7 @@ def _draw_lines(x_title: str, headline: Metric, points: Sequence[_Point]) -> Cha
         parts.append(path_through([(x.at(p.x), y.at(p.y)) for p in of_line], css=f"line {color_class(number)}"))
         parts += [_mark(point._replace(number=number), x, y, (x_title, headline.title)) for point in of_line]
         ends.append((x.at(of_line[-1].x), y.at(of_line[-1].y), line))
-    return Chart(title, picture(_WIDTH, _HEIGHT, *parts, *_labels(ends), title=title))
+    return Chart(title, picture(_WIDTH, _HEIGHT, *parts, *_labels(ends), title=title), key=key)
 
 
 def _y_title(headline: Metric) -> str:
@@ -206,8 +214,12 @@ def _draw_forest(metric: Metric, rows: Sequence[ReportComparison]) -> Chart | No
     parts = [axes(x, Scale(0, 1, bottom, 4), x_title=f"difference in {metric.title}, {metric.unit}; {better}")]
     for place, (row, one) in enumerate(found):
         parts.append(_forest_row(row, one, x, _ROW_HEIGHT * place))
-    title = f"Differences in {metric.title}, with intervals"
-    return Chart(title, picture(_WIDTH, bottom + 44, *parts, title=title))
+    counts = Counter(one.verdict for _, one in found)
+    verdicts = ", ".join(
+        f"{counts[verdict]} {verdict}" for verdict in ("better", "worse", "undecided") if counts[verdict]
+    )
+    title, key = f"Differences in {metric.title}: {verdicts}", f"Differences in {metric.title}, with intervals"
+    return Chart(title, picture(_WIDTH, bottom + 44, *parts, title=title), key=key)
 
 
 def _forest_row(row: ReportComparison, one: Difference, x: Scale, top: float) -> str:

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import replace
+import re
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,42 +11,32 @@ from dali_pipes.scan.scan import scan
 from dali_pipes.video_info import VideoInfo
 from reskd.cli import run_tool
 from reskd.commands.prepare_data import main as prepare_data
-from reskd.reports.dataset.page import (
-    VideoSet,
-    describe_coded_sizes,
-    measure_decode,
-    sample_keyframe_distances,
-    write_data_page,
-)
+from reskd.reports.dataset.page import examples, write_data_page
+from reskd.reports.dataset.videos import VideoSet
 from tests.conftest import numbered_clip
 from tests.dali_pipes.shown_pictures import Storing, write_shown
+from tests.reskd.pages.parsed_page import check_page
 
 
-@pytest.fixture()
-def video_info(tmp_path: Path) -> dict[Path, VideoInfo]:
-    """Three videos and a file that is none."""
-    root = tmp_path / "videos"
-    root.mkdir()
-    numbered_clip(root / "a.mp4", "libx264", 20, options={"g": "5", "bf": "0", "sc_threshold": "0"})
-    numbered_clip(root / "b.avi", "mjpeg", 12)
-    numbered_clip(root / "c.webm", "libvpx-vp9", 8)
-    (root / "d.avi").write_bytes(b"no video")
-    return scan(sorted(root.iterdir()), root=root, store=tmp_path / "store")
+def read_page(out: Path, videos: VideoSet, **options: Any) -> str:
+    """The Markdown of a page that was written."""
+    page = write_data_page(out, videos, **options)
+    assert page == out / "data.html"
+    return page.with_suffix(".md").read_text(encoding="utf-8")
 
 
 def test_a_page_names_sizes_codecs_damage_and_cost(video_info: dict[Path, VideoInfo], tmp_path: Path) -> None:
     labels = {"train.csv": ["Run"] * 3 + ["Jump"]}
-    page = write_data_page(
-        tmp_path / "out", VideoSet(tmp_path / "videos", video_info, labels), num_frames=4, num_cores=2
-    ).read_text()
+    page = read_page(tmp_path / "out", VideoSet(tmp_path / "videos", video_info, labels), num_frames=4, num_cores=2)
     assert "4 videos, 3 usable, 40 frames" in page
     assert "| frames | 8 | 8 | 12 | 19 | 20 |" in page
     assert "| h264 | yuv420p | untagged | untagged | 0 | no | 1:1 | 1 | 1 |" in page
-    assert "- " not in page
+    assert page.count("\n- ") == 2  # advice, and no line on pictures
     assert "| bad: does not open: Invalid data found when processing input | 1 | d.avi |" in page
     assert "train.csv: 4 labels of 2 classes, 1 to 3 each." in page and "| Jump | 1 |" in page
     assert "Measured on this machine, 3 sampled files" in page and "with 2 free cores" in page
-    assert (tmp_path / "out" / "data.png").read_bytes().startswith(b"\x89PNG")
+    charts = re.findall(r"!\[[^\n]*\]\((charts/[a-z0-9-]+\.svg)\)", page)
+    assert len(charts) == 6 and all((tmp_path / "out" / chart).is_file() for chart in charts)
 
 
 def test_a_page_counts_pictures_that_are_not_stored_as_they_are_shown(tmp_path: Path) -> None:
@@ -56,47 +47,25 @@ def test_a_page_counts_pictures_that_are_not_stored_as_they_are_shown(tmp_path: 
         write_shown(root / f"{number}\n|.mp4", storing)
     (root / "3\n|.mp4").write_bytes(b"no video")
     found = scan(sorted(root.iterdir()), root=root, store=tmp_path / "store")
-    page = write_data_page(tmp_path, VideoSet(root, found, {}), num_frames=2, num_cores=1).read_text()
+    page = read_page(tmp_path, VideoSet(root, found, {}), num_frames=2, num_cores=1)
     assert "| h264 | yuv420p | untagged | untagged | 90 | yes | 4:3 | 1 | 2 |" in page
     assert "- 2 are turned or mirrored to be upright\n- 2 have pixels that are not square\n" in page
     assert "| 1 | 3\\n\\|.mp4 |" in page
 
 
-def test_files_for_which_a_gpu_sets_up_a_decoder_each_time_are_counted(video_info: dict[Path, VideoInfo]) -> None:
-    """128 x 96 is coded as it is shown; 340 x 256 is coded in whole blocks of 16."""
-    whole = next(found for found in video_info.values() if found.codec == "h264")
-    padded = replace(whole, width=340, height=256, coded_width=352, coded_height=256)
-    assert describe_coded_sizes([whole, replace(padded, codec="mpeg4"), replace(padded, coded_width=0)]) == []
-    (sentence,) = describe_coded_sizes([whole, padded, padded])
-    assert sentence.startswith("On a GPU: 2 of 3 H.264 and HEVC files") and "352 x 256 for 340 x 256" in sentence
-
-
 def test_given_keyframe_distances_are_used(video_info: dict[Path, VideoInfo], tmp_path: Path) -> None:
     distances = {tmp_path / "videos" / "a.mp4": [1] * 8}
-    page = write_data_page(
+    page = read_page(
         tmp_path, VideoSet(tmp_path / "videos", video_info, {}), num_frames=8, num_cores=1, keyframe_distances=distances
-    ).read_text()
+    )
     assert "| keyframe distance, packets (1 files read) | 1 | 1 | 1 | 1 | 1 |" in page
     assert "8 frames decoded by a decoder that starts at the first frame, 8 by one that starts at the keyframe" in page
-
-
-def test_sampled_distances_are_those_of_the_files(video_info: dict[Path, VideoInfo], tmp_path: Path) -> None:
-    distances = {path: list(found) for path, found in sample_keyframe_distances(video_info).items()}
-    assert distances[tmp_path / "videos" / "a.mp4"] == [5, 5, 5, 5]
-    assert distances[tmp_path / "videos" / "b.avi"] == [1] * 12
-    assert tmp_path / "videos" / "d.avi" not in distances
-
-
-def test_the_warm_up_is_not_counted(video_info: dict[Path, VideoInfo]) -> None:
-    usable = {path: found for path, found in video_info.items() if found.usable}
-    measured = measure_decode(usable, num_frames=3)
-    assert len(measured.cpu_ms) == 3 and min(measured.cpu_ms) > 0
 
 
 def test_nothing_usable_is_told(video_info: dict[Path, VideoInfo], tmp_path: Path) -> None:
     bad = {path: found for path, found in video_info.items() if not found.usable}
     with pytest.raises(ValueError, match="expected at least one usable video"):
-        write_data_page(tmp_path, VideoSet(tmp_path, bad, {}), num_frames=4, num_cores=1)
+        read_page(tmp_path, VideoSet(tmp_path, bad, {}), num_frames=4, num_cores=1)
 
 
 def test_names_keep_their_digits_and_only_reasons_lose_them(tmp_path: Path) -> None:
@@ -117,8 +86,34 @@ def test_names_keep_their_digits_and_only_reasons_lose_them(tmp_path: Path) -> N
 
 def test_names_are_no_markup_in_the_page_and_its_picture(video_info: dict[Path, VideoInfo], tmp_path: Path) -> None:
     labels = {"$\\frac{<b>.csv": ["a|b", "<script>", "two\nlines"]}
-    page = write_data_page(tmp_path, VideoSet(tmp_path / "videos", video_info, labels), num_frames=4, num_cores=1)
-    text = page.read_text()
+    text = read_page(tmp_path, VideoSet(tmp_path / "videos", video_info, labels), num_frames=4, num_cores=1)
     assert "\n$\\frac{\\<b>.csv: 3 labels of 3 classes" in text
     for cell in (r"a\|b", r"\<script>", r"two\nlines"):
         assert f"| {cell} | 1 |" in text
+    page = check_page((tmp_path / "data.html").read_text())
+    assert {"a|b", "<script>", "two\\nlines"} <= set(page.texts)
+
+
+def test_the_page_shows_a_video_of_each_class_and_says_what_to_do(tmp_path: Path) -> None:
+    for number in range(60):
+        folder = tmp_path / "videos" / f"class <{number:02}>"
+        folder.mkdir(parents=True)
+        numbered_clip(folder / "a.avi", "mjpeg", 2, tint=number)
+    arguments = ["describe", str(tmp_path / "videos"), "--out", str(tmp_path / "out"), "--workers", "1"]
+    assert run_tool(prepare_data, arguments) == 0
+    text = (tmp_path / "out" / "data.html").read_text()
+    page = check_page(text)
+    images = page.of_tag("img")
+    assert len(images) == 30  # every second class: at most 48
+    assert images[0]["alt"] == "middle frame of class <00>/a.avi, class class <00>"
+    assert len(text) < 500_000
+    assert any("60 of 60 classes have fewer than 10 usable videos" in one for one in page.texts)
+
+
+def test_a_video_that_was_deleted_after_the_scan_has_words_in_place_of_its_picture(
+    video_info: dict[Path, VideoInfo], tmp_path: Path
+) -> None:
+    a = tmp_path / "videos" / "a.mp4"
+    videos = VideoSet(tmp_path / "videos", {**video_info, a.with_name("gone.mp4"): video_info[a]}, {})
+    (gone,) = [one for one in examples(videos) if one.name == "gone.mp4"]
+    assert not gone.image and "No such file" in gone.missing

@@ -21,8 +21,9 @@ def texts(chart: Chart) -> list[str]:
 def test_every_group_has_a_chart_for_top1_map_and_log_loss() -> None:
     found = draw_bars(study())
     assert [title for title, _ in found] == ["Levels", "Arms side by side"]
-    titles = ["top-1, with intervals", "mAP, with intervals", "log loss, with intervals"]
-    assert [[chart.title for chart in charts] for _, charts in found] == [titles, titles]
+    keys = ["top-1, with intervals", "mAP, with intervals", "log loss, with intervals"]
+    assert [[chart.key for chart in charts] for _, charts in found] == [keys, keys]
+    assert found[0][1][0].title == "top-1: student is highest" and found[1][1][0].title == "top-1, with its interval"
     assert draw_bars(study(bars=())) == []
 
 

@@ -14,7 +14,7 @@ SVG_ONLY = re.compile(r"^(svg|text|line|rect|circle|polygon|path|title)$")
 
 
 def by_title() -> dict[str, Chart]:
-    return {chart.title: chart for chart in draw_charts(study())}
+    return {chart.key or chart.title: chart for chart in draw_charts(study())}
 
 
 def texts(chart: Chart) -> list[str]:

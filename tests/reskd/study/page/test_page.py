@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -10,38 +9,8 @@ from reskd.study.page import page as report_page
 from reskd.study.page.data import Picture
 from reskd.study.page.markdown import render_markdown
 from reskd.study.page.page import render_page, write_study_report
+from tests.reskd.pages.parsed_page import Page, check_page
 from tests.reskd.study.example import ODD, study
-
-EMPTY = {"meta", "img", "br", "link", "input"}
-
-
-class Page(HTMLParser):
-    """The tags, attributes, classes and text of a page; checks that each tag is closed where it belongs."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.open_tags: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text_of_classes: list[tuple[str, str]] = []
-        self.texts: list[str] = []
-        self.feed(page)
-        assert self.open_tags == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in EMPTY:
-            self.open_tags.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open_tags.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-        if self.open_tags and self.open_tags[-1] == "td":
-            self.text_of_classes.append((self.tags[-1][1].get("class") or "", data))
 
 
 def test_every_metric_of_every_comparison_has_its_verdict() -> None:
@@ -73,15 +42,7 @@ def test_names_that_are_not_utf8_can_be_written(tmp_path: Path) -> None:
 
 
 def test_the_page_loads_nothing_and_runs_nothing() -> None:
-    page = Page(render_page(study()))
-    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
-    links = [
-        value or "" for _, attributes in page.tags for name, value in attributes.items() if name in ("src", "href")
-    ]
-    assert all(str(link).startswith("data:") for link in links)
-    assert "url(" not in render_page(study()) and "@import" not in render_page(study())
-    policy = next(attributes for _, attributes in page.tags if "http-equiv" in attributes)
-    assert policy["content"] == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    check_page(render_page(study()))
 
 
 def test_every_color_is_a_variable_with_a_light_and_a_dark_value() -> None:

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from reskd.statistics.metrics import LABEL_SET_METRICS, METRICS, ArmSummary, MeanAndDeviation
 from reskd.study.page.data import ReportArm
 from reskd.study.page.words import (
@@ -12,9 +10,6 @@ from reskd.study.page.words import (
     describe_runs,
     lead_sentences,
     reading_notes,
-    shown_cost,
-    shown_difference,
-    shown_value,
 )
 from tests.reskd.study.example import study
 
@@ -78,24 +73,6 @@ def test_the_number_of_verdicts_is_told() -> None:
     assert any("The 8 verdicts are not corrected" in note and "about 5 % of verdicts" in note for note in notes)
     assert notes[-1].startswith("A note on ")
     assert not any("verdicts" in note for note in reading_notes(study(comparisons=())))
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"), [(0.031, "+3.1"), (-0.031, "-3.1"), (0.0, "0.0"), (-0.0001, "0.0"), (0.0001, "0.0")]
-)
-def test_a_difference_has_a_sign_unless_it_rounds_to_nothing(value: float, shown: str) -> None:
-    assert shown_difference(TOP1, value) == shown
-
-
-def test_shares_are_in_per_cent_and_losses_as_they_are() -> None:
-    assert (shown_value(TOP1, 0.8126), shown_value(LOG_LOSS, 0.8126)) == ("81.3", "0.813")
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"), [(None, "-"), (8.0, "8.00"), (34.56, "34.6"), (1234.5, "1234"), (0.01234, "0.0123")]
-)
-def test_costs_have_three_significant_digits(value: float | None, shown: str) -> None:
-    assert shown_cost(value) == shown
 
 
 def test_label_sets_have_words_of_their_own() -> None:
