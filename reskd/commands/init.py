@@ -38,7 +38,9 @@ def main(arguments: Sequence[str]) -> None:
     check_stages(load_stages(read_yaml(text, where=str(out)).value))
     atomic_write_text(out, text)
     print(f"{facts.num_videos:,} videos of {len(facts.videos_of_class)} classes; written to {out}. Next:")
-    print(f"    reskd doctor {out}\n    reskd train {out}")
+    print(
+        f"    reskd doctor {out}\n    reskd train {out}\n(its first lines say how to evaluate, which writes report.html)"
+    )
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -102,7 +102,7 @@ td.whole { white-space: nowrap; }
 .cell { fill: var(--cell); } .diagonal { fill: none; stroke: var(--soft); stroke-width: 1.3; stroke-dasharray: 5 4; }
 .good { color: var(--good); } .warning { color: var(--bad); } .neutral { color: var(--soft); }
 .lead p.answer { font-size: 1.15rem; font-weight: 600; }
-.thumbs { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 190px), 1fr)); gap: 16px;
+.thumbs { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 165px), 1fr)); gap: 16px;
   list-style: none; padding: 0; margin: 0.5em 0; }
 .thumbs img, .thumbs .gone { width: 100%; aspect-ratio: 4 / 3; object-fit: cover; border-radius: 4px; display: block;
   background: var(--card); border: 1px solid var(--rule); }

@@ -19,10 +19,10 @@ def results(findings: Findings) -> Table:
     """A row for each model: every metric with the interval of the model alone."""
     models = findings.experiment.in_order
     names = [name for name in METRIC_TITLES if any(name in model.result["metrics"] for model in models)]
-    titles = ("model", "run", *(METRIC_TITLES[name] for name in names))
+    titles = ("model", *(METRIC_TITLES[name] for name in names))
     rows = []
     for model in models:
-        cells = [Cell(model.title), Cell(model.name, "whole" if len(model.name) < 40 else "text")]
+        cells = [Cell(model.title)]
         for name in names:
             value = model.result["metrics"].get(name)
             interval = findings.intervals.get(model.name, {}).get(name)

@@ -9,8 +9,8 @@ from reskd.statistics.metrics import Metric
 from reskd.statistics.shown import counted, rounded, shown_cost, shown_interval, shown_value
 
 _HEADLINES = {  # in the order of preference
+    "gap": Metric("gap", "GAP@20", False, 100, "points", 1),  # of several labels, or sigmoid scores
     "top1": Metric("top1", "top-1", False, 100, "points", 1),
-    "gap": Metric("gap", "GAP@20", False, 100, "points", 1),
     "map": Metric("map", "mAP", False, 100, "points", 1),
 }
 _VERDICTS = {"better": "It worked", "worse": "It did not work", "undecided": "Undecided"}

@@ -21,8 +21,10 @@ import yaml
 
 from reskd.cli import run_tool
 from reskd.commands import evaluate, report, train
+from reskd.statistics.score_files import read_score_file
 from reskd.training.checkpoint import load_checkpoint, save_checkpoint
 from tests.conftest import numbered_clip
+from tests.reskd.pages.parsed_page import check_page
 from tests.reskd.training.tiny import losses
 
 CODECS = {"left": ["libx264"] * 5 + ["libvpx-vp9"], "right": ["libx264"] * 5 + ["mjpeg"]}
@@ -123,6 +125,14 @@ def test_one_command_from_videos_to_a_student_that_is_evaluated_and_reported(
     assert run_tool(report.main, [str(runs / "both"), str(runs / "teacher"), str(runs / "student")]) == 0
     assert "student minus teacher" in capsys.readouterr().out
     assert (runs / "both" / "curves.png").stat().st_size > 1000
+    # Each evaluation and the comparison have a page; the last has both models and a picture of each mistake.
+    for page in (runs / "student" / "report.html", runs / "both" / "report.html"):
+        found = check_page(page.read_text())
+        assert {"student", "teacher"} <= set(found.texts)
+        assert "no longer there" not in page.read_text() and "not known" not in " ".join(found.texts[3:])
+    assert (runs / "student" / "report_2x3_logits.html").is_file()
+    scored = read_score_file(runs / "student" / "evaluation_test_student_last.scores.npz")
+    assert scored.class_names == ("left", "right") and len(scored.predictions.videos) == 2
 
 
 @pytest.mark.slow

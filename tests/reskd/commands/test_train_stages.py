@@ -14,6 +14,7 @@ from reskd.commands import evaluate, train
 from reskd.training.checkpoint import load_checkpoint
 from tests.reskd.experiment.test_stages import FINE_TUNED, STUDENT, TEACHER, write_stages
 from tests.reskd.feature_files import write_features
+from tests.reskd.pages.parsed_page import check_page
 
 
 def test_a_course_is_run_in_order_and_none_of_it_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,7 +40,10 @@ def test_a_course_is_run_in_order_and_none_of_it_twice(tmp_path: Path, capsys: p
     out = tmp_path / "not" / "there"
     assert run_tool(evaluate.main, [path, str(last), "--stage", "student", "--out", str(out)]) == 0
     assert [file.name for file in out.glob("*.json")] == ["evaluation_test_student_last.json"]
-    assert len(list(out.iterdir())) == 5  # with answers, classes and two pictures
+    assert len(list(out.iterdir())) == 7  # with answers, classes, two pictures, all scores and a report
+    page = check_page((runs / "tiny" / "report.html").read_text())
+    assert any("the student" in text and "Not known yet: " in text for text in page.texts)
+    assert "tiny.finetuned is not evaluated yet." in page.texts and "tiny.teacher is not evaluated yet." in page.texts
     # A run's own config.yaml is enough, without the file of the stages.
     assert run_tool(evaluate.main, [str(last.parent / "config.yaml"), str(last), "--which", "teacher"]) == 0
     for which in ("student", "teacher"):

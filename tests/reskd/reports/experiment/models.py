@@ -100,5 +100,5 @@ def write_model(folder: Path, name: str, scored: Predictions, **changes: Any) ->
     path = run / f"evaluation_{result['split']}_{result['which']}_{Path(result['checkpoint']).stem}.json"
     path.write_text(json.dumps(result))
     write_score_file(ScoredVideos(scored, class_names(scored.num_classes), {}), path.with_suffix(".scores.npz"))
-    (run / "metrics.jsonl").write_text('{"train/epoch": 1.0, "loss/task": 2.0}\n')
+    (run / "metrics.jsonl").write_text('{"step": 1, "train/epoch": 1.0, "loss/task": 2.0}\n')
     return path
