@@ -38,9 +38,8 @@ def main(arguments: Sequence[str]) -> None:
     check_stages(load_stages(read_yaml(text, where=str(out)).value))
     atomic_write_text(out, text)
     print(f"{facts.num_videos:,} videos of {len(facts.videos_of_class)} classes; written to {out}. Next:")
-    print(
-        f"    reskd doctor {out}\n    reskd train {out}\n(its first lines say how to evaluate, which writes report.html)"
-    )
+    print(f"    reskd doctor {out}\n    reskd train {out}")
+    print("Its first lines say how to evaluate the three; report.html then says whether the student works.")
 
 
 def build_parser() -> argparse.ArgumentParser:
