@@ -13,13 +13,16 @@ from reskd.reports.run_report import METRIC_TITLES, show_metric
 from reskd.statistics.shown import shown_cost, shown_difference, shown_interval, shown_value
 
 _MOST_REASONS, _MOST_EXAMPLES = 12, 3
+# Metrics that the results' table shows or leaves out; all others are of the user's own code.
+_KNOWN = {*METRIC_TITLES, "map_all_classes", "map_top20_present"}
 
 
 def results(findings: Findings) -> Table:
     """A row for each model: every metric with the interval of the model alone."""
     models = findings.experiment.in_order
     names = [name for name in METRIC_TITLES if any(name in model.result["metrics"] for model in models)]
-    titles = ("model", *(METRIC_TITLES[name] for name in names))
+    own = dict.fromkeys(name for model in models for name in model.result["metrics"] if name not in _KNOWN)
+    titles = ("model", *(METRIC_TITLES[name] for name in names), *own)
     rows = []
     for model in models:
         cells = [Cell(model.title)]
@@ -30,6 +33,8 @@ def results(findings: Findings) -> Table:
             if interval is not None:
                 text += f" ({show_metric(name, interval[0])} to {show_metric(name, interval[1])})"
             cells.append(Cell(text, "number"))
+        values = [model.result["metrics"].get(name) for name in own]
+        cells += [Cell("-" if value is None else f"{value:.4g}", "number") for value in values]
         rows.append(tuple(cells))
     caption = (
         "In brackets the 95 % interval of the model alone, over groups of videos. Models whose intervals overlap "

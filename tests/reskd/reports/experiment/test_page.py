@@ -11,7 +11,7 @@ from reskd.reports.experiment.data import Experiment, Role
 from reskd.reports.experiment.page import render, write_experiment_report
 from reskd.statistics import pairs
 from tests.reskd.pages.parsed_page import check_page
-from tests.reskd.reports.experiment.models import ODD_CLASS, experiment, model, predictions
+from tests.reskd.reports.experiment.models import ODD_CLASS, experiment, model, predictions, result_of
 
 
 def headings(text: str) -> list[str]:
@@ -47,6 +47,13 @@ def test_names_are_text_and_nothing_is_loaded() -> None:
     assert any(ODD_CLASS in text for text in page.texts)
     assert not {"b", "cpu"} & {tag for tag, _ in page.tags}
     assert any("caf\\udce9\\n.mp4" in text for text in page.texts)
+
+
+def test_metrics_of_the_users_own_code_stand_in_the_results() -> None:
+    scored = predictions(1.0, 0)
+    metrics = {**result_of("x", scored)["metrics"], "my <score>": 0.12345, "map_all_classes": 0.5}
+    page = check_page(render(Experiment("x", (model("other", "x", scored, metrics=metrics),))))
+    assert "my <score>" in page.texts and "0.1235" in page.texts and "map_all_classes" not in page.texts
 
 
 def test_what_is_missing_is_named_with_its_command() -> None:
