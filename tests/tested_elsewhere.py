@@ -27,6 +27,8 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "reskd/scaling/paper_model.py": "reskd/scaling/test_simulated_run.py",
     "reskd/scaling/table.py": "reskd/commands/test_analyze.py",
     "benchmarks/ops/loss_cases.py": "benchmarks/ops/test_loss_benchmark.py",
+    "reskd/inference/bulk_journal.py": "reskd/inference/test_bulk.py",
+    "reskd/inference/one_pass.py": "reskd/commands/test_predict.py",
     "dali_pipes/annotations/file_walk.py": "dali_pipes/annotations/test_class_folders.py",
     "dali_pipes/annotations/list_text.py": "dali_pipes/annotations/test_csv_lists.py",
     "dali_pipes/annotations/listed_video.py": "dali_pipes/annotations/test_line_lists.py",

@@ -2,6 +2,7 @@
 
 For other folders:
     file_walk: count_of, files_under, named
+    list_text: read_text, split_lines
     lists: check_folder_numbers, class_names_of, describe_labels, LABEL_SEPARATOR, label_videos, LabeledVideo,
         ListedVideo, parse_list, ParsedList, plain_path, read_class_names, read_list, rewrite_list, VIDEO_SUFFIXES,
         videos_under

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, Protocol
 
 import av
 import numpy as np
@@ -34,11 +34,24 @@ class Probed(NamedTuple):
     packet_index: PacketIndex | None = None
 
 
-def probe(path: str | Path, *, decode: bool = True) -> Probed:
+class FrameKeeper(Protocol):
+    """Takes the frames of a scan as they are decoded; it raises nothing."""
+
+    def begin(self) -> None:
+        """A reading starts; one that ends in an error is followed by another."""
+        ...
+
+    def add(self, frame: VideoFrame, pixels: PixelShape) -> None:
+        """Take the next frame; ``pixels`` is the shape of the first frame's."""
+        ...
+
+
+def probe(path: str | Path, *, decode: bool = True, keep: FrameKeeper | None = None) -> Probed:
     """Find the video info and packet index of one file. Damage is reported in ``health``, not raised.
 
     Args:
         decode: whether to decode all frames; otherwise only the first is decoded, and packets are counted.
+        keep: gets every decoded frame.
     """
     try:
         status = Path(path).stat()
@@ -50,7 +63,7 @@ def probe(path: str | Path, *, decode: bool = True) -> Probed:
         return Probed(bad_file(status, "the file is empty"))
     try:
         with Path(path).open("rb") as file:
-            return _probe(str(path), file, Stamp(status.st_size, status.st_mtime_ns), decode=decode)
+            return _probe(str(path), file, Stamp(status.st_size, status.st_mtime_ns), decode=decode, keep=keep)
     except OSError as error:
         return Probed(bad_file(status, f"does not open: {error.strerror}"))
 
@@ -61,20 +74,26 @@ def probe_bytes(content: BinaryIO, stamp: Stamp, *, decode: bool, start: int) ->
     return Probed(replace(video_info, start=start), index)
 
 
-def _probe(video: str | BinaryIO, content: BinaryIO, stamp: Stamp, *, decode: bool) -> Probed:
+def _probe(
+    video: str | BinaryIO, content: BinaryIO, stamp: Stamp, *, decode: bool, keep: FrameKeeper | None = None
+) -> Probed:
     """``video`` is opened by FFmpeg; ``content`` has the same bytes."""
     try:
-        return _read(video, content, stamp, decode=decode)
+        return _read(video, content, stamp, decode=decode, keep=keep)
     except (av.error.FFmpegError, ValueError) as error:
         return Probed(bad_stamped(stamp, f"does not open: {one_line(error)}"))
 
 
-def _read(video: str | BinaryIO, content: BinaryIO, stamp: Stamp, *, decode: bool) -> Probed:
+def _read(
+    video: str | BinaryIO, content: BinaryIO, stamp: Stamp, *, decode: bool, keep: FrameKeeper | None
+) -> Probed:
     """Read with a strict decoder; if it finds an error, read again with a lenient one, as clips are read."""
     first_error = None
     for strict in (True, False):
         with complaints_of() as complaints, _open(video, content, quick=strict and not decode) as container:
-            reading = _Reading(container, stamp, decode=decode, strict=strict)
+            if keep is not None:
+                keep.begin()
+            reading = _Reading(container, stamp, decode=decode, strict=strict, keep=keep)
             if not strict or not reading.check.error:
                 return reading.finish(content, complaints, first_error)
         message = complaints[-1][2] if complaints else reading.check.error
@@ -119,7 +138,15 @@ class _Reading:
     index, and neither does one with logged errors: frames of damaged packets depend on what was decoded before.
     """
 
-    def __init__(self, container: av.container.InputContainer, stamp: Stamp, *, decode: bool, strict: bool) -> None:
+    def __init__(
+        self,
+        container: av.container.InputContainer,
+        stamp: Stamp,
+        *,
+        decode: bool,
+        strict: bool,
+        keep: FrameKeeper | None = None,
+    ) -> None:
         self._stamp = stamp
         self._strict = strict
         stream = open_video_stream(container, strict=strict)
@@ -138,6 +165,8 @@ class _Reading:
             for frame in frames_of(packets):
                 if self._first is None:
                     self._first, self._pixels = frame, pixel_shape_of(stream, self._of_container)
+                if keep is not None:
+                    keep.add(frame, self._pixels)
                 self.check.add_frame(frame)
                 self._frame_pts.append(frame.pts)
                 if not decode:

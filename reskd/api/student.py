@@ -15,9 +15,9 @@ from torch import Tensor
 
 from dali_pipes.sampling.spec import TestViews
 from reskd.distributed import DeviceChoice, choose_device
-from reskd.inference.answers import Answer, NoAnswer, OnProgress, answering_precision
+from reskd.inference.answers import Answer, NoAnswer, OnProgress, VideoSettings, answering_precision
 from reskd.inference.student import TrainedStudent, load_trained_student
-from reskd.inference.videos import VideoSettings, answer_videos
+from reskd.inference.videos import answer_videos
 
 if TYPE_CHECKING:
     from reskd.experiment.config import ExperimentConfig
@@ -90,13 +90,24 @@ class Student:
                 self.trained, paths, batch_size=size, on_message=on_message, on_progress=on_progress
             )
             return
+        settings = self.video_settings(clips=clips, crops=crops, batch_size=batch_size, scan=scan)
+        yield from answer_videos(self.trained, paths, settings, on_message=on_message, on_progress=on_progress)
+
+    def video_settings(
+        self,
+        *,
+        clips: int | None = None,
+        crops: Literal[1, 3] | None = None,
+        batch_size: int | None = None,
+        scan: Literal["decode", "index_only"] | None = None,
+    ) -> VideoSettings:
+        """How ``answers`` reads videos for these arguments."""
         data = self.config.clips
-        settings = VideoSettings(
+        return VideoSettings(
             test_views=TestViews(clips or data.sampling.test_clips, crops or data.sampling.test_crops),
             batch_size=batch_size or 16,
             scan=scan or data.scan,
         )
-        yield from answer_videos(self.trained, paths, settings, on_message=on_message, on_progress=on_progress)
 
     @torch.no_grad()
     def scores(self, clips: Tensor, valid_NT: Tensor | None = None) -> Tensor:

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from dali_pipes.annotations.lists import VIDEO_SUFFIXES
 from dali_pipes.sampling.spec import ONE_TEST_VIEW
-from reskd.inference.answers import Answer
+from reskd.inference.answers import Answer, VideoSettings
 from reskd.inference.export import CHECKED_BATCH_SIZES, Inputs, asks_which_are_valid
 from reskd.inference.student import TrainedStudent
-from reskd.inference.videos import VideoSettings, answer_videos
+from reskd.inference.videos import answer_videos
 
 log = logging.getLogger(__name__)
 

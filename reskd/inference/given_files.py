@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dali_pipes.annotations.file_walk import count_of, named
-from dali_pipes.annotations.lists import videos_under
+from dali_pipes.annotations.list_text import read_text, split_lines
+from dali_pipes.annotations.lists import read_list, videos_under
 
 
 @dataclass
@@ -52,6 +53,25 @@ class GivenVideos:
         if again:
             on_message(f"{count_of(len(again), 'more name')} of files that are answered once ({named(again)})")
         return given
+
+
+def listed_videos(path: Path, root: Path | None = None) -> list[str]:
+    """The videos of a list of any form that training reads, or of a plain list with a path on each line.
+
+    Args:
+        root: folder that the paths are relative to; default: the list's.
+
+    Raises:
+        ValueError: no such file, or no list; names the line.
+    """
+    folder = path.parent if root is None else root
+    if not path.is_file():
+        raise ValueError(f"--list: expected a list of videos at {path}, found no file.")
+    lines = [line.strip() for line in split_lines(read_text(path))]
+    plain = [line for line in lines if line and not line.startswith("#")]
+    if plain and all((folder / line).is_file() for line in plain):
+        return [str(folder / line) for line in dict.fromkeys(plain)]
+    return [str(folder / video.path) for video in read_list(folder, path.resolve())]
 
 
 def _why_missing(path: Path) -> str:

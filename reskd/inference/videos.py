@@ -1,4 +1,4 @@
-"""Classifies any video files with a trained student, through the loader of evaluation.
+"""Classifies any video files with a trained student, in one decode or through the loader of evaluation.
 
 Shape letters: V views (clips x crops) of a video, T frames, H W heights and widths, C = 3 colors, K classes.
 """
@@ -6,10 +6,8 @@ Shape letters: V views (clips x crops) of a video, T frames, H W heights and wid
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -23,43 +21,21 @@ from dali_pipes.loader.clip_loader import ClipLoader
 from dali_pipes.loader.recovery import reason_of
 from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.sampling.order import ReadingOrder
-from dali_pipes.sampling.spec import TestViews
 from dali_pipes.scan.scan import scan
 from dali_pipes.video_info import VideoInfo
 from reskd.evaluation.multi_view import average_views
 from reskd.experiment.data import data_of
-from reskd.inference.answers import Answer, NoAnswer, OnProgress, answering_precision
+from reskd.inference.answers import (
+    DEFAULT_SETTINGS,
+    NoAnswer,
+    OnProgress,
+    VideoAnswer,
+    VideoSettings,
+    answering_precision,
+)
 from reskd.inference.given_files import GivenVideos
+from reskd.inference.one_pass import answer_in_one_pass, views_rule
 from reskd.inference.student import TrainedStudent
-
-
-@dataclass(frozen=True)
-class VideoAnswer(Answer):
-    """The same, with frames.
-
-    Args:
-        frames_THWC: uint8 RGB, on the CPU: the student's input in the middle view.
-    """
-
-    frames_THWC: Tensor
-
-
-@dataclass(frozen=True)
-class VideoSettings:
-    """How videos are read for the student.
-
-    Args:
-        test_views: clips and crops of each video; None: those of the student's test.
-        batch_size: clips per forward pass.
-        scan: as ``data.scan``.
-    """
-
-    test_views: TestViews | None = None
-    batch_size: int = 16
-    scan: Literal["decode", "index_only"] = "decode"
-
-
-DEFAULT_SETTINGS = VideoSettings()
 
 
 def answer_videos(
@@ -70,9 +46,11 @@ def answer_videos(
     on_message: Callable[[str], None] = lambda message: None,
     on_progress: OnProgress = lambda noun, done, total: None,
 ) -> Iterator[VideoAnswer | NoAnswer]:
-    """Answer each file once: first the files that the scan finds bad, then the others in order.
+    """Answer each file once: first what is no file, then the files in order. Nothing is kept on disk.
 
-    The scan decodes every file once, as the scan of a list does; nothing is kept on disk.
+    With ``scan`` "decode" each file is decoded once, for its scan and its views together, unless OpenCV does not
+    support the student's resize (antialiasing), or the views of a video are large. Then, and with "index_only", the
+    files are scanned first, those that the scan finds bad are named, and the loader of evaluation reads the others.
 
     Args:
         student: runs on the device of its weights.
@@ -82,6 +60,23 @@ def answer_videos(
     """
     given = GivenVideos.of(paths, on_message)
     yield from (NoAnswer(file, reason) for file, reason in given.missing)
+    rule = views_rule(student, settings)
+    if rule is None:
+        yield from _answer_scanned(student, given, settings, on_message, on_progress)
+    else:
+        yield from answer_in_one_pass(
+            student, given.files, rule, batch_size=settings.batch_size, on_message=on_message, on_progress=on_progress
+        )
+
+
+def _answer_scanned(
+    student: TrainedStudent,
+    given: GivenVideos,
+    settings: VideoSettings,
+    on_message: Callable[[str], None],
+    on_progress: OnProgress,
+) -> Iterator[VideoAnswer | NoAnswer]:
+    """Scan all files, and then read the good ones."""
     on_progress("files", 0, len(given.files))
     with TemporaryDirectory(prefix="predict_", dir=process_folder()) as store:
         video_info = scan(

@@ -31,8 +31,9 @@ from dali_pipes.decode.pyav import open_video, open_video_stream, output_frames,
 from dali_pipes.manifest.build import build_manifests
 from dali_pipes.scan.store import read_video_info
 from dali_pipes.transcode.journal import journal_path, read_journals
+from reskd.inference.answers import VideoAnswer
 from reskd.inference.student import load_trained_student
-from reskd.inference.videos import VideoAnswer, answer_videos
+from reskd.inference.videos import answer_videos
 from tests.dali_pipes.loaders import clip_loader
 from tests.dali_pipes.shown_pictures import (
     MATRICES,

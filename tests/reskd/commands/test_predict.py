@@ -22,9 +22,9 @@ from reskd.cli import run_tool
 from reskd.commands import predict
 from reskd.distributed import World
 from reskd.evaluation.evaluator import EvaluationSettings, evaluate
-from reskd.inference.answers import Answer, NoAnswer
+from reskd.inference.answers import Answer, NoAnswer, VideoSettings
 from reskd.inference.student import load_trained_student
-from reskd.inference.videos import VideoSettings, answer_videos
+from reskd.inference.videos import answer_videos
 from reskd.training.precision import Precision
 from tests.conftest import SHARED_DATA, numbered_clip
 from tests.dali_pipes.loaders import clip_loader
@@ -143,11 +143,12 @@ def test_a_video_that_fails_when_it_is_read_does_not_stop_the_others(checkpoint:
         if (noun, done) == ("videos", 0):
             changing.write_bytes(b"another file")
 
-    bad, answered = answer_videos(student, [changing, good], on_progress=spoil)
+    after_a_scan = VideoSettings(scan="index_only")
+    bad, answered = answer_videos(student, [changing, good], after_a_scan, on_progress=spoil)
     assert isinstance(answered, Answer) and answered.file == str(good)
     assert isinstance(bad, NoAnswer) and "bytes as scanned, found 12; scan again" in bad.reason
     changing = good
-    (alone,) = answer_videos(student, [good], on_progress=spoil)
+    (alone,) = answer_videos(student, [good], after_a_scan, on_progress=spoil)
     assert isinstance(alone, NoAnswer) and "\n" not in alone.reason
 
 

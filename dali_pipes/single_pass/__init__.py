@@ -1,0 +1,5 @@
+"""Decode a video once for a student in use: its test views, sliding windows over hours, a camera or stream.
+
+For other folders:
+    test_views: read_test_views, VideoViews, ViewsRule
+"""
