@@ -84,9 +84,7 @@ def _probe(
         return Probed(bad_stamped(stamp, f"does not open: {one_line(error)}"))
 
 
-def _read(
-    video: str | BinaryIO, content: BinaryIO, stamp: Stamp, *, decode: bool, keep: FrameKeeper | None
-) -> Probed:
+def _read(video: str | BinaryIO, content: BinaryIO, stamp: Stamp, *, decode: bool, keep: FrameKeeper | None) -> Probed:
     """Read with a strict decoder; if it finds an error, read again with a lenient one, as clips are read."""
     first_error = None
     for strict in (True, False):

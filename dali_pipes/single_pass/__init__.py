@@ -2,4 +2,6 @@
 
 For other folders:
     test_views: read_test_views, VideoViews, ViewsRule
+    window_reader: read_pictures, read_windows, ReadingNotes, UnreadableVideoError
+    windows: WindowClip, WindowRule
 """

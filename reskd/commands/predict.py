@@ -3,6 +3,7 @@
     reskd predict runs/demo_student/last.pt clip.mp4 holiday/ --top 3
     reskd predict runs/demo_student/best.pt clip.mp4 --clips 10 --crops 3 --sheet answers.png
     reskd predict runs/demo_student/last.pt archive/ --output answers.csv
+    reskd predict runs/demo_student/last.pt match.mp4 --windows 4 --stride 1 --output match.csv --chart match.svg
     reskd predict runs/synthetic_netvlad-all_netvlad-10.student/last.pt data/features/test0000.tfrecord --json
 
 Only the checkpoint is needed. Give video files of any kind that FFmpeg reads, folders, which are searched for videos,
@@ -13,6 +14,9 @@ id. A file without an answer gives {"file", "error"}. The exit code is 0 if any 
 all were.
 
 With --output the answers go into a CSV file. Each is kept at once, so the same command goes on after a kill.
+
+With --windows each window of so many seconds has its own answers, with times from the video's timestamps. A video of
+any length is decoded once; --annotated decodes it a second time.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dali_pipes.jobs.progress import ProgressDisplay
-from reskd.cli import add_trust_code, command_parser, positive
+from reskd.cli import add_trust_code, command_parser, number_from, positive
 
 if TYPE_CHECKING:
     from reskd.api.student import Student
@@ -39,7 +43,8 @@ def main(arguments: Sequence[str]) -> None:
     chosen = parser.parse_args(arguments)
     if not chosen.videos and not chosen.list:
         parser.error("the following arguments are required: VIDEO (or --list)")
-    for name in ("sheet", "output"):
+    _check_windows(chosen)
+    for name in ("sheet", "output", "chart", "annotated"):
         path = getattr(chosen, name)
         if path and not path.absolute().parent.is_dir():
             raise ValueError(f"--{name}: expected a folder at {path.parent}, found none; make it first.")
@@ -52,16 +57,16 @@ def main(arguments: Sequence[str]) -> None:
     if chosen.list:
         chosen.videos = [*chosen.videos, *listed_videos(chosen.list, chosen.root)]
     with ProgressDisplay() as display:
-        if chosen.output:
+        if chosen.windows:
+            num_answered, reasons = _answer_windows(student, chosen, display)
+        elif chosen.output:
             num_answered, reasons = _write_answers(student, chosen, display)
         else:
             num_answered, reasons = _print_answers(student, chosen, display)
     _report(num_answered, reasons, strict=chosen.strict)
 
 
-def _print_answers(
-    student: Student, chosen: argparse.Namespace, display: ProgressDisplay
-) -> tuple[int, Iterable[str]]:
+def _print_answers(student: Student, chosen: argparse.Namespace, display: ProgressDisplay) -> tuple[int, Iterable[str]]:
     """Print a line for each file; returns the number of answers, and why files have none."""
     from dali_pipes.file_names import on_one_line
     from reskd.inference.answer_lines import as_json, as_text
@@ -95,9 +100,7 @@ def _print_answers(
     return num_answered, reasons
 
 
-def _write_answers(
-    student: Student, chosen: argparse.Namespace, display: ProgressDisplay
-) -> tuple[int, Iterable[str]]:
+def _write_answers(student: Student, chosen: argparse.Namespace, display: ProgressDisplay) -> tuple[int, Iterable[str]]:
     """Write the CSV of --output; returns the number of answers, and why files have none."""
     from dali_pipes.file_names import on_one_line
     from reskd.inference.bulk import answer_into, settings_of_answers
@@ -126,6 +129,36 @@ def _write_answers(
     return len(found.rows) - len(found.reasons), found.reasons
 
 
+def _answer_windows(
+    student: Student, chosen: argparse.Namespace, display: ProgressDisplay
+) -> tuple[int, Iterable[str]]:
+    """Answer the windows of each video; returns the number of videos with windows, and why others have none."""
+    from reskd.inference.windows.many_videos import WindowFiles, answer_windows_of_videos
+
+    files = WindowFiles(chosen.output, chosen.chart, chosen.annotated)
+    return answer_windows_of_videos(
+        student.trained,
+        chosen.videos,
+        (chosen.windows, chosen.stride),
+        files,
+        top=chosen.top,
+        batch_size=chosen.batch_size or 16,
+        as_json=chosen.json,
+        display=display,
+    )
+
+
+def _check_windows(chosen: argparse.Namespace) -> None:
+    if chosen.windows:
+        unfit, reason = ("clips", "crops", "scan", "sheet"), "is for whole videos, not for --windows"
+    else:
+        unfit, reason = ("stride", "chart", "annotated"), "is for windows of time"
+    for name in unfit:
+        if getattr(chosen, name):
+            also = "leave it out" if chosen.windows else "set --windows SECONDS, or leave it out"
+            raise ValueError(f"--{name} {reason}; {also}.")
+
+
 def _report(num_answered: int, reasons: Iterable[str], *, strict: bool) -> None:
     """Log how many files have an answer, and why the others have none.
 
@@ -145,7 +178,7 @@ def _report(num_answered: int, reasons: Iterable[str], *, strict: bool) -> None:
 
 
 def _refuse_options_of_videos(chosen: argparse.Namespace) -> None:
-    for name in ("clips", "crops", "scan", "sheet", "output", "list"):
+    for name in ("clips", "crops", "scan", "sheet", "output", "list", "windows"):
         if getattr(chosen, name):
             raise ValueError(f"--{name} is for videos, but this student of features takes whole records; leave it out.")
 
@@ -190,4 +223,18 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--sheet", type=Path, metavar="FILE.png", help="draw the student's input and answers in this picture"
     )
+    _add_windows(parser)
     return parser
+
+
+def _add_windows(parser: argparse.ArgumentParser) -> None:
+    windows = parser.add_argument_group("windows of time, for long videos")
+    seconds = number_from(0.01, 86400)
+    windows.add_argument("--windows", type=seconds, metavar="SECONDS", help="answer each window of so many seconds")
+    windows.add_argument(
+        "--stride", type=seconds, metavar="SECONDS", help="from the start of a window to the next (default: its length)"
+    )
+    windows.add_argument("--chart", type=Path, metavar="FILE.svg", help="draw the classes over time")
+    windows.add_argument(
+        "--annotated", type=Path, metavar="FILE.mp4", help="write a copy of the one video, with class and score in it"
+    )

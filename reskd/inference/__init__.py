@@ -7,7 +7,8 @@ For other folders:
     export: check_packages, CHECKED_BATCH_SIZES, export_student, MAX_DIFFERENCE, Refusal
     export_clips: clips_to_compare
     feature_records: answer_records
-    given_files: listed_videos
+    given_files: GivenVideos, listed_videos
+    one_pass: clip_logits
     student: describe_student, load_trained_student, TrainedStudent
     videos: answer_videos
 """
