@@ -1,6 +1,7 @@
 """Decode a video once for a student in use: its test views, sliding windows over hours, a camera or stream.
 
 For other folders:
+    live_windows: LiveWindows, without_password
     test_views: read_test_views, VideoViews, ViewsRule
     window_reader: read_pictures, read_windows, ReadingNotes, UnreadableVideoError
     windows: WindowClip, WindowRule

@@ -2,6 +2,8 @@
 
     reskd export runs/demo_student/last.pt --out exported
     reskd export runs/demo_student/last.pt --out exported --format safetensors --clips my_video.mp4
+    reskd export runs/demo_student/last.pt --out exported --format onnx --precision fp16 int8 \\
+        --calibration train.txt --check test.txt --root videos
 
 Writes student.onnx, student.pt2 (torch.export), student.safetensors and config.json. A student of frames takes uint8
 frames (N, T, H, W, 3). A student of features takes uint8 features (N, T, D) and a bool array (N, T) that marks the
@@ -9,6 +11,10 @@ valid frames. Both return logits (N, K), for any N; docs/deploy.md shows program
 
 Each file is read back and compared with the student on random inputs and, for a student of frames, on real clips. A
 file whose logits differ by more than 1e-4 is deleted, and the exit code is 1.
+
+--precision adds student_fp16.onnx and student_int8.onnx. They are compared with fp32 on the labeled videos of --check:
+top-1, the paired interval, and the latency of a clip. One that loses more than a point is deleted, and the exit code
+is 1.
 """
 
 from __future__ import annotations
@@ -19,7 +25,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from reskd.choices import ExportFormat
+from reskd.choices import ExportFormat, OnnxPrecision
 from reskd.cli import add_trust_code, command_parser
 
 log = logging.getLogger(__name__)
@@ -29,11 +35,13 @@ def main(arguments: Sequence[str]) -> None:
     chosen = build_parser().parse_args(arguments)
     import torch
 
+    from reskd.inference.deployment.lower_precision import PrecisionLists, add_precisions, check_precisions
     from reskd.inference.export import CHECKED_BATCH_SIZES, MAX_DIFFERENCE, Refusal, check_packages, export_student
     from reskd.inference.export_clips import clips_to_compare
     from reskd.inference.student import describe_student, load_trained_student
 
     formats = list(dict.fromkeys(chosen.format))
+    check_precisions(chosen.precision, formats, chosen.check, chosen.calibration)
     for name in formats:
         check_packages(name)
     student = load_trained_student(chosen.checkpoint, torch.device("cpu"), trust_code=chosen.trust_code)
@@ -47,6 +55,10 @@ def main(arguments: Sequence[str]) -> None:
             continue
         size_mib = found.path.stat().st_size / 2**20
         print(f"{found.path}  {size_mib:.1f} MiB  logits within {found.difference:.1e} of the student's", flush=True)
+    if not refused and set(chosen.precision) != {"fp32"}:
+        lists = PrecisionLists(chosen.check, chosen.calibration, chosen.root)
+        table, refused = add_precisions(student, chosen.out, chosen.precision, lists)
+        print(table, flush=True)
     if refused:
         raise ValueError("\n".join(refused))
     print(f"done: {chosen.out}, all within {MAX_DIFFERENCE:g}")
@@ -67,4 +79,20 @@ def build_parser() -> argparse.ArgumentParser:
         help="videos to compare on; default: some of the training data, or a generated clip if they are not here",
     )
     add_trust_code(parser)
+    lower = parser.add_argument_group("fp16 and int8 of ONNX")
+    lower.add_argument(
+        "--precision",
+        nargs="+",
+        choices=get_args(OnnxPrecision),
+        default=["fp32"],
+        help="versions of student.onnx; fp32 is always written (default)",
+    )
+    lower.add_argument("--calibration", type=Path, metavar="LIST", help="list or folder of videos, for int8's ranges")
+    lower.add_argument(
+        "--check",
+        type=Path,
+        metavar="LIST",
+        help="labeled list, or folder of class folders, to compare the versions on",
+    )
+    lower.add_argument("--root", type=Path, help="folder of the videos of both lists (default: each list's own)")
     return parser

@@ -4,6 +4,7 @@
     reskd predict runs/demo_student/best.pt clip.mp4 --clips 10 --crops 3 --sheet answers.png
     reskd predict runs/demo_student/last.pt archive/ --output answers.csv
     reskd predict runs/demo_student/last.pt match.mp4 --windows 4 --stride 1 --output match.csv --chart match.svg
+    reskd predict runs/demo_student/last.pt --stream rtsp://camera/1 --windows 4
     reskd predict runs/synthetic_netvlad-all_netvlad-10.student/last.pt data/features/test0000.tfrecord --json
 
 Only the checkpoint is needed. Give video files of any kind that FFmpeg reads, folders, which are searched for videos,
@@ -17,6 +18,8 @@ With --output the answers go into a CSV file. Each is kept at once, so the same 
 
 With --windows each window of so many seconds has its own answers, with times from the video's timestamps. A video of
 any length is decoded once; --annotated decodes it a second time.
+
+With --stream each window of a camera or stream is a line of JSON as soon as it is over, until Ctrl-C or its end.
 """
 
 from __future__ import annotations
@@ -41,8 +44,8 @@ _MOST_REASONS = 4  # counted in the last line
 def main(arguments: Sequence[str]) -> None:
     parser = build_parser()
     chosen = parser.parse_args(arguments)
-    if not chosen.videos and not chosen.list:
-        parser.error("the following arguments are required: VIDEO (or --list)")
+    if not chosen.videos and not chosen.list and not chosen.stream:
+        parser.error("the following arguments are required: VIDEO (or --list, --stream)")
     _check_windows(chosen)
     for name in ("sheet", "output", "chart", "annotated"):
         path = getattr(chosen, name)
@@ -56,6 +59,9 @@ def main(arguments: Sequence[str]) -> None:
         _refuse_options_of_videos(chosen)
     if chosen.list:
         chosen.videos = [*chosen.videos, *listed_videos(chosen.list, chosen.root)]
+    if chosen.stream:
+        _answer_stream(student, chosen)
+        return
     with ProgressDisplay() as display:
         if chosen.windows:
             num_answered, reasons = _answer_windows(student, chosen, display)
@@ -74,7 +80,8 @@ def _print_answers(student: Student, chosen: argparse.Namespace, display: Progre
     from reskd.reports.contact_sheet import MAX_ROWS, SheetRow, draw_contact_sheet
 
     line_of = as_json if chosen.json else as_text
-    num_answered, reasons, rows = 0, [], []
+    num_answered, reasons = 0, list[str]()
+    rows: list[SheetRow] = []
     answers = student.answers(
         chosen.videos,
         clips=chosen.clips,
@@ -148,11 +155,33 @@ def _answer_windows(
     )
 
 
+def _answer_stream(student: Student, chosen: argparse.Namespace) -> None:
+    from functools import partial
+
+    from reskd.inference.windows.live import answer_stream
+
+    answer_stream(
+        student.trained,
+        chosen.stream,
+        (chosen.windows, chosen.stride),
+        top=chosen.top,
+        timeout_s=chosen.timeout,
+        retries=chosen.retries,
+        write=partial(print, flush=True),
+    )
+
+
 def _check_windows(chosen: argparse.Namespace) -> None:
+    if chosen.stream:
+        if not chosen.windows:
+            raise ValueError("--stream: expected --windows SECONDS, found none; each window of the stream is answered.")
+        for name in ("videos", "list", "output", "chart", "annotated"):
+            if getattr(chosen, name):
+                raise ValueError(f"--stream: expected no {name}, found some; a stream is answered alone, on its lines.")
     if chosen.windows:
-        unfit, reason = ("clips", "crops", "scan", "sheet"), "is for whole videos, not for --windows"
+        unfit, reason = ["clips", "crops", "scan", "sheet"], "is for whole videos, not for --windows"
     else:
-        unfit, reason = ("stride", "chart", "annotated"), "is for windows of time"
+        unfit, reason = ["stride", "chart", "annotated"], "is for windows of time"
     for name in unfit:
         if getattr(chosen, name):
             also = "leave it out" if chosen.windows else "set --windows SECONDS, or leave it out"
@@ -178,7 +207,7 @@ def _report(num_answered: int, reasons: Iterable[str], *, strict: bool) -> None:
 
 
 def _refuse_options_of_videos(chosen: argparse.Namespace) -> None:
-    for name in ("clips", "crops", "scan", "sheet", "output", "list", "windows"):
+    for name in ("clips", "crops", "scan", "sheet", "output", "list", "windows", "stream"):
         if getattr(chosen, name):
             raise ValueError(f"--{name} is for videos, but this student of features takes whole records; leave it out.")
 
@@ -237,4 +266,20 @@ def _add_windows(parser: argparse.ArgumentParser) -> None:
     windows.add_argument("--chart", type=Path, metavar="FILE.svg", help="draw the classes over time")
     windows.add_argument(
         "--annotated", type=Path, metavar="FILE.mp4", help="write a copy of the one video, with class and score in it"
+    )
+    streams = parser.add_argument_group("cameras and streams")
+    streams.add_argument(
+        "--stream",
+        metavar="SOURCE",
+        help="URL (rtsp, http, https, rtmp, srt, udp, tcp), /dev/video0, a named pipe, or - for standard input",
+    )
+    streams.add_argument(
+        "--timeout",
+        type=seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="without data it has stopped (default 10)",
+    )
+    streams.add_argument(
+        "--retries", type=int, default=3, metavar="N", help="times in a row to open it again (default 3; not of pipes)"
     )

@@ -41,6 +41,9 @@ FILE_NAMES: Mapping[ExportFormat, str] = {
     "torch_export": "student.pt2",
     "onnx": "student.onnx",
 }
+# What deployment/lower_precision.py adds.
+PRECISION_NAMES: Mapping[str, str] = {"fp16": "student_fp16.onnx", "int8": "student_int8.onnx"}
+TABLE_NAMES = ("precisions.json", "precisions.md")
 CONFIG_NAME = "config.json"
 METADATA_KEY = "reskd"  # under which the .onnx and the .pt2 hold the contents of config.json
 MAX_DIFFERENCE = 1e-4  # of logits, between a file and the student
@@ -121,7 +124,7 @@ def export_student(
     for name in formats:
         check_packages(name)
     folder.mkdir(parents=True, exist_ok=True)
-    for left in (*FILE_NAMES.values(), CHECKSUMS_NAME):
+    for left in (*FILE_NAMES.values(), *PRECISION_NAMES.values(), *TABLE_NAMES, CHECKSUMS_NAME):
         (folder / left).unlink(missing_ok=True)
     atomic_write_text(folder / CONFIG_NAME, json.dumps(dict(about), indent=2) + "\n")
     program: ExportedProgram | None = None

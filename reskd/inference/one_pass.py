@@ -55,12 +55,12 @@ def answer_in_one_pass(
         on_progress: gets ("videos", done, total).
     """
     on_progress("videos", 0, len(files))
-    for number, (file, found) in enumerate(_read_in_order(files, rule), start=1):
+    for number, (file, found) in enumerate(read_in_order(files, rule), start=1):
         yield _answer(student, file, found, batch_size, on_message)
         on_progress("videos", number, len(files))
 
 
-def _read_in_order(files: Sequence[str], rule: ViewsRule) -> Iterator[tuple[str, VideoViews | None]]:
+def read_in_order(files: Sequence[str], rule: ViewsRule) -> Iterator[tuple[str, VideoViews | None]]:
     """(file, its views) in the order of the files; None if the process of the decoder died."""
     num_workers = usable_cores()
     for start in range(0, len(files), _BLOCK):

@@ -1,0 +1,181 @@
+"""Read a camera or stream in a thread, and hand out its newest window: one that nobody takes in time is dropped.
+
+Note [A slow student]
+The thread decodes at the pace of the stream and keeps at most one finished window. If the student is still busy when
+the next one is finished, the older is dropped and its frames are counted. So answers stay current and memory bounded.
+
+Note [A stream that stops]
+A network stream or camera that ends, fails or gives no data for ``timeout_s`` is opened again, after 1, 2, 4, ... s, at
+most ``retries`` times in a row. A pipe that ends has ended. Time starts anew with each connection.
+"""
+
+from __future__ import annotations
+
+import stat
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import av
+
+from dali_pipes.decode.picture_shape import container_aspect, pixel_shape_of
+from dali_pipes.decode.pyav import OPENING_S, open_live, open_video_stream
+from dali_pipes.scan.probe import one_line
+from dali_pipes.single_pass.timed_frames import Timeline, timed_frames
+from dali_pipes.single_pass.windows import WindowClip, WindowCutter, WindowRule
+
+_LONGEST_WAIT_S = 30.0
+_GRACE_S = 2.0  # beyond the time-out, for reads that FFmpeg cannot interrupt
+
+
+class LiveWindow(NamedTuple):
+    """A window of a stream; ``time`` is the system's when its last frame was decoded, ``connection`` counts from 1."""
+
+    clip: WindowClip
+    time: float
+    connection: int
+
+
+@dataclass
+class LiveCounts:
+    """What was read so far.
+
+    Args:
+        num_frames: decoded frames.
+        num_dropped: frames of windows that nobody took in time.
+        num_damaged: packets and frames that the decoder found damaged.
+        num_connections: how often the stream gave a frame after opening.
+    """
+
+    num_frames: int = 0
+    num_dropped: int = 0
+    num_damaged: int = 0
+    num_connections: int = 0
+
+
+class LiveWindows:
+    """Starts to read at once; ``take`` gives windows. Use it in a ``with`` block.
+
+    Args:
+        source: as of ``open_live``.
+        retries: how often in a row to open it again.
+
+    Raises:
+        ValueError: the source is a plain file, or is not there.
+    """
+
+    def __init__(self, source: str, rule: WindowRule, *, timeout_s: float, retries: int) -> None:
+        self._source, self._rule = source, rule
+        self._timeout_s, self._retries = timeout_s, retries if _can_reopen(source) else 0
+        self.counts = LiveCounts()
+        self.reason = ""  # why it ended
+        self._changed = threading.Condition()
+        self._newest: LiveWindow | None = None
+        self._active_s = time.monotonic()
+        self._is_over = self._is_asked_to_end = False
+        self._thread = threading.Thread(target=self._read, name="stream", daemon=True)
+
+    def __enter__(self) -> LiveWindows:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._is_asked_to_end = True
+            self._changed.notify_all()
+        self._thread.join(timeout=1.0)  # one that waits in a read ends with the process
+
+    def take(self) -> LiveWindow | None:
+        """The newest window, as soon as there is one; None after the end, whose ``reason`` is set then."""
+        with self._changed:
+            while self._newest is None and not self._is_over:
+                self._changed.wait(timeout=0.2)
+                silent_s = time.monotonic() - self._active_s
+                if silent_s > max(self._timeout_s, OPENING_S) + _GRACE_S:
+                    self._is_over, self.reason = True, f"no frame for {silent_s:.0f} s"
+            taken, self._newest = self._newest, None
+            return taken
+
+    def _read(self) -> None:
+        failures = 0
+        while True:
+            before = self.counts.num_frames
+            try:
+                self._read_once()
+                reason = "the stream ended"
+            except (av.error.ExitError, TimeoutError):
+                reason = f"no data for {self._timeout_s:g} s"
+            except av.error.FFmpegError as error:
+                reason = one_line(error)
+            except Exception as error:  # an unforeseen one ends the stream with its words, not the thread alone
+                reason, failures = one_line(error), self._retries
+            failures = 1 if self.counts.num_frames > before and failures < self._retries else failures + 1
+            if failures > self._retries or not self._wait(min(2.0 ** (failures - 1), _LONGEST_WAIT_S)):
+                break
+        with self._changed:
+            self._is_over, self.reason = True, self.reason or reason
+            self._changed.notify_all()
+
+    def _read_once(self) -> None:
+        with open_live(self._source, timeout_s=self._timeout_s) as container:
+            stream = open_video_stream(container)
+            cutter, timeline, pixels = WindowCutter(self._rule), Timeline(stream), None
+            of_container = container_aspect(stream)
+            for timed in timed_frames(container, stream, timeline, self._count_damage):
+                if pixels is None:
+                    pixels = pixel_shape_of(stream, of_container)
+                    self.counts.num_connections += 1
+                self.counts.num_frames += 1
+                self._active_s = time.monotonic()
+                for clip in cutter.add(timed, pixels):
+                    self._offer(LiveWindow(clip, time.time(), self.counts.num_connections))
+                if self._is_asked_to_end:
+                    return
+
+    def _count_damage(self, _: str) -> None:
+        self.counts.num_damaged += 1
+
+    def _offer(self, window: LiveWindow) -> None:
+        with self._changed:
+            if self._newest is not None:
+                self.counts.num_dropped += self._newest.clip.num_frames
+            self._newest = window
+            self._changed.notify_all()
+
+    def _wait(self, seconds: float) -> bool:
+        """Wait before opening again; False if asked to end."""
+        until_s = time.monotonic() + seconds
+        with self._changed:
+            while not self._is_asked_to_end and (left_s := until_s - time.monotonic()) > 0:
+                self._active_s = time.monotonic()
+                self._changed.wait(timeout=min(left_s, 0.2))
+        self._active_s = time.monotonic()
+        return not self._is_asked_to_end
+
+
+def _can_reopen(source: str) -> bool:
+    """Whether the source is a URL or a camera, and not a pipe."""
+    if source == "-":
+        return False
+    if "://" in source:
+        scheme = urlsplit(source).scheme
+        if scheme in ("file", "pipe", "concat", "subfile", "data"):
+            raise ValueError(f"--stream: expected a stream of the network, found {scheme}://; give a file as VIDEO.")
+        return True
+    try:
+        mode = Path(source).stat().st_mode
+    except OSError as error:
+        raise ValueError(f"--stream: expected a URL, a camera or a pipe, found {source}: {error.strerror}.") from None
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        raise ValueError(f"--stream: expected a URL, a camera or a pipe, found the file {source}; give it as VIDEO.")
+    return stat.S_ISCHR(mode)
+
+
+def without_password(source: str) -> str:
+    """The source for people and logs: a URL's user and password become ``***``."""
+    before, separator, rest = source.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{before}{separator}***@{host.rpartition('@')[2]}{slash}{path}" if separator and "@" in host else source

@@ -1,0 +1,5 @@
+"""An exported student in lower precision, and as a repository of models for Triton; each compared before it is kept.
+
+For other folders:
+    lower_precision: add_precisions, check_precisions, PrecisionLists
+"""

@@ -1,0 +1,181 @@
+"""Streams: windows while they come, dropped frames, stops and new connections."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from dali_pipes.single_pass import live_windows
+from dali_pipes.single_pass.live_windows import LiveWindow, LiveWindows, without_password
+from tests.conftest import numbered_clip, read_number
+from tests.dali_pipes.single_pass.test_windows import rule
+
+NUM_FRAMES = 60  # 2.4 s
+
+
+@pytest.fixture(scope="module")
+def transport_stream(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return numbered_clip(tmp_path_factory.mktemp("stream") / "a.ts", "libx264", NUM_FRAMES).read_bytes()
+
+
+@contextmanager
+def fed_pipe(path: Path, content: bytes, *, stays_open: threading.Event | None = None) -> Iterator[str]:
+    """A named pipe into which a thread writes ``content``; it closes it then, or when the event is set."""
+    os.mkfifo(path)
+
+    def write() -> None:
+        with path.open("wb", buffering=0) as pipe:
+            try:
+                pipe.write(content)
+            except BrokenPipeError:
+                return
+            if stays_open is not None:
+                stays_open.wait(30)
+
+    threading.Thread(target=write, daemon=True).start()
+    yield str(path)
+
+
+@contextmanager
+def served(content: bytes, times: int) -> Iterator[str]:
+    """A TCP server that sends ``content`` to so many clients, hangs up each time, and is gone then."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            for _ in range(times):
+                client, _ = server.accept()
+                with client:
+                    client.sendall(content)
+            server.close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
+
+
+def take_all(stream: LiveWindows) -> list[LiveWindow]:
+    found = []
+    while (window := stream.take()) is not None:
+        found.append(window)
+    return found
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No waits between connections, and short limits."""
+    monkeypatch.setattr(live_windows, "_LONGEST_WAIT_S", 0.0)
+    monkeypatch.setattr(live_windows, "_GRACE_S", 0.2)
+    monkeypatch.setattr(live_windows, "OPENING_S", 0.0)
+
+
+def test_a_pipe_gives_windows_until_it_ends(tmp_path: Path, transport_stream: bytes, at_once: None) -> None:
+    with fed_pipe(tmp_path / "pipe", transport_stream) as source:
+        with LiveWindows(source, rule(0.4), timeout_s=20, retries=5) as stream:
+            found = take_all(stream)
+    assert stream.reason == "the stream ended"
+    assert stream.counts.num_frames == NUM_FRAMES and stream.counts.num_connections == 1
+    taken = sum(window.clip.num_frames for window in found)
+    assert taken + stream.counts.num_dropped == 50  # five whole windows; the sixth is cut off
+    for window in found:
+        first = round(window.clip.start_s * 25)
+        assert [read_number(frame)[0] for frame in window.clip.frames_THWC] == [first + k for k in (1, 3, 6, 8)]
+        assert abs(window.time - time.time()) < 60
+
+
+def test_a_slow_student_gets_the_newest_window_and_the_others_are_counted(
+    tmp_path: Path, transport_stream: bytes, at_once: None
+) -> None:
+    with fed_pipe(tmp_path / "pipe", transport_stream) as source:
+        with LiveWindows(source, rule(0.4), timeout_s=20, retries=0) as stream:
+            stream._thread.join(timeout=30)  # as if the first answer took that long
+            (window,) = take_all(stream)
+    assert window.clip.start_s == pytest.approx(1.6)
+    assert stream.counts.num_dropped == 40
+
+
+def test_a_stream_that_stops_is_opened_again(transport_stream: bytes, at_once: None) -> None:
+    with served(transport_stream, times=3) as source:
+        with LiveWindows(source, rule(0.4), timeout_s=20, retries=2) as stream:
+            found = take_all(stream)
+    assert stream.counts.num_connections == 3 and stream.counts.num_frames == 3 * NUM_FRAMES
+    assert {window.connection for window in found} <= {1, 2, 3} and found[-1].connection == 3
+    assert stream.reason == "Connection refused"
+
+
+def test_without_retries_the_first_end_is_the_end(transport_stream: bytes, at_once: None) -> None:
+    with served(transport_stream, times=2) as source:
+        with LiveWindows(source, rule(0.4), timeout_s=20, retries=0) as stream:
+            take_all(stream)
+    assert (stream.counts.num_connections, stream.reason) == (1, "the stream ended")
+
+
+def test_a_silent_stream_ends_after_the_limit(tmp_path: Path, transport_stream: bytes, at_once: None) -> None:
+    closing = threading.Event()
+    with fed_pipe(tmp_path / "pipe", transport_stream[: len(transport_stream) // 2], stays_open=closing) as source:
+        with LiveWindows(source, rule(0.2), timeout_s=1, retries=0) as stream:
+            take_all(stream)
+            closing.set()
+    assert stream.reason.startswith(("no frame for", "no data for"))
+
+
+def test_a_stream_that_is_no_video_is_one_sentence(tmp_path: Path, at_once: None) -> None:
+    with fed_pipe(tmp_path / "pipe", b"no video" * 100) as source:
+        with LiveWindows(source, rule(0.4), timeout_s=5, retries=0) as stream:
+            assert take_all(stream) == []
+    assert stream.reason == "Invalid data found when processing input"
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda folder: str(folder / "none"), "No such file"),
+        (lambda folder: str(numbered_clip(folder / "a.mp4", "libx264", 3)), "found the file .*; give it as VIDEO"),
+        (lambda folder: str(folder), "found the file"),
+        (lambda folder: f"file://{folder}/a.mp4", "expected a stream of the network, found file://"),
+    ],
+)
+def test_a_source_that_is_no_stream_is_refused(make: Callable[[Path], str], said: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=said):
+        LiveWindows(make(tmp_path), rule(1.0), timeout_s=1, retries=0)
+
+
+def test_a_playlist_from_the_network_reads_no_local_file(tmp_path: Path, at_once: None) -> None:
+    secret = numbered_clip(tmp_path / "secret.ts", "libx264", 30)
+    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nfile://{secret}\n#EXT-X-ENDLIST\n".encode()
+    head = b"HTTP/1.0 200 OK\r\nContent-Type: application/vnd.apple.mpegurl\r\n\r\n"
+    with served(head + playlist, times=1) as source:
+        with LiveWindows(source.replace("tcp:", "http:") + "/a.m3u8", rule(0.4), timeout_s=5, retries=0) as stream:
+            assert take_all(stream) == []
+    assert stream.counts.num_frames == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("rtsp://user:secret@camera:554/1", "rtsp://***@camera:554/1"),
+        ("rtsp://camera/1@2", "rtsp://camera/1@2"),
+        ("/dev/video0", "/dev/video0"),
+    ],
+)
+def test_passwords_are_not_shown(source: str, shown: str) -> None:
+    assert without_password(source) == shown
+
+
+def test_standard_input_is_a_stream(tmp_path: Path, transport_stream: bytes) -> None:
+    code = (
+        "from dali_pipes.single_pass.live_windows import LiveWindows\n"
+        "from tests.dali_pipes.single_pass.test_windows import rule\n"
+        "with LiveWindows('-', rule(0.4), timeout_s=20, retries=3) as stream:\n"
+        "    while stream.take() is not None: pass\n"
+        "print(stream.counts.num_frames, stream.reason)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=transport_stream, capture_output=True, check=True)
+    assert done.stdout.decode() == f"{NUM_FRAMES} the stream ended\n"
