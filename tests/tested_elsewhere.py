@@ -34,6 +34,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "reskd/inference/deployment/comparison.py": "reskd/inference/deployment/test_lower_precision.py",
     "reskd/inference/deployment/listed_clips.py": "reskd/inference/deployment/test_lower_precision.py",
     "reskd/inference/deployment/quantization.py": "reskd/inference/deployment/test_lower_precision.py",
+    "reskd/inference/deployment/triton_pipeline.py": "reskd/inference/deployment/test_triton.py",
     "reskd/inference/bulk_journal.py": "reskd/inference/test_bulk.py",
     "reskd/inference/one_pass.py": "reskd/commands/test_predict.py",
     "dali_pipes/annotations/file_walk.py": "dali_pipes/annotations/test_class_folders.py",

@@ -2,6 +2,7 @@
 
     reskd export runs/demo_student/last.pt --out exported
     reskd export runs/demo_student/last.pt --out exported --format safetensors --clips my_video.mp4
+    reskd export runs/demo_student/last.pt --out exported --format onnx triton
     reskd export runs/demo_student/last.pt --out exported --format onnx --precision fp16 int8 \\
         --calibration train.txt --check test.txt --root videos
 
@@ -11,6 +12,9 @@ valid frames. Both return logits (N, K), for any N; docs/deploy.md shows program
 
 Each file is read back and compared with the student on random inputs and, for a student of frames, on real clips. A
 file whose logits differ by more than 1e-4 is deleted, and the exit code is 1.
+
+--format triton also writes a model repository for NVIDIA Triton: DALI in front of student.onnx, and their ensemble. Its
+files are run one after the other and compared with the student.
 
 --precision adds student_fp16.onnx and student_int8.onnx. They are compared with fp32 on the labeled videos of --check:
 top-1, the paired interval, and the latency of a clip. One that loses more than a point is deleted, and the exit code
@@ -29,6 +33,7 @@ from reskd.choices import ExportFormat, OnnxPrecision
 from reskd.cli import add_trust_code, command_parser
 
 log = logging.getLogger(__name__)
+TRITON = "triton"  # also the name of its folder
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -36,11 +41,21 @@ def main(arguments: Sequence[str]) -> None:
     import torch
 
     from reskd.inference.deployment.lower_precision import PrecisionLists, add_precisions, check_precisions
-    from reskd.inference.export import CHECKED_BATCH_SIZES, MAX_DIFFERENCE, Refusal, check_packages, export_student
+    from reskd.inference.export import (
+        CHECKED_BATCH_SIZES,
+        FILE_NAMES,
+        MAX_DIFFERENCE,
+        Refusal,
+        check_packages,
+        export_student,
+    )
     from reskd.inference.export_clips import clips_to_compare
     from reskd.inference.student import describe_student, load_trained_student
 
-    formats = list(dict.fromkeys(chosen.format))
+    formats = [name for name in dict.fromkeys(chosen.format) if name != TRITON]
+    wants_triton = TRITON in chosen.format
+    if wants_triton and "onnx" not in formats:
+        formats.append("onnx")
     check_precisions(chosen.precision, formats, chosen.check, chosen.calibration)
     for name in formats:
         check_packages(name)
@@ -59,6 +74,15 @@ def main(arguments: Sequence[str]) -> None:
         lists = PrecisionLists(chosen.check, chosen.calibration, chosen.root)
         table, refused = add_precisions(student, chosen.out, chosen.precision, lists)
         print(table, flush=True)
+    if not refused and wants_triton:
+        from reskd.inference.deployment.triton import write_repository
+
+        found = write_repository(student, chosen.out / FILE_NAMES["onnx"], about, chosen.out / TRITON)
+        print(
+            f"{chosen.out / TRITON}  views within {found.levels} levels (mean {found.mean_levels:.2f}), logits within "
+            f"{found.same_view:.1e} on equal views and {found.whole:.1e} in all, on {found.num_clips} clips",
+            flush=True,
+        )
     if refused:
         raise ValueError("\n".join(refused))
     print(f"done: {chosen.out}, all within {MAX_DIFFERENCE:g}")
@@ -71,7 +95,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--out", type=Path, required=True, metavar="FOLDER", help="folder to write; made if it is not there"
     )
     formats = get_args(ExportFormat)
-    parser.add_argument("--format", nargs="+", choices=formats, default=formats, help="which files (default: all)")
+    parser.add_argument(
+        "--format",
+        nargs="+",
+        choices=[*formats, TRITON],
+        default=formats,
+        help="which files (default: all but triton)",
+    )
     parser.add_argument(
         "--clips",
         nargs="+",

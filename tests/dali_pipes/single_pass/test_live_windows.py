@@ -77,9 +77,11 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_pipe_gives_windows_until_it_ends(tmp_path: Path, transport_stream: bytes, at_once: None) -> None:
-    with fed_pipe(tmp_path / "pipe", transport_stream) as source:
-        with LiveWindows(source, rule(0.4), timeout_s=20, retries=5) as stream:
-            found = take_all(stream)
+    with (
+        fed_pipe(tmp_path / "pipe", transport_stream) as source,
+        LiveWindows(source, rule(0.4), timeout_s=20, retries=5) as stream,
+    ):
+        found = take_all(stream)
     assert stream.reason == "the stream ended"
     assert stream.counts.num_frames == NUM_FRAMES and stream.counts.num_connections == 1
     taken = sum(window.clip.num_frames for window in found)
@@ -93,43 +95,53 @@ def test_a_pipe_gives_windows_until_it_ends(tmp_path: Path, transport_stream: by
 def test_a_slow_student_gets_the_newest_window_and_the_others_are_counted(
     tmp_path: Path, transport_stream: bytes, at_once: None
 ) -> None:
-    with fed_pipe(tmp_path / "pipe", transport_stream) as source:
-        with LiveWindows(source, rule(0.4), timeout_s=20, retries=0) as stream:
-            stream._thread.join(timeout=30)  # as if the first answer took that long
-            (window,) = take_all(stream)
+    with (
+        fed_pipe(tmp_path / "pipe", transport_stream) as source,
+        LiveWindows(source, rule(0.4), timeout_s=20, retries=0) as stream,
+    ):
+        stream._thread.join(timeout=30)  # as if the first answer took that long
+        (window,) = take_all(stream)
     assert window.clip.start_s == pytest.approx(1.6)
     assert stream.counts.num_dropped == 40
 
 
 def test_a_stream_that_stops_is_opened_again(transport_stream: bytes, at_once: None) -> None:
-    with served(transport_stream, times=3) as source:
-        with LiveWindows(source, rule(0.4), timeout_s=20, retries=2) as stream:
-            found = take_all(stream)
+    with (
+        served(transport_stream, times=3) as source,
+        LiveWindows(source, rule(0.4), timeout_s=20, retries=2) as stream,
+    ):
+        found = take_all(stream)
     assert stream.counts.num_connections == 3 and stream.counts.num_frames == 3 * NUM_FRAMES
     assert {window.connection for window in found} <= {1, 2, 3} and found[-1].connection == 3
     assert stream.reason == "Connection refused"
 
 
 def test_without_retries_the_first_end_is_the_end(transport_stream: bytes, at_once: None) -> None:
-    with served(transport_stream, times=2) as source:
-        with LiveWindows(source, rule(0.4), timeout_s=20, retries=0) as stream:
-            take_all(stream)
+    with (
+        served(transport_stream, times=2) as source,
+        LiveWindows(source, rule(0.4), timeout_s=20, retries=0) as stream,
+    ):
+        take_all(stream)
     assert (stream.counts.num_connections, stream.reason) == (1, "the stream ended")
 
 
 def test_a_silent_stream_ends_after_the_limit(tmp_path: Path, transport_stream: bytes, at_once: None) -> None:
     closing = threading.Event()
-    with fed_pipe(tmp_path / "pipe", transport_stream[: len(transport_stream) // 2], stays_open=closing) as source:
-        with LiveWindows(source, rule(0.2), timeout_s=1, retries=0) as stream:
-            take_all(stream)
-            closing.set()
+    with (
+        fed_pipe(tmp_path / "pipe", transport_stream[: len(transport_stream) // 2], stays_open=closing) as source,
+        LiveWindows(source, rule(0.2), timeout_s=1, retries=0) as stream,
+    ):
+        take_all(stream)
+        closing.set()
     assert stream.reason.startswith(("no frame for", "no data for"))
 
 
 def test_a_stream_that_is_no_video_is_one_sentence(tmp_path: Path, at_once: None) -> None:
-    with fed_pipe(tmp_path / "pipe", b"no video" * 100) as source:
-        with LiveWindows(source, rule(0.4), timeout_s=5, retries=0) as stream:
-            assert take_all(stream) == []
+    with (
+        fed_pipe(tmp_path / "pipe", b"no video" * 100) as source,
+        LiveWindows(source, rule(0.4), timeout_s=5, retries=0) as stream,
+    ):
+        assert take_all(stream) == []
     assert stream.reason == "Invalid data found when processing input"
 
 
@@ -151,9 +163,11 @@ def test_a_playlist_from_the_network_reads_no_local_file(tmp_path: Path, at_once
     secret = numbered_clip(tmp_path / "secret.ts", "libx264", 30)
     playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nfile://{secret}\n#EXT-X-ENDLIST\n".encode()
     head = b"HTTP/1.0 200 OK\r\nContent-Type: application/vnd.apple.mpegurl\r\n\r\n"
-    with served(head + playlist, times=1) as source:
-        with LiveWindows(source.replace("tcp:", "http:") + "/a.m3u8", rule(0.4), timeout_s=5, retries=0) as stream:
-            assert take_all(stream) == []
+    with (
+        served(head + playlist, times=1) as source,
+        LiveWindows(source.replace("tcp:", "http:") + "/a.m3u8", rule(0.4), timeout_s=5, retries=0) as stream,
+    ):
+        assert take_all(stream) == []
     assert stream.counts.num_frames == 0
 
 
