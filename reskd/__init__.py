@@ -3,7 +3,7 @@
 For other programs, see docs/python.md: the names of ``__all__``, which import nothing before they are used.
 
 For other folders:
-    choices: ExportFormat, PrecisionChoice, PrecisionSetting, ThroughputMode
+    choices: ExportFormat, OnnxPrecision, PrecisionChoice, PrecisionSetting, ThroughputMode
     cli: add_engine_arguments, add_engine_choice, add_overrides, add_trust_code, command_parser, engine_of, number_from,
         part_of_parts, positive, run_tool
     device_times: recorded_event, wait_for

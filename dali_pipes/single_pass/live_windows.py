@@ -21,8 +21,9 @@ from urllib.parse import urlsplit
 
 import av
 
+from dali_pipes.decode.live import OPENING_S, open_live
 from dali_pipes.decode.picture_shape import container_aspect, pixel_shape_of
-from dali_pipes.decode.pyav import OPENING_S, open_live, open_video_stream
+from dali_pipes.decode.pyav import open_video_stream
 from dali_pipes.scan.probe import one_line
 from dali_pipes.single_pass.timed_frames import Timeline, timed_frames
 from dali_pipes.single_pass.windows import WindowClip, WindowCutter, WindowRule

@@ -77,10 +77,10 @@ def main(arguments: Sequence[str]) -> None:
     if not refused and wants_triton:
         from reskd.inference.deployment.triton import write_repository
 
-        found = write_repository(student, chosen.out / FILE_NAMES["onnx"], about, chosen.out / TRITON)
+        checked = write_repository(student, chosen.out / FILE_NAMES["onnx"], about, chosen.out / TRITON)
         print(
-            f"{chosen.out / TRITON}  views within {found.levels} levels (mean {found.mean_levels:.2f}), logits within "
-            f"{found.same_view:.1e} on equal views and {found.whole:.1e} in all, on {found.num_clips} clips",
+            f"{chosen.out / TRITON}  views within {checked.levels} levels (mean {checked.mean_levels:.2f}), logits within "
+            f"{checked.same_view:.1e} on equal views and {checked.whole:.1e} in all, on {checked.num_clips} clips",
             flush=True,
         )
     if refused:

@@ -24,8 +24,8 @@ from dali_pipes.file_names import on_one_line
 from dali_pipes.loader.cpu_render import render_plan
 from dali_pipes.sampling.clip_plan import VideoShape, plan_clip
 from dali_pipes.sampling.spec import ONE_TEST_VIEW, rules_for_views
+from dali_pipes.single_pass.triton_pipeline import INPUT, OUTPUT, ViewSteps, run_pipeline, write_pipeline
 from reskd.inference.deployment.quantization import open_session
-from reskd.inference.deployment.triton_pipeline import INPUT, OUTPUT, ViewSteps, run_pipeline, write_pipeline
 from reskd.inference.one_pass import clip_logits
 from reskd.inference.student import TrainedStudent
 
