@@ -41,6 +41,7 @@ def main(arguments: Sequence[str]) -> None:
     import torch
 
     from reskd.inference.deployment.lower_precision import PrecisionLists, add_precisions, check_precisions
+    from reskd.inference.deployment.triton import remove_repository, write_repository
     from reskd.inference.export import (
         CHECKED_BATCH_SIZES,
         FILE_NAMES,
@@ -62,6 +63,7 @@ def main(arguments: Sequence[str]) -> None:
     student = load_trained_student(chosen.checkpoint, torch.device("cpu"), trust_code=chosen.trust_code)
     clips = clips_to_compare(student, chosen.clips)
     log.info("comparing on %s clips, %s at once", " and ".join(clips), " and ".join(map(str, CHECKED_BATCH_SIZES)))
+    remove_repository(chosen.out / TRITON)
     refused = []
     about = describe_student(student)
     for found in export_student(student.model, student.shape, chosen.out, formats=formats, about=about, clips=clips):
@@ -75,12 +77,10 @@ def main(arguments: Sequence[str]) -> None:
         table, refused = add_precisions(student, chosen.out, chosen.precision, lists)
         print(table, flush=True)
     if not refused and wants_triton:
-        from reskd.inference.deployment.triton import write_repository
-
         checked = write_repository(student, chosen.out / FILE_NAMES["onnx"], about, chosen.out / TRITON)
         print(
             f"{chosen.out / TRITON}  views within {checked.levels} levels (mean {checked.mean_levels:.2f}), logits "
-            f"within {checked.same_view:.1e} on equal views and {checked.whole:.1e} in all, on {checked.num_clips} clips",
+            f"within {checked.same_view:.1e} on equal views, {checked.whole:.1e} in all, on {checked.num_clips} clips",
             flush=True,
         )
     if refused:

@@ -1,6 +1,6 @@
 """An exported student in lower precision, and as a repository of models for Triton; each compared before it is kept.
 
 For other folders:
-    triton: write_repository
+    triton: remove_repository, write_repository
     lower_precision: add_precisions, check_precisions, PrecisionLists
 """

@@ -83,6 +83,12 @@ def write_repository(student: TrainedStudent, onnx_file: Path, about: Mapping[st
         return check_repository(student, made)
 
 
+def remove_repository(folder: Path) -> None:
+    """Remove the repository of an earlier export, which may be of another student; any other folder stays."""
+    if (folder / PREPROCESSING / "1" / "model.dali").is_file() and (folder / STUDENT).is_dir():
+        shutil.rmtree(folder)
+
+
 def check_repository(student: TrainedStudent, folder: Path) -> Checked:
     """Run the repository's files as its ensemble does, on frames of several sizes, and compare with the student.
 

@@ -128,6 +128,17 @@ def test_views_that_differ_are_refused_and_nothing_is_written(
     assert not list(tmp_path.iterdir())
 
 
+def test_the_next_export_removes_the_repository_and_no_other_folder(checkpoint: Path, tmp_path: Path) -> None:
+    for name in ("reskd_preprocessing/1/model.dali", "reskd_student/config.pbtxt"):
+        (tmp_path / "old/triton" / name).parent.mkdir(parents=True)
+        (tmp_path / "old/triton" / name).write_text("old")
+    (tmp_path / "other/triton").mkdir(parents=True)
+    for name, is_kept in (("old", False), ("other", True)):
+        given = [str(checkpoint), "--out", str(tmp_path / name), "--format", "safetensors"]
+        assert run_tool(export.main, given) == 0
+        assert (tmp_path / name / "triton").is_dir() == is_kept
+
+
 def test_a_student_of_features_is_refused_in_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint = write_feature_checkpoint(tmp_path / "last.pt", root=tmp_path)
     arguments = [str(checkpoint), "--out", str(tmp_path / "out"), "--format", "triton"]
