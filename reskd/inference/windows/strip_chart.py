@@ -13,7 +13,7 @@ import numpy as np
 
 from dali_pipes.atomic_files import atomic_write_text
 from reskd.inference.windows.long_videos import WindowAnswer
-from reskd.study.page.svg import element, escaped, shortened, text_at
+from reskd.pages.svg import element, escaped, shortened, text_at
 
 _MOST_CLASSES = 8  # rows of a video
 _MOST_COLUMNS = 800  # about one a pixel: windows of a longer video are drawn by the highest score of several

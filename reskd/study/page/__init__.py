@@ -3,5 +3,4 @@
 For other folders:
     data: Curve, FailedRun, ReportArm, ReportBars, ReportComparison, ReportGap, StudyReport
     page: write_study_report
-    svg: element, escaped, shortened, text_at
 """
