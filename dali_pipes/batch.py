@@ -18,6 +18,7 @@ from torch import Tensor
 from dali_pipes.fault_log import FaultLog
 
 PADDING_POSITION = -1
+"""The entry of ``ClipBatch.positions_N`` of a clip that only pads the last batch of an evaluation."""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,8 @@ class ReadingOrder:
         batch_size: B, clips of a batch on this rank.
         seed: seed of order, frames, crop and flip.
         global_batch_size: G, clips of a training step over all ranks and accumulated batches; None: world_size * B.
-        rank, world_size: rank of this process, number of ranks.
+        rank: of this process.
+        world_size: number of ranks.
         first_batch: number of this rank's first training batch, for a resumed run.
         test_views: clips and crops of each video in "eval"; features have one view.
         class_sampling: of "train": each video once an epoch, or each class equally often (class_order.py).

@@ -53,7 +53,8 @@ def make_loader(
         views: names of the views in the batches; default: all that ``data`` describes.
         device: where frames are rendered and batches put: "cpu", or "cuda" with an optional index.
         seed: of splits, order, frames, crops and flips.
-        rank, world_size: of this process among those that share each step's clips.
+        rank: of this process among those that share each step's clips.
+        world_size: number of these processes.
         first_batch: number of this rank's first training batch.
         on_message: called with a sentence for what is worth knowing, as each damaged file.
 

@@ -73,7 +73,8 @@ class Student:
 
         Args:
             paths: videos of any kind that FFmpeg reads, and folders of them; TFRecord files for a student of features.
-            clips, crops: of each video; default: those of the student's test.
+            clips: of each video; default: those of the student's test.
+            crops: of each clip; default: those of the student's test.
             batch_size: clips of a forward pass; default 16, or 256 records of features.
             scan: "decode" each file once to count its frames, or count packets; default: as in training.
             on_message: called with a sentence for what is left out, and for each damaged video.
