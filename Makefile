@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 VENV_MIN := .venv-min
+VENV_DOCS := .venv-docs
 # The DALI of .venv: cuda12 for drivers from 525 on and machines without a GPU, cuda13 for drivers from 580 on.
 CUDA ?= cuda12
 PY := $(VENV)/bin/python
@@ -16,7 +17,7 @@ INPUTS := setup.py pyproject.toml reskd/environment.py $(wildcard requirements/*
           $(wildcard reskd/csrc/*.* reskd/csrc/*/*.*)
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-min demo test test-sse test-avx2 test-min lint format wheel doctor clean
+.PHONY: help install install-min demo test test-sse test-avx2 test-min lint format docs docs-serve notebooks wheel doctor clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -78,7 +79,7 @@ lint: install  ## ruff, clang-format, ASCII, types, Dockerfile
 	$(VENV)/bin/clang-format --dry-run -Werror $(CXX_FILES)
 	$(VENV)/bin/mypy
 	@# ruff has no rule that forbids every character outside ASCII.
-	@! LC_ALL=C grep -rnP '[^\x00-\x7F]' --include='*.py' --include='*.yaml' --include='*.h' --include='*.cpp' --include='*.cu' --include='*.cuh' reskd dali_pipes benchmarks tools tests configs \
+	@! LC_ALL=C grep -rnP '[^\x00-\x7F]' --include='*.py' --include='*.yaml' --include='*.h' --include='*.cpp' --include='*.cu' --include='*.cuh' reskd dali_pipes benchmarks tools docs_site notebooks tests configs mkdocs.yml \
 	  || { echo 'Expected ASCII only; write the lines above without those characters.'; exit 1; }
 	$(VENV)/bin/hadolint Dockerfile
 
@@ -87,6 +88,23 @@ format: install  ## let ruff mend what it can
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/clang-format -i $(CXX_FILES)
 
+# An environment of its own, without torch: the sources are read, not imported (docs_site/). The theme runs on MkDocs 1
+# alone, where requirements/constraints.txt ends, and would say so at each build.
+$(VENV_DOCS)/.installed: requirements/docs.txt requirements/constraints.txt
+	$(PYTHON) -m venv $(VENV_DOCS)
+	$(VENV_DOCS)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(VENV_DOCS)/bin/uv pip install --python $(VENV_DOCS)/bin/python -r requirements/docs.txt -c requirements/constraints.txt
+	@touch $(VENV_DOCS)/.installed
+
+docs: $(VENV_DOCS)/.installed  ## site/, the documents as a site; a broken link or docstring is an error
+	NO_MKDOCS_2_WARNING=1 $(VENV_DOCS)/bin/python -m mkdocs build --strict
+
+docs-serve: $(VENV_DOCS)/.installed  ## the site at 127.0.0.1:8000, built again when a file changes
+	NO_MKDOCS_2_WARNING=1 $(VENV_DOCS)/bin/python -m mkdocs serve
+
+notebooks: install  ## run the notebooks and store what they print and draw
+	$(PY) -m tests.notebooks
+
 wheel: install  ## dist/reskd-*.whl: pure Python, for any machine; `pip install --no-build-isolation .` compiles
 	RESKD_BUILD=none $(PY) -m pip wheel --quiet --no-build-isolation --no-deps -w dist .
 
@@ -94,6 +112,6 @@ doctor: install  ## what this machine can do, in plain words
 	$(RESKD) doctor
 
 clean:  ## remove both environments and all caches; data/ and runs/ stay
-	rm -rf $(VENV) $(VENV_MIN) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV_MIN) $(VENV_DOCS) site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	rm -f reskd/_native_*
-	find reskd dali_pipes benchmarks tools tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find reskd dali_pipes benchmarks tools docs_site tests -name __pycache__ -type d -prune -exec rm -rf {} +

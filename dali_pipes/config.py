@@ -150,6 +150,8 @@ def _check_group_pattern(pattern: str) -> str:
 
 
 class DataConfig(StrictConfig):
+    """Videos on disk: where they are, which are listed, and how clips are cut from them and read."""
+
     kind: Literal["clips"] = Field("clips", description="clips decoded from videos")
     root: Path = Field(description="folder that the paths in the lists are relative to")
     storage: Annotated[VideoFilesConfig | FrameFoldersConfig | ShardsConfig, Field(discriminator="kind")] = Field(

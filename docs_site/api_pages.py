@@ -21,9 +21,7 @@ class Group(NamedTuple):
 
 # Page -> what is on it. Each public name is in one group; ``check_all_are_grouped`` says which is not.
 GROUPS = {
-    "training": Group(
-        "Training", "Train what a config describes, as `reskd train` does.", ("reskd.train_config",)
-    ),
+    "training": Group("Training", "Train what a config describes, as `reskd train` does.", ("reskd.train_config",)),
     "students": Group(
         "Students",
         "Load a trained student and ask it about files, or about frames that are already there.",
@@ -48,7 +46,7 @@ GROUPS = {
     "losses": Group("Losses", "The fused loss alone, for any PyTorch program.", ("reskd.interpolate_mse_loss",)),
     "configs": Group(
         "Configs",
-        "What a config's file becomes. Every setting has its type, default and meaning under [Settings](../settings/index.md).",
+        "What a config's file becomes. [Settings](../settings/index.md) has each one's type, default and meaning.",
         ("reskd.load_config", "reskd.ExperimentConfig", "dali_pipes.DataConfig"),
     ),
 }
@@ -64,7 +62,9 @@ def public_names(root: Path) -> dict[str, str]:
         [table] = [
             node.value
             for node in tree.body
-            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "_PUBLIC"
+            if isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Name)
+            and node.targets[0].id == "_PUBLIC"
         ]
         found |= {f"{package}.{name}": module for name, module in ast.literal_eval(table).items()}
     return found
@@ -105,8 +105,8 @@ def _index(root: Path, names: Mapping[str, str]) -> str:
     lines = [
         "# API reference",
         "",
-        "These are the public names: they stay from release to release. `import reskd` and `import dali_pipes` load none "
-        "of them before it is used. [reskd from Python](../python.md) shows them at work.",
+        "These are the public names; others may change between releases. `import reskd` and `import dali_pipes` load "
+        "none of them before it is used. [reskd from Python](../python.md) shows them at work.",
         "",
     ]
     for page, group in GROUPS.items():

@@ -1,7 +1,8 @@
 """Files outside docs/ as pages of the site, so that one Markdown text has links that work on a code host and here.
 
-README.md is the site's first page. Whatever else a page links to outside docs/ becomes a page too: Markdown as it is,
-other texts as a block of code. The links are written for the files' own places; ``Pages.relink`` turns them to the pages.
+README.md is the site's first page. Whatever else a page links to outside docs/ becomes a page too: Markdown as it
+is, other texts as a block of code. The links are written for the
+files' own places; ``Pages.relink`` turns them to the pages.
 """
 
 from __future__ import annotations

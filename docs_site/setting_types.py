@@ -43,7 +43,9 @@ def type_text(annotation: Any, bounds: str = "") -> str:
         return f"group of any names: {type_text(parts[1], bounds)}"
     name = _NAMES.get(annotation)
     if name is None:
-        raise ValueError(f"expected a type that docs_site/setting_types.py has words for, found {annotation}; add them.")
+        raise ValueError(
+            f"expected a type that docs_site/setting_types.py has words for, found {annotation}; add them."
+        )
     return f"{name} {bounds}".rstrip() if annotation in (int, float) else name
 
 

@@ -57,8 +57,7 @@ class _Section(NamedTuple):
     @property
     def title(self) -> str:
         name = f"`{self.key}`" if self.key else "Top level"
-        choice = f" with `{self.choice}`" if self.choice else ""
-        return f"{name}{choice}" + (f" (where `{self.within}`)" if self.within else "")
+        return f"{name} with `{self.choice}`" if self.choice else name
 
 
 def settings_pages() -> dict[str, str]:
@@ -90,10 +89,11 @@ def settings_page(title: str, introduction: str, model: type[BaseModel]) -> str:
                 inner += described[models]
             rows.append(_row(key, field, described.get(models, [])))
         waiting = inner + waiting  # what belongs together stands together
-        about = _own_docstring(section.model)
-        blocks.append(f"## {section.title} {{ #{section.anchor} }}" + (f"\n{_plain(about)}" if about else ""))
+        blocks.append(f"## {section.title} {{ #{section.anchor} }}")
+        where = f"Where `{section.within}`." if section.within else ""
+        blocks.append(f"{where} {_plain(_own_docstring(section.model))}".strip())
         blocks.append("\n".join([_HEAD, *rows]))
-    return "\n\n".join(blocks) + "\n"
+    return "\n\n".join(filter(None, blocks)) + "\n"
 
 
 def _sections_of(key: str, models: Sequence[type[BaseModel]], above: _Section) -> list[_Section]:

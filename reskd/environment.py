@@ -60,6 +60,14 @@ TESTED_FOR_EXPORT: dict[str, tuple[str, str]] = {
 # The extra "timm": networks of timm, reskd/models/timm_catalog.py. Earlier ones cannot be built on the meta device.
 TESTED_FOR_TIMM: dict[str, tuple[str, str]] = {"timm": ("1.0.24", "1.0")}
 
+# The extra "docs", needed by make docs only. The theme is for MkDocs 1, and ends with it.
+TESTED_FOR_DOCS: dict[str, tuple[str, str]] = {
+    "mkdocs": ("1.6", "1"),
+    "mkdocs-material": ("9.7", "9"),
+    "mkdocstrings": ("1.0", "1"),
+    "mkdocstrings-python": ("2.0", "2"),
+}
+
 
 def requirements(table: Mapping[str, tuple[str, str]] = TESTED, *, without: Collection[str] = ()) -> list[str]:
     """The oldest tested releases in pip's format, as ``torch>=2.6``, except the names in ``without``."""
@@ -87,7 +95,7 @@ def in_tested_range(name: str, version: str) -> bool:
 
 
 def _all_tested() -> dict[str, tuple[str, str]]:
-    of_extras = TESTED_FOR_TRAINING | TESTED_FOR_EXPORT | TESTED_FOR_TIMM
+    of_extras = TESTED_FOR_TRAINING | TESTED_FOR_EXPORT | TESTED_FOR_TIMM | TESTED_FOR_DOCS
     return TESTED | of_extras | TESTED_BY_CUDA["cuda12"] | TESTED_BY_CUDA["cuda13"]
 
 

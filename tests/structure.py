@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("dali_pipes", "reskd", "benchmarks", "tools")
+PACKAGES = ("dali_pipes", "reskd", "benchmarks", "tools", "docs_site")
 
 Graph = Mapping[str, set[str]]
 

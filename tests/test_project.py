@@ -18,6 +18,7 @@ from reskd.environment import (
     DALIS,
     TESTED,
     TESTED_BY_CUDA,
+    TESTED_FOR_DOCS,
     TESTED_FOR_EXPORT,
     TESTED_FOR_TIMM,
     TESTED_FOR_TRAINING,
@@ -64,6 +65,7 @@ def test_setup_asks_for_exactly_the_tested_ranges(monkeypatch: pytest.MonkeyPatc
     assert arguments["extras_require"]["train"] == requirements(TESTED_FOR_TRAINING)
     assert arguments["extras_require"]["export"] == requirements(TESTED_FOR_EXPORT)
     assert arguments["extras_require"]["timm"] == requirements(TESTED_FOR_TIMM)
+    assert arguments["extras_require"]["docs"] == requirements(TESTED_FOR_DOCS)
     # make install takes them where it can, and goes on without them.
     assert not [name for name in arguments["extras_require"]["dev"] if name.startswith("efficientnet")]
     assert arguments["version"] == reskd.__version__
@@ -128,6 +130,12 @@ def test_make_has_the_targets_that_the_documents_name() -> None:
 def test_tools_and_configs_that_a_document_names_exist(document: Path) -> None:
     named = set(re.findall(r"(?<![\w/])((?:tools|configs)/[\w./-]+\.(?:py|yaml))\b", document.read_text()))
     assert not [name for name in sorted(named) if not (ROOT / name).is_file()]
+
+
+def test_the_site_installs_its_extra_and_what_settings_import() -> None:
+    lines = (ROOT / "requirements/docs.txt").read_text().splitlines()
+    of_settings = {name: TESTED[name] for name in ("pydantic", "pyyaml")}
+    assert [line for line in lines if not line.startswith("#")] == requirements(TESTED_FOR_DOCS | of_settings)
 
 
 def test_the_readme_shows_the_recorded_results_of_the_demo() -> None:

@@ -13,6 +13,8 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "reskd/models/common_config.py": "reskd/experiment/test_config.py",
     "reskd/models/families/python_network.py": "reskd/models/families/test_python_recognizer.py",
     "reskd/models/python_config.py": "reskd/models/families/test_python_recognizer.py",
+    "docs_site/hooks.py": "docs_site/test_outside_files.py",  # and make docs
+    "docs_site/setting_types.py": "docs_site/test_settings_pages.py",
     "benchmarks/decode/few_frames_decode.py": "benchmarks/decode/test_bench_few_frames.py",
     "benchmarks/features/bench_features.py": "reskd/commands/test_start_up.py",
     "benchmarks/features/reader_benchmark.py": "reskd/commands/test_start_up.py",

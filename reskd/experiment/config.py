@@ -93,19 +93,21 @@ AnyDataConfig = Annotated[
 
 
 class ExperimentConfig(StrictConfig):
+    """One experiment: what is trained, on which videos, from which teacher."""
+
     name: str = Field(
         max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the run's folder under runs"
     )
     runs: Path = Field(Path("runs"), description="folder of all runs")
     seed: int = Field(1, ge=0, lt=2**63, description="seed of initialization, clip order, crops, flips and dropout")
     device: DeviceChoice = Field("auto", description="auto uses the GPU if there is one")
-    data: AnyDataConfig
-    student: RecognizerConfig
+    data: AnyDataConfig = Field(description="lists, sampling, views and loader")
+    student: RecognizerConfig = Field(description="the network that the run trains, also where it teaches later")
     teacher: TeacherSourceConfig | None = Field(None, description="none trains a plain model")
     loss: LossConfig = Field(LossConfig(), description="task and distillation terms")
-    optimizer: OptimizerConfig
+    optimizer: OptimizerConfig = Field(description="optimizer and learning rate")
     schedule: ScheduleConfig = Field(ScheduleConfig(), description="learning rate over the run")
-    training: TrainingConfig
+    training: TrainingConfig = Field(description="length, batches, precision, logging and checkpoints")
     runtime: RuntimeConfig = Field(RuntimeConfig(), description="how the networks run on their device")
     metrics: dict[PlainName, MadeByCode] = Field({}, description="of your own code, by name: docs/extending.md")
     loggers: dict[PlainName, MadeByCode] = Field({}, description="of your own code, by name: docs/extending.md")

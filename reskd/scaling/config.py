@@ -11,7 +11,7 @@ from dali_pipes.strict_config import StrictConfig
 from reskd.experiment.config_errors import explain
 from reskd.yaml_reading import read_yaml_file
 
-_SECONDS = Field(gt=0, le=1e6)
+_SECONDS = Field(gt=0, le=1e6, description="of the step")
 
 
 class StepPoint(StrictConfig):
@@ -52,7 +52,7 @@ class ReadingRates(StrictConfig):
 
     core_seconds: float = Field(gt=0, le=1e6, description="of a worker, for a clip")
     kib: float = Field(ge=0, description="that are read for a clip")
-    workers: int = Field(ge=1, le=1024)
+    workers: int = Field(ge=1, le=1024, description="processes that read")
     prefetch: int = Field(2, ge=1, le=64, description="batches read ahead")
     spread: float = Field(0.5, ge=0, le=10, description="standard deviation of clips over their mean")
     decoder_clips_per_second: float | None = Field(
@@ -74,7 +74,7 @@ class Cluster(StrictConfig):
     """
 
     on_gpu: bool = Field(description="false: the step needs a core of the machine")
-    processes_per_node: int = Field(ge=1, le=1024)
+    processes_per_node: int = Field(ge=1, le=1024, description="of a training, one for each GPU")
     cores_per_node: float = Field(
         gt=0, le=4096, description="what all cores together do, in single cores: less than their number if they share"
     )
@@ -97,11 +97,11 @@ class Rates(StrictConfig):
     """The whole file."""
 
     about: str = Field(description="where the numbers come from")
-    step: StepRates
+    step: StepRates = Field(description="what a training step takes")
     reading: ReadingRates | None = Field(None, description="none: data cost nothing")
-    gradients: Gradients
-    cluster: Cluster
-    failures: Failures | None = None
+    gradients: Gradients = Field(description="what ranks sum at each step")
+    cluster: Cluster = Field(description="machines and what connects them")
+    failures: Failures | None = Field(None, description="none: nothing fails")
 
 
 def read_rates(path: Path) -> Rates:

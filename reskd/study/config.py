@@ -52,9 +52,9 @@ class ComparisonConfig(StrictConfig):
 class RecoveryConfig(StrictConfig):
     """Which share of the distance from ``baseline`` to ``teacher`` the student covers."""
 
-    student: str
-    baseline: str
-    teacher: str
+    student: str = Field(description="the arm whose share is reported")
+    baseline: str = Field(description="the arm at 0")
+    teacher: str = Field(description="the arm at 1")
 
 
 class ScoredAsConfig(StrictConfig):
