@@ -61,14 +61,14 @@ class Pages:
     def _add_linked(self) -> None:
         """Follow the links of all pages to files outside docs/, and those of the Markdown files found."""
         inside = [path.relative_to(self._root).as_posix() for path in sorted((self._root / DOCS).rglob("*.md"))]
-        waiting = [*inside, *(file for file in self.outside if file.endswith(".md"))]
+        waiting = [*inside, *(file for file in self.outside if file.endswith((".md", ".ipynb")))]
         while waiting:
             for linked in self._links_out(waiting.pop()):
                 self.outside[linked] = linked if linked.endswith(".md") else f"files/{linked}.md"
                 waiting += [linked] * linked.endswith(".md")
 
     def _links_out(self, file: str) -> Iterator[str]:
-        """The files outside docs/ that a Markdown file links to and that are no pages yet."""
+        """The files outside docs/ that a Markdown file or a notebook links to and that are no pages yet."""
         for target in _TARGET.findall((self._root / file).read_text(encoding="utf-8")):
             linked = _linked_file(target, file)
             if linked is None or linked.startswith(f"{DOCS}/") or linked in self.outside:

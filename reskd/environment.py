@@ -66,6 +66,7 @@ TESTED_FOR_DOCS: dict[str, tuple[str, str]] = {
     "mkdocs-material": ("9.7", "9"),
     "mkdocstrings": ("1.0", "1"),
     "mkdocstrings-python": ("2.0", "2"),
+    "ruff": ("0.12", "0"),  # formats signatures
 }
 
 
