@@ -56,7 +56,7 @@ _CONFIGS = ("reskd.ExperimentConfig", "dali_pipes.DataConfig")
 
 def public_names(root: Path) -> dict[str, str]:
     """Public name with its package, ``reskd.load_config`` -> the module that defines it; from the sources' text."""
-    found = {}
+    found: dict[str, str] = {}
     for package in PACKAGES:
         tree = ast.parse((root / package / "__init__.py").read_text(encoding="utf-8"))
         [table] = [

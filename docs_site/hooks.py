@@ -39,8 +39,8 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
         for path, name in notebooks.items():
             shown = notebook_page(path)
             files.append(File.generated(config, known[name], content=pages.relink(shown.markdown, name)))
-            for picture, content in shown.pictures.items():
-                files.append(File.generated(config, f"{NOTEBOOKS}/{picture}", content=content))
+            for picture, png in shown.pictures.items():
+                files.append(File.generated(config, f"{NOTEBOOKS}/{picture}", content=png))
             files.append(File.generated(config, name, abs_src_path=str(path)))
         for folder, made in (("api", api_pages(ROOT)), ("settings", settings_pages())):
             for page, content in made.items():

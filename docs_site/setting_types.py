@@ -51,7 +51,7 @@ def type_text(annotation: Any, bounds: str = "") -> str:
 
 def bounds_text(metadata: Sequence[Any]) -> str:
     """The bounds of a number among what pydantic keeps of an annotation or a Field, as ``>= 0, < 1``."""
-    found = {}
+    found: dict[str, Any] = {}
     for one in metadata:
         for part in (one, *getattr(one, "metadata", ())):  # a Field inside Annotated has its own
             found |= {sign: getattr(part, name) for name, sign in _BOUNDS.items() if hasattr(part, name)}
@@ -59,8 +59,9 @@ def bounds_text(metadata: Sequence[Any]) -> str:
 
 
 def _number_text(number: float) -> str:
-    is_power_of_two = isinstance(number, int) and number > 2**40 and number.bit_count() == 1
-    return f"2^{number.bit_length() - 1}" if is_power_of_two else f"{number:,}"
+    if isinstance(number, int) and number > 2**40 and number.bit_count() == 1:
+        return f"2^{number.bit_length() - 1}"
+    return f"{number:,}"
 
 
 def default_text(field: FieldInfo) -> str:

@@ -2,4 +2,5 @@
 
 For other folders:
     arguments: add_scaling_arguments
+    config: Rates
 """
