@@ -31,6 +31,12 @@ def stand_ins_for_missing(packages: Sequence[str] = _HEAVY) -> Iterator[None]:
         sys.meta_path.remove(finder)
 
 
+class _StandIn(MagicMock):
+    def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type, ...]:
+        """As a base of a class, it is left out."""
+        return ()
+
+
 class _Finder(MetaPathFinder, Loader):
     def __init__(self, packages: Sequence[str]) -> None:
         self._packages = packages
@@ -42,7 +48,7 @@ class _Finder(MetaPathFinder, Loader):
         return ModuleSpec(fullname, self, is_package=True) if wanted else None
 
     def create_module(self, spec: ModuleSpec) -> Any:
-        return MagicMock(name=spec.name)
+        return _StandIn(name=spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
         """There is nothing to run."""
