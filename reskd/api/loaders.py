@@ -43,8 +43,7 @@ def make_loader(
     (``ClipBatch.positions_N``). Every batch is a pure function of the seed and its number, so a run that goes on with
     ``first_batch=n`` gets what it would have got.
 
-    Worker processes start with the first batch and do not import the main module, so no script needs a guard. They end
-    when the loader is closed or collected.
+    Worker processes start with the first batch, do not import the main module, and end when the loader is closed.
 
     Args:
         data: the settings of a config's group ``data`` (docs/data.md), as ``{"root": "videos", "train": "folders",
