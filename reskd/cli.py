@@ -189,16 +189,29 @@ def part_of_parts(text: str) -> tuple[int, int]:
 
 
 def set_up_log() -> None:
-    """Log rank 0's messages to stderr, one line each; the other ranks only warn."""
+    """Log rank 0's messages to stderr, as "12:02:16 text"; the other ranks only warn."""
     is_main = os.environ.get("RANK", "0") == "0"
-    handler: logging.Handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.logging import RichHandler
-
-        handler = RichHandler(console=Console(stderr=True), show_path=False, show_level=False, markup=False)
+    handler = _ToStandardError()
+    handler.setFormatter(_Indented("%(asctime)s %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.INFO if is_main else logging.WARNING, handlers=[handler], force=True)
+
+
+class _ToStandardError(logging.Handler):
+    """Prints to what ``sys.stderr`` is now: while bars are shown, rich has put a stream there that prints above them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            print(self.format(record), file=sys.stderr, flush=True)
+        except Exception:
+            self.handleError(record)
+
+
+class _Indented(logging.Formatter):
+    """Further lines of a message begin below its first letter."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        indent = " " * len(f"{self.formatTime(record, self.datefmt)} ")
+        return super().format(record).replace("\n", f"\n{indent}")
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:

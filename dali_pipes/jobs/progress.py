@@ -16,6 +16,8 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
+from dali_pipes.jobs.progress_bars import start_bars
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -79,15 +81,20 @@ class ProgressDisplay:
         else:
             self._finish(noun, line)
 
-    def step(self, name: str, done: int, total: int, numbers: str) -> None:
-        """Show the numbers of a finished step; without a terminal every call writes a line."""
+    def step(self, name: str, done: int, total: int, numbers: str, *, rate: str = "") -> None:
+        """Show the numbers of a finished step; without a terminal every call writes a line.
+
+        Args:
+            rate: the speed, which a narrow terminal shows too; of ``numbers`` it shows the start.
+        """
         if not self._enabled:
             return
         if not self._stream.isatty():
-            print(f"{name} step {done}/{total} {numbers}", file=self._stream, flush=True)
+            line = "  ".join(filter(None, (numbers, rate)))
+            print(f"{name} step {done}/{total} {line}", file=self._stream, flush=True)
             return
         left = self._clock(name, done).left(done, total, time.monotonic())
-        self._draw(name, done, total, f"{left} left  {numbers}")
+        self._draw(name, done, total, "  ".join(filter(None, (f"{left} left", rate))), numbers)
 
     def clear(self) -> None:
         """Remove the bars from the terminal before other output; the next call shows them again."""
@@ -97,12 +104,13 @@ class ProgressDisplay:
         now_s = time.monotonic()
         return self._clocks.setdefault(task, _Clock(now_s, num_done_before, now_s))
 
-    def _draw(self, task: str, done: int, total: int, text: str) -> None:
+    def _draw(self, task: str, done: int, total: int, pace: str, more: str = "") -> None:
+        """``pace``: time and rate, always whole; ``more``: cut where the terminal ends."""
         if self._bars is None:
-            self._bars = _start_bars(self._stream)
+            self._bars = start_bars(self._stream)
         if task not in self._tasks:
-            self._tasks[task] = self._bars.add_task(task, total=total, completed=done, text=text)
-        self._bars.update(self._tasks[task], completed=done, text=text, refresh=True)
+            self._tasks[task] = self._bars.add_task(task, total=total, completed=done, pace=pace, more=more)
+        self._bars.update(self._tasks[task], completed=done, pace=pace, more=more, refresh=True)
 
     def _finish(self, task: str, line: str) -> None:
         """Replace the bar by a line."""
@@ -119,28 +127,6 @@ class ProgressDisplay:
             self._bars.live.transient = erase
             self._bars.stop()
         self._bars, self._tasks = None, {}
-
-
-def _start_bars(stream: TextIO) -> Progress:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[text]}", markup=False),
-    )
-    # Other output to the terminal goes above the bars; output to a pipe or a file is not changed.
-    bars = Progress(
-        *columns,
-        console=Console(file=stream),
-        auto_refresh=False,
-        redirect_stdout=sys.stdout.isatty(),
-        redirect_stderr=sys.stderr.isatty(),
-    )
-    bars.start()
-    return bars
 
 
 def progress_messages(on_message: Callable[[str], None], doing: str, noun: str) -> Callable[[int, int], None]:

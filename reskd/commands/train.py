@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> None:
     from reskd.experiment.stages import asked_settings, load_stages, train_stages
     from reskd.rank_map import log_ranks
     from reskd.stop_signals import StopSignals
-    from reskd.training.metrics_log import describe_step
+    from reskd.training.metrics_log import describe_rate, describe_step
 
     require_for_training()
     with ExitStack() as stack:
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> None:
         display = stack.enter_context(ProgressDisplay(sys.stdout, enabled=world.is_main))
 
         def show(name: str, step: int, total_steps: int, values: Mapping[str, float]) -> None:
-            display.step(name, step, total_steps, describe_step(values))
+            display.step(name, step, total_steps, describe_step(values), rate=describe_rate(values))
 
         with fault_files_in([config.folder for config in reversed(configs)]):
             runs = train_stages(

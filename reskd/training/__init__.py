@@ -4,7 +4,7 @@ For other folders:
     checkpoint: load_checkpoint
     dry_run: choose_clips_per_pass, leaving_no_trace, noise_batch
     loss_balance
-    metrics_log: describe_step, parse_line
+    metrics_log: describe_rate, describe_step, parse_line
     optimizer: OptimizerConfig
     plan: Plan, SelectionMetric, TrainingConfig
     precision: chosen_precision, Precision

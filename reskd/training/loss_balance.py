@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -38,6 +39,22 @@ class TermBalance(NamedTuple):
 def balance_of(losses: Mapping[str, float], weights: Mapping[str, float]) -> list[TermBalance]:
     """``losses``: the step's metrics, ``loss/<term>`` unweighted; ``weights``: term -> weight."""
     return [TermBalance(name, losses[f"loss/{name}"], weight) for name, weight in weights.items()]
+
+
+def shares_of(values: Mapping[str, float], weights: Mapping[str, float]) -> dict[str, float]:
+    """``loss_share/<term>``, the weighted share of each term in the loss; empty for a single term or a loss of 0.
+
+    Args:
+        values: a logged step's metrics: ``loss/<term>`` unweighted, and ``loss/alpha_<term>`` of automatic weights.
+        weights: term -> weight, for the others.
+    """
+    weighted = {
+        name: values.get(f"loss/alpha_{name}", weight) * values[f"loss/{name}"] for name, weight in weights.items()
+    }
+    total = sum(weighted.values())
+    if len(weighted) < 2 or not 0 < total < math.inf:
+        return {}
+    return {f"loss_share/{name}": value / total for name, value in weighted.items()}
 
 
 def table(terms: Sequence[TermBalance]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from dali_pipes.json_files import parse_json
 from dali_pipes.regular_files import file_is_there
 from reskd.distributed import World, gather_rows, mean_over_ranks
 from reskd.extensions.loggers import Loggers
+from reskd.training.board.labeled_clips import Caption, picture_of
 from reskd.training.tensorboard_log import Board
 
 log = logging.getLogger(__name__)
@@ -95,14 +96,21 @@ class MetricsWriter:
         tensorboard: folder of the events.
         open_loggers: opens those of the user's, which are closed with this.
         first_step: the step at which the run starts or resumes.
+        settings: of the experiment, nested, for TensorBoard's table of hyperparameters.
     """
 
     def __init__(
-        self, jsonl: Path, tensorboard: Path, open_loggers: Callable[[], Loggers] | None = None, *, first_step: int
+        self,
+        jsonl: Path,
+        tensorboard: Path,
+        open_loggers: Callable[[], Loggers] | None = None,
+        *,
+        first_step: int,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         _drop_lines_from(jsonl, first_step)
         self._jsonl = jsonl
-        self._board = Board(tensorboard, first_step=first_step)
+        self._board = Board(tensorboard, first_step=first_step, settings=settings)
         self._loggers = open_loggers() if open_loggers else None
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
@@ -118,13 +126,19 @@ class MetricsWriter:
             if isinstance(view, View):
                 self._board.images(step, f"view/{name}", view.data_NTHWC[0].cpu())
 
+    def labeled_clips(self, step: int, batch: ClipBatch, captions: Sequence[Caption]) -> None:
+        """The first clips with their captions; feature views are skipped."""
+        picture_HWC = picture_of(batch, captions)
+        if picture_HWC is not None:
+            self._board.picture(step, "clips/labels_and_answers", picture_HWC)
+
     def __enter__(self) -> MetricsWriter:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._board.close()
+        self._board.close(is_done=kind is None)
         if self._loggers is not None:
             self._loggers.close()
 
@@ -159,11 +173,15 @@ def parse_line(line: str) -> dict[str, float] | None:
 
 
 def describe_step(values: Mapping[str, float]) -> str:
-    """The metrics of a logged step as one line: losses, accuracy, speed."""
+    """The metrics of a logged step as one line: losses, accuracy, share of the time waiting for data."""
     shown = [f"{name.split('/')[1]} {value:.3f}" for name, value in values.items() if name.startswith("loss/")]
     shown += [f"top1 {values['train/top1']:.3f}"] if "train/top1" in values else []
     validated = next((key for key in ("val/top1", "val/gap", "val/map") if key in values), None)
     shown += [f"{validated.replace('/', ' ')} {values[validated]:.3f}"] if validated else []
-    shown.append(f"{values['speed/clips_per_second']:.1f} clips/s")
     shown.append(f"waiting {values['speed/data_wait_share']:.0%}")
     return "  ".join(shown)
+
+
+def describe_rate(values: Mapping[str, float]) -> str:
+    """The speed of a logged step."""
+    return f"{values['speed/clips_per_second']:.1f} clips/s"

@@ -171,5 +171,9 @@ class Milestones(NamedTuple):
         every = self.config.keep_every_epochs
         return every is not None and self.plan.ends_epoch(step, every=every)
 
+    def shows_clips(self, step: int) -> bool:
+        """Whether its clips are shown with the student's answers. Each such step also saves."""
+        return step == self.plan.total_steps or self.plan.ends_epoch(step)
+
     def logs(self, step: int) -> bool:
         return self.saves(step) or step % self.config.log_every_steps == 0

@@ -130,7 +130,12 @@ class RunDirectory:
 
     @property
     def tensorboard(self) -> Path:
-        return self.path / "tensorboard"
+        """The folder of TensorBoard's events: the run's own, so that TensorBoard shows the run under its name.
+
+        A run of an earlier version goes on in its folder ``tensorboard``.
+        """
+        earlier = self.path / "tensorboard"
+        return earlier if earlier.is_dir() else self.path
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

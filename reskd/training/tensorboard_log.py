@@ -5,36 +5,21 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import Tensor
 
 from dali_pipes.file_names import on_one_line
+from reskd.training.board.hyperparameters import run_begins, run_is_done
+from reskd.training.board.layout import layout_of
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 log = logging.getLogger(__name__)
-
-# The tab "Custom scalars": what to look at first. Title of a chart -> regular expressions of its curves.
-LAYOUT = {
-    "A run": {
-        "loss": ["Multiline", ["loss/.*"]],
-        "accuracy": ["Multiline", ["train/top1", "val/.*", "val_teacher/.*"]],
-        "learning rate": ["Multiline", ["train/lr"]],
-        "clips a second": ["Multiline", ["speed/clips_per_second"]],
-        "milliseconds of a step, by phase": ["Multiline", ["speed/.*_ms"]],
-        "shares of the time: waiting for data, GPU and its decoder busy": ["Multiline", ["speed/.*(_share|_busy)"]],
-        "GiB on the GPU": ["Multiline", ["speed/gpu_.*_gib"]],
-    },
-    "Teacher and student": {
-        "gradients of the terms": ["Multiline", ["grad_norm/.*"]],
-        "cosines between them": ["Multiline", ["grad_cosine/.*"]],
-        "feature maps": ["Multiline", ["feature_map/.*"]],
-    },
-}
 
 
 class Board:
@@ -46,10 +31,13 @@ class Board:
 
     Args:
         first_step: the step at which the run starts or resumes; later events of an earlier run are hidden.
+        settings: of the experiment, nested, for the table of hyperparameters; empty: the run is not in it.
     """
 
-    def __init__(self, folder: Path, *, first_step: int) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, *, first_step: int, settings: Mapping[str, Any] | None = None) -> None:
+        self._folder, self._settings = folder, settings or {}
+        self._names: set[str] = set()
+        self._layout: dict[str, Any] = {}
         self._writer: SummaryWriter | None = None
         self._hook_before = threading.excepthook
         threading.excepthook = self._hook
@@ -60,6 +48,7 @@ class Board:
             for name, value in values.items():
                 if self._writer is not None:
                     self._writer.add_scalar(name, value, step)
+            self._lay_out(values)
 
         self._attempt(step, write)
 
@@ -69,9 +58,16 @@ class Board:
             writer = self._writer
             self._attempt(step, lambda: writer.add_images(name, images_NHWC, step, dataformats="NHWC"))
 
-    def close(self) -> None:
+    def picture(self, step: int, name: str, pixels_HWC: np.ndarray) -> None:
+        """``pixels_HWC``: uint8."""
         if self._writer is not None:
-            self._attempt(None, self._writer.close)
+            writer = self._writer
+            self._attempt(step, lambda: writer.add_image(name, pixels_HWC, step, dataformats="HWC"))
+
+    def close(self, *, is_done: bool = False) -> None:
+        """``is_done``: the run reached its end."""
+        if self._writer is not None:
+            self._attempt(None, lambda: self._end(is_done=is_done))
         self._writer = None
         threading.excepthook = self._hook_before
 
@@ -79,7 +75,24 @@ class Board:
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(str(self._folder), purge_step=first_step + 1)
-        self._writer.add_custom_scalars(LAYOUT)
+        for summary in run_begins(self._settings) if self._settings else []:
+            self._writer.file_writer.add_summary(summary)
+
+    def _end(self, *, is_done: bool) -> None:
+        assert self._writer is not None
+        if is_done and self._settings:
+            self._writer.file_writer.add_summary(run_is_done())
+        self._writer.close()
+
+    def _lay_out(self, names: Iterable[str]) -> None:
+        """Write the charts of the curves so far, when a new curve brings a new chart."""
+        if self._writer is None or self._names.issuperset(names):
+            return
+        self._names.update(names)
+        layout = layout_of(self._names)
+        if layout != self._layout:
+            self._layout = layout
+            self._writer.add_custom_scalars(layout)
 
     def _attempt(self, step: int | None, write: Callable[[], None]) -> None:
         try:

@@ -21,7 +21,6 @@ from reskd.distributed import (
     World,
     averaging_gradients,
     barrier,
-    broadcast_buffers,
     data_parallel,
     gather_objects,
 )
@@ -29,6 +28,7 @@ from reskd.losses.diagnostics import describe
 from reskd.runtime.step_clock import StepClock
 from reskd.stop_signals import Stopped
 from reskd.training import loss_balance
+from reskd.training.board.labeled_clips import Answered, captions_of
 from reskd.training.checkpoint import check_resumable, save_checkpoint
 from reskd.training.divergence import Guard
 from reskd.training.dry_run import leaving_no_trace, noise_batch, within_memory
@@ -41,10 +41,9 @@ from reskd.training.recipes.mixing import unmixed
 from reskd.training.recipes.weight_averaging import average_of
 from reskd.training.schedule import factor_at
 from reskd.training.trainable import Networks, Trainable, build_learners, inputs_of
-from reskd.training.trainer_arguments import RunRecord, Settings, TrainingData, Validate
+from reskd.training.trainer_arguments import RunRecord, Settings, TrainingData, Validate, validate_all
 
 OnLog = Callable[[int, Mapping[str, float]], None]
-_VALIDATED = {"student": "val", "teacher": "val_teacher"}
 
 
 class Trainer:
@@ -86,6 +85,7 @@ class Trainer:
         self.faults: FaultCounts = sum_counts(())  # of all ranks, up to the last checkpoint
         self.means, self.guard = RunningMeans(), Guard(record.directory, world)
         self.latest: dict[str, float] = {}
+        self.answered: Answered | None = None  # on rank 0, in a step that ends an epoch
         self.before_save: Callable[[], None] = lambda: None  # on rank 0
         self.parallel = data_parallel(self.trainable, world)
 
@@ -108,7 +108,8 @@ class Trainer:
             writer = None
             if self.world.is_main:
                 files = self.run.metrics, self.run.tensorboard, self.open_loggers
-                writer = stack.enter_context(MetricsWriter(*files, first_step=self.num_steps))
+                settings = self.description.get("config")
+                writer = stack.enter_context(MetricsWriter(*files, first_step=self.num_steps, settings=settings))
             batches = clock.timed(loader)
             while self.num_steps < self.plan.total_steps and not self.stopping.is_over:
                 batch = self.train_step(batches)
@@ -123,6 +124,8 @@ class Trainer:
                 if saves_now or asked:
                     self.faults = sum_counts(gather_objects(loader.faults.counts(), self.world))
                     self._save()
+                    if writer and self.answered:
+                        self._show_clips(batch, self.answered, writer)
                     clock.restart()
                 if on_log and values is not None:
                     on_log(self.num_steps, values)
@@ -137,13 +140,14 @@ class Trainer:
     def _logged(self, clock: StepClock, writer: MetricsWriter | None) -> dict[str, float]:
         """The metrics since the last logged step, written to the run's files."""
         values = self._pop(clock)
+        values |= loss_balance.shares_of(values, self.trainable.loss.weights())
         is_joint = self.trainable.teacher is not None
         if is_joint and self.plan.first_epoch_ends(self.num_steps) and self.world.is_main:
             # Note [When two networks are fresh] in loss_balance.py.
             terms = loss_balance.balance_of(values, self.trainable.loss.weights())
             loss_balance.log_imbalance(terms, when="after an epoch")
         if self.validations and self.milestones.evaluates(self.num_steps):
-            values |= self._validate()
+            values |= validate_all(self.validations, self._learned(), self.world)
             self.stopping.count(values.get(f"val/{self.config.selection_metric}"))
         if writer:
             writer.scalars(self.num_steps, values)
@@ -191,13 +195,15 @@ class Trainer:
         self, batch: ClipBatch, targets: Tensor | None = None, *, diagnoses: bool = False
     ) -> dict[str, Tensor]:
         """One pass. ``Trainable.forward`` runs a joint teacher, the student and the loss. ``targets``: else labels."""
-        inputs = inputs_of(batch)
+        inputs, targets = inputs_of(batch), batch.targets if targets is None else targets
         with self.precision.autocast():
             teacher_output = self.teacher(*inputs["teacher"]) if self.teacher is not None else None
-            output = self.parallel(inputs, batch.targets if targets is None else targets, teacher_output)
+            output = self.parallel(inputs, targets, teacher_output)
         scale = self.precision.loss_scale  # computed where a pass is measured
         diagnosis = self.trainable.diagnose(output, scale()) if diagnoses else {}
         self.trainable.count_for_weights(output, scale, step=self.num_steps + 1, world=self.world)
+        shows = self.world.is_main and self.milestones.shows_clips(self.num_steps + 1)
+        self.answered = Answered.first_of(output.student.logits_NK, targets) if shows else None
         self.precision.scaler.scale(output.total / self.plan.passes_per_step).backward()
         return {
             **{f"loss/{name}": value for name, value in output.losses.items()},
@@ -212,6 +218,11 @@ class Trainer:
         if writer:
             writer.views(1, batch)
             loss_balance.log_first_step(terms, self.run.loss_balance, judges=self.trainable.teacher is None)
+
+    def _show_clips(self, batch: ClipBatch, answered: Answered, writer: MetricsWriter) -> None:
+        """Clips of an epoch's last pass, with the student's answers in that step."""
+        names, scores = self.description["class_names"], self.trainable.loss.config.scores
+        writer.labeled_clips(self.num_steps, batch, captions_of(answered, names, scores))
 
     def _dry_run(self) -> None:
         """One forward and backward on noise before the first step; it changes no state: see dry_run.py."""
@@ -248,15 +259,6 @@ class Trainer:
         if self.precision.choice == "fp16":
             values["train/loss_scale"] = self.precision.scaler.get_scale()
         return values
-
-    def _validate(self) -> dict[str, float]:
-        learned, found = self._learned(), dict[str, float]()
-        for module in learned.values():
-            broadcast_buffers(module, self.world)
-        for which, validate in self.validations.items():
-            metrics = validate(learned[which])
-            found |= {f"{_VALIDATED[which]}/{name}": value for name, value in metrics.items()}
-        return found
 
     def _save(self) -> None:
         self.guard.check(self.num_steps)

@@ -9,12 +9,15 @@ from typing import Any, Protocol
 from torch import nn
 
 from dali_pipes.batch import Loader
+from reskd.distributed import World, broadcast_buffers
 from reskd.extensions.loggers import Loggers
 from reskd.training.optimizer import OptimizerConfig
 from reskd.training.plan import Plan, TrainingConfig
 from reskd.training.recipes.mixing import Mixer
 from reskd.training.run_directory import RunDirectory
 from reskd.training.schedule import ScheduleConfig
+
+_VALIDATED = {"student": "val", "teacher": "val_teacher"}
 
 
 @dataclass(frozen=True)
@@ -70,3 +73,15 @@ class Validate(Protocol):
     def __call__(self, model: nn.Module) -> Mapping[str, float]: ...
 
     def close(self) -> None: ...
+
+
+def validate_all(
+    validations: Mapping[str, Validate], networks: Mapping[str, nn.Module], world: World
+) -> dict[str, float]:
+    """The metrics of each validation's network, with the buffers of rank 0: val/top1, val_teacher/top1, ..."""
+    for module in networks.values():
+        broadcast_buffers(module, world)
+    found: dict[str, float] = {}
+    for which, validate in validations.items():
+        found |= {f"{_VALIDATED[which]}/{name}": value for name, value in validate(networks[which]).items()}
+    return found

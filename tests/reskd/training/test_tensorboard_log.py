@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from reskd.training.board.layout import LAYOUT
 from reskd.training.metrics_log import MetricsWriter
-from reskd.training.tensorboard_log import LAYOUT
 from tests.reskd.training.test_trainer import read_lines
 from tests.reskd.training.tiny import make_trainer
 
@@ -18,7 +18,6 @@ LIMITED = """
 import logging, resource, sys
 from pathlib import Path
 from reskd.training.metrics_log import MetricsWriter
-from reskd.training.tensorboard_log import LAYOUT
 logging.basicConfig(format="%(message)s")
 folder = Path(sys.argv[1])
 with MetricsWriter(folder / "metrics.jsonl", folder / "tensorboard", first_step=0) as writer:
@@ -72,7 +71,7 @@ def test_the_layout_shows_what_a_run_writes(tmp_path: Path) -> None:
     trainer.fit()
     events = EventAccumulator(str(trainer.run.tensorboard), size_guidance={"tensors": 0}).Reload()
     assert "custom_scalars__config__" in events.Tags()["tensors"]
-    names = [*events.Tags()["scalars"], "speed/gpu_used_gib", "val/top1"]
+    names = [*events.Tags()["scalars"], "speed/gpu_used_gib", "speed/gpu_busy", "val/top1"]
     for group in LAYOUT.values():
         for title, (_, patterns) in group.items():
             assert any(re.fullmatch(pattern, name) for pattern in patterns for name in names), title

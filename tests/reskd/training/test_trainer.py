@@ -252,8 +252,8 @@ def test_tensorboard_gets_scalars_and_one_panel_of_both_views(tmp_path: Path) ->
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     make_trainer(tmp_path).fit()
-    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    events = EventAccumulator(str(tmp_path)).Reload()
     wanted = {"loss/task", "loss/pixel", "train/lr", "train/top1", "train/top5", "speed/data_wait_share"}
     assert wanted <= set(events.Tags()["scalars"])
     assert len(events.Scalars("loss/task")) == 12
-    assert set(events.Tags()["images"]) == {"view/teacher", "view/student"}
+    assert set(events.Tags()["images"]) == {"view/teacher", "view/student", "clips/labels_and_answers"}
