@@ -197,7 +197,7 @@ def set_up_log() -> None:
 
 
 class _ToStandardError(logging.Handler):
-    """Prints to what ``sys.stderr`` is now: while bars are shown, rich has put a stream there that prints above them."""
+    """Prints to what ``sys.stderr`` is now: while bars are shown, a stream of rich's that prints above them."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

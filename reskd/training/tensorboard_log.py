@@ -75,14 +75,19 @@ class Board:
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(str(self._folder), purge_step=first_step + 1)
-        for summary in run_begins(self._settings) if self._settings else []:
-            self._writer.file_writer.add_summary(summary)
+        if self._settings:
+            self._describe(run_begins(self._settings))
 
     def _end(self, *, is_done: bool) -> None:
         assert self._writer is not None
         if is_done and self._settings:
-            self._writer.file_writer.add_summary(run_is_done())
+            self._describe([run_is_done()])
         self._writer.close()
+
+    def _describe(self, summaries: Iterable[Any]) -> None:
+        assert self._writer is not None and self._writer.file_writer is not None
+        for summary in summaries:
+            self._writer.file_writer.add_summary(summary)
 
     def _lay_out(self, names: Iterable[str]) -> None:
         """Write the charts of the curves so far, when a new curve brings a new chart."""

@@ -166,7 +166,8 @@ def _below(*parts: str, of: Callable[[Path], bool] = lambda path: True) -> Calla
 
 
 def _is_state(path: Path) -> bool:
-    return "tensorboard" not in path.parts and path.suffix not in (".png", ".md") and "evaluation" not in path.name
+    is_event = "tfevents" in path.name
+    return not is_event and path.suffix not in (".png", ".md") and "evaluation" not in path.name
 
 
 def _is_read_by_report(path: Path) -> bool:

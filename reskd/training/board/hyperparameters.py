@@ -15,10 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from tensorboard.compat.proto.summary_pb2 import Summary
+from typing import Any
 
 WORDS = (
     "student.family",
@@ -75,8 +72,8 @@ def metrics_of(settings: Mapping[str, Any]) -> list[str]:
     return [f"val/{chosen}", "train/top1", "loss/total", "train/epoch", "speed/clips_per_second"]
 
 
-def run_begins(settings: Mapping[str, Any]) -> list[Summary]:
-    """What to write, without a step, when a run begins or goes on: see the Notes."""
+def run_begins(settings: Mapping[str, Any]) -> list[Any]:
+    """Summaries to write, without a step, when a run begins or goes on: see the Notes."""
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
     kinds = dict.fromkeys(WORDS, api_pb2.DATA_TYPE_STRING) | dict.fromkeys(NUMBERS, api_pb2.DATA_TYPE_FLOAT64)
@@ -96,15 +93,15 @@ def run_begins(settings: Mapping[str, Any]) -> list[Summary]:
     ]
 
 
-def run_is_done() -> Summary:
-    """What to write at the end of a training that reached its last step."""
+def run_is_done() -> Any:
+    """The summary to write at the end of a training that reached its last step."""
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
     end = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_SUCCESS, end_time_secs=time.time())
     return _summary(metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=end))
 
 
-def _summary(tag: str, content: Any) -> Summary:
+def _summary(tag: str, content: Any) -> Any:
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.hparams import metadata
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from reskd.training.run_directory import (
+    RunDirectory,
     check_same_experiment,
     config_hash,
     open_run_directory,
@@ -150,3 +151,12 @@ def test_what_is_no_run_is_never_written_into(tmp_path: Path, content: str) -> N
         (path / "thesis.txt").write_text("mine")
     with pytest.raises(ValueError, match="expected a folder|is not empty and not a run's folder"):
         open_run_directory(path, CONFIG, resume="auto", overwrite=True)
+
+
+def test_events_lie_in_the_folder_that_names_the_run_and_those_of_before_go_on_in_theirs(tmp_path: Path) -> None:
+    assert RunDirectory(tmp_path / "x").tensorboard == tmp_path / "x"
+    folder = started(tmp_path / "x")
+    (folder / "tensorboard").mkdir()
+    assert RunDirectory(folder).tensorboard == folder / "tensorboard"
+    write_description(RunDirectory(folder), CONFIG, {}, overwrite=True)
+    assert RunDirectory(folder).tensorboard == folder
