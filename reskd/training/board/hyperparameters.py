@@ -46,6 +46,8 @@ NUMBERS = (
     "training.mixing.mixup_alpha",
     "training.mixing.cutmix_alpha",
 )
+# TensorBoard puts columns that "differ" first and shows the first five until others are ticked.
+_SHOWN_FIRST = ("data.views.student.size", "loss.pixel.alpha", "optimizer.lr", "student.backbone", "training.epochs")
 
 
 def hyperparameters_of(settings: Mapping[str, Any]) -> dict[str, str | float]:
@@ -78,7 +80,9 @@ def run_begins(settings: Mapping[str, Any]) -> list[Any]:
 
     kinds = dict.fromkeys(WORDS, api_pb2.DATA_TYPE_STRING) | dict.fromkeys(NUMBERS, api_pb2.DATA_TYPE_FLOAT64)
     columns = api_pb2.Experiment(
-        hparam_infos=[api_pb2.HParamInfo(name=key, type=kind) for key, kind in kinds.items()],
+        hparam_infos=[
+            api_pb2.HParamInfo(name=key, type=kind, differs=key in _SHOWN_FIRST) for key, kind in kinds.items()
+        ],
         metric_infos=[api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in metrics_of(settings)],
     )
     row = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time())

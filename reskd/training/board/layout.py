@@ -12,7 +12,7 @@ LAYOUT: Layout = {
     "A run": {
         "loss": ("Multiline", ["loss/.*"]),
         "share of each term in the loss": ("Multiline", ["loss_share/.*"]),
-        "accuracy": ("Multiline", ["train/top1", "val/.*", "val_teacher/.*"]),
+        "accuracy": ("Multiline", ["train/top1", "val(_teacher)?/(?!log_loss).*"]),
         "top-1: training against validation": ("Multiline", ["train/top1", "val/top1", "val_teacher/top1"]),
         "learning rate": ("Multiline", ["train/lr"]),
         "clips a second": ("Multiline", ["speed/clips_per_second"]),
