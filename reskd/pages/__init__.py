@@ -7,7 +7,7 @@ For other folders:
     line_charts: line_chart, Points, Reliability, reliability_chart
     matrix_chart: matrix_chart
     odd_names: in_markdown, in_picture
-    style: matplotlib_style
+    style: LIGHT, matplotlib_style
     svg: axes, Chart, color_class, element, escaped, line_between, marker, path_through, picture, Scale, scale_for,
         shortened, text_at, TEXT_WIDTH
     tables: Cell, markdown_table, Table

@@ -1,8 +1,8 @@
 """One folder per run: what it holds, and when an old one may be resumed.
 
 A folder holds ``config.yaml``, ``environment.json``, ``last.pt``, ``best.pt``, ``metrics.jsonl``, TensorBoard's events
-and, at the end, ``report.md``; during the training also ``run.lock``, and after --set ``changes.jsonl``. A folder with
-another experiment is changed only under --overwrite.
+(``events.out.tfevents.*``) and, at the end, ``report.md``; during the training also ``run.lock``, and after --set
+``changes.jsonl``. A folder with another experiment is changed only under --overwrite.
 """
 
 from __future__ import annotations

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import io
+import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +13,8 @@ from pathlib import Path
 import pytest
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
-from reskd.cli import run_tool
+from dali_pipes.jobs.progress import ProgressDisplay
+from reskd.cli import run_tool, set_up_log
 from reskd.stop_signals import Stopped
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +37,36 @@ def test_a_users_fault_is_a_line_each_and_exit_code_1(error: Exception, capsys: 
 def test_traceback_on_demand(error: Exception) -> None:
     with pytest.raises(type(error), match="x"):
         run_tool(raising(error), ["--traceback"])  # type: ignore[arg-type]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_messages_begin_with_the_time_and_further_lines_are_indented(monkeypatch: pytest.MonkeyPatch) -> None:
+    for stream in (io.StringIO(), Terminal()):
+        monkeypatch.setattr(sys, "stderr", stream)
+        set_up_log()
+        logging.getLogger("reskd").info("the [terms]:\n| a |\n| b |")
+        assert re.fullmatch(r"\d\d:\d\d:\d\d the \[terms\]:\n {9}\| a \|\n {9}\| b \|\n", stream.getvalue())
+
+
+def test_messages_stand_above_the_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bar's line is erased, then the message and a new bar are drawn; the handler was made before the bar."""
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    set_up_log()
+    with ProgressDisplay(terminal) as display:
+        display.step("student", 1, 2, "task 0.5", rate="9 clips/s")
+        before = terminal.getvalue()
+        logging.getLogger("reskd").info("a message")
+        drawn = terminal.getvalue()[len(before) :]
+    assert "1/2" in before
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", drawn)
+    assert re.match(r"\r\x1b\[2K\d\d:\d\d:\d\d a message\n(\r\x1b\[2K)?student .* 1/2 ", plain), plain
 
 
 def test_the_exit_code_is_what_the_tool_returns() -> None:

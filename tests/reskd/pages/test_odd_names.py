@@ -45,7 +45,10 @@ def test_a_folder_of_any_name_has_a_report_and_curves(
     with MetricsWriter(run.metrics, run.tensorboard, first_step=0) as writer:
         writer.scalars(1, {"train/epoch": 1.0, "loss/task": 2.0, "train/top1": 0.5})
     is_utf8 = name.encode("utf-8", "replace").decode() == name
-    assert any("tfevents" in path.name for path in run.path.iterdir()) == is_utf8 and ("TensorBoard's events stop" in caplog.text) != is_utf8
+    assert (
+        any("tfevents" in path.name for path in run.path.iterdir()) == is_utf8
+        and ("TensorBoard's events stop" in caplog.text) != is_utf8
+    )
     page = write_run_report(run).read_text(encoding="utf-8").splitlines()
     assert page[0] == f"# {in_markdown(name)}" and "| loss/task | 2 |" in page
     draw_curves({name: [json.loads(run.metrics.read_text())]}, tmp_path / "curves.png")
