@@ -2,8 +2,11 @@
 
 Note [Time of a frame]
 Seconds count from the first frame, by the frames' own timestamps, so a variable rate is respected. A frame without one
-follows the frame before by the last step. Where timestamps jump back (joined recordings, a clock that wraps) or forward
-by more than an hour, time goes on by one step instead, so that it always increases.
+follows the frame before by the last step; where a format has no presentation timestamps (AVI), this is the stream's
+mean rate, as in whole_video.py. Some files have timestamps in decoding order: a few step back and the next ones catch
+up. Such a frame follows the one before at once, so time never runs ahead of the timestamps. Where they step back by
+more than a second or for more frames than a decoder reorders (joined recordings, a clock that wraps), or forward by
+more than an hour, time goes on by one step, so that it always increases.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from dali_pipes.scan.probe import one_line
 
 _LONGEST_GAP_S = 3600.0
 _USUAL_STEP_S = 1 / 25
+_REORDERED_S, _REORDERED_FRAMES = 1.0, 16  # 16: the most that H.264 and HEVC hold back
+_AT_ONCE_S = 1e-4
 
 
 class TimedFrame(NamedTuple):
@@ -42,6 +47,8 @@ class Timeline:
         self._step_s = float(1 / rate) if rate else _USUAL_STEP_S
         self._offset_s: float | None = None
         self._last_s: float | None = None
+        self._num_behind = 0  # frames in a row whose timestamps step back
+        self.has_timestamps = True  # False: those of frames are not presentation timestamps
         self.num_jumps = 0
 
     @property
@@ -51,7 +58,9 @@ class Timeline:
 
     def begin(self, frame: VideoFrame) -> float:
         """Seconds from the first frame to this one; more than for the frame before."""
-        stamp_s = None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
+        stamp_s = None
+        if self.has_timestamps and frame.pts is not None and frame.time_base is not None:
+            stamp_s = float(frame.pts * frame.time_base)
         if self._last_s is None:
             self._offset_s, self._last_s = stamp_s, 0.0
             return 0.0
@@ -62,6 +71,11 @@ class Timeline:
         if self._offset_s is None:
             self._offset_s = stamp_s - next_s
         begin_s = stamp_s - self._offset_s
+        is_behind = -_REORDERED_S < begin_s - self._last_s <= 0
+        self._num_behind = self._num_behind + 1 if is_behind else 0
+        if is_behind and self._num_behind < _REORDERED_FRAMES:
+            self._last_s += _AT_ONCE_S
+            return self._last_s
         if not 0 < begin_s - self._last_s <= _LONGEST_GAP_S:
             self._offset_s, begin_s = stamp_s - next_s, next_s
             self.num_jumps += 1
@@ -84,6 +98,8 @@ def timed_frames(
     Args:
         on_damage: called with a sentence where damage begins, and where the file cannot be read on.
     """
+    # FFmpeg makes some up for AVI, in decoding order.
+    timeline.has_timestamps = timeline.has_timestamps and container.format.name != "avi"
     was_damaged = False
     num_frames = 0
     for packet in _packets(container, stream, timeline, on_damage):
