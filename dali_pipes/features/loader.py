@@ -133,6 +133,12 @@ class FeatureLoader:
             self._pool.shutdown()
             self._pool = None
 
+    def __enter__(self) -> FeatureLoader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def _next_batch(self) -> ClipBatch:
         if self._closed:
             raise RuntimeError("expected an open loader, found one that was closed or has failed; make a new one.")

@@ -144,6 +144,12 @@ class ClipLoader:
         if self._remove_notes is not None:
             self._remove_notes()
 
+    def __enter__(self) -> ClipLoader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def _stop(self) -> None:
         self._iterator = None
         gc.collect()  # DALI's pipeline is in reference cycles; its workers end when it is collected

@@ -70,7 +70,9 @@ class LiveWindows:
 
     def __init__(self, source: str, rule: WindowRule, *, timeout_s: float, retries: int) -> None:
         self._source, self._rule = source, rule
-        self._timeout_s, self._retries = timeout_s, retries if _can_reopen(source) else 0
+        self._is_pipe = not _can_reopen(source)
+        self._timeout_s, self._retries = timeout_s, 0 if self._is_pipe else retries
+        self.has_ended = False  # whether it is a pipe whose writer closed it
         self.counts = LiveCounts()
         self.reason = ""  # why it ended
         self._changed = threading.Condition()
@@ -106,7 +108,7 @@ class LiveWindows:
             before = self.counts.num_frames
             try:
                 self._read_once()
-                reason = "the stream ended"
+                reason, self.has_ended = "the stream ended", self._is_pipe
             except (av.error.ExitError, TimeoutError):
                 reason = f"no data for {self._timeout_s:g} s"
             except av.error.FFmpegError as error:
@@ -135,6 +137,8 @@ class LiveWindows:
                     self._offer(LiveWindow(clip, time.time(), self.counts.num_connections))
                 if self._is_asked_to_end:
                     return
+            for clip in cutter.finish(timeline.end_s):
+                self._offer(LiveWindow(clip, time.time(), self.counts.num_connections))
 
     def _count_damage(self, _: str) -> None:
         self.counts.num_damaged += 1

@@ -63,7 +63,7 @@ def make_loader(
     config = _parsed(data) if isinstance(data, Mapping) else data
     manifests = build_manifests(config, seed=seed, splits=(split,), on_message=on_message)
     if split not in manifests:
-        raise ValueError(f"split: expected {split} videos, found none; set data.{split} or data.{split}_fraction.")
+        raise ValueError(_no_videos(config, split))
     order = ReadingOrder(
         mode="train" if split == "train" else "eval",
         batch_size=batch_size,
@@ -83,6 +83,11 @@ def make_loader(
         device=device,
         log=LoaderLog(on_message=on_message),
     )
+
+
+def _no_videos(config: DataConfig, split: str) -> str:
+    other = "val_pattern" if split == "val" else split
+    return f"split: expected {split} videos, found none; set data.{split}_fraction or data.{other}."
 
 
 def _parsed(data: Mapping[str, Any]) -> DataConfig:

@@ -80,7 +80,8 @@ def main(arguments: Sequence[str]) -> None:
         checked = write_repository(student, chosen.out / FILE_NAMES["onnx"], about, chosen.out / TRITON)
         print(
             f"{chosen.out / TRITON}  views within {checked.levels} levels (mean {checked.mean_levels:.2f}), logits "
-            f"within {checked.same_view:.1e} on equal views, {checked.whole:.1e} in all, on {checked.num_clips} clips",
+            f"within {checked.same_view:.1e} on equal views ({checked.whole:.1e} on DALI's own, not judged), on "
+            f"{checked.num_clips} clips",
             flush=True,
         )
     if refused:

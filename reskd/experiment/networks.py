@@ -26,7 +26,7 @@ from reskd.losses.distillation import DistillationLoss, FeaturePair
 from reskd.losses.temporal_alignment import Timestamps, timestamps_of
 from reskd.models.config import RecognizerConfig, difference, without_kept_parts
 from reskd.models.families.registry import build_recognizer
-from reskd.models.recognizer import Recognizer
+from reskd.models.recognizer import Recognizer, data_shape
 from reskd.models.teacher import Teacher
 from reskd.models.weights.files import read_weight_file
 from reskd.models.weights.load import load_recognizer_state
@@ -75,6 +75,8 @@ def build_networks(
     if config.optimizer.layer_decay is not None and is_joint:
         teacher.layers_below_head()
     check_each_is_trainable(student, teacher if is_joint else None, loss)
+    if device.type == "meta" and config.loss.terms:
+        _try_own_terms(config, student, teacher, loss)
     return student, teacher if is_joint else Teacher(teacher, config.teacher), loss
 
 
@@ -92,6 +94,18 @@ def check_networks(config: ExperimentConfig, *, stage: ExperimentConfig | None =
         find(metric.build, "metric", f"metrics.{name}.build")
     for name, logger in config.loggers.items():
         find(logger.build, "logger", f"loggers.{name}.build")
+
+
+def _try_own_terms(config: ExperimentConfig, student: Recognizer, teacher: Recognizer, loss: DistillationLoss) -> None:
+    """Call the user's loss terms once on outputs without values, so that a misfit shows before anything is trained."""
+    shapes = view_shapes(config)
+    with torch.no_grad(), torch.device("meta"):
+        mine = student(torch.empty(data_shape(shapes["student"], 2), dtype=torch.uint8))
+        theirs = teacher(torch.empty(data_shape(shapes["teacher"], 2), dtype=torch.uint8))
+        assert loss.extra is not None
+        several = config.loss.task != "softmax_ce"
+        targets = torch.zeros((2, student.num_classes), dtype=torch.bool) if several else torch.zeros(2).long()
+        loss.extra.check(mine, theirs, targets)
 
 
 def _check_view(config: ExperimentConfig, name: ViewName, model: Recognizer) -> None:

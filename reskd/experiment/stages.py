@@ -180,6 +180,8 @@ def train_stages(
             log.info("%s is done%s", config.name, "; --set does not change it" if changes else "")
             runs.append(RunDirectory(config.folder))
             continue
+        if len(configs) > 1:
+            log.info("stage %d of %d: %s", len(runs) + 1, len(configs), config.name)
         run = train_experiment(config, world=world, resume=resume, overwrite=overwrite, on_log=on_log, asked=changes)
         runs.append(run)
     return runs

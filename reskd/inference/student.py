@@ -86,10 +86,9 @@ def load_trained_student(checkpoint: Path, device: torch.device, *, trust_code: 
     try:
         config = parse_config(with_former_settings(state["config"]))
     except ValueError as error:
-        raise ValueError(
-            f"{checkpoint}: expected the settings of an experiment, found {str(error).splitlines()[0]} "
-            "Was it written by another version?"
-        ) from None
+        reason = str(error).splitlines()[0]
+        asks = "" if "pip install" in reason else " Was it written by another version?"
+        raise ValueError(f"{checkpoint}: expected the settings of an experiment, found {reason}{asks}") from None
     names = state["class_names"]
     if not names or not all(isinstance(name, str) for name in names):
         raise ValueError(f"{checkpoint}: expected class names, found {names[:5]}; train it again.")

@@ -44,6 +44,21 @@ class ExtraTerms(nn.Module):
             else:
                 self._functions[name] = term
 
+    def check(self, student: RecognizerOutput, teacher: RecognizerOutput | None, targets: Tensor) -> None:
+        """Call every term on outputs that are on the meta device; one that reads values there is passed over.
+
+        Raises:
+            ValueError: as ``value``.
+        """
+        for name in (*self._functions, *dict(self.named_children())):
+            try:
+                self.value(name, student, teacher, targets)
+            except NotImplementedError:
+                continue
+            except ValueError as error:
+                if "meta" not in str(error):
+                    raise
+
     def value(self, name: str, student: RecognizerOutput, teacher: RecognizerOutput | None, targets: Tensor) -> Tensor:
         """The unweighted value of a term.
 

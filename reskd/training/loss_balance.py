@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from dali_pipes.atomic_files import atomic_write_text
 from dali_pipes.json_files import parse_json
+from reskd.losses.config import LossConfig
 
 # Above this ratio the smaller term causes at most a hundredth of the gradient.
 _DWARFED = 100.0
@@ -118,4 +119,6 @@ def read(path: Path) -> list[TermBalance]:
 
 
 def _setting(name: str) -> str:
-    return "loss.task_weight" if name == "task" else f"loss.{name}.alpha"
+    if name == "task":
+        return "loss.task_weight"
+    return f"loss.{name}.alpha" if name in LossConfig.model_fields else f"loss.terms.{name}.alpha"

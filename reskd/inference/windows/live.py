@@ -30,6 +30,8 @@ def answer_stream(
         seconds: length and stride of the windows, as of ``window_rule``.
         top: classes of each window.
 
+    A pipe that its writer closes has ended, and this returns.
+
     Raises:
         ValueError: the stream stopped; says after how many windows, and why. Or as ``window_rule``, ``LiveWindows``.
     """
@@ -52,6 +54,9 @@ def answer_stream(
                     num_windows += 1
         except KeyboardInterrupt:
             log.info("%s: ended by Ctrl-C after %s", name, described())
+            return
+        if num_windows and stream.has_ended:
+            log.info("%s: ended after %s", name, described())
             return
         raise ValueError(
             f"{name}: expected a stream that goes on, found its end after {described()}: {stream.reason}; start the "

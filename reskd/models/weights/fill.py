@@ -44,7 +44,8 @@ def fit(model: Recognizer, file: WeightFile) -> WeightReport:
     differences = list(_traceless_differences(model, file, renamed))
     if keeps_head:
         _refuse_other_classes(model, renamed, source=file.source, found=found)
-        _refuse_layers_before_head(model, source=file.source)
+        if renamed.layout != "ours":
+            _refuse_layers_before_head(model, source=file.source)
         if differences:
             expected, other, advice = differences[0]
             raise ValueError(f"{file.source}: expected weights trained with {expected}, found {other}; {advice}.")

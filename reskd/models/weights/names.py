@@ -111,6 +111,9 @@ def rename(tensors: Mapping[str, Tensor], *, where: str) -> Renamed:
 def layout_of(names: Iterable[str]) -> Layout:
     """The layout of a file of a network of torchvision or of ours; timm's is in timm_names.py."""
     plain = [name.removeprefix("module.") for name in names]
+    # Our name for a network of timm, whose own names may look like mmaction2's.
+    if any(name.startswith("backbone.network.") for name in plain):
+        return "ours"
     if any(name.startswith("backbone.low_res_path.") for name in plain):
         return "the paper's code"
     if any(re.match(r"cls_head\.|backbone\.layers\.|backbone\..*\.(conv|bn)\.", name) for name in plain):

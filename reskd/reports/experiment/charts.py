@@ -44,7 +44,8 @@ def bars(findings: Findings) -> list[Chart]:
         ends = (metric.scale * interval[0], metric.scale * interval[1]) if interval else None
         rows.append(Bar(model.title, metric.scale * value, text, ends, number))
     best = max((model for _, model in shown), key=lambda model: model.result["metrics"][metric.name])
-    title = f"{metric.title}: {best.called} is highest"
+    values = {model.result["metrics"][metric.name] for _, model in shown}
+    title = f"{metric.title}: " + (f"{best.called} is highest" if len(values) > 1 else "equal for all")
     flops = [
         Bar(model.title, 2 * model.result["gmacs_per_video"], gflops(model), None, n) for n, model in enumerate(models)
     ]

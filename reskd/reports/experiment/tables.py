@@ -87,7 +87,9 @@ def coverage(findings: Findings) -> Table:
         numbers = (Cell(f"{count:,}", "number") for count in (listed, scored, listed - scored))
         rows.append((Cell(model.title), *numbers, Cell(_why(model) if listed > scored else "")))
     return Table(
-        "A video that cannot be read in whole has no score; no other video stands in for it.", titles, tuple(rows)
+        "A video without a readable frame has no score, and no other stands in for it. A cut one has.",
+        titles,
+        tuple(rows),
     )
 
 

@@ -53,6 +53,10 @@ def _did_it_work(findings: Findings, student: Model, baseline: Model | None, tea
     if not pair.comparison.has_enough_groups:
         groups = counted(pair.comparison.num_groups, "group")
         return f"Undecided: {told}; {groups} of videos are too few to decide anything."
+    if one.low == one.high == 0:
+        return (
+            f"Undecided: {told}; both answer the same of these videos right: more or harder ones may tell them apart."
+        )
     return f"{_VERDICTS[one.verdict]}: {told}{'; the interval holds 0' if one.verdict == 'undecided' else ''}."
 
 

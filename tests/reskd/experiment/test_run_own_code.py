@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from reskd.distributed import World
-from reskd.experiment.config import parse_config
+from reskd.experiment.config import ExperimentConfig, parse_config
 from reskd.experiment.networks import check_networks
 from reskd.experiment.run import score_checkpoint, train_experiment
 from reskd.training.checkpoint import load_checkpoint
@@ -112,3 +112,21 @@ def test_own_code_is_refused_before_a_video_is_looked_into(
     with pytest.raises(ValueError, match=message):
         train_experiment(config, world=WORLD)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_term_that_does_not_fit_the_outputs_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    text = (
+        "def fits_not(pair):\n"
+        "    return lambda student, teacher, targets: (student.features_NTDHW - teacher.features_NTDHW).mean()\n"
+        "def reads_values(pair):\n"
+        "    return lambda student, teacher, targets: student.logits_NK.mean() * float(teacher.logits_NK.mean())\n"
+    )
+    (tmp_path / "terms.py").write_text(text, encoding="utf-8")
+
+    def config(name: str) -> ExperimentConfig:
+        loss = {"terms": {"own": {"build": f"{tmp_path}/terms.py:{name}", "alpha": 1}}}
+        return parse_config(settings(tmp_path / "nowhere", tmp_path / "runs", loss=loss))
+
+    with pytest.raises(ValueError, match=r"loss.terms.own failed with RuntimeError: .* \(terms.py, line 2\)"):
+        check_networks(config("fits_not"))
+    check_networks(config("reads_values"))

@@ -35,20 +35,14 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return numbered_clip(tmp_path_factory.mktemp("stream") / "a.ts", "libx264", 40).read_bytes()
 
 
-def test_each_window_is_a_line_and_the_end_is_a_sentence(
-    student: TrainedStudent, content: bytes, tmp_path: Path
+def test_each_window_is_a_line_until_the_pipe_ends(
+    student: TrainedStudent, content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     lines: list[str] = []
-    with (
-        fed_pipe(tmp_path / "pipe", content) as source,
-        pytest.raises(
-            ValueError, match=r"expected a stream that goes on, found its end after \d windows \(40 frames"
-        ) as end,
-    ):
+    with fed_pipe(tmp_path / "pipe", content) as source, caplog.at_level(logging.INFO):
         answer_stream(student, source, (0.4, None), top=2, timeout_s=20, retries=3, write=lines.append)
-    assert "the stream ended" in str(end.value) and "\n" not in str(end.value)
     found = [json.loads(line) for line in lines]
-    assert 1 <= len(found) <= 3 and f"after {len(found)} windows" in str(end.value)
+    assert 1 <= len(found) <= 4 and f"ended after {len(found)} windows (40 frames" in caplog.text
     for one in found:
         assert one["file"] == source and one["end"] == pytest.approx(one["start"] + 0.4) and one["frames"] == 10
         assert len(one["answers"]) == 2 and one["answers"][0]["class"] in CLASSES

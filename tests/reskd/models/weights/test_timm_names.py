@@ -141,14 +141,27 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
         model("timm/resnet34", weights=str(tmp_path / "file.pth"))
 
 
-def test_a_checkpoint_of_ours_fills_backbone_and_head(tmp_path: Path) -> None:
-    trained = model("timm/resnet18")
+# Layers before the classifier (the first three), or names that look like mmaction2's (the next).
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mobilenetv3_small_050",
+        "ghostnet_100",
+        "convnext_atto",
+        "regnetx_002",
+        "regnety_002",
+        "resnet18",
+        "vit_tiny_patch16_224",
+    ],
+)
+def test_a_checkpoint_of_ours_fills_backbone_and_head(name: str, tmp_path: Path) -> None:
+    trained = model(f"timm/{name}")
     with torch.no_grad():
         for parameter in trained.parameters():
             parameter.add_(1)
     settings = {"student": trained.config.model_dump(mode="json"), "name": "x"}
     torch.save({"schema_version": 1, "student": trained.state_dict(), "config": settings}, tmp_path / "last.pt")
-    found = model("timm/resnet18", weights=str(tmp_path / "last.pt"))
+    found = model(f"timm/{name}", weights=str(tmp_path / "last.pt"))
     assert all(torch.equal(value, trained.state_dict()[name]) for name, value in found.state_dict().items())
 
 
