@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -105,6 +106,15 @@ def set_display_rotation(path: Path, *, quarter_turns_clockwise: int) -> None:
     start = content.index(b"tkhd") + 4 + 40  # version 0: 40 bytes of times, number, layer and volume before it
     assert content[start : start + 4] == struct.pack(">i", one)
     path.write_bytes(content[:start] + matrix + content[start + 36 :])
+
+
+@pytest.fixture(autouse=True)
+def loggers_are_heard() -> None:
+    """Libraries that set up logging of their own may have silenced ours for all tests that follow."""
+    logging.disable(logging.NOTSET)
+    for name, logger in logging.root.manager.loggerDict.items():
+        if isinstance(logger, logging.Logger) and name.partition(".")[0] in ("reskd", "dali_pipes"):
+            logger.disabled = False
 
 
 @pytest.fixture(scope="session")

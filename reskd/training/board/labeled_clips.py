@@ -56,6 +56,7 @@ def captions_of(answered: Answered, class_names: Sequence[str], scores: Literal[
     logits_NK, targets = answered.logits_NK.float().cpu(), answered.targets.cpu()
     scores_NK = logits_NK.sigmoid() if scores == "sigmoid" else logits_NK.softmax(1)
     named = [on_one_line(name) for name in class_names]
+    named += [f"class {k}" for k in range(len(named), scores_NK.shape[1])]  # of a network with more than the list has
     return [_caption(scores_K, targets[clip], named) for clip, scores_K in enumerate(scores_NK)]
 
 

@@ -17,7 +17,7 @@ def test_scores_of_frames_are_those_of_the_file_that_they_come_from(tmp_path: Pa
     assert student.class_names == CLASSES and student.input_shape == (2, 40, 40)
     clip = numbered_clip(tmp_path / "a.mp4", "libx264", 12)
     (tmp_path / "bad.mp4").write_bytes(b"no video")
-    bad, answer = student.answers([clip, tmp_path / "bad.mp4"], clips=1, crops=1)
+    answer, bad = student.answers([clip, tmp_path / "bad.mp4"], clips=1, crops=1)
     assert isinstance(bad, NoAnswer) and bad.file.endswith("bad.mp4")
     assert isinstance(answer, Answer)
     frames = answer.frames_THWC[None]  # type: ignore[attr-defined]

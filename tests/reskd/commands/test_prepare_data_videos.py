@@ -111,7 +111,7 @@ def test_a_folder_that_cannot_be_made_is_told(source: Path, tmp_path: Path, caps
 def test_describe_writes_a_page(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["describe", str(source), "--out", str(tmp_path / "page"), "--list", "train.csv", "--workers", "1"]
     assert run_tool(main, command) == 0
-    assert str(tmp_path / "page" / "data.md") in capsys.readouterr().out
+    assert str(tmp_path / "page" / "data.html") in capsys.readouterr().out
     assert "train.csv: 2 labels of 1 classes" in (tmp_path / "page" / "data.md").read_text()
     (source / "train.csv").write_text("path,label\nRun/gone.avi,Run\n")
     assert run_tool(main, command) == 1
