@@ -22,7 +22,7 @@ from reskd.pages.svg import (
     text_at,
 )
 
-_WIDTH, _SIDE, _ROW = 450.0, 12.0, 40.0
+_WIDTH, _SIDE, _ROW = 450.0, 12.0, 42.0
 _HEIGHT, _LEFT, _TOP, _BOTTOM = 250.0, 58.0, 28.0, 44.0
 _NUM_BINS = 40
 
@@ -31,41 +31,53 @@ class Bar(NamedTuple):
     """A named value.
 
     Args:
+        value: None: there is only its row, with ``shown``.
         shown: the value in words.
         interval: (low, high); None: no whisker.
         number: of its color.
+        tip: shown where a pointer rests; default: name and value.
     """
 
     name: str
-    value: float
+    value: float | None
     shown: str
     interval: tuple[float, float] | None = None
     number: int = 0
+    tip: str = ""
 
 
-def bar_chart(title: str, bars: Sequence[Bar], *, x_title: str, is_small: bool = False) -> Chart:
-    """A row a bar, which starts at 0: above it its name and its value."""
-    ends = [0.0, *(bar.value for bar in bars), *(end for bar in bars for end in bar.interval or ())]
-    spread = scale_for(ends, _SIDE, _WIDTH - _SIDE)
-    x = Scale(0.0, max(spread.high, 1e-9), _SIDE, _WIDTH - _SIDE)
+def bar_chart(
+    title: str, bars: Sequence[Bar], *, x_title: str, is_small: bool = False, width: float = _WIDTH, alone: str = ""
+) -> Chart:
+    """A row a bar, which starts at 0: above it its name and its value.
+
+    Args:
+        alone: title of the picture for readers who see it without its page; default: ``title``.
+    """
+    values = (bar.value for bar in bars if bar.value is not None)
+    ends = [0.0, *values, *(end for bar in bars for end in bar.interval or ())]
+    spread = scale_for(ends, _SIDE, width - _SIDE)
+    x = Scale(0.0, max(spread.high, 1e-9), _SIDE, width - _SIDE)
     bottom = _ROW * len(bars) + 6
     parts = [axes(x, Scale(0, 1, bottom, 4), x_title=x_title)]
-    parts += [_row(bar, x, _ROW * place) for place, bar in enumerate(bars)]
-    return Chart(title, picture(_WIDTH, bottom + 44, *parts, title=title), is_small)
+    parts += [_row(bar, x, _ROW * place, width) for place, bar in enumerate(bars)]
+    return Chart(title, picture(width, bottom + 44, *parts, title=alone or title), is_small)
 
 
-def _row(bar: Bar, x: Scale, top: float) -> str:
-    middle, end = top + 28, x.at(bar.value)
-    tip = element("title", escaped(f"{bar.name}: {bar.shown}"))
-    css = f"column {color_class(bar.number)}"
-    parts = [element("rect", tip, css=css, x=x.start, y=middle - 6, width=max(end - x.start, 0.5), height=12)]
-    if bar.interval is not None:
-        low, high = (x.at(max(value, 0.0)) for value in bar.interval)
-        parts.append(line_between((low, middle), (high, middle), css="whisker"))
-        parts += [line_between((at, middle - 4), (at, middle + 4), css="whisker") for at in (low, high)]
-    longest = max(int((_WIDTH - 2 * _SIDE) / TEXT_WIDTH) - len(bar.shown) - 2, 8)
+def _row(bar: Bar, x: Scale, top: float, width: float) -> str:
+    parts = []
+    if bar.value is not None:
+        middle, end = top + 29, x.at(bar.value)
+        tip = element("title", escaped(bar.tip or f"{bar.name}: {bar.shown}"))
+        css = f"column {color_class(bar.number)}"
+        parts.append(element("rect", tip, css=css, x=x.start, y=middle - 7, width=max(end - x.start, 0.5), height=14))
+        if bar.interval is not None:
+            low, high = (x.at(max(value, 0.0)) for value in bar.interval)
+            parts.append(line_between((low, middle), (high, middle), css="whisker"))
+            parts += [line_between((at, middle - 4), (at, middle + 4), css="whisker") for at in (low, high)]
+    longest = max(int((width - 2 * _SIDE) / TEXT_WIDTH) - len(bar.shown) - 2, 8)
     parts.append(text_at(_SIDE, top + 17, shortened(bar.name, longest), css="label"))
-    parts.append(text_at(_WIDTH - _SIDE, top + 17, bar.shown, css="label", anchor="end"))
+    parts.append(text_at(width - _SIDE, top + 17, bar.shown, css="label", anchor="end"))
     return "".join(parts)
 
 

@@ -28,11 +28,16 @@ _LEGEND_LINE, _LONGEST_NAME = 18.0, 26
 _MAX_POINTS = 200
 
 
+def finite(points: Points) -> list[tuple[float, float]]:
+    """Without the points of a loss that diverged."""
+    return [point for point in points if all(map(math.isfinite, point))]
+
+
 def thinned(points: Points) -> list[tuple[float, float]]:
     """At most ``_MAX_POINTS`` of the points that are finite, the last one among them."""
-    finite = [point for point in points if all(map(math.isfinite, point))]
-    step = -(-len(finite) // _MAX_POINTS) or 1
-    return finite[::-1][::step][::-1]
+    whole = finite(points)
+    step = -(-len(whole) // _MAX_POINTS) or 1
+    return whole[::-1][::step][::-1]
 
 
 def line_chart(title: str, lines: Mapping[str, Points], *, x_title: str, y_title: str) -> Chart | None:

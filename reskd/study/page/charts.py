@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from reskd.pages.line_charts import finite, thinned
 from reskd.pages.svg import (
     TEXT_WIDTH,
     Chart,
@@ -26,12 +26,11 @@ from reskd.pages.svg import (
 from reskd.statistics.comparison import Difference
 from reskd.statistics.metrics import Metric
 from reskd.statistics.shown import shown_cost, shown_difference, shown_interval
-from reskd.study.page.data import Curve, ReportArm, ReportComparison, StudyReport
+from reskd.study.page.data import ReportArm, ReportComparison, StudyReport
 
 _WIDTH, _HEIGHT = 450.0, 310.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 14.0, 34.0, 46.0
 _ROW_HEIGHT = 44.0
-_MAX_POINTS = 200  # of a learning curve
 _LONGEST_LABEL = 30  # letters
 # Where a label may stand: its middle above or below its mark's, in pixels.
 _LABEL_HEIGHTS = {
@@ -263,7 +262,7 @@ def _forest_row(row: ReportComparison, one: Difference, x: Scale, top: float) ->
 
 def _draw_curves(report: StudyReport) -> list[Chart]:
     """A small chart for each arm with curves, all with the same axes; what is not finite is left out."""
-    curves = [(number, arm, [*filter(None, map(_finite, arm.curves))]) for number, arm in enumerate(report.arms)]
+    curves = [(number, arm, [*filter(None, map(finite, arm.curves))]) for number, arm in enumerate(report.arms)]
     every = [point for _, _, of_arm in curves for curve in of_arm for point in curve]
     if not every:
         return []
@@ -276,19 +275,8 @@ def _draw_curves(report: StudyReport) -> list[Chart]:
             continue
         parts = [axes(x, y, x_title="epoch", y_title=report.curve_title)]
         for curve in of_arm:
-            places = [(x.at(epoch), y.at(value)) for epoch, value in _thinned(curve)]
+            places = [(x.at(epoch), y.at(value)) for epoch, value in thinned(curve)]
             parts.append(path_through(places, css=f"curve {color_class(number)}"))
         title = f"{arm.name} ({len(of_arm)} run{'' if len(of_arm) == 1 else 's'})"
         charts.append(Chart(title, picture(width, height, *parts, title=f"Learning curves: {title}"), is_small=True))
     return charts
-
-
-def _finite(curve: Curve) -> Curve:
-    """Without the points of a loss that diverged."""
-    return tuple(point for point in curve if all(map(math.isfinite, point)))
-
-
-def _thinned(curve: Curve) -> Curve:
-    """At most ``_MAX_POINTS`` of the points, the last one among them."""
-    step = -(-len(curve) // _MAX_POINTS)
-    return tuple(reversed(curve[::-1][::step]))
