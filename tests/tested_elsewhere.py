@@ -63,6 +63,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "dali_pipes/loader/clip_reader.py": "dali_pipes/loader/test_external_source.py",
     "dali_pipes/loader/dali_graph.py": "dali_pipes/loader/test_clip_loader.py",
     "dali_pipes/loader/dali_outputs.py": "dali_pipes/loader/test_clip_loader.py",
+    "dali_pipes/jobs/journal_file.py": "reskd/inference/test_bulk.py",
     "dali_pipes/jobs/control_groups.py": "reskd/test_memory.py",
     "dali_pipes/nvdec/abilities.py": "dali_pipes/loader/test_decoder_choice.py",
     "dali_pipes/manifest/sources.py": "dali_pipes/loader/test_clip_loader_storage.py",

@@ -13,6 +13,11 @@ from reskd.training.checkpoint import save_checkpoint
 from reskd.training.run_directory import config_hash
 from tests.reskd.feature_files import experiment
 
+# Views as the paper's students have them: shrunk from the teacher's; neither square nor all of the frames.
+SHRUNK_VIEWS = {
+    "sampling": {"num_frames": 4},
+    "views": {"teacher": {"size": [64, 72]}, "student": {"size": [40, 48], "num_frames": 2}},
+}
 _RESNET = {"backbone": "resnet18", "head_init_std": 0.05}
 CLASSES = ("left", "right", "up")
 

@@ -3,6 +3,7 @@
 For other folders:
     control_groups: folders_of_groups
     cores: choose_parallelism, cores_of_rank, Parallelism, usable_cores
+    journal_file: open_alone
     map_files: Engine, make_engine, map_isolated, process_pool, shard_of
     process_folder: process_folder, temporary_files_in_process_folder
     progress: gib, hours_minutes_seconds, progress_messages, ProgressDisplay

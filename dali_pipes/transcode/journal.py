@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import IO, Any
+
+from dali_pipes.jobs.journal_file import open_alone
 
 
 @dataclass(frozen=True)
@@ -92,16 +93,11 @@ def open_journal(path: Path) -> Iterator[Journal]:
         ValueError: another process has it open.
         OSError: it cannot be written.
     """
-    with path.open("a+", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(
-                f"{path}: expected no other run on this folder, found one; wait for it, or divide the job with "
-                "--shard 1/2 and --shard 2/2."
-            ) from None
-        file.seek(0)
-        text = file.read()
+    busy = (
+        "expected no other run on this folder, found one; wait for it, or divide the job with --shard 1/2 and --shard "
+        "2/2."
+    )
+    with open_alone(path, busy=busy) as (file, text):
         journal = Journal(file)
         if not text:
             csv.writer(file, lineterminator="\n").writerow([field.name for field in _FIELDS])

@@ -6,7 +6,6 @@ passed over, and of several lines of one file the last one holds.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from typing import IO, Any
 
 from dali_pipes.atomic_files import full_disk_named
 from dali_pipes.file_names import on_one_line
+from dali_pipes.jobs.journal_file import open_alone
 
 _SCHEMA = 1
 
@@ -83,16 +83,8 @@ def open_journal(path: Path, about: Mapping[str, Any]) -> Iterator[Journal]:
         ValueError: another process has it open, it is of another student or other settings, or it is no journal.
         OSError: it cannot be written.
     """
-    with path.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(
-                f"{path}: expected no other run that writes these answers, found one; wait for it, or choose another "
-                "--output."
-            ) from None
-        file.seek(0)
-        text = file.read()
+    busy = "expected no other run that writes these answers, found one; wait for it, or choose another --output."
+    with open_alone(path, busy=busy) as (file, text):
         head, _, rest = text.partition("\n")
         if rest or text.endswith("\n"):
             _check_same(path, head, about)

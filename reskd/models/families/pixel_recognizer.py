@@ -23,6 +23,7 @@ from reskd.models.backbones.temporal_shift import ClipLength, shift_residual_blo
 from reskd.models.backbones.timm_2d import TimmBackbone
 from reskd.models.config import (
     AggregatedConfig,
+    PixelRecognizerConfig,
     PooledRecognizerConfig,
     SlowOnlyConfig,
     SwinConfig,
@@ -54,8 +55,60 @@ def scaled(data: Tensor, mean_C: Tensor, std_C: Tensor, dtype: torch.dtype) -> T
     return torch.addcmul(-mean_C / std_C, data, 1 / std_C, out=out)
 
 
-class PixelRecognizer(Recognizer):
-    """Normalizes the frames and runs the backbone, channels-last without a copy.
+class PixelNetwork(Recognizer):
+    """Checks and normalizes the frames for a network that sees pixels, and keeps the parts that its config keeps.
+
+    Args:
+        backbone: the network, or the part of it before the head.
+        feature_dim, embedding_dim: as in Recognizer.
+    """
+
+    pixel_mean_C: Tensor
+    pixel_std_C: Tensor
+
+    def __init__(
+        self,
+        config: PixelRecognizerConfig,
+        num_classes: int,
+        *,
+        backbone: nn.Module,
+        feature_dim: int | None,
+        embedding_dim: int | None,
+    ) -> None:
+        super().__init__(config, num_classes, feature_dim=feature_dim, embedding_dim=embedding_dim)
+        self.backbone = backbone
+        self._kept = keep_parts(backbone, config)
+        self.register_buffer("pixel_mean_C", torch.tensor(config.pixel_mean), persistent=False)
+        self.register_buffer("pixel_std_C", torch.tensor(config.pixel_std), persistent=False)
+
+    def train(self, mode: bool = True) -> PixelNetwork:
+        """As nn.Module, but parts that the training keeps as they are stay in eval mode."""
+        super().train(mode)
+        for module in self._kept:
+            module.eval()
+        return self
+
+    def pictures(self, data: Tensor, valid_NT: Tensor | None) -> Tensor:
+        """normalized_NTHWC of what ``forward`` is given.
+
+        Raises:
+            ValueError: the data has another shape, or ``valid_NT`` does not belong to it.
+        """
+        shape = tuple(data.shape)
+        if len(shape) != 5 or shape[-1] != 3 or 0 in shape:
+            raise ValueError(f"frames: expected (N, T, H, W, 3), none of them 0, found {shape}; give whole clips.")
+        check_valid(valid_NT, data)
+        return normalized(data, self.pixel_mean_C, self.pixel_std_C)
+
+    def check_shape(self, shape: Shape) -> None:
+        if len(shape) != 3:
+            raise ValueError(
+                f"expected a view of pixels, (T, H, W), found {shape} of features; use family features, or videos."
+            )
+
+
+class PixelRecognizer(PixelNetwork):
+    """Runs the backbone, channels-last without a copy.
 
     A family implements ``features``, its backbone over a clip, and ``answer``, from maps to outputs.
 
@@ -66,8 +119,6 @@ class PixelRecognizer(Recognizer):
     """
 
     config: PooledRecognizerConfig | AggregatedConfig
-    pixel_mean_C: Tensor
-    pixel_std_C: Tensor
     feature_dim: int
 
     def __init__(
@@ -79,20 +130,9 @@ class PixelRecognizer(Recognizer):
         feature_dim: int,
         embedding_dim: int | None,
     ) -> None:
-        super().__init__(config, num_classes, feature_dim=feature_dim, embedding_dim=embedding_dim)
-        self.backbone = backbone
-        self._kept = keep_parts(backbone, config)
+        super().__init__(config, num_classes, backbone=backbone, feature_dim=feature_dim, embedding_dim=embedding_dim)
         if config.activation_checkpointing:
             recompute_blocks(backbone, config.backbone)
-        self.register_buffer("pixel_mean_C", torch.tensor(config.pixel_mean), persistent=False)
-        self.register_buffer("pixel_std_C", torch.tensor(config.pixel_std), persistent=False)
-
-    def train(self, mode: bool = True) -> PixelRecognizer:
-        """As nn.Module, but parts that the training keeps as they are stay in eval mode."""
-        super().train(mode)
-        for module in self._kept:
-            module.eval()
-        return self
 
     def layers_below_head(self) -> dict[str, int]:
         layers = layers_below_head(self.backbone, self.config.backbone)
@@ -109,19 +149,12 @@ class PixelRecognizer(Recognizer):
 
     def forward(self, data: Tensor, valid_NT: Tensor | None = None) -> RecognizerOutput:
         """As Recognizer, for frames_NTHWC."""
-        shape = tuple(data.shape)
-        if len(shape) != 5 or shape[-1] != 3 or 0 in shape:
-            raise ValueError(f"frames: expected (N, T, H, W, 3), none of them 0, found {shape}; give whole clips.")
-        self.check_shape(shape[1:4])
-        check_valid(valid_NT, data)
-        normalized_NTHWC = normalized(data, self.pixel_mean_C, self.pixel_std_C)
+        normalized_NTHWC = self.pictures(data, valid_NT)
+        self.check_shape(tuple(data.shape[1:4]))
         return self.answer(self.features(normalized_NTHWC), valid_NT)
 
     def check_shape(self, shape: Shape) -> None:
-        if len(shape) != 3:
-            raise ValueError(
-                f"expected a view of pixels, (T, H, W), found {shape} of features; use family features, or videos."
-            )
+        super().check_shape(shape)
         if min(shape[1:]) < MIN_SIDE:
             raise ValueError(
                 f"frames: expected {MIN_SIDE} x {MIN_SIDE} pixels or more, found {shape[1]} x {shape[2]}; "

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from reskd.extensions.locate import reason_of
-from reskd.models.backbones.kept_parts import keep_parts
 from reskd.models.config import network_name
-from reskd.models.families.pixel_recognizer import normalized
+from reskd.models.families.pixel_recognizer import PixelNetwork
 from reskd.models.families.python_network import (
     ContractError,
     answer_of,
@@ -26,15 +25,15 @@ from reskd.models.families.python_network import (
     probe,
 )
 from reskd.models.python_config import PythonConfig
-from reskd.models.recognizer import Recognizer, Shape, check_valid
+from reskd.models.recognizer import Shape
 from reskd.outputs import RecognizerOutput
 
 _PROBE_CLIPS = 2  # one clip would hide a mix-up of the first two dimensions
 _FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
-class PythonRecognizer(Recognizer):
-    """Normalizes the frames and calls the user's network, whose names in the state dict begin with ``backbone.``.
+class PythonRecognizer(PixelNetwork):
+    """Calls the user's network, whose names in the state dict begin with ``backbone.``.
 
     Attributes:
         feature_dim, embedding_dim: known after ``check_shape``; None where the network gives no such part.
@@ -44,21 +43,22 @@ class PythonRecognizer(Recognizer):
     """
 
     config: PythonConfig
-    pixel_mean_C: Tensor
-    pixel_std_C: Tensor
 
     def __init__(self, config: PythonConfig, num_classes: int) -> None:
-        super().__init__(config, num_classes, feature_dim=None, embedding_dim=None)
-        self.backbone = build_network(config, num_classes)
+        with torch.device("cpu"):  # also where the meta device is the default: see build_network
+            super().__init__(
+                config,
+                num_classes,
+                backbone=build_network(config, num_classes),
+                feature_dim=None,
+                embedding_dim=None,
+            )
         _to_channels_last(self.backbone)
         self._head_name = find_head(self.backbone, config, num_classes)
-        self._kept = keep_parts(self.backbone, config)
         self._captured: list[Any] = []
         if config.features is not None:
             self.backbone.get_submodule(config.features).register_forward_hook(self._capture)
         self._num_feature_frames: dict[int, int] = {}
-        self.register_buffer("pixel_mean_C", torch.tensor(config.pixel_mean, device="cpu"), persistent=False)
-        self.register_buffer("pixel_std_C", torch.tensor(config.pixel_std, device="cpu"), persistent=False)
 
     @property
     def head(self) -> nn.Module:  # type: ignore[override]
@@ -69,27 +69,16 @@ class PythonRecognizer(Recognizer):
     def head_prefix(self) -> str:
         return "(no head)" if self._head_name is None else f"backbone.{self._head_name}."
 
-    def train(self, mode: bool = True) -> PythonRecognizer:
-        """As nn.Module, but parts that the training keeps as they are stay in eval mode."""
-        super().train(mode)
-        for module in self._kept:
-            module.eval()
-        return self
-
     def forward(self, data: Tensor, valid_NT: Tensor | None = None) -> RecognizerOutput:
         """As Recognizer, for frames_NTHWC; ``valid_NT`` is not passed on."""
-        shape = tuple(data.shape)
-        if len(shape) != 5 or shape[-1] != 3 or 0 in shape:
-            raise ValueError(f"frames: expected (N, T, H, W, 3), none of them 0, found {shape}; give whole clips.")
-        check_valid(valid_NT, data)
-        pictures_NTHWC = normalized(data, self.pixel_mean_C, self.pixel_std_C)
+        pictures_NTHWC, num_frames = self.pictures(data, valid_NT), data.shape[1]
         self._captured.clear()
         returned = self.backbone(arranged(pictures_NTHWC, self.config))
         captured = self._captured.pop() if self._captured else None
-        answer = answer_of(returned, captured, self.config, shape[1])
+        answer = answer_of(returned, captured, self.config, num_frames)
         logits_NK, frame_logits_NTK = answer.logits, None
         if self.config.input == "BCHW":
-            frame_logits_NTK = logits_NK.unflatten(0, (-1, shape[1]))
+            frame_logits_NTK = logits_NK.unflatten(0, (-1, num_frames))
             logits_NK = frame_logits_NTK.mean(1)
         return RecognizerOutput(
             logits_NK,
@@ -104,10 +93,7 @@ class PythonRecognizer(Recognizer):
 
     def check_shape(self, shape: Shape) -> None:
         """As Recognizer; finds the network's sizes."""
-        if len(shape) != 3:
-            raise ValueError(
-                f"expected a view of pixels, (T, H, W), found {shape} of features; use family features, or videos."
-            )
+        super().check_shape(shape)
         output = self._probe(shape)
         name, found = network_name(self.config), tuple(output.logits_NK.shape)
         if found != (_PROBE_CLIPS, self.num_classes):

@@ -22,19 +22,14 @@ from reskd.inference.export import load_exported_student
 from reskd.inference.student import describe_student, load_trained_student
 from tests.conftest import SHARED_DATA, numbered_clip
 from tests.dali_pipes.shown_pictures import Storing, write_shown
-from tests.tiny_student import CLASSES, write_checkpoint, write_feature_checkpoint
+from tests.tiny_student import CLASSES, SHRUNK_VIEWS, write_checkpoint, write_feature_checkpoint
 
 EXAMPLE = Path(__file__).parents[3] / "docs/examples/run_onnx.py"
-# Views as the paper's students have them: shrunk from the teacher's; neither square nor all of the frames.
-DATA = {
-    "sampling": {"num_frames": 4},
-    "views": {"teacher": {"size": [64, 72]}, "student": {"size": [40, 48], "num_frames": 2}},
-}
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp("run") / "last.pt", data=DATA)
+    return write_checkpoint(tmp_path_factory.mktemp("run") / "last.pt", data=SHRUNK_VIEWS)
 
 
 @pytest.fixture(scope="module")

@@ -18,20 +18,15 @@ from reskd.commands import export
 from reskd.inference.deployment import triton
 from reskd.inference.deployment.quantization import open_session
 from reskd.inference.student import load_trained_student
-from tests.tiny_student import CLASSES, write_checkpoint, write_feature_checkpoint
+from tests.tiny_student import CLASSES, SHRUNK_VIEWS, write_checkpoint, write_feature_checkpoint
 
 for package in ("onnx", "onnxscript", "onnxruntime", "nvidia.dali"):
     pytest.importorskip(package, reason="needs the extras [export] and [cuda12]")
 
-DATA = {
-    "sampling": {"num_frames": 4},
-    "views": {"teacher": {"size": [64, 72]}, "student": {"size": [40, 48], "num_frames": 2}},
-}
-
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp("run") / "last.pt", data=DATA)
+    return write_checkpoint(tmp_path_factory.mktemp("run") / "last.pt", data=SHRUNK_VIEWS)
 
 
 @pytest.fixture(scope="module")
