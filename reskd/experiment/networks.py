@@ -24,8 +24,9 @@ from reskd.experiment.teacher_checks import (
 from reskd.extensions.locate import find
 from reskd.losses.distillation import DistillationLoss, FeaturePair
 from reskd.losses.temporal_alignment import Timestamps, timestamps_of
-from reskd.models.config import RecognizerConfig, difference, without_kept_parts
+from reskd.models.config import RecognizerConfig, difference, network_name, without_kept_parts
 from reskd.models.families.registry import build_recognizer
+from reskd.models.python_config import PythonConfig
 from reskd.models.recognizer import Recognizer, data_shape
 from reskd.models.teacher import Teacher
 from reskd.models.weights.files import read_weight_file
@@ -127,6 +128,13 @@ def _feature_pair(config: ExperimentConfig, student: Recognizer, teacher: Recogn
             f"loss.{config.loss.frame_terms[0]} cannot match with the teacher's; expected a fixed selection such as "
             "uniform, or only terms on whole clips."
         )
+    for name, model in (("student", student), ("teacher", teacher)):
+        if config.loss.frame_terms and model.feature_dim is None and isinstance(model.config, PythonConfig):
+            raise ValueError(
+                f"loss.{config.loss.frame_terms[0]} compares feature maps, and the {name}, "
+                f"{network_name(model.config)}, gives none: expected features in what it returns, or the name of a module in its setting features; "
+                "set one, or use loss.clip."
+            )
     if config.loss.frame_terms and student.feature_dim is not None and teacher.feature_dim is not None:
         view = config.data.views.student
         everything = range(num_frames)

@@ -19,6 +19,8 @@ from reskd.training.checkpoint import load_checkpoint
 WORLD = World(0, 1, torch.device("cpu"))
 EXAMPLES = Path(__file__).parents[3] / "docs/examples"
 
+WITHOUT_MAP = {"family": "python", "build": "torchvision.models:resnet18", "input": "BCHW"}
+
 
 def settings(root: Path, runs: Path, **changes: Any) -> dict[str, Any]:
     network = {"family": "python", "build": f"{EXAMPLES}/own_network.py:tiny"}
@@ -96,6 +98,10 @@ def test_a_run_of_own_code_is_logged_scored_and_resumed_to_the_bit(root: Path, t
             "loss.terms.a.build: expected a Python file",
         ),
         ({"loss": {"pixel": {"alpha": 1}}}, "set loss.pixel.projection to linear"),
+        (
+            {"student": WITHOUT_MAP},
+            "feature maps, and the student, torchvision.models:resnet18, gives none",
+        ),
         ({"loss": {"logit_map": {"alpha": 1}}}, "loss.logit_map needs"),
         (
             {"teacher": None, "loss": {}, "student": {"family": "python", "build": "os:getcwd"}},
