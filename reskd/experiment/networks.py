@@ -132,8 +132,8 @@ def _feature_pair(config: ExperimentConfig, student: Recognizer, teacher: Recogn
         if config.loss.frame_terms and model.feature_dim is None and isinstance(model.config, PythonConfig):
             raise ValueError(
                 f"loss.{config.loss.frame_terms[0]} compares feature maps, and the {name}, "
-                f"{network_name(model.config)}, gives none: expected features in what it returns, or the name of a module in its setting features; "
-                "set one, or use loss.clip."
+                f"{network_name(model.config)}, gives none: expected features in what it returns, or the name of a "
+                "module in its setting features; set one, or use loss.clip."
             )
     if config.loss.frame_terms and student.feature_dim is not None and teacher.feature_dim is not None:
         view = config.data.views.student
