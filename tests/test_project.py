@@ -151,9 +151,7 @@ def test_the_readme_shows_the_recorded_results_of_the_demo() -> None:
 
 def test_documents_show_the_recorded_results_of_the_main_study() -> None:
     """Every row with a spread repeats the arm's row in the report, and every interval is one of the report's."""
-    report = (ROOT / "docs/results/ucf10_main/report.md").read_text(encoding="utf-8")
-    cells = [[cell.strip() for cell in line.strip("| ").split("|")] for line in report.splitlines() if " +- " in line]
-    arms = {row[0]: [row[column] for column in (1, 2, 4, 5, 7)] for row in cells if len(row) > 7}
+    report, arms = _report_of("ucf10_main")
     for document, num_rows in (("README.md", 3), ("docs/results/ucf10.md", len(arms))):
         text = (ROOT / document).read_text(encoding="utf-8")
         rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.count(" +- ") == 3]
@@ -162,6 +160,27 @@ def test_documents_show_the_recorded_results_of_the_main_study() -> None:
             assert row[-5:] == arms[re.split(r"[, ]", row[0])[0]], document
         for interval in re.findall(r"-?\d+\.\d to -?\d+\.\d\b", text.partition("ten classes")[2]):
             assert f"| {interval} |" in report, interval
+
+
+def test_the_papers_other_tables_show_the_recorded_results_of_their_studies() -> None:
+    """As above, for each section of the document, which names its report."""
+    text = (ROOT / "docs/results/ucf10_tables.md").read_text(encoding="utf-8")
+    sections = text.split("\n## ")[1:]
+    assert sections
+    for section in sections:
+        [name] = set(re.findall(r"\]\((\w+)/report\.md\)", section))
+        report, arms = _report_of(name)
+        rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.count(" +- ") == 3]
+        assert rows and all(row[-5:] == arms[row[1]] for row in rows), name
+        for difference, interval in re.findall(r"([+-][\d.]+)\*{0,2} \((-?[\d.]+ to -?[\d.]+)\)", section):
+            assert re.search(rf"\| {re.escape(difference)} \w+ \| {re.escape(interval)} \|", report), difference
+
+
+def _report_of(study: str) -> tuple[str, dict[str, list[str]]]:
+    """The report as text; arm -> its top-1, mAP, log loss, GFLOPs, and milliseconds from file."""
+    report = (ROOT / f"docs/results/{study}/report.md").read_text(encoding="utf-8")
+    cells = [[cell.strip() for cell in line.strip("| ").split("|")] for line in report.splitlines() if " +- " in line]
+    return report, {row[0]: [row[column] for column in (1, 2, 4, 5, 7)] for row in cells if len(row) > 7}
 
 
 def test_modules_stay_short_enough_to_read_at_once() -> None:

@@ -278,5 +278,6 @@ def _draw_curves(report: StudyReport) -> list[Chart]:
             places = [(x.at(epoch), y.at(value)) for epoch, value in thinned(curve)]
             parts.append(path_through(places, css=f"curve {color_class(number)}"))
         title = f"{arm.name} ({len(of_arm)} run{'' if len(of_arm) == 1 else 's'})"
-        charts.append(Chart(title, picture(width, height, *parts, title=f"Learning curves: {title}"), is_small=True))
+        svg = picture(width, height, *parts, title=f"Learning curves: {title}")
+        charts.append(Chart(title, svg, is_small=True, key=arm.name))
     return charts
