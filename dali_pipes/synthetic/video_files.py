@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +33,20 @@ CODECS = {
     ),
     "mjpeg": Codec("mjpeg", ".avi", "yuvj420p", {"qmin": "3", "qmax": "3", "threads": "1"}),
 }
+
+
+@contextmanager
+def same_scheduling() -> Iterator[None]:
+    """Keep the calling thread's scheduling policy over a block that encodes.
+
+    Run by root, SVT-AV1 makes its caller, and all that this starts later, real-time (SCHED_FIFO, priority 99). Threads
+    that spin at a barrier, on as many cores, then starve the ones they wait for, for good.
+    """
+    policy, parameter = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameter)
 
 
 def encode(path: Path, frames_THWC: Pixels, codec: Codec) -> None:

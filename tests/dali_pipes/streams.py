@@ -5,15 +5,15 @@ Every frame differs from every other all over, so that a picture made from the w
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import av
 import numpy as np
+
+from dali_pipes.synthetic.video_files import same_scheduling
 
 HEIGHT, WIDTH = 64, 96
 
@@ -129,22 +129,11 @@ def can_make(recipe: Recipe) -> bool:
     return recipe.encoder in av.codecs_available
 
 
-@contextmanager
-def _same_scheduling() -> Iterator[None]:
-    """SVT-AV1, run by root, makes its caller and all that this starts later real-time (SCHED_FIFO, 99): threads that
-    spin at a barrier, on as many cores, then starve the ones they wait for, for good."""
-    policy, parameter = os.sched_getscheduler(0), os.sched_getparam(0)
-    try:
-        yield
-    finally:
-        os.sched_setscheduler(0, policy, parameter)
-
-
 def make(recipe: Recipe, folder: Path, name: str = "clip") -> Path:
     """Encode a recipe; the file's path."""
     path = folder / f"{name}{recipe.suffix}"
     height, width = recipe.size
-    with _same_scheduling(), av.open(str(path), "w") as container:
+    with same_scheduling(), av.open(str(path), "w") as container:
         stream: Any = container.add_stream(recipe.encoder, rate=Fraction(25))
         stream.height, stream.width, stream.pix_fmt = height, width, recipe.pix_fmt
         stream.options = dict(recipe.options)

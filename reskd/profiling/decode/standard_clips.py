@@ -16,6 +16,7 @@ from av.video.reformatter import Interpolation
 
 from dali_pipes.atomic_files import atomic_write_text, full_disk_named
 from dali_pipes.decode.pyav import open_video, open_video_stream, output_frames
+from dali_pipes.synthetic.video_files import same_scheduling
 
 HEIGHT, WIDTH, NUM_FRAMES, FRAMES_PER_SECOND = 256, 340, 250, 25
 LIST_NAME = "list.csv"
@@ -89,7 +90,7 @@ def make_kind(folder: Path, name: str, contents: Sequence[Path | int], *, num_fr
 
 def encode(path: Path, kind: Kind, pictures: Iterator[np.ndarray], *, height: int, width: int) -> None:
     """Encode uint8 (H, W, C) RGB pictures, untagged as most files are, by one thread."""
-    with av.open(str(path), "w") as container:
+    with same_scheduling(), av.open(str(path), "w") as container:
         stream: Any = container.add_stream(kind.codec, rate=FRAMES_PER_SECOND)
         stream.height, stream.width, stream.pix_fmt, stream.options = height, width, kind.pix_fmt, kind.options
         stream.codec_context.thread_count = 1

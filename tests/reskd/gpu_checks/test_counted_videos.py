@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import av
@@ -17,7 +18,9 @@ def test_numbers_survive_the_codec(name: str, tmp_path: Path) -> None:
     if name not in encodings_of(encoding.codec):
         pytest.skip(f"no encoder {encoding.kind.codec}")
     path = tmp_path / f"video{encoding.kind.suffix}"
+    policy = os.sched_getscheduler(0)
     write_counted(path, encoding, 144, 212, num_frames=SHORT)
+    assert os.sched_getscheduler(0) == policy  # SVT-AV1 asks for real time
     with av.open(str(path)) as container:
         assert container.streams.video[0].codec_context.name in (encoding.codec, "libdav1d")
         numbers = [read_count(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
