@@ -3,10 +3,12 @@
     reskd export runs/demo_student/last.pt --out exported
     reskd export runs/demo_student/last.pt --out exported --format safetensors --clips my_video.mp4
     reskd export runs/demo_student/last.pt --out exported --format onnx triton
+    reskd export runs/demo_student/last.pt --out exported --format onnx --precision fp16 int8
     reskd export runs/demo_student/last.pt --out exported --format onnx --precision fp16 int8 \\
-        --calibration train.txt --check test.txt --root videos
+        --calibration my_videos/ --check my_labeled_videos.csv
 
-Writes student.onnx, student.pt2 (torch.export), student.safetensors and config.json. A student of frames takes uint8
+Writes student.onnx, student.pt2 (torch.export), student.safetensors and config.json; beside student.onnx run_onnx.py,
+which classifies videos with it and needs onnxruntime, av and numpy alone. A student of frames takes uint8
 frames (N, T, H, W, 3). A student of features takes uint8 features (N, T, D) and a bool array (N, T) that marks the
 valid frames. Both return logits (N, K), for any N; docs/deploy.md shows programs that use them.
 
@@ -14,23 +16,27 @@ Each file is read back and compared with the student on random inputs and, for a
 file whose logits differ by more than 1e-4 is deleted, and the exit code is 1.
 
 --format triton also writes a model repository for NVIDIA Triton: DALI in front of student.onnx, and their ensemble. Its
-files are run one after the other and compared with the student.
+files are run one after the other and compared with the student. With --precision it holds these versions too.
 
 --precision adds student_fp16.onnx and student_int8.onnx. They are compared with fp32 on the labeled videos of --check:
 top-1, the paired interval, and the latency of a clip. One that loses more than a point is deleted, and the exit code
-is 1.
+is 1. By default the run's validation videos are compared (its test list, if it has none), and its training videos set
+the ranges of int8.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from reskd.choices import ExportFormat, OnnxPrecision
 from reskd.cli import add_trust_code, command_parser
+
+if TYPE_CHECKING:
+    from reskd.inference.student import TrainedStudent
 
 log = logging.getLogger(__name__)
 TRITON = "triton"  # also the name of its folder
@@ -40,11 +46,11 @@ def main(arguments: Sequence[str]) -> None:
     chosen = build_parser().parse_args(arguments)
     import torch
 
-    from reskd.inference.deployment.lower_precision import PrecisionLists, add_precisions, check_precisions
-    from reskd.inference.deployment.triton import remove_repository, write_repository
+    from reskd.inference.deployment.lower_precision import add_precisions, check_precisions
+    from reskd.inference.deployment.run_splits import PrecisionLists
+    from reskd.inference.deployment.triton import remove_repository
     from reskd.inference.export import (
         CHECKED_BATCH_SIZES,
-        FILE_NAMES,
         MAX_DIFFERENCE,
         Refusal,
         check_packages,
@@ -73,20 +79,33 @@ def main(arguments: Sequence[str]) -> None:
         size_mib = found.path.stat().st_size / 2**20
         print(f"{found.path}  {size_mib:.1f} MiB  logits within {found.difference:.1e} of the student's", flush=True)
     if not refused and set(chosen.precision) != {"fp32"}:
-        lists = PrecisionLists(chosen.check, chosen.calibration, chosen.root)
+        lists = PrecisionLists(chosen.checkpoint.parent, chosen.check, chosen.calibration, chosen.root)
         table, refused = add_precisions(student, chosen.out, chosen.precision, lists)
         print(table, flush=True)
     if not refused and wants_triton:
-        checked = write_repository(student, chosen.out / FILE_NAMES["onnx"], about, chosen.out / TRITON)
-        print(
-            f"{chosen.out / TRITON}  views within {checked.levels} levels (mean {checked.mean_levels:.2f}), logits "
-            f"within {checked.same_view:.1e} on equal views ({checked.whole:.1e} on DALI's own, not judged), on "
-            f"{checked.num_clips} clips",
-            flush=True,
-        )
+        _write_triton(student, chosen.out, chosen.precision, about)
     if refused:
         raise ValueError("\n".join(refused))
     print(f"done: {chosen.out}, all within {MAX_DIFFERENCE:g}")
+
+
+def _write_triton(
+    student: TrainedStudent, folder: Path, precisions: Sequence[OnnxPrecision], about: Mapping[str, Any]
+) -> None:
+    from reskd.inference.deployment.triton import write_repository
+    from reskd.inference.export import FILE_NAMES, PRECISION_NAMES, TRITON_CLIENT, write_client
+
+    files: dict[OnnxPrecision, Path] = {"fp32": folder / FILE_NAMES["onnx"]}
+    files |= {name: folder / PRECISION_NAMES[name] for name in dict.fromkeys(precisions) if name != "fp32"}
+    checked = write_repository(student, files, about, folder / TRITON)
+    write_client(TRITON_CLIENT, folder)
+    lower = "".join(f", {name} within {difference:.1e} of fp32" for name, difference in checked.lower.items())
+    print(
+        f"{folder / TRITON}  views within {checked.levels} levels (mean {checked.mean_levels:.2f}), logits within "
+        f"{checked.same_view:.1e} on equal views ({checked.whole:.1e} on DALI's own, not judged{lower}), on "
+        f"{checked.num_clips} clips",
+        flush=True,
+    )
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -118,12 +137,18 @@ def build_parser() -> argparse.ArgumentParser:
         default=["fp32"],
         help="versions of student.onnx; fp32 is always written (default)",
     )
-    lower.add_argument("--calibration", type=Path, metavar="LIST", help="list or folder of videos, for int8's ranges")
+    lower.add_argument(
+        "--calibration",
+        metavar="LIST",
+        help="videos for int8's ranges: a list, a folder, or train, val or test of the run (default train)",
+    )
     lower.add_argument(
         "--check",
-        type=Path,
         metavar="LIST",
-        help="labeled list, or folder of class folders, to compare the versions on",
+        help="labeled videos to compare the versions on: a list, a folder of class folders, or train, val or test of "
+        "the run (default: val, or test if there is none)",
     )
-    lower.add_argument("--root", type=Path, help="folder of the videos of both lists (default: each list's own)")
+    lower.add_argument(
+        "--root", type=Path, help="folder of the videos (default: each list's own; for splits of the run its data.root)"
+    )
     return parser

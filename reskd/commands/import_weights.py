@@ -39,9 +39,8 @@ def main(arguments: Sequence[str]) -> None:
     settings = config.model_dump(mode="json", exclude_unset=True, exclude={"weights"})
     print(f"settings: {settings}, {num_classes} classes")
     if chosen.output:
-        write_safetensors(
-            chosen.output, model.state_dict(), settings=config.model_dump(mode="json"), class_names=file.class_names
-        )
+        settings_of_file = config.settings_beside_weights()
+        write_safetensors(chosen.output, model.state_dict(), settings=settings_of_file, class_names=file.class_names)
         print(f"written to {chosen.output}")
 
 

@@ -150,11 +150,17 @@ class ClipData:
         }
 
     def _describe_frames(self) -> dict[str, Any]:
-        """The frames of one view: frame k * n // of of n, for each k in ``at``, unless ``kind`` is dense."""
+        """The frames of one test view; ``rule`` says in a formula what the other values mean (docs/deploy.md)."""
         sampling, student = self.config.sampling, self.config.views.student
         total = sampling.num_frames
         chosen = student_frames(student.num_frames, total, student.selection)
         settings = sampling.frames.model_dump(mode="json", exclude={"train"})
         if sampling.frames.kind == "dense":
-            return settings | {"num_frames": total, "chosen": chosen}
-        return settings | {"at": [2 * index + 1 for index in chosen], "of": 2 * total}
+            is_spread, loops = sampling.frames.test_starts == "spread", sampling.frames.short_video == "loop"
+            start = "n - 1 - (num_frames - 1) * stride" if is_spread else "n - num_frames * stride + 1"
+            last = "start + (n - 1 - start) // stride * stride"
+            frame = "(start + k * stride) % n" if loops else f"min(start + k * stride, {last})"
+            rule = f"{frame} for each k in chosen, with start = max({start}, 0) // 2, in a video of n frames"
+            return settings | {"num_frames": total, "chosen": chosen, "rule": rule}
+        rule = "k * n // of for each k in at, in a video of n frames"
+        return settings | {"at": [2 * index + 1 for index in chosen], "of": 2 * total, "rule": rule}

@@ -44,6 +44,8 @@ FILE_NAMES: Mapping[ExportFormat, str] = {
 # What deployment/lower_precision.py adds.
 PRECISION_NAMES: Mapping[str, str] = {"fp16": "student_fp16.onnx", "int8": "student_int8.onnx"}
 TABLE_NAMES = ("precisions.json", "precisions.md")
+# Programs that run the export, of clients/. They have no checksums: a user may change them.
+ONNX_CLIENT, TRITON_CLIENT = "run_onnx.py", "triton_client.py"
 CONFIG_NAME = "config.json"
 METADATA_KEY = "reskd"  # under which the .onnx and the .pt2 hold the contents of config.json
 MAX_DIFFERENCE = 1e-4  # of logits, between a file and the student
@@ -124,7 +126,8 @@ def export_student(
     for name in formats:
         check_packages(name)
     folder.mkdir(parents=True, exist_ok=True)
-    for left in (*FILE_NAMES.values(), *PRECISION_NAMES.values(), *TABLE_NAMES, CHECKSUMS_NAME):
+    programs = (ONNX_CLIENT, TRITON_CLIENT)
+    for left in (*FILE_NAMES.values(), *PRECISION_NAMES.values(), *TABLE_NAMES, CHECKSUMS_NAME, *programs):
         (folder / left).unlink(missing_ok=True)
     atomic_write_text(folder / CONFIG_NAME, json.dumps(dict(about), indent=2) + "\n")
     program: ExportedProgram | None = None
@@ -143,8 +146,16 @@ def export_student(
             continue
         finally:
             unchecked.unlink(missing_ok=True)
+        if name == "onnx" and not isinstance(model.config, FeaturesConfig):
+            write_client(ONNX_CLIENT, folder)
         write_checksums(folder, [CONFIG_NAME, *FILE_NAMES.values()])
         yield ExportedFile(name, path, difference)
+
+
+def write_client(name: str, folder: Path) -> None:
+    """Copy a program of clients/ beside the exported student; an older one is replaced."""
+    source = Path(__file__).parent / "clients" / name
+    atomic_write_text(folder / name, source.read_text(encoding="utf-8"))
 
 
 def check_packages(name: ExportFormat) -> None:
@@ -217,7 +228,7 @@ def _write(
 ) -> None:
     if name == "safetensors":
         write_safetensors(
-            path, model.state_dict(), settings=model.config.model_dump(mode="json"), class_names=about["class_names"]
+            path, model.state_dict(), settings=model.config.settings_beside_weights(), class_names=about["class_names"]
         )
         return
     assert program is not None

@@ -111,7 +111,7 @@ def describe_student(student: TrainedStudent) -> dict[str, Any]:
     return {
         "schema_version": 1,
         "origin": dict(student.origin),
-        "student": student.model.config.model_dump(mode="json") | {"weights": "none"},
+        "student": student.model.config.settings_beside_weights(),
         "class_names": list(student.class_names),
         "scores": student.scores,
         "output": logits,

@@ -38,6 +38,11 @@ class AnyRecognizerConfig(StrictConfig):
         """The settings that change what given weights compute (strides leave no trace in weights), as plain values."""
         return self.model_dump(mode="json", exclude={"weights", "weights_head", *KEPT_PARTS})
 
+    def settings_beside_weights(self) -> dict[str, Any]:
+        """All settings as plain values, for a file that holds the trained weights: without the initial ones, which
+        would read as if it held those, or none."""
+        return self.model_dump(mode="json", exclude={"weights", "weights_head"})
+
 
 class AnyPixelConfig(AnyRecognizerConfig):
     """Settings of all families on pixels."""

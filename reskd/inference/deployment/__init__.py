@@ -2,5 +2,6 @@
 
 For other folders:
     triton: remove_repository, write_repository
-    lower_precision: add_precisions, check_precisions, PrecisionLists
+    lower_precision: add_precisions, check_precisions
+    run_splits: PrecisionLists
 """

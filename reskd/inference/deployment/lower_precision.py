@@ -6,7 +6,6 @@ import json
 import logging
 import platform
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,14 +25,9 @@ from reskd.inference.deployment.comparison import (
     as_values,
     feed_of,
 )
-from reskd.inference.deployment.listed_clips import (
-    clips_of,
-    files_of,
-    labeled_files_of,
-    shared_files,
-    spread,
-)
+from reskd.inference.deployment.listed_clips import clips_of, shared_files, spread
 from reskd.inference.deployment.quantization import Feed, needs_reduced_range, open_session, write_fp16, write_int8
+from reskd.inference.deployment.run_splits import ChosenVideos, PrecisionLists, calibration_videos, checked_videos
 from reskd.inference.export import CONFIG_NAME, FILE_NAMES, PRECISION_NAMES, TABLE_NAMES
 from reskd.inference.student import TrainedStudent
 
@@ -43,23 +37,8 @@ NUM_CALIBRATED = 256  # videos; ONNX Runtime's guide asks for hundreds
 _FEW_VIDEOS = 100  # below this, one video is more than a point
 
 
-@dataclass(frozen=True)
-class PrecisionLists:
-    """Videos for the versions.
-
-    Args:
-        check: a list, or a folder of class folders; labeled.
-        calibration: a list or a folder, for int8.
-        root: folder of the lists' paths; None: each list's own.
-    """
-
-    check: Path
-    calibration: Path | None = None
-    root: Path | None = None
-
-
 def check_precisions(
-    precisions: Sequence[OnnxPrecision], formats: Sequence[str], check: Path | None, calibration: Path | None
+    precisions: Sequence[OnnxPrecision], formats: Sequence[str], check: str | None, calibration: str | None
 ) -> None:
     """Raises ValueError if the options do not fit together; in one sentence."""
     lower = [name for name in precisions if name != "fp32"]
@@ -70,16 +49,6 @@ def check_precisions(
         return
     if "onnx" not in formats:
         raise ValueError(f"--precision {lower[0]}: expected onnx among --format, found none; add it.")
-    if check is None:
-        raise ValueError(
-            f"--precision {lower[0]}: expected --check LIST, found none; what it loses is known only from labeled "
-            "videos, on which it is compared with fp32."
-        )
-    if "int8" in lower and calibration is None:
-        raise ValueError(
-            "--precision int8: expected --calibration LIST, found none; give videos like those of its use, which set "
-            "the ranges of its activations."
-        )
     if "int8" not in lower and calibration is not None:
         raise ValueError("--calibration is for --precision int8; add it, or leave --calibration out.")
 
@@ -93,13 +62,13 @@ def add_precisions(
         The table, and a sentence for each version that is not kept.
 
     Raises:
-        ValueError: a list has no readable video, or a label that is no class of the student.
+        ValueError: a list or split has no readable video, or a label that is no class of the student.
     """
     if len(student.shape) == 2:
         raise ValueError("--precision: expected a student of videos for fp16 and int8, found one of features.")
-    names = student.class_names
-    listed = labeled_files_of(lists.check, lists.root, names, "--check")
-    labels = {one.file: one.labels for one in listed}
+    check = checked_videos(student, lists)
+    labels = {one.file: one.labels for one in check.files}
+    calibration = calibration_videos(student, lists) if "int8" in precisions else None
     lower = [name for name in ("fp16", "int8") if name in precisions]
     unchecked = {name: folder / f"unchecked_{PRECISION_NAMES[name]}" for name in lower}
     try:
@@ -109,17 +78,17 @@ def add_precisions(
             if name == "fp16":
                 write_fp16(source, unchecked[name])
             else:
-                assert lists.calibration is not None
-                _quantize(student, source, unchecked[name], lists, list(labels))
-        results, num_videos = _compare(student, {"fp32": source, **unchecked}, labels)
+                assert calibration is not None
+                _quantize(student, source, unchecked[name], calibration, list(labels))
+        results, num_videos = _compare(student, {"fp32": source, **unchecked}, labels, check.name)
         table = as_table(results, num_videos)
-        about = _conditions(lists, reduced="int8" in lower and needs_reduced_range())
+        about = _conditions(check, calibration, reduced="int8" in lower and needs_reduced_range())
         atomic_write_text(folder / TABLE_NAMES[0], json.dumps(as_values(results, num_videos, about), indent=2) + "\n")
         atomic_write_text(folder / TABLE_NAMES[1], f"{table}\n\n{_sentence(about)}\n")
         refused = []
         for result in results[1:]:
             if result.loses_too_much:
-                refused.append(_refusal(result, num_videos, lists.check))
+                refused.append(_refusal(result, num_videos, check.name))
             else:
                 move_into_place(unchecked[result.version], folder / PRECISION_NAMES[result.version])
     finally:
@@ -129,9 +98,10 @@ def add_precisions(
     return table, refused
 
 
-def _quantize(student: TrainedStudent, source: Path, target: Path, lists: PrecisionLists, checked: list[str]) -> None:
-    assert lists.calibration is not None
-    files = files_of(lists.calibration, lists.root, "--calibration")
+def _quantize(
+    student: TrainedStudent, source: Path, target: Path, calibration: ChosenVideos, checked: list[str]
+) -> None:
+    files = [video.file for video in calibration.files]
     if shared := shared_files(files, checked):
         log.warning("%d videos are in both --calibration and --check; what int8 loses elsewhere may be more", shared)
     _, input_names = open_session(source, num_threads=1)
@@ -145,7 +115,7 @@ def _quantize(student: TrainedStudent, source: Path, target: Path, lists: Precis
 
     first = next(made := feeds(), None)
     if first is None:
-        raise ValueError(f"--calibration: expected videos that can be read in {lists.calibration}, found none.")
+        raise ValueError(f"--calibration: expected videos that can be read in {calibration.name}, found none.")
 
     def all_feeds() -> Iterator[Feed]:
         assert first is not None
@@ -153,17 +123,17 @@ def _quantize(student: TrainedStudent, source: Path, target: Path, lists: Precis
         yield from made
 
     write_int8(source, target, all_feeds(), reduce_range=needs_reduced_range())
-    log.info("int8: ranges from %d videos of %s", count, lists.calibration)
+    log.info("int8: ranges from %d videos: %s", count, calibration.name)
 
 
 def _compare(
-    student: TrainedStudent, files: dict[str, Path], labels: dict[str, frozenset[int]]
+    student: TrainedStudent, files: dict[str, Path], labels: dict[str, frozenset[int]], name_of_videos: str
 ) -> tuple[list[VersionResult], int]:
     sessions, input_names = {}, list[str]()
     for name, path in files.items():
         sessions[name], input_names = open_session(path, num_threads=torch.get_num_threads())
     comparison = Comparison(student, sessions, input_names)
-    log.info("comparing %s on %d videos", ", ".join(files), len(labels))
+    log.info("comparing %s on %d videos: %s", ", ".join(files), len(labels), name_of_videos)
     comparison.run(clips_of(student, list(labels), VideoSettings(), _log_unread), labels)
     num_videos = len(comparison.labels)
     results = comparison.results({name: path.stat().st_size / 2**20 for name, path in files.items()})
@@ -172,10 +142,10 @@ def _compare(
     return results, num_videos
 
 
-def _conditions(lists: PrecisionLists, *, reduced: bool) -> dict[str, object]:
+def _conditions(check: ChosenVideos, calibration: ChosenVideos | None, *, reduced: bool) -> dict[str, object]:
     return {
-        "check": lists.check.name,
-        "calibration": lists.calibration.name if lists.calibration else None,
+        "check": check.name,
+        "calibration": calibration.name if calibration else None,
         "weights_of_7_bits": reduced,
         "threads": torch.get_num_threads(),
         "processor": _processor(),
@@ -185,7 +155,7 @@ def _conditions(lists: PrecisionLists, *, reduced: bool) -> dict[str, object]:
 
 def _sentence(about: dict[str, object]) -> str:
     return (
-        f"On the list {about['check']}; one clip at a time on {about['processor']}, threads: {about['threads']}, ONNX "
+        f"Videos: {about['check']}; one clip at a time on {about['processor']}, threads: {about['threads']}, ONNX "
         f"Runtime {about['onnxruntime']}. The interval is that of the paired difference."
     )
 
@@ -199,10 +169,10 @@ def _processor() -> str:
     return next(named, platform.machine())
 
 
-def _refusal(result: VersionResult, num_videos: int, check: Path) -> str:
+def _refusal(result: VersionResult, num_videos: int, check: str) -> str:
     advice = "calibrate on more videos like those of its use, or take fp16" if result.version == "int8" else "take fp32"
     return (
-        f"onnx {result.version}: expected at most {MOST_LOSS:g} point of top-1 below fp32 on {on_one_line(check)}, "
+        f"onnx {result.version}: expected at most {MOST_LOSS:g} point of top-1 below fp32 on {check}, "
         f"found {-result.difference:.1f} below (95 % interval of the difference {result.low:+.1f} to "
         f"{result.high:+.1f} points, {num_videos} videos); the file is deleted: {advice}."
     )

@@ -4,6 +4,9 @@
     triton/reskd_preprocessing    the DALI backend: whole frames -> the student's view
     triton/reskd_student          the ONNX Runtime backend: views -> logits
 
+A version in lower precision adds an ensemble and a student, reskd_int8 and reskd_student_int8; there is one
+preprocessing for all.
+
 No server is needed here: the repository's files are run one after the other, as the ensemble does, and compared with
 the student. Shape letters: N clips, T frames, H W sizes of given frames, h w of the view, C = 3 colors, K classes.
 """
@@ -25,6 +28,7 @@ from dali_pipes.loader.cpu_render import render_plan
 from dali_pipes.sampling.clip_plan import VideoShape, plan_clip
 from dali_pipes.sampling.spec import ONE_TEST_VIEW, rules_for_views
 from dali_pipes.single_pass.triton_pipeline import INPUT, OUTPUT, ViewSteps, run_pipeline, write_pipeline
+from reskd.choices import OnnxPrecision
 from reskd.inference.deployment.quantization import open_session
 from reskd.inference.one_pass import clip_logits
 from reskd.inference.student import TrainedStudent
@@ -47,6 +51,8 @@ class Checked:
         levels, mean_levels: largest and mean difference of the views' pixels from the loader's on a CPU.
         same_view: largest difference of logits on DALI's views.
         whole: largest difference of logits of the whole chain from the student on the loader's views.
+        lower: the largest difference of logits of each version in lower precision from fp32, on equal views; the
+            comparison on labeled videos has judged it.
     """
 
     num_clips: int
@@ -54,13 +60,16 @@ class Checked:
     mean_levels: float
     same_view: float
     whole: float
+    lower: Mapping[OnnxPrecision, float]
 
 
-def write_repository(student: TrainedStudent, onnx_file: Path, about: Mapping[str, Any], folder: Path) -> Checked:
+def write_repository(
+    student: TrainedStudent, onnx_files: Mapping[OnnxPrecision, Path], about: Mapping[str, Any], folder: Path
+) -> Checked:
     """Write the repository, compare it, and put it into place; an older one is replaced.
 
     Args:
-        onnx_file: the exported student.
+        onnx_files: the exported student, "fp32" first, and its versions in lower precision.
         about: the contents of config.json.
 
     Raises:
@@ -68,19 +77,30 @@ def write_repository(student: TrainedStudent, onnx_file: Path, about: Mapping[st
     """
     steps = _steps(student, about)
     num_frames, height, width = student.shape
-    takes_mask = len(open_session(onnx_file, num_threads=1)[1]) > 1
+    takes_mask = len(open_session(onnx_files["fp32"], num_threads=1)[1]) > 1
     with atomic_folder(folder, replace=True) as made:
-        for name in (ENSEMBLE, PREPROCESSING, STUDENT):
-            (made / name / "1").mkdir(parents=True)
-        write_pipeline(steps, made / PREPROCESSING / "1" / "model.dali", max_batch_size=MAX_BATCH_SIZE)
-        shutil.copyfile(onnx_file, made / STUDENT / "1" / "model.onnx")
         names = "".join(f"{on_one_line(name)}\n" for name in student.class_names)
-        texts = configs((num_frames, height, width), len(student.class_names), takes_mask=takes_mask)
-        for name, text in texts.items():
-            (made / name / "config.pbtxt").write_text(text, encoding="utf-8")
-        for name in (ENSEMBLE, STUDENT):
-            (made / name / "labels.txt").write_text(names, encoding="utf-8")
-        return check_repository(student, made)
+        shape, num_classes = (num_frames, height, width), len(student.class_names)
+        for precision in onnx_files:
+            texts = configs(shape, num_classes, takes_mask=takes_mask, precision=precision)
+            for name, text in texts.items():
+                (made / name / "1").mkdir(parents=True, exist_ok=True)
+                (made / name / "config.pbtxt").write_text(text, encoding="utf-8")
+                if name != PREPROCESSING:
+                    (made / name / "labels.txt").write_text(names, encoding="utf-8")
+            shutil.copyfile(onnx_files[precision], _model_file(made, precision))
+        write_pipeline(steps, made / PREPROCESSING / "1" / "model.dali", max_batch_size=MAX_BATCH_SIZE)
+        return check_repository(student, made, [name for name in onnx_files if name != "fp32"])
+
+
+def names_of(precision: OnnxPrecision) -> tuple[str, str]:
+    """Names of the ensemble and of the student's own model in a precision."""
+    end = "" if precision == "fp32" else f"_{precision}"
+    return f"{ENSEMBLE}{end}", f"{STUDENT}{end}"
+
+
+def _model_file(repository: Path, precision: OnnxPrecision) -> Path:
+    return repository / names_of(precision)[1] / "1" / "model.onnx"
 
 
 def remove_repository(folder: Path) -> None:
@@ -89,8 +109,11 @@ def remove_repository(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def check_repository(student: TrainedStudent, folder: Path) -> Checked:
+def check_repository(student: TrainedStudent, folder: Path, lower: Sequence[OnnxPrecision] = ()) -> Checked:
     """Run the repository's files as its ensemble does, on frames of several sizes, and compare with the student.
+
+    Args:
+        lower: precisions of further versions, which must take the same inputs and give numbers.
 
     Raises:
         ValueError: they differ by more than rounding.
@@ -98,34 +121,44 @@ def check_repository(student: TrainedStudent, folder: Path) -> Checked:
     given = [_frames(student.shape[0], *size, seed=number) for number, size in enumerate(_CHECKED_SIZES)]
     own = [_own_view(student, frames_THWC) for frames_THWC in given]
     views = run_pipeline(folder / PREPROCESSING / "1" / "model.dali", given)
-    session, names = open_session(folder / STUDENT / "1" / "model.onnx", num_threads=1)
     valid_NT = np.ones((len(given), student.shape[0]), np.bool_)
     views_NTHWC, own_NTHWC = np.stack(views), np.stack(own)
-    logits_NK = session(dict(zip(names, (views_NTHWC, valid_NT), strict=False)))
+
+    def logits_of(precision: OnnxPrecision) -> np.ndarray:
+        session, names = open_session(_model_file(folder, precision), num_threads=1)
+        return session(dict(zip(names, (views_NTHWC, valid_NT), strict=False)))
+
+    logits_NK = logits_of("fp32")
+    differences = {name: float(np.abs(logits_of(name) - logits_NK).max()) for name in lower}
     expected = [
         clip_logits(student, torch.from_numpy(one), torch.from_numpy(valid_NT), batch_size=len(one)).numpy()
         for one in (views_NTHWC, own_NTHWC)
     ]
     levels = np.abs(views_NTHWC.astype(np.int16) - own_NTHWC.astype(np.int16))
     same_view, whole = (float(np.abs(logits_NK - one).max()) for one in expected)
-    found = Checked(len(given), int(levels.max()), float(levels.mean()), same_view, whole)
+    found = Checked(len(given), int(levels.max()), float(levels.mean()), same_view, whole, differences)
     if not (found.levels <= MOST_LEVELS and found.mean_levels <= MOST_MEAN_LEVELS and same_view <= MAX_DIFFERENCE):
         raise ValueError(
             f"triton: expected DALI's views within {MOST_LEVELS} levels of the student's and equal logits to "
             f"{MAX_DIFFERENCE:g}, found {found.levels} levels (mean {found.mean_levels:.2f}) and {same_view:.2g}; "
             "nothing is written."
         )
+    if broken := [name for name, difference in differences.items() if not np.isfinite(difference)]:
+        raise ValueError(f"triton: expected logits that are numbers, found others in {broken[0]}; leave it out.")
     return found
 
 
-def configs(shape: Sequence[int], num_classes: int, *, takes_mask: bool) -> dict[str, str]:
-    """The text of each model's config.pbtxt, by its name.
+def configs(
+    shape: Sequence[int], num_classes: int, *, takes_mask: bool, precision: OnnxPrecision = "fp32"
+) -> dict[str, str]:
+    """The text of each model's config.pbtxt, by its name, for the student in one precision.
 
     Args:
         shape: (T, h, w) of the student's input.
         takes_mask: whether the student has the second input ``valid``.
     """
     num_frames, height, width = shape
+    ensemble, student = names_of(precision)
     frames = _tensor(INPUT, "TYPE_UINT8", (num_frames, -1, -1, 3))
     view = (num_frames, height, width, 3)
     valid = [_tensor("valid", "TYPE_BOOL", (num_frames,))] if takes_mask else []
@@ -133,16 +166,16 @@ def configs(shape: Sequence[int], num_classes: int, *, takes_mask: bool) -> dict
     masks = ["valid"] if takes_mask else []
     steps = [
         _step(PREPROCESSING, {INPUT: INPUT}, {OUTPUT: OUTPUT}),
-        _step(STUDENT, {"frames": OUTPUT} | {name: name for name in masks}, {"logits": "logits"}),
+        _step(student, {"frames": OUTPUT} | {name: name for name in masks}, {"logits": "logits"}),
     ]
-    ensemble = f"ensemble_scheduling {{\n  step [\n{_joined(steps, 4)}\n  ]\n}}\n"
+    schedule = f"ensemble_scheduling {{\n  step [\n{_joined(steps, 4)}\n  ]\n}}\n"
     on_cpu = "instance_group [\n  { kind: KIND_CPU }\n]\n"
     return {
-        ENSEMBLE: _head(ENSEMBLE, 'platform: "ensemble"') + _tensors([frames, *valid], [logits]) + ensemble,
+        ensemble: _head(ensemble, 'platform: "ensemble"') + _tensors([frames, *valid], [logits]) + schedule,
         PREPROCESSING: _head(PREPROCESSING, 'backend: "dali"')
         + _tensors([frames], [_tensor(OUTPUT, "TYPE_UINT8", view)])
         + on_cpu,
-        STUDENT: _head(STUDENT, 'backend: "onnxruntime"')
+        student: _head(student, 'backend: "onnxruntime"')
         + _tensors([_tensor("frames", "TYPE_UINT8", view), *valid], [logits])
         + "dynamic_batching { }\n",
     }

@@ -27,7 +27,7 @@ class WindowAnswer:
     Args:
         file: as the user gave it.
         start_s, end_s: from the first frame of the video.
-        scores_K: fp32, on the CPU.
+        scores_K, logits_K: fp32, on the CPU.
         num_frames: frames that begin in the window; 0 where one picture stays on the screen.
         num_damaged: how many of them are damaged.
     """
@@ -36,6 +36,7 @@ class WindowAnswer:
     start_s: float
     end_s: float
     scores_K: Tensor
+    logits_K: Tensor
     num_frames: int
     num_damaged: int
 
@@ -90,5 +91,5 @@ def answer_windows(student: TrainedStudent, file: str, clips: list[WindowClip]) 
     frames_NTHWC = torch.from_numpy(np.stack([clip.frames_THWC for clip in clips]))
     valid_NT = torch.from_numpy(np.stack([clip.valid_T for clip in clips]))
     logits_NK = clip_logits(student, frames_NTHWC, valid_NT, batch_size=len(clips))
-    for clip, scores_K in zip(clips, student.score(logits_NK), strict=True):
-        yield WindowAnswer(file, clip.start_s, clip.end_s, scores_K, clip.num_frames, clip.num_damaged)
+    for clip, scores_K, logits_K in zip(clips, student.score(logits_NK), logits_NK, strict=True):
+        yield WindowAnswer(file, clip.start_s, clip.end_s, scores_K, logits_K, clip.num_frames, clip.num_damaged)

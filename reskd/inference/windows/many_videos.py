@@ -11,6 +11,7 @@ from pathlib import Path
 from dali_pipes.file_names import on_one_line
 from dali_pipes.jobs.progress import ProgressDisplay
 from dali_pipes.single_pass.window_reader import UnreadableVideoError
+from reskd.inference.answer_lines import error_as_json
 from reskd.inference.given_files import GivenVideos
 from reskd.inference.student import TrainedStudent
 from reskd.inference.windows import outputs
@@ -125,6 +126,8 @@ class _Sinks:
         self.reasons.append(reason)
         if self.table:
             self.table.add_error(file, reason)
+        elif self.as_json:
+            print(error_as_json(file, reason), flush=True)
 
     def write_pictures(self, videos: Sequence[str]) -> None:
         """The files that need all windows; ``videos``: empty if none has any."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from dali_pipes.atomic_files import atomic_open
 from dali_pipes.file_names import on_one_line
+from reskd.inference.answer_lines import best_answers
 from reskd.inference.student import TrainedStudent
 from reskd.inference.windows.long_videos import WindowAnswer
 
@@ -24,21 +25,21 @@ def as_text(student: TrainedStudent, found: WindowAnswer, count: int) -> str:
 
 
 def as_json(student: TrainedStudent, found: WindowAnswer, count: int, **more: Any) -> str:
-    """One JSON object: file, start, end, frames, damaged, answers, and ``more``."""
-    answers = [{"class": name, "score": score} for name, score in student.top(found.scores_K, count)]
+    """One JSON object: file, start, end, ``more``, frames, damaged, answers; docs/deploy.md says what they mean."""
+    answers = best_answers(student, found.scores_K, found.logits_K, count)
     times = {"start": round(found.start_s, 6), "end": round(found.end_s, 6)}
     counts = {"frames": found.num_frames, "damaged": found.num_damaged}
     return json.dumps({"file": found.file, **times, **more, **counts, "answers": answers})
 
 
 class WindowTable:
-    """A CSV file of windows: path, start, end, class_1, score_1, ..., frames, damaged, error."""
+    """A CSV file of windows: file, start, end, class_1, score_1, ..., frames, damaged, error."""
 
     def __init__(self, student: TrainedStudent, write: Any, count: int) -> None:
         self._student, self._write = student, write
         self._count = min(count, len(student.class_names))
         columns = [name for k in range(1, self._count + 1) for name in (f"class_{k}", f"score_{k}")]
-        self._add(["path", "start", "end", *columns, "frames", "damaged", "error"])
+        self._add(["file", "start", "end", *columns, "frames", "damaged", "error"])
 
     @staticmethod
     @contextmanager
