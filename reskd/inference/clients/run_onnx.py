@@ -32,11 +32,8 @@ COVERS = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.s
 MATRICES = {1: "ITU709", 4: "FCC", 7: "SMPTE240M", 9: "BT2020"}
 # A playlist would make FFmpeg open other files, or the network.
 PLAYLISTS = {"concat", "dash", "dvdvideo", "hls", "imf", "rtp", "rtsp", "sap", "sdp", "webm_dash_manifest"}
-ONE_FILE = {
-    "format_whitelist": ",".join(sorted(av.formats_available - PLAYLISTS - {"avisynth", "vapoursynth"})),
-    "protocol_whitelist": "file",
-    "pattern_type": "none",
-}
+FORMATS = ",".join(sorted(av.formats_available - PLAYLISTS - {"avisynth", "vapoursynth"}))
+ONE_FILE = {"format_whitelist": FORMATS, "protocol_whitelist": "file", "pattern_type": "none"}
 
 
 class Clip(NamedTuple):
@@ -45,7 +42,7 @@ class Clip(NamedTuple):
     Args:
         frames: uint8 RGB (T, H, W, C).
         valid: bool (T,), False for a frame that repeats an earlier one; a student with an aggregator takes it.
-        note: one sentence on what was read.
+        note: what was read, as a sentence without its full stop.
     """
 
     frames: np.ndarray
@@ -104,22 +101,20 @@ def read_clip(video: str, about: Mapping[str, Any], *, whole: bool = False) -> C
     num_frames, damage = count_usable_frames(video)
     numbers, valid = choose_frames(about["frames"], num_frames)
     views: dict[int, np.ndarray] = {}
-    with Video(video) as opened:
-        reformatter, upright_size, aspect = VideoReformatter(), (0, 0), 1.0
+    opened = Video(video)
+    with opened.container:
+        reformatter, aspect = VideoReformatter(), 1.0
         for number, frame in enumerate(itertools.islice(opened.frames(), max(numbers) + 1)):
             if number == 0:
                 size, turn = (frame.width, frame.height), orientation_of(frame)
-                aspect = opened.pixel_aspect() if about.get("pixel_aspect") == "display" else 1.0
-                if turn.transposed:
-                    upright_size, aspect = size[::-1], 1 / aspect
-                else:
-                    upright_size = size
+                if about.get("pixel_aspect") == "display":
+                    aspect = opened.pixel_aspect() ** (-1 if turn.transposed else 1)
             if number in numbers:
                 picture = turn.upright(to_rgb(frame, size, reformatter))
                 views[number] = picture if whole else resize(crop(picture, about["crop"], aspect), about["resize"])
-    note = f"frames {', '.join(map(str, numbers))} of {num_frames}, {upright_size[0]} x {upright_size[1]} pixels"
+    note = f"took the frames {', '.join(map(str, numbers))} of {num_frames}"
     if damage:
-        note += f"; damaged: {damage}; the frames before the damage count"
+        note += f", those before its damage ({damage})"
     if whole and aspect != 1:
         note += "; its pixels are not square, but the server takes them for square"
     if about["test"]["test_clips"] * about["test"]["test_crops"] > 1:
@@ -127,11 +122,8 @@ def read_clip(video: str, about: Mapping[str, Any], *, whole: bool = False) -> C
     return Clip(np.stack([views[number] for number in numbers]), valid, note)
 
 
-# ------------------------------------------------------------------ decoding
-
-
 class Video:
-    """A file whose best video stream is decoded from its first packet on, in one thread.
+    """A file whose best video stream is decoded from its first packet on, in one thread, and counted.
 
     Args:
         strict: damage raises an error; otherwise the decoder conceals much of it.
@@ -147,23 +139,19 @@ class Video:
             raise ValueError("no video stream that can be decoded")
         self.stream = min(streams, key=_rank)
         codec = self.stream.codec_context
-        if strict:
-            codec.options = {"err_detect": "explode"}
+        codec.options = {"err_detect": "explode"} if strict else {}
         codec.thread_type, codec.thread_count = "NONE", 1  # with threads, the frames before an error would vary
         aspect = self.stream.sample_aspect_ratio
         self._of_container = None if aspect == codec.sample_aspect_ratio else aspect
-        self.num_packets = 0  # that should show a frame
+        self.num_promised = self.stream.frames  # as the file's header says; 0 if it does not
+        self.num_packets = 0  # that should show a frame each
+        self.num_frames = 0
+        self.concealed: list[int] = []  # numbers of frames that the decoder partly made up
         self.is_cut = False  # a packet is incomplete
-
-    def __enter__(self) -> Video:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.container.close()
+        self.error = ""  # FFmpeg's, which ended the decode
 
     def frames(self) -> Iterator[Any]:
-        """The frames in the order of their display. Packets before the first keyframe may fail: a recording may begin
-        between keyframes."""
+        """The frames in order. Packets before the first keyframe may fail: a recording may begin between keyframes."""
         started, problem = False, None
         for packet in self.container.demux(self.stream):
             started = started or packet.is_keyframe
@@ -177,7 +165,10 @@ class Video:
                 problem = error
                 continue
             started = started or bool(frames)
-            yield from frames
+            for frame in frames:
+                self.concealed += [self.num_frames] * frame.is_corrupt
+                self.num_frames += 1
+                yield frame
         if problem is not None and not started:
             raise problem
 
@@ -189,40 +180,20 @@ class Video:
 
 def _rank(stream: Any) -> tuple[bool, bool, int, int]:
     """Films before covers, the default stream first, then the largest picture."""
-    is_cover, is_default = bool(stream.disposition & COVERS), bool(stream.disposition & Disposition.default)
-    return is_cover, not is_default, -stream.width * stream.height, stream.index
+    kind = stream.disposition
+    return bool(kind & COVERS), not kind & Disposition.default, -stream.width * stream.height, stream.index
 
 
-class Reading(NamedTuple):
-    """What a decode of all frames found.
-
-    Args:
-        concealed: numbers of frames that the decoder partly made up.
-        num_packets: that should show a frame each.
-        num_promised: frames, as the file's header says; 0 if it does not.
-        is_cut: whether a packet is incomplete.
-        error: FFmpeg's, which ended the decode; or "".
-    """
-
-    num_frames: int
-    concealed: list[int]
-    num_packets: int
-    num_promised: int
-    is_cut: bool
-    error: str
-
-
-def read_all(video: str, *, strict: bool) -> Reading:
-    count, concealed, error = 0, [], ""
-    with Video(video, strict=strict) as opened:
+def read_all(path: str, *, strict: bool) -> Video:
+    """Decode all frames, and return what was counted."""
+    video = Video(path, strict=strict)
+    with video.container:
         try:
-            for frame in opened.frames():
-                if frame.is_corrupt:
-                    concealed.append(count)
-                count += 1
-        except av.error.FFmpegError as problem:
-            error = str(problem.strerror)
-        return Reading(count, concealed, opened.num_packets, opened.stream.frames, opened.is_cut, error)
+            for _ in video.frames():
+                pass
+        except av.error.FFmpegError as error:
+            video.error = str(error.strerror)
+    return video
 
 
 def count_usable_frames(video: str) -> tuple[int, str]:
@@ -235,22 +206,22 @@ def count_usable_frames(video: str) -> tuple[int, str]:
         ValueError: there is none.
         OSError, av.error.FFmpegError: the file does not open.
     """
-    found = read_all(video, strict=True)
-    strict = found
+    found = strict = read_all(video, strict=True)
     if strict.error:
         found = read_all(video, strict=False)
-    num_frames, damage = found.num_frames, ""
-    if found.error:
-        damage = f"{found.error} after {num_frames} frames"
+    num_frames = found.num_frames
+    damage = f"{found.error} after {num_frames} frames" if found.error else ""
     # FFmpeg's MPEG-4 decoder marks the last frame of some whole files as concealed.
     if found.concealed and found.concealed[0] < num_frames - (not found.is_cut):
         num_frames = found.concealed[0]
-        damage = f"the decoder made up parts of {len(found.concealed)} frames from frame {num_frames} on"
+        damage = f"the decoder made up parts of pictures from frame {num_frames} on"
     elif strict.error and not damage and num_frames >= max(found.num_packets, found.num_promised):
         num_frames = strict.num_frames or num_frames
         damage = f"{strict.error} after {num_frames} frames"
-    if not damage and (found.is_cut or num_frames < found.num_promised):
-        damage = f"the header says {found.num_promised} frames, so it is probably cut"
+    if not damage and found.is_cut:
+        damage = "its last packet is incomplete"
+    elif not damage and num_frames < found.num_promised:
+        damage = f"its header says {found.num_promised} frames, so it is probably cut"
     if num_frames == 0:
         raise ValueError(f"no whole frame: {damage or 'the stream is empty'}")
     return num_frames, damage
@@ -262,9 +233,8 @@ def to_rgb(frame: Any, size: tuple[int, int], reformatter: VideoReformatter) -> 
     is_full = int(frame.color_range) == 2 or frame.format.name.startswith("yuvj")
     picture = reformatter.reformat(
         frame,
-        width=size[0],
-        height=size[1],
-        format="rgb24",
+        *size,
+        "rgb24",
         src_colorspace=matrix,
         dst_colorspace=matrix,
         src_color_range=ColorRange.JPEG if is_full else ColorRange.MPEG,
@@ -275,41 +245,36 @@ def to_rgb(frame: Any, size: tuple[int, int], reformatter: VideoReformatter) -> 
 
 
 class Turn(NamedTuple):
-    """How a stored picture becomes upright: swap x and y, then reverse the rows, the columns."""
+    """How a stored picture becomes upright: swap x and y, then reverse rows (step_y -1) and columns (step_x -1)."""
 
     transposed: bool = False
-    reverse_y: bool = False
-    reverse_x: bool = False
+    step_y: int = 1
+    step_x: int = 1
 
     def upright(self, stored: np.ndarray) -> np.ndarray:
         picture = stored.swapaxes(0, 1) if self.transposed else stored
-        return picture[:: -1 if self.reverse_y else 1, :: -1 if self.reverse_x else 1]
+        return picture[:: self.step_y, :: self.step_x]
 
 
 def orientation_of(frame: Any) -> Turn:
     """The nearest quarter turn and mirror of a frame's display matrix, x' = a x + c y and y' = b x + d y."""
     try:
-        side_data = frame.side_data
-    except ValueError:  # EXIF of pictures, which PyAV cannot name
+        matrix = bytes(frame.side_data[Type.DISPLAYMATRIX])
+    except (KeyError, ValueError):  # there is none; or there is EXIF of a picture, which PyAV cannot name
         return Turn()
-    if Type.DISPLAYMATRIX not in side_data:
-        return Turn()
-    a, b, _, c, d = np.frombuffer(bytes(side_data[Type.DISPLAYMATRIX]), np.int32)[:5].astype(float)
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].astype(float)
     if a * d == b * c:  # it flattens the picture
         return Turn()
-    if abs(a) + abs(d) >= abs(b) + abs(c):
-        return Turn(False, reverse_y=d < 0, reverse_x=a < 0)
-    return Turn(True, reverse_y=b < 0, reverse_x=c < 0)
-
-
-# ------------------------------------------------------------------ frames, crop, resize: as config.json says
+    transposed = abs(a) + abs(d) < abs(b) + abs(c)
+    y, x = (b, c) if transposed else (d, a)
+    return Turn(transposed, -1 if y < 0 else 1, -1 if x < 0 else 1)
 
 
 def choose_frames(frames: Mapping[str, Any], n: int) -> tuple[list[int], np.ndarray]:
     """The numbers of the T frames, and which of them are no repeats, for a video of ``n`` frames."""
     if frames["kind"] != "dense":
         numbers = [k * n // frames["of"] for k in frames["at"]]
-        return numbers, _is_first(numbers)
+        return numbers, np.diff(numbers, prepend=-1) > 0
     num_frames, stride = frames["num_frames"], frames["stride"]
     if frames["test_starts"] == "centers":
         start = max(n - num_frames * stride + 1, 0) // 2
@@ -318,19 +283,17 @@ def choose_frames(frames: Mapping[str, Any], n: int) -> tuple[list[int], np.ndar
     wanted = [start + k * stride for k in frames["chosen"]]
     last = start + (n - 1 - start) // stride * stride
     numbers = [number % n if frames["short_video"] == "loop" else min(number, last) for number in wanted]
-    return numbers, np.array(wanted) < n if len(wanted) == num_frames else _is_first(numbers)
-
-
-def _is_first(numbers: list[int]) -> np.ndarray:
-    return np.array([number not in numbers[:k] for k, number in enumerate(numbers)])
+    if len(wanted) == num_frames:
+        return numbers, np.array(wanted) < n
+    return numbers, np.array([number not in numbers[:k] for k, number in enumerate(numbers)])
 
 
 def crop(picture: np.ndarray, rule: Mapping[str, Any], pixel_aspect: float) -> np.ndarray:
     """The largest box of the view's aspect, times ``ratio``, in the center."""
     height, width = picture.shape[:2]
-    of_height, of_width = rule["aspects"]  # height over width of the view, and width over height
-    box_height = max(1, round(min(height, width * of_height * pixel_aspect) * rule["ratio"]))
-    box_width = max(1, round(min(width, height * of_width / pixel_aspect) * rule["ratio"]))
+    aspect = rule["aspects"][1] / pixel_aspect  # width over height, in stored pixels
+    box_height = max(1, round(min(height, width / aspect) * rule["ratio"]))
+    box_width = max(1, round(min(width, height * aspect) * rule["ratio"]))
     y, x = (height - box_height) // 2, (width - box_width) // 2
     return picture[y : y + box_height, x : x + box_width]
 
@@ -348,9 +311,8 @@ def resize(picture: np.ndarray, rule: Mapping[str, Any]) -> np.ndarray:
 def _taps(size: int, length: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """The two pixels that each new pixel takes, and their weights."""
     low, part = np.divmod(((np.arange(size) + 0.5) * (length / size) - 0.5).astype(np.float32), np.float32(1))
-    pixels = [(low + k).astype(np.int64).clip(0, length - 1) for k in (0, 1)]
-    weights = [np.rint(share * 2048).astype(np.int64) for share in (1 - part, part)]
-    return list(zip(pixels, weights, strict=True))
+    pairs = ((low, 1 - part), (low + 1, part))
+    return [(at.astype(int).clip(0, length - 1), np.rint(share * 2048).astype(int)) for at, share in pairs]
 
 
 if __name__ == "__main__":
