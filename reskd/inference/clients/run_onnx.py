@@ -216,8 +216,9 @@ def count_usable_frames(video: str) -> tuple[int, str]:
         num_frames = found.concealed[0]
         damage = f"the decoder made up parts of pictures from frame {num_frames} on"
     elif strict.error and not damage and num_frames >= max(found.num_packets, found.num_promised):
-        num_frames = strict.num_frames or num_frames
-        damage = f"{strict.error} after {num_frames} frames"
+        if strict.num_packets < found.num_packets:  # an error in the last packet is that of a cut file
+            num_frames = strict.num_frames or num_frames
+        damage = f"{strict.error} after {strict.num_frames} frames"
     if not damage and found.is_cut:
         damage = "its last packet is incomplete"
     elif not damage and num_frames < found.num_promised:

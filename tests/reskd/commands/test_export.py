@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import json
-import subprocess
-import sys
-from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +11,14 @@ import torch
 
 from dali_pipes.features.quantization import dequantize
 from reskd.cli import run_tool
-from reskd.commands import export, predict
+from reskd.commands import export
 from reskd.inference import export as formats
+from reskd.inference.clients import run_onnx
 from reskd.inference.export import load_exported_student
 from reskd.inference.student import describe_student, load_trained_student
-from tests.conftest import SHARED_DATA, numbered_clip
-from tests.dali_pipes.shown_pictures import Storing, write_shown
+from reskd.models.weights.files import read_weight_file
+from tests.conftest import numbered_clip
 from tests.tiny_student import CLASSES, SHRUNK_VIEWS, write_checkpoint, write_feature_checkpoint
-
-EXAMPLE = Path(__file__).parents[3] / "docs/examples/run_onnx.py"
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +44,8 @@ def test_a_checkpoint_becomes_files_that_were_compared_with_it(
     assert about["input"]["shape"] == ["N", 2, 40, 48, 3]
     assert about["resize"]["sizes"] == [[64, 72], [40, 48]]
     assert about["pixel_aspect"] == "display"
-    assert about["frames"] == {"kind": "segments", "at": [1, 5], "of": 8}
+    rule = "k * n // of for each k in at, in a video of n frames"
+    assert about["frames"] == {"kind": "segments", "at": [1, 5], "of": 8, "rule": rule}
     state = torch.load(checkpoint, weights_only=True)["student"]
     rebuilt = load_exported_student(tmp_path / "out" / "student.safetensors").state_dict()
     assert rebuilt.keys() == state.keys() and all(torch.equal(rebuilt[name], state[name]) for name in state)
@@ -112,55 +107,27 @@ def test_clips_that_cannot_be_read_are_named(
     assert not (tmp_path / "out").exists()
 
 
-# ------------------------------------------------------------------ docs/examples/run_onnx.py
-
-
-def test_the_example_is_short_and_needs_three_packages() -> None:
-    tree = ast.parse(EXAMPLE.read_text())
-    docstring, *_ = tree.body
-    lines = EXAMPLE.read_text().splitlines()[docstring.end_lineno :]
-    assert len([line for line in lines if line.strip()]) <= 22
-    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    assert imported == {"json", "sys", "av", "numpy", "onnxruntime"}
-    assert not [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-
-
-@pytest.fixture(scope="module")
-def onnx_file(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    for package in ("onnx", "onnxscript", "onnxruntime"):
-        pytest.importorskip(package, reason="needs the extra [export]")
-    folder = tmp_path_factory.mktemp("onnx")
-    assert run_tool(export.main, [str(checkpoint), "--out", str(folder), "--format", "onnx"]) == 0
-    return folder / "student.onnx"
-
-
-def wide_pixels(made: Path) -> Path:
-    return write_shown(made.with_name("wide.mp4"), Storing(90, 140, pixel_aspect=Fraction(16, 11)), num_frames=11)
-
-
-def real_clip(_: Path) -> Path:
-    clips = sorted((SHARED_DATA / "ucf10").rglob("*.avi"))
-    if not clips:
-        pytest.skip("the shared data are not here")
-    return clips[0]
+def test_files_with_weights_do_not_say_where_initial_ones_came_from(
+    checkpoint: Path, clip: Path, tmp_path: Path
+) -> None:
+    """ "weights": "none" would read as if a file of trained weights had none."""
+    arguments = [str(checkpoint), "--out", str(tmp_path), "--format", "safetensors", "--clips", str(clip)]
+    assert run_tool(export.main, arguments) == 0
+    of_config = json.loads((tmp_path / "config.json").read_text())["student"]
+    of_file = read_weight_file(tmp_path / "student.safetensors").settings
+    assert of_config == of_file and not {"weights", "weights_head"} & of_config.keys()
+    assert of_config["backbone"] == "resnet18"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("choose", [lambda made: made, wide_pixels, real_clip], ids=["made", "wide pixels", "real"])
-def test_the_example_answers_as_predict_does(
-    choose: Callable[[Path], Path],
-    onnx_file: Path,
-    checkpoint: Path,
-    clip: Path,
-    capsys: pytest.CaptureFixture[str],
+def test_onnx_has_its_program_beside_it_and_the_next_export_removes_it(
+    checkpoint: Path, clip: Path, tmp_path: Path
 ) -> None:
-    video = choose(clip)
-    command = [sys.executable, str(EXAMPLE), str(onnx_file), str(video)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    found = [ast.literal_eval(line) for line in done.stdout.splitlines()]
-    assert run_tool(predict.main, [str(checkpoint), str(video), "--json"]) == 0
-    expected = json.loads(capsys.readouterr().out)["answers"]
-    assert [name for _, name in found] == [answer["class"] for answer in expected]
-    # Not a pixel differs; a level in an eighth of them moved a trained student's logits by up to 5e-3.
-    assert [logit for logit, _ in found] == pytest.approx([answer["logit"] for answer in expected], abs=1e-5)
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package, reason="needs the extra [export]")
+    arguments = [str(checkpoint), "--out", str(tmp_path), "--clips", str(clip), "--format"]
+    assert run_tool(export.main, [*arguments, "onnx"]) == 0
+    assert (tmp_path / "run_onnx.py").read_bytes() == Path(run_onnx.__file__).read_bytes()
+    assert "run_onnx.py" not in (tmp_path / "SHA256SUMS").read_text()  # a user may change it
+    assert run_tool(export.main, [*arguments, "safetensors"]) == 0
+    assert not (tmp_path / "run_onnx.py").exists()
