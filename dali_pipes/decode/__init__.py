@@ -2,6 +2,7 @@
 
 For other folders:
     cost: count_decoded, DecodedFrames, find_keyframes, Keyframes, spread_sample
+    demux: packets_of
     jpeg: BadJpegError, decode_jpegs, JpegDecoder, JpegHeader, read_header
     live: open_live, OPENING_S
     picture_shape: container_aspect, Orientation, orientation_of, pixel_shape_of, PixelShape, upright

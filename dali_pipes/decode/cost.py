@@ -12,6 +12,7 @@ from typing import NamedTuple
 import av
 import numpy as np
 
+from dali_pipes.decode.demux import packets_of
 from dali_pipes.decode.pyav import open_video, open_video_stream
 from dali_pipes.packets.packet_index import PACKET, select
 from dali_pipes.packets.picture_types import START
@@ -54,7 +55,7 @@ def find_keyframes(path: Path) -> Keyframes:
     positions, count = [], 0
     try:
         with open_video(path) as container:
-            for packet in container.demux(open_video_stream(container)):
+            for packet in packets_of(container, open_video_stream(container)):
                 if packet.size:
                     if packet.is_keyframe:
                         positions.append(count)

@@ -22,6 +22,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 
+from dali_pipes.decode.demux import packets_of
 from dali_pipes.decode.picture_shape import upright
 from dali_pipes.decode.playlists import SELF_CONTAINED, refuse_playlist
 from dali_pipes.decode.stream_choice import choose_video_stream
@@ -118,7 +119,7 @@ def output_frames(container: av.container.InputContainer, stream: VideoStream) -
     Raises:
         av.error.FFmpegError: at the first packet that does not decode; the frames before it are good.
     """
-    yield from frames_of(container.demux(stream))
+    yield from frames_of(packets_of(container, stream))
 
 
 def frames_of(packets: Iterable[av.Packet]) -> Iterator[VideoFrame]:

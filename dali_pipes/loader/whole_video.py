@@ -23,6 +23,7 @@ from typing import BinaryIO, NamedTuple
 import av
 import numpy as np
 
+from dali_pipes.decode.demux import packets_of
 from dali_pipes.decode.pyav import open_video, open_video_stream
 from dali_pipes.loader.clip_reader import ClipReader
 from dali_pipes.loader.cpu_render import RenderPlan
@@ -142,7 +143,7 @@ def read_frame_times(video: Path | BinaryIO, num_frames: int, *, stream: int | N
         tick = opened.time_base
         stamps: list[int] = []
         try:
-            for packet in container.demux(opened):
+            for packet in packets_of(container, opened):
                 if packet.size and packet.pts is not None and not packet.is_discard:
                     stamps.append(packet.pts)
         except av.error.FFmpegError:

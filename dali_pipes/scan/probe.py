@@ -19,6 +19,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from dali_pipes.decode.demux import packets_of
 from dali_pipes.decode.picture_shape import PixelShape, container_aspect, orientation_of, pixel_shape_of
 from dali_pipes.decode.pyav import color_names, frames_of, open_video, open_video_stream, to_rgb
 from dali_pipes.decode.stream_choice import depends_on_probing
@@ -178,7 +179,7 @@ class _Reading:
             self.check.error = self.check.error or one_line(problem)
 
     def _packets(self, container: av.container.InputContainer, stream: VideoStream) -> Iterator[av.Packet]:
-        for packet in container.demux(stream):
+        for packet in packets_of(container, stream):
             if packet.size:
                 self._indexer.add(packet)
                 self.check.add_packet(packet)

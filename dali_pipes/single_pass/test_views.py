@@ -21,6 +21,7 @@ import av
 import numpy as np
 from av.video.frame import VideoFrame
 
+from dali_pipes.decode.demux import packets_of
 from dali_pipes.decode.picture_shape import PixelShape, orientation_of
 from dali_pipes.decode.pyav import Window, first_frames, open_video, open_video_stream
 from dali_pipes.loader.cpu_render import RenderPlan
@@ -140,7 +141,7 @@ def count_packets(path: str | Path) -> int:
             stream = open_video_stream(container)
             count = 0
             try:
-                for packet in container.demux(stream):
+                for packet in packets_of(container, stream):
                     count += bool(packet.size) and not packet.is_discard
             except av.error.FFmpegError:
                 pass  # the end of a truncated file

@@ -18,6 +18,7 @@ import av
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from dali_pipes.decode.demux import packets_of
 from dali_pipes.scan.probe import one_line
 
 _LONGEST_GAP_S = 3600.0
@@ -124,7 +125,7 @@ def _packets(
     container: av.container.InputContainer, stream: VideoStream, timeline: Timeline, on_damage: Callable[[str], None]
 ) -> Iterator[av.Packet]:
     """All packets that can be read, and the empty one that has the decoder give out its last frames."""
-    packets = container.demux(stream)
+    packets = packets_of(container, stream)
     while True:
         try:
             packet = next(packets)

@@ -22,6 +22,7 @@ from av.video.stream import VideoStream
 
 from dali_pipes.atomic_files import move_into_place
 from dali_pipes.choices import DEFAULT_QUALITY, PixelAspect, TranscodeCodec
+from dali_pipes.decode.demux import packets_of
 from dali_pipes.decode.picture_shape import PixelShape, container_aspect, orientation_of, pixel_shape_of
 from dali_pipes.decode.pyav import ffmpeg_name, frames_of, open_video, open_video_stream
 from dali_pipes.file_names import short_enough
@@ -236,7 +237,7 @@ def _pictures(source: Path, settings: OutputSettings, reading: _Reading) -> Iter
 
 
 def _observed(container: av.container.InputContainer, stream: VideoStream, check: DamageCheck) -> Iterator[av.Packet]:
-    for packet in container.demux(stream):
+    for packet in packets_of(container, stream):
         if packet.size:
             check.add_packet(packet)
         yield packet

@@ -13,6 +13,7 @@ Shape letters: T frames, H W height and width, C = 3 colors, K classes.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import sys
@@ -37,17 +38,11 @@ ONE_FILE = {"format_whitelist": FORMATS, "protocol_whitelist": "file", "pattern_
 
 
 class Clip(NamedTuple):
-    """The frames of one view.
+    """The frames of one view."""
 
-    Args:
-        frames: uint8 RGB (T, H, W, C).
-        valid: bool (T,), False for a frame that repeats an earlier one; a student with an aggregator takes it.
-        note: what was read, as a sentence without its full stop.
-    """
-
-    frames: np.ndarray
-    valid: np.ndarray
-    note: str
+    frames: np.ndarray  # uint8 RGB (T, H, W, C)
+    valid: np.ndarray  # bool (T,), False for a frame that repeats an earlier one; a student with an aggregator takes it
+    note: str  # what was read, as a sentence without its full stop
 
 
 def main() -> None:
@@ -150,10 +145,14 @@ class Video:
         self.is_cut = False  # a packet is incomplete
         self.error = ""  # FFmpeg's, which ended the decode
 
+    def packets(self) -> Iterator[Any]:
+        with contextlib.suppress(IndexError):  # PyAV's, at the end of a file in which damage looks like a new stream
+            yield from self.container.demux(self.stream)
+
     def frames(self) -> Iterator[Any]:
         """The frames in order. Packets before the first keyframe may fail: a recording may begin between keyframes."""
         started, problem = False, None
-        for packet in self.container.demux(self.stream):
+        for packet in self.packets():
             started = started or packet.is_keyframe
             self.is_cut = self.is_cut or packet.is_corrupt
             self.num_packets += bool(packet.size) and not packet.is_discard

@@ -30,6 +30,7 @@ from reskd.inference.clients import run_onnx
 from reskd.inference.one_pass import views_rule
 from reskd.inference.student import TrainedStudent, describe_student, load_trained_student
 from tests.conftest import SHARED_DATA, numbered_clip
+from tests.dali_pipes.decode.test_demux import write_late_stream
 from tests.dali_pipes.shown_pictures import ORIENTATIONS, Storing, write_shown
 from tests.tiny_student import SHRUNK_VIEWS, write_checkpoint, write_feature_checkpoint
 
@@ -194,6 +195,10 @@ def test_odd_and_cut_files_are_read_as_predict_reads_them(student: TrainedStuden
             with pytest.raises((ValueError, OSError, av.error.FFmpegError)):
                 run_onnx.read_clip(str(video), about)
     assert num_damaged > 3
+
+
+def test_a_stream_that_appears_on_the_way_is_passed_over(student: TrainedStudent, tmp_path: Path) -> None:
+    check_same_view(student, write_late_stream(tmp_path / "a.ts"))
 
 
 def test_a_playlist_opens_no_other_file(student: TrainedStudent, tmp_path: Path) -> None:

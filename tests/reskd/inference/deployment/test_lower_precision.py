@@ -119,8 +119,6 @@ def test_options_that_do_not_fit_are_one_sentence_each(
     out = ["--out", str(tmp_path / "out"), "--format", "onnx"]
     check, ranges = ["--check", str(videos / "check.csv")], ["--calibration", str(videos / "ranges.txt")]
     cases = {
-        "expected --check LIST": [*out, "--precision", "int8", *ranges],
-        "expected --calibration LIST": [*out, "--precision", "int8", *check],
         "--calibration is for --precision int8": [*out, "--precision", "fp16", *check, *ranges],
         "--check is for --precision fp16 or int8": [*out, *check],
         "expected onnx among --format": [*out[:2], "--format", "safetensors", "--precision", "fp16", *check],

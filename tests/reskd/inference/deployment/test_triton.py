@@ -112,6 +112,41 @@ def test_a_student_with_a_mask_has_it_in_the_ensemble() -> None:
         parsed(text)
 
 
+def test_versions_in_lower_precision_are_models_of_their_own(checkpoint: Path, exported: Path, tmp_path: Path) -> None:
+    """Any file of the same inputs stands for a version here; what it loses was compared before."""
+    student = load_trained_student(checkpoint, torch.device("cpu"))
+    about = json.loads((exported / "config.json").read_text())
+    files = dict.fromkeys(("fp32", "int8"), exported / "student.onnx")
+    found = triton.write_repository(student, files, about, tmp_path / "triton")
+    assert found.lower == {"int8": 0}
+    names = {path.name for path in (tmp_path / "triton").iterdir()}
+    assert names == {"reskd", "reskd_int8", "reskd_preprocessing", "reskd_student", "reskd_student_int8"}
+    assert (tmp_path / "triton/reskd_student_int8/1/model.onnx").is_file()
+    texts = {name: (tmp_path / "triton" / name / "config.pbtxt").read_text() for name in names}
+    assert 'name: "reskd_int8"' in texts["reskd_int8"] and "reskd_student_int8" in texts["reskd_int8"]
+    assert "int8" not in texts["reskd"] + texts["reskd_student"] + texts["reskd_preprocessing"]
+    parsed_int8 = parsed(texts["reskd_int8"])
+    steps = [step.model_name for step in parsed_int8.ensemble_scheduling.step]
+    assert steps == ["reskd_preprocessing", "reskd_student_int8"]
+
+
+def test_a_version_without_numbers_is_refused(
+    checkpoint: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student = load_trained_student(checkpoint, torch.device("cpu"))
+    about = json.loads((exported / "config.json").read_text())
+
+    def opened(path: Path, *, num_threads: int) -> Any:
+        session, names = open_session(path, num_threads=num_threads)
+        return (lambda feed: session(feed) * (np.nan if "fp16" in str(path) else 1)), names
+
+    monkeypatch.setattr(triton, "open_session", opened)
+    files = dict.fromkeys(("fp32", "fp16"), exported / "student.onnx")
+    with pytest.raises(ValueError, match="triton: expected logits that are numbers, found others in fp16"):
+        triton.write_repository(student, files, about, tmp_path / "triton")
+    assert not list(tmp_path.iterdir())
+
+
 def test_views_that_differ_are_refused_and_nothing_is_written(
     checkpoint: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,7 +154,7 @@ def test_views_that_differ_are_refused_and_nothing_is_written(
     about = json.loads((exported / "config.json").read_text())
     about["crop"]["ratio"] = 0.7
     with pytest.raises(ValueError, match="triton: expected DALI's views within 4 levels"):
-        triton.write_repository(student, exported / "student.onnx", about, tmp_path / "triton")
+        triton.write_repository(student, {"fp32": exported / "student.onnx"}, about, tmp_path / "triton")
     assert not list(tmp_path.iterdir())
 
 

@@ -46,6 +46,7 @@ def test_each_window_is_a_line_until_the_pipe_ends(
     for one in found:
         assert one["file"] == source and one["end"] == pytest.approx(one["start"] + 0.4) and one["frames"] == 10
         assert len(one["answers"]) == 2 and one["answers"][0]["class"] in CLASSES
+        assert all(list(answer) == ["class", "score", "logit"] for answer in one["answers"])
         assert datetime.fromisoformat(one["time"]).tzinfo is not None
         assert one["connection"] == 1 and one["dropped_frames"] >= 0
 

@@ -45,7 +45,7 @@ def test_a_csv_a_chart_and_a_copy_come_from_one_command(checkpoint: Path, video:
         ("1.000", "2.000"),
         ("1.500", "2.400"),
     ]
-    assert all(row["path"] == str(video) and {row["class_1"], row["class_2"]} < set(CLASSES) for row in rows)
+    assert all(row["file"] == str(video) and {row["class_1"], row["class_2"]} < set(CLASSES) for row in rows)
     svg = ElementTree.fromstring(files["svg"].read_text())
     texts = [element.text for element in svg.iter() if element.tag.endswith("text")]
     assert str(video)[:20] in str(texts[0]) and {row["class_1"] for row in rows} < set(texts)
@@ -77,6 +77,24 @@ def test_one_window_over_a_video_has_the_answer_of_predict(
     (expected,) = answer_videos(student, [video])
     top = student.top(expected.scores_K, 3)  # type: ignore[union-attr]
     assert [(answer["class"], answer["score"]) for answer in found["answers"]] == top
+
+
+def test_windows_have_the_keys_of_whole_videos_and_more(
+    checkpoint: Path, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [checkpoint, video, tmp_path / "none.mp4", "--json", "--top", 2]
+    lines = {}
+    for name, options in (("whole", []), ("windows", ["--windows", 10])):
+        assert run(*given, *options) == 0
+        lines[name] = {line["file"]: line for line in map(json.loads, capsys.readouterr().out.splitlines())}
+    whole, windows = lines["whole"], lines["windows"]
+    missing = str(tmp_path / "none.mp4")
+    assert windows[missing] == whole[missing] == {"file": missing, "error": "no such file"}
+    assert windows[str(video)].keys() - whole[str(video)].keys() == {"start", "end", "frames", "damaged"}
+    assert whole[str(video)].keys() < windows[str(video)].keys()
+    for one, other in zip(whole[str(video)]["answers"], windows[str(video)]["answers"], strict=True):
+        assert list(one) == list(other) == ["class", "score", "logit"] and one["class"] == other["class"]
+        assert one["logit"] == pytest.approx(other["logit"], abs=1e-5)
 
 
 def test_a_video_that_is_none_is_named_and_the_others_have_windows(
