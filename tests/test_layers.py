@@ -122,6 +122,6 @@ def test_contracts_import_without_dali(module: str) -> None:
 
 
 def test_all_of_reskd_but_the_wiring_imports_without_an_optional_package() -> None:
-    wiring = ("reskd.experiment.build", "reskd.experiment.run")
+    wiring = ("reskd.experiment.build", "reskd.experiment.run", "reskd.inference.clients.triton_client")  # a program
     names = [name for name in map(module_name, source_files("reskd")) if name not in wiring]
     assert _loaded_by(", ".join(names), ("apex", "nvidia.dali")) == ""
