@@ -7,7 +7,9 @@ import io
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import NamedTuple, TypedDict
 
@@ -22,6 +24,29 @@ _COLUMNS = ("file", "reason", "position", "attempt")
 _FEWEST_CLIPS = 200
 _MOST_NAMED = 20
 _POSITION = re.compile(r"-1|[0-9]{1,18}")
+
+
+_said: ContextVar[set[str] | None] = ContextVar("_said", default=None)
+
+
+@contextmanager
+def saying_once() -> Iterator[None]:
+    """Within it, ``is_new`` knows what was said: the stages of one training mostly read the same files."""
+    before = _said.set(set())
+    try:
+        yield
+    finally:
+        _said.reset(before)
+
+
+def is_new(sentence: str) -> bool:
+    """Whether nobody asked for ``sentence`` before within ``saying_once``; True outside it."""
+    said = _said.get()
+    if said is None:
+        return True
+    is_first = sentence not in said
+    said.add(sentence)
+    return is_first
 
 
 class FaultCounts(TypedDict):
@@ -97,8 +122,9 @@ class FaultLog:
 
     def add(self, file: str, reason: str, *, position: int, attempt: int) -> None:
         """Record that ``file`` could not be read for a position."""
-        if file not in self.reasons:
-            self._on_message(f"{on_one_line(file)} cannot be used: {reason}")
+        sentence = f"{on_one_line(file)} cannot be used: {reason}"
+        if file not in self.reasons and is_new(sentence):
+            self._on_message(sentence)
         self.files[file] += 1
         self.reasons[file] = reason
         if self._quarantine is not None:

@@ -16,7 +16,8 @@ from dali_pipes.jobs.progress import progress_messages
 from dali_pipes.manifest.cache import cache_key, keep_manifests, load_manifests, table_key, table_path
 from dali_pipes.manifest.copies import find_copies
 from dali_pipes.manifest.manifest import Manifest
-from dali_pipes.manifest.sources import cost_of, locations_of, storage_of, store_of
+from dali_pipes.manifest.named_damage import NamedDamage
+from dali_pipes.manifest.sources import cost_of, locations_of, scan_command, storage_of, store_of
 from dali_pipes.manifest.split_lists import SplitLists, read_lists, report_copies
 from dali_pipes.manifest.split_table import split_table
 from dali_pipes.manifest.splits import assign
@@ -36,7 +37,7 @@ def build_manifests(
     *,
     seed: int,
     splits: Sequence[str] = ("train", "val"),
-    on_message: Callable[[str], None] = lambda message: None,
+    on_message: Callable[[str], None] | None = None,
     num_workers: int | None = None,
 ) -> dict[str, Manifest]:
     """Build the manifests of the requested splits ("train", "val", "test"). Files not in the scan cache are decoded.
@@ -46,8 +47,8 @@ def build_manifests(
 
     Args:
         seed: seed of the split into groups.
-        on_message: called with one sentence for each damaged file that is new, the number of damaged files,
-            class imbalance and costly reading.
+        on_message: called with one sentence for each damaged file that no earlier call has named, the number of
+            damaged files, class imbalance and costly reading. Without it no file counts as named.
         num_workers: number of scan processes; None: one a core.
 
     Raises:
@@ -55,6 +56,8 @@ def build_manifests(
             requested and the config has no test list.
     """
     store = store_of(config)
+    named = None if on_message is None else NamedDamage(store)
+    on_message = on_message or _unheard
     key = cache_key(config, seed=seed, splits=splits, store=store)
     manifests = load_manifests(store, key, on_message) if key else None
     if manifests is not None:
@@ -80,7 +83,11 @@ def build_manifests(
         if found := videos.get(name):
             names, storage = lists.class_names, storage_of(config)
             manifests[name] = Manifest.from_video_info(config.root, names, found, video_info, storage)
-            _name_faults(name, found, video_info, on_message, report)
+            healths = {video.path: video_info[video.path].health for video in found}
+            for path, health in named.take_new(healths).items() if named else ():
+                on_message(f"{name}: {on_one_line(path)}: {health}")
+            if damage := describe_damage(healths.values()):
+                report(f"{name}: {damage}; to list them: {scan_command(config)}")
             _name_imbalance(name, manifests[name], report)
     for line in cost_of(config, video_info):
         report(line)
@@ -134,20 +141,8 @@ def _look_into(
     )
 
 
-def _name_faults(
-    split: str,
-    videos: Sequence[LabeledVideo],
-    video_info: Mapping[str, VideoInfo],
-    on_message: Callable[[str], None],
-    report: Callable[[str], None],
-) -> None:
-    """Name each damaged file now, and only their number at later starts."""
-    healths = [video_info[video.path].health for video in videos]
-    for video, health in zip(videos, healths, strict=True):
-        if health != "ok":
-            on_message(f"{split}: {on_one_line(video.path)}: {health}")
-    if damage := describe_damage(healths):
-        report(f"{split}: {damage}; reskd prepare scan names each")
+def _unheard(message: str) -> None:
+    pass
 
 
 def _name_imbalance(split: str, manifest: Manifest, on_message: Callable[[str], None]) -> None:

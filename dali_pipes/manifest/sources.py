@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -78,6 +79,24 @@ def cost_of(config: DataConfig, video_info: Mapping[str, VideoInfo]) -> list[str
     """One line if clips of these videos are costly to read, with the command that transcodes them."""
     if config.storage.kind != "videos" or config.cache != "none":
         return []
-    lists = [name for name in (config.train, config.test) if name and name != "folders"]
     classes = [config.classes] if config.classes else []
+    lists = _list_files(config)
     return describe_cost(video_info.values(), config.root, lists, classes, num_frames=config.sampling.num_frames)
+
+
+def scan_command(config: DataConfig) -> str:
+    """The command that names the damaged ones of the listed videos; for other storage than files it takes a config."""
+    if config.storage.kind != "videos":
+        return "reskd prepare scan --config CONFIG"
+    command = ["reskd", "prepare", "scan", str(config.root)]
+    if lists := _list_files(config):
+        command += ["--list", *map(str, lists)]
+    if config.list_format != "auto":
+        command += ["--list-format", config.list_format]
+    if config.scan_cache:
+        command += ["--scan-cache", str(config.scan_cache)]
+    return shlex.join([*command, "--index-only"] if config.scan == "index_only" else command)
+
+
+def _list_files(config: DataConfig) -> list[Path | str]:
+    return [name for name in (config.train, config.test) if name and name != "folders"]

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> None:
     from reskd.environment import require_for_training
     from reskd.experiment.protocol import write_evaluation
     from reskd.experiment.run import answers_of, score_checkpoint
-    from reskd.experiment.stages import choose_stage, load_stages
+    from reskd.experiment.stages import choose_stage, load_stages, role_of
     from reskd.reports.answer_pictures import draw_answers
     from reskd.reports.answers import write_answers
     from reskd.reports.experiment.collect import EvaluatedFile
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str]) -> None:
     beside += keep_scores(scored, config, chosen.checkpoint.parent, path)
     metrics = "  ".join(f"{name} {value:.4f}" for name, value in result["metrics"].items())
     coverage = result["coverage"]
-    print(f"{config.name} {chosen.which} on {chosen.split}: {metrics}")
+    print(f"{config.name} {role_of(config, stages, chosen.which)} on {chosen.split}: {metrics}")
     print(f"scored {coverage['scored']} of {coverage['listed']} listed clips; {result['protocol']}")
     print(f"written to {path}")
     print("\n".join(map(str, beside)) or "the list is too long to keep the scores of each video")

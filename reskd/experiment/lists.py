@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from dali_pipes.fault_log import is_new
 from reskd.distributed import World, patient_barrier
 from reskd.evaluation.metrics import ScoredList, check_selection_metric
 from reskd.experiment.config import ExperimentConfig
@@ -55,9 +56,14 @@ def build_manifests(config: ExperimentConfig, *, world: World, splits: tuple[str
     with patient_barrier(world) as wait:
         for turn_of_main in (True, False):
             if world.is_main == turn_of_main:
-                found = data_of(config).build_manifests(splits, seed=config.seed, on_message=log.info)
+                found = data_of(config).build_manifests(splits, seed=config.seed, on_message=_log)
             wait()
     return found
+
+
+def _log(sentence: str) -> None:
+    if is_new(sentence):
+        log.info("%s", sentence)
 
 
 def check_labels(config: ExperimentConfig, num_labels: Mapping[str, np.ndarray], *, num_classes: int) -> None:

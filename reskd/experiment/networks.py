@@ -114,7 +114,9 @@ def _check_view(config: ExperimentConfig, name: ViewName, model: Recognizer) -> 
         model.check_shape(view_shapes(config)[name])
         data_of(config).check_network(model.config)
     except ValueError as error:
-        raise ValueError(f"the {name}'s view does not suit its network: {error}") from None
+        view, network = f"data.views.{view_of(config, name)}", network_name(model.config)
+        whose = f"{network}, the {name}" if config.teacher else network  # without a teacher it may become one itself
+        raise ValueError(f"{view} does not suit {whose}: {error}") from None
 
 
 def _feature_pair(config: ExperimentConfig, student: Recognizer, teacher: Recognizer) -> FeaturePair:
@@ -124,7 +126,7 @@ def _feature_pair(config: ExperimentConfig, student: Recognizer, teacher: Recogn
     teacher_timestamps: Timestamps = ()
     if config.data.views.student.selection == "random" and config.loss.frame_terms and not shares_view:
         raise ValueError(
-            "views.student.selection = random draws other frames of each clip, which "
+            "data.views.student.selection = random draws other frames of each clip, which "
             f"loss.{config.loss.frame_terms[0]} cannot match with the teacher's; expected a fixed selection such as "
             "uniform, or only terms on whole clips."
         )

@@ -22,8 +22,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dali_pipes.fault_log import saying_once
 from reskd.distributed import World
-from reskd.experiment.config import ExperimentConfig, load_config, parse_config, referred_stage
+from reskd.experiment.config import ExperimentConfig, ViewName, load_config, parse_config, referred_stage
 from reskd.experiment.config_files import (
     ConfigFile,
     apply_override,
@@ -113,10 +114,16 @@ def check_stages(configs: Sequence[ExperimentConfig]) -> None:
     """Check all networks and losses before the first stage is trained.
 
     Raises:
-        ValueError: as check_networks, or a stage that starts from weights of another architecture.
+        ValueError: as check_networks, or a stage that starts from weights of another architecture. Of several stages
+            the sentence begins with the one whose settings it names.
     """
     for config in configs:
-        check_networks(config, stage=teacher_stage(config, configs))
+        try:
+            check_networks(config, stage=teacher_stage(config, configs))
+        except ValueError as error:
+            if len(configs) == 1:
+                raise
+            raise ValueError(f"stage {config.name.rpartition('.')[2]}: {error}") from error
         start = _referred(config, config.student.weights, configs)
         found = difference(config.student, start.student.model_dump(mode="json")) if start else None
         if start and found:
@@ -132,6 +139,17 @@ def teacher_stage(config: ExperimentConfig, configs: Sequence[ExperimentConfig])
     return _referred(config, config.teacher.stage, configs) if config.teacher else None
 
 
+def role_of(config: ExperimentConfig, configs: Sequence[ExperimentConfig], which: ViewName) -> str:
+    """What to call a network of one of ``configs``: "teacher" if it is another's, "model" if nothing says what it is.
+
+    Args:
+        which: what the settings call it; they call the network that a run trains "student", also where it is to teach.
+    """
+    if which == "student" and any(teacher_stage(other, configs) is config for other in configs):
+        return "teacher"
+    return "model" if which == "student" and config.teacher is None else which
+
+
 def _referred(
     config: ExperimentConfig, reference: str | None, configs: Sequence[ExperimentConfig]
 ) -> ExperimentConfig | None:
@@ -141,6 +159,7 @@ def _referred(
     return next((other for other in configs if other.folder == config.stage_folder(stage)), None)
 
 
+@saying_once()
 def train_stages(
     configs: Sequence[ExperimentConfig],
     *,

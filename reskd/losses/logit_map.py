@@ -46,7 +46,8 @@ def logit_map_loss(student_NTKhw: Tensor, teacher_NTKHW: Tensor, *, temperature:
         raise ValueError(
             "the logit map term compares class scores clip by clip and frame by frame: expected (N, T, K, h, w) and "
             f"(N, T, K, H, W) with the same N, T and K, found student {tuple(student_NTKhw.shape)} and teacher "
-            f"{tuple(teacher_NTKHW.shape)}; both must know the same classes, and loss.time sets how frames are matched."
+            f"{tuple(teacher_NTKHW.shape)}; both must know the same classes, and for other numbers of "
+            "frames set loss.time to nearest or interpolate."
         )
     with torch.autocast(student_NTKhw.device.type, enabled=False):
         student_BKhw, teacher_BKHW = at_least_fp32(student_NTKhw.flatten(0, 1), teacher_NTKHW.flatten(0, 1))

@@ -27,8 +27,8 @@ def pixel_loss(student_NTDhw: Tensor, teacher_NTDHW: Tensor, *, backend: Backend
     if student_NTDhw.shape[1] != teacher_NTDHW.shape[1]:
         raise ValueError(
             "the pixel term compares features frame by frame: expected equal numbers of frames, found "
-            f"{student_NTDhw.shape[1]} (student) and {teacher_NTDHW.shape[1]} (teacher); loss.time sets how they are "
-            "matched."
+            f"{student_NTDhw.shape[1]} (student) and {teacher_NTDHW.shape[1]} (teacher); set loss.time to nearest or "
+            "interpolate."
         )
     return interpolate_mse_loss(student_NTDhw.flatten(0, 1), teacher_NTDHW.flatten(0, 1), backend=backend)
 

@@ -33,7 +33,7 @@ def score_loss(student_K: Tensor, teacher_K: Tensor, *, temperature: float) -> T
         raise ValueError(
             "clip and frame terms compare class scores: expected (N, K) or (N, T, K) of both, found student "
             f"{tuple(student_K.shape)} and teacher {tuple(teacher_K.shape)}; both must know the same classes, and "
-            "loss.time sets how frames are matched."
+            "for other numbers of frames set loss.time to nearest or interpolate."
         )
     with torch.autocast(student_K.device.type, enabled=False):
         student_K, teacher_K = at_least_fp32(student_K, teacher_K)

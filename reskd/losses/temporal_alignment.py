@@ -57,10 +57,10 @@ def match_timestamps(
         return None
     if matching == "equal":
         raise ValueError(
-            "distillation compares features at equal timestamps: expected the same timestamps, found "
+            "loss.time = equal (the default) compares feature maps of the same frames: expected equal timestamps, found "
             f"{len(student)} feature frames of the student ({_shown(student)}) and {len(teacher)} of the teacher "
-            f"({_shown(teacher)}), counted in frames of the clip; choose loss.time: nearest (exact where the student "
-            "sees some of the teacher's frames) or interpolate, or let both see the same frames."
+            f"({_shown(teacher)}), counted in frames of the clip; set loss.time to nearest (exact where the student "
+            "sees some of the teacher's frames) or to interpolate, or data.views.student.num_frames to all frames."
         )
     if matching == "nearest":
         return tuple(Timestamp(min(range(len(teacher)), key=lambda i: abs(teacher[i] - time)), 0.0) for time in student)

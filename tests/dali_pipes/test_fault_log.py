@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dali_pipes.fault_log import FaultCounts, FaultLog, TooManyBadClipsError, drop_lines_from, sum_counts
+from dali_pipes.fault_log import (
+    FaultCounts,
+    FaultLog,
+    TooManyBadClipsError,
+    drop_lines_from,
+    is_new,
+    saying_once,
+    sum_counts,
+)
 
 
 def serve(log: FaultLog, num_served: int, num_substituted: int) -> None:
@@ -170,3 +178,23 @@ def test_damaged_lines_are_dropped_with_a_word_and_no_others(
     path.write_bytes(b'file,reason,position,attempt\r\na.mp4,"two\nlines",1,0\r\n')
     drop_lines_from(path, 4)
     assert caplog.messages == []
+
+
+def test_a_file_is_named_by_one_loader_of_a_training() -> None:
+    said: list[str] = []
+    with saying_once():
+        for reason in ("it is cut", "it is cut", "it is gone"):
+            FaultLog(None, 0.5, said.append).add("bad.mp4", reason, position=3, attempt=0)
+    assert said == ["bad.mp4 cannot be used: it is cut", "bad.mp4 cannot be used: it is gone"]
+    FaultLog(None, 0.5, said.append).add("bad.mp4", "it is cut", position=3, attempt=0)
+    assert len(said) == 3  # a command after it says it again
+
+
+def test_saying_once_ends_with_its_block() -> None:
+    assert is_new("a") and is_new("a")
+    with saying_once():
+        assert is_new("a") and not is_new("a")
+        with saying_once():
+            assert is_new("a")
+        assert not is_new("a")
+    assert is_new("a")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,8 @@ def test_the_second_start_finds_the_manifest_and_says_how_many_files_are_damaged
     first, said = _manifests(config)
     again, said_again = _manifests(config)
     assert len(builds) == 1 and any("b/1.mp4: bad" in message for message in said)
-    assert "train: 1 of 4 files are damaged: 0 cut, 1 bad; reskd prepare scan names each" in said_again
+    command = f"reskd prepare scan {shlex.quote(str(config.root))} --list list.csv"
+    assert f"train: 1 of 4 files are damaged: 0 cut, 1 bad; to list them: {command}" in said_again
     assert said_again == [message for message in said if "b/1.mp4" not in message]
     assert first.content_hash == again.content_hash and np.array_equal(first.rows, again.rows)
     assert again.dropped == first.dropped and again.folder is not None and first.folder is None

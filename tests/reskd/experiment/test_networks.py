@@ -45,9 +45,9 @@ PIXEL, LINEAR, LOGIT_MAP = {"alpha": 1}, {"alpha": 1, "projection": "linear"}, {
     [
         ({"pixel": PIXEL}, None, r"512 channels \(student\) and 2048 \(teacher\); set loss.pixel.projection to linear"),
         ({"pixel": PIXEL, "logit_map": LOGIT_MAP}, None, "512 channels"),
-        ({"pixel": LINEAR}, 4, r"4 feature frames of the student \(0, 2, 4, 6\) and 8 .*choose loss.time"),
-        ({"frame": {"alpha": 1}}, 3, r"3 feature frames of the student \(0, 2, 5\) and 8 .*choose loss.time"),
-        ({"logit_map": LOGIT_MAP}, 3, r"3 feature frames of the student \(0, 2, 5\) and 8 .*choose loss.time"),
+        ({"pixel": LINEAR}, 4, r"4 feature frames of the student \(0, 2, 4, 6\) and 8 .*set loss.time to nearest"),
+        ({"frame": {"alpha": 1}}, 3, r"3 feature frames of the student \(0, 2, 5\) and 8 .*set loss.time to nearest"),
+        ({"logit_map": LOGIT_MAP}, 3, r"3 feature frames of the student \(0, 2, 5\) and 8 .*set loss.time to nearest"),
     ],
 )
 def test_networks_that_cannot_be_compared_are_refused_before_any_video_is_looked_into(
@@ -122,7 +122,7 @@ def test_swin_is_matched_by_the_moments_of_its_patches(k: int | None, shares: li
 
 def test_a_view_that_a_network_cannot_take_is_named_before_any_video_is_looked_into() -> None:
     config = parse_config(unequal_tree(loss={"logit_map": LOGIT_MAP, "time": "nearest"}, k=5, student=SWIN))
-    with pytest.raises(ValueError, match="the student's view does not suit its network: .*multiple of 2 frames"):
+    with pytest.raises(ValueError, match="data.views.student does not suit swin3d_t.*: .*multiple of 2 frames"):
         check_networks(config)
 
 

@@ -33,7 +33,7 @@ def _groups(**sizes: int) -> dict[str, Any]:
     [
         (
             _groups(rgb=7),
-            r"the student's view does not suit its network: features: expected 6 per frame \(rgb 6\), found 7",
+            r"data.views.student does not suit .*: features: expected 6 per frame \(rgb 6\), found 7",
         ),
         (
             _groups(rgb=4, audio=2),

@@ -12,7 +12,7 @@ import yaml
 
 from reskd.distributed import World
 from reskd.experiment.config import load_config
-from reskd.experiment.stages import check_stages, choose_stage, load_stages, train_stages
+from reskd.experiment.stages import check_stages, choose_stage, load_stages, role_of, train_stages
 from tests.reskd.feature_files import experiment, network, write_features
 
 WORLD = World(0, 1, torch.device("cpu"))
@@ -143,7 +143,7 @@ def test_one_experiment_is_asked_for_and_a_stage_is_named(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"student": network(hidden_dim=5)}, r"equal sizes E, found 10 \(student\) and 8 \(teacher\)"),
+        ({"student": network(hidden_dim=5)}, r"^stage student: .*equal sizes E, found 10 \(student\) and 8 \(teacher\)"),
         ({"loss": {"task": "softmax_ce", "prediction": {"alpha": 1}}}, "give both stages one loss.task"),
     ],
 )
@@ -161,6 +161,13 @@ def test_weights_of_a_stage_with_another_architecture_are_refused_before_it_is_t
     with pytest.raises(ValueError, match="student.aggregator.hidden_dim is 5, but tiny.student, .* has 4"):
         train_stages(load_stages(write_stages(write_features(tmp_path), TEACHER, STUDENT, other)), world=WORLD)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_network_is_called_what_it_is_in_its_file(tmp_path: Path) -> None:
+    teacher, student, tuned = configs = load_stages(write_stages(tmp_path, TEACHER, STUDENT, FINE_TUNED))
+    assert role_of(teacher, configs, "student") == "teacher"
+    assert (role_of(student, configs, "student"), role_of(student, configs, "teacher")) == ("student", "teacher")
+    assert role_of(tuned, configs, "student") == role_of(teacher, [teacher], "student") == "model"
 
 
 def test_a_checkpoint_to_resume_from_is_for_one_experiment(tmp_path: Path) -> None:

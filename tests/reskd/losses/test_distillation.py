@@ -268,7 +268,7 @@ def test_the_logit_map_takes_any_widths() -> None:
 
 def test_unequal_moments_are_refused_unless_a_matching_is_chosen() -> None:
     pair = _pair(k=2, num_frames=3)
-    with pytest.raises(ValueError, match=r"2 feature frames of the student \(0, 1\) and 3 .*choose loss.time: nearest"):
+    with pytest.raises(ValueError, match=r"2 feature frames of the student \(0, 1\) and 3 .*set loss.time to nearest"):
         DistillationLoss(LossConfig(pixel=PixelLossConfig(alpha=1)), pair)
     assert DistillationLoss(LossConfig(pixel=PixelLossConfig(alpha=1), time="nearest"), pair).timestamps is not None
 

@@ -77,7 +77,7 @@ def test_equally_many_feature_frames_of_other_moments_are_not_equal() -> None:
 
 def test_unequal_moments_are_shown_with_what_to_do() -> None:
     message = (
-        r"found 4 .*\(0, 2, 4, 6\) and 8 of the teacher \(0, 1, 2, 3, \.\.\.\).*choose loss.time: nearest .*or interpo"
+        r"found 4 .*\(0, 2, 4, 6\) and 8 of the teacher \(0, 1, 2, 3, \.\.\.\).*set loss.time to nearest .*or to interpo"
     )
     with pytest.raises(ValueError, match=message):
         match_timestamps("equal", student=_seen(4, 8), teacher=_whole(8))
