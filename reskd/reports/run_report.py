@@ -148,7 +148,8 @@ def _curves_figure(panels: Sequence[tuple[str, Mapping[str, str]]], runs: Mappin
                 ]
                 label = in_picture(run_name) if style == "-" else None
                 if points:
-                    axes.plot(*zip(*points, strict=True), style, color=f"C{color}", label=label)
+                    marker = "o" if len(points) == 1 else None  # a line through one point is invisible
+                    axes.plot(*zip(*points, strict=True), style, color=f"C{color}", label=label, marker=marker)
         axes.set(title=title, xlabel="epoch")
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[1]:

@@ -10,9 +10,11 @@ Layout = Mapping[str, Mapping[str, tuple[str, list[str]]]]
 # Category -> title of a chart -> regular expressions of its curves.
 LAYOUT: Layout = {
     "A run": {
-        "loss": ("Multiline", ["loss/.*"]),
+        "loss": ("Multiline", ["loss/(?!alpha_).*"]),
         "share of each term in the loss": ("Multiline", ["loss_share/.*"]),
+        "automatic weights": ("Multiline", ["loss/alpha_.*"]),
         "accuracy": ("Multiline", ["train/top1", "val(_teacher)?/(?!log_loss).*"]),
+        "log loss of the validation list": ("Multiline", ["val(_teacher)?/log_loss"]),
         "top-1: training against validation": ("Multiline", ["train/top1", "val/top1", "val_teacher/top1"]),
         "learning rate": ("Multiline", ["train/lr"]),
         "clips a second": ("Multiline", ["speed/clips_per_second"]),
