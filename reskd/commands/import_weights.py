@@ -2,9 +2,10 @@
 
     reskd import-weights weights.pth
     reskd import-weights weights.pth family=tsm backbone=resnet50 --output weights.safetensors
+    reskd import-weights model_best.pth.tar backbone=timm/resnet18 weights_head=keep
 
-Reads a checkpoint of this project, of mmaction2 or of the paper's code, a torchvision state dict, or a safetensors
-file. No code in the file is run. Prints a row for every tensor of the file and of the network, and the settings that a
+Reads a checkpoint of this project, of mmaction2, of timm's training script or of the paper's code, a state dict of
+torchvision or timm, or a safetensors file. No code in the file is run. Prints a row for every tensor of the file and of the network, and the settings that a
 config needs. Settings that the file does not hold are given as key.sub=value, such as stage_strides=[1,1,2,2]. --output
 writes the network as safetensors, with its settings in the file.
 """
@@ -12,13 +13,15 @@ writes the network as safetensors, with its settings in the file.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reskd.cli import command_parser, positive
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from reskd.models.config import RecognizerConfig
     from reskd.models.weights.files import WeightFile
 
@@ -66,10 +69,23 @@ def choose(file: WeightFile, settings: Sequence[str], num_classes: int | None) -
         first = next(iter(file.tensors))
         raise ValueError(
             f"{file.source}: expected weights of a known network, found "
-            f"{describe(renamed.tensors, first=first)}; give the network as backbone=NAME."
+            f"{describe(renamed.tensors, first=first)}; give the network as backbone=NAME, "
+            "one of timm's as backbone=timm/NAME."
         )
     config = recognizer_from(told | {"weights": "none"}, where="settings")
-    return config, num_classes or num_classes_of(renamed.tensors) or 1
+    return config, num_classes or num_classes_of(renamed.tensors) or _classes_of_timm(file.tensors, told) or 1
+
+
+def _classes_of_timm(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> int | None:
+    """The number of classes of a timm network's classifier; None without one."""
+    from reskd.models.timm_catalog import is_timm, timm_settings
+
+    backbone = settings.get("backbone", "")
+    if not is_timm(backbone):
+        return None
+    classifier = timm_settings(backbone)["classifier"]
+    names = (f"{prefix}{classifier}.weight" for prefix in ("", "module.")) if isinstance(classifier, str) else ()
+    return next((len(tensors[name]) for name in names if name in tensors), None)
 
 
 def build_parser() -> argparse.ArgumentParser:

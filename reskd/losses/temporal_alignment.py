@@ -57,7 +57,7 @@ def match_timestamps(
         return None
     if matching == "equal":
         raise ValueError(
-            "loss.time = equal (the default) compares feature maps of the same frames: expected equal timestamps, found "
+            "loss.time = equal (the default) compares feature maps of equal timestamps: expected the same ones, found "
             f"{len(student)} feature frames of the student ({_shown(student)}) and {len(teacher)} of the teacher "
             f"({_shown(teacher)}), counted in frames of the clip; set loss.time to nearest (exact where the student "
             "sees some of the teacher's frames) or to interpolate, or data.views.student.num_frames to all frames."

@@ -2,9 +2,10 @@
 
 Note [Nothing is run]
 torch.load(weights_only=True) builds tensors and plain values and refuses everything else. Checkpoints that mmengine
-writes while training also hold its log: HistoryBuffer objects, NumPy scalars and, through getattr, methods. While a
-file is read, these few names stand for ``_Skipped``, which takes any arguments and keeps nothing. So the log is
-dropped, and even "getattr" calls nothing. Every other name is still refused.
+writes while training also hold its log: HistoryBuffer objects, NumPy scalars and, through getattr, methods; those of
+timm's training script hold its arguments, a Namespace. While a file is read, these few names stand for ``_Skipped``,
+which takes any arguments and keeps nothing. So log and arguments are dropped, and even "getattr" calls nothing. Every
+other name is still refused.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ State = Mapping[str, Tensor]
 
 _SAFETENSORS = ".safetensors"
 _NO_DIGEST = ""  # of files of other programs, and of earlier versions
-_NAMES_IN_LOGS = (
+_NAMES_SKIPPED = (
+    "argparse.Namespace",  # the arguments of timm's training script
     "mmengine.logging.history_buffer.HistoryBuffer",
     "builtins.getattr",
     "numpy.dtype",
@@ -68,7 +70,7 @@ class WeightFile:
 
 
 def read_weight_file(path: Path) -> WeightFile:
-    """The weights in a .safetensors file, or in one of torch.save: a checkpoint of ours, of mmaction2, or bare tensors.
+    """The weights in a .safetensors file, or in one of torch.save: a checkpoint of ours, of mmaction2 or timm, or bare tensors.
 
     Raises:
         FileNotFoundError, OSError: no such file; no permission to read it.
@@ -87,19 +89,30 @@ def read_weight_file(path: Path) -> WeightFile:
     config = content.get("config")
     settings = config.get("student") if isinstance(config, Mapping) else None
     names = content.get("class_names")
-    indices = (content.get("student"), content.get("state_dict"), content)
-    tensors = next(index for index in indices if isinstance(index, Mapping) and (index or index is content))
+    key, tensors = _weights_in(content)
     if not tensors or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in tensors.items()):
         raise ValueError(
-            f"{path}: expected a checkpoint of ours (with a student in it), one of mmaction2 (with a state_dict) or a "
-            f"state dict, found a file with {sorted(map(str, tensors))[:5]}; give another file."
+            f"{path}: expected a checkpoint of ours (with a student in it), one of mmaction2 or timm (with a state_dict) "
+            f"or a state dict, found a file with {sorted(map(str, tensors))[:5]}; give another file."
         )
     return WeightFile(
-        str(path),
+        f"{path}, averaged (state_dict_ema)" if key == "state_dict_ema" else str(path),
         tensors,
         settings if isinstance(settings, Mapping) else None,
         tuple(map(str, names)) if isinstance(names, Sequence) else None,
     )
+
+
+def _weights_in(content: Mapping[str, Any]) -> tuple[str, Mapping[Any, Any]]:
+    """The key of the weights, "" if they are the whole file, and the weights.
+
+    timm's training script writes its averaged weights beside the last ones; as timm does, we take them.
+    """
+    for key in ("student", "state_dict_ema", "state_dict"):
+        found = content.get(key)
+        if isinstance(found, Mapping) and found:
+            return key, found
+    return "", content
 
 
 def write_safetensors(
@@ -136,7 +149,7 @@ def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
 def _read_torch(path: Path) -> Mapping[str, Any]:
     try:
         # Memory-mapped: callers use only a checkpoint's weights, or only its class names.
-        with torch.serialization.safe_globals([(_Skipped, name) for name in _NAMES_IN_LOGS]):
+        with torch.serialization.safe_globals([(_Skipped, name) for name in _NAMES_SKIPPED]):
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except PermissionError:
         raise

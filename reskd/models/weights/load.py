@@ -24,6 +24,7 @@ from reskd.models.weights.files import State, WeightFile, read_weight_file
 from reskd.models.weights.fill import fill, fit
 from reskd.models.weights.own_names import fit_own_names
 from reskd.models.weights.report import WeightReport
+from reskd.models.weights.timm_hub import state_from_hub
 
 log = logging.getLogger(__name__)
 
@@ -108,27 +109,12 @@ def _timm_weights(model: Recognizer, backbone: str, weights: str) -> WeightFile:
         )
     _check_pixel_statistics(model, f"the {weights}'s weights", *pixel_statistics(backbone, weights))
     if weights == HUB:
-        return WeightFile(f"timm's {backbone.removeprefix(TIMM)}", _download_timm(backbone))
+        return WeightFile(f"timm's {backbone.removeprefix(TIMM)}", state_from_hub(backbone))
     path, shipped = shipped_file(backbone)
     file = read_weight_file(path)
     if hashlib.sha256(path.read_bytes()).hexdigest() != shipped.sha256:
         raise ValueError(f"{path}: expected the file of {shipped.distribution}, found another; install it again.")
     return replace(file, source=shipped.distribution)
-
-
-def _download_timm(backbone: str) -> State:
-    import timm
-
-    name = backbone.removeprefix(TIMM)
-    try:
-        state: State = timm.create_model(name, pretrained=True).state_dict()
-    except (OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise OSError(
-            f"weights: expected timm to have or download weights of {backbone}, found: {reason}; check the network, "
-            "or set weights to the path of a file."
-        ) from error
-    return state
 
 
 def _check_pixel_statistics(model: Recognizer, source: str, mean: Sequence[float], std: Sequence[float]) -> None:

@@ -143,7 +143,10 @@ def test_one_experiment_is_asked_for_and_a_stage_is_named(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"student": network(hidden_dim=5)}, r"^stage student: .*equal sizes E, found 10 \(student\) and 8 \(teacher\)"),
+        (
+            {"student": network(hidden_dim=5)},
+            r"^stage student: .*equal sizes E, found 10 \(student\) and 8 \(teacher\)",
+        ),
         ({"loss": {"task": "softmax_ce", "prediction": {"alpha": 1}}}, "give both stages one loss.task"),
     ],
 )

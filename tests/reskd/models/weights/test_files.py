@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import pickle
 import re
 import zipfile
@@ -76,6 +77,19 @@ def test_a_log_of_mmengine_is_read_as_nothing(tmp_path: Path) -> None:
     torch.save({"state_dict": STATE, "message_hub": log}, tmp_path / "epoch_1.pth")
     tensors = read_weight_file(tmp_path / "epoch_1.pth").tensors
     assert torch.equal(tensors["head.bias"], STATE["head.bias"])
+
+
+@pytest.mark.parametrize("averaged", [True, False])
+def test_a_checkpoint_of_timms_training_script_gives_its_averaged_weights(averaged: bool, tmp_path: Path) -> None:
+    """Its arguments, a Namespace, are read as nothing."""
+    mean = {name: value + 1 for name, value in STATE.items()}
+    written = {"epoch": 3, "arch": "resnet18", "state_dict": STATE, "optimizer": {}, "version": 2, "metric": 71.0}
+    written["args"] = argparse.Namespace(model="resnet18", lr=0.1, extra=argparse.Namespace(a=[1]))
+    torch.save(written | ({"state_dict_ema": mean} if averaged else {}), tmp_path / "last.pth.tar")
+    found = read_weight_file(tmp_path / "last.pth.tar")
+    assert found.settings is None and found.class_names is None
+    assert torch.equal(found.tensors["head.bias"], (mean if averaged else STATE)["head.bias"])
+    assert found.source.endswith("last.pth.tar, averaged (state_dict_ema)" if averaged else "last.pth.tar")
 
 
 def test_reading_leaves_torchs_list_of_safe_names_as_it_was(tmp_path: Path) -> None:

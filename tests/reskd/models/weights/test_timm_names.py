@@ -165,33 +165,6 @@ def test_a_checkpoint_of_ours_fills_backbone_and_head(name: str, tmp_path: Path)
     assert all(torch.equal(value, trained.state_dict()[name]) for name, value in found.state_dict().items())
 
 
-def test_the_hubs_weights_are_timms(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.manual_seed(3)
-    theirs, asked = timm.create_model("resnet18"), list[tuple[str, bool]]()
-    found = model("timm/resnet18.a1_in1k")
-
-    def create_model(name: str, pretrained: bool) -> Any:
-        asked.append((name, pretrained))
-        return theirs
-
-    monkeypatch.setattr(timm, "create_model", create_model)
-    load_weights(found, "hub")
-    assert asked == [("resnet18.a1_in1k", True)]
-    assert torch.equal(found.state_dict()["backbone.network.conv1.weight"], theirs.state_dict()["conv1.weight"])
-
-
-@pytest.mark.parametrize("error", [OSError("no route to host"), RuntimeError("No pretrained weights exist")])
-def test_a_failed_download_says_what_to_do(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = model("timm/resnet18")
-
-    def create_model(name: str, pretrained: bool) -> None:
-        raise error
-
-    monkeypatch.setattr(timm, "create_model", create_model)
-    with pytest.raises(OSError, match=rf"download weights of timm/resnet18, found: {error}; check the network"):
-        load_weights(found, "hub")
-
-
 @pytest.mark.parametrize(
     ("backbone", "weights", "message"),
     [

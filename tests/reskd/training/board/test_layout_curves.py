@@ -19,7 +19,18 @@ from reskd.training.metrics_log import parse_line
 from tests.reskd.training.tiny import make_trainer
 
 ROOT = Path(__file__).parents[4]
-GROUPS = ("loss", "loss_share", "train", "val", "val_teacher", "grad_norm", "grad_cosine", "feature_map", "data", "speed")
+GROUPS = (
+    "loss",
+    "loss_share",
+    "train",
+    "val",
+    "val_teacher",
+    "grad_norm",
+    "grad_cosine",
+    "feature_map",
+    "data",
+    "speed",
+)
 CURVE = re.compile(rf"({'|'.join(GROUPS)})/[A-Za-z0-9_*]+")
 
 
