@@ -12,7 +12,8 @@ For other folders:
     choices: ClassSampling, ClipFrameSelection, DecoderChoice, DEFAULT_QUALITY, DemoFormat, EngineName, FrameSelection,
         ListFormat, ListReading, PixelAspect, TranscodeCodec
     config: DataConfig, LoaderConfig, StrictConfig, StudentViewConfig, VideoFilesConfig, ViewConfig, ViewsConfig
-    fault_log: drop_lines_from, FaultCounts, FaultLog, LoaderLog, NO_LOG, sum_counts, UnreadableDataError
+    fault_log: drop_lines_from, FaultCounts, FaultLog, is_new, LoaderLog, NO_LOG, saying_once, sum_counts,
+        UnreadableDataError
     file_names: on_one_line, print_any_name, printable, short_enough
     json_files: object_in, parse_json, read_json
     regular_files: check_kept_files, file_is_there

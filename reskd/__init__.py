@@ -3,19 +3,19 @@
 For other programs, see docs/python.md: the names of ``__all__``, which import nothing before they are used.
 
 For other folders:
-    choices: ExportFormat, OnnxPrecision, PrecisionChoice, PrecisionSetting, ThroughputMode
+    choices: Backend, ClassWeights, DeviceChoice, Distance, ExportFormat, OnnxPrecision, PrecisionChoice,
+        PrecisionSetting, Reduction, ScoreKind, TaskName, ThroughputMode, TimeMatching
     cli: add_engine_arguments, add_engine_choice, add_overrides, add_trust_code, command_parser, engine_of, number_from,
-        part_of_parts, positive, run_tool
+        part_of_parts, positive, require_checkpoint, run_tool
     device_times: recorded_event, wait_for
-    distributed: averaging_gradients, barrier, broadcast_buffers, choose_device, data_parallel, DeviceChoice,
-        gather_objects, gather_rows, joined_world, mean_over_ranks, minimum_over_ranks, patient_barrier, StopAgreement,
+    distributed: averaging_gradients, barrier, broadcast_buffers, choose_device, data_parallel, gather_objects, gather_rows, joined_world, mean_over_ranks, minimum_over_ranks, patient_barrier, StopAgreement,
         World
     environment: DALIS, describe_environment, driver_version, installed_opencvs, installed_versions, missing_npp,
         native_library_name, require_for_training
     faults: fault_files_in, sentence_of
     machine_checks: Finding, GIB, PYAV_DECODE_SECONDS
     memory: limited_to_available, total_bytes
-    outputs: probabilities, RecognizerOutput, ScoreKind
+    outputs: probabilities, RecognizerOutput
     rank_map: LateRanks, log_ranks
     stop_signals: Stopped, StopSignals
     yaml_reading: Keys, read_yaml, read_yaml_file, write_yaml

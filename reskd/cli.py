@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from dali_pipes.choices import EngineName
@@ -186,6 +187,12 @@ def part_of_parts(text: str) -> tuple[int, int]:
     if not (part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
         raise argparse.ArgumentTypeError(f"expected I/N with I from 1 to N, as in 2/8, found {text}")
     return int(part), int(parts)
+
+
+def require_checkpoint(path: Path) -> None:
+    """Raises FileNotFoundError where there is none, before torch is imported to read it: that takes seconds."""
+    if not path.exists():
+        raise FileNotFoundError(f"expected a checkpoint at {path}, found no such file.")
 
 
 def set_up_log() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -19,12 +19,12 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from dali_pipes.jobs.worker_process import ask_for_death_with_parent
+from reskd.choices import DeviceChoice
 from reskd.stop_signals import StopSignals
 
 T = TypeVar("T")
 _OF_A_LOST_RANK = r"gloo|[Cc]onnection (closed|reset|refused)|Broken pipe|NCCL|process group"
 _PATIENCE = timedelta(days=14)
-DeviceChoice = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True)

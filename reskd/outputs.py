@@ -6,11 +6,11 @@ H W feature grid, K classes, E embedding size, G blocks of frames.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 
-ScoreKind = Literal["softmax", "sigmoid"]  # activation that the logits were trained with
+from reskd.choices import ScoreKind
 
 
 class RecognizerOutput(NamedTuple):

@@ -25,6 +25,7 @@ WORKER_MODULES = (
 # Models and losses know each other's results, not each other, and nothing of the pipeline but the base of its configs.
 SHARED_BY_MODELS_AND_LOSSES = (
     "reskd.outputs",
+    "reskd.choices",
     "reskd.ops",
     "dali_pipes.config",
     "dali_pipes.atomic_files",

@@ -9,6 +9,8 @@ _STUDY = "benchmarks/fewer_frames/test_run.py"
 
 # Source file -> the test, under tests/, that covers it.
 TESTED_ELSEWHERE: dict[str, str] = {
+    "reskd/training/settings/optimizer.py": "reskd/training/test_optimizer.py",
+    "reskd/training/settings/recipes.py": "reskd/training/recipes/test_mixing.py",
     "reskd/extensions/config.py": "reskd/extensions/test_metrics.py",
     "reskd/models/common_config.py": "reskd/experiment/test_config.py",
     "reskd/models/families/python_network.py": "reskd/models/families/test_python_recognizer.py",

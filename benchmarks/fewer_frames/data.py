@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.fewer_frames.cases import VIDEOS_SEED, DataSet
 from dali_pipes.features.config import EXTRACTION_FILE
 from dali_pipes.synthetic.features import ABOUT, SyntheticSpec, describe_synthetic, write_synthetic
-from reskd.training.run_directory import flatten
+from reskd.training.run_changes import flatten
 
 log = logging.getLogger(__name__)
 

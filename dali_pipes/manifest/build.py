@@ -77,15 +77,13 @@ def build_manifests(
             video_info.update(_look_into(config, new, store, on_message=on_message, num_workers=num_workers))
         return video_info
 
-    videos = _assign_and_scan(config, lists, seed, scan_now, report)
-    manifests = {}
+    videos, manifests = _assign_and_scan(config, lists, seed, scan_now, report), {}
     for name in splits:
         if found := videos.get(name):
             names, storage = lists.class_names, storage_of(config)
             manifests[name] = Manifest.from_video_info(config.root, names, found, video_info, storage)
             healths = {video.path: video_info[video.path].health for video in found}
-            for path, health in named.take_new(healths).items() if named else ():
-                on_message(f"{name}: {on_one_line(path)}: {health}")
+            _name_new_damage(name, healths, named, on_message)
             if damage := describe_damage(healths.values()):
                 report(f"{name}: {damage}; to list them: {scan_command(config)}")
             _name_imbalance(name, manifests[name], report)
@@ -143,6 +141,14 @@ def _look_into(
 
 def _unheard(message: str) -> None:
     pass
+
+
+def _name_new_damage(
+    split: str, healths: Mapping[str, str], named: NamedDamage | None, on_message: Callable[[str], None]
+) -> None:
+    """Name each damaged file that no start has named yet. ``healths``: of the split's files, by their paths."""
+    for path, health in named.take_new(healths).items() if named else ():
+        on_message(f"{split}: {on_one_line(path)}: {health}")
 
 
 def _name_imbalance(split: str, manifest: Manifest, on_message: Callable[[str], None]) -> None:

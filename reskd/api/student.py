@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from dali_pipes.sampling.spec import TestViews
-from reskd.distributed import DeviceChoice, choose_device
+from reskd.choices import DeviceChoice
+from reskd.distributed import choose_device
 from reskd.inference.answers import Answer, NoAnswer, OnProgress, VideoSettings, answering_precision
 from reskd.inference.student import TrainedStudent, load_trained_student
 from reskd.inference.videos import answer_videos

@@ -45,10 +45,11 @@ def build_parser() -> argparse.ArgumentParser:
 def _look(config_path: str | None, overrides: Sequence[str], stage: str | None) -> list[Finding]:
     if config_path is None:
         return check_machine(Path("runs"))
-    from reskd.experiment.run_checks import check_config
     from reskd.experiment.stages import check_stages, choose_stage, load_stages, teacher_stage
 
-    configs = load_stages(config_path, overrides)
+    configs = load_stages(config_path, overrides)  # before torch is imported, which takes seconds
+    from reskd.experiment.run_checks import check_config
+
     check_stages(configs)
     findings = check_machine(configs[0].runs)
     for config in configs if stage is None else [choose_stage(configs, stage)]:

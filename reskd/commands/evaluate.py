@@ -25,26 +25,29 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from reskd.cli import add_overrides, command_parser, positive
+from reskd.cli import add_overrides, command_parser, positive, require_checkpoint
 from reskd.faults import fault_files_in
 
 
 def main(arguments: Sequence[str]) -> None:
     chosen = build_parser().parse_intermixed_args(arguments)
-    from reskd.distributed import joined_world
     from reskd.environment import require_for_training
+    from reskd.experiment.stages import choose_stage, load_stages, role_of
+
+    # Before torch is imported, which takes seconds.
+    stages = load_stages(chosen.config, chosen.overrides)
+    config = choose_stage(stages, chosen.stage)
+    require_checkpoint(chosen.checkpoint)
+    require_for_training()
+    from reskd.distributed import joined_world
     from reskd.experiment.protocol import write_evaluation
     from reskd.experiment.run import answers_of, score_checkpoint
-    from reskd.experiment.stages import choose_stage, load_stages, role_of
     from reskd.reports.answer_pictures import draw_answers
     from reskd.reports.answers import write_answers
     from reskd.reports.experiment.collect import EvaluatedFile
     from reskd.reports.experiment.page import write_stage_report
     from reskd.reports.experiment.scored import keep_scores
 
-    require_for_training()
-    stages = load_stages(chosen.config, chosen.overrides)
-    config = choose_stage(stages, chosen.stage)
     if chosen.out:
         chosen.out.mkdir(parents=True, exist_ok=True)  # if it cannot be written, fail now, not after all clips
     with joined_world(config.device) as world, fault_files_in([chosen.out or chosen.checkpoint.parent]):

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from reskd.choices import ExportFormat, OnnxPrecision
-from reskd.cli import add_trust_code, command_parser
+from reskd.cli import add_trust_code, command_parser, require_checkpoint
 
 if TYPE_CHECKING:
     from reskd.inference.student import TrainedStudent
@@ -44,6 +44,7 @@ TRITON = "triton"  # also the name of its folder
 
 def main(arguments: Sequence[str]) -> None:
     chosen = build_parser().parse_args(arguments)
+    require_checkpoint(chosen.checkpoint)
     import torch
 
     from reskd.inference.deployment.lower_precision import add_precisions, check_precisions

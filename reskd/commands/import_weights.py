@@ -5,9 +5,9 @@
     reskd import-weights model_best.pth.tar backbone=timm/resnet18 weights_head=keep
 
 Reads a checkpoint of this project, of mmaction2, of timm's training script or of the paper's code, a state dict of
-torchvision or timm, or a safetensors file. No code in the file is run. Prints a row for every tensor of the file and of the network, and the settings that a
-config needs. Settings that the file does not hold are given as key.sub=value, such as stage_strides=[1,1,2,2]. --output
-writes the network as safetensors, with its settings in the file.
+torchvision or timm, or a safetensors file. No code in the file is run. Prints a row for every tensor of the file and of
+the network, and the settings that a config needs. Settings that the file does not hold are given as key.sub=value, such
+as stage_strides=[1,1,2,2]. --output writes the network as safetensors, with its settings in the file.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dali_pipes.jobs.progress import ProgressDisplay
-from reskd.cli import add_trust_code, command_parser, number_from, positive
+from reskd.cli import add_trust_code, command_parser, number_from, positive, require_checkpoint
 
 if TYPE_CHECKING:
     from reskd.api.student import Student
@@ -51,6 +51,7 @@ def main(arguments: Sequence[str]) -> None:
         path = getattr(chosen, name)
         if path and not path.absolute().parent.is_dir():
             raise ValueError(f"--{name}: expected a folder at {path.parent}, found none; make it first.")
+    require_checkpoint(chosen.checkpoint)
     from reskd.api.student import load_student
     from reskd.inference.given_files import listed_videos
 

@@ -25,18 +25,19 @@ from reskd.cli import add_engine_choice, command_parser
 
 def main(arguments: Sequence[str]) -> int:
     chosen = build_parser().parse_intermixed_args(arguments)
-    from dali_pipes.jobs.map_files import make_engine
     from reskd.environment import require_for_training
+    from reskd.study.config import load_study
+
+    study = load_study(chosen.study, chosen.overrides)  # before torch is imported, which takes seconds
+    require_for_training()
+    from dali_pipes.jobs.map_files import make_engine
     from reskd.stop_signals import StopSignals
     from reskd.study.archive import read_archive, write_archive
-    from reskd.study.config import load_study
     from reskd.study.page.page import write_study_report
     from reskd.study.plan import plan_study
     from reskd.study.runner import describe_plan, known_rows, run_study, study_folder
     from reskd.study.summary import summarize_study
 
-    require_for_training()
-    study = load_study(chosen.study, chosen.overrides)
     plan = plan_study(study.quickened() if chosen.quick else study)
     if chosen.import_from:
         taken = read_archive(plan, chosen.import_from)

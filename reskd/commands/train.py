@@ -25,18 +25,21 @@ from reskd.faults import fault_files_in
 
 def main(arguments: Sequence[str]) -> None:
     chosen = build_parser().parse_intermixed_args(arguments)
-    from reskd.distributed import joined_world
     from reskd.environment import require_for_training
-    from reskd.experiment.stages import asked_settings, load_stages, train_stages
-    from reskd.rank_map import log_ranks
+    from reskd.experiment.stages import asked_settings, check_data_paths, load_stages, train_stages
     from reskd.stop_signals import StopSignals
-    from reskd.training.metrics_log import describe_rate, describe_step
 
-    require_for_training()
     with ExitStack() as stack:
         signals = stack.enter_context(StopSignals().listening())
+        # Before torch is imported, which takes seconds.
         configs = load_stages(chosen.config, chosen.overrides)
+        check_data_paths(configs)
         asked = asked_settings(chosen.config, chosen.overrides, chosen.set)
+        require_for_training()
+        from reskd.distributed import joined_world
+        from reskd.rank_map import log_ranks
+        from reskd.training.metrics_log import describe_rate, describe_step
+
         world = stack.enter_context(joined_world(configs[0].device, signals=signals))
         log_ranks(world)
         display = stack.enter_context(ProgressDisplay(sys.stdout, enabled=world.is_main))

@@ -15,11 +15,11 @@ from torch.nn.functional import one_hot
 
 from dali_pipes.batch import ClipBatch
 from dali_pipes.sampling_config import Averaging
+from reskd.choices import ScoreKind
 from reskd.distributed import World, gather_rows
 from reskd.evaluation.metrics import metrics_of, rank_scores
 from reskd.evaluation.multi_view import average_views, rows_of_whole_videos
 from reskd.evaluation.youtube8m import TopLists, joined, top_lists, video_level_metrics
-from reskd.outputs import ScoreKind
 
 
 class Scored(NamedTuple):

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from dali_pipes.batch import Loader
 from dali_pipes.sampling_config import Averaging
+from reskd.choices import ScoreKind
 from reskd.distributed import World, gather_rows
 from reskd.evaluation.accumulators import AllScores, Scored, TopScores
 from reskd.evaluation.metrics import ScoredList
 from reskd.extensions.config import MadeByCode
 from reskd.extensions.metrics import compute_metrics
-from reskd.outputs import ScoreKind, probabilities
+from reskd.outputs import probabilities
 from reskd.training.precision import Precision
 
 

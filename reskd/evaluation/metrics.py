@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
+from reskd.choices import ScoreKind
 from reskd.evaluation.youtube8m import top_lists, video_level_metrics
-from reskd.outputs import ScoreKind
 from reskd.training.plan import SelectionMetric
 
 # 256 MiB of fp32, and a GiB while map is computed: 14,000 videos of YouTube-8M's 4716 classes.

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from dali_pipes.sampling_config import Averaging
-from reskd.outputs import ScoreKind
+from reskd.choices import ScoreKind
 
 
 def rows_of_whole_videos(positions_R: Tensor, num_test_views: int) -> Tensor:

@@ -15,7 +15,7 @@ from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from dali_pipes.config import DataConfig, StrictConfig
 from dali_pipes.features.config import FeatureDataConfig
-from reskd.distributed import DeviceChoice
+from reskd.choices import DeviceChoice
 from reskd.experiment.config_errors import explain
 from reskd.experiment.config_files import (
     ConfigFile,
@@ -31,11 +31,11 @@ from reskd.models.common_config import KEPT_PARTS
 from reskd.models.config import RecognizerConfig, parse_recognizer
 from reskd.models.teacher_config import TeacherConfig
 from reskd.runtime.config import RuntimeConfig
-from reskd.training.optimizer import OptimizerConfig
 from reskd.training.plan import TrainingConfig
-from reskd.training.recipes.mixing import check_mixing
-from reskd.training.run_directory import flatten
+from reskd.training.run_changes import flatten
 from reskd.training.schedule import ScheduleConfig
+from reskd.training.settings.optimizer import OptimizerConfig
+from reskd.training.settings.recipes import check_mixing
 
 _STAGE_PREFIX = "stage:"
 _HOME = re.compile(r"~[\w.-]*(/|$)")  # a shell expands it, a file's text is taken as it is

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from dali_pipes.sampling.spec import student_frames
+from reskd.choices import ScoreKind
 from reskd.experiment.config import ExperimentConfig, ViewName, load_config, referred_stage
 from reskd.experiment.data import data_of
 from reskd.experiment.renamed_keys import check_names_are_current
@@ -31,7 +32,6 @@ from reskd.models.recognizer import Recognizer, data_shape
 from reskd.models.teacher import Teacher
 from reskd.models.weights.files import read_weight_file
 from reskd.models.weights.load import load_recognizer_state
-from reskd.outputs import ScoreKind
 
 AnyTeacher = Teacher | Recognizer  # frozen, or joint
 

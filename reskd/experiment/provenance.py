@@ -18,8 +18,8 @@ from reskd.experiment.renamed_keys import check_names_are_current
 from reskd.models.weights.load import state_hash
 from reskd.training.checkpoint import load_checkpoint
 from reskd.training.recipes.early_stopping import EarlyStoppingConfig, stopped_early
-from reskd.training.run_changes import Change, changed, read_changes, set_value, why_fixed
-from reskd.training.run_directory import RunDirectory, check_same_experiment, flatten, is_defining
+from reskd.training.run_changes import Change, changed, flatten, read_changes, set_value, why_fixed
+from reskd.training.run_directory import RunDirectory, check_same_experiment, is_defining
 
 log = logging.getLogger(__name__)
 

@@ -16,6 +16,7 @@ from torch.nn.functional import one_hot
 
 from dali_pipes.atomic_files import remove_leftovers
 from dali_pipes.manifest.manifest import Manifest
+from reskd.choices import ScoreKind
 from reskd.distributed import World, barrier, gather_objects
 from reskd.environment import describe_environment
 from reskd.evaluation.evaluator import Evaluation, EvaluationSettings, evaluate
@@ -27,7 +28,7 @@ from reskd.experiment.networks import build_evaluated_model, check_networks, loa
 from reskd.experiment.protocol import describe_protocol
 from reskd.experiment.provenance import as_started, check_folder, check_start, check_started, is_trained, with_changes
 from reskd.models.recognizer import Recognizer
-from reskd.outputs import ScoreKind, probabilities
+from reskd.outputs import probabilities
 from reskd.profiling.flops import count_macs
 from reskd.profiling.throughput import measure_clips_per_second
 from reskd.reports.answers import Answers

@@ -12,6 +12,10 @@
 
 A stage's changes are merged over the common settings: Note [How settings are merged] in config_files.py. Changes of
 earlier stages do not carry over.
+
+Note [Settings before torch]
+Importing torch takes seconds, or many on a busy machine. So whatever reads a config imports none of it: a wrong path or
+key shows at once. What builds networks is imported in the functions that need it.
 """
 
 from __future__ import annotations
@@ -20,10 +24,9 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dali_pipes.fault_log import saying_once
-from reskd.distributed import World
 from reskd.experiment.config import ExperimentConfig, ViewName, load_config, parse_config, referred_stage
 from reskd.experiment.config_files import (
     ConfigFile,
@@ -36,11 +39,13 @@ from reskd.experiment.config_files import (
     shown,
     split_override,
 )
-from reskd.experiment.networks import check_networks
-from reskd.experiment.provenance import as_started, check_started, is_trained
-from reskd.experiment.run import OnLog, train_experiment
 from reskd.models.config import difference
-from reskd.training.run_directory import RunDirectory, flatten
+from reskd.training.run_changes import flatten
+
+if TYPE_CHECKING:
+    from reskd.distributed import World
+    from reskd.experiment.run import OnLog
+    from reskd.training.run_directory import RunDirectory
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +115,33 @@ def choose_stage(configs: Sequence[ExperimentConfig], name: str | None) -> Exper
     return configs[names.index(name)]
 
 
+def check_data_paths(configs: Sequence[ExperimentConfig]) -> None:
+    """Refuse a root or a list that is not there, before anything is imported to read it. Shards may lie elsewhere.
+
+    Args:
+        configs: those that are started already are left out: they may need no data any more.
+
+    Raises:
+        FileNotFoundError: names the setting, its value and the stage.
+    """
+    for config in configs:
+        data = config.data
+        if (data.kind == "clips" and data.storage.kind == "shards") or (config.folder / "last.pt").exists():
+            continue
+        where = f"stage {config.name.rpartition('.')[2]}: " if len(configs) > 1 else ""
+        if not data.root.is_dir():
+            what = "a file" if data.root.exists() else "nothing"
+            raise FileNotFoundError(f"{where}data.root: expected a folder, found {what} at {data.root}.")
+        for key in ("train", "test", "classes") if data.kind == "clips" else ():
+            name = getattr(data, key)
+            # "Folders" is answered where lists are read.
+            if isinstance(name, Path) and str(name).lower() != "folders" and not (data.root / name).exists():
+                raise FileNotFoundError(
+                    f"{where}data.{key}: expected a list at {data.root / name}, found no file; correct it, or "
+                    "data.root, to which it is relative."
+                )
+
+
 def check_stages(configs: Sequence[ExperimentConfig]) -> None:
     """Check all networks and losses before the first stage is trained.
 
@@ -117,6 +149,8 @@ def check_stages(configs: Sequence[ExperimentConfig]) -> None:
         ValueError: as check_networks, or a stage that starts from weights of another architecture. Of several stages
             the sentence begins with the one whose settings it names.
     """
+    from reskd.experiment.networks import check_networks
+
     for config in configs:
         try:
             check_networks(config, stage=teacher_stage(config, configs))
@@ -180,6 +214,10 @@ def train_stages(
         ValueError, FileNotFoundError: as train_experiment. All stages' networks, and the origins of finished or started
             stages, are checked before the first one is trained.
     """
+    from reskd.experiment.provenance import as_started, check_started, is_trained
+    from reskd.experiment.run import train_experiment
+    from reskd.training.run_directory import RunDirectory
+
     if len(configs) > 1 and resume not in ("auto", "last", "none"):
         raise ValueError(f"--resume: expected auto, last or none for a file of several stages, found {resume}.")
     if len(configs) > 1 and resume == "last":

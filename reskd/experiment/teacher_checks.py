@@ -5,13 +5,13 @@ from __future__ import annotations
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from reskd.choices import ScoreKind
 from reskd.experiment.config import ExperimentConfig
 from reskd.models.aggregators.config import answering_settings
 from reskd.models.common_config import BatchNormChoice
 from reskd.models.config import AggregatedConfig, FeaturesConfig, network_name
 from reskd.models.python_config import PythonConfig
 from reskd.models.recognizer import Recognizer
-from reskd.outputs import ScoreKind
 
 
 def check_scores(config: ExperimentConfig, teacher: Recognizer, *, scores: ScoreKind) -> None:

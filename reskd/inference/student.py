@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 
+from reskd.choices import ScoreKind
 from reskd.experiment.config import ExperimentConfig, parse_config
 from reskd.experiment.data import data_of
 from reskd.experiment.networks import build_evaluated_model, scores_of, view_shapes
 from reskd.extensions.trust import check_trusted
 from reskd.models.recognizer import Recognizer
-from reskd.outputs import ScoreKind, probabilities
+from reskd.outputs import probabilities
 from reskd.training.checkpoint import load_checkpoint
 from reskd.training.run_directory import with_former_settings
 

@@ -8,13 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from dali_pipes.config import StrictConfig
+from reskd.choices import Backend, ClassWeights, Distance, Reduction, ScoreKind, TaskName, TimeMatching
 from reskd.extensions.config import MadeByCode, PlainName
-from reskd.losses.embedding import Reduction
-from reskd.losses.prediction import Distance
-from reskd.losses.task import ClassWeights, TaskName
-from reskd.losses.temporal_alignment import TimeMatching
-from reskd.ops.interpolate_mse import Backend
-from reskd.outputs import ScoreKind
 
 DEFAULT_AUTO_STEPS = 20
 

@@ -5,14 +5,11 @@ Shape letters: N clips, E embedding size.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
+from reskd.choices import Reduction
 from reskd.losses.dtypes import at_least_fp32
-
-Reduction = Literal["sum", "mean"]
 
 
 def embedding_loss(student_NE: Tensor, teacher_NE: Tensor, *, reduction: Reduction) -> Tensor:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from reskd.ops.interpolate_mse import Backend, interpolate_mse_loss
+from reskd.choices import Backend
+from reskd.ops.interpolate_mse import interpolate_mse_loss
 
 
 def pixel_loss(student_NTDhw: Tensor, teacher_NTDHW: Tensor, *, backend: Backend = "auto") -> Tensor:

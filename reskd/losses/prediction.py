@@ -13,16 +13,12 @@ Shape letters: N clips, K classes.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reskd.choices import Distance, ScoreKind
 from reskd.losses.dtypes import at_least_fp32
-from reskd.outputs import ScoreKind
-
-Distance = Literal["squared_error", "kl", "bernoulli_kl"]
 
 
 def prediction_loss(student_NK: Tensor, teacher_NK: Tensor, *, distance: Distance, scores: ScoreKind) -> Tensor:

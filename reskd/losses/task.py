@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-TaskName = Literal["softmax_ce", "random_label_ce", "sigmoid_bce"]
-ClassWeights = Literal["none", "balanced"] | tuple[float, ...] | dict[str, float]
+from reskd.choices import ClassWeights, TaskName
 
 
 def softmax_ce(

@@ -17,12 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-TimeMatching = Literal["equal", "nearest", "interpolate"]
+from reskd.choices import TimeMatching
+
 Timestamps = tuple[float, ...]
 
 

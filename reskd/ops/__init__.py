@@ -2,5 +2,5 @@
 
 For other folders:
     dispatch: available_backends, describe_choice
-    interpolate_mse: available_backends, Backend, interpolate_mse_loss
+    interpolate_mse: available_backends, interpolate_mse_loss
 """

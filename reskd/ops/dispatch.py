@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,7 +13,6 @@ from reskd.ops.reference import interpolate_mse_reference
 
 log = logging.getLogger(__name__)
 
-Backend = Literal["auto", "cuda", "cpu", "reference"]
 
 # In order of preference for "auto".
 _IMPLEMENTATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

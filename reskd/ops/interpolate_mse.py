@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from reskd.ops.dispatch import Backend, available_backends, check_tensors, choose
+from reskd.choices import Backend
+from reskd.ops.dispatch import available_backends, check_tensors, choose
 
-__all__ = ["Backend", "available_backends", "interpolate_mse_loss"]
+__all__ = ["available_backends", "interpolate_mse_loss"]
 
 
 def interpolate_mse_loss(student_BDhw: Tensor, teacher_BDHW: Tensor, *, backend: Backend = "auto") -> Tensor:

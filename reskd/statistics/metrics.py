@@ -25,9 +25,9 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from reskd.choices import ScoreKind
 from reskd.evaluation.metrics import rank_scores
 from reskd.evaluation.youtube8m import TopLists, top_lists
-from reskd.outputs import ScoreKind
 from reskd.statistics.predictions import Predictions, check_same_videos
 
 Numbers = NDArray[np.float64]

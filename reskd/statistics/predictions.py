@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from reskd.outputs import ScoreKind
+from reskd.choices import ScoreKind
 
 _EVALUATE_AGAIN = "evaluate the run again"
 

@@ -5,11 +5,10 @@ For other folders:
     dry_run: choose_clips_per_pass, leaving_no_trace, noise_batch
     loss_balance
     metrics_log: describe_rate, describe_step, parse_line
-    optimizer: OptimizerConfig
     plan: Plan, SelectionMetric, TrainingConfig
     precision: chosen_precision, Precision
-    run_changes: Change, changed, read_changes, set_value, why_fixed
-    run_directory: check_same_experiment, config_hash, flatten, is_defining, open_run_directory, RunDirectory,
+    run_changes: Change, changed, flatten, read_changes, set_value, why_fixed
+    run_directory: check_same_experiment, config_hash, is_defining, open_run_directory, RunDirectory,
         with_former_settings,
         write_description
     run_lock: RunLock

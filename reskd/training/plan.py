@@ -12,8 +12,7 @@ from dali_pipes.config import StrictConfig
 from dali_pipes.sampling.order import positions_of_batch
 from reskd.choices import PrecisionSetting
 from reskd.training.recipes.early_stopping import EarlyStoppingConfig
-from reskd.training.recipes.mixing import MixingConfig
-from reskd.training.recipes.weight_averaging import AverageConfig
+from reskd.training.settings.recipes import AverageConfig, MixingConfig
 
 SelectionMetric = Literal["top1", "mean_class_accuracy", "map", "log_loss", "gap", "hit1"]
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +23,7 @@ from reskd.losses.config import DEFAULT_AUTO_STEPS
 from reskd.models.common_config import KEPT_PARTS
 from reskd.runtime.config import RuntimeConfig
 from reskd.training.checkpoint import load_checkpoint
-from reskd.training.run_changes import Change, changed, read_changes, why_fixed, write_changes
+from reskd.training.run_changes import Change, changed, flatten, read_changes, why_fixed, write_changes
 from reskd.training.run_lock import LOCK_NAME
 from reskd.yaml_reading import read_yaml_file, write_yaml
 
@@ -136,15 +136,6 @@ class RunDirectory:
         """
         earlier = self.path / "tensorboard"
         return earlier if earlier.is_dir() else self.path
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """``{"a": {"b": 1}}`` -> ``("a.b", 1)``."""
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def defining_settings(resolved: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from reskd.distributed import World, mean_over_ranks
 from reskd.losses.diagnostics import gradient_squares, measure_gradients, measure_maps
 from reskd.losses.distillation import DistillationLoss
 from reskd.outputs import RecognizerOutput
-from reskd.training.optimizer import OptimizerConfig, build_optimizer, step_if_finite
+from reskd.training.optimizer import build_optimizer, step_if_finite
+from reskd.training.settings.optimizer import OptimizerConfig
 
 Inputs = Mapping[str, tuple[Tensor, Tensor]]  # view name -> its data and valid_NT, a network's inputs
 

@@ -11,11 +11,11 @@ from torch import nn
 from dali_pipes.batch import Loader
 from reskd.distributed import World, broadcast_buffers
 from reskd.extensions.loggers import Loggers
-from reskd.training.optimizer import OptimizerConfig
 from reskd.training.plan import Plan, TrainingConfig
 from reskd.training.recipes.mixing import Mixer
 from reskd.training.run_directory import RunDirectory
 from reskd.training.schedule import ScheduleConfig
+from reskd.training.settings.optimizer import OptimizerConfig
 
 _VALIDATED = {"student": "val", "teacher": "val_teacher"}
 

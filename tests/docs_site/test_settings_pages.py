@@ -11,7 +11,7 @@ from dali_pipes.strict_config import StrictConfig
 from docs_site.settings_pages import settings_pages
 from reskd.experiment.config import load_config
 from reskd.experiment.config_files import shipped_files
-from reskd.training.run_directory import flatten
+from reskd.training.run_changes import flatten
 
 PAGES = settings_pages()
 ROW = re.compile(r"^\| `([\w.]+)` \| (.+?) \| (.*?) \| (.*?) \|$", re.MULTILINE)

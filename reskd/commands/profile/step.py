@@ -19,12 +19,13 @@ from reskd.cli import add_overrides, command_parser, positive
 
 def main(arguments: Sequence[str]) -> None:
     chosen = build_parser().parse_intermixed_args(arguments)
-    from reskd.distributed import joined_world
     from reskd.experiment.stages import choose_stage, load_stages, teacher_stage
+
+    configs = load_stages(chosen.config, chosen.overrides)  # before torch is imported, which takes seconds
+    from reskd.distributed import joined_world
     from reskd.step_profiling.setup import speed_run
     from reskd.step_profiling.trace import profile_steps
 
-    configs = load_stages(chosen.config, chosen.overrides)
     config = choose_stage(configs, chosen.stage)
     stage = teacher_stage(config, configs)
     chosen.out.mkdir(parents=True, exist_ok=True)

@@ -70,7 +70,7 @@ class WeightFile:
 
 
 def read_weight_file(path: Path) -> WeightFile:
-    """The weights in a .safetensors file, or in one of torch.save: a checkpoint of ours, of mmaction2 or timm, or bare tensors.
+    """The weights in a .safetensors file, or in one of torch.save: a checkpoint (ours, mmaction2's, timm's) or tensors.
 
     Raises:
         FileNotFoundError, OSError: no such file; no permission to read it.
@@ -92,8 +92,8 @@ def read_weight_file(path: Path) -> WeightFile:
     key, tensors = _weights_in(content)
     if not tensors or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in tensors.items()):
         raise ValueError(
-            f"{path}: expected a checkpoint of ours (with a student in it), one of mmaction2 or timm (with a state_dict) "
-            f"or a state dict, found a file with {sorted(map(str, tensors))[:5]}; give another file."
+            f"{path}: expected a checkpoint of ours (with a student in it), one of mmaction2 or timm (with a "
+            f"state_dict) or a state dict, found a file with {sorted(map(str, tensors))[:5]}; give another file."
         )
     return WeightFile(
         f"{path}, averaged (state_dict_ema)" if key == "state_dict_ema" else str(path),

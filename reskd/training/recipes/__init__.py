@@ -2,6 +2,6 @@
 
 For other folders:
     early_stopping: EarlyStopping, EarlyStoppingConfig, stopped_early
-    mixing: check_mixing, Mixer, MixingConfig, unmixed
-    weight_averaging: average_of, AverageConfig
+    mixing: Mixer, unmixed
+    weight_averaging: average_of
 """

@@ -24,58 +24,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor
 
 from dali_pipes.batch import ClipBatch, View
-from dali_pipes.config import StrictConfig
 from dali_pipes.sampling.counter_rng import hash_words
+from reskd.training.settings.recipes import MixingConfig
 
 # Of this use of the hash: different from all others.
 _MIX = 301
-
-
-class MixingConfig(StrictConfig):
-    mixup_alpha: float | None = Field(
-        None,
-        gt=0,
-        le=1000,
-        description="blend two clips by shares of Beta(alpha, alpha): 0.1 to 0.4 in the paper of mixup, 0.8 in recipes "
-        "of transformers; default: no mixup",
-    )
-    cutmix_alpha: float | None = Field(
-        None,
-        gt=0,
-        le=1000,
-        description="paste a box of one clip into the other, whose area has a share of Beta(alpha, alpha): 1 in the "
-        "paper of CutMix; default: no CutMix",
-    )
-    probability: float = Field(1.0, gt=0, le=1, description="share of the pairs of clips that are mixed")
-    cutmix_share: float | None = Field(
-        None, gt=0, lt=1, description="of the mixed pairs, the share for CutMix where both are on; default: 0.5"
-    )
-
-    @model_validator(mode="after")
-    def _something_is_mixed(self) -> MixingConfig:
-        if self.mixup_alpha is None and self.cutmix_alpha is None:
-            raise ValueError("expected mixup_alpha, cutmix_alpha or both; set one, or remove the group")
-        if self.cutmix_share is not None and None in (self.mixup_alpha, self.cutmix_alpha):
-            raise ValueError("cutmix_share chooses between mixup and CutMix; set both alphas, or remove it")
-        return self
-
-
-def check_mixing(task: str, *, on_features: bool) -> None:
-    """Raises ValueError where labels or data cannot be mixed; without a subject, for a setting's error."""
-    if task not in ("softmax_ce", "sigmoid_bce"):
-        raise ValueError(
-            f"training.mixing gives each clip the labels of two, in shares, and loss.task = {task} takes whole labels "
-            "only; expected softmax_ce or sigmoid_bce, or remove training.mixing"
-        )
-    if on_features:
-        raise ValueError(
-            "training.mixing mixes pixels, and data.kind is features, whose videos have different numbers of frames; "
-            "remove training.mixing"
-        )
 
 
 class Mix(NamedTuple):

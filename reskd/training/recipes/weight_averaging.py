@@ -15,27 +15,9 @@ from __future__ import annotations
 import copy
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from dali_pipes.config import StrictConfig
-
-
-class AverageConfig(StrictConfig):
-    decay: float = Field(
-        0.9999,
-        ge=0,
-        lt=1,
-        description="share of the average that a step keeps: it spans about 1 / (1 - decay) steps; 0.9999 for runs of "
-        "100,000 steps and more, 0.99 for a few hundred",
-    )
-    warmup: bool = Field(
-        True, description="keep less in the first steps, at most (1 + step) / (10 + step), as TensorFlow does"
-    )
-
-    def decay_at(self, num_steps: int) -> float:
-        """The share of the average that the update of step number ``num_steps``, counted from 1, keeps."""
-        return min(self.decay, (1 + num_steps) / (10 + num_steps)) if self.warmup else self.decay
+from reskd.training.settings.recipes import AverageConfig
 
 
 class WeightAverage:

@@ -11,7 +11,8 @@ import torch
 from benchmarks.fewer_frames.cases import FAMILIES, Case, DataSet, Family, Sweep, cases_of, part_of
 from benchmarks.fewer_frames.pixels import PixelCase, pixel_cases
 from reskd.experiment.networks import build_networks
-from reskd.training.run_directory import config_hash, flatten
+from reskd.training.run_changes import flatten
+from reskd.training.run_directory import config_hash
 
 SETTINGS = {
     "kind": "features",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -148,6 +149,80 @@ def test_an_unknown_option_is_a_usage_error(command: str, subcommand: list[str])
 )
 def test_a_bad_choice_or_number_is_a_usage_error(arguments: list[str]) -> None:
     _assert_usage_error(_run(*arguments))
+
+
+# What a user mistypes, and the sentence that answers it before torch or DALI is imported.
+MISTAKES = {
+    "no config": (["wrong.yaml"], "expected a config file at wrong.yaml, found none."),
+    "no YAML": (["broken.yaml"], "broken.yaml, line 2: "),
+    "a key": (["good.yaml", "training.epoch=3"], "good.yaml: unknown key training.epoch; did you mean epochs?"),
+    "a value": (["good.yaml", "training.epochs=many"], "good.yaml: training.epochs: "),
+    "no root": (["good.yaml", "data.root=nowhere"], "data.root: expected a folder, found nothing at nowhere."),
+    "a root that is a file": (["good.yaml", "data.root=good.yaml"], "data.root: expected a folder, found a file at "),
+    "no list": (["good.yaml", "data.train=list.csv"], "data.train: expected a list at list.csv, found no file; "),
+    "in a stage": (["stages.yaml", "stages.a.data.root=x"], "stage a: data.root: expected a folder, found nothing at "),
+}
+GOOD = """name: one
+data:
+  root: .
+  train: folders
+  sampling: {num_frames: 2}
+  views: {student: {size: 32, source: decoded}}
+student: {backbone: resnet18}
+optimizer: {lr: 0.01}
+training: {epochs: 1, global_batch_size: 2}
+"""
+
+
+@pytest.fixture(scope="module")
+def configs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("configs")
+    (folder / "good.yaml").write_text(GOOD)
+    (folder / "stages.yaml").write_text(f"{GOOD}stages: [{{name: a}}, {{name: b}}]\n")
+    (folder / "broken.yaml").write_text("name: one\n  data: [\n")
+    return folder
+
+
+def _answered_before_heavy_imports(folder: Path, command: str, *arguments: str) -> str:
+    """The error of a command; only pydantic and numpy, which take a tenth of a second, may have been imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *command.split(), *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert {*done.stdout.split()} <= {"HEAVY", "pydantic", "numpy"}
+    assert done.stderr.count("error: ") == 1 and done.stderr.startswith("error: ")
+    return done.stderr.removeprefix("error: ")
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_in_a_config_is_named_before_heavy_imports(mistake: str, configs: Path) -> None:
+    arguments, sentence = MISTAKES[mistake]
+    assert _answered_before_heavy_imports(configs, "reskd train", *arguments).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("evaluate", ["wrong.yaml", "last.pt"]),
+        ("doctor", ["wrong.yaml"]),
+        ("profile train", ["wrong.yaml"]),
+        ("profile step", ["wrong.yaml", "--out", "out"]),
+        ("study", ["wrong.yaml"]),
+        ("evaluate", ["good.yaml", "last.pt"]),
+        ("predict", ["last.pt", "a.mp4"]),
+        ("export", ["last.pt", "--out", "out"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[0],
+)
+def test_a_file_that_is_not_there_is_named_before_heavy_imports(
+    command: str, arguments: list[str], configs: Path
+) -> None:
+    assert ", found no" in _answered_before_heavy_imports(configs, f"reskd {command}", *arguments)
 
 
 def test_training_begins_without_what_only_its_end_needs() -> None:

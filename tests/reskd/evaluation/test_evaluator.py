@@ -13,6 +13,7 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 
 from dali_pipes.batch import PADDING_POSITION, ClipBatch, View
+from reskd.choices import ScoreKind
 from reskd.distributed import World
 from reskd.evaluation.evaluator import Evaluation, EvaluationSettings, evaluate
 from reskd.evaluation.metrics import (
@@ -23,7 +24,7 @@ from reskd.evaluation.metrics import (
     multi_label_metrics,
 )
 from reskd.evaluation.multi_view import average_views
-from reskd.outputs import RecognizerOutput, ScoreKind
+from reskd.outputs import RecognizerOutput
 from reskd.training.plan import SelectionMetric
 from reskd.training.precision import Precision
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from reskd.training.run_directory import flatten
+from reskd.training.run_changes import flatten
 from tests.reskd.experiment.resolved_configs import RECORD, resolve_all
 
 

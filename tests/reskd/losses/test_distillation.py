@@ -10,6 +10,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from reskd.choices import TaskName
 from reskd.losses.config import LogitMapLossConfig, LossConfig, PixelLossConfig
 from reskd.losses.distillation import DistillationLoss, FeaturePair
 from reskd.losses.embedding import embedding_loss
@@ -17,7 +18,7 @@ from reskd.losses.logit_map import logit_map_loss
 from reskd.losses.pixel import check_widths, pixel_loss
 from reskd.losses.prediction import prediction_loss
 from reskd.losses.scores import score_loss
-from reskd.losses.task import TASK_LOSSES, TaskName, random_label_ce, sigmoid_bce, softmax_ce
+from reskd.losses.task import TASK_LOSSES, random_label_ce, sigmoid_bce, softmax_ce
 from reskd.outputs import RecognizerOutput
 
 LABELS_N = torch.tensor([1, 0])

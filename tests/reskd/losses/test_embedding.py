@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reskd.losses.embedding import Reduction, check_embeddings, embedding_loss
+from reskd.choices import Reduction
+from reskd.losses.embedding import check_embeddings, embedding_loss
 
 STUDENT_NE = torch.tensor([[1.0, 2.0], [0.0, 0.0]])
 TEACHER_NE = torch.tensor([[4.0, 6.0], [0.0, 1.0]])

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from reskd.losses.prediction import Distance, prediction_loss
-from reskd.outputs import ScoreKind
+from reskd.choices import Distance, ScoreKind
+from reskd.losses.prediction import prediction_loss
 
 ALL = [
     ("squared_error", "softmax"),

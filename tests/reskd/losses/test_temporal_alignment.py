@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from dali_pipes.sampling.spec import student_frames
-from reskd.losses.temporal_alignment import TimeMatching, Timestamp, at_timestamps, match_timestamps, timestamps_of
+from reskd.choices import TimeMatching
+from reskd.losses.temporal_alignment import Timestamp, at_timestamps, match_timestamps, timestamps_of
 
 
 def _whole(num_frames: int, *, patch: int = 1) -> tuple[float, ...]:

@@ -10,7 +10,8 @@ from torch import nn
 from reskd.models.aggregators.h_rnn import SkippingLstm
 from reskd.models.config import parse_recognizer
 from reskd.models.families.registry import build_recognizer
-from reskd.training.optimizer import OptimizerConfig, build_optimizer, parameter_groups, set_lr, step_if_finite
+from reskd.training.optimizer import build_optimizer, parameter_groups, set_lr, step_if_finite
+from reskd.training.settings.optimizer import OptimizerConfig
 
 
 def network() -> nn.Module:

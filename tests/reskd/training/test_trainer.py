@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dali_pipes.batch import ClipBatch, Loader
-from reskd.losses.task import TaskName
+from reskd.choices import TaskName
 from reskd.training.checkpoint import load_checkpoint
 from reskd.training.plan import Plan, TrainingConfig
 from reskd.training.trainer import Trainer

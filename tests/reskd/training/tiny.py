@@ -15,11 +15,11 @@ from reskd.distributed import World
 from reskd.losses.config import LossConfig, PixelLossConfig
 from reskd.losses.distillation import DistillationLoss, FeaturePair
 from reskd.outputs import RecognizerOutput
-from reskd.training.optimizer import OptimizerConfig
 from reskd.training.plan import Plan, TrainingConfig
 from reskd.training.recipes.mixing import Mixer
 from reskd.training.run_directory import RunDirectory
 from reskd.training.schedule import ScheduleConfig
+from reskd.training.settings.optimizer import OptimizerConfig
 from reskd.training.trainable import Networks
 from reskd.training.trainer import Trainer
 from reskd.training.trainer_arguments import RunRecord, Settings, TrainingData

@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from dali_pipes.batch import ClipBatch, FeatureView, View
 from reskd.pages.style import LIGHT
 from reskd.training.board.labeled_clips import Answered, Caption, captions_of, picture_of
-from reskd.training.recipes.mixing import MixingConfig
+from reskd.training.settings.recipes import MixingConfig
 from tests.reskd.training.tiny import make_trainer
 
 NAMES = ["archery", "bowling", "line\nbreak", "diving"]

@@ -10,7 +10,8 @@ import torch
 from pydantic import ValidationError
 
 from dali_pipes.batch import ClipBatch, View
-from reskd.training.recipes.mixing import Mix, Mixer, MixingConfig, check_mixing, choose_mix, mix_view, unmixed
+from reskd.training.recipes.mixing import Mix, Mixer, choose_mix, mix_view, unmixed
+from reskd.training.settings.recipes import MixingConfig, check_mixing
 from tests.reskd.training.tiny import noise_clips
 
 MIXUP = MixingConfig(mixup_alpha=0.8)

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from reskd.training.recipes.weight_averaging import AverageConfig, average_of
+from reskd.training.recipes.weight_averaging import average_of
+from reskd.training.settings.recipes import AverageConfig
 from tests.reskd.training.tiny import TinyRecognizer
 
 
