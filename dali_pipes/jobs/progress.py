@@ -9,6 +9,7 @@ rich is imported with the first bar, so that a job without a terminal never need
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _LINE_EVERY_S = {True: 0.5, False: 60.0}  # on a terminal, in a log
 _MESSAGE_EVERY_S = 20.0
+_NOTE_EVERY_S = 180.0  # in a log
 
 
 @dataclass
@@ -52,6 +54,9 @@ class ProgressDisplay:
         self._clocks: dict[str, _Clock] = {}
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
+        self._counted: tuple[str, int, int] | None = None  # the last call of ``count``
+        self._note, self._next_note_s = "", time.monotonic() + _NOTE_EVERY_S
+        self._lock = threading.RLock()
 
     def __enter__(self) -> ProgressDisplay:
         return self
@@ -68,6 +73,32 @@ class ProgressDisplay:
 
     def count(self, noun: str, done: int, total: int) -> None:
         """Show that ``done`` of ``total`` are done: at most twice a second on a terminal, once a minute elsewhere."""
+        with self._lock:
+            self._count(noun, done, total)
+
+    def note(self, text: str) -> None:
+        """Show what goes on meanwhile: at the end of the bar of ``counter`` on a terminal, every 3 minutes elsewhere.
+
+        It may be called from another thread.
+        """
+        with self._lock:
+            self._note, now_s = text, time.monotonic()
+            if not self._enabled:
+                return
+            if self._stream.isatty():
+                noun, done, total = self._counted or ("", 0, 0)
+                if done < total:
+                    self._draw(noun, done, total, self._pace(noun, done, total), text)
+            elif now_s >= self._next_note_s:
+                self._next_note_s = now_s + _NOTE_EVERY_S
+                print(text, file=self._stream, flush=True)
+
+    def _pace(self, noun: str, done: int, total: int) -> str:
+        elapsed_s = time.monotonic() - self._clock(noun, 0).start_s
+        return describe_progress(done, total, noun, elapsed_s).partition(", ")[2]
+
+    def _count(self, noun: str, done: int, total: int) -> None:
+        self._counted = noun, done, total
         clock, now_s = self._clock(noun, 0), time.monotonic()
         if not self._enabled or (now_s < clock.next_s and done < total):
             return
@@ -77,7 +108,7 @@ class ProgressDisplay:
         if not is_terminal:
             print(line, file=self._stream, flush=True)
         elif done < total:
-            self._draw(noun, done, total, line.partition(", ")[2])
+            self._draw(noun, done, total, line.partition(", ")[2], self._note)
         else:
             self._finish(noun, line)
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Collection
 from pathlib import Path
 
 from dali_pipes.config import DataConfig
+from dali_pipes.file_names import on_one_line
 from dali_pipes.jobs.process_folder import process_folder
+from dali_pipes.jobs.progress import gib
 from dali_pipes.loader.frame_cache import FrameCache
 from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.manifest.sources import store_of
 
+log = logging.getLogger(__name__)
 SHARED_MEMORY = Path("/dev/shm")
 _GIB = 2**30
 
@@ -41,7 +45,7 @@ def open_cache(config: DataConfig, manifest: Manifest, decoders: Collection[str]
 
 
 def _check_room(cache: FrameCache, manifest: Manifest, config: DataConfig) -> None:
-    needed = cache.missing_bytes(manifest)
+    needed, num_missing = cache.missing(manifest)
     existing = next(parent for parent in (cache.folder, *cache.folder.parents) if parent.is_dir())
     free = shutil.disk_usage(existing).free
     if needed > free:
@@ -50,3 +54,8 @@ def _check_room(cache: FrameCache, manifest: Manifest, config: DataConfig) -> No
             f"{cache.folder}: expected room for {needed / _GIB:,.1f} GiB of decoded frames, found {free / _GIB:,.1f} "
             f"GiB; {other}, transcode the videos to a smaller size, or set data.cache=none."
         )
+    if needed:
+        log.info(
+            "data.cache = %s: the decoded frames of %d videos will take %s of %s free in %s, written as clips of them "
+            "are first read", config.cache, num_missing, gib(needed), gib(free), on_one_line(cache.folder),
+        )  # fmt: skip

@@ -88,11 +88,12 @@ class FrameCache:
         key = repr((_VERSION, place, found.file_size, found.mtime_ns, properties))
         return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
 
-    def missing_bytes(self, manifest: Manifest) -> int:
-        """Bytes that the videos without a file will take, if they are as the scan found them."""
+    def missing(self, manifest: Manifest) -> tuple[int, int]:
+        """(bytes, number) of the videos without a file, if they are as the scan found them."""
         present = {entry.name for entry in self.folder.iterdir()} if self.folder.is_dir() else set()
         rows = (manifest.row(number) for number in range(len(manifest)))
-        return sum(math.prod(_expected_shape(row.video_info)) for row in rows if self.path_of(row).name not in present)
+        sizes = [math.prod(_expected_shape(row.video_info)) for row in rows if self.path_of(row).name not in present]
+        return sum(sizes), len(sizes)
 
 
 def _may_be_planar(found: VideoInfo) -> bool:

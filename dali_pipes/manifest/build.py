@@ -83,18 +83,16 @@ def build_manifests(
             names, storage = lists.class_names, storage_of(config)
             manifests[name] = Manifest.from_video_info(config.root, names, found, video_info, storage)
             healths = {video.path: video_info[video.path].health for video in found}
-            _name_new_damage(name, healths, named, on_message)
-            if damage := describe_damage(healths.values()):
-                report(f"{name}: {damage}; to list them: {scan_command(config)}")
+            if damage := _name_new_damage(name, healths, named, on_message):
+                report(f"{damage}; to list them: {scan_command(config)}")
             _name_imbalance(name, manifests[name], report)
     for line in cost_of(config, video_info):
         report(line)
-    table = split_table(lists, videos)
     key = cache_key(config, seed=seed, splits=splits, store=store)  # the scan may have added to the store
     if key:
-        keep_manifests(store, key, manifests, messages, table)
+        keep_manifests(store, key, manifests, messages, split_table(lists, videos))
     else:
-        _keep_split_table(table_path(store, table_key(config, seed=seed, splits=splits)), table)
+        _keep_split_table(table_path(store, table_key(config, seed=seed, splits=splits)), split_table(lists, videos))
     return manifests
 
 
@@ -145,10 +143,16 @@ def _unheard(message: str) -> None:
 
 def _name_new_damage(
     split: str, healths: Mapping[str, str], named: NamedDamage | None, on_message: Callable[[str], None]
-) -> None:
-    """Name each damaged file that no start has named yet. ``healths``: of the split's files, by their paths."""
+) -> str:
+    """Name each damaged file that no start has named yet; returns a clause on the number of all, "" without any.
+
+    Args:
+        healths: of the split's files, by their paths.
+    """
     for path, health in named.take_new(healths).items() if named else ():
         on_message(f"{split}: {on_one_line(path)}: {health}")
+    damage = describe_damage(healths.values())
+    return f"{split}: {damage}" if damage else ""
 
 
 def _name_imbalance(split: str, manifest: Manifest, on_message: Callable[[str], None]) -> None:

@@ -53,7 +53,8 @@ def main(arguments: Sequence[str]) -> int:
         )
         logging.getLogger("reskd.experiment").setLevel(logging.WARNING)
         with StopSignals().listening(), ProgressDisplay(sys.stdout) as display:
-            rows = run_study(plan, engine=engine, retry=chosen.retry, on_progress=display.counter("runs"))
+            show = display.counter("runs")
+            rows = run_study(plan, engine=engine, retry=chosen.retry, on_progress=show, on_running=display.note)
     report = summarize_study(plan, rows, command=shlex.join(["reskd", "study", *arguments]))
     folder = study_folder(plan)
     folder.mkdir(parents=True, exist_ok=True)

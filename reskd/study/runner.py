@@ -25,6 +25,7 @@ from reskd.study.work import (
     results_of,
     write_row,
 )
+from reskd.study.watch import watching
 from reskd.training.run_lock import RunLock
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ def run_study(
     engine: Engine,
     retry: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_running: Callable[[str], None] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Do the runs that are not done, and write ``results.jsonl`` after each; returns the rows by the run's name.
 
@@ -53,6 +55,7 @@ def run_study(
     Args:
         engine: does several runs at once.
         on_progress: gets (runs done, runs to do) after each.
+        on_running: gets a line on the runs in progress every few seconds, in another thread: watch.py.
 
     Raises:
         OSError: another process works on this study; the disk is full.
@@ -69,13 +72,16 @@ def run_study(
         log.info("%d runs, %d of them to do", len(plan.runs), len(todo))
         work = partial(do_run, plan.study.threads, folder / "gpus")
         done = engine(work, todo, ready=lambda run: all(_is_done(rows.get(name)) for name in run.needs))
-        for number, (run, row) in enumerate(done, 1):
-            if row is None:
-                row = empty_row(run, DIED, f"its process died; {results_of(run) / 'log.txt'} may say why")
-                write_row(run, row)
-            rows[run.name] = row
-            _write(folder, plan, rows)
-            on_progress(number, len(todo))
+        if on_running is not None and todo:
+            on_progress(0, len(todo))
+        with watching(plan, todo, rows, on_running):
+            for number, (run, row) in enumerate(done, 1):
+                if row is None:
+                    row = empty_row(run, DIED, f"its process died; {results_of(run) / 'log.txt'} may say why")
+                    write_row(run, row)
+                rows[run.name] = row
+                _write(folder, plan, rows)
+                on_progress(number, len(todo))
         for run in todo:
             if run.name not in rows:
                 missing = next(name for name in run.needs if not _is_done(rows[name]))

@@ -35,8 +35,8 @@ def state_from_hub(backbone: str) -> dict[str, Tensor]:
 
     name = backbone.removeprefix(TIMM)
     found = timm.get_pretrained_cfg(name)
-    is_in_hub = bool(found and found.hf_hub_id and not found.custom_load)
-    cached = _in_cache(found.hf_hub_id) if found and is_in_hub else None
+    repository = found.hf_hub_id if found and not found.custom_load else None
+    cached = _in_cache(repository) if repository else None
     try:
         if cached is not None:
             overlay = {"file": str(cached)}
@@ -44,7 +44,7 @@ def state_from_hub(backbone: str) -> dict[str, Tensor]:
                 name, pretrained=True, pretrained_cfg_overlay=overlay
             ).state_dict()
             return state
-        if is_in_hub:
+        if repository:
             _try_connection()
         with _quiet_hub():
             state = timm.create_model(name, pretrained=True).state_dict()

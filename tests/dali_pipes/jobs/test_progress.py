@@ -93,3 +93,32 @@ def test_messages_come_now_and_then_and_not_at_all_for_a_short_job(monkeypatch: 
     monkeypatch.setattr(progress, "_MESSAGE_EVERY_S", 0.0)
     report(2, 4)
     assert len(said) == 1 and said[0].startswith("scanning files: 2 of 4 files, ")
+
+
+def test_a_terminal_shows_a_note_at_the_end_of_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    terminal = Terminal()
+    with ProgressDisplay(terminal) as display:
+        display.note("before any count")
+        report = display.counter("runs")
+        report(0, 4)
+        display.note("student 2: epoch 3.0 of 15")
+        assert "student 2: epoch 3.0 of 15" in terminal.getvalue() and "0/4" in terminal.getvalue()
+        report(4, 4)
+        display.note("nothing runs any more")
+    assert "nothing runs any more" not in terminal.getvalue()
+
+
+def test_a_log_gets_a_note_every_three_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    log = io.StringIO()
+    with ProgressDisplay(log) as display:
+        for now[0] in range(0, 601, 2):
+            display.note(f"at {now[0]} s")
+    assert log.getvalue().splitlines() == ["at 180 s", "at 360 s", "at 540 s"]
+    with ProgressDisplay(log, enabled=False) as display:
+        now[0] = 10_000
+        display.note("of another rank")
+    assert "rank" not in log.getvalue()

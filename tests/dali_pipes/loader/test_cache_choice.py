@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import shutil
 import subprocess
 import sys
@@ -54,6 +55,26 @@ def test_too_little_room_is_refused_with_the_sizes(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: found._replace(free=1000))
     with pytest.raises(ValueError, match=r"expected room for .* found 0\.0 GiB; name another data\.cache_folder"):
         cache_choice.open_cache(config, manifest, {"pyav"})
+
+
+def test_the_size_is_said_before_the_first_frame_is_written(
+    config: DataConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = config.model_copy(update={"cache": "disk"})
+    manifest = _manifest(config)
+    row = manifest.row(0).video_info
+    mib = 1.5 * row.num_frames * row.width * row.height / 2**20
+    with caplog.at_level(logging.INFO):
+        cache = cache_choice.open_cache(config, manifest, {"pyav"})
+    assert cache is not None and not cache.folder.exists()
+    (said,) = caplog.messages
+    assert said.startswith(f"data.cache = disk: the decoded frames of 1 videos will take {mib:.1f} MiB of ")
+    assert said.endswith(f" free in {tmp_path / 'scan' / 'frames'}, written as clips of them are first read")
+    cache.folder.mkdir()
+    cache.path_of(manifest.row(0)).touch()
+    caplog.clear()
+    cache_choice.open_cache(config, manifest, {"pyav"})
+    assert caplog.messages == []  # nothing is missing
 
 
 def test_frames_that_dali_is_to_decode_are_refused(config: DataConfig, tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_files_that_are_there_are_not_decoded_again_and_truncated_ones_are(
     written: list[Path] = []
     write = frame_cache._write
     monkeypatch.setattr(frame_cache, "_write", lambda path, *rest: (written.append(path), write(path, *rest)))
-    assert cache.missing_bytes(manifest) == 0
+    assert cache.missing(manifest) == (0, 0)
     _clips(config, manifest, cache, 2)
     assert not written
     (file,) = cache.folder.iterdir()
