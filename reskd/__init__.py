@@ -8,8 +8,8 @@ For other folders:
     cli: add_engine_arguments, add_engine_choice, add_overrides, add_trust_code, command_parser, engine_of, number_from,
         part_of_parts, positive, require_checkpoint, run_tool
     device_times: recorded_event, wait_for
-    distributed: averaging_gradients, barrier, broadcast_buffers, choose_device, data_parallel, gather_objects, gather_rows, joined_world, mean_over_ranks, minimum_over_ranks, patient_barrier, StopAgreement,
-        World
+    distributed: averaging_gradients, barrier, broadcast_buffers, choose_device, data_parallel, gather_objects,
+        gather_rows, joined_world, mean_over_ranks, minimum_over_ranks, patient_barrier, StopAgreement, World
     environment: DALIS, describe_environment, driver_version, installed_opencvs, installed_versions, missing_npp,
         native_library_name, require_for_training
     faults: fault_files_in, sentence_of

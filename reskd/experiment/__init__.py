@@ -13,5 +13,6 @@ For other folders:
     provenance: is_trained
     run: answers_of, score_checkpoint, ScoredCheckpoint, train_experiment
     run_checks: check_config
-    stages: asked_settings, check_data_paths, check_stages, choose_stage, load_stages, role_of, teacher_stage, train_stages
+    stages: asked_settings, check_data_paths, check_stages, choose_stage, load_stages, role_of,
+        teacher_stage, train_stages
 """

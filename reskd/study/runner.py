@@ -13,6 +13,7 @@ from dali_pipes.atomic_files import atomic_write_text
 from dali_pipes.jobs.map_files import Engine
 from reskd.study.answer_times import add_answer_times
 from reskd.study.plan import RUNS, PlannedRun, StudyPlan
+from reskd.study.watch import watching
 from reskd.study.work import (
     DIED,
     DIVERGED,
@@ -25,7 +26,6 @@ from reskd.study.work import (
     results_of,
     write_row,
 )
-from reskd.study.watch import watching
 from reskd.training.run_lock import RunLock
 
 log = logging.getLogger(__name__)

@@ -14,6 +14,7 @@ from reskd.distributed import World
 from reskd.experiment.config import ExperimentConfig, parse_config
 from reskd.experiment.networks import check_networks
 from reskd.experiment.run import score_checkpoint, train_experiment
+from reskd.experiment.stages import load_stages, train_stages
 from reskd.training.checkpoint import load_checkpoint
 
 WORLD = World(0, 1, torch.device("cpu"))
@@ -136,3 +137,18 @@ def test_a_term_that_does_not_fit_the_outputs_is_refused_before_anything_is_trai
     with pytest.raises(ValueError, match=r"loss.terms.own failed with RuntimeError: .* \(terms.py, line 2\)"):
         check_networks(config("fits_not"))
     check_networks(config("reads_values"))
+
+
+def test_the_example_of_a_timm_teacher_and_an_own_student_runs(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """docs/examples/timm_teacher_own_student.yaml as it is, on other videos and for less time."""
+    pytest.importorskip("timm")
+    monkeypatch.chdir(EXAMPLES.parents[1])
+    changes = [f"data.root={root}", "data.train=folders", "data.test=null", f"runs={tmp_path}", "device=cpu"]
+    changes += ["training.epochs=1", "training.global_batch_size=2", "data.loader.num_workers=1"]
+    teacher, student = load_stages(EXAMPLES / "timm_teacher_own_student.yaml", changes)
+    assert (teacher.student.family, student.student.family) == ("tsn", "python")
+    runs = train_stages([teacher, student], world=WORLD)
+    line = json.loads((runs[1].path / "metrics.jsonl").read_text().splitlines()[-1])
+    assert {"loss/pixel", "loss/clip", "loss/task"} <= line.keys()

@@ -28,7 +28,9 @@ def test_each_run_in_progress_is_named_with_its_epoch(tmp_path: Path) -> None:
     runs, now = plan.in_order(), time.time()
     epochs = runs[0].config.training.epochs
     assert describe_running(plan, runs, since_s=now - 5) == ""
-    begun(plan, "teacher", "1", '{"step": 1, "train/epoch": 0.5}\n', '{"step": 2, "train/epoch": 1.25, "val/gap": 0.5}\n')
+    begun(
+        plan, "teacher", "1", '{"step": 1, "train/epoch": 0.5}\n', '{"step": 2, "train/epoch": 1.25, "val/gap": 0.5}\n'
+    )
     begun(plan, "baseline", "2")
     begun(plan, "baseline", "1", '{"step": 1, "train/epoch": 1.0}\n', '{"step": 2, "train/ep')  # half a line so far
     begun(plan, "student", "1", lock_age_s=100)  # of a process that was killed before
