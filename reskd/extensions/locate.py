@@ -93,8 +93,8 @@ def make(location: str, kind: Kind, *given: Any, key: str, arguments: Mapping[st
         passed = ", ".join([*ours, *named, *arguments]) or "nothing"
         raise ValueError(
             f"{key}: expected a function that can be called with {passed}, found {called_name(location)}{takes} "
-            f"({error}); change the function, or the setting beside {key.rpartition('.')[2]}: arguments (in a file with "
-            "stages they are merged with the common ones, and KEY: null takes one back)."
+            f"({error}); change the function, or the setting beside {key.rpartition('.')[2]}: arguments (in a file "
+            "with stages they are merged with the common ones, and KEY: null takes one back)."
         ) from None
     try:
         return function(*given, **{**arguments, **named})
