@@ -56,12 +56,10 @@ def build_manifests(
             requested and the config has no test list.
     """
     store = store_of(config)
-    named = None if on_message is None else NamedDamage(store)
-    on_message = on_message or _unheard
+    named, on_message = NamedDamage(store) if on_message else None, on_message or _unheard
     key = cache_key(config, seed=seed, splits=splits, store=store)
-    manifests = load_manifests(store, key, on_message) if key else None
-    if manifests is not None:
-        return manifests
+    if key and (kept := load_manifests(store, key, on_message)) is not None:
+        return kept
     messages: list[str] = []
 
     def report(message: str) -> None:
@@ -77,13 +75,12 @@ def build_manifests(
             video_info.update(_look_into(config, new, store, on_message=on_message, num_workers=num_workers))
         return video_info
 
-    videos, manifests = _assign_and_scan(config, lists, seed, scan_now, report), {}
+    videos, manifests = _assign_and_scan(config, lists, seed, scan_now, report), dict[str, Manifest]()
     for name in splits:
         if found := videos.get(name):
-            names, storage = lists.class_names, storage_of(config)
-            manifests[name] = Manifest.from_video_info(config.root, names, found, video_info, storage)
-            healths = {video.path: video_info[video.path].health for video in found}
-            if damage := _name_new_damage(name, healths, named, on_message):
+            known = lists.class_names, found, video_info, storage_of(config)
+            manifests[name] = Manifest.from_video_info(config.root, *known)
+            if damage := _name_new_damage(name, found, video_info, named, on_message):
                 report(f"{damage}; to list them: {scan_command(config)}")
             _name_imbalance(name, manifests[name], report)
     for line in cost_of(config, video_info):
@@ -142,13 +139,14 @@ def _unheard(message: str) -> None:
 
 
 def _name_new_damage(
-    split: str, healths: Mapping[str, str], named: NamedDamage | None, on_message: Callable[[str], None]
+    split: str,
+    videos: Sequence[LabeledVideo],
+    video_info: Mapping[str, VideoInfo],
+    named: NamedDamage | None,
+    on_message: Callable[[str], None],
 ) -> str:
-    """Name each damaged file that no start has named yet; returns a clause on the number of all, "" without any.
-
-    Args:
-        healths: of the split's files, by their paths.
-    """
+    """Name each damaged file that no start has named yet; returns a clause on the number of all, "" without any."""
+    healths = {video.path: video_info[video.path].health for video in videos}
     for path, health in named.take_new(healths).items() if named else ():
         on_message(f"{split}: {on_one_line(path)}: {health}")
     damage = describe_damage(healths.values())
