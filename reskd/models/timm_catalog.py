@@ -6,6 +6,7 @@ timm is an extra, and importing it takes seconds, so it is imported only where o
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib.util
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,8 +60,9 @@ def is_timm(backbone: str) -> bool:
     return backbone.startswith(TIMM)
 
 
+@functools.cache
 def timm_settings(backbone: str) -> dict[str, Any]:
-    """What timm knows of a network: its "mean", "std", "input_size", "classifier" and more.
+    """What timm knows of a network: its "mean", "std", "input_size", "classifier" and more. Not to be changed: it is kept.
 
     Args:
         backbone: "timm/NAME" or "timm/NAME.TAG", the tag of some of its weights.
