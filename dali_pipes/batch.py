@@ -8,7 +8,7 @@ Shape letters: N clips, T frames, H height, W width, C = 3 color channels, B = N
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 import numpy as np
@@ -21,7 +21,7 @@ PADDING_POSITION = -1
 """The entry of ``ClipBatch.positions_N`` of a clip that only pads the last batch of an evaluation."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class View:
     """One rendering of every clip in a batch.
 
@@ -70,6 +70,10 @@ class View:
         """The frames as input of a 2-D network: shape (N*T, C, H, W), channels-last, sharing memory."""
         return self.data_NTHWC.flatten(0, 1).permute(0, 3, 1, 2)
 
+    def __repr__(self) -> str:
+        """Shapes, dtypes and the device, without contents."""
+        return f"View({_described(self)}, on {self.data.device})"
+
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> View:
         return View(
             self.data_NTHWC.to(device, non_blocking=non_blocking),
@@ -78,7 +82,7 @@ class View:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FeatureView:
     """Some or all frames of every video in a batch, as features.
 
@@ -116,6 +120,10 @@ class FeatureView:
     def num_frames(self) -> int:
         return self.data_NTD.shape[1]
 
+    def __repr__(self) -> str:
+        """Shapes, dtypes and the device, without contents."""
+        return f"FeatureView({_described(self)}, on {self.data.device})"
+
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> FeatureView:
         return FeatureView(
             self.data_NTD.to(device, non_blocking=non_blocking),
@@ -124,7 +132,7 @@ class FeatureView:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ClipBatch:
     """N clips with their labels and sources.
 
@@ -180,6 +188,11 @@ class ClipBatch:
     def padding_N(self) -> Tensor:
         """bool, True where the clip only pads the batch and must not be counted."""
         return self.positions_N == PADDING_POSITION
+
+    def __repr__(self) -> str:
+        """Shapes, dtypes and the device, without contents."""
+        views = "".join(f"    views[{name!r}]: {view!r}\n" for name, view in self.views.items())
+        return f"ClipBatch({self.num_clips} clips\n{views}    {_described(self)}, on {self.labels_N.device})"
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> ClipBatch:
         """The batch on ``device``; tensors already there are not copied."""
@@ -244,6 +257,16 @@ class Loader(Protocol):
     def close(self) -> None:
         """End worker processes and free memory. May be called twice."""
         ...
+
+
+def _described(holder: View | FeatureView | ClipBatch) -> str:
+    """Each tensor among the fields as "name dtype shape"; None as "name None"."""
+    values = {field.name: getattr(holder, field.name) for field in fields(holder)}
+    tensors = {name: value for name, value in values.items() if value is None or isinstance(value, Tensor)}
+    return ", ".join(
+        f"{name} None" if value is None else f"{name} {str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+        for name, value in tensors.items()
+    )
 
 
 def _expect(name: str, tensor: Tensor, dtype: torch.dtype, num_dims: int) -> None:

@@ -197,10 +197,19 @@ def require_checkpoint(path: Path) -> None:
 
 def set_up_log() -> None:
     """Log rank 0's messages to stderr, as "12:02:16 text"; the other ranks only warn."""
-    is_main = os.environ.get("RANK", "0") == "0"
+    logging.basicConfig(level=level_of_rank(), handlers=[stderr_handler()], force=True)
+
+
+def level_of_rank() -> int:
+    """Of this process's messages: all of rank 0, warnings of the others."""
+    return logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING
+
+
+def stderr_handler() -> logging.Handler:
+    """Writes messages to stderr as "12:02:16 text"."""
     handler = _ToStandardError()
     handler.setFormatter(_Indented("%(asctime)s %(message)s", "%H:%M:%S"))
-    logging.basicConfig(level=logging.INFO if is_main else logging.WARNING, handlers=[handler], force=True)
+    return handler
 
 
 class _ToStandardError(logging.Handler):

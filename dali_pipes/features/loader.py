@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, SupportsInt
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from dali_pipes.features.buffer_pool import RecycledMemory
 from dali_pipes.features.config import FeatureDataConfig
 from dali_pipes.features.manifest import FeatureManifest
 from dali_pipes.features.source import FeatureSource, RowChooser, VideoFeatures
+from dali_pipes.sampling.listed_batches import ListedBatches
 from dali_pipes.sampling.order import ReadingOrder, most_attempts
 from dali_pipes.sampling.spec import check_view_names
 
@@ -48,7 +49,7 @@ class _PendingBatch:
     done: list[Future[None]]
 
 
-class FeatureLoader:
+class FeatureLoader(ListedBatches):
     """Reads videos' features and renders their views; see ``dali_pipes.batch.Loader``.
 
     Training runs without end from ``first_batch``; a second ``iter`` continues where the first one stopped.
@@ -77,11 +78,10 @@ class FeatureLoader:
     ) -> None:
         check_view_names(views, has_teacher=config.views.teacher is not None)
         order.check(len(manifest))
+        super().__init__(manifest, order, tuple(views))
         self._config = config
-        self._views = tuple(views)
         self._device = torch.device(device)
         self._manifest = manifest
-        self._order = order
         self._chooser = RowChooser(order, manifest)
         attempts = most_attempts(config.loader.max_bad_fraction, len(manifest))
         self._source = FeatureSource(manifest, config.groups, config.max_frames, order, attempts)
@@ -95,20 +95,9 @@ class FeatureLoader:
         self._on_message = log.on_message
         self.faults = FaultLog(log.quarantine, config.loader.max_bad_fraction, log.on_message)
 
-    @property
-    def num_samples(self) -> int:
-        """Number of videos in an epoch, over all ranks; in evaluation, in the list."""
-        return len(self._manifest)
-
-    @property
-    def num_test_views(self) -> int:
-        """1: features have one test view."""
-        return 1
-
-    @property
-    def num_batches(self) -> int:
-        """Number of batches on each rank: of an evaluation pass; in training, of an epoch, rounded up."""
-        return self._order.num_batches(len(self._manifest))
+    def path(self, video_id: SupportsInt) -> str:
+        """File, byte offset and id of the record with this entry of ``ClipBatch.ids_N``."""
+        return self._manifest.name(self._check_row(video_id))
 
     def describe_reading(self) -> str:
         """One line for the log: number of videos and files."""
@@ -152,6 +141,14 @@ class FeatureLoader:
         except Exception:
             self.close()
             raise
+
+    @property
+    def _num_yielded(self) -> int:
+        return self._iteration - len(self._pending)
+
+    def _go_to(self, num_yielded: int) -> None:
+        self._drop_pending()
+        self._iteration = num_yielded
 
     def _continues(self) -> bool:
         """Whether to start another batch: in training always, in evaluation up to the last of the pass."""

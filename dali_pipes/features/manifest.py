@@ -115,6 +115,7 @@ def build_feature_manifests(
     seed: int,
     splits: Sequence[str] = ("train", "val"),
     on_message: Callable[[str], None] = lambda message: None,
+    on_damage: Callable[[str], None] | None = None,
 ) -> dict[str, FeatureManifest]:
     """Build the manifests of the requested splits ("train", "val", "test"). New files are indexed.
 
@@ -124,7 +125,8 @@ def build_feature_manifests(
 
     Args:
         seed: seed of the held-out part.
-        on_message: called with a sentence for each dropped record and for classes without videos.
+        on_message: called with a sentence for classes without videos.
+        on_damage: called with a sentence for each dropped record; default: on_message.
 
     Raises:
         ValueError: a pattern without files, files of another kind, records without the config's features, more bad
@@ -154,7 +156,9 @@ def build_feature_manifests(
                     f"data.val_fraction = {fraction:g} leaves no video for {split}, of {len(chosen)}; change it, or "
                     "name files in data.val."
                 )
-        manifests[split] = _manifest(config, split, class_names, index, np.flatnonzero(chosen), on_message)
+        manifests[split] = found = _manifest(config, split, class_names, index, np.flatnonzero(chosen))
+        _name_dropped(split, found, on_damage or on_message)
+        _name_empty(split, found, on_message)
     return manifests
 
 
@@ -192,7 +196,6 @@ def _manifest(
     class_names: tuple[str, ...],
     index: RecordIndex,
     chosen: np.ndarray,
-    on_message: Callable[[str], None],
 ) -> FeatureManifest:
     counts = _lengths(index.rows["label_end"])
     outside = (index.label_numbers < 0) | (index.label_numbers >= len(class_names))
@@ -209,17 +212,23 @@ def _manifest(
     if not len(members):
         first = f"; the first: {dropped[0][0]}: {dropped[0][1]}" if dropped else ""
         raise ValueError(f"{split}: expected at least one usable video, found none of {len(chosen)}{first}.")
-    for record, reason in dropped[:_MOST_NAMED]:
-        on_message(f"{split}: {record} is left out: {reason}")
-    if len(dropped) > _MOST_NAMED:
-        on_message(f"{split}: ... and {len(dropped) - _MOST_NAMED} more are left out")
     num_dropped = len(bad) + sum(found.num_records for found in damaged)
-    manifest = FeatureManifest(class_names, index, members, tuple(dropped), num_dropped)
+    return FeatureManifest(class_names, index, members, tuple(dropped), num_dropped)
+
+
+def _name_dropped(split: str, manifest: FeatureManifest, on_damage: Callable[[str], None]) -> None:
+    for record, reason in manifest.dropped[:_MOST_NAMED]:
+        on_damage(f"{split}: {record} is left out: {reason}")
+    if len(manifest.dropped) > _MOST_NAMED:
+        on_damage(f"{split}: ... and {len(manifest.dropped) - _MOST_NAMED} more are left out")
+
+
+def _name_empty(split: str, manifest: FeatureManifest, on_message: Callable[[str], None]) -> None:
+    class_names = manifest.class_names
     empty = np.flatnonzero(manifest.class_counts() == 0)
     if len(empty):
         named = ", ".join(class_names[number] for number in empty[:_MOST_NAMED])
         on_message(f"{split}: no usable video of {len(empty)} of {len(class_names)} classes: {named}")
-    return manifest
 
 
 def _check_bad_labels(

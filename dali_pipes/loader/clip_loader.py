@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsInt
 
 import torch
 
@@ -34,6 +34,7 @@ from dali_pipes.loader.sample import fields_for
 from dali_pipes.loader.torch_batches import TorchBatches
 from dali_pipes.loader.watchdog import Watchdog, forget
 from dali_pipes.manifest.manifest import Manifest
+from dali_pipes.sampling.listed_batches import ListedBatches
 from dali_pipes.sampling.order import ReadingOrder, most_attempts
 from dali_pipes.sampling.spec import num_frames_read, rules_for_views
 
@@ -41,12 +42,13 @@ if TYPE_CHECKING:
     from dali_pipes.loader.dali_graph import GraphSpec
 
 
-class ClipLoader:
+class ClipLoader(ListedBatches):
     """Reads clips in worker processes and renders their views; see ``dali_pipes.batch.Loader``.
 
     Training runs without end from ``first_batch``; a second ``iter`` continues where the first one stopped.
     Evaluation yields one pass per ``iter``, from the first clip even if the last pass was not finished.
-    Workers start with the first batch, from the thread that requests it, and die with that thread.
+    Workers start with the first batch, from the thread that requests it, and die with that thread. Leaving a ``with``
+    block closes the loader. ``len(loader)`` is ``num_batches``.
 
     Args:
         manifest: the clips, or a folder that ``Manifest.save`` wrote, which is used without copying it.
@@ -72,9 +74,9 @@ class ClipLoader:
         log: LoaderLog = NO_LOG,
     ) -> None:
         self._rules = rules_for_views(config, views, mode=order.mode, test_views=order.test_views)
-        self._config, self._order, self._views = config, order, tuple(views)
-        self._device = torch.device(device)
         self._manifest = manifest if isinstance(manifest, Manifest) else Manifest.open(manifest)
+        super().__init__(self._manifest, order, tuple(views))
+        self._config, self._device = config, torch.device(device)
         self._rule = decoder_rule(self._device, config)
         self._rule.check_forced(self._manifest)
         self._decoders = self._rule.count(self._manifest)
@@ -99,20 +101,9 @@ class ClipLoader:
         check_shared_memory(needed_bytes(self._manifest, config, fields, *of_clips))
         self.faults = FaultLog(log.quarantine, config.loader.max_bad_fraction, log.on_message)
 
-    @property
-    def num_samples(self) -> int:
-        """Number of clips in an epoch, over all ranks; in evaluation, of videos in the list."""
-        return len(self._manifest)
-
-    @property
-    def num_test_views(self) -> int:
-        """V, number of positions of each video in an evaluation pass; 1 in training."""
-        return self._chooser.num_test_views
-
-    @property
-    def num_batches(self) -> int:
-        """Number of batches on each rank: of an evaluation pass; in training, of an epoch, rounded up."""
-        return self._order.num_batches(self._chooser.num_positions)
+    def path(self, video_id: SupportsInt) -> str:
+        """Path of the video with this entry of ``ClipBatch.ids_N``, as listed: relative to ``data.root``."""
+        return self._manifest.path(self._check_row(video_id))
 
     def describe_reading(self) -> str:
         """One line for the log: the number of files of each decoder, how they are read, and by how many processes."""
@@ -149,6 +140,14 @@ class ClipLoader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def _num_yielded(self) -> int:
+        return self._iteration
+
+    def _go_to(self, num_yielded: int) -> None:
+        self._stop()
+        self._iteration = num_yielded
 
     def _stop(self) -> None:
         self._iterator = None

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dali_pipes.annotations.file_walk import count_of, named
 from dali_pipes.annotations.lists import LabeledVideo
 from dali_pipes.atomic_files import atomic_write_bytes
 from dali_pipes.file_names import on_one_line
@@ -21,7 +22,7 @@ from dali_pipes.manifest.sources import cost_of, locations_of, scan_command, sto
 from dali_pipes.manifest.split_lists import SplitLists, read_lists, report_copies
 from dali_pipes.manifest.split_table import split_table
 from dali_pipes.manifest.splits import assign
-from dali_pipes.scan.scan import scan
+from dali_pipes.scan.scan import MissingVideosError, missing_videos, scan
 from dali_pipes.scan.summary import describe_damage
 from dali_pipes.video_info import VideoInfo
 
@@ -38,6 +39,7 @@ def build_manifests(
     seed: int,
     splits: Sequence[str] = ("train", "val"),
     on_message: Callable[[str], None] | None = None,
+    on_damage: Callable[[str], None] | None = None,
     num_workers: int | None = None,
 ) -> dict[str, Manifest]:
     """Build the manifests of the requested splits ("train", "val", "test"). Files not in the scan cache are decoded.
@@ -47,24 +49,26 @@ def build_manifests(
 
     Args:
         seed: seed of the split into groups.
-        on_message: called with one sentence for each damaged file that no earlier call has named, the number of
-            damaged files, class imbalance and costly reading. Without it no file counts as named.
+        on_message: called with one sentence for a scan that begins, class imbalance and costly reading.
+        on_damage: called with one sentence for each damaged file that no earlier call has named, and for the number of
+            damaged files; default: on_message. Without either no file counts as named.
         num_workers: number of scan processes; None: one a core.
 
     Raises:
-        ValueError: an invalid list, label, group or file, or a video in training and test list, or "test" is
-            requested and the config has no test list.
+        ValueError: an invalid list, label or group, listed videos that are missing, a video in training and test
+            list, or "test" is requested and the config has no test list.
     """
+    on_damage = on_damage or on_message
     store = store_of(config)
-    named, on_message = NamedDamage(store) if on_message else None, on_message or _unheard
+    names_damage = NamedDamage(store) if on_damage else None
+    on_message, on_damage = on_message or _unheard, on_damage or _unheard
     key = cache_key(config, seed=seed, splits=splits, store=store)
-    if key and (kept := load_manifests(store, key, on_message)) is not None:
-        return kept
+    manifests = load_manifests(store, key, on_message, on_damage) if key else None
+    if manifests is not None:
+        return manifests
     messages: list[str] = []
-
-    def report(message: str) -> None:
-        messages.append(message)
-        on_message(message)
+    damage: list[str] = []
+    report, report_damage = _recording(messages, on_message), _recording(damage, on_damage)
 
     lists = read_lists(config, splits, report)
     video_info: dict[str, VideoInfo] = {}
@@ -72,7 +76,12 @@ def build_manifests(
     def scan_now(videos: Mapping[str, Sequence[LabeledVideo]]) -> dict[str, VideoInfo]:
         new = {name: [one for one in videos.get(name, ()) if one.path not in video_info] for name in splits}
         if any(new.values()):
-            video_info.update(_look_into(config, new, store, on_message=on_message, num_workers=num_workers))
+            try:
+                found = _look_into(config, new, store, on_message=on_message, num_workers=num_workers)
+            except MissingVideosError:
+                _refuse_missing(config, lists, splits)
+                raise
+            video_info.update(found)
         return video_info
 
     videos, manifests = _assign_and_scan(config, lists, seed, scan_now, report), dict[str, Manifest]()
@@ -80,14 +89,14 @@ def build_manifests(
         if found := videos.get(name):
             known = lists.class_names, found, video_info, storage_of(config)
             manifests[name] = Manifest.from_video_info(config.root, *known)
-            if damage := _name_new_damage(name, found, video_info, named, on_message):
-                report(f"{damage}; to list them: {scan_command(config)}")
+            if sentence := _name_new_damage(name, found, video_info, names_damage, on_damage):
+                report_damage(f"{sentence}; to list them: {scan_command(config)}")
             _name_imbalance(name, manifests[name], report)
     for line in cost_of(config, video_info):
         report(line)
     key = cache_key(config, seed=seed, splits=splits, store=store)  # the scan may have added to the store
     if key:
-        keep_manifests(store, key, manifests, messages, split_table(lists, videos))
+        keep_manifests(store, key, manifests, messages, damage, split_table(lists, videos))
     else:
         _keep_split_table(table_path(store, table_key(config, seed=seed, splits=splits)), split_table(lists, videos))
     return manifests
@@ -123,14 +132,22 @@ def _look_into(
     num_workers: int | None,
 ) -> dict[str, VideoInfo]:
     """Find the video info of all splits by a scan or from its store."""
-    report = progress_messages(on_message, "scanning files", "files")
+    say_progress = progress_messages(on_message, "scanning files", "files")
+    how = "each is decoded once" if config.scan == "decode" else "their packets are counted"
+
+    def on_progress(done: int, total: int, num_bytes: int) -> None:
+        if done:
+            say_progress(done, total)
+        else:
+            on_message(f"scanning {count_of(total, 'new file')}: {how}, and what is found is kept in {store}")
+
     return scan(
         locations_of(config, [video.path for found in videos.values() for video in found]),
         root=config.root,
         store=store,
         engine=make_engine("local", num_workers=num_workers or usable_cores()),
         decode=config.scan == "decode",
-        on_progress=lambda done, total, num_bytes: report(done, total),
+        on_progress=on_progress,
     )
 
 
@@ -143,14 +160,45 @@ def _name_new_damage(
     videos: Sequence[LabeledVideo],
     video_info: Mapping[str, VideoInfo],
     named: NamedDamage | None,
-    on_message: Callable[[str], None],
+    on_damage: Callable[[str], None],
 ) -> str:
     """Name each damaged file that no start has named yet; returns a clause on the number of all, "" without any."""
     healths = {video.path: video_info[video.path].health for video in videos}
     for path, health in named.take_new(healths).items() if named else ():
-        on_message(f"{split}: {on_one_line(path)}: {health}")
+        on_damage(f"{split}: {on_one_line(path)}: {health}")
     damage = describe_damage(healths.values())
     return f"{split}: {damage}" if damage else ""
+
+
+def _recording(said: list[str], tell: Callable[[str], None]) -> Callable[[str], None]:
+    """A function that tells a sentence and adds it to ``said``."""
+
+    def report(message: str) -> None:
+        said.append(message)
+        tell(message)
+
+    return report
+
+
+def _refuse_missing(config: DataConfig, lists: SplitLists, splits: Sequence[str]) -> None:
+    """Name each list with missing videos: how many of how many, and the first ones.
+
+    Raises:
+        ValueError: a list of these splits has some.
+    """
+    listed = {str(config.train): [video.path for video in lists.train]}
+    if "test" in splits and config.test is not None:
+        listed[str(config.test)] = [video.path for video in lists.test_listed]
+    faults = []
+    for name, paths in listed.items():
+        if missing := missing_videos(locations_of(config, paths)):
+            where = config.root if name == "folders" else config.root / name
+            faults.append(
+                f"{where}: expected its {count_of(len(paths), 'video')} under {config.root}, found {len(missing)} of "
+                f"them missing: {named(missing)}; check data.root, or take them out of the list."
+            )
+    if faults:
+        raise ValueError("\n".join(faults))
 
 
 def _name_imbalance(split: str, manifest: Manifest, on_message: Callable[[str], None]) -> None:

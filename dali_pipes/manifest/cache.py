@@ -33,7 +33,7 @@ _SETTINGS = (
     *("test_fraction", "allow_shared_videos", "scan", "storage"),
 )
 _KEEP_DAYS = 30
-_VERSION = 4  # raised when lists are read or split in another way, or manifests are kept in another way
+_VERSION = 5  # raised when lists are read or split in another way, or manifests are kept in another way
 _ABOUT = "about.json"  # after a line with its checksum
 
 
@@ -64,8 +64,10 @@ def table_path(store: Path, key: str) -> Path:
     return _folder(store, key) / SPLIT_TABLE
 
 
-def load_manifests(store: Path, key: str, on_message: Callable[[str], None]) -> dict[str, Manifest] | None:
-    """Load the manifests kept under a key, if all their files are unchanged, and repeat their messages.
+def load_manifests(
+    store: Path, key: str, on_message: Callable[[str], None], on_damage: Callable[[str], None]
+) -> dict[str, Manifest] | None:
+    """Load the manifests kept under a key, if all their files are unchanged, and repeat what was said about them.
 
     Damaged ones are removed, with a message; then, as without kept ones, the result is None.
     """
@@ -84,6 +86,8 @@ def load_manifests(store: Path, key: str, on_message: Callable[[str], None]) -> 
         return None
     for message in about["messages"]:
         on_message(message)
+    for message in about["damage"]:
+        on_damage(message)
     with suppress(OSError):  # of another user
         os.utime(folder)
     return manifests
@@ -109,9 +113,14 @@ def _sizes(manifests: Mapping[str, Manifest]) -> dict[str, int]:
 
 
 def keep_manifests(
-    store: Path, key: str, manifests: Mapping[str, Manifest], messages: Sequence[str], table: bytes
+    store: Path,
+    key: str,
+    manifests: Mapping[str, Manifest],
+    messages: Sequence[str],
+    damage: Sequence[str],
+    table: bytes,
 ) -> None:
-    """Keep manifests, the messages about them and the table of splits; nothing if the store is not writable."""
+    """Keep manifests, what was said about them and the table of splits; nothing if the store is not writable."""
     folder = _folder(store, key)
     # If the store is not writable, the next start builds the manifests again.
     with suppress(OSError):
@@ -125,6 +134,7 @@ def keep_manifests(
                     "splits": list(manifests),
                     "parts": _sizes(manifests),
                     "messages": list(messages),
+                    "damage": list(damage),
                     "table": zlib.crc32(table),
                 }
             )

@@ -10,12 +10,30 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from dali_pipes.file_names import on_one_line
 from dali_pipes.jobs.map_files import Engine, make_engine
 from dali_pipes.scan.probe import Probed, bad_file, probe
 from dali_pipes.scan.store import VideoInfoWriter, read_video_info
 from dali_pipes.video_info import VideoInfo
 
 STORE_NAME = ".reskd_scan"
+_NUM_NAMED = 3
+
+
+class MissingVideosError(ValueError):
+    """Listed videos that are not there.
+
+    Attributes:
+        names: of the missing ones, as listed.
+    """
+
+    def __init__(self, names: Sequence[str], *, num_listed: int, root: Path) -> None:
+        self.names = list(names)
+        some = ", ".join(map(on_one_line, self.names[:_NUM_NAMED])) + (", ..." if len(names) > _NUM_NAMED else "")
+        super().__init__(
+            f"expected the {num_listed} listed videos under {root}, found {len(names)} of them missing: {some}; check "
+            "data.root."
+        )
 
 
 class Location(Protocol):
@@ -84,24 +102,23 @@ def scan(
         store: folder to read and add to; default ``default_store(root)``.
         engine: runs the probes; default: two processes of this machine.
         decode: decode every frame; if False, stored results of an index-only scan are accepted too.
-        on_progress: called with (files done, files to probe, bytes done) after each probed file.
+        on_progress: called with (files done, files to probe, bytes done) before the first probed file and after each.
 
     Raises:
-        ValueError: files are missing.
+        MissingVideosError: files are missing; a ValueError.
         OSError: the store cannot be written.
     """
     store = store or default_store(root)
     locations = videos if isinstance(videos, Mapping) else video_files(root, videos)
-    video_info, missing = _stored_facts(locations, store, decode=decode)
+    video_info, missing = _stored_facts(locations, read_video_info(store), decode=decode)
     if missing:
-        raise ValueError(
-            f"expected the {len(videos)} listed videos under {root}, found {len(missing)} of them missing; the first "
-            f"is {missing[0]}; check data.root."
-        )
+        raise MissingVideosError(missing, num_listed=len(videos), root=root)
     todo = [(name, location.prober(decode=decode)) for name, location in locations.items() if name not in video_info]
     num_bytes = 0
     engine = engine or make_engine("local")
     with VideoInfoWriter(store) as writer:
+        if on_progress is not None and todo:
+            on_progress(0, len(todo), 0)
         for done, ((name, _), found_now) in enumerate(engine(_call, todo), start=1):
             probed = found_now or Probed(locations[name].bad("the decoder's process died"))
             video_info[name] = writer.add(locations[name].key, *probed)
@@ -111,11 +128,15 @@ def scan(
     return video_info
 
 
+def missing_videos(locations: Mapping[str, Location]) -> list[str]:
+    """The names of the videos that are not there."""
+    return _stored_facts(locations, {}, decode=False)[1]
+
+
 def _stored_facts(
-    locations: Mapping[str, Location], store: Path, *, decode: bool
+    locations: Mapping[str, Location], known: Mapping[str, VideoInfo], *, decode: bool
 ) -> tuple[dict[str, VideoInfo], list[str]]:
-    """Stored video info that is still valid and sufficient, and the names of missing videos."""
-    known = read_video_info(store)
+    """The stored video info that is still valid and sufficient, and the names of missing videos."""
     video_info: dict[str, VideoInfo] = {}
     missing = []
     for name, location in locations.items():

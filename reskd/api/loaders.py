@@ -15,6 +15,7 @@ from dali_pipes.loader.clip_loader import ClipLoader
 from dali_pipes.manifest.build import build_manifests
 from dali_pipes.sampling.order import ReadingOrder
 from dali_pipes.sampling.spec import ONE_TEST_VIEW
+from reskd.api.messages import messages_shown
 from reskd.experiment.clip_data import ClipData
 from reskd.experiment.config_errors import explain
 
@@ -34,7 +35,7 @@ def make_loader(
     rank: int = 0,
     world_size: int = 1,
     first_batch: int = 0,
-    on_message: Callable[[str], None] = log.info,
+    on_message: Callable[[str], None] | None = None,
 ) -> ClipLoader:
     """Scan the videos of a list or a folder, and make the loader of one split.
 
@@ -44,6 +45,9 @@ def make_loader(
     ``first_batch=n`` gets what it would have got.
 
     Worker processes start with the first batch, do not import the main module, and end when the loader is closed.
+
+    Messages go to the logger ``reskd.api.loaders``, warnings if a file is damaged or fails later. In a program that has
+    not set up logging they appear on stderr.
 
     Args:
         data: the settings of a config's group ``data`` (docs/data.md), as ``{"root": "videos", "train": "folders",
@@ -55,13 +59,15 @@ def make_loader(
         rank: of this process among those that share each step's clips.
         world_size: number of these processes.
         first_batch: number of this rank's first training batch.
-        on_message: called with a sentence for what is worth knowing, as each damaged file.
+        on_message: called with each message in place of the logger.
 
     Raises:
         FileNotFoundError, ValueError: settings, lists or files that cannot be used; one line for each fault.
     """
     config = _parsed(data) if isinstance(data, Mapping) else data
-    manifests = build_manifests(config, seed=seed, splits=(split,), on_message=on_message)
+    note, warn = (log.info, log.warning) if on_message is None else (on_message, on_message)
+    with messages_shown():
+        manifests = build_manifests(config, seed=seed, splits=(split,), on_message=note, on_damage=warn)
     if split not in manifests:
         raise ValueError(_no_videos(config, split))
     order = ReadingOrder(
@@ -81,7 +87,7 @@ def make_loader(
         order=order,
         views=views or described,
         device=device,
-        log=LoaderLog(on_message=on_message),
+        log=LoaderLog(on_message=warn),
     )
 
 

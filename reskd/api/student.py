@@ -32,7 +32,8 @@ def load_student(checkpoint: Path | str, device: DeviceChoice = "auto", *, trust
 
     Args:
         device: "cpu", "cuda", or "auto": the GPU if there is one.
-        trust_code: whether the Python code that the checkpoint names for its network may be executed (family python).
+        trust_code: whether the Python code that the checkpoint names for the student may be executed (family python).
+            Code that it names for anything else, as for the teacher, is executed in no case.
 
     Raises:
         FileNotFoundError, ValueError: no such file; another kind of file; its parts do not fit together; it names code

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from reskd.api.messages import messages_shown
 from reskd.distributed import joined_world
 from reskd.environment import require_for_training
 from reskd.experiment.stages import load_stages, train_stages
@@ -17,6 +18,7 @@ def train_config(
     """Train an experiment, with the teacher first where it names one, and write its report.
 
     A run that was stopped goes on where it was; one that is done is left. Under torchrun every process calls this.
+    Messages go to loggers below ``reskd``; in a program that has not set up logging they appear on stderr.
 
     Args:
         settings: those of a config's file as plain values, or its path; "base" is a path from the working directory.
@@ -33,5 +35,5 @@ def train_config(
     """
     require_for_training()
     configs = load_stages(settings, overrides)
-    with joined_world(configs[0].device) as world:
+    with messages_shown(), joined_world(configs[0].device) as world:
         return [run.path for run in train_stages(configs, world=world, resume=resume, overwrite=overwrite)]

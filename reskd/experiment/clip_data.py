@@ -48,9 +48,14 @@ class ClipData:
     num_frames_key = "data.sampling.num_frames"
 
     def build_manifests(
-        self, splits: Sequence[str], *, seed: int, on_message: Callable[[str], None]
+        self,
+        splits: Sequence[str],
+        *,
+        seed: int,
+        on_message: Callable[[str], None],
+        on_damage: Callable[[str], None] | None = None,
     ) -> Mapping[str, Manifest]:
-        return build_manifests(self.config, seed=seed, splits=splits, on_message=on_message)
+        return build_manifests(self.config, seed=seed, splits=splits, on_message=on_message, on_damage=on_damage)
 
     def write_splits(self, path: Path, *, seed: int) -> None:
         copy_split_table(self.config, path, seed=seed, splits=("train", "val"))

@@ -38,9 +38,18 @@ class ExperimentData(Protocol[ManifestT]):
         ...
 
     def build_manifests(
-        self, splits: Sequence[str], *, seed: int, on_message: Callable[[str], None]
+        self,
+        splits: Sequence[str],
+        *,
+        seed: int,
+        on_message: Callable[[str], None],
+        on_damage: Callable[[str], None] | None = None,
     ) -> Mapping[str, ManifestT]:
-        """Scan new files, and return the videos of each split. An empty "val" is left out."""
+        """Scan new files, and return the videos of each split. An empty "val" is left out.
+
+        Args:
+            on_damage: called in place of ``on_message`` with what is damaged or left out.
+        """
         ...
 
     def write_splits(self, path: Path, *, seed: int) -> None:

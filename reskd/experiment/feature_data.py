@@ -39,9 +39,16 @@ class FeatureData:
     averaging: ClassVar[Averaging] = "probabilities"
 
     def build_manifests(
-        self, splits: Sequence[str], *, seed: int, on_message: Callable[[str], None]
+        self,
+        splits: Sequence[str],
+        *,
+        seed: int,
+        on_message: Callable[[str], None],
+        on_damage: Callable[[str], None] | None = None,
     ) -> Mapping[str, FeatureManifest]:
-        return build_feature_manifests(self.config, seed=seed, splits=splits, on_message=on_message)
+        return build_feature_manifests(
+            self.config, seed=seed, splits=splits, on_message=on_message, on_damage=on_damage
+        )
 
     def write_splits(self, path: Path, *, seed: int) -> None:
         """Writes nothing: a record's split follows from its file or a hash of its id, and there may be millions."""

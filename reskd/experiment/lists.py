@@ -56,7 +56,7 @@ def build_manifests(config: ExperimentConfig, *, world: World, splits: tuple[str
     with patient_barrier(world) as wait:
         for turn_of_main in (True, False):
             if world.is_main == turn_of_main:
-                found = data_of(config).build_manifests(splits, seed=config.seed, on_message=_log)
+                found = data_of(config).build_manifests(splits, seed=config.seed, on_message=_log, on_damage=_warn)
             wait()
     return found
 
@@ -64,6 +64,11 @@ def build_manifests(config: ExperimentConfig, *, world: World, splits: tuple[str
 def _log(sentence: str) -> None:
     if is_new(sentence):
         log.info("%s", sentence)
+
+
+def _warn(sentence: str) -> None:
+    if is_new(sentence):
+        log.warning("%s", sentence)
 
 
 def check_labels(config: ExperimentConfig, num_labels: Mapping[str, np.ndarray], *, num_classes: int) -> None:

@@ -19,7 +19,8 @@ from dali_pipes.loader.cpu_render import RenderPlan, render_plan
 from dali_pipes.sampling.spec import SamplingRules, rules_from_config
 from dali_pipes.sampling_config import SamplingConfig
 from reskd.experiment.config import ViewName
-from reskd.experiment.networks import build_evaluated_model, view_of
+from reskd.experiment.networks import build_evaluated_model, teacher_model, view_of
+from reskd.extensions.trust import check_trusted
 from reskd.inference.student import load_trained_student
 from reskd.models.config import RecognizerConfig
 from reskd.models.families.registry import build_recognizer
@@ -84,13 +85,19 @@ def network_of_run(
 ) -> tuple[FrameNetwork, DataConfig, int]:
     """The student of a run, or its teacher, with the input of its evaluation; also the run's data and seed.
 
+    Args:
+        trust_code: whether code may be executed that the checkpoint names for these networks (family python).
+
     Raises:
-        ValueError, FileNotFoundError: no checkpoint of a run on videos; a family that mixes frames; no teacher.
+        ValueError, FileNotFoundError: no checkpoint of a run on videos; a family that mixes frames; no teacher; code
+            that is not trusted.
     """
     student = load_trained_student(checkpoint, device, trust_code=trust_code)
     config, model = student.config, student.model
     if which == "teacher":
         state = load_checkpoint(checkpoint)
+        if config.teacher is not None:
+            check_trusted(teacher_model(config), str(checkpoint), trust_code=trust_code)
         model = build_evaluated_model(config, state, which=which, source=str(checkpoint), device=device)
     _check_family(model.config)
     origin = {"run": config.name, "which": which, "num_steps": student.origin["num_steps"]}

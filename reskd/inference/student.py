@@ -67,7 +67,8 @@ def load_trained_student(checkpoint: Path, device: torch.device, *, trust_code: 
     """Read a checkpoint of reskd train; no other file is needed.
 
     Args:
-        trust_code: whether code may be executed that the checkpoint names (family python).
+        trust_code: whether code may be executed that the checkpoint names for its student (family python). Code that it
+            names for the teacher, losses, metrics or loggers is executed in no case.
 
     Raises:
         FileNotFoundError, ValueError: no such file; another kind of file; its parts do not fit together; it names code
@@ -93,8 +94,7 @@ def load_trained_student(checkpoint: Path, device: torch.device, *, trust_code: 
     names = state["class_names"]
     if not names or not all(isinstance(name, str) for name in names):
         raise ValueError(f"{checkpoint}: expected class names, found {names[:5]}; train it again.")
-    for network in (config.student, config.teacher.model if config.teacher else None):
-        check_trusted(network, str(checkpoint), trust_code=trust_code)
+    check_trusted(config.student, str(checkpoint), trust_code=trust_code)  # nothing else of the config is built
     model = build_evaluated_model(config, state, which="student", source=str(checkpoint), device=device).eval()
     model.check_shape(view_shapes(config)["student"])
     origin = {
