@@ -28,12 +28,15 @@ def write_checkpoint(
     student: dict[str, Any] | None = None,
     data: dict[str, Any] | None = None,
     loss: dict[str, Any] | None = None,
+    teacher: dict[str, Any] | None = None,
+    others: dict[str, Any] | None = None,
     state: dict[str, Any] | None = None,
 ) -> Path:
     """A student with random weights and answers that differ between clips.
 
     Args:
-        student, data, loss: settings in place of those below.
+        student, data, loss, teacher: settings in place of those below.
+        others: groups of settings that are not there below.
         state: what else the file holds, in place of what it should.
     """
     tree = {
@@ -49,6 +52,8 @@ def write_checkpoint(
         },
         "student": student if student and "build" in student else {**_RESNET, **(student or {})},
         "loss": loss or {},
+        "teacher": teacher,
+        **(others or {}),
         "optimizer": {"lr": 0.01},
         "training": {"epochs": 1, "global_batch_size": 4},
     }

@@ -272,3 +272,17 @@ def test_what_reads_records_imports_neither_torch_nor_pydantic() -> None:
     program = "import sys, dali_pipes.features.source; print(*{'torch', 'pydantic', 'nvidia.dali'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_records_and_classes_have_names_and_a_loader_resumes_from_its_state(root: Path) -> None:
+    whole = _take(_loader(root, mode="train", seed=5), 6)
+    with _loader(root, mode="train", seed=5) as stopped:
+        for _ in zip(range(4), stopped, strict=False):
+            pass
+        state = stopped.state_dict()
+        assert state["next_batch"] == 4 and len(stopped) == stopped.num_batches == 3
+        assert "20 videos" in repr(stopped) and stopped.class_names[0] == "0"
+        assert stopped.path(whole[0].ids_N[0]).startswith(("train0.tfrecord", "train1.tfrecord"))
+    again = _loader(root, mode="train", seed=5)
+    again.load_state_dict(state)
+    assert _video_info(_take(again, 2)) == _video_info(whole[4:])

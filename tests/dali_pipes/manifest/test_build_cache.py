@@ -56,9 +56,19 @@ def test_the_second_start_finds_the_manifest_and_says_how_many_files_are_damaged
     assert len(builds) == 1 and any("b/1.mp4: bad" in message for message in said)
     command = f"reskd prepare scan {shlex.quote(str(config.root))} --list list.csv"
     assert f"train: 1 of 4 files are damaged: 0 cut, 1 bad; to list them: {command}" in said_again
-    assert said_again == [message for message in said if "b/1.mp4" not in message]
+    how = f"each is decoded once, and what is found is kept in {config.root / '.reskd_scan'}"
+    assert said[0] == f"scanning 4 new files: {how}"
+    assert sorted(said_again) == sorted(message for message in said[1:] if "b/1.mp4" not in message)
     assert first.content_hash == again.content_hash and np.array_equal(first.rows, again.rows)
     assert again.dropped == first.dropped and again.folder is not None and first.folder is None
+
+
+def test_damage_is_told_apart_from_what_is_worth_knowing(config: DataConfig) -> None:
+    for number_of_start in (1, 2):
+        damage: list[str] = []
+        _, said = _manifests(config, on_damage=damage.append)
+        assert len(damage) == 3 - number_of_start and damage[-1].startswith("train: 1 of 4 files are damaged")
+        assert not any("bad" in message or "damaged" in message for message in said)
 
 
 @pytest.mark.parametrize("change", ["file", "vanished", "list", "setting", "seed", "index"])
@@ -69,7 +79,7 @@ def test_whatever_changes_is_looked_at_anew(change: str, config: DataConfig, bui
         numbered_clip(config.root / "a" / "1.mp4", "libx264", 7)
     elif change == "vanished":
         (config.root / "a" / "1.mp4").unlink()
-        with pytest.raises(ValueError, match="1 of them missing; the first is a/1.mp4"):
+        with pytest.raises(ValueError, match=r"list\.csv: expected its 4 videos .* 1 of them missing: a/1\.mp4; check"):
             _manifests(config)
         return
     elif change == "list":

@@ -130,9 +130,17 @@ def test_a_split_without_a_usable_video_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_listed_file_that_is_missing_is_named(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "list.csv").write_text(f"path,label\n{folder / 'run' / '00.mp4'},run\nrun/gone.mp4,run\n")
-    with pytest.raises(ValueError, match=r"1 of them missing; the first is run/gone.mp4; check data.root"):
-        build_manifests(_config(tmp_path, train="list.csv"), seed=0, splits=("train",))
+    lines = [f"{folder / 'run' / '00.mp4'},run", *(f"run/gone{number}.mp4,run" for number in range(8))]
+    (tmp_path / "list.csv").write_text("path,label\n" + "\n".join(lines))
+    (tmp_path / "test.csv").write_text("path,label\nrun/test.mp4,run\n")
+    config = _config(tmp_path, train="list.csv", test="test.csv", val_fraction=0.5)
+    missing = r"list\.csv: expected its 9 videos under .*, found 8 of them missing: run/gone0\.mp4, run/gone1\.mp4, .*, "
+    advice = r"\.\.\.; check data\.root, or take them out of the list\."
+    for splits in (("train",), ("train", "val")):
+        with pytest.raises(ValueError, match=missing + advice + "$"):
+            build_manifests(config, seed=0, splits=splits)
+    with pytest.raises(ValueError, match=missing + advice + r"\n.*test\.csv: expected its 1 video under .*: run/test\.mp4;"):
+        build_manifests(config, seed=0, splits=("train", "test"))
 
 
 def test_unequal_and_empty_classes_are_said_aloud(folder: Path, tmp_path: Path) -> None:
@@ -142,7 +150,7 @@ def test_unequal_and_empty_classes_are_said_aloud(folder: Path, tmp_path: Path) 
     messages: list[str] = []
     config = _config(tmp_path, train="list.csv", classes="classes.txt", scan_cache=tmp_path / "cache")
     build_manifests(config, seed=0, splits=("train",), on_message=messages.append)
-    assert messages == ["train: classes are unequal, from 1 (jump) to 3 (run) videos"]
+    assert messages[1:] == ["train: classes are unequal, from 1 (jump) to 3 (run) videos"]
     assert list((tmp_path / "cache").glob("*.csv"))
     (tmp_path / "classes.txt").write_text("jump\nrun\nswim\n")
     build_manifests(config, seed=0, splits=("train",), on_message=messages.append)

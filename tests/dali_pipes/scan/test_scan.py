@@ -68,12 +68,12 @@ def test_the_cache_spares_decoding_until_the_file_changes(tmp_path: Path, monkey
     names = ["0.mp4", "1.mp4"]
     for location, name in enumerate(names):
         numbered_clip(tmp_path / name, "libx264", 3 + location)
-    probed: list[int] = []
-    first = scan(names, root=tmp_path, on_progress=lambda done, total, num_bytes: probed.append(total))
-    assert [first[name].num_frames for name in names] == [3, 4] and probed == [2, 2]
+    probed: list[tuple[int, int]] = []
+    first = scan(names, root=tmp_path, on_progress=lambda done, total, num_bytes: probed.append((done, total)))
+    assert [first[name].num_frames for name in names] == [3, 4] and probed == [(0, 2), (1, 2), (2, 2)]
     assert read_video_info(tmp_path / ".reskd_scan")["1.mp4"] == first["1.mp4"]
-    again = scan(names, root=tmp_path, on_progress=lambda done, total, num_bytes: probed.append(total))
-    assert again == first and probed == [2, 2]
+    again = scan(names, root=tmp_path, on_progress=lambda done, total, num_bytes: probed.append((done, total)))
+    assert again == first and len(probed) == 3
     numbered_clip(tmp_path / "0.mp4", "libx264", 6)
     assert scan(names, root=tmp_path)["0.mp4"].num_frames == 6
     assert not list(tmp_path.glob("*.tmp"))

@@ -115,7 +115,7 @@ def test_describe_writes_a_page(source: Path, tmp_path: Path, capsys: pytest.Cap
     assert "train.csv: 2 labels of 1 classes" in (tmp_path / "page" / "data.md").read_text()
     (source / "train.csv").write_text("path,label\nRun/gone.avi,Run\n")
     assert run_tool(main, command) == 1
-    assert "found 1 of them missing; the first is" in capsys.readouterr().err
+    assert "found 1 of them missing: Run/gone.avi; check data.root" in capsys.readouterr().err
 
 
 def test_scan_names_what_is_wrong_and_training_finds_it_done(

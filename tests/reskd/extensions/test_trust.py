@@ -9,12 +9,13 @@ import torch
 
 import reskd
 from reskd.extensions.trust import check_trusted
+from reskd.feature_extraction.network import network_of_run
 from reskd.inference.export import load_exported_student
 from reskd.inference.student import load_trained_student
 from reskd.models.config import parse_recognizer
 from reskd.models.families.registry import build_recognizer
 from reskd.models.weights.files import write_safetensors
-from tests.tiny_student import write_checkpoint
+from tests.tiny_student import SHRUNK_VIEWS, write_checkpoint
 
 NET = """
 from pathlib import Path
@@ -42,6 +43,23 @@ def test_a_checkpoint_alone_executes_nothing(network: dict[str, str], tmp_path: 
     assert not (tmp_path / "executed").exists()
     student_of_file = reskd.load_student(checkpoint, "cpu", trust_code=True)
     assert student_of_file.scores(torch.zeros((1, 2, 40, 40, 3), dtype=torch.uint8)).shape == (1, 3)
+
+
+def test_only_code_of_what_is_built_needs_trust(network: dict[str, str], tmp_path: Path) -> None:
+    """A student beside a teacher, a loss, a metric and a logger of somebody's code, none of which is used."""
+    code = {"build": f"{tmp_path}/net.py:build"}
+    checkpoint = write_checkpoint(
+        tmp_path / "last.pt",
+        data=SHRUNK_VIEWS,
+        loss={"prediction": {"alpha": 1}, "terms": {"mine": {"alpha": 1, **code}}},
+        teacher={"model": {**network, "weights": "teacher.pt"}, "batch_norm": "running_stats"},
+        others={"metrics": {"mine": code}, "loggers": {"mine": code}},
+    )
+    student = reskd.load_student(checkpoint, "cpu")
+    assert student.config.teacher is not None and not (tmp_path / "executed").exists()
+    with pytest.raises(ValueError, match=r"net.py:build, which would be executed"):
+        network_of_run(checkpoint, which="teacher", device=torch.device("cpu"))
+    assert not (tmp_path / "executed").exists()
 
 
 def test_an_exported_student_alone_executes_nothing(network: dict[str, str], tmp_path: Path) -> None:
