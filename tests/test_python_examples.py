@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import re
+import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,6 +43,20 @@ def test_the_document_names_them_all(package: str) -> None:
     assert set(re.findall(r"`(\w+)`", row[1])) == names
 
 
+def _blocks(language: str) -> list[str]:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def _videos(folder: Path, make_folder: Callable[..., Path]) -> None:
+    """Eight clips, no two of equal content, and no scan of them."""
+    made = make_folder({"left": ["libx264"] * 4, "right": ["libx264"] * 4}, num_frames=12)
+    shutil.copytree(made, folder / "videos", ignore=shutil.ignore_patterns(".reskd_scan"))
+    for number, file in enumerate(sorted((folder / "videos").glob("*/*.mp4"))):
+        with file.open("ab") as end:
+            end.write((12).to_bytes(4, "big") + b"free" + number.to_bytes(4, "big"))  # a box that players skip
+
+
 @pytest.mark.slow
 def test_the_examples_run_as_they_stand(
     tmp_path: Path,
@@ -46,12 +64,11 @@ def test_the_examples_run_as_they_stand(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    videos = make_folder({"left": ["libx264"] * 4, "right": ["libx264"] * 4}, num_frames=12)
-    shutil.copytree(videos, tmp_path / "videos")
+    _videos(tmp_path, make_folder)
     (tmp_path / "videos/left/broken.mp4").write_bytes(b"no video")
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"^```python\n(.*?)^```", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 6 and all(len(block.splitlines()) <= 17 for block in blocks)
+    blocks = [block for block in _blocks("python") if "torch.distributed" not in block]
+    assert len(blocks) == 7 and all(len(block.splitlines()) <= 17 for block in blocks)
     names: dict[str, Any] = {}
     for block in blocks:
         exec(compile(block, "docs/python.md", "exec"), names)
@@ -59,4 +76,53 @@ def test_the_examples_run_as_they_stand(
     assert "videos/left/broken.mp4 cannot be read:" in printed
     assert printed.count("videos/left/") == 5
     assert "torch.Size([2, 4, 64, 64, 3]) torch.Size([2, 4, 32, 32, 3])" in printed
+    assert "4 clips validated" in printed and "ClipLoader(" in printed and "views['teacher']: View(" in printed
     assert "torch.Size([2, 2])" in printed and "torch.Size([8, 16, 4, 4])" in printed
+
+
+def _steps(command: str, folder: Path, *, is_first: bool = False) -> dict[str, str]:
+    """ "step 1, rank 0" -> the rest of its line; ``command`` is one of the document's."""
+    _, *arguments = shlex.split(command)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("new files: each is decoded once") == is_first, done.stderr
+    found = re.findall(r"(step \d+, rank \d+): (clips \[.*?\], loss [\d.]+)", done.stdout)
+    assert len(dict(found)) == len(found)
+    return dict(found)
+
+
+@pytest.mark.slow
+def test_the_training_of_several_processes_is_stopped_and_resumed_amid_an_epoch(
+    tmp_path: Path, make_folder: Callable[..., Path]
+) -> None:
+    _videos(tmp_path, make_folder)
+    (script,) = [block for block in _blocks("python") if "torch.distributed" in block]
+    (tmp_path / "own_training.py").write_text(script)
+    (commands,) = _blocks("console")
+    stop, resume = commands.splitlines()
+    first = _steps(stop, tmp_path, is_first=True)
+    second = _steps(resume, tmp_path)
+    assert len(first) == 2 * 3 and len(second) == 2 * 5 and not first.keys() & second.keys()
+    (tmp_path / "own.pt").unlink()
+    assert _steps(resume, tmp_path) == first | second
+    (tmp_path / "own.pt").unlink()
+    (tmp_path / "own_training.py").write_text(script.replace("batch_size=2", "batch_size=4"))
+    alone = _steps(resume.replace("--nproc-per-node 2", "--nproc-per-node 1"), tmp_path)
+    both = {**first, **second}
+    for step in range(1, 9):
+        ranks = [_ids(both[f"step {step}, rank {rank}"]) for rank in range(2)]
+        assert _ids(alone[f"step {step}, rank 0"]) == ranks[0] + ranks[1]
+
+
+def _ids(line: str) -> list[str]:
+    """The clips of a printed line."""
+    return re.findall(r"\d+", line.partition("]")[0])

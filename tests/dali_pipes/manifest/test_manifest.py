@@ -134,12 +134,16 @@ def test_a_listed_file_that_is_missing_is_named(folder: Path, tmp_path: Path) ->
     (tmp_path / "list.csv").write_text("path,label\n" + "\n".join(lines))
     (tmp_path / "test.csv").write_text("path,label\nrun/test.mp4,run\n")
     config = _config(tmp_path, train="list.csv", test="test.csv", val_fraction=0.5)
-    missing = r"list\.csv: expected its 9 videos under .*, found 8 of them missing: run/gone0\.mp4, run/gone1\.mp4, .*, "
+    missing = (
+        r"list\.csv: expected its 9 videos under .*, found 8 of them missing: run/gone0\.mp4, run/gone1\.mp4, .*, "
+    )
     advice = r"\.\.\.; check data\.root, or take them out of the list\."
     for splits in (("train",), ("train", "val")):
         with pytest.raises(ValueError, match=missing + advice + "$"):
             build_manifests(config, seed=0, splits=splits)
-    with pytest.raises(ValueError, match=missing + advice + r"\n.*test\.csv: expected its 1 video under .*: run/test\.mp4;"):
+    with pytest.raises(
+        ValueError, match=missing + advice + r"\n.*test\.csv: expected its 1 video under .*: run/test\.mp4;"
+    ):
         build_manifests(config, seed=0, splits=("train", "test"))
 
 
