@@ -52,6 +52,8 @@ GROUPS = {
 }
 # Configs: their settings are on a page of their own, so only what they compute is shown.
 _CONFIGS = ("reskd.ExperimentConfig", "dali_pipes.DataConfig")
+# Classes that have public members of a base class.
+_INHERITING = {"dali_pipes.ClipLoader": "inherited_members: true"}
 
 
 def public_names(root: Path) -> dict[str, str]:
@@ -96,7 +98,8 @@ def api_pages(root: Path) -> dict[str, str]:
 def _group_page(group: Group) -> str:
     blocks = [f"# {group.title}", group.introduction]
     for name in group.names:
-        options = "\n    options:\n      members: [folder, clips, features, resolved]" if name in _CONFIGS else ""
+        chosen = {**dict.fromkeys(_CONFIGS, "members: [folder, clips, features, resolved]"), **_INHERITING}.get(name)
+        options = f"\n    options:\n      {chosen}" if chosen else ""
         blocks.append(f"::: {name}{options}")
     return "\n\n".join(blocks) + "\n"
 

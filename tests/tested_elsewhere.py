@@ -94,7 +94,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "reskd/evaluation/metrics.py": "reskd/evaluation/test_evaluator.py",
     "reskd/device_times.py": "reskd/runtime/test_phases.py",
     "reskd/experiment/clip_data.py": "reskd/experiment/test_data.py",
-    "reskd/experiment/config_errors.py": "reskd/experiment/test_config.py",
     "reskd/experiment/feature_data.py": "reskd/experiment/test_data.py",
     "reskd/experiment/lists.py": "reskd/experiment/test_build.py",
     "reskd/feature_extraction/arguments.py": "reskd/commands/test_prepare_data.py",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,18 +70,13 @@ def build_manifests(
     damage: list[str] = []
     report, report_damage = _recording(messages, on_message), _recording(damage, on_damage)
 
-    lists = read_lists(config, splits, report)
-    video_info: dict[str, VideoInfo] = {}
+    lists, video_info = read_lists(config, splits, report), dict[str, VideoInfo]()
 
     def scan_now(videos: Mapping[str, Sequence[LabeledVideo]]) -> dict[str, VideoInfo]:
         new = {name: [one for one in videos.get(name, ()) if one.path not in video_info] for name in splits}
         if any(new.values()):
-            try:
-                found = _look_into(config, new, store, on_message=on_message, num_workers=num_workers)
-            except MissingVideosError:
-                _refuse_missing(config, lists, splits)
-                raise
-            video_info.update(found)
+            with _missing_named(config, lists, splits):
+                video_info.update(_look_into(config, new, store, on_message=on_message, num_workers=num_workers))
         return video_info
 
     videos, manifests = _assign_and_scan(config, lists, seed, scan_now, report), dict[str, Manifest]()
@@ -180,12 +175,17 @@ def _recording(said: list[str], tell: Callable[[str], None]) -> Callable[[str], 
     return report
 
 
-def _refuse_missing(config: DataConfig, lists: SplitLists, splits: Sequence[str]) -> None:
-    """Name each list with missing videos: how many of how many, and the first ones.
+@contextmanager
+def _missing_named(config: DataConfig, lists: SplitLists, splits: Sequence[str]) -> Iterator[None]:
+    """Replace the scan's MissingVideosError by one that names each list: how many of how many, and the first ones."""
+    try:
+        yield
+    except MissingVideosError as error:
+        raise ValueError(_describe_missing(config, lists, splits) or str(error)) from None
 
-    Raises:
-        ValueError: a list of these splits has some.
-    """
+
+def _describe_missing(config: DataConfig, lists: SplitLists, splits: Sequence[str]) -> str:
+    """A line for each list of these splits that has missing videos."""
     listed = {str(config.train): [video.path for video in lists.train]}
     if "test" in splits and config.test is not None:
         listed[str(config.test)] = [video.path for video in lists.test_listed]
@@ -197,8 +197,7 @@ def _refuse_missing(config: DataConfig, lists: SplitLists, splits: Sequence[str]
                 f"{where}: expected its {count_of(len(paths), 'video')} under {config.root}, found {len(missing)} of "
                 f"them missing: {named(missing)}; check data.root, or take them out of the list."
             )
-    if faults:
-        raise ValueError("\n".join(faults))
+    return "\n".join(faults)
 
 
 def _name_imbalance(split: str, manifest: Manifest, on_message: Callable[[str], None]) -> None:

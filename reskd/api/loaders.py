@@ -39,15 +39,12 @@ def make_loader(
 ) -> ClipLoader:
     """Scan the videos of a list or a folder, and make the loader of one split.
 
-    Of "train" the batches come without end, shuffled and augmented; ``loader.num_batches`` of them are an epoch. Of
-    "val" and "test" each ``iter`` is one pass, in order and without randomness; the last batch may be padded
-    (``ClipBatch.positions_N``). Every batch is a pure function of the seed and its number, so a run that goes on with
-    ``first_batch=n`` gets what it would have got.
+    Of "train" the batches come without end, shuffled and augmented; ``len(loader)`` of them are an epoch. Of "val" and
+    "test" each ``iter`` is one pass, in order; the last batch may be padded (``ClipBatch.padding_N``). Batches are pure
+    functions of the seed and their number, so a loader resumes exactly: by ``load_state_dict`` or ``first_batch``.
 
-    Worker processes start with the first batch, do not import the main module, and end when the loader is closed.
-
-    Messages go to the logger ``reskd.api.loaders``, warnings if a file is damaged or fails later. In a program that has
-    not set up logging they appear on stderr.
+    Workers start with the first batch, do not import the main module, and end when the loader is closed. Messages go to
+    the logger ``reskd.api.loaders``, damage as warnings; to stderr in a program that has not set up logging.
 
     Args:
         data: the settings of a config's group ``data`` (docs/data.md), as ``{"root": "videos", "train": "folders",
