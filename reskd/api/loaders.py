@@ -13,6 +13,7 @@ from dali_pipes.config import DataConfig
 from dali_pipes.fault_log import LoaderLog
 from dali_pipes.loader.clip_loader import ClipLoader
 from dali_pipes.manifest.build import build_manifests
+from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.sampling.order import ReadingOrder
 from dali_pipes.sampling.spec import ONE_TEST_VIEW
 from reskd.api.messages import messages_shown
@@ -44,17 +45,16 @@ def make_loader(
     functions of the seed and their number, so a loader resumes exactly: by ``load_state_dict`` or ``first_batch``.
 
     Workers start with the first batch, do not import the main module, and end when the loader is closed. Messages go to
-    the logger ``reskd.api.loaders``, damage as warnings; to stderr in a program that has not set up logging.
+    the logger ``reskd.api.loaders``, damage as warnings of rank 0; without any logging set up, to stderr.
 
     Args:
-        data: the settings of a config's group ``data`` (docs/data.md), as ``{"root": "videos", "train": "folders",
-            "sampling": {"num_frames": 8}, "views": {"teacher": {"size": 224}, "student": {"size": 112}}}``.
+        data: settings of a config's group ``data`` (docs/data.md), as ``{"root": "videos", "train": "folders", "views":
+            {"teacher": {"size": 224}, "student": {"size": 112}}}``.
         batch_size: clips of a batch on this rank; in "val" and "test" every test view of a video is a clip.
         views: names of the views in the batches; default: all that ``data`` describes.
-        device: where frames are rendered and batches put: "cpu", or "cuda" with an optional index.
+        device: of the rendering and the batches: "cpu", or "cuda" with an optional index.
         seed: of splits, order, frames, crops and flips.
-        rank: of this process among those that share each step's clips.
-        world_size: number of these processes.
+        rank, world_size: of this process among those that share each step's clips, and their number.
         first_batch: number of this rank's first training batch.
         on_message: called with each message in place of the logger.
 
@@ -62,11 +62,11 @@ def make_loader(
         FileNotFoundError, ValueError: settings, lists or files that cannot be used; one line for each fault.
     """
     config = _parsed(data) if isinstance(data, Mapping) else data
-    note, warn = (log.info, log.warning) if on_message is None else (on_message, on_message)
+    note, warn = on_message or log.info, on_message or log.warning
     with messages_shown():
-        manifests = build_manifests(config, seed=seed, splits=(split,), on_message=note, on_damage=warn)
-    if split not in manifests:
-        raise ValueError(_no_videos(config, split))
+        on_damage = warn if rank == 0 else note  # the other ranks find the same
+        manifests = build_manifests(config, seed=seed, splits=(split,), on_message=note, on_damage=on_damage)
+    _check_has_videos(split, manifests)
     order = ReadingOrder(
         mode="train" if split == "train" else "eval",
         batch_size=batch_size,
@@ -77,7 +77,7 @@ def make_loader(
         class_sampling=config.class_sampling,
         test_views=ONE_TEST_VIEW if split == "train" else ClipData(config).test_views(split),
     )
-    described = ("teacher", "student") if config.views.teacher is not None else ("student",)
+    described = ("teacher", "student") if config.views.teacher else ("student",)
     return ClipLoader(
         manifests[split],
         config,
@@ -88,9 +88,10 @@ def make_loader(
     )
 
 
-def _no_videos(config: DataConfig, split: str) -> str:
-    other = "val_pattern" if split == "val" else split
-    return f"split: expected {split} videos, found none; set data.{split}_fraction or data.{other}."
+def _check_has_videos(split: str, manifests: Mapping[str, Manifest]) -> None:
+    if split not in manifests:
+        other = "val_pattern" if split == "val" else split
+        raise ValueError(f"split: expected {split} videos, found none; set data.{split}_fraction or data.{other}.")
 
 
 def _parsed(data: Mapping[str, Any]) -> DataConfig:
