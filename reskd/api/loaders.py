@@ -50,7 +50,7 @@ def make_loader(
     Args:
         data: settings of a config's group ``data`` (docs/data.md), as ``{"root": "videos", "train": "folders", "views":
             {"teacher": {"size": 224}, "student": {"size": 112}}}``.
-        batch_size: clips of a batch on this rank; in "val" and "test" every test view of a video is a clip.
+        batch_size: clips of a batch on this rank; in "val" and "test" each test view is a clip.
         views: names of the views in the batches; default: all that ``data`` describes.
         device: of the rendering and the batches: "cpu", or "cuda" with an optional index.
         seed: of splits, order, frames, crops and flips.
@@ -64,8 +64,8 @@ def make_loader(
     config = _parsed(data) if isinstance(data, Mapping) else data
     note, warn = on_message or log.info, on_message or log.warning
     with messages_shown():
-        on_damage = warn if rank == 0 else note  # the other ranks find the same
-        manifests = build_manifests(config, seed=seed, splits=(split,), on_message=note, on_damage=on_damage)
+        damage = warn if rank == 0 else note  # the other ranks find the same
+        manifests = build_manifests(config, seed=seed, splits=(split,), on_message=note, on_damage=damage)
     _check_has_videos(split, manifests)
     order = ReadingOrder(
         mode="train" if split == "train" else "eval",
@@ -77,12 +77,11 @@ def make_loader(
         class_sampling=config.class_sampling,
         test_views=ONE_TEST_VIEW if split == "train" else ClipData(config).test_views(split),
     )
-    described = ("teacher", "student") if config.views.teacher else ("student",)
     return ClipLoader(
         manifests[split],
         config,
         order=order,
-        views=views or described,
+        views=views or (("teacher", "student") if config.views.teacher else ("student",)),
         device=device,
         log=LoaderLog(on_message=warn),
     )
