@@ -52,9 +52,10 @@ def make_loader(
             {"teacher": {"size": 224}, "student": {"size": 112}}}``.
         batch_size: clips of a batch on this rank; in "val" and "test" each test view is a clip.
         views: names of the views in the batches; default: all that ``data`` describes.
-        device: of the rendering and the batches: "cpu", or "cuda" with an optional index.
+        device: of the batches: "cpu", or "cuda" with an optional index, where frames are then rendered too.
         seed: of splits, order, frames, crops and flips.
-        rank, world_size: of this process among those that share each step's clips, and their number.
+        rank: of this process among those that share each step's clips.
+        world_size: number of these processes.
         first_batch: number of this rank's first training batch.
         on_message: called with each message in place of the logger.
 
@@ -63,8 +64,8 @@ def make_loader(
     """
     config = _parsed(data) if isinstance(data, Mapping) else data
     note, warn = on_message or log.info, on_message or log.warning
+    damage = warn if rank == 0 else note  # the other ranks find the same
     with messages_shown():
-        damage = warn if rank == 0 else note  # the other ranks find the same
         manifests = build_manifests(config, seed=seed, splits=(split,), on_message=note, on_damage=damage)
     _check_has_videos(split, manifests)
     order = ReadingOrder(
@@ -77,14 +78,8 @@ def make_loader(
         class_sampling=config.class_sampling,
         test_views=ONE_TEST_VIEW if split == "train" else ClipData(config).test_views(split),
     )
-    return ClipLoader(
-        manifests[split],
-        config,
-        order=order,
-        views=views or (("teacher", "student") if config.views.teacher else ("student",)),
-        device=device,
-        log=LoaderLog(on_message=warn),
-    )
+    names = views or (("teacher", "student") if config.views.teacher else ("student",))
+    return ClipLoader(manifests[split], config, order=order, views=names, device=device, log=LoaderLog(None, warn))
 
 
 def _check_has_videos(split: str, manifests: Mapping[str, Manifest]) -> None:
