@@ -62,7 +62,7 @@ def is_timm(backbone: str) -> bool:
 
 @functools.cache
 def timm_settings(backbone: str) -> dict[str, Any]:
-    """What timm knows of a network: its "mean", "std", "input_size", "classifier" and more. It is kept: do not change it.
+    """What timm knows of a network: "mean", "std", "input_size", "classifier" and more. It is kept; do not change it.
 
     Args:
         backbone: "timm/NAME" or "timm/NAME.TAG", the tag of some of its weights.
