@@ -48,10 +48,17 @@ def measure_gradients(terms: Mapping[str, Tensor], student: RecognizerOutput, sc
     return found
 
 
-def gradient_squares(terms: Mapping[str, Tensor], student: RecognizerOutput, scale: Tensor) -> Tensor:
-    """The square of each term's gradient, in the order of ``terms``: fp32; arguments as for ``measure_gradients``."""
-    measured = measure_gradients(terms, student, scale)
-    return torch.stack([measured[f"{_SQUARE}{name}"] for name in terms])
+def gradient_squares(
+    terms: Mapping[str, Tensor], student: RecognizerOutput, scale: Tensor, places: Mapping[str, Tensor] | None = None
+) -> Tensor:
+    """The square of each term's gradient, in the order of ``terms``: fp32; arguments as for ``measure_gradients``.
+
+    Args:
+        places: term -> the tensor at which its gradient is taken, where it is another: ``LossTerms.places``.
+    """
+    shared, places = _shared(student), places or {}
+    gradients = [_gradient(term * scale, places.get(name, shared)) for name, term in terms.items()]
+    return torch.stack([(torch.linalg.vector_norm(one, dtype=torch.float32) / scale).square() for one in gradients])
 
 
 def _shared(student: RecognizerOutput) -> Tensor:

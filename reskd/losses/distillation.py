@@ -56,12 +56,15 @@ class LossTerms(NamedTuple):
         unweighted: term name -> value before its weight, outside the graph. All are fp32 scalars on the device.
         weighted: term name -> value with its weight and graph; ``total`` is their sum.
         balanced: the weighted task, then each term with alpha = auto at weight 1, with their graphs; empty without one.
+        places: term -> the tensor at which its gradient is measured for that, where this is not the output of the
+            student that all terms share: the projected map, as a projection starts at 0 and passes no gradient on.
     """
 
     total: Tensor
     unweighted: dict[str, Tensor]
     weighted: dict[str, Tensor]
     balanced: dict[str, Tensor]
+    places: dict[str, Tensor]
 
 
 class DistillationLoss(nn.Module):
@@ -127,7 +130,7 @@ class DistillationLoss(nn.Module):
         """
         # The task stays in the graph even with weight 0: DDP waits for a gradient of every parameter, and the head may
         # get no other.
-        values = {"task": self.task(student.logits_NK, targets)}
+        values, projected = {"task": self.task(student.logits_NK, targets)}, self._projected(student)
         for name in self.config.distillation_terms:
             if teacher is None:
                 raise ValueError(
@@ -135,7 +138,7 @@ class DistillationLoss(nn.Module):
                     f"add one to the config, or leave out loss.{name}."
                 )
             if name not in self.config.terms:
-                values[name] = getattr(self, f"_{name}")(student, teacher)
+                values[name] = getattr(self, f"_{name}")(projected, teacher)
         if self.extra is not None:
             values |= {name: self.extra.value(name, student, teacher, targets) for name in self.config.terms}
         weights = self._weights()
@@ -144,7 +147,14 @@ class DistillationLoss(nn.Module):
         for name, term in weighted.items():
             total = total if name == "task" else total + term
         balanced = {"task": weighted["task"]} | {name: values[name] for name in self.auto.names} if self.auto else {}
-        return LossTerms(total, {name: value.detach() for name, value in values.items()}, weighted, balanced)
+        places = {} if projected is student or "pixel" not in balanced else {"pixel": projected.features_NTDHW}
+        return LossTerms(total, {name: value.detach() for name, value in values.items()}, weighted, balanced, places)
+
+    def _projected(self, student: RecognizerOutput) -> RecognizerOutput:
+        """The output with its map projected, which only the pixel term reads; the same one without a projection."""
+        if self.projection is None or student.features_NTDHW is None:
+            return student
+        return student._replace(features_NTDHW=self.projection(student.features_NTDHW))
 
     def _weights(self) -> dict[str, Tensor | float]:
         """Term -> its weight in this step; an automatic one is a tensor, so that nothing waits for it."""
@@ -168,11 +178,12 @@ class DistillationLoss(nn.Module):
         return loss
 
     def _pixel(self, student: RecognizerOutput, teacher: RecognizerOutput) -> Tensor:
+        """``student``: with its map projected."""
         config, features_NTDhw = self.config.pixel, student.features_NTDHW
         assert config is not None
         if features_NTDhw is None or teacher.features_NTDHW is None:
             raise ValueError(_no_maps("pixel"))
-        features_NTDhw, teacher_NTDHW = self.comparable_maps(features_NTDhw, teacher.features_NTDHW.detach())
+        teacher_NTDHW = at_timestamps(teacher.features_NTDHW.detach(), self.timestamps)
         return pixel_loss(features_NTDhw, teacher_NTDHW, backend=config.backend)
 
     def comparable_maps(self, student_NTdhw: Tensor, teacher_NTDHW: Tensor) -> tuple[Tensor, Tensor]:

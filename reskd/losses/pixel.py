@@ -48,8 +48,10 @@ def check_widths(*, student_dim: int, teacher_dim: int) -> None:
 class Projection(nn.Module):
     """A 1x1 convolution, written as a linear layer over the last axis, channels: no layout changes and no copy.
 
-    It starts orthogonal with a bias of 0: features keep their length (d <= D), and no direction of the student's
-    gradient is preferred.
+    It starts at 0, as the last layer of a new branch does elsewhere (LoRA, arXiv:2106.09685): the first steps teach the
+    projection what the student's map already says about the teacher's, and the student's own gradient grows with it.
+    Started at random it sends the student gradients without meaning, under which a pretrained one lost what it knew and
+    never learned its labels (docs/lab_notes.md, 2026-11-29).
 
     Args:
         student_dim: d.
@@ -59,7 +61,7 @@ class Projection(nn.Module):
     def __init__(self, student_dim: int, teacher_dim: int) -> None:
         super().__init__()
         self.linear = nn.Linear(student_dim, teacher_dim)
-        nn.init.orthogonal_(self.linear.weight)
+        nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, features_NTdhw: Tensor) -> Tensor:

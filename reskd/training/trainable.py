@@ -70,7 +70,8 @@ class StepOutput(NamedTuple):
         losses: for the log: total (the student's), its unweighted terms, alpha_<term> of each automatic weight,
             teacher_task; fp32 scalars.
         terms: of the student's loss, weighted, with their graphs.
-        balanced: those that automatic weights are measured from: see LossTerms.
+        balanced: those that automatic weights are measured from, and
+        places: where, if not at the student's output: see LossTerms.
         student: its output, with its graph.
         teacher: its output, without a graph; None without a teacher.
     """
@@ -79,6 +80,7 @@ class StepOutput(NamedTuple):
     losses: dict[str, Tensor]
     terms: dict[str, Tensor]
     balanced: dict[str, Tensor]
+    places: dict[str, Tensor]
     student: RecognizerOutput
     teacher: RecognizerOutput | None
 
@@ -118,14 +120,15 @@ class Trainable(nn.Module):
             teacher_task = self.loss.task(joint_output.logits_NK, targets)
             teacher_output = _detached(joint_output)
         output: RecognizerOutput = self.student(*inputs["student"])
-        total, unweighted, weighted, balanced = self.loss(output, targets, teacher_output)
-        losses = {"total": total.detach(), **unweighted}
+        terms = self.loss(output, targets, teacher_output)
+        losses = {"total": terms.total.detach(), **terms.unweighted}
         if self.loss.auto is not None:
             losses |= {f"alpha_{name}": weight for name, weight in self.loss.auto.by_name().items()}
+        total = terms.total
         if teacher_task is not None:
             losses["teacher_task"] = teacher_task.detach()
             total = total + teacher_task
-        return StepOutput(total, losses, weighted, balanced, output, teacher_output)
+        return StepOutput(total, losses, terms.weighted, terms.balanced, terms.places, output, teacher_output)
 
     def diagnose(self, output: StepOutput, scale: Tensor) -> dict[str, Tensor]:
         """Sizes of one pass's gradients and feature maps; changes nothing. ``scale``: see ``measure_gradients``."""
@@ -135,7 +138,7 @@ class Trainable(nn.Module):
     def count_for_weights(self, output: StepOutput, scale: Callable[[], Tensor], *, step: int, world: World) -> None:
         """Count one pass of all ranks for the automatic weights. ``scale`` gives that of ``diagnose``; steps from 1."""
         if self.loss.auto is not None and self.loss.auto.measures(step):
-            squares = gradient_squares(output.balanced, output.student, scale())
+            squares = gradient_squares(output.balanced, output.student, scale(), output.places)
             # Before the next forward, in which DDP gives every rank the buffers of rank 0.
             self.loss.auto.add(mean_over_ranks(squares, world))
 

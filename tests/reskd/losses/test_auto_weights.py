@@ -11,7 +11,7 @@ from torch import Tensor
 from reskd.losses.auto_weights import AutoWeights
 from reskd.losses.config import LossConfig
 from reskd.losses.diagnostics import gradient_squares
-from reskd.losses.distillation import DistillationLoss
+from reskd.losses.distillation import DistillationLoss, FeaturePair
 from reskd.outputs import RecognizerOutput
 
 LABELS_N = torch.tensor([1])
@@ -28,7 +28,7 @@ def weights_after(loss: DistillationLoss, *pairs: tuple[RecognizerOutput, Recogn
     assert loss.auto is not None
     for student, teacher in pairs:
         terms = loss(student, LABELS_N, teacher)
-        loss.auto.add(gradient_squares(terms.balanced, student, torch.ones(())))
+        loss.auto.add(gradient_squares(terms.balanced, student, torch.ones(()), terms.places))
     loss.end_step()
     return loss.weights()
 
@@ -52,6 +52,16 @@ def test_sums_of_squares_are_compared_whatever_the_weight_of_before() -> None:
     weights_after(loss, outputs([0.0, 0.0], [3.0, 4.0]))
     found = weights_after(loss, outputs([0.0, 0.0], [6.0, 8.0]))
     assert found["pixel"] == pytest.approx(math.sqrt(2 + 2) / (5 * math.sqrt(5)))
+
+
+def test_a_projection_that_is_still_0_has_a_weight_as_its_projected_map_is_measured() -> None:
+    """The projected map is (0, 0, 0): the term's gradient there is 2/3 * (-1, -2, -2), its norm 2."""
+    pixel = {"alpha": "auto", "projection": "linear"}
+    pair = FeaturePair(2, 3, (0.0,), (0.0,))
+    loss = DistillationLoss(LossConfig.model_validate({"pixel": pixel}), pair)
+    assert weights_after(loss, outputs([5.0, 5.0], [1.0, 2.0, 2.0])) == pytest.approx(
+        {"task": 1, "pixel": math.sqrt(2) / 2}
+    )
 
 
 def test_automatic_and_given_weights_stand_side_by_side() -> None:

@@ -221,6 +221,7 @@ def test_the_pixel_term_sees_the_projected_student() -> None:
     student, teacher = _with_graph(_output((2, 2), dim=5)), _output((4, 4))
     loss = DistillationLoss(LossConfig(pixel=PIXEL_LINEAR), _pair(5, 6))
     assert loss.projection is not None
+    torch.nn.init.normal_(loss.projection.linear.weight)  # it starts at 0, and passes no gradient on
     total, unweighted, *_ = loss(student, LABELS_N, teacher)
     weight, bias = loss.projection.linear.weight, loss.projection.linear.bias
     projected = torch.einsum("Dd,ntdhw->ntDhw", weight, student.features_NTDHW) + bias[:, None, None]

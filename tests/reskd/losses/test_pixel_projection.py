@@ -36,10 +36,16 @@ def test_is_a_1x1_convolution(student_dim: int, teacher_dim: int) -> None:
     torch.testing.assert_close(projection(features_NTdhw).flatten(0, 1), expected)
 
 
-def test_starts_without_changing_lengths() -> None:
-    features_NTdhw = _features(5)
-    projected = Projection(5, 8)(features_NTdhw)
-    torch.testing.assert_close(projected.norm(dim=2), features_NTdhw.norm(dim=2))
+def test_learns_before_it_teaches() -> None:
+    """In the first step the projection has a gradient and the student none, in the second both."""
+    projection, features_NTdhw, wanted = Projection(5, 8), _features(5).requires_grad_(), _features(8)
+    for step in range(2):
+        projected = projection(features_NTdhw)
+        loss = torch.nn.functional.mse_loss(projected, wanted)
+        of_student, of_projection = torch.autograd.grad(loss, [features_NTdhw, projection.linear.weight])
+        assert of_projection.any() and bool(of_student.any()) == (step == 1)
+        with torch.no_grad():
+            projection.linear.weight -= 0.1 * of_projection
 
 
 @pytest.mark.parametrize("autocast", [False, True])
