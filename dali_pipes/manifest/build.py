@@ -63,11 +63,9 @@ def build_manifests(
     names_damage = NamedDamage(store) if on_damage else None
     on_message, on_damage = on_message or _unheard, on_damage or _unheard
     key = cache_key(config, seed=seed, splits=splits, store=store)
-    manifests = load_manifests(store, key, on_message, on_damage) if key else None
-    if manifests is not None:
-        return manifests
-    messages: list[str] = []
-    damage: list[str] = []
+    if key and (kept := load_manifests(store, key, on_message, on_damage)) is not None:
+        return kept
+    messages, damage = list[str](), list[str]()
     report, report_damage = _recording(messages, on_message), _recording(damage, on_damage)
 
     lists, video_info = read_lists(config, splits, report), dict[str, VideoInfo]()
