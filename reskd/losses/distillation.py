@@ -147,7 +147,9 @@ class DistillationLoss(nn.Module):
         for name, term in weighted.items():
             total = total if name == "task" else total + term
         balanced = {"task": weighted["task"]} | {name: values[name] for name in self.auto.names} if self.auto else {}
-        places = {} if projected is student or "pixel" not in balanced else {"pixel": projected.features_NTDHW}
+        places: dict[str, Tensor] = {}
+        if "pixel" in balanced and projected is not student and projected.features_NTDHW is not None:
+            places["pixel"] = projected.features_NTDHW
         return LossTerms(total, {name: value.detach() for name, value in values.items()}, weighted, balanced, places)
 
     def _projected(self, student: RecognizerOutput) -> RecognizerOutput:
