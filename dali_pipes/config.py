@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from dali_pipes.augmentation_config import AugmentationConfig
 from dali_pipes.choices import CacheChoice, ClassSampling, ClipFrameSelection, DecoderChoice, ListFormat, PixelAspect
+from dali_pipes.file_names import on_one_line
 from dali_pipes.sampling_config import MOST_FRAMES, SamplingConfig
 from dali_pipes.storage_spec import check_template, check_url, is_shard_pattern
 from dali_pipes.strict_config import StrictConfig
@@ -139,13 +140,13 @@ def _check_pattern(pattern: str) -> str:
     try:
         re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
-        raise ValueError(f"expected a regular expression, found {pattern[:200]!r}: {error}") from None
+        raise ValueError(f"expected a regular expression, found '{on_one_line(pattern[:200])}': {error}") from None
     return pattern
 
 
 def _check_group_pattern(pattern: str) -> str:
     if re.compile(_check_pattern(pattern)).groups == 0:
-        raise ValueError(f"expected a pair of parentheses around the group, found {pattern[:200]!r}")
+        raise ValueError(f"expected a pair of parentheses around the group, found '{on_one_line(pattern[:200])}'")
     return pattern
 
 
@@ -189,6 +190,13 @@ class DataConfig(StrictConfig):
     test_fraction: float = Field(
         0.0, ge=0, lt=1, description="fraction held out by group as the test list if test is not set"
     )
+    split_seed: int | None = Field(
+        None,
+        ge=0,
+        lt=2**63,
+        description="seed of what the fractions hold out; default: the run's seed. Set it where runs of several seeds "
+        "are compared, as a study does, so that all of them train and are tested on the same videos",
+    )
     allow_shared_videos: bool = Field(
         False, description="allow videos of the test list that are also in the training list, by path or by content"
     )
@@ -220,6 +228,14 @@ class DataConfig(StrictConfig):
     )
     views: ViewsConfig = Field(description="sizes and frames of the networks' inputs")
     loader: LoaderConfig = Field(LoaderConfig(), description="how clips are read")
+
+    def seed_of_split(self, seed: int) -> int:
+        """The seed of what is held out by a fraction, in a run of this seed."""
+        return seed if self.split_seed is None else self.split_seed
+
+    def seed_decides(self, split: str) -> bool:
+        """Whether a seed decides which videos "val" or "test" holds."""
+        return (self.test_fraction if split == "test" else self.val_fraction) > 0
 
     @model_validator(mode="before")
     @classmethod

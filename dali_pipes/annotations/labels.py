@@ -12,11 +12,15 @@ from pathlib import Path
 
 from dali_pipes.annotations.list_text import check_utf8, read_text, split_lines
 from dali_pipes.annotations.listed_video import ListedVideo, ParsedList, is_number
+from dali_pipes.file_names import on_one_line
 
 # Numbers beyond both make a list's numbers sparse: most classes would have no video.
 _MOST_PER_USED = 10
 _MOST_SPARSE = 1000
 _LONGEST_NUMBER = 9  # digits
+_NUM_NAMED = 3
+# A group pattern that matches any path: the name without its suffix and, where there is one, without _c and a number.
+_CATCH_ALL = r"([^/]+?)(_c\d+)?(\.\w+)?$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +130,12 @@ def label_videos(
             Class numbers always are.
 
     Raises:
-        ValueError: a label that is not a class, or a path that the pattern does not match.
+        ValueError: a label that is not a class, or paths in which the pattern finds no group.
     """
     number_of = {name: number for number, name in enumerate(class_names)}
-    pattern = _compiled(group_pattern)
+    groups = _groups(listed, group_pattern, source)
     labeled = []
-    for video in listed:
+    for video, group in zip(listed, groups, strict=True):
         numbers = []
         for label in video.labels:
             number = number_of.get(label)
@@ -140,16 +144,27 @@ def label_videos(
             if number is None:
                 raise ValueError(f"{source}: {video.path} has the label {label!r}, {_no_class(label, class_names)}")
             numbers.append(number)
-        group = video.group or video.path
-        if pattern:
-            match = pattern.search(video.path)
-            if not match or not match.group(1):
-                found = "finds no group in" if match else "does not match"
-                raise ValueError(f"{source}: data.group_pattern {group_pattern!r} {found} {video.path}.")
-            group = match.group(1)
         labels = (numbers[0],) if len(numbers) == 1 else tuple(dict.fromkeys(numbers))
         labeled.append(LabeledVideo(video.path, labels, group))
     return labeled
+
+
+def _groups(listed: Sequence[ListedVideo], group_pattern: str | None, source: str) -> list[str]:
+    """The group of each video."""
+    pattern = _compiled(group_pattern)
+    if pattern is None:
+        return [video.group or video.path for video in listed]
+    matches = [pattern.search(video.path) for video in listed]
+    groups = [match.group(1) or "" if match else "" for match in matches]
+    missing = [video.path for video, group in zip(listed, groups, strict=True) if not group]
+    if missing:
+        named = ", ".join(map(on_one_line, missing[:_NUM_NAMED])) + (", ..." if len(missing) > _NUM_NAMED else "")
+        raise ValueError(
+            f"{source}: expected data.group_pattern {on_one_line(group_pattern or '')} to find a group in the path of "
+            f"every video, broken files too, found none in {len(missing):,} of {len(listed):,}: {named}; let it match "
+            f"any name, as {_CATCH_ALL} does: a name without _c and a number is then a group of its own."
+        )
+    return groups
 
 
 def _compiled(group_pattern: str | None) -> re.Pattern[str] | None:
@@ -159,11 +174,11 @@ def _compiled(group_pattern: str | None) -> re.Pattern[str] | None:
         pattern = re.compile(group_pattern)
     except re.error as error:
         raise ValueError(
-            f"data.group_pattern: expected a regular expression, found {group_pattern!r}: {error}."
+            f"data.group_pattern: expected a regular expression, found {on_one_line(group_pattern)}: {error}."
         ) from error
     if pattern.groups < 1:
         raise ValueError(
-            f"data.group_pattern: expected a pair of parentheses around the group, found {group_pattern!r}."
+            f"data.group_pattern: expected a pair of parentheses around the group, found {on_one_line(group_pattern)}."
         )
     return pattern
 

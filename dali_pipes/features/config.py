@@ -65,6 +65,13 @@ class FeatureDataConfig(StrictConfig):
     val_fraction: float = Field(
         0.0, ge=0, lt=1, description="fraction of the training videos held out to choose best.pt, if val is not set"
     )
+    split_seed: int | None = Field(
+        None,
+        ge=0,
+        lt=2**63,
+        description="seed of what val_fraction holds out; default: the run's seed. Set it where runs of several seeds "
+        "are compared, as a study does, so that all of them train on the same videos",
+    )
     test: str | None = Field(None, min_length=1, description="pattern of the test files, read only by reskd evaluate")
     classes: Path | None = Field(None, description="file under root with one class name per line, in order")
     num_classes: int | None = Field(None, ge=1, le=10_000_000, description="K, if classes is not set: 4716 in 2017")
@@ -86,6 +93,14 @@ class FeatureDataConfig(StrictConfig):
     def feature_dim(self) -> int:
         """D, the total length of all groups."""
         return sum(self.groups.values())
+
+    def seed_of_split(self, seed: int) -> int:
+        """The seed of what is held out by a fraction, in a run of this seed."""
+        return seed if self.split_seed is None else self.split_seed
+
+    def seed_decides(self, split: str) -> bool:
+        """Whether a seed decides which videos "val" or "test" holds."""
+        return split == "val" and self.val_fraction > 0
 
     @model_validator(mode="before")
     @classmethod

@@ -124,7 +124,7 @@ def build_feature_manifests(
     classes is dropped.
 
     Args:
-        seed: seed of the held-out part.
+        seed: seed of the held-out part, unless ``data.split_seed`` is set.
         on_message: called with a sentence for classes without videos.
         on_damage: called with a sentence for each dropped record; default: on_message.
 
@@ -150,7 +150,7 @@ def build_feature_manifests(
         fraction = config.val_fraction if split == "train" or held_out else 0.0
         chosen = np.ones(len(index.rows), bool)
         if fraction:
-            chosen = (uniform(seed, _SPLIT, index.rows["id_hash"]) < fraction) == held_out
+            chosen = (uniform(config.seed_of_split(seed), _SPLIT, index.rows["id_hash"]) < fraction) == held_out
             if not chosen.any():
                 raise ValueError(
                     f"data.val_fraction = {fraction:g} leaves no video for {split}, of {len(chosen)}; change it, or "

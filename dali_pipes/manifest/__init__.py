@@ -2,6 +2,7 @@
 
 For other folders:
     build: build_manifests, copy_split_table
+    known_damage: known_damage
     manifest: Manifest, ManifestRow
     rows: COLUMNS
     sources: cost_of, locations_of, storage_of, store_of

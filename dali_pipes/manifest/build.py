@@ -48,7 +48,7 @@ def build_manifests(
     out of the training list by group, so is ``test`` if ``test_fraction`` is above 0. Without any, there is no "val".
 
     Args:
-        seed: seed of the split into groups.
+        seed: seed of the split into groups, unless ``data.split_seed`` is set.
         on_message: called with one sentence for a scan that begins, class imbalance and costly reading.
         on_damage: called with one sentence for each damaged file that no earlier call has named, and for the number of
             damaged files; default: on_message. Without either no file counts as named.

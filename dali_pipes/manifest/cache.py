@@ -41,6 +41,7 @@ def cache_key(config: DataConfig, *, seed: int, splits: Sequence[str], store: Pa
     """Hash everything that determines the manifests; None if that is more than lists and scans.
 
     Args:
+        seed: of the run; it counts unless ``data.split_seed`` is set.
         store: folder of the scan's results.
     """
     if config.train == "folders" or config.storage.kind != "videos":
@@ -49,13 +50,15 @@ def cache_key(config: DataConfig, *, seed: int, splits: Sequence[str], store: Pa
     lists = [config.root / path for path in (config.train, config.test, config.classes) if path]
     contents = [hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "" for path in lists]
     scans = sorted((part.name, part.stat().st_size) for part in store.glob("*.csv"))
-    known = [_VERSION, SCHEMA_VERSION, str(config.root.resolve()), settings, seed, list(splits), contents, scans]
+    known = [_VERSION, SCHEMA_VERSION, str(config.root.resolve()), settings]
+    known += [config.seed_of_split(seed), list(splits), contents, scans]
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:24]
 
 
 def table_key(config: DataConfig, *, seed: int, splits: Sequence[str]) -> str:
     """The key of a table of splits where manifests are not kept; each start writes it anew."""
-    known = [str(config.root.resolve()), config.model_dump(mode="json", include=set(_SETTINGS)), seed, list(splits)]
+    known = [str(config.root.resolve()), config.model_dump(mode="json", include=set(_SETTINGS))]
+    known += [config.seed_of_split(seed), list(splits)]
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:24]
 
 

@@ -49,11 +49,13 @@ def assign(
     """Assign the videos of the lists to "train", "val" and, if there is one, "test".
 
     Args:
+        seed: of the run; ``data.split_seed`` takes its place.
         copies: sets of paths with equal content, which stay on one side.
 
     Raises:
         ValueError: as split_by_group, check_matches and split_by_pattern.
     """
+    seed = config.seed_of_split(seed)
     if config.val_pattern is not None:
         check_matches([video.path for video in lists.train], config.val_pattern)
     said: list[str] = []

@@ -55,6 +55,8 @@ def _look(config_path: str | None, overrides: Sequence[str], stage: str | None) 
     for config in configs if stage is None else [choose_stage(configs, stage)]:
         prefix = f"{config.name.rpartition('.')[2]}: " if len(configs) > 1 else ""
         found = check_config(config, teacher_stage(config, configs))
+        said = {(finding.level, finding.text) for finding in findings if finding.level != "OK"}
+        found = [finding for finding in found if (finding.level, finding.text) not in said]  # stages share their data
         findings += [dataclasses.replace(finding, topic=prefix + finding.topic) for finding in found]
     return findings
 

@@ -34,6 +34,8 @@ def main(arguments: Sequence[str]) -> None:
         print(remark)
     for path, reason in facts.bad.items():
         print(f"{on_one_line(path)}: cannot be read: {reason}")
+    if facts.group_pattern:
+        print(f"The names look like clips of {facts.num_groups:,} recordings: data.group_pattern is a guess, check it.")
     text = first_config(out, facts, Machine.this())
     check_stages(load_stages(read_yaml(text, where=str(out)).value))
     atomic_write_text(out, text)

@@ -16,11 +16,13 @@ from dali_pipes.fault_log import LoaderLog
 from dali_pipes.loader.clip_loader import ClipLoader
 from dali_pipes.loader.memory import decoding_bytes
 from dali_pipes.manifest.build import build_manifests, copy_split_table
+from dali_pipes.manifest.known_damage import known_damage
 from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.manifest.splits import videos_of_splits
 from dali_pipes.sampling.order import ReadingOrder
 from dali_pipes.sampling.spec import TestViews, first_view_size, student_frames
 from dali_pipes.sampling_config import Averaging
+from dali_pipes.storage_spec import is_shard_pattern
 from reskd.experiment.config import ViewName
 from reskd.models.config import RecognizerConfig
 
@@ -65,6 +67,15 @@ class ClipData:
         class_names, videos = videos_of_splits(self.config, seed, ("train", "val"), lambda message: None, compare=False)
         num_labels = {name: np.array([len(video.labels) for video in videos[name]], int) for name in ("train", "val")}
         return ListedLabels(num_labels, tuple(class_names))
+
+    def lists_are_there(self) -> bool:
+        config = self.config
+        files = [config.classes] if config.train == "folders" else [config.train, config.classes]
+        named = [one for one in files if one is not None and not is_shard_pattern(one)]
+        return config.root.is_dir() and all((config.root / one).is_file() for one in named)
+
+    def known_damage(self) -> dict[str, str]:
+        return known_damage(self.config)
 
     def count_training_list(self, seed: int) -> tuple[int, int]:
         """Read the lists alone."""

@@ -60,6 +60,18 @@ class ExperimentData(Protocol[ManifestT]):
         """The labels as the lists alone give them; None if only ``build_manifests`` reads labels."""
         ...
 
+    def lists_are_there(self) -> bool:
+        """Whether the training list or records, and the file of class names, are on this machine."""
+        ...
+
+    def known_damage(self) -> Mapping[str, str]:
+        """Path in the list -> what an earlier scan found wrong with the file.
+
+        Raises:
+            ValueError, OSError: the lists are missing, or not as expected.
+        """
+        ...
+
     def count_training_list(self, seed: int) -> tuple[int, int]:
         """The numbers of training videos and of classes; no video is decoded.
 

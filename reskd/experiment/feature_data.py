@@ -56,6 +56,17 @@ class FeatureData:
     def listed_labels(self, seed: int) -> None:
         """None: only the records hold labels."""
 
+    def lists_are_there(self) -> bool:
+        config = self.config
+        if Path(config.train).is_absolute():
+            return True  # refused wherever they are
+        has_classes = config.classes is None or (config.root / config.classes).is_file()
+        return has_classes and any(path.is_file() for path in config.root.glob(config.train))
+
+    def known_damage(self) -> dict[str, str]:
+        """None: records are read without a scan."""
+        return {}
+
     def count_training_list(self, seed: int) -> tuple[int, int]:
         """At most the headers of the records are read."""
         manifest = build_feature_manifests(self.config, seed=seed, splits=("train",))["train"]

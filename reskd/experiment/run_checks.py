@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 
+from dali_pipes.file_names import on_one_line
 from dali_pipes.jobs.cores import usable_cores
 from dali_pipes.jobs.process_folder import process_folder
 from dali_pipes.loader.decoder_choice import decoder_rule
@@ -27,6 +28,7 @@ from reskd.training.precision import Precision, chosen_precision
 log = logging.getLogger(__name__)
 
 _LONGEST_PASS_S = 5.0
+_MOST_NAMED = 10  # damaged files
 _FP16_ON_CPU = 10  # times slower than fp32, and more (AMD EPYC with AVX-512, torch 2.15: ResNet-50, 7 times)
 
 
@@ -41,7 +43,9 @@ def check_config(config: ExperimentConfig, stage: ExperimentConfig | None = None
     try:
         num_clips, num_classes = data_of(config).count_training_list(config.seed)
     except (ValueError, OSError) as error:
-        data = Finding("NOTE", "data", f"{error} (a guess of {num_classes} classes is used below.)")
+        refused = data_of(config).lists_are_there()  # what is not on this machine may be on the one that trains
+        text = f"{error} (a guess of {num_classes} classes is used below.)"
+        data = Finding("PROBLEM" if refused else "NOTE", "data", text)
     else:
         data = Finding("OK", "data", f"{num_clips} training videos of {num_classes} classes.")
     student, teacher, _ = build_networks(config, num_classes=num_classes, device=torch.device("meta"), stage=stage)
@@ -72,12 +76,30 @@ def check_config(config: ExperimentConfig, stage: ExperimentConfig | None = None
     advice = f"fp16 on a CPU is far slower than fp32; the time below is of {timed_in}. Set training.precision=fp32."
     return [
         data,
+        *(_check_damage(config) if num_clips is not None else []),
         *([Finding("NOTE", "precision", advice)] if slow else []),
         check_run_memory(need.total_bytes(at_once), available, num_clips=at_once, where=where),
         check_run_disk(checkpoint_bytes(student, teacher), num_kept, shutil.disk_usage(existing).free),
         *([speed.finding] if speed is not None else []),
         check_run_time(together, limit, num_clips=num_clips, epochs=training.epochs),
     ]
+
+
+def _check_damage(config: ExperimentConfig) -> list[Finding]:
+    """The files that an earlier scan found damaged, by name."""
+    try:
+        damage = data_of(config).known_damage()
+    except (ValueError, OSError) as error:
+        return [Finding("PROBLEM", "data", str(error))]
+    if not damage:
+        return []
+    ordered = sorted(damage.items(), key=lambda one: (not one[1].startswith("bad"), one[0]))
+    named = "; ".join(f"{on_one_line(path)}: {health}" for path, health in ordered[:_MOST_NAMED])
+    more = (
+        f"; and {len(ordered) - _MOST_NAMED} more, which reskd prepare scan names" if len(ordered) > _MOST_NAMED else ""
+    )
+    text = f"of an earlier scan, bad files are skipped and cut ones used up to the damage: {named}{more}."
+    return [Finding("NOTE", "damaged files", text)]
 
 
 class _Speed(NamedTuple):
@@ -133,8 +155,10 @@ def check_run_time(clips_per_second: float, limit: str, *, num_clips: int | None
     """``limit``: what takes longest."""
     seconds = 1 / clips_per_second
     if num_clips is None:
-        text = f"about {_duration(1000 * seconds)} for 1,000 clips (limited by {limit}); the list is not here"
-        return Finding("NOTE", "time", f"{text}: check data.root and data.train.")
+        text = (
+            f"about {_duration(1000 * seconds)} for 1,000 clips (limited by {limit}); how many there are is not known"
+        )
+        return Finding("NOTE", "time", f"{text}: see the line on data.")
     text = f"about {_duration(epochs * num_clips * seconds)} for {epochs:g} epochs of {num_clips} clips"
     return Finding("OK", "time", f"{text}; limited by {limit}.")
 

@@ -69,8 +69,9 @@ def load_stages(source: Path | str | Mapping[str, Any], overrides: Sequence[str]
     if "stages" not in common:
         return [load_config(source, overrides)]
     changes = _changes(common.pop("stages"), name_source(["stages"], files, where=str(path)))
+    own = [".".join(split_override(one)[0]) for one in overrides if one.startswith("stages.")]
     for override in overrides:
-        _override(common, changes, override)
+        _override(common, changes, override, own)
     of_stages = next(file for file in files if "stages" in file.settings)
     configs: list[ExperimentConfig] = []
     for number, (name, changed) in enumerate(changes.items()):
@@ -262,7 +263,10 @@ def _changes(stages: Any, where: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _override(common: dict[str, Any], changes: Mapping[str, dict[str, Any]], override: str) -> None:
+def _override(
+    common: dict[str, Any], changes: Mapping[str, dict[str, Any]], override: str, of_stages: Sequence[str]
+) -> None:
+    """Apply an override. ``of_stages``: the keys of all overrides of one stage, as stages.NAME.key."""
     keys, _ = split_override(override)
     if keys[0] == "stages":
         if len(keys) < 3 or keys[1] not in changes:
@@ -271,13 +275,17 @@ def _override(common: dict[str, Any], changes: Mapping[str, dict[str, Any]], ove
             )
         apply_override(changes[keys[1]], override.partition(f"{keys[1]}.")[2])
         return
-    if setting := {name: found for name, changed in changes.items() if (found := _own_setting(changed, keys))}:
-        asked = ".".join(keys)
+    setting = {name: found for name, changed in changes.items() if (found := _own_setting(changed, keys))}
+    asked = ".".join(keys)
+    setting = {name: key for name, key in setting.items() if f"stages.{name}.{asked}" not in of_stages}
+    if setting:
         own = ", ".join(f"{key} in stage {name}" for name, key in setting.items())
         # The group that the override names, or the value above it.
         instead = " and ".join(f"stages.{name}.{min(key, asked, key=len)}=..." for name, key in setting.items())
+        others = [name for name in changes if name not in setting]
+        also = f"; for {' and '.join(others)} keep {shown(override)} beside it" if others else ""
         raise ValueError(
-            f"override {shown(override)} would not change what stages set themselves ({own}); use {instead}"
+            f"override {shown(override)} would not change what stages set themselves ({own}); use {instead}{also}"
         )
     apply_override(common, override)
 

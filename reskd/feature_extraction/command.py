@@ -80,7 +80,9 @@ def _data_of(videos: VideosAsked, size: int) -> tuple[DataConfig | None, int]:
     if videos.root is None:
         return None, 1
     if videos.train is None:
-        raise ValueError("--root: expected --train too, a list under it, or folders.")
+        raise ValueError(
+            "--root: expected --train too: a list under it, or --train folders where each class has a folder."
+        )
     try:
         return DataConfig(
             root=videos.root,

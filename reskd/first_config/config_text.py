@@ -99,9 +99,12 @@ def _few(facts: FolderFacts) -> str:
 
 def _group_pattern(facts: FolderFacts) -> str:
     if facts.group_pattern is None:
-        return "# group_pattern: '(.*)_part\\d+'   # keeps the videos of one recording on one side of a split"
-    found = f"found {facts.num_groups:,} groups, each on one side of a split"
-    return f"group_pattern: {_scalar(facts.group_pattern)}   # {found}"
+        example = r"([^/]+?)(?:_part\d+)?(?:\.\w+)?$"
+        return f"# group_pattern: '{example}'   # keeps clips cut from one recording on one side of a split"
+    return (
+        f"# A guess from the names: {facts.num_groups:,} groups. Clips cut from one recording must not be on both sides "
+        f"of a split.\n  group_pattern: {_scalar(facts.group_pattern)}"
+    )
 
 
 def _size_comment(facts: FolderFacts, size: int, machine: Machine) -> str:

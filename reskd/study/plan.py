@@ -20,6 +20,7 @@ from reskd.experiment.config_files import merge_files, read_config_files
 from reskd.experiment.networks import check_networks
 from reskd.experiment.stages import load_stages
 from reskd.study.config import StudyConfig
+from reskd.study.scored_videos import check_scored_videos
 from reskd.training.run_directory import config_hash
 
 RUNS = "study_runs"
@@ -98,7 +99,8 @@ def plan_study(study: StudyConfig) -> StudyPlan:
 
     Raises:
         FileNotFoundError, ValueError: as ``load_stages`` and ``check_networks``; an arm or a key that does not exist; a
-            value that leaves every arm as it was. Names the arm and the values.
+            value that leaves every arm as it was; runs that would be scored on different videos. Names the arm and the
+            values.
     """
     if not study.config.is_file():
         raise FileNotFoundError(f"{study.name}: config: expected a file with the arms at {study.config}, found none.")
@@ -107,6 +109,7 @@ def plan_study(study: StudyConfig) -> StudyPlan:
     for values in itertools.product(*study.axes.values()):
         builder.add_combination(values)
     _check_axes_matter(study, builder.cells)
+    check_scored_videos(study, builder.runs, builder.cells)
     referred = {needed for run in builder.runs.values() for needed in run.needs}
     runs = {
         name: run if study.keep == "all" or name in referred else replace(run, keeps=False)

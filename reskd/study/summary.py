@@ -11,7 +11,7 @@ from reskd.statistics.comparison import arm_intervals, compare_arms, share_of_ga
 from reskd.statistics.metrics import METRICS, summarize_arm
 from reskd.statistics.predictions import Predictions, join_predictions
 from reskd.study.answer_times import KEY as TIME_FROM_FILE
-from reskd.study.config import BarsConfig
+from reskd.study.config import BarsConfig, StudyConfig
 from reskd.study.page.data import FailedRun, ReportArm, ReportBars, ReportComparison, ReportGap, StudyReport
 from reskd.study.plan import PlannedRun, StudyPlan
 from reskd.study.scores import RunScores, read_scores
@@ -112,11 +112,11 @@ class _Summary:
         return condition == (with_runs or same)[0]
 
     def _group_runs(self) -> dict[tuple[str, Condition], dict[int, list[PlannedRun]]]:
-        """(arm, condition) -> number of the seed -> its runs, one a split."""
+        """(arm, condition) -> seed -> its runs, one a split."""
         repeat, found = self._plan.study.repeat, dict[tuple[str, Condition], dict[int, list[PlannedRun]]]()
-        seeds = list(self._plan.study.axes[repeat]) if repeat else []
+        seeds = _seeds(self._plan.study)
         for (arm, cell), run in self._plan.cells.items():
-            seed = seeds.index(cell[self._axes.index(repeat)]) if repeat else 0
+            seed = seeds[cell[self._axes.index(repeat)]] if repeat else 0
             of_seeds = found.setdefault((arm, self._plan.condition(cell)), {})
             of_seeds.setdefault(seed, []).append(self._plan.runs[run])
         return found
@@ -215,6 +215,17 @@ class _Summary:
             if planned == name:
                 return ", ".join(f"{axis} {value}" for axis, value in zip(self._axes, cell, strict=True))
         return name
+
+
+def _seeds(study: StudyConfig) -> dict[str, int]:
+    """Each value of the repeated axis as a number, in their order: the seed, so that an error names it, or 1, 2, ...
+
+    Seeds that are not in increasing order are counted too: resamples are drawn in the order of the numbers.
+    """
+    names = list(study.axes[study.repeat]) if study.repeat else []
+    seeds = [int(name) for name in names if name.isascii() and name.isdigit()]
+    is_increasing = len(seeds) == len(names) and all(a < b for a, b in itertools.pairwise(seeds))
+    return dict(zip(names, seeds if is_increasing else range(1, len(names) + 1), strict=True))
 
 
 def _as_predictions(run: PlannedRun, scores: RunScores) -> Predictions:

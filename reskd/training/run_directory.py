@@ -58,6 +58,7 @@ _ONLY_WATCH = ("metrics", "loggers")  # a run computes the same with others
 # runs of those versions go on, and the hash of their settings is the same.
 _CHANGES_NOTHING = {
     "data.val_pattern": None,
+    "data.split_seed": None,
     **{f"data.augmentation.{key}": value for key, value in AugmentationConfig().model_dump().items()},
     "loss.intermediate": None,
     "teacher.precision": "auto",

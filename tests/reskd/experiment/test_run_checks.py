@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from dali_pipes.manifest.build import build_manifests
 from reskd.experiment.config import load_config
 from reskd.experiment.run_checks import check_config, check_run_disk, check_run_memory, check_run_time
 from reskd.machine_checks import GIB
@@ -72,3 +73,18 @@ def test_a_list_that_is_there_gives_a_prediction_with_its_limit(
     assert "frames are decoded for 2, by PyAV in 100 % of 16 clips" in findings["speed"].text
     limit = findings["speed"].text.partition("limited by ")[2].partition(" (")[0]
     assert findings["time"].text.endswith(f"; limited by {limit}.")
+
+
+def test_what_a_training_would_refuse_is_a_problem_and_damaged_files_are_named(
+    tmp_path: Path, make_folder: Callable[..., Path]
+) -> None:
+    videos = make_folder({"left": ["libx264"] * 4, "right": ["libx264"] * 4}, num_frames=24)
+    (videos / "left/broken.mp4").write_bytes(b"no video")
+    config = load_config(write_config(tmp_path, "small", videos))
+    build_manifests(config.clips, seed=1, splits=("train",))
+    (damaged,) = [one for one in check_config(config) if one.topic == "damaged files"]
+    assert damaged.level == "NOTE" and "left/broken.mp4: bad: " in damaged.text
+    refused = load_config(write_config(tmp_path, "refused", videos), [r"data.group_pattern='_(\d+)_c\d'"])
+    data = next(one for one in check_config(refused) if one.topic == "data")
+    assert data.level == "PROBLEM"
+    assert r"data.group_pattern _(\d+)_c\d to find" in data.text and "none in 9 of 9: " in data.text

@@ -43,7 +43,7 @@ def test_the_config_is_whole_and_its_stages_fit(machine: Machine, timm_weights: 
     [
         ({"root": Path("a b: 'c' #\u00e4"), "train": "lists/it's.csv"}, "it''s.csv"),
         ({"root": Path("$HOME/${x}")}, "${x}"),
-        ({"group_pattern": r"v_(\w+_g\d+)_c\d+", "num_groups": 25}, "found 25 groups"),
+        ({"group_pattern": r"v_(\w+_g\d+)_c\d+", "num_groups": 25}, "A guess from the names: 25 groups"),
         ({"videos_of_class": {"left": 40, "r\n\u00e9": 3}}, "has 3 videos in all"),
         ({"short_side": 0, "num_frames": 0, "bad": {"a": "x"}}, "could be read"),
         ({"short_side": 48}, "larger than the videos, which have 48"),

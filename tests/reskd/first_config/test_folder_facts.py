@@ -30,11 +30,9 @@ def test_a_folder_is_described_by_its_list_and_a_few_files(folder: Path) -> None
     assert (facts.videos_of_class, facts.num_videos) == ({"left": 4, "right": 2}, 6)
     assert (facts.short_side, facts.num_frames, facts.num_opened) == (min(HEIGHT, WIDTH), 12, 6)
     assert list(facts.bad) == ["left/broken.mp4"]
-    assert facts.group_pattern is None  # broken.mp4 has no part
+    assert facts.num_groups == 4  # of three films and of broken.mp4, which has no part
     assert ".txt 1" in " ".join(facts.remarks)
     assert sorted(folder.rglob("*")) == before
-    (folder / "left/broken.mp4").unlink()
-    assert look_into(folder).num_groups == 3
 
 
 def test_a_list_with_groups_needs_no_pattern(folder: Path) -> None:
@@ -65,3 +63,28 @@ def test_the_command_writes_a_config_once(
     assert run_tool(init.main, ["my videos", "--overwrite", "--out", "my_my_videos.yaml"]) == 0
     assert run_tool(init.main, ["nowhere"]) == 1
     assert "nowhere" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "num_groups"),
+    [
+        ("v_{label}_g{group:02d}_c{clip:02d}", 12),  # UCF101
+        ("film{group}_part{clip}", 6),
+        ("film{group}{label}-clip{clip}", 12),
+        ("id{group}x_{clip:06d}_{clip:06d}", 6),  # Kinetics
+        ("{label}{group}-{clip:04d}", 12),
+        ("IMG_{group}{clip}", 0),  # a camera's name is no recording
+        ("{label}_{group}{clip}", 0),
+        ("{label}{group}{clip}x", 0),
+    ],
+)
+def test_names_of_clips_are_guessed_to_be_of_one_recording(name: str, num_groups: int, tmp_path: Path) -> None:
+    for label in ("left", "right"):
+        (tmp_path / label).mkdir()
+        for number in range(12):
+            file = name.format(label=label, group=number // 2, clip=number % 2)
+            (tmp_path / label / f"{file}.mp4").write_bytes(b"")
+        (tmp_path / label / "broken one.mp4").write_bytes(b"")
+    facts = look_into(tmp_path)
+    assert facts.num_groups == (num_groups + 1 if num_groups else 0)  # "broken one" is a group
+    assert (facts.group_pattern is None) == (num_groups == 0)

@@ -87,6 +87,7 @@ def test_a_run_of_before_the_pixel_aspect_goes_on_with_stored_pixels(tmp_path: P
     ("key", "nothing", "other"),
     [
         ("data.val_pattern", None, "_g1"),
+        ("data.split_seed", None, 1),
         ("data.augmentation.rand_augment", None, "x"),
         ("data.augmentation.color_jitter", None, "x"),
         ("data.augmentation.random_erasing", None, "x"),

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from dali_pipes.config import DataConfig
+from dali_pipes.manifest.build import build_manifests
+from dali_pipes.manifest.known_damage import known_damage
+
+
+def test_damaged_files_are_known_after_a_scan_until_they_change(
+    tmp_path: Path, make_folder: Callable[..., Path]
+) -> None:
+    root = make_folder({"left": ["libx264"] * 2, "right": ["libx264"] * 2}, num_frames=8)
+    broken = root / "left/broken.mp4"
+    broken.write_bytes(b"no video")
+    config = DataConfig(
+        root=root, train="folders", val_fraction=0, scan_cache=tmp_path / "scan",
+        views={"student": {"size": 32, "source": "decoded"}},
+    )  # fmt: skip
+    assert known_damage(config) == {}
+    build_manifests(config, seed=0, splits=("train",))
+    assert list(known_damage(config)) == ["left/broken.mp4"]
+    assert known_damage(config)["left/broken.mp4"].startswith("bad: ")
+    broken.write_bytes(b"another file")
+    assert known_damage(config) == {}
+    broken.unlink()
+    assert known_damage(config) == {}
