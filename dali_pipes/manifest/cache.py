@@ -57,7 +57,7 @@ def cache_key(config: DataConfig, *, seed: int, splits: Sequence[str], store: Pa
 
 def table_key(config: DataConfig, *, seed: int, splits: Sequence[str]) -> str:
     """The key of a table of splits where manifests are not kept; each start writes it anew."""
-    known = [str(config.root.resolve()), config.model_dump(mode="json", include=set(_SETTINGS))]
+    known: list[Any] = [str(config.root.resolve()), config.model_dump(mode="json", include=set(_SETTINGS))]
     known += [config.seed_of_split(seed), list(splits)]
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:24]
 

@@ -20,8 +20,8 @@ def check_matches(paths: Sequence[str], pattern: str) -> None:
     if num_matching in (0, len(paths)):
         found = "all" if num_matching else "none"
         raise ValueError(
-            f"data.val_pattern: expected {on_one_line(pattern)} in the paths of some of the {len(paths)} videos of the training "
-            f"list, found it in {found}, such as {on_one_line(paths[0])}; change it, or use data.val_fraction."
+            f"data.val_pattern: expected {on_one_line(pattern)} in the paths of some of the {len(paths)} videos of the "
+            f"training list, found it in {found}, such as {on_one_line(paths[0])}; change it, or use data.val_fraction."
         )
 
 

@@ -102,8 +102,8 @@ def _group_pattern(facts: FolderFacts) -> str:
         example = r"([^/]+?)(?:_part\d+)?(?:\.\w+)?$"
         return f"# group_pattern: '{example}'   # keeps clips cut from one recording on one side of a split"
     return (
-        f"# A guess from the names: {facts.num_groups:,} groups. Clips cut from one recording must not be on both sides "
-        f"of a split.\n  group_pattern: {_scalar(facts.group_pattern)}"
+        f"# A guess from the names: {facts.num_groups:,} groups. Clips cut from one recording must not be on both "
+        f"sides of a split.\n  group_pattern: {_scalar(facts.group_pattern)}"
     )
 
 

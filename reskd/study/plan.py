@@ -109,7 +109,7 @@ def plan_study(study: StudyConfig) -> StudyPlan:
     for values in itertools.product(*study.axes.values()):
         builder.add_combination(values)
     _check_axes_matter(study, builder.cells)
-    check_scored_videos(study, builder.runs, builder.cells)
+    check_scored_videos(study, {name: run.config for name, run in builder.runs.items()}, builder.cells)
     referred = {needed for run in builder.runs.values() for needed in run.needs}
     runs = {
         name: run if study.keep == "all" or name in referred else replace(run, keeps=False)

@@ -7,28 +7,26 @@ set. Means over seeds and paired comparisons need the same videos in all their r
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
+from reskd.experiment.config import ExperimentConfig
 from reskd.study.config import StudyConfig
-
-if TYPE_CHECKING:
-    from reskd.study.plan import PlannedRun
 
 Cell = tuple[str, tuple[str, ...]]
 
 
-def check_scored_videos(study: StudyConfig, runs: Mapping[str, PlannedRun], cells: Mapping[Cell, str]) -> None:
+def check_scored_videos(study: StudyConfig, configs: Mapping[str, ExperimentConfig], cells: Mapping[Cell, str]) -> None:
     """Check that the runs of a mean or of a comparison hold out the same videos to be scored on.
 
     Args:
-        runs, cells: as in ``StudyPlan``.
+        configs: of the runs, by name.
+        cells: as in ``StudyPlan``.
 
     Raises:
         ValueError: two runs hold out other videos; names both, with their seeds, and the setting to add.
     """
     for arms in _averaged_or_compared(study, dict.fromkeys(arm for arm, _ in cells)):
         first: dict[tuple[str, ...], tuple[Cell, int]] = {}
-        for cell, seed in _held_out_by(study, runs, cells):
+        for cell, seed in _held_out_by(study, configs, cells):
             if cell[0] not in arms:
                 continue
             other, other_seed = first.setdefault(_without_repeat(study, cell[1]), (cell, seed))
@@ -48,11 +46,11 @@ def _averaged_or_compared(study: StudyConfig, arms: Mapping[str, None]) -> Itera
 
 
 def _held_out_by(
-    study: StudyConfig, runs: Mapping[str, PlannedRun], cells: Mapping[Cell, str]
+    study: StudyConfig, configs: Mapping[str, ExperimentConfig], cells: Mapping[Cell, str]
 ) -> Iterator[tuple[Cell, int]]:
     """The cells whose scored videos are held out by a fraction, and the seed that decides which."""
     for cell, name in cells.items():
-        config = runs[name].config
+        config = configs[name]
         if config.data.seed_decides(study.score):
             yield cell, config.data.seed_of_split(config.seed)
 

@@ -191,3 +191,13 @@ def test_a_teacher_that_was_trained_on_fewer_frames_than_it_teaches_on_is_refuse
     # One that goes on learning sees the rest then.
     joint = {"update": "joint", "batch_norm": "batch_stats"}
     check_stages(load_stages(path, [f"stages.student.teacher.{key}={value}" for key, value in joint.items()]))
+
+
+def test_an_override_of_all_stages_needs_one_of_each_stage_that_sets_the_key_itself(tmp_path: Path) -> None:
+    folder = write_features(tmp_path)
+    path = write_stages(folder, TEACHER, {**STUDENT, "optimizer": {"lr": 0.5}})
+    message = r"use stages\.student\.optimizer\.lr=\.\.\.; for teacher keep 'optimizer\.lr=0\.25' beside it"
+    with pytest.raises(ValueError, match=message):
+        load_stages(path, ["optimizer.lr=0.25"])
+    configs = load_stages(path, ["optimizer.lr=0.25", "stages.student.optimizer.lr=0.125"])
+    assert [config.optimizer.lr for config in configs] == [0.25, 0.125]
