@@ -32,6 +32,7 @@ def video_plan(folder: Path, clips: Path, **changes: Any) -> StudyPlan:
             "root": str(clips),
             "train": "folders",
             "test_fraction": 0.25,
+            "split_seed": 1,
             "scan_cache": str(folder / "scan"),
             "sampling": {"num_frames": 2},
             "views": {"student": {"source": "decoded", "size": 32}},
