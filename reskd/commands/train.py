@@ -14,13 +14,18 @@ runs/NAME.STAGE. Stages that are done are not trained again. stages.STAGE.key=va
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from dali_pipes.jobs.progress import ProgressDisplay
 from reskd.cli import add_overrides, command_parser
 from reskd.faults import fault_files_in
+
+if TYPE_CHECKING:
+    from reskd.experiment.config import ExperimentConfig
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -53,6 +58,16 @@ def main(arguments: Sequence[str]) -> None:
             )
     if world.is_main:
         print("\n".join(f"done: {run.path / 'report.md'}" for run in runs))
+        print(f"to score it and write report.html: {evaluation_of(configs[-1], chosen, is_stage=len(runs) > 1)}")
+
+
+def evaluation_of(config: ExperimentConfig, chosen: argparse.Namespace, *, is_stage: bool) -> str:
+    """The command that evaluates a run of this training, on its test list if it has one."""
+    options = ["--stage", config.name.rpartition(".")[2]] if is_stage else []
+    if config.data.test is None and not config.data.seed_decides("test"):
+        options += ["--split", "val"]
+    command = ["reskd", "evaluate", chosen.config, str(config.folder / "last.pt"), *options, *chosen.overrides]
+    return shlex.join(command)
 
 
 def build_parser() -> argparse.ArgumentParser:

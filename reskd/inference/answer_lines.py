@@ -17,8 +17,13 @@ def as_text(student: TrainedStudent, found: Answer | NoAnswer, count: int) -> st
     """For example "clip.mp4: archery 93.1%, bowling 4.0%"."""
     if isinstance(found, NoAnswer):
         return f"{on_one_line(found.file)}: no answer: {found.reason}"
-    answers = ", ".join(f"{name} {score:.1%}" for name, score in student.top(found.scores_K, count))
-    return f"{on_one_line(found.file)}: {answers}"
+    return f"{on_one_line(found.file)}: {scores_as_text(student, found.scores_K, count)}"
+
+
+def scores_as_text(student: TrainedStudent, scores_K: Tensor, count: int) -> str:
+    """The ``count`` best classes, for example "archery 99.9%, bowling <0.1%"."""
+    best = student.top(scores_K, count)
+    return ", ".join(f"{name} {'<0.1%' if 0 < score < 0.0005 else f'{score:.1%}'}" for name, score in best)
 
 
 def as_json(student: TrainedStudent, found: Answer | NoAnswer, count: int) -> str:

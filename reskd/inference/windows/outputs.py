@@ -12,14 +12,14 @@ from typing import Any
 
 from dali_pipes.atomic_files import atomic_open
 from dali_pipes.file_names import on_one_line
-from reskd.inference.answer_lines import best_answers
+from reskd.inference.answer_lines import best_answers, scores_as_text
 from reskd.inference.student import TrainedStudent
 from reskd.inference.windows.long_videos import WindowAnswer
 
 
 def as_text(student: TrainedStudent, found: WindowAnswer, count: int) -> str:
     """For example "match.mp4 12.0-16.0 s: archery 93.1%, bowling 4.0%"."""
-    answers = ", ".join(f"{name} {score:.1%}" for name, score in student.top(found.scores_K, count))
+    answers = scores_as_text(student, found.scores_K, count)
     note = f" ({_note(found)})" if _note(found) else ""
     return f"{on_one_line(found.file)} {found.start_s:.1f}-{found.end_s:.1f} s: {answers}{note}"
 

@@ -21,6 +21,8 @@ def results(findings: Findings) -> Table:
     """A row for each model: every metric with the interval of the model alone."""
     models = findings.experiment.in_order
     names = [name for name in METRIC_TITLES if any(name in model.result["metrics"] for model in models)]
+    if "top5" in names and all(model.scored and len(model.scored.class_names) <= 5 for model in models):
+        names.remove("top5")  # always 1
     own = dict.fromkeys(name for model in models for name in model.result["metrics"] if name not in _KNOWN)
     titles = ("model", *(METRIC_TITLES[name] for name in names), *own)
     rows = []

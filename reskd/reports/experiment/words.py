@@ -33,7 +33,7 @@ def lead_sentences(findings: Findings) -> list[str]:
     if any(pair.comparison for pair in findings.pairs):
         sentences.append(
             "Each network was trained once: trainings with other seeds may differ by more than these intervals, which "
-            "are about the videos alone. reskd study compares several seeds."
+            "are about the videos alone. reskd study compares several seeds: docs/studies.md has a file for that."
         )
     return sentences
 

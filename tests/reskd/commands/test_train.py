@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -21,6 +23,7 @@ import yaml
 
 from reskd.cli import run_tool
 from reskd.commands import evaluate, report, train
+from reskd.experiment.stages import load_stages
 from reskd.statistics.score_files import read_score_file
 from reskd.training.checkpoint import load_checkpoint, save_checkpoint
 from tests.conftest import numbered_clip
@@ -84,6 +87,7 @@ def test_one_command_from_videos_to_a_student_that_is_evaluated_and_reported(
 ) -> None:
     config = write_student_config(tmp_path, videos)
     assert run_tool(train.main, [str(config)]) == 0
+    *_, last_line = capsys.readouterr().out.splitlines()
     runs = tmp_path / "runs"
     for name in ("teacher", "student"):
         left = {path.name for path in (runs / name).iterdir()}
@@ -104,8 +108,10 @@ def test_one_command_from_videos_to_a_student_that_is_evaluated_and_reported(
     assert state["class_names"] == ["left", "right"]
     assert state["teacher_hash"] is not None
 
-    for name in ("teacher", "student"):
-        assert run_tool(evaluate.main, [str(tmp_path / f"{name}.yaml"), str(runs / name / "last.pt")]) == 0
+    assert run_tool(evaluate.main, [str(tmp_path / "teacher.yaml"), str(runs / "teacher" / "last.pt")]) == 0
+    words, _, command = last_line.partition(": reskd evaluate ")
+    assert words == "to score it and write report.html"
+    assert run_tool(evaluate.main, shlex.split(command)) == 0
     result = json.loads((runs / "student" / "evaluation_test_student_last.json").read_text())
     assert result["coverage"] == {"listed": 2, "scored": 2, "named": []}
     assert result["trained_under"] == result["config_hash"]
@@ -265,6 +271,28 @@ def test_a_video_that_does_not_open_is_named_and_left_out(tmp_path: Path, capsys
     config = write_config(tmp_path, "plain", videos, training={"epochs": 1, "global_batch_size": 2})
     assert run_tool(train.main, [str(config)]) == 0
     assert "left/broken.mp4: bad: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("settings", "options"),
+    [
+        ({"test": "test.csv", "stages": [{"name": "teacher"}, {"name": "student"}]}, "--stage student "),
+        ({"test_fraction": 0.1}, ""),
+        ({"val_fraction": 0.1}, "--split val "),
+    ],
+)
+def test_the_command_to_go_on_with_names_stage_and_list(settings: dict[str, Any], options: str, tmp_path: Path) -> None:
+    path = write_config(tmp_path, "x", tmp_path)
+    tree = yaml.safe_load(path.read_text())
+    tree |= {"stages": settings.pop("stages")} if "stages" in settings else {}
+    del tree["data"]["test_fraction"], tree["data"]["val_fraction"]
+    tree["data"] |= {"train": "list.csv", **settings}
+    path.write_text(yaml.safe_dump(tree))
+    *_, config = load_stages(path, overrides := ["data.sampling.num_frames=2"])
+    chosen = argparse.Namespace(config=str(path), overrides=overrides)
+    found = train.evaluation_of(config, chosen, is_stage="--stage" in options)
+    checkpoint = shlex.quote(str(config.folder / "last.pt"))
+    assert found == f"reskd evaluate {path} {checkpoint} {options}data.sampling.num_frames=2"
 
 
 # ------------------------------------------------------------------ killed and resumed, by torchrun

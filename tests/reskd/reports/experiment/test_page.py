@@ -56,6 +56,13 @@ def test_metrics_of_the_users_own_code_stand_in_the_results() -> None:
     assert "my <score>" in page.texts and "0.1235" in page.texts and "map_all_classes" not in page.texts
 
 
+@pytest.mark.parametrize("num_classes", [5, 6])
+def test_a_top_5_of_five_classes_is_not_shown(num_classes: int) -> None:
+    scored = predictions(1.0, 0, num_classes=num_classes)
+    page = check_page(render(Experiment("x", (model("other", "x", scored),))))
+    assert "top-1" in page.texts and ("top-5" in page.texts) == (num_classes > 5)
+
+
 def test_what_is_missing_is_named_with_its_command() -> None:
     shown = replace(
         experiment(with_roles=("student",)),
