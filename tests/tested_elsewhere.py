@@ -101,7 +101,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "reskd/feature_extraction/network.py": "reskd/feature_extraction/test_job.py",
     "reskd/feature_extraction/record_files.py": "reskd/feature_extraction/test_job.py",
     "reskd/feature_extraction/summary.py": "reskd/feature_extraction/test_job.py",
-    "reskd/inference/answer_lines.py": "reskd/commands/test_predict.py",
     "reskd/inference/answers.py": "reskd/commands/test_predict_records.py",
     "reskd/inference/export_clips.py": "reskd/commands/test_export.py",
     "reskd/inference/feature_records.py": "reskd/commands/test_predict_records.py",

@@ -1,7 +1,7 @@
 """Use of a trained student: load it from a checkpoint, classify files or records, export it.
 
 For other folders:
-    answer_lines: as_json, as_text, best_answers, error_as_json
+    answer_lines: as_json, as_text, best_answers, error_as_json, scores_as_text
     answers: Answer, answering_precision, NoAnswer, OnProgress, VideoAnswer, VideoSettings
     bulk: answer_into, settings_of_answers
     export: check_packages, CHECKED_BATCH_SIZES, CONFIG_NAME, export_student, FILE_NAMES, MAX_DIFFERENCE, METADATA_KEY,

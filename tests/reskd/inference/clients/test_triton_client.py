@@ -20,7 +20,6 @@ from reskd.cli import run_tool
 from reskd.commands import export, predict
 from reskd.inference.deployment.quantization import open_session
 from tests.conftest import numbered_clip
-from tests.tiny_student import SHRUNK_VIEWS, write_checkpoint
 
 for package in ("onnx", "onnxscript", "onnxruntime", "nvidia.dali"):
     pytest.importorskip(package, reason="needs the extras [export] and [cuda12]")
@@ -57,18 +56,6 @@ class InferenceServerClient:
         assert {one.name for one in inputs} == set(SERVED[model])
         return SimpleNamespace(as_numpy=lambda name: {"logits": np.array([[0.0, 2.0, 1.0]], np.float32)}[name])
 """
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp("run") / "last.pt", data=SHRUNK_VIEWS)
-
-
-@pytest.fixture(scope="module")
-def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("exported")
-    assert run_tool(export.main, [str(checkpoint), "--out", str(folder), "--format", "triton"]) == 0
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -18,22 +18,10 @@ from reskd.commands import export
 from reskd.inference.deployment import triton
 from reskd.inference.deployment.quantization import open_session
 from reskd.inference.student import load_trained_student
-from tests.tiny_student import CLASSES, SHRUNK_VIEWS, write_checkpoint, write_feature_checkpoint
+from tests.tiny_student import CLASSES, write_feature_checkpoint
 
 for package in ("onnx", "onnxscript", "onnxruntime", "nvidia.dali"):
     pytest.importorskip(package, reason="needs the extras [export] and [cuda12]")
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp("run") / "last.pt", data=SHRUNK_VIEWS)
-
-
-@pytest.fixture(scope="module")
-def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("exported")
-    assert run_tool(export.main, [str(checkpoint), "--out", str(folder), "--format", "triton"]) == 0
-    return folder
 
 
 def test_the_repository_has_triton_s_layout(exported: Path) -> None:
