@@ -61,7 +61,7 @@ class _Section(NamedTuple):
 
 
 def settings_pages() -> dict[str, str]:
-    """Page under settings/ -> its Markdown. Imports the settings classes; torch need not be installed."""
+    """Page under settings/ -> its Markdown. Imports the settings classes; torch and numpy need not be installed."""
     with stand_ins_for_missing():
         from reskd.experiment.config import ExperimentConfig
         from reskd.scaling.config import Rates

@@ -100,7 +100,7 @@ def test_the_package_finds_its_configs_from_any_folder(installed: Path, tmp_path
     counted = _run(installed, tmp_path, "-m", "reskd", "analyze", "flops", "configs/demo/student.yaml")
     assert counted.returncode == 0 and "student" in counted.stdout, counted.stderr
     no_data = _run(installed, tmp_path, "-m", "reskd.train", "configs/demo/baseline.yaml")
-    assert no_data.returncode == 1 and "expected a list at data/demo/train.csv, found no file" in no_data.stderr
+    assert no_data.returncode == 1 and "data.root: expected a folder, found nothing at data/demo" in no_data.stderr
 
 
 @pytest.mark.slow

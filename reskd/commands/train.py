@@ -38,9 +38,9 @@ def main(arguments: Sequence[str]) -> None:
         signals = stack.enter_context(StopSignals().listening())
         # Before torch is imported, which takes seconds.
         configs = load_stages(chosen.config, chosen.overrides)
+        require_for_training()
         check_data_paths(configs)
         asked = asked_settings(chosen.config, chosen.overrides, chosen.set)
-        require_for_training()
         from reskd.distributed import joined_world
         from reskd.rank_map import log_ranks
         from reskd.training.metrics_log import describe_rate, describe_step

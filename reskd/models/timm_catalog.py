@@ -9,6 +9,7 @@ import difflib
 import functools
 import importlib.util
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 TIMM = "timm/"  # what a backbone of timm begins with
@@ -60,7 +61,6 @@ def is_timm(backbone: str) -> bool:
     return backbone.startswith(TIMM)
 
 
-@functools.cache
 def timm_settings(backbone: str) -> dict[str, Any]:
     """What timm knows of a network: "mean", "std", "input_size", "classifier" and more. It is kept; do not change it.
 
@@ -74,12 +74,16 @@ def timm_settings(backbone: str) -> dict[str, Any]:
         import timm
     except ImportError:
         raise ValueError(f"expected timm for the backbone {backbone}, found none; {_INSTALL}") from None
-    name = backbone.removeprefix(TIMM)
+    return _settings(timm, backbone.removeprefix(TIMM))
+
+
+@functools.cache
+def _settings(timm: ModuleType, name: str) -> dict[str, Any]:
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
         near = difflib.get_close_matches(architecture, timm.list_models(), n=3, cutoff=0.5)
         advice = f"did you mean {' or '.join(TIMM + one for one in near)}?" if near else "timm.list_models() has all"
-        raise ValueError(f"expected a network of timm {timm.__version__}, found {backbone}; {advice}")
+        raise ValueError(f"expected a network of timm {timm.__version__}, found {TIMM}{name}; {advice}")
     tags = [one.partition(".")[2] for one in timm.list_pretrained(f"{architecture}.*")]
     if tag and tag not in tags:
         raise ValueError(
