@@ -71,7 +71,14 @@ def test_the_layout_shows_what_a_run_writes(tmp_path: Path) -> None:
     trainer.fit()
     events = EventAccumulator(str(trainer.run.tensorboard), size_guidance={"tensors": 0}).Reload()
     assert "custom_scalars__config__" in events.Tags()["tensors"]
-    names = [*events.Tags()["scalars"], "speed/gpu_used_gib", "speed/gpu_busy", "val/top1", "loss/alpha_pixel"]
+    names = [
+        *events.Tags()["scalars"],
+        "speed/gpu_used_gib",
+        "speed/gpu_busy",
+        "val/top1",
+        "val/log_loss",
+        "loss/alpha_pixel",
+    ]
     for group in LAYOUT.values():
         for title, (_, patterns) in group.items():
             assert any(re.fullmatch(pattern, name) for pattern in patterns for name in names), title
