@@ -7,6 +7,8 @@ VENV_DOCS := .venv-docs
 CUDA ?= cuda12
 PY := $(VENV)/bin/python
 RESKD := $(VENV)/bin/reskd
+# A thread for each of the two processes of the tests: more threads than cores wait for each other.
+PYTEST := OMP_NUM_THREADS=$(or $(OMP_NUM_THREADS),1) $(PY) -m pytest
 # Two processes, each a file at a time: fixtures of a file are made once. One that dies is not replaced: pytest-xdist would
 # repeat the test that killed it, and after some more deaths wait for ever.
 PYTEST_FLAGS ?= -q -n 2 --dist loadfile --max-worker-restart 0
@@ -62,17 +64,17 @@ demo: install  ## videos, teacher, baseline and student on 2 cores: the table is
 	$(RESKD) report runs/demo runs/demo_teacher runs/demo_baseline runs/demo_student
 
 test: install  ## all tests with the newest tested versions
-	$(PY) -m pytest $(PYTEST_FLAGS)
+	$(PYTEST) $(PYTEST_FLAGS)
 
 # torch.compile's cache does not tell the instruction sets apart, so each has its own.
 test-sse: install  ## tests of networks, losses, training and export as on a processor without AVX
-	ONEDNN_MAX_CPU_ISA=SSE41 ATEN_CPU_CAPABILITY=default TORCHINDUCTOR_CACHE_DIR=$(VENV)/inductor-sse $(PY) -m pytest $(PYTEST_FLAGS) $(NUMERICAL_TESTS)
+	ONEDNN_MAX_CPU_ISA=SSE41 ATEN_CPU_CAPABILITY=default TORCHINDUCTOR_CACHE_DIR=$(VENV)/inductor-sse $(PYTEST) $(PYTEST_FLAGS) $(NUMERICAL_TESTS)
 
 test-avx2: install  ## the same as on a processor without AVX-512
-	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 TORCHINDUCTOR_CACHE_DIR=$(VENV)/inductor-avx2 $(PY) -m pytest $(PYTEST_FLAGS) $(NUMERICAL_TESTS)
+	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 TORCHINDUCTOR_CACHE_DIR=$(VENV)/inductor-avx2 $(PYTEST) $(PYTEST_FLAGS) $(NUMERICAL_TESTS)
 
 test-min: install-min  ## all tests with the oldest tested versions
-	$(VENV_MIN)/bin/python -m pytest $(PYTEST_FLAGS)
+	OMP_NUM_THREADS=$(or $(OMP_NUM_THREADS),1) $(VENV_MIN)/bin/python -m pytest $(PYTEST_FLAGS)
 
 lint: install  ## ruff, clang-format, ASCII, types, Dockerfile
 	$(VENV)/bin/ruff check .
