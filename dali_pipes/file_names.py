@@ -10,10 +10,12 @@ import hashlib
 import io
 import os
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TextIO
 
 _TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # reverse the direction of what follows
+_NUM_NAMED = 3
 _LONGEST = 255  # bytes of a name; no file system of Linux allows more
 
 
@@ -42,6 +44,11 @@ def on_one_line(name: str | Path) -> str:
     A newline becomes ``\\n``, an escape of terminals ``\\x1b``.
     """
     return "".join(char.encode("unicode_escape").decode() if _breaks(char) else char for char in printable(name))
+
+
+def first_few(names: Sequence[str]) -> str:
+    """The first three names for a sentence, and ", ..." where there are more."""
+    return ", ".join(map(on_one_line, names[:_NUM_NAMED])) + (", ..." if len(names) > _NUM_NAMED else "")
 
 
 def _breaks(char: str) -> bool:

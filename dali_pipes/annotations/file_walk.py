@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from dali_pipes.file_names import on_one_line
+from dali_pipes.file_names import first_few, on_one_line
 
 _OWN_FOLDERS = (".reskd_scan",)
-_NUM_NAMED = 3
 _MORE_BEHIND = re.compile(" (to|of|without|whose) ")  # then the first word takes the s
 
 
@@ -64,8 +63,7 @@ def count_of(number: int, noun: str) -> str:
 
 def named(paths: Iterable[str]) -> str:
     """The first few paths."""
-    some = [on_one_line(path) for path in sorted(paths)]
-    return ", ".join(some[:_NUM_NAMED]) + (", ..." if len(some) > _NUM_NAMED else "")
+    return first_few(sorted(paths))
 
 
 def describe_suffixes(paths: Iterable[str]) -> str:

@@ -12,13 +12,12 @@ from pathlib import Path
 
 from dali_pipes.annotations.list_text import check_utf8, read_text, split_lines
 from dali_pipes.annotations.listed_video import ListedVideo, ParsedList, is_number
-from dali_pipes.file_names import on_one_line
+from dali_pipes.file_names import first_few, on_one_line
 
 # Numbers beyond both make a list's numbers sparse: most classes would have no video.
 _MOST_PER_USED = 10
 _MOST_SPARSE = 1000
 _LONGEST_NUMBER = 9  # digits
-_NUM_NAMED = 3
 # A group pattern that matches any path: the name without its suffix and, where there is one, without _c and a number.
 _CATCH_ALL = r"([^/]+?)(_c\d+)?(\.\w+)?$"
 
@@ -158,11 +157,10 @@ def _groups(listed: Sequence[ListedVideo], group_pattern: str | None, source: st
     groups = [match.group(1) or "" if match else "" for match in matches]
     missing = [video.path for video, group in zip(listed, groups, strict=True) if not group]
     if missing:
-        named = ", ".join(map(on_one_line, missing[:_NUM_NAMED])) + (", ..." if len(missing) > _NUM_NAMED else "")
         raise ValueError(
             f"{source}: expected data.group_pattern {on_one_line(group_pattern or '')} to find a group in the path of "
-            f"every video, broken files too, found none in {len(missing):,} of {len(listed):,}: {named}; let it match "
-            f"any name, as {_CATCH_ALL} does: a name without _c and a number is then a group of its own."
+            f"every video, broken files too, found none in {len(missing):,} of {len(listed):,}: {first_few(missing)}; "
+            f"let it match any name, as {_CATCH_ALL} does: a name without _c and a number is then a group of its own."
         )
     return groups
 

@@ -26,6 +26,7 @@ from dali_pipes.annotations.lists import (
     plain_path,
     read_class_names,
 )
+from dali_pipes.file_names import first_few
 from dali_pipes.manifest.sources import listed_videos
 from dali_pipes.storage_spec import is_shard_pattern
 
@@ -245,5 +246,4 @@ def report_shared_groups(lists: SplitLists, on_message: Callable[[str], None]) -
     tested = {video.group for video in lists.test_listed if video.group}
     both = sorted(tested.intersection(video.group for video in lists.train if video.group != video.path))
     if both:
-        named = ", ".join(both[:_NUM_NAMED]) + (", ..." if len(both) > _NUM_NAMED else "")
-        on_message(f"{len(both)} groups have videos in both data.train and data.test: {named}")
+        on_message(f"{len(both)} groups have videos in both data.train and data.test: {first_few(both)}")

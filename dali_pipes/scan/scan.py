@@ -10,14 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from dali_pipes.file_names import on_one_line
+from dali_pipes.file_names import first_few
 from dali_pipes.jobs.map_files import Engine, make_engine
 from dali_pipes.scan.probe import Probed, bad_file, probe
 from dali_pipes.scan.store import VideoInfoWriter, read_video_info
 from dali_pipes.video_info import VideoInfo
 
 STORE_NAME = ".reskd_scan"
-_NUM_NAMED = 3
 
 
 class MissingVideosError(ValueError):
@@ -29,10 +28,9 @@ class MissingVideosError(ValueError):
 
     def __init__(self, names: Sequence[str], *, num_listed: int, root: Path) -> None:
         self.names = list(names)
-        some = ", ".join(map(on_one_line, self.names[:_NUM_NAMED])) + (", ..." if len(names) > _NUM_NAMED else "")
         super().__init__(
-            f"expected the {num_listed} listed videos under {root}, found {len(names)} of them missing: {some}; check "
-            "data.root."
+            f"expected the {num_listed} listed videos under {root}, found {len(names)} of them missing: "
+            f"{first_few(names)}; check data.root."
         )
 
 

@@ -14,7 +14,6 @@ runs/NAME.STAGE. Stages that are done are not trained again. stages.STAGE.key=va
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -63,11 +62,12 @@ def main(arguments: Sequence[str]) -> None:
 
 def evaluation_of(config: ExperimentConfig, chosen: argparse.Namespace, *, is_stage: bool) -> str:
     """The command that evaluates a run of this training, on its test list if it has one."""
-    options = ["--stage", config.name.rpartition(".")[2]] if is_stage else []
-    if config.data.test is None and not config.data.seed_decides("test"):
-        options += ["--split", "val"]
-    command = ["reskd", "evaluate", chosen.config, str(config.folder / "last.pt"), *options, *chosen.overrides]
-    return shlex.join(command)
+    from reskd.reports.experiment.collect import evaluation_command
+
+    stage = config.name.rpartition(".")[2] if is_stage else None
+    has_test = config.data.test is not None or config.data.seed_decides("test")
+    checkpoint, split = config.folder / "last.pt", "test" if has_test else "val"
+    return evaluation_command(chosen.config, checkpoint, stage=stage, split=split, overrides=chosen.overrides)
 
 
 def build_parser() -> argparse.ArgumentParser:

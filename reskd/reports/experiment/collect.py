@@ -183,14 +183,27 @@ def _command(
     if not checkpoint.is_file():
         is_trained = (stage.folder / "last.pt").is_file()  # another checkpoint was evaluated, which this run lacks
         return {} if is_trained else {f"{stage.name} is not trained yet": shlex.join(["reskd", "train", source])}
-    command = ["reskd", "evaluate", source, str(checkpoint)]
-    if "." in stage.name and sum("." in one.name for one in stages) > 1:
-        command += ["--stage", stage.name.rpartition(".")[2]]
-    command += ["--split", "val"] if own["split"] == "val" else []
+    name = stage.name.rpartition(".")[2] if "." in stage.name and sum("." in one.name for one in stages) > 1 else None
     views = own.get("views", {})
-    for key, value in (("clips", views.get("clips", 1)), ("crops", views.get("crops", 1))):
-        command += [f"data.sampling.test_{key}={value}"] if value != 1 else []
-    return {f"{stage.name} is not evaluated yet": shlex.join(command)}
+    counts = (("clips", views.get("clips", 1)), ("crops", views.get("crops", 1)))
+    overrides = [f"data.sampling.test_{key}={value}" for key, value in counts if value != 1]
+    command = evaluation_command(source, checkpoint, stage=name, split=own["split"], overrides=overrides)
+    return {f"{stage.name} is not evaluated yet": command}
+
+
+def evaluation_command(
+    source: str, checkpoint: Path, *, stage: str | None, split: str, overrides: Sequence[str] = ()
+) -> str:
+    """The command that evaluates a checkpoint under a config.
+
+    Args:
+        source: the config's file.
+        stage: name of the file's stage; None where it has none.
+    """
+    command = ["reskd", "evaluate", source, str(checkpoint)]
+    command += ["--stage", stage] if stage else []
+    command += ["--split", split] if split != "test" else []
+    return shlex.join([*command, *overrides])
 
 
 def _model(role: Role, file: Path, result: Mapping[str, Any], config: ExperimentConfig | None) -> Model:
