@@ -150,6 +150,10 @@ def _check_group_pattern(pattern: str) -> str:
     return pattern
 
 
+# A regular expression on the name of a video, whose first pair of parentheses finds its group.
+GroupPattern = Annotated[str, AfterValidator(_check_group_pattern)]
+
+
 class DataConfig(StrictConfig):
     """Videos on disk: where they are, which are listed, and how clips are cut from them and read."""
 
@@ -173,7 +177,7 @@ class DataConfig(StrictConfig):
     classes: Path | None = Field(
         None, description="file of class names, one per line in order (or UCF101's classInd.txt); default: sorted names"
     )
-    group_pattern: Annotated[str, AfterValidator(_check_group_pattern)] | None = Field(
+    group_pattern: GroupPattern | None = Field(
         None,
         description="regular expression on the path; its first group names the group of videos to keep in one split "
         r"(UCF101: v_(\w+_g\d+)_c, with the class: groups of equal name are one group, whatever the class); a CSV may "

@@ -22,6 +22,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from dali_pipes.config import GroupPattern
 from dali_pipes.strict_config import StrictConfig
 from reskd.experiment.config_errors import explain
 from reskd.experiment.config_files import ConfigFile, find_config, name_source, read_settings, shown
@@ -103,6 +104,12 @@ class StudyConfig(StrictConfig):
     also_scored: dict[str, ScoredAsConfig] = Field({}, description="arms that are scored, but not trained")
     score: Literal["test", "val"] = Field("test", description="the list that is scored; val to choose settings")
     checkpoint: Literal["last", "best"] = Field("last", description="the weights that are scored; best by validation")
+    group_pattern: GroupPattern | None = Field(
+        None,
+        description="regular expression on the scored videos' names; its first group names what several videos show "
+        "together, for the intervals of comparisons; for features, whose records say nothing of it; default: the "
+        "groups of the lists or of data.group_pattern",
+    )
     plot_over: str | None = Field(None, description="the axis of numbers over which charts are drawn, as sizes")
     plot_title: str = Field("", description="words for that axis, as 'short side, pixels'; default: its name")
     bars: Bars = Field((), description="arms shown side by side: a list of names, or groups with title and arms")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+from dali_pipes.manifest.split_lists import matched_group
 from reskd.statistics.comparison import arm_intervals, compare_arms, share_of_gap
 from reskd.statistics.metrics import METRICS, summarize_arm
 from reskd.statistics.predictions import Predictions, join_predictions
@@ -126,7 +127,11 @@ class _Summary:
 
     def _scores(self, run: PlannedRun) -> RunScores:
         if run.name not in self._read:
-            scores = self._read[run.name] = read_scores(scores_path(run), run)
+            scores = read_scores(scores_path(run), run)
+            if pattern := self._plan.study.group_pattern:
+                groups = tuple(matched_group(pattern, video) or video for video in scores.videos)
+                scores = replace(scores, groups=groups)
+            self._read[run.name] = scores
             # The top-1 of an evaluation is that of lists with one label a video.
             if scores.sets_NK is None and "top1" not in self._rows[run.name]["metrics"]:
                 raise ValueError(

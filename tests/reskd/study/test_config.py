@@ -33,6 +33,12 @@ def test_the_quick_size_keeps_the_named_values_under_another_name(tmp_path: Path
     assert study.settings == {"training.epochs": 1}
 
 
+def test_a_group_pattern_needs_a_group(tmp_path: Path) -> None:
+    assert tiny_study(tmp_path, group_pattern=r"(\w+)_c").group_pattern == r"(\w+)_c"
+    with pytest.raises(ValueError, match="group_pattern: expected a pair of parentheses around the group"):
+        tiny_study(tmp_path, group_pattern=r"\w+_c")
+
+
 def test_bars_are_a_list_of_arms_or_groups_with_titles(tmp_path: Path) -> None:
     (plain,) = tiny_study(tmp_path, bars=["baseline", "student"]).bars
     assert (plain.title, plain.arms) == ("", ("baseline", "student"))

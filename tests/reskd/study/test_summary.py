@@ -65,6 +65,16 @@ def test_videos_of_one_scene_are_drawn_together(done: tuple[StudyPlan, Rows]) ->
             _write(run, scores)
 
 
+def test_the_study_names_the_groups_of_features(done: tuple[StudyPlan, Rows]) -> None:
+    plan, rows = done
+    run = next(iter(plan.runs.values()))
+    videos = read_scores(scores_path(run), run).videos
+
+    study = plan.study.model_copy(update={"group_pattern": r"(.)$"})
+    found = summarize_study(replace(plan, study=study), rows, command="x").comparisons[0].comparison
+    assert found is not None and found.num_groups == len({video[-1] for video in videos}) < len(videos)
+
+
 def _write(run: PlannedRun, scores: RunScores) -> None:
     with scores_path(run).open("wb") as file:
         write_scores(scores, file)
