@@ -11,7 +11,8 @@ For other folders:
     checksums: checksum_of_array, checksum_of_json
     choices: ClassSampling, ClipFrameSelection, DecoderChoice, DEFAULT_QUALITY, DemoFormat, EngineName, FrameSelection,
         ListFormat, ListReading, PixelAspect, TranscodeCodec
-    config: DataConfig, GroupPattern, LoaderConfig, StrictConfig, StudentViewConfig, VideoFilesConfig, ViewConfig, ViewsConfig
+    config: DataConfig, GroupPattern, LoaderConfig, StrictConfig, StudentViewConfig, VideoFilesConfig, ViewConfig,
+        ViewsConfig
     fault_log: drop_lines_from, FaultCounts, FaultLog, is_new, LoaderLog, NO_LOG, saying_once, sum_counts,
         UnreadableDataError
     file_names: first_few, on_one_line, print_any_name, printable, short_enough

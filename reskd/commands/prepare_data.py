@@ -304,7 +304,14 @@ def _run_extract_features(chosen: argparse.Namespace) -> None:
 
     device = torch.device(chosen.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     videos = VideosAsked(
-        chosen.config, chosen.root, chosen.train, chosen.test, chosen.classes, chosen.group_pattern, chosen.val_fraction
+        chosen.config,
+        chosen.root,
+        chosen.train,
+        chosen.test,
+        chosen.classes,
+        chosen.group_pattern,
+        chosen.val_fraction,
+        chosen.val_pattern,
     )
     asked = NetworkAsked(chosen.checkpoint, chosen.which, chosen.model, chosen.size)
     network, data, seed = network_and_data(asked, videos, device)

@@ -22,7 +22,7 @@ class VideosAsked:
 
     Args:
         config: YAML file of an experiment.
-        root, train, test, classes, group_pattern, val_fraction: as in a config's ``data``.
+        root, train, test, classes, group_pattern, val_fraction, val_pattern: as in a config's ``data``.
     """
 
     config: Path | None = None
@@ -32,6 +32,7 @@ class VideosAsked:
     classes: Path | None = None
     group_pattern: str | None = None
     val_fraction: float = 0.1
+    val_pattern: str | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ def _data_of(videos: VideosAsked, size: int) -> tuple[DataConfig | None, int]:
             test=videos.test,
             classes=videos.classes,
             group_pattern=videos.group_pattern,
-            val_fraction=videos.val_fraction,
+            val_fraction=videos.val_fraction if videos.val_pattern is None else 0.0,
+            val_pattern=videos.val_pattern,
             views=ViewsConfig(student=StudentViewConfig(size=(size, size), source="decoded")),
         ), 1
     except ValidationError as error:
