@@ -28,6 +28,7 @@ def write_archive(plan: StudyPlan, rows: Mapping[str, Mapping[str, Any]], path: 
         OSError: the file cannot be written.
     """
     done = [run for name, run in plan.runs.items() if name in rows and rows[name]["status"] == DONE]
+    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_open(path) as file, zipfile.ZipFile(file, "w") as archive:
         for run in done:
             scores = io.BytesIO()

@@ -41,8 +41,8 @@ def test_the_report_made_from_an_archive_elsewhere_is_the_same(done: tuple[Study
     pages = [render_page(summarize_study(one, known_rows(one), command="x")) for one in (plan, other)]
     assert pages[0] == pages[1]
     assert "curve" in pages[0]
-    assert write_archive(other, known_rows(other), tmp_path / "again.zip") == 6
-    assert (tmp_path / "again.zip").read_bytes() == path.read_bytes()
+    assert write_archive(other, known_rows(other), tmp_path / "a new folder" / "again.zip") == 6
+    assert (tmp_path / "a new folder" / "again.zip").read_bytes() == path.read_bytes()
 
 
 def test_nothing_says_on_which_kernel_the_runs_were(done: tuple[StudyPlan, Path]) -> None:
