@@ -10,6 +10,7 @@ reskd prepare extract-features FEATURES --run runs/my_teacher/last.pt
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -303,16 +304,7 @@ def _run_extract_features(chosen: argparse.Namespace) -> None:
     from reskd.feature_extraction.summary import finish
 
     device = torch.device(chosen.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    videos = VideosAsked(
-        chosen.config,
-        chosen.root,
-        chosen.train,
-        chosen.test,
-        chosen.classes,
-        chosen.group_pattern,
-        chosen.val_fraction,
-        chosen.val_pattern,
-    )
+    videos = VideosAsked(**{field.name: getattr(chosen, field.name) for field in dataclasses.fields(VideosAsked)})
     asked = NetworkAsked(chosen.checkpoint, chosen.which, chosen.model, chosen.size)
     network, data, seed = network_and_data(asked, videos, device)
     sampling = Sampling(chosen.fps, chosen.max_frames, chosen.videos_per_file, chosen.folder_fps)
