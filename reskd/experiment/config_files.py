@@ -16,7 +16,7 @@ from __future__ import annotations
 import copy
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -130,24 +130,41 @@ def has_key(settings: Any, keys: Iterable[str]) -> bool:
     return True
 
 
-def read_settings(settings: Sequence[str], *, where: str, over: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def read_settings(
+    settings: Sequence[str], *, where: str, over: Mapping[str, Any] | None = None, dotted: Collection[str] = ()
+) -> dict[str, Any]:
     """Read ``key.sub=value`` arguments into plain values, on top of ``over``.
 
+    Args:
+        where: names the argument in errors.
+        dotted: as for ``apply_override``.
+
     Raises:
-        ValueError: as apply_override; ``where`` names the argument.
+        ValueError: as apply_override.
     """
     tree = copy.deepcopy(dict(over or {}))
     try:
         for setting in settings:
-            apply_override(tree, setting)
+            apply_override(tree, setting, dotted)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
     return tree
 
 
-def apply_override(tree: dict[str, Any], override: str) -> None:
-    """Set one key of ``tree`` from ``key.sub=value``; raises ValueError if ``override`` has another form."""
+def apply_override(tree: dict[str, Any], override: str, dotted: Collection[str] = ()) -> None:
+    """Set one key of ``tree`` from ``key.sub=value``.
+
+    Args:
+        dotted: groups such as "settings" whose keys are dotted names: what follows is one key, and no group of groups.
+
+    Raises:
+        ValueError: ``override`` has another form.
+    """
     keys, value = split_override(override)
+    for group in dotted:
+        parts = group.split(".")
+        if keys[: len(parts)] == parts and len(keys) > len(parts):
+            keys = [*parts, ".".join(keys[len(parts) :])]
     *parents, last = keys
     node = tree
     for key in parents:

@@ -30,6 +30,7 @@ from reskd.yaml_reading import read_yaml_file
 
 # Key of a config -> value, as in an override.
 Settings = dict[str, Any]
+_DOTTED = ("settings", "quick.settings")  # of a study
 
 
 def _named_values(value: object) -> object:
@@ -188,8 +189,8 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
         raise ValueError(f"{path}: expected the settings of a study, found {shown(tree)}.")
     files = [ConfigFile(path, tree, lines)]
     if overrides:
-        files.insert(0, ConfigFile(path, read_settings(overrides, where=str(path))))
-        tree = read_settings(overrides, where=str(path), over=tree)
+        files.insert(0, ConfigFile(path, read_settings(overrides, where=str(path), dotted=_DOTTED)))
+        tree = read_settings(overrides, where=str(path), over=tree, dotted=_DOTTED)
     try:
         study = StudyConfig.model_validate(tree)
     except ValidationError as error:

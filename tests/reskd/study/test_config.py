@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from reskd.study.config import load_study
+from reskd.study.plan import plan_study
 from tests.reskd.study.tiny_study import tiny_study, write_study
 
 
@@ -19,8 +20,12 @@ def test_values_of_an_axis_are_those_of_its_key_or_named_settings(tmp_path: Path
 
 def test_settings_of_the_command_line_replace_those_of_the_file(tmp_path: Path) -> None:
     path = write_study(tmp_path)
-    study = load_study(path, ["checkpoint=best", "settings.training.epochs=1"])
+    overrides = ["checkpoint=best", "settings.training.epochs=1", "quick.settings.stages.student.optimizer.lr=0.5"]
+    study = load_study(path, overrides)
     assert study.checkpoint == "best"
+    assert study.settings == {"training.epochs": 1}
+    assert study.quick.settings == {"stages.student.optimizer.lr": 0.5}
+    assert plan_study(study)
     assert study.config == tmp_path / "arms.yaml"
 
 
