@@ -15,7 +15,7 @@ For other folders:
         ViewsConfig
     fault_log: drop_lines_from, FaultCounts, FaultLog, is_new, LoaderLog, NO_LOG, saying_once, sum_counts,
         UnreadableDataError
-    file_names: first_few, on_one_line, print_any_name, printable, short_enough
+    file_names: check_group_pattern, first_few, matched_group, on_one_line, print_any_name, printable, short_enough
     json_files: object_in, parse_json, read_json
     regular_files: check_kept_files, file_is_there
     renamed: OldNames

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from dali_pipes.augmentation_config import AugmentationConfig
 from dali_pipes.choices import CacheChoice, ClassSampling, ClipFrameSelection, DecoderChoice, ListFormat, PixelAspect
-from dali_pipes.file_names import on_one_line
+from dali_pipes.file_names import check_group_pattern, check_pattern
 from dali_pipes.sampling_config import MOST_FRAMES, SamplingConfig
 from dali_pipes.storage_spec import check_template, check_url, is_shard_pattern
 from dali_pipes.strict_config import StrictConfig
@@ -136,22 +135,8 @@ class ShardsConfig(StrictConfig):
     )
 
 
-def _check_pattern(pattern: str) -> str:
-    try:
-        re.compile(pattern)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise ValueError(f"expected a regular expression, found '{on_one_line(pattern[:200])}': {error}") from None
-    return pattern
-
-
-def _check_group_pattern(pattern: str) -> str:
-    if re.compile(_check_pattern(pattern)).groups == 0:
-        raise ValueError(f"expected a pair of parentheses around the group, found '{on_one_line(pattern[:200])}'")
-    return pattern
-
-
 # A regular expression on the name of a video, whose first pair of parentheses finds its group.
-GroupPattern = Annotated[str, AfterValidator(_check_group_pattern)]
+GroupPattern = Annotated[str, AfterValidator(check_group_pattern)]
 
 
 class DataConfig(StrictConfig):
@@ -186,7 +171,7 @@ class DataConfig(StrictConfig):
     val_fraction: float = Field(
         0.1, ge=0, lt=1, description="fraction of the training list to hold out by group to choose best.pt; 0: none"
     )
-    val_pattern: Annotated[str, AfterValidator(_check_pattern)] | None = Field(
+    val_pattern: Annotated[str, AfterValidator(check_pattern)] | None = Field(
         None,
         description="in place of val_fraction: regular expression on the path; the videos of the training list in "
         "which it is found are the validation split (UCF101: _g(22|23|24|25)_)",

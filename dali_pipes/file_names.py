@@ -1,7 +1,7 @@
 """File names as they are: bytes, of any encoding and up to 255 long. ``os.fsdecode(b"caf\\xe9.mp4")`` is not UTF-8.
 
 CSV files store such a name as its bytes, with ``errors="surrogateescape"``; output for people goes through
-``printable``, or ``on_one_line`` where a line holds one name.
+``printable``, or ``on_one_line`` where a line holds one name. Patterns in names tell which videos belong together.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -49,6 +50,32 @@ def on_one_line(name: str | Path) -> str:
 def first_few(names: Sequence[str]) -> str:
     """The first three names for a sentence, and ", ..." where there are more."""
     return ", ".join(map(on_one_line, names[:_NUM_NAMED])) + (", ..." if len(names) > _NUM_NAMED else "")
+
+
+def check_pattern(pattern: str) -> str:
+    """Returns the pattern; raises ValueError if it is no regular expression."""
+    try:
+        re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"expected a regular expression, found '{on_one_line(pattern[:200])}': {error}") from None
+    return pattern
+
+
+def check_group_pattern(pattern: str) -> str:
+    """Returns the pattern; raises ValueError if it is no regular expression, or has no pair of parentheses."""
+    if re.compile(check_pattern(pattern)).groups == 0:
+        raise ValueError(f"expected a pair of parentheses around the group, found '{on_one_line(pattern[:200])}'")
+    return pattern
+
+
+def matched_group(group_pattern: str, name: str) -> str | None:
+    """The group that a pattern finds in a name, by its first pair of parentheses; None if it finds none.
+
+    Args:
+        group_pattern: as ``check_group_pattern`` expects.
+    """
+    match = re.search(group_pattern, name)
+    return match.group(1) or None if match else None
 
 
 def _breaks(char: str) -> bool:

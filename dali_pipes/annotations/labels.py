@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dali_pipes.annotations.list_text import check_utf8, read_text, split_lines
 from dali_pipes.annotations.listed_video import ListedVideo, ParsedList, is_number
-from dali_pipes.file_names import first_few, on_one_line
+from dali_pipes.file_names import check_group_pattern, first_few, matched_group, on_one_line
 
 # Numbers beyond both make a list's numbers sparse: most classes would have no video.
 _MOST_PER_USED = 10
@@ -150,35 +150,22 @@ def label_videos(
 
 def _groups(listed: Sequence[ListedVideo], group_pattern: str | None, source: str) -> list[str]:
     """The group of each video."""
-    pattern = _compiled(group_pattern)
-    if pattern is None:
+    if group_pattern is None:
         return [video.group or video.path for video in listed]
-    matches = [pattern.search(video.path) for video in listed]
-    groups = [match.group(1) or "" if match else "" for match in matches]
-    missing = [video.path for video, group in zip(listed, groups, strict=True) if not group]
+    try:
+        check_group_pattern(group_pattern)
+    except ValueError as error:
+        raise ValueError(f"data.group_pattern: {error}.") from error
+    found = [(video.path, matched_group(group_pattern, video.path)) for video in listed]
+    groups = [group for _, group in found if group]
+    missing = [path for path, group in found if not group]
     if missing:
         raise ValueError(
-            f"{source}: expected data.group_pattern {on_one_line(group_pattern or '')} to find a group in the path of "
+            f"{source}: expected data.group_pattern {on_one_line(group_pattern)} to find a group in the path of "
             f"every video, broken files too, found none in {len(missing):,} of {len(listed):,}: {first_few(missing)}; "
             f"let it match any name, as {_CATCH_ALL} does: a name without _c and a number is then a group of its own."
         )
     return groups
-
-
-def _compiled(group_pattern: str | None) -> re.Pattern[str] | None:
-    if group_pattern is None:
-        return None
-    try:
-        pattern = re.compile(group_pattern)
-    except re.error as error:
-        raise ValueError(
-            f"data.group_pattern: expected a regular expression, found {on_one_line(group_pattern)}: {error}."
-        ) from error
-    if pattern.groups < 1:
-        raise ValueError(
-            f"data.group_pattern: expected a pair of parentheses around the group, found {on_one_line(group_pattern)}."
-        )
-    return pattern
 
 
 def _as_number(label: str, num_classes: int) -> int | None:

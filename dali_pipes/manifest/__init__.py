@@ -6,7 +6,6 @@ For other folders:
     manifest: Manifest, ManifestRow
     rows: COLUMNS
     sources: cost_of, locations_of, storage_of, store_of
-    split_lists: matched_group
     split_table: groups_of_videos
     splits: videos_of_splits
 """

@@ -10,7 +10,6 @@ files are compared with the training list's; none of them is decoded.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -26,7 +25,7 @@ from dali_pipes.annotations.lists import (
     plain_path,
     read_class_names,
 )
-from dali_pipes.file_names import first_few
+from dali_pipes.file_names import first_few, matched_group
 from dali_pipes.manifest.sources import listed_videos
 from dali_pipes.storage_spec import is_shard_pattern
 
@@ -107,13 +106,9 @@ def read_lists(
 
 def _with_groups(videos: Sequence[ListedVideo], group_pattern: str | None) -> list[ListedVideo]:
     """The videos of a test list with the groups of the pattern where it matches: other names may stand there."""
+    if group_pattern is None:
+        return list(videos)
     return [replace(video, group=matched_group(group_pattern, video.path) or video.group) for video in videos]
-
-
-def matched_group(group_pattern: str | None, path: str) -> str | None:
-    """The group that ``data.group_pattern`` finds in a path; None if there is none."""
-    match = re.search(group_pattern, path) if group_pattern else None
-    return match.group(1) if match else None
 
 
 def _class_names(config: DataConfig, parsed: ParsedList) -> tuple[str, ...]:

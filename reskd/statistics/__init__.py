@@ -7,5 +7,5 @@ For other folders:
     predictions: check_same_videos, join_predictions, Predictions
     score_files: as_names, label_sets, read_score_file, score_arrays, ScoredVideos, write_score_file
     shown: counted, rounded, shown_cost, shown_difference, shown_interval, shown_value
-    video_groups: groups_of
+    video_groups: groups_by_pattern, groups_of
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dali_pipes.manifest.split_lists import matched_group
+from dali_pipes.file_names import matched_group
 from dali_pipes.manifest.split_table import groups_of_videos
 
 
@@ -19,8 +19,12 @@ def groups_of(videos: Sequence[str], splits: Path, group_pattern: str | None) ->
         group_pattern: ``data.group_pattern``.
     """
     known = groups_of_videos(splits.read_bytes()) if splits.is_file() else {}
-    groups = [known.get(video, video) for video in videos]
+    found = videos if group_pattern is None else groups_by_pattern(videos, group_pattern)
     return tuple(
-        (matched_group(group_pattern, video) or video) if group == video else group
-        for video, group in zip(videos, groups, strict=True)
+        group if known.get(video, video) == video else known[video] for video, group in zip(videos, found, strict=True)
     )
+
+
+def groups_by_pattern(videos: Sequence[str], group_pattern: str) -> tuple[str, ...]:
+    """The group that the pattern finds in each video's name; the name itself where it finds none."""
+    return tuple(matched_group(group_pattern, video) or video for video in videos)

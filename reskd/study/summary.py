@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from dali_pipes.manifest.split_lists import matched_group
 from reskd.statistics.comparison import arm_intervals, compare_arms, share_of_gap
 from reskd.statistics.metrics import METRICS, summarize_arm
 from reskd.statistics.predictions import Predictions, join_predictions
+from reskd.statistics.video_groups import groups_by_pattern
 from reskd.study.answer_times import KEY as TIME_FROM_FILE
 from reskd.study.config import BarsConfig, StudyConfig
 from reskd.study.page.data import FailedRun, ReportArm, ReportBars, ReportComparison, ReportGap, StudyReport
@@ -129,8 +129,7 @@ class _Summary:
         if run.name not in self._read:
             scores = read_scores(scores_path(run), run)
             if pattern := self._plan.study.group_pattern:
-                groups = tuple(matched_group(pattern, video) or video for video in scores.videos)
-                scores = replace(scores, groups=groups)
+                scores = replace(scores, groups=groups_by_pattern(scores.videos, pattern))
             self._read[run.name] = scores
             # The top-1 of an evaluation is that of lists with one label a video.
             if scores.sets_NK is None and "top1" not in self._rows[run.name]["metrics"]:
