@@ -6,6 +6,7 @@ slower than DALI's where they are large: a worker makes a whole batch, and copie
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -47,7 +48,7 @@ class TorchBatches:
         prefetch: int,
     ) -> None:
         self._names = [name if name in OUTPUTS else name.removesuffix("_THWC") for name in fields]
-        self._batches = iter(
+        self._batches: Any = iter(
             DataLoader(
                 _Samples(source),
                 batch_sampler=_Endless(batch_size),
@@ -60,7 +61,15 @@ class TorchBatches:
         )
 
     def __next__(self) -> dict[str, Tensor]:
-        return dict(zip(self._names, next(self._batches), strict=True))
+        try:
+            arrays = next(self._batches)
+        except Exception:
+            # torch's handler of SIGCHLD raises for a dead worker wherever the program is, perhaps after the error that
+            # its closed pipe gave. Without workers it is silent, so that a restart is not interrupted.
+            with contextlib.suppress(RuntimeError):
+                self._batches._shutdown_workers()
+            raise
+        return dict(zip(self._names, arrays, strict=True))
 
 
 class _Samples(Dataset[Any]):
