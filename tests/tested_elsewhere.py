@@ -5,7 +5,6 @@ from __future__ import annotations
 _PUBLISHED = "dali_pipes/annotations/published/test_registry.py"
 _AGGREGATORS = "reskd/models/aggregators/test_aggregator.py"
 _PICTURES = "reskd/commands/test_analyze_pictures.py"
-_STUDY = "benchmarks/fewer_frames/test_run.py"
 
 # Source file -> the test, under tests/, that covers it.
 TESTED_ELSEWHERE: dict[str, str] = {
@@ -20,12 +19,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "benchmarks/decode/few_frames_decode.py": "benchmarks/decode/test_bench_few_frames.py",
     "benchmarks/features/bench_features.py": "reskd/commands/test_start_up.py",
     "benchmarks/features/reader_benchmark.py": "reskd/commands/test_start_up.py",
-    "benchmarks/fewer_frames/pictures.py": "benchmarks/fewer_frames/test_report.py",
-    "benchmarks/fewer_frames/pixels.py": "benchmarks/fewer_frames/test_cases.py",
-    "benchmarks/fewer_frames/pixels_report.py": "benchmarks/fewer_frames/test_report.py",
-    "benchmarks/fewer_frames/pixels_timing.py": _STUDY,
-    "benchmarks/fewer_frames/runner.py": _STUDY,
-    "benchmarks/fewer_frames/timing.py": _STUDY,
     "benchmarks/inference/bench_inference.py": "reskd/commands/test_start_up.py",
     "reskd/scaling/arguments.py": "reskd/commands/test_analyze.py",
     "reskd/scaling/paper_model.py": "reskd/scaling/test_simulated_run.py",

@@ -13,7 +13,7 @@ Events begin anywhere, but less often at a video's start and least at its end, a
 So a few evenly spread frames hit more events than as many random ones, which cluster; frames from the start hit few,
 and frames from the end fewest. The paper finds the same order (Table 1: uniform, random, middle, first, last). Every
 j-th frame is nearly as good as all frames if j is below an event's length. With perfect knowledge of the prototypes
-(soft maximum of the frames' similarity to them; 400 test videos, defaults; benchmarks/fewer_frames/run.py oracle), GAP
+(soft maximum of the frames' similarity to them; 400 test videos, defaults; benchmarks/features/oracle.py), GAP
 over k = 6, 10, 15, 20, 30 is: uniform .59 .76 .85 .91 .94, random .54 .68 .78 .84 .90, middle .35 .41 .49 .54 .65,
 first .17 .22 .30 .38 .53, last .17 .20 .26 .31 .42, all frames .96.
 

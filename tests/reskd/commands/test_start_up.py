@@ -36,7 +36,6 @@ CALLED = [*(f"reskd {name}" for name in COMMANDS), *_modules("benchmarks")]
 SUBCOMMANDS = {
     "reskd analyze": (["flops"], ["throughput"]),
     "reskd prepare": (["scan"], ["import"], ["transcode"], ["describe"], ["extract-features"]),
-    "benchmarks.fewer_frames.run": (["run"], ["time"], ["pixels"], ["report"], ["oracle"]),
 }
 CALLS = [(command, subcommand) for command in CALLED for subcommand in ([], *SUBCOMMANDS.get(command, ()))]
 
@@ -141,7 +140,7 @@ def test_an_unknown_option_is_a_usage_error(command: str, subcommand: list[str])
         ["reskd train"],
         ["benchmarks.decode.bench_few_frames", "videos", "--selection", "best"],
         ["benchmarks.features.bench_features", "--rounds", "0"],
-        ["benchmarks.fewer_frames.run", "run", "--families", "lstm"],
+        ["benchmarks.features.oracle", "--k", "0"],
         ["benchmarks.inference.bench_inference", "--families", "lstm"],
         ["benchmarks.ops.bench_loss", "--dtypes", "fp8"],
     ],

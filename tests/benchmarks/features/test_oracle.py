@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
+import pytest
 
-from benchmarks.fewer_frames.oracle import oracle_table
+from benchmarks.features.oracle import main, oracle_gaps
 from dali_pipes.synthetic.features import SyntheticSpec
 
 
 def gaps(spec: SyntheticSpec, k: int) -> dict[str, float]:
-    lines = oracle_table(spec, num_videos=60, ks=[k]).splitlines()[2:]
-    found = (re.fullmatch(r"\| (\S.*) \| ([\d.]+) \|", line) for line in lines)
-    return {match[1]: float(match[2]) for match in found if match}
+    return {selection: found for selection, (found,) in oracle_gaps(spec, num_videos=60, ks=[k]).items()}
 
 
 def test_spread_frames_hold_more_than_those_of_one_end_and_all_hold_the_most() -> None:
@@ -23,3 +21,11 @@ def test_spread_frames_hold_more_than_those_of_one_end_and_all_hold_the_most() -
 def test_as_many_frames_as_there_are_hold_what_all_hold() -> None:
     found = gaps(SyntheticSpec(frames=(20, 20), short_share=0.0), 20)
     assert found["uniform"] == found["first"] == found["last"] == found["all frames"]
+
+
+def test_the_table_has_a_row_for_each_selection(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--videos", "5", "--k", "2", "4"])
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split() == ["k=2", "k=4"]
+    assert len(rows) == 8
+    assert len(rows[0].split()) == 3

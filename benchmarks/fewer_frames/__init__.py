@@ -1,1 +1,0 @@
-"""The study of fewer frames: its runs, tables and pictures."""
