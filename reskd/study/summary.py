@@ -191,9 +191,10 @@ class _Summary:
     def comparison(self, arm: str, other: str, condition: Condition) -> ReportComparison:
         found = [self._predictions(one, condition) for one in (arm, other)]
         names = [self._name(one, condition) for one in (arm, other)]
+        question = f"{arm} over {other}"
         if not found[0].keys() & found[1].keys():
-            return ReportComparison(names[0], names[1], None, "no seed of both is done")
-        return ReportComparison(names[0], names[1], compare_arms(found[0], found[1]))
+            return ReportComparison(names[0], names[1], None, "no seed of both is done", question)
+        return ReportComparison(names[0], names[1], compare_arms(found[0], found[1]), question=question)
 
     def gap(self, arms: tuple[str, str, str], condition: Condition) -> ReportGap | None:
         found = [self._predictions(one, condition) for one in arms]

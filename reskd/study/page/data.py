@@ -44,12 +44,17 @@ class ReportArm:
 
 @dataclass(frozen=True)
 class ReportComparison:
-    """``arm`` minus ``other``; where ``comparison`` is None, ``reason`` says why there is none."""
+    """``arm`` minus ``other``; where ``comparison`` is None, ``reason`` says why there is none.
+
+    Attributes:
+        question: shared by the comparisons of one line of the study's ``compare``, one for each value of its axes.
+    """
 
     arm: str
     other: str
     comparison: Comparison | None
     reason: str = ""
+    question: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,8 @@ class StudyReport:
     """Everything that a report shows.
 
     Attributes:
-        comparisons: the first one is the study's question; its verdicts are the first paragraph.
+        comparisons: the first one is the study's question; its verdicts are the first paragraph. Where it is asked at
+            several values of the axes, the first paragraph counts the verdicts of every question.
         bars: arms side by side.
         axis_title: of the arms' axis values, such as "short side, pixels".
         curve_title: what the arms' curves show.

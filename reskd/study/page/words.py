@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 from reskd.statistics.comparison import Comparison, Difference, GapShare
 from reskd.statistics.shown import counted, rounded, shown_difference, shown_interval
 from reskd.study.page.data import ReportComparison, ReportGap, StudyReport
@@ -37,12 +40,31 @@ def describe_comparison(row: ReportComparison) -> str:
     if comparison is None:
         return f"{row.arm} cannot be compared with {row.other}: {row.reason or 'no run of both has finished.'}"
     verdicts = ", ".join(verdict_of(one, shown_confidence(comparison)) for one in comparison.differences)
-    text = f"{row.arm} compared with {row.other} ({seeds_and_videos(comparison)}): {verdicts}."
+    return f"{row.arm} compared with {row.other} ({seeds_and_videos(comparison)}): {verdicts}.{_doubt(comparison)}"
+
+
+def count_verdicts(question: str, rows: Sequence[ReportComparison]) -> str:
+    """One sentence with the number of verdicts of each kind in every metric, for one question at several values."""
+    found = [row.comparison for row in rows if row.comparison is not None]
+    missing = f", {len(rows) - len(found)} not done" if len(found) < len(rows) else ""
+    if not found:
+        return f"{question}: none of {counted(len(rows), 'comparison')} is done."
+    fewest = min(found, key=lambda one: (one.num_seeds, one.num_groups))
+    parts = []
+    for differences in zip(*(one.differences for one in found), strict=True):
+        verdicts = Counter(one.verdict for one in differences)
+        kinds = [f"{verdicts[kind]} {kind}" for kind in ("better", "worse", "undecided") if verdicts[kind]]
+        parts.append(f"{', '.join(kinds)} in {differences[0].metric.title}")
+    head = f"{question}, {counted(len(rows), 'comparison')}{missing} ({seeds_and_videos(fewest)})"
+    return f"{head}: {'; '.join(parts)}.{_doubt(fewest)}"
+
+
+def _doubt(comparison: Comparison) -> str:
     if comparison.num_seeds == 1:
-        text += " One seed decides nothing, as runs with other seeds may differ by more than the intervals."
-    elif not comparison.can_decide:
-        text += " So few groups of videos decide nothing, whatever the intervals are."
-    return text
+        return " One seed decides nothing, as runs with other seeds may differ by more than the intervals."
+    if not comparison.can_decide:
+        return " So few groups of videos decide nothing, whatever the intervals are."
+    return ""
 
 
 def describe_gap(gap: ReportGap) -> str:
@@ -63,7 +85,15 @@ def describe_runs(report: StudyReport) -> str:
 
 
 def lead_sentences(report: StudyReport) -> tuple[str, ...]:
-    """The report's first paragraph: the verdicts of the study's question, its gap, and the state of the runs."""
+    """The report's first paragraph: the verdicts of the study's question, its gap, and the state of the runs.
+
+    Where the first question is asked at several values of the axes, every question has its verdicts counted.
+    """
+    questions: dict[str, list[ReportComparison]] = {}
+    for row in report.comparisons:
+        questions.setdefault(row.question or f"{row.arm} over {row.other}", []).append(row)
+    if questions and len(next(iter(questions.values()))) > 1:
+        return (*(count_verdicts(name, rows) for name, rows in questions.items()), describe_runs(report))
     sentences = [describe_comparison(row) for row in report.comparisons[:1]]
     sentences += [describe_gap(gap) for gap in report.gaps[:1]]
     return (*sentences, describe_runs(report))

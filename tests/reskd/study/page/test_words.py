@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reskd.statistics.metrics import LABEL_SET_METRICS, METRICS, ArmSummary, MeanAndDeviation
-from reskd.study.page.data import ReportArm
+from reskd.study.page.data import ReportArm, ReportComparison
 from reskd.study.page.words import (
     describe_comparison,
     describe_gap,
@@ -11,7 +11,7 @@ from reskd.study.page.words import (
     lead_sentences,
     reading_notes,
 )
-from tests.reskd.study.example import study
+from tests.reskd.study.example import COMPARISON, study
 
 TOP1, LOG_LOSS = METRICS[0], METRICS[-1]
 
@@ -48,6 +48,22 @@ def test_the_share_of_the_gap_is_given_or_said_to_be_undefined() -> None:
         "Of the gap between baseline and teacher, student recovers: 62 % in top-1 (interval 20 to 104), not defined in "
         "mAP (the gap may be nothing), "
     )
+
+
+def test_a_question_at_several_values_has_its_verdicts_counted() -> None:
+    rows = (
+        ReportComparison("student (2)", "baseline (2)", COMPARISON, question="student over baseline"),
+        ReportComparison("student (4)", "baseline (4)", COMPARISON, question="student over baseline"),
+        ReportComparison("student (8)", "baseline (8)", None, question="student over baseline"),
+        ReportComparison("other (2)", "baseline (2)", None, question="other over baseline"),
+    )
+    first, second, runs = lead_sentences(study(comparisons=rows))
+    assert first == (
+        "student over baseline, 3 comparisons, 1 not done (2 seeds, 1,334 videos in 50 groups): 2 better in top-1; 2 "
+        "undecided in mAP; 2 worse in mean class accuracy; 2 better in log loss."
+    )
+    assert second == "other over baseline: none of 1 comparison is done."
+    assert runs.startswith("17 of 27 planned runs are done")
 
 
 def test_missing_and_broken_runs_are_counted() -> None:
