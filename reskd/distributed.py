@@ -15,6 +15,11 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+
+# The defaults of its functions hold the process group that exists when it is imported, as torchmetrics does later. Such
+# a group outlives destroy_process_group: its threads free tensors while Python ends, which aborts the process (torch
+# 2.15).
+import torch.distributed.nn.functional
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 

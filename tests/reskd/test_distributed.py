@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from reskd.distributed import World, patient_barrier
+from reskd.distributed import StopAgreement, World, gather_rows, patient_barrier
 
 
 def _wait_longer_than_the_limit(rank: int, folder: Path) -> None:
@@ -27,6 +28,26 @@ def _wait_longer_than_the_limit(rank: int, folder: Path) -> None:
 @pytest.mark.slow
 def test_ranks_wait_for_a_scan_longer_than_the_time_limit_of_collectives(tmp_path: Path) -> None:
     mp.spawn(_wait_longer_than_the_limit, args=(tmp_path,), nprocs=2)
+
+
+def _leave_after_an_evaluation(rank: int, folder: Path) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/join", rank=rank, world_size=2)
+    world = World(rank, 2, torch.device("cpu"))
+    importlib.import_module("torchmetrics.functional.classification")  # as the evaluation does, once a group exists
+    gather_rows(torch.ones(1, 1), world)
+    agreement = StopAgreement(world)
+    agreement.poll()
+    agreement.finish()
+    del agreement
+    dist.destroy_process_group()
+    names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+    assert not [name for name in names if "gloo" in name], names
+
+
+@pytest.mark.slow
+def test_no_thread_of_a_process_group_outlives_it(tmp_path: Path) -> None:
+    """One that does may abort the process while Python ends."""
+    mp.spawn(_leave_after_an_evaluation, args=(tmp_path,), nprocs=2)
 
 
 def test_a_world_of_one_waits_for_nobody() -> None:
