@@ -193,8 +193,8 @@ class _Summary:
         names = [self._name(one, condition) for one in (arm, other)]
         question = f"{arm} over {other}"
         if not found[0].keys() & found[1].keys():
-            return ReportComparison(names[0], names[1], None, "no seed of both is done", question)
-        return ReportComparison(names[0], names[1], compare_arms(found[0], found[1]), question=question)
+            return ReportComparison(names[0], names[1], question, None, "no seed of both is done")
+        return ReportComparison(names[0], names[1], question, compare_arms(found[0], found[1]))
 
     def gap(self, arms: tuple[str, str, str], condition: Condition) -> ReportGap | None:
         found = [self._predictions(one, condition) for one in arms]

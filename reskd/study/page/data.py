@@ -52,9 +52,9 @@ class ReportComparison:
 
     arm: str
     other: str
+    question: str
     comparison: Comparison | None
     reason: str = ""
-    question: str = ""
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ def lead_sentences(report: StudyReport) -> tuple[str, ...]:
     """
     questions: dict[str, list[ReportComparison]] = {}
     for row in report.comparisons:
-        questions.setdefault(row.question or f"{row.arm} over {row.other}", []).append(row)
+        questions.setdefault(row.question, []).append(row)
     if questions and len(next(iter(questions.values()))) > 1:
         return (*(count_verdicts(name, rows) for name, rows in questions.items()), describe_runs(report))
     sentences = [describe_comparison(row) for row in report.comparisons[:1]]

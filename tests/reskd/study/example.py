@@ -48,9 +48,9 @@ def study(**changed: Any) -> StudyReport:
             ReportArm("not run", None, 0, 6),
         ),
         comparisons=(
-            ReportComparison("student", "baseline", COMPARISON),
-            ReportComparison(ODD, "baseline", COMPARISON._replace(num_seeds=1, num_groups=5)),
-            ReportComparison("not run", "baseline", None, "its runs have not started"),
+            ReportComparison("student", "baseline", "student over baseline", COMPARISON),
+            ReportComparison(ODD, "baseline", f"{ODD} over baseline", COMPARISON._replace(num_seeds=1, num_groups=5)),
+            ReportComparison("not run", "baseline", "not run over baseline", None, "its runs have not started"),
         ),
         gaps=(gap,),
         failures=(FailedRun(ODD, "seed 1, split 2", "diverged", f"loss is NaN in {ODD}"),),

@@ -52,10 +52,10 @@ def test_the_share_of_the_gap_is_given_or_said_to_be_undefined() -> None:
 
 def test_a_question_at_several_values_has_its_verdicts_counted() -> None:
     rows = (
-        ReportComparison("student (2)", "baseline (2)", COMPARISON, question="student over baseline"),
-        ReportComparison("student (4)", "baseline (4)", COMPARISON, question="student over baseline"),
-        ReportComparison("student (8)", "baseline (8)", None, question="student over baseline"),
-        ReportComparison("other (2)", "baseline (2)", None, question="other over baseline"),
+        ReportComparison("student (2)", "baseline (2)", "student over baseline", COMPARISON),
+        ReportComparison("student (4)", "baseline (4)", "student over baseline", COMPARISON),
+        ReportComparison("student (8)", "baseline (8)", "student over baseline", None),
+        ReportComparison("other (2)", "baseline (2)", "other over baseline", None),
     )
     first, second, runs = lead_sentences(study(comparisons=rows))
     assert first == (
