@@ -16,7 +16,7 @@ docs/studies.md explains what a study does with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -46,9 +46,42 @@ def _named_values(value: object) -> object:
 Axis = Annotated[dict[str, Any], Field(min_length=1), BeforeValidator(_named_values)]
 
 
+def _as_names(value: object) -> object:
+    """Values of axes are known by their names: 64 is "64"."""
+    return {axis: str(one) for axis, one in value.items()} if isinstance(value, dict) else value
+
+
+# Axis -> name of one of its values.
+Place = Annotated[dict[str, str], BeforeValidator(_as_names)]
+
+
 class ComparisonConfig(StrictConfig):
+    """A paired comparison, at each value of the axes that neither ``at`` nor ``over_at`` names."""
+
     arm: str = Field(description="the arm whose gain is reported")
-    over: str = Field(description="the arm that it is compared with, over the same videos and seeds")
+    over: str = Field(description="the arm that it is compared with, over the same videos and seeds; may be the same")
+    at: Place = Field({}, description="axis -> value at which the arm stands, as size: 64; default: each in turn")
+    over_at: Place = Field(
+        {}, description="the same for the other arm, as size: 128; default: the value at which the arm stands"
+    )
+
+    @property
+    def other_place(self) -> Place:
+        return {**self.at, **self.over_at}
+
+    def can_be_asked(self, axes: Mapping[str, Axis]) -> bool:
+        """Whether its values are left, and another one than that of the other arm where both are the same."""
+        is_left = all(name in axes[axis] for place in (self.at, self.over_at) for axis, name in place.items())
+        return is_left and (self.arm != self.over or any(len(axes[axis]) > 1 for axis in self.over_at))
+
+    @property
+    def question(self) -> str:
+        """Such as "student (size 64) over baseline (size 128)"."""
+        sides = ((self.arm, self.at), (self.over, self.other_place))
+        return " over ".join(
+            f"{arm} ({', '.join(f'{axis} {name}' for axis, name in place.items())})" if place else arm
+            for arm, place in sides
+        )
 
 
 class RecoveryConfig(StrictConfig):
@@ -127,15 +160,31 @@ class StudyConfig(StrictConfig):
         named = {key: [axis] for key in ("repeat", "pool", "plot_over") if (axis := getattr(self, key)) is not None}
         named["quick.axes"] = list(self.quick.axes)
         named |= {f"only.{arm}": list(axes) for arm, axes in self.only.items()}
+        named |= {key: list(place) for key, place in self._places_compared()}
         for key, axes in named.items():
             if unknown := [axis for axis in axes if axis not in self.axes]:
                 raise ValueError(f"{key}: expected an axis of this study ({_list(self.axes)}), found {unknown[0]}")
-        kept_values = {"quick.axes": self.quick.axes, **{f"only.{arm}": limits for arm, limits in self.only.items()}}
-        for key, limits in kept_values.items():
+        return self
+
+    @model_validator(mode="after")
+    def _values_are_known(self) -> StudyConfig:
+        asked = {"quick.axes": self.quick.axes, **{f"only.{arm}": limits for arm, limits in self.only.items()}}
+        for number, one in enumerate(self.compare):
+            if one.arm == one.over and one.at == one.other_place:
+                raise ValueError(f"compare.{number}: expected two sides that differ, found {one.question}")
+        for key, place in self._places_compared():
+            if together := {self.repeat, self.pool} & place.keys():
+                raise ValueError(f"{key}: expected neither repeat nor pool, found {together.pop()}")
+            asked[key] = {axis: [name] for axis, name in place.items()}
+        for key, limits in asked.items():
             for axis, names in limits.items():
                 if unknown := [name for name in names if name not in self.axes[axis]]:
                     expected = f"{_list(self.axes[axis])}, the values of axes.{axis}"
                     raise ValueError(f"{key}.{axis}: expected of {expected}, found {unknown[0]}")
+        return self
+
+    @model_validator(mode="after")
+    def _axes_have_one_role(self) -> StudyConfig:
         if self.repeat is not None and self.repeat == self.pool:
             raise ValueError(f"repeat and pool: expected two axes, found {self.repeat} for both")
         if self.plot_over is not None:
@@ -156,6 +205,11 @@ class StudyConfig(StrictConfig):
             given |= dict.fromkeys(keys, f"axes.{axis}")
         return self
 
+    def _places_compared(self) -> Iterator[tuple[str, Place]]:
+        for number, one in enumerate(self.compare):
+            yield f"compare.{number}.at", one.at
+            yield f"compare.{number}.over_at", one.over_at
+
     def settings_of(self, axis: str, name: str) -> Settings:
         """The settings of one value of an axis."""
         found = self.axes[axis][name]
@@ -168,7 +222,8 @@ class StudyConfig(StrictConfig):
             for axis, values in self.axes.items()
         }
         only = {arm: {axis: _kept(names, axes[axis]) for axis, names in of.items()} for arm, of in self.only.items()}
-        changed = {"name": f"{self.name}_quick", "axes": axes, "only": only}
+        compare = tuple(one for one in self.compare if one.can_be_asked(axes))
+        changed = {"name": f"{self.name}_quick", "axes": axes, "only": only, "compare": compare}
         return self.model_copy(update={**changed, "settings": {**self.settings, **self.quick.settings}})
 
 

@@ -19,6 +19,7 @@ from reskd.experiment.config import ExperimentConfig, parse_config, referred_sta
 from reskd.experiment.config_files import merge_files, read_config_files
 from reskd.experiment.networks import check_networks
 from reskd.experiment.stages import load_stages
+from reskd.study.compared_cells import Cell, compared_cells
 from reskd.study.config import StudyConfig
 from reskd.study.scored_videos import check_scored_videos
 from reskd.training.run_directory import config_hash
@@ -70,7 +71,7 @@ class StudyPlan:
 
     study: StudyConfig
     runs: Mapping[str, PlannedRun]
-    cells: Mapping[tuple[str, tuple[str, ...]], str]
+    cells: Mapping[Cell, str]
 
     def condition(self, cell: tuple[str, ...]) -> tuple[str, ...]:
         """The values of a cell on the axes that are neither repeated nor pooled."""
@@ -109,6 +110,7 @@ def plan_study(study: StudyConfig) -> StudyPlan:
     for values in itertools.product(*study.axes.values()):
         builder.add_combination(values)
     _check_axes_matter(study, builder.cells)
+    _check_comparisons(study, builder.cells)
     check_scored_videos(study, {name: run.config for name, run in builder.runs.items()}, builder.cells)
     referred = {needed for run in builder.runs.values() for needed in run.needs}
     runs = {
@@ -144,7 +146,7 @@ def _check_arms(study: StudyConfig) -> None:
                     f"({', '.join(trained)}), found {arm}."
                 )
     for number, compared in enumerate(study.compare):
-        asked |= {f"compare.{number}.{key}": arm for key, arm in compared.model_dump().items()}
+        asked |= {f"compare.{number}.arm": compared.arm, f"compare.{number}.over": compared.over}
     for number, recovery in enumerate(study.recovery):
         asked |= {f"recovery.{number}.{key}": arm for key, arm in recovery.model_dump().items()}
     for number, group in enumerate(study.bars):
@@ -156,7 +158,7 @@ def _check_arms(study: StudyConfig) -> None:
             raise ValueError(f"{study.name}: {key}: expected one of arms ({', '.join(study.arms)}), found {arm}.")
 
 
-def _check_axes_matter(study: StudyConfig, cells: Mapping[tuple[str, tuple[str, ...]], str]) -> None:
+def _check_axes_matter(study: StudyConfig, cells: Mapping[Cell, str]) -> None:
     """Refuse a value of an axis under which every arm's run is that of another value: most likely a wrong key."""
     for index, (axis, values) in enumerate(study.axes.items()):
         runs = {value: {run for (_, cell), run in cells.items() if cell[index] == value} for value in values}
@@ -168,12 +170,21 @@ def _check_axes_matter(study: StudyConfig, cells: Mapping[tuple[str, tuple[str, 
                 )
 
 
+def _check_comparisons(study: StudyConfig, cells: Mapping[Cell, str]) -> None:
+    for number, one in enumerate(study.compare):
+        if not any(compared_cells(study, one, cells)):
+            raise ValueError(
+                f"{study.name}: compare.{number}: expected arms with different runs at some values of the axes, found "
+                f"none for {one.question}."
+            )
+
+
 class _Builder:
     def __init__(self, study: StudyConfig) -> None:
         self._study = study
         self._checked: set[str] = set()
         self.runs: dict[str, PlannedRun] = {}
-        self.cells: dict[tuple[str, tuple[str, ...]], str] = {}
+        self.cells: dict[Cell, str] = {}
 
     def add_combination(self, values: tuple[str, ...]) -> None:
         """Add the runs of all arms at one combination of the axes' values."""

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from reskd.experiment.config import ExperimentConfig
+from reskd.study.compared_cells import Cell, compared_cells
 from reskd.study.config import StudyConfig
-
-Cell = tuple[str, tuple[str, ...]]
 
 
 def check_scored_videos(study: StudyConfig, configs: Mapping[str, ExperimentConfig], cells: Mapping[Cell, str]) -> None:
@@ -24,35 +23,40 @@ def check_scored_videos(study: StudyConfig, configs: Mapping[str, ExperimentConf
     Raises:
         ValueError: two runs hold out other videos; names both, with their seeds, and the setting to add.
     """
-    for arms in _averaged_or_compared(study, dict.fromkeys(arm for arm, _ in cells)):
-        first: dict[tuple[str, ...], tuple[Cell, int]] = {}
-        for cell, seed in _held_out_by(study, configs, cells):
-            if cell[0] not in arms:
-                continue
-            other, other_seed = first.setdefault(_without_repeat(study, cell[1]), (cell, seed))
-            if other_seed != seed:
-                pair = f"{_named(study, other)} (split by seed {other_seed}) and {_named(study, cell)} (by seed {seed})"
-                raise ValueError(
-                    f"{study.name}: expected runs that are scored on the same videos, but data.{study.score}_fraction "
-                    f"holds out other videos in {pair}; add data.split_seed: {other_seed} to settings in the study's "
-                    f"file, as settings: {{data.split_seed: {other_seed}}}."
-                )
+    split_seeds = _split_seeds(study, configs, cells)
+    for one, other in _scored_together(study, cells):
+        seed, other_seed = split_seeds.get(one), split_seeds.get(other)
+        if seed is not None and other_seed is not None and seed != other_seed:
+            pair = f"{_named(study, one)} (split by seed {seed}) and {_named(study, other)} (by seed {other_seed})"
+            raise ValueError(
+                f"{study.name}: expected runs that are scored on the same videos, but data.{study.score}_fraction "
+                f"holds out other videos in {pair}; add data.split_seed: {seed} to settings in the study's "
+                f"file, as settings: {{data.split_seed: {seed}}}."
+            )
 
 
-def _averaged_or_compared(study: StudyConfig, arms: Mapping[str, None]) -> Iterator[tuple[str, ...]]:
-    yield from ((arm,) for arm in arms)
-    yield from ((one.arm, one.over) for one in study.compare)
-    yield from ((one.student, one.baseline, one.teacher) for one in study.recovery)
+def _scored_together(study: StudyConfig, cells: Mapping[Cell, str]) -> Iterator[tuple[Cell, Cell]]:
+    """Pairs of cells of one mean, of one comparison or of one gap."""
+    first: dict[Cell, Cell] = {}
+    for arm, values in cells:
+        yield first.setdefault((arm, _without_repeat(study, values)), (arm, values)), (arm, values)
+    for gap in study.recovery:
+        for arm, values in cells:
+            if arm == gap.student:
+                yield from (((other, values), (arm, values)) for other in (gap.baseline, gap.teacher))
+    for one in study.compare:
+        yield from ((other, cell) for cell, other in compared_cells(study, one, cells))
 
 
-def _held_out_by(
+def _split_seeds(
     study: StudyConfig, configs: Mapping[str, ExperimentConfig], cells: Mapping[Cell, str]
-) -> Iterator[tuple[Cell, int]]:
-    """The cells whose scored videos are held out by a fraction, and the seed that decides which."""
-    for cell, name in cells.items():
-        config = configs[name]
-        if config.data.seed_decides(study.score):
-            yield cell, config.data.seed_of_split(config.seed)
+) -> dict[Cell, int]:
+    """The seed that decides which videos a fraction holds out to be scored; cells without such a fraction have none."""
+    return {
+        cell: configs[name].data.seed_of_split(configs[name].seed)
+        for cell, name in cells.items()
+        if configs[name].data.seed_decides(study.score)
+    }
 
 
 def _without_repeat(study: StudyConfig, values: tuple[str, ...]) -> tuple[str, ...]:

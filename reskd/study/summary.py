@@ -12,7 +12,8 @@ from reskd.statistics.metrics import METRICS, summarize_arm
 from reskd.statistics.predictions import Predictions, join_predictions
 from reskd.statistics.video_groups import groups_by_pattern
 from reskd.study.answer_times import KEY as TIME_FROM_FILE
-from reskd.study.config import BarsConfig, StudyConfig
+from reskd.study.compared_cells import compared_cells
+from reskd.study.config import BarsConfig, ComparisonConfig, StudyConfig
 from reskd.study.page.data import FailedRun, ReportArm, ReportBars, ReportComparison, ReportGap, StudyReport
 from reskd.study.plan import PlannedRun, StudyPlan
 from reskd.study.scores import RunScores, read_scores
@@ -45,11 +46,10 @@ def summarize_study(plan: StudyPlan, rows: Rows, *, command: str) -> StudyReport
         if summary.is_first((name,), condition) and (arm := summary.arm(name, condition))
     ]
     comparisons, gaps, bars = [], [], []
+    compared = [(one, summary.compared_conditions(one)) for one in study.compare]
     for condition in summary.conditions:
         comparisons += [
-            summary.comparison(one.arm, one.over, condition)
-            for one in study.compare
-            if summary.is_first((one.arm, one.over), condition)
+            summary.comparison(one, condition, others[condition]) for one, others in compared if condition in others
         ]
         gaps += [
             gap
@@ -176,9 +176,16 @@ class _Summary:
             ms_from_file=min(times) if times else None,
             intervals=arm_intervals(predictions) if predictions and is_drawn else {},
             axis_values=self._axis_values(arm, condition),
-            line=arm if self._plan.study.plot_over else "",
+            line=self._line(arm, condition),
             curves=tuple(curve for run in done if (curve := self._scores(run).curves.get(headline.name))),
         )
+
+    def _line(self, arm: str, condition: Condition) -> str:
+        """The arm and its values on the axes other than the plotted one: what a line of the chart joins."""
+        if (axis := self._plan.study.plot_over) is None:
+            return ""
+        values = [condition[other] for other in self._touched[arm] if self._others[other] != axis]
+        return f"{arm} ({', '.join(values)})" if values else arm
 
     def _axis_values(self, arm: str, condition: Condition) -> tuple[float, ...]:
         """The values of the plotted axis at which these runs of the arm stand."""
@@ -188,13 +195,21 @@ class _Summary:
         same = [one for one in self.conditions if (arm, one) in self._runs and self._touching(arm, one) == touching]
         return tuple(dict.fromkeys(float(one[place]) for one in same))
 
-    def comparison(self, arm: str, other: str, condition: Condition) -> ReportComparison:
-        found = [self._predictions(one, condition) for one in (arm, other)]
-        names = [self._name(one, condition) for one in (arm, other)]
-        question = f"{arm} over {other}"
-        if not found[0].keys() & found[1].keys():
-            return ReportComparison(names[0], names[1], question, None, "no seed of both is done")
-        return ReportComparison(names[0], names[1], question, compare_arms(found[0], found[1]))
+    def compared_conditions(self, one: ComparisonConfig) -> dict[Condition, Condition]:
+        """Condition of the arm -> that of the other arm; without those that have the same runs as earlier ones."""
+        found: dict[tuple[Condition, Condition], tuple[Condition, Condition]] = {}
+        for (_, values), (_, other_values) in compared_cells(self._plan.study, one, self._plan.cells):
+            pair = self._plan.condition(values), self._plan.condition(other_values)
+            found.setdefault((self._touching(one.arm, pair[0]), self._touching(one.over, pair[1])), pair)
+        return dict(found.values())
+
+    def comparison(self, one: ComparisonConfig, condition: Condition, other: Condition) -> ReportComparison:
+        sides = ((one.arm, condition), (one.over, other))
+        arm, over = (self._predictions(*side) for side in sides)
+        names = [self._name(*side) for side in sides]
+        if not arm.keys() & over.keys():
+            return ReportComparison(names[0], names[1], one.question, None, "no seed of both is done")
+        return ReportComparison(names[0], names[1], one.question, compare_arms(arm, over))
 
     def gap(self, arms: tuple[str, str, str], condition: Condition) -> ReportGap | None:
         found = [self._predictions(one, condition) for one in arms]

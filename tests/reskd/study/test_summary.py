@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from reskd.statistics.metrics import LABEL_SET_METRICS, METRICS
+from reskd.study.config import ComparisonConfig
 from reskd.study.page.data import StudyReport
 from reskd.study.page.page import render_page
 from reskd.study.plan import PlannedRun, StudyPlan, plan_study
@@ -98,6 +99,25 @@ def test_bars_and_lines_have_arms_with_intervals_and_titles_in_words(done: tuple
     assert not any(arm.intervals for arm in summarize_study(replace(plan, study=plain), rows, command="x").arms)
 
 
+def test_a_line_of_the_chart_joins_the_values_of_one_axis_alone(tmp_path: Path) -> None:
+    axes = {
+        "seed": [1],
+        "alpha": ALPHAS,
+        "frames": {name: {"data.views.student.num_frames": int(name)} for name in "24"},
+    }
+    plan = plan_study(tiny_study(tmp_path, axes=axes, plot_over="alpha"))
+    lines: dict[str, list[tuple[float, ...]]] = {}
+    for arm in summarize_study(plan, {}, command="x").arms:
+        lines.setdefault(arm.line, []).append(arm.axis_values)
+    assert lines == {
+        "teacher": [(1.0, 4.0)],
+        "baseline (2)": [(1.0, 4.0)],
+        "baseline (4)": [(1.0, 4.0)],
+        "student (2)": [(1.0,), (4.0,)],
+        "student (4)": [(1.0,), (4.0,)],
+    }
+
+
 def test_the_time_from_file_is_the_one_in_the_rows(done: tuple[StudyPlan, Rows]) -> None:
     plan, rows = done
     name = plan.cells["student", ("1", "4")]
@@ -126,6 +146,27 @@ def test_comparisons_are_paired_and_have_every_metric(done: tuple[StudyPlan, Row
     page = render_page(report)
     assert all(title in page for title in ("GAP@20", "mAP", "PERR", "log loss", "student (4)"))
     assert "top-1" not in page
+
+
+def test_an_arm_is_compared_with_itself_at_another_value_of_an_axis(done: tuple[StudyPlan, Rows]) -> None:
+    plan, rows = done
+    student = {"arm": "student", "over": "student", "at": {"alpha": 4}, "over_at": {"alpha": 1}}
+    baseline = {"arm": "student", "over": "baseline", "at": {"alpha": 4}}
+    compare = tuple(ComparisonConfig.model_validate(one) for one in (student, baseline))
+    report = summarize_study(replace(plan, study=plan.study.model_copy(update={"compare": compare})), rows, command="x")
+    assert [(one.arm, one.other, one.question) for one in report.comparisons] == [
+        ("student (4)", "student (1)", "student (alpha 4) over student (alpha 1)"),
+        ("student (4)", "baseline", "student (alpha 4) over baseline (alpha 4)"),
+    ]
+    found = report.comparisons[0].comparison
+    assert found is not None
+    difference = next(one for one in found.differences if one.metric.name == "gap")
+    of_seeds = [
+        rows[plan.cells["student", (seed, "4")]]["metrics"]["gap"]
+        - rows[plan.cells["student", (seed, "1")]]["metrics"]["gap"]
+        for seed in "13"
+    ]
+    assert difference.value == pytest.approx(np.mean(of_seeds), abs=1e-6)
 
 
 def test_curves_and_charts_are_of_the_metric_that_stands_first(done: tuple[StudyPlan, Rows]) -> None:
