@@ -90,7 +90,8 @@ def _explain(located: _Located, group: str) -> tuple[tuple[str, ...], str]:
     found = "" if located.kind == "value_error" else f", found {shown(fault['input'])}"
     value = new_value(_whole_key(key, group), fault["input"])
     renamed = f"; {fault['input']} was renamed to {value}" if value else ""
-    return keys, f"{f'{key}: ' if key else ''}{message}{found}{renamed}."
+    sentence = f"{f'{key}: ' if key else ''}{message}{found}{renamed}"
+    return keys, sentence if sentence.endswith("?") else f"{sentence}."
 
 
 def _explain_tag(located: _Located) -> tuple[tuple[str, ...], str]:

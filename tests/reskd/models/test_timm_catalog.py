@@ -29,6 +29,11 @@ def test_names_that_timm_does_not_know_are_one_sentence(backbone: str, message: 
         timm_settings(backbone)
 
 
+def test_advice_that_asks_ends_as_a_question() -> None:
+    with pytest.raises(ValueError, match=r"^student: backbone: expected a network .* or timm/\w+\?$"):
+        recognizer_from({"backbone": "timm/resnet5O"}, where="student")
+
+
 def test_without_timm_its_networks_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ValueError, match=r"student: backbone: .*found none; pip install 'reskd\[timm\]'"):
