@@ -14,8 +14,9 @@ _other- and a hash of the protocol.
 Beside it lie, with the same beginning, predictions.csv (each video's best answers), classes.csv (recall, precision,
 average precision, what a class is taken for), confusion.svg and calibration.svg, and scores.npz with all scores.
 
-report.html says whether the student works, with all stages that are evaluated so far. For a config with stages it lies
-in runs/NAME, else beside the result; for other test views, checkpoints or splits its name ends as theirs.
+report.html says whether the student beats the baseline, with all stages that are evaluated so far. For a
+config with stages it lies in runs/NAME, else beside the result; for other test views, checkpoints or splits its name
+ends as theirs.
 """
 
 from __future__ import annotations

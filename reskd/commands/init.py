@@ -41,7 +41,9 @@ def main(arguments: Sequence[str]) -> None:
     atomic_write_text(out, text)
     print(f"{facts.num_videos:,} videos of {len(facts.videos_of_class)} classes; written to {out}. Next:")
     print(f"    reskd doctor {out}\n    reskd train {out}")
-    print("Its first lines say how to evaluate the three; report.html then says whether the student works.")
+    print(
+        "Its first lines say how to evaluate the three; report.html then says whether the student beats the baseline."
+    )
 
 
 def build_parser() -> argparse.ArgumentParser:

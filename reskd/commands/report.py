@@ -2,11 +2,11 @@
 
     reskd report runs/demo runs/demo_teacher runs/demo_baseline runs/demo_student
 
-Writes OUT/report.html, which says whether the student works: paired differences, classes, confusions, the most certain
-mistakes; and OUT/report.md, a table of each run's evaluation on the test list, with OUT/curves.png. Run reskd evaluate
-for each run first. The text compares the last run with each of the others. If a run has several evaluations, the table
-has the one with one clip and one crop, unless --views names another. Runs evaluated on different lists, or with other
-numbers of test views, are refused.
+Writes OUT/report.html, which says whether the student beats the baseline: paired differences, classes, confusions,
+the most certain mistakes; and OUT/report.md, a table of each run's evaluation on the test list, with OUT/curves.png.
+Run reskd evaluate for each run first. The text compares the last run with each of the others. If a run has several
+evaluations, the table has the one with one clip and one crop, unless --views names another. Runs evaluated on
+different lists, or with other numbers of test views, are refused.
 """
 
 from __future__ import annotations

@@ -4,14 +4,16 @@ Note [Which interval]
 Videos of one group (one scene, one person) are alike, and runs of one arm differ by their seed. So each resample draws
 groups with replacement, and seeds with replacement, and computes the mean difference anew. Both arms see the same
 resample, as the same video is hard or easy for both. The interval holds the middle 95 % of the resampled differences
-(percentile bootstrap: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13; two levels: Davison and
-Hinkley, Bootstrap Methods and their Application, 1997, section 3.8).
+(percentile bootstrap: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13; both factors drawn:
+Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1, 2007, where its variance counts what is of one group and
+one seed three times: too wide where seeds scatter little).
 
 A plain draw of S seeds understates their scatter by sqrt((S - 1) / S), so the shares of the seeds in a resample are
 spread from 1 / S by the inverse (rescaled bootstrap: Rao and Wu, JASA 83, 1988, page 231). In a simulation of equal
-arms (350 videos in 70 groups; deviation of top-1 between seeds 3 to 6 points), 3 seeds then gave 1 to 11 % of verdicts
-other than undecided, against 2 to 15 % without, and 5 seeds 3 to 6 %. One seed gave 14 to 62 %, as it says nothing
-about other seeds: so it decides nothing. Nor do fewer than 6 groups, as a test by signs needs 2 * 0.5^G <= 5 %.
+arms (benchmarks/statistics/bench_coverage.py), 3 seeds then gave 1 to 6 % of verdicts other than undecided where top-1
+deviates by 1.4 to 2.5 points between seeds, and 10 to 13 % at 5 points; 5 seeds 2 to 5 % and 7 to 11 %; one seed 4 to
+34 % and 54 to 66 %, as it says nothing about other seeds: so it decides nothing. Nor do fewer than 6 groups, as a test
+by signs needs 2 * 0.5^G <= 5 %.
 
 Shape letters: N videos, S seeds, R resamples, G groups.
 """
@@ -28,6 +30,8 @@ from reskd.statistics.predictions import Predictions, check_same_videos
 from reskd.statistics.resamples import Arm, BootstrapSettings, Resamples
 
 Verdict = Literal["better", "worse", "undecided"]
+_NO_GAP = {"undecided": "the gap may be nothing", "worse": "the teacher is worse than the baseline"}
+_TOO_FEW = "too few seeds or groups of videos"
 
 
 class Difference(NamedTuple):
@@ -64,6 +68,7 @@ class Comparison(NamedTuple):
     num_videos: int
     num_groups: int
     confidence: float
+    num_resamples: int
 
     @property
     def can_decide(self) -> bool:
@@ -74,14 +79,16 @@ class Comparison(NamedTuple):
 class GapShare(NamedTuple):
     """The share of the way from a baseline to its teacher that a student went, for one metric.
 
-    All three are None where the interval of teacher minus baseline holds 0, so that there may be no gap to recover, and
-    where there are too few seeds or groups.
+    Attributes:
+        share, low, high: None where there is no gap to take a share of.
+        reason: why there is none; "" where there is one.
     """
 
     metric: Metric
     share: float | None
     low: float | None
     high: float | None
+    reason: str = ""
 
 
 def compare_arms(a: Arm, b: Arm, settings: BootstrapSettings | None = None) -> Comparison:
@@ -106,7 +113,8 @@ def compare_arms(a: Arm, b: Arm, settings: BootstrapSettings | None = None) -> C
         error = float(resampled_R.std(ddof=1))
         of_seeds = dict(zip(seeds, plain_S.tolist(), strict=True))
         differences.append(Difference(metric, float(plain_S.mean()), low, high, error, verdict, of_seeds))
-    return Comparison(tuple(differences), len(seeds), draw.num_videos, draw.num_groups, settings.confidence)
+    counts = len(seeds), draw.num_videos, draw.num_groups
+    return Comparison(tuple(differences), *counts, settings.confidence, settings.num_resamples)
 
 
 def share_of_gap(
@@ -115,7 +123,8 @@ def share_of_gap(
     """(student - baseline) / (teacher - baseline) for each metric, over the seeds common to student and baseline.
 
     The teacher's runs are paired by seed if it has all of these seeds; else its seeds are drawn for themselves, as one
-    teacher often serves all students.
+    teacher often serves all students. The share is then about the teacher's runs as they are: one run has no scatter.
+    A share is given only where the teacher is better than the baseline.
 
     Raises:
         ValueError: student and baseline have no common seed, the teacher has no run, or videos differ.
@@ -146,8 +155,10 @@ def share_of_gap(
         s_R, b_R = (np.einsum("rs,sr->r", shares_RS, values.resampled_SR) for values in (s, b))
         gap_R = minus(np.einsum("rt,tr->r", shares_RT, t.resampled_SR), b_R)
         gap = minus(t.plain_S.mean(), b.plain_S.mean())
-        if gap == 0 or not can_decide or verdict_of_interval(metric, *draw.interval(gap_R)) == "undecided":
-            found.append(GapShare(metric, None, None, None))
+        verdict = verdict_of_interval(metric, *draw.interval(gap_R))
+        if not can_decide or verdict != "better":
+            reason = _NO_GAP[verdict] if can_decide else _TOO_FEW
+            found.append(GapShare(metric, None, None, None, reason))
             continue
         share = minus(s.plain_S.mean(), b.plain_S.mean()) / gap
         low, high = draw.interval(minus(s_R, b_R)[gap_R != 0] / gap_R[gap_R != 0])

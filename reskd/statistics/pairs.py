@@ -18,7 +18,7 @@ from reskd.statistics.predictions import Predictions, check_same_videos
 from reskd.statistics.resamples import BootstrapSettings, Resamples, Values
 
 TOP5 = Metric("top5", "top-5", False, 100, "points", 1)
-_ALL_RESAMPLES_UP_TO = 5_000  # videos; mAP of a resample takes time that grows with their square
+_ALL_RESAMPLES_UP_TO = 2_200  # videos; mAP of a resample takes time that grows with their square
 _FEWEST_RESAMPLES = 500
 
 
@@ -132,9 +132,9 @@ def compare_pair(a: Predictions, b: Predictions, settings: BootstrapSettings | N
 
 
 def settings_for(num_videos: int) -> BootstrapSettings:
-    """2000 resamples, or as many as so many videos leave time for."""
+    """The default, or as many resamples as so many videos leave time for."""
     share = min(1.0, (_ALL_RESAMPLES_UP_TO / num_videos) ** 2)
-    return BootstrapSettings(num_resamples=max(_FEWEST_RESAMPLES, int(2000 * share)))
+    return BootstrapSettings(num_resamples=max(_FEWEST_RESAMPLES, int(BootstrapSettings.num_resamples * share)))
 
 
 def mcnemar_of(first_N: NDArray[np.bool_], second_N: NDArray[np.bool_]) -> McNemar:

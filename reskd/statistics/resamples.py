@@ -23,7 +23,7 @@ _WEIGHTS_AT_ONCE = 2**23  # 64 MiB of int64
 class BootstrapSettings:
     """How intervals are made: the number of resamples, the generator's seed, and the share that an interval holds."""
 
-    num_resamples: int = 2000
+    num_resamples: int = 10_000  # of 2,000 the ends of an interval move by 0.1 to 0.2 points with the generator's seed
     seed: int = 0
     confidence: float = 0.95
 

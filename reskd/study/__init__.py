@@ -3,7 +3,9 @@
 For other folders:
     archive: read_archive, write_archive
     config: load_study, StudyConfig
-    plan: plan_study
+    plan: plan_study, StudyPlan
     runner: describe_plan, known_rows, run_study, study_folder
+    scores: read_scores
     summary: summarize_study
+    work: scores_path
 """

@@ -1,4 +1,4 @@
-"""The sentences of an experiment's report: first whether it worked."""
+"""The sentences of an experiment's report: first whether the student is better than the baseline."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _HEADLINES = {  # in the order of preference
     "top1": Metric("top1", "top-1", False, 100, "points", 1),
     "map": Metric("map", "mAP", False, 100, "points", 1),
 }
-_VERDICTS = {"better": "It worked", "worse": "It did not work", "undecided": "Undecided"}
+_VERDICTS = {"better": "Better than this baseline", "worse": "Worse than this baseline", "undecided": "Undecided"}
 
 
 def headline_of(model: Model) -> Metric:
@@ -22,12 +22,12 @@ def headline_of(model: Model) -> Metric:
 
 
 def lead_sentences(findings: Findings) -> list[str]:
-    """The first paragraph: did it work, against the teacher, and what the numbers cannot say."""
+    """The first paragraph: against the baseline, against the teacher, and what the numbers cannot say."""
     experiment = findings.experiment
     student, baseline, teacher = (experiment.of_role(role) for role in ("student", "baseline", "teacher"))
     if student is None:
         return _of_plain_models(findings)
-    sentences = [_did_it_work(findings, student, baseline, teacher)]
+    sentences = [_against_baseline(findings, student, baseline, teacher)]
     if teacher is not None:
         sentences.append(_against_teacher(findings, student, baseline, teacher))
     if any(pair.comparison for pair in findings.pairs):
@@ -38,7 +38,7 @@ def lead_sentences(findings: Findings) -> list[str]:
     return sentences
 
 
-def _did_it_work(findings: Findings, student: Model, baseline: Model | None, teacher: Model | None) -> str:
+def _against_baseline(findings: Findings, student: Model, baseline: Model | None, teacher: Model | None) -> str:
     metric = headline_of(student)
     says = f"the student{_sees(student)} {_reaches(student, metric)}"
     cost = _at_cost(student, teacher)

@@ -81,7 +81,7 @@ def _gaps(report: StudyReport) -> Table:
     for gap in report.gaps:
         name = f"{gap.student}, between {gap.baseline} and {gap.teacher}"
         for one in gap.shares:
-            share, interval = "not defined", "the gap may be nothing"
+            share, interval = "not defined", one.reason
             if one.share is not None and one.low is not None and one.high is not None:
                 share, interval = shown_percent(one.share), f"{shown_percent(one.low)} to {shown_percent(one.high)}"
             rows.append((Cell(name), Cell(one.metric.title), Cell(share, "number"), Cell(interval, "number")))

@@ -122,11 +122,14 @@ def reading_notes(report: StudyReport) -> tuple[str, ...]:
         outside = 1 - found[0].confidence
         notes += [
             "A comparison is paired: both arms have the same videos and seeds. Its interval is a percentile bootstrap "
-            "that draws groups of videos and seeds with replacement, widened as seeds are few. A verdict other than "
-            "undecided means that the interval does not hold 0; one seed, or too few groups, decide nothing. Intervals "
-            "from 2 or 3 seeds are rough: where seeds differ much, they are too narrow.",
+            f"of {found[0].num_resamples:,} resamples that draws groups of videos and seeds with replacement, widened "
+            "as seeds are few. A verdict other than undecided means that the interval does not hold 0; one seed, or "
+            "too few groups, decide nothing. Undecided does not mean equal. What is drawn are test videos and seeds: "
+            "training lists and classes are as they are.",
             f"The {count} verdicts are not corrected for their number: where arms do not differ at all, about "
-            f"{100 * outside:.2g} % of verdicts are better or worse by chance.",
+            f"{100 * outside:.2g} % of verdicts are better or worse by chance, fewer where seeds differ little, more "
+            "where they differ much and are few. Such verdicts come in clusters, as metrics and comparisons share "
+            "runs.",
         ]
     return (*notes, *report.notes)
 
@@ -152,6 +155,6 @@ def _describe_metrics(report: StudyReport) -> str:
 
 def _describe_share(one: GapShare) -> str:
     if one.share is None or one.low is None or one.high is None:
-        return f"not defined in {one.metric.title} (the gap may be nothing)"
+        return f"not defined in {one.metric.title} ({one.reason})"
     interval = f"{rounded(100 * one.low, 0)} to {rounded(100 * one.high, 0)}"
     return f"{shown_percent(one.share)} in {one.metric.title} (interval {interval})"

@@ -176,8 +176,9 @@ def test_one_seed_or_too_few_groups_decide_nothing(num_seeds: int, num_groups: i
     found = compare_arms(of(8), of(-8), FEW)
     assert {one.verdict for one in found.differences} == {verdict}
     assert found.can_decide == (verdict == "better")
-    is_defined = {one.share is not None for one in share_of_gap(of(0), of(-8), of(8), FEW)}
-    assert is_defined == {verdict == "better"}
+    gaps = share_of_gap(of(0), of(-8), of(8), FEW)
+    assert {one.share is not None for one in gaps} == {verdict == "better"}
+    assert {one.reason for one in gaps} == {"" if verdict == "better" else "too few seeds or groups of videos"}
 
 
 def test_arms_without_a_common_seed_and_arms_of_other_videos_are_refused() -> None:
@@ -209,7 +210,12 @@ def test_teachers_of_other_seeds_may_serve_all_students(seeds: list[int]) -> Non
 
 def test_there_is_no_share_of_a_gap_that_may_be_nothing() -> None:
     for one in share_of_gap(arm(2.0), arm(1.0, first_noise=50), arm(1.0, first_noise=50), FEW):
-        assert (one.share, one.low, one.high) == (None, None, None)
+        assert (one.share, one.low, one.high, one.reason) == (None, None, None, "the gap may be nothing")
+
+
+def test_there_is_no_share_of_the_way_to_a_teacher_that_is_worse() -> None:
+    for one in share_of_gap(arm(2.0), arm(4.0), arm(-4.0), FEW):
+        assert (one.share, one.reason) == (None, "the teacher is worse than the baseline")
 
 
 @pytest.mark.parametrize("settings", [{"num_resamples": 10}, {"confidence": 1.0}, {"confidence": 0.1}])

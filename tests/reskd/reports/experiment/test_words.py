@@ -17,9 +17,11 @@ def first(shown: Experiment) -> str:
 
 @pytest.mark.parametrize(
     ("student", "baseline", "answer", "points"),
-    [(4.0, 0.5, "It worked: ", "more than"), (0.5, 4.0, "It did not work: ", "less than")],
+    [(4.0, 0.5, "Better than this baseline: ", "more than"), (0.5, 4.0, "Worse than this baseline: ", "less than")],
 )
-def test_the_first_sentence_says_whether_it_worked(student: float, baseline: float, answer: str, points: str) -> None:
+def test_the_first_sentence_says_whether_the_student_is_better(
+    student: float, baseline: float, answer: str, points: str
+) -> None:
     sentence = first(experiment(student, baseline))
     assert re.fullmatch(
         rf"{answer}the student \(112 x 112 pixels, 4 frames\) answers [\d.]+ % of 60 videos right, [\d.]+ points "
@@ -72,7 +74,10 @@ def test_the_second_sentence_is_about_the_teacher_and_the_gap() -> None:
 
 def test_label_sets_are_told_by_gap() -> None:
     sentence = first(experiment(4.0, 0.5, several=True))
-    assert re.search(r"It worked: the student .* reaches [\d.]+ GAP@20 on 60 videos, [\d.]+ points more than", sentence)
+    assert re.search(
+        r"Better than this baseline: the student .* reaches [\d.]+ GAP@20 on 60 videos, [\d.]+ points more than",
+        sentence,
+    )
 
 
 def test_plain_models_are_compared_with_the_last() -> None:

@@ -1,0 +1,1 @@
+"""What the intervals of comparisons are worth."""

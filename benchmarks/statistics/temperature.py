@@ -1,0 +1,111 @@
+"""Two arms of a study with calibrated scores: the logits of each run divided by a temperature that other videos chose.
+
+    reskd study studies/ucf10_main.yaml --import docs/results/ucf10_main/results.zip --report-only
+    python -m benchmarks.statistics.temperature studies/ucf10_main.yaml student baseline
+
+A network may classify better and still have a higher log loss, as it is too certain. One temperature for a run (Guo et
+al., On Calibration of Modern Neural Networks, ICML 2017) changes no answer and takes that away. It is the one with the
+lowest log loss in the run's other splits of the same seed, so no video has a say in its own scores. For studies that
+pool splits, of softmax scores, without axes of rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reskd.cli import run_tool
+
+if TYPE_CHECKING:
+    from reskd.statistics.predictions import Predictions
+    from reskd.study.plan import StudyPlan
+
+_TEMPERATURES = 120  # tried, from 0.5 to 4 at equal ratios
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser; its help is this module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", type=Path, help="YAML file of the study, whose runs are done")
+    parser.add_argument("arm")
+    parser.add_argument("over", help="the arm that it is compared with")
+    return parser
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print each metric of both arms and their difference."""
+    chosen = build_parser().parse_args(arguments)
+    from reskd.statistics.comparison import compare_arms
+    from reskd.statistics.metrics import summarize_arm
+    from reskd.statistics.predictions import join_predictions
+    from reskd.statistics.shown import shown_difference, shown_interval, shown_value
+    from reskd.study.config import load_study
+    from reskd.study.plan import plan_study
+
+    plan = plan_study(load_study(chosen.study))
+    arms = [
+        {seed: join_predictions(calibrated(splits)) for seed, splits in splits_of(plan, arm).items()}
+        for arm in (chosen.arm, chosen.over)
+    ]
+    means = [summarize_arm(arm).metrics for arm in arms]
+    print(f"| metric | {chosen.arm} | {chosen.over} | difference | interval | verdict |\n|---|---|---|---|---|---|")
+    for one in compare_arms(arms[0], arms[1]).differences:
+        values = [shown_value(one.metric, of_arm[one.metric.name].mean) for of_arm in means]
+        shown = shown_difference(one.metric, one.value), shown_interval(one.metric, one.low, one.high)
+        print("|", " | ".join((one.metric.title, *values, *shown, one.verdict)), "|")
+
+
+def splits_of(plan: StudyPlan, arm: str) -> dict[int, list[Predictions]]:
+    """Seed -> the answers on each split's test list.
+
+    Raises:
+        ValueError: no pooled splits, or other axes beside seeds and splits.
+    """
+    from reskd.statistics.predictions import Predictions
+    from reskd.study.scores import read_scores
+    from reskd.study.work import scores_path
+
+    study = plan.study
+    if study.pool is None or study.repeat is None or len(study.axes) != 2:
+        raise ValueError(f"{study.name}: expected a study with repeat, pool and no other axis.")
+    found: dict[int, list[Predictions]] = {}
+    for (name, values), run_name in plan.cells.items():
+        if name == arm:
+            run = plan.runs[run_name]
+            scores = read_scores(scores_path(run), run)
+            seed = dict(zip(study.axes, values, strict=True))[study.repeat]
+            answers = Predictions(scores.videos, scores.groups, scores.labels_N, scores.logits_NK)
+            found.setdefault(int(seed), []).append(answers)
+    if not found:
+        raise ValueError(f"{study.name}: expected an arm of the study, found {arm}.")
+    return found
+
+
+def calibrated(splits: Sequence[Predictions]) -> list[Predictions]:
+    """Each split's logits over the temperature that has the lowest log loss on the others."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    temperatures = np.geomspace(0.5, 4, _TEMPERATURES)
+    losses_ST = np.array([[_total_loss(split, temperature) for temperature in temperatures] for split in splits])
+    best_S = (losses_ST.sum(0) - losses_ST).argmin(1)
+    return [
+        replace(split, logits_NK=(split.logits_NK / temperatures[best]).astype(np.float32))
+        for split, best in zip(splits, best_S, strict=True)
+    ]
+
+
+def _total_loss(split: Predictions, temperature: float) -> float:
+    """Sum of the negative log likelihood over videos."""
+    import torch
+
+    logits_NK = torch.from_numpy(split.logits_NK).double() / temperature
+    return float(torch.nn.functional.cross_entropy(logits_NK, torch.from_numpy(split.labels_N), reduction="sum"))
+
+
+if __name__ == "__main__":
+    sys.exit(run_tool(main))
