@@ -67,12 +67,13 @@ def main(arguments: Sequence[str]) -> None:
     chosen = build_parser().parse_args(arguments)
     if chosen.groups > chosen.videos or chosen.classes > chosen.groups:
         raise ValueError("expected at least as many groups as classes, and as many videos as groups.")
+    videos = made_up_videos(chosen.videos, chosen.groups, chosen.classes)
     print("| seeds | deviation of top-1 between seeds | wrong verdicts in top-1, % | mAP, % | log loss, % |")
     print("|---|---|---|---|---|")
     for num_seeds in chosen.seeds:
         for scatter in chosen.scatter:
             found = false_verdicts(
-                made_up_videos(chosen.videos, chosen.groups, chosen.classes),
+                videos,
                 num_seeds=num_seeds,
                 scatter=scatter,
                 repetitions=chosen.repetitions,

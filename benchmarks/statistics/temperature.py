@@ -62,25 +62,31 @@ def splits_of(plan: StudyPlan, arm: str) -> dict[int, list[Predictions]]:
     """Seed -> the answers on each split's test list.
 
     Raises:
-        ValueError: no pooled splits, or other axes beside seeds and splits.
+        FileNotFoundError: a run is not scored yet.
+        ValueError: no pooled splits, other axes beside seeds and splits, or scores that are no softmax.
     """
-    from reskd.statistics.predictions import Predictions
     from reskd.study.scores import read_scores
+    from reskd.study.summary import seeds_of
     from reskd.study.work import scores_path
 
     study = plan.study
     if study.pool is None or study.repeat is None or len(study.axes) != 2:
         raise ValueError(f"{study.name}: expected a study with repeat, pool and no other axis.")
-    found: dict[int, list[Predictions]] = {}
-    for (name, values), run_name in plan.cells.items():
-        if name == arm:
-            run = plan.runs[run_name]
-            scores = read_scores(scores_path(run), run)
-            seed = dict(zip(study.axes, values, strict=True))[study.repeat]
-            answers = Predictions(scores.videos, scores.groups, scores.labels_N, scores.logits_NK)
-            found.setdefault(int(seed), []).append(answers)
-    if not found:
+    runs = {values: plan.runs[run] for (name, values), run in plan.cells.items() if name == arm}
+    if not runs:
         raise ValueError(f"{study.name}: expected an arm of the study, found {arm}.")
+    found: dict[int, list[Predictions]] = {}
+    for values, run in runs.items():
+        path = scores_path(run)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"expected the scores of {run.name} at {path}, found none; run the study, or take over its archive."
+            )
+        answers = read_scores(path, run, study.group_pattern).as_predictions(run)
+        if answers.is_of_label_sets:
+            raise ValueError(f"{study.name}: expected softmax scores of one label a video, found others.")
+        seed = seeds_of(study)[dict(zip(study.axes, values, strict=True))[study.repeat]]
+        found.setdefault(seed, []).append(answers)
     return found
 
 

@@ -6,6 +6,6 @@ For other folders:
     plan: plan_study, StudyPlan
     runner: describe_plan, known_rows, run_study, study_folder
     scores: read_scores
-    summary: summarize_study
+    summary: seeds_of, summarize_study
     work: scores_path
 """

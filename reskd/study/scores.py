@@ -15,7 +15,7 @@ import numpy as np
 
 from reskd.statistics.predictions import Predictions
 from reskd.statistics.score_files import as_names, label_sets, score_arrays
-from reskd.statistics.video_groups import groups_of
+from reskd.statistics.video_groups import groups_by_pattern, groups_of
 from reskd.study.page.data import Curve
 from reskd.study.plan import PlannedRun
 from reskd.training.run_directory import RunDirectory
@@ -45,6 +45,12 @@ class RunScores:
     logits_NK: np.ndarray
     sets_NK: np.ndarray | None
     curves: Mapping[str, Curve]
+
+    def as_predictions(self, run: PlannedRun) -> Predictions:
+        """The answers alone, of the scores that the run's loss trains."""
+        return Predictions(
+            self.videos, self.groups, self.labels_N, self.logits_NK, self.sets_NK, run.config.loss.scores
+        )
 
 
 def scores_of(run: PlannedRun, scored: ScoredCheckpoint) -> RunScores:
@@ -76,11 +82,12 @@ def write_scores(scores: RunScores, file: IO[bytes]) -> None:
     np.savez(file, **arrays)
 
 
-def read_scores(path: Path | IO[bytes], run: PlannedRun) -> RunScores:
+def read_scores(path: Path | IO[bytes], run: PlannedRun, group_pattern: str | None = None) -> RunScores:
     """The scores of a run. Files of earlier versions have no groups and curves: those are in the run's folder.
 
     Args:
         run: whose scores these are.
+        group_pattern: of the study, in place of the groups of the list.
     """
     with np.load(path) as arrays:
         videos, sets_NK = as_names(arrays["videos"]), label_sets(arrays)
@@ -93,6 +100,8 @@ def read_scores(path: Path | IO[bytes], run: PlannedRun) -> RunScores:
         }
     if groups is None:
         groups, curves = _groups(run, videos), _curves(run)
+    if group_pattern:
+        groups = groups_by_pattern(videos, group_pattern)
     return RunScores(videos, groups, labels_N, logits_NK, sets_NK, curves)
 
 

@@ -10,7 +10,6 @@ from typing import Any, Literal
 from reskd.statistics.comparison import arm_intervals, compare_arms, share_of_gap
 from reskd.statistics.metrics import METRICS, summarize_arm
 from reskd.statistics.predictions import Predictions, join_predictions
-from reskd.statistics.video_groups import groups_by_pattern
 from reskd.study.answer_times import KEY as TIME_FROM_FILE
 from reskd.study.compared_cells import compared_cells
 from reskd.study.config import BarsConfig, ComparisonConfig, StudyConfig
@@ -115,7 +114,7 @@ class _Summary:
     def _group_runs(self) -> dict[tuple[str, Condition], dict[int, list[PlannedRun]]]:
         """(arm, condition) -> seed -> its runs, one a split."""
         repeat, found = self._plan.study.repeat, dict[tuple[str, Condition], dict[int, list[PlannedRun]]]()
-        seeds = _seeds(self._plan.study)
+        seeds = seeds_of(self._plan.study)
         for (arm, cell), run in self._plan.cells.items():
             seed = seeds[cell[self._axes.index(repeat)]] if repeat else 0
             of_seeds = found.setdefault((arm, self._plan.condition(cell)), {})
@@ -127,9 +126,7 @@ class _Summary:
 
     def _scores(self, run: PlannedRun) -> RunScores:
         if run.name not in self._read:
-            scores = read_scores(scores_path(run), run)
-            if pattern := self._plan.study.group_pattern:
-                scores = replace(scores, groups=groups_by_pattern(scores.videos, pattern))
+            scores = read_scores(scores_path(run), run, self._plan.study.group_pattern)
             self._read[run.name] = scores
             # The top-1 of an evaluation is that of lists with one label a video.
             if scores.sets_NK is None and "top1" not in self._rows[run.name]["metrics"]:
@@ -143,7 +140,7 @@ class _Summary:
         """Seed -> the answers on the test videos of all splits; seeds that are not whole are left out."""
         if (arm, condition) not in self._known:
             self._known[arm, condition] = {
-                seed: join_predictions([_as_predictions(run, self._scores(run)) for run in of_seed])
+                seed: join_predictions([self._scores(run).as_predictions(run) for run in of_seed])
                 for seed, of_seed in self._runs.get((arm, condition), {}).items()
                 if all(map(self._is_done, of_seed))
             }
@@ -237,7 +234,7 @@ class _Summary:
         return name
 
 
-def _seeds(study: StudyConfig) -> dict[str, int]:
+def seeds_of(study: StudyConfig) -> dict[str, int]:
     """Each value of the repeated axis as a number, in their order: the seed, so that an error names it, or 1, 2, ...
 
     Seeds that are not in increasing order are counted too: resamples are drawn in the order of the numbers.
@@ -246,12 +243,6 @@ def _seeds(study: StudyConfig) -> dict[str, int]:
     seeds = [int(name) for name in names if name.isascii() and name.isdigit()]
     is_increasing = len(seeds) == len(names) and all(a < b for a, b in itertools.pairwise(seeds))
     return dict(zip(names, seeds if is_increasing else range(1, len(names) + 1), strict=True))
-
-
-def _as_predictions(run: PlannedRun, scores: RunScores) -> Predictions:
-    return Predictions(
-        scores.videos, scores.groups, scores.labels_N, scores.logits_NK, scores.sets_NK, run.config.loss.scores
-    )
 
 
 def _environment(rows: Rows) -> dict[str, str]:

@@ -127,6 +127,11 @@ def test_the_time_from_file_is_the_one_in_the_rows(done: tuple[StudyPlan, Rows])
     assert set(times.values()) == {None}
 
 
+def mean_gap(done: tuple[StudyPlan, Rows], arm: str, alpha: str) -> float:
+    plan, rows = done
+    return float(np.mean([rows[plan.cells[arm, (seed, alpha)]]["metrics"]["gap"] for seed in "13"]))
+
+
 def test_comparisons_are_paired_and_have_every_metric(done: tuple[StudyPlan, Rows]) -> None:
     plan, rows = done
     report = summarize_study(plan, rows, command="x")
@@ -137,12 +142,7 @@ def test_comparisons_are_paired_and_have_every_metric(done: tuple[StudyPlan, Row
     assert found is not None
     assert (found.num_seeds, found.num_videos) == (2, 24)
     difference = next(one for one in found.differences if one.metric.name == "gap")
-    of_seeds = [
-        rows[plan.cells["student", (seed, "4")]]["metrics"]["gap"]
-        - rows[plan.cells["baseline", (seed, "4")]]["metrics"]["gap"]
-        for seed in "13"
-    ]
-    assert difference.value == pytest.approx(np.mean(of_seeds), abs=1e-6)
+    assert difference.value == pytest.approx(mean_gap(done, "student", "4") - mean_gap(done, "baseline", "4"), abs=1e-6)
     page = render_page(report)
     assert all(title in page for title in ("GAP@20", "mAP", "PERR", "log loss", "student (4)"))
     assert "top-1" not in page
@@ -161,12 +161,7 @@ def test_an_arm_is_compared_with_itself_at_another_value_of_an_axis(done: tuple[
     found = report.comparisons[0].comparison
     assert found is not None
     difference = next(one for one in found.differences if one.metric.name == "gap")
-    of_seeds = [
-        rows[plan.cells["student", (seed, "4")]]["metrics"]["gap"]
-        - rows[plan.cells["student", (seed, "1")]]["metrics"]["gap"]
-        for seed in "13"
-    ]
-    assert difference.value == pytest.approx(np.mean(of_seeds), abs=1e-6)
+    assert difference.value == pytest.approx(mean_gap(done, "student", "4") - mean_gap(done, "student", "1"), abs=1e-6)
 
 
 def test_curves_and_charts_are_of_the_metric_that_stands_first(done: tuple[StudyPlan, Rows]) -> None:
