@@ -63,6 +63,10 @@ class TeacherSourceConfig(TeacherConfig):
         description="path of the config that trains the teacher, which runs first if it has no last.pt yet; or "
         "stage:NAME, an earlier stage of the same file",
     )
+    checkpoint: Literal["last", "best"] = Field(
+        "last",
+        description="of the stage: last.pt, the weights after its last step, or best.pt, chosen by its validation list",
+    )
     model: RecognizerConfig | None = Field(
         None, description="architecture and weights of an existing teacher, or the start of a joint teacher"
     )
@@ -73,6 +77,11 @@ class TeacherSourceConfig(TeacherConfig):
             raise ValueError("teacher: expected exactly one of stage and model")
         if self.model is not None and referred_stage(self.model.weights) is not None:
             raise ValueError(f"teacher: set stage to {self.model.weights} and remove model; the stage has its settings")
+        if self.model is not None and self.checkpoint != "last":
+            raise ValueError(
+                f"teacher.checkpoint: expected last beside teacher.model, found {self.checkpoint}, which is a "
+                "stage's; name the file in teacher.model.weights"
+            )
         return self
 
 

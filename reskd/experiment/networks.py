@@ -170,7 +170,9 @@ def teacher_model(config: ExperimentConfig, stage: ExperimentConfig | None = Non
         return config.teacher.model
     stage = stage or load_stage(config)
     check_stage_view(config, stage)
-    changes = {"weights": str(stage.folder / "last.pt"), "weights_head": "keep"}
+    check_stage_checkpoint(config, stage)
+    weights = stage.folder / f"{config.teacher.checkpoint}.pt"
+    changes = {"weights": str(weights), "weights_head": "keep"}
     return without_kept_parts(stage.student).model_copy(update=changes)
 
 
@@ -181,6 +183,18 @@ def load_stage(config: ExperimentConfig) -> ExperimentConfig:
     stage = referred_stage(config.teacher.stage)
     path = config.teacher.stage if stage is None else config.stage_folder(stage) / "config.yaml"
     return load_config(path, [f"runs={json.dumps(str(config.runs))}", f"device={config.device}"])
+
+
+def check_stage_checkpoint(config: ExperimentConfig, stage: ExperimentConfig) -> None:
+    """Raises ValueError if the teacher is to be its stage's best.pt, and the stage has no list that chooses one."""
+    assert config.teacher is not None
+    data = stage.data
+    key = "val_pattern" if data.kind == "clips" else "val"
+    if config.teacher.checkpoint == "best" and not (getattr(data, key) or data.val_fraction > 0):
+        raise ValueError(
+            f"teacher.checkpoint=best: expected a validation list of {stage.name}, which chooses best.pt, found none; "
+            f"set data.val_fraction or data.{key} there, or teacher.checkpoint=last."
+        )
 
 
 def check_stage_view(config: ExperimentConfig, stage: ExperimentConfig) -> None:

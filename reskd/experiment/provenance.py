@@ -103,7 +103,9 @@ def start_hashes(config: ExperimentConfig) -> dict[str, str] | None:
 
     A frozen teacher is not among them: it has its own hash.
     """
-    found = {key: _student_hash(folder) for key, folder in _origins(config).items() if not _is_frozen(config, key)}
+    found = {
+        key: _student_hash(checkpoint) for key, checkpoint in _origins(config).items() if not _is_frozen(config, key)
+    }
     return {key: value for key, value in found.items() if value is not None} or None
 
 
@@ -113,9 +115,10 @@ def check_start(config: ExperimentConfig) -> None:
     Raises:
         FileNotFoundError, ValueError: its run is missing; it has steps left.
     """
-    folder = _origins(config).get("student.weights")
-    if folder is None:
+    start = _origins(config).get("student.weights")
+    if start is None:
         return
+    folder = start.parent
     where = f"{config.name}: expected {config.student.weights}, whose weights it starts from, trained to its end,"
     if not (folder / "last.pt").is_file():
         raise FileNotFoundError(
@@ -140,29 +143,30 @@ def check_started(config: ExperimentConfig, checkpoint: Path) -> None:
     state = load_checkpoint(checkpoint)
     check_names_are_current(state["config"], config.resolved(), checkpoint)
     _check_same(config, state["config"], checkpoint)
-    for key, folder in _origins(config).items():
+    for key, origin in _origins(config).items():
         is_frozen = _is_frozen(config, key)
         recorded = state.get("teacher_hash") if is_frozen else (state.get("start_hashes") or {}).get(key)
-        now = _student_hash(folder, prefix="model." if is_frozen else "")
+        now = _student_hash(origin, prefix="model." if is_frozen else "")
         if now != recorded:
             found = "is missing or not finished" if now is None else "holds other weights now"
             raise ValueError(
-                f"{checkpoint} was made from {folder} ({key}), which {found}; expected the weights that it was made "
-                f"from. Delete {config.folder} to train {config.name} again, pass --overwrite to train all again, or "
-                "choose another name=...."
+                f"{checkpoint} was made from {origin.parent} ({key}), which {found}; expected the weights that it was "
+                f"made from. Delete {config.folder} to train {config.name} again, pass --overwrite to train all "
+                "again, or choose another name=...."
             )
 
 
 def _origins(config: ExperimentConfig) -> dict[str, Path]:
-    """Setting -> folder of the run that it names."""
+    """Setting -> the checkpoint that it names, of another run."""
     found = {}
     start = referred_stage(config.student.weights)
     if start is not None:
-        found["student.weights"] = config.stage_folder(start)
+        found["student.weights"] = config.stage_folder(start) / "last.pt"
     if config.teacher and config.teacher.stage:
         stage = referred_stage(config.teacher.stage)
         # A stage's own config.yaml may be missing: not written yet, or deleted.
-        found["teacher.stage"] = load_stage(config).folder if stage is None else config.stage_folder(stage)
+        folder = load_stage(config).folder if stage is None else config.stage_folder(stage)
+        found["teacher.stage"] = folder / f"{config.teacher.checkpoint}.pt"
     return found
 
 
@@ -170,16 +174,19 @@ def _is_frozen(config: ExperimentConfig, key: str) -> bool:
     return key == "teacher.stage" and config.teacher is not None and config.teacher.update == "frozen"
 
 
-def _student_hash(folder: Path, prefix: str = "") -> str | None:
-    """The hash of the student in a run's last.pt; None if the run is not finished.
+def _student_hash(checkpoint: Path, prefix: str = "") -> str | None:
+    """The hash of the student in a run's checkpoint; None if it is missing, or the run is not finished.
 
     Args:
         prefix: put before each weight's name, as in a module that holds the student: a Teacher calls it ``model``.
     """
-    path = folder / "last.pt"
-    state = load_checkpoint(path) if path.is_file() else None
-    if state is None or not _is_whole(state):
+    last = checkpoint.with_name("last.pt")
+    if not (last.is_file() and checkpoint.is_file()):
         return None
+    state = load_checkpoint(last)
+    if not _is_whole(state):
+        return None
+    state = state if checkpoint == last else load_checkpoint(checkpoint)
     return state_hash({f"{prefix}{name}": value for name, value in state["student"].items()})
 
 

@@ -62,6 +62,7 @@ _CHANGES_NOTHING = {
     **{f"data.augmentation.{key}": value for key, value in AugmentationConfig().model_dump().items()},
     "loss.intermediate": None,
     "teacher.precision": "auto",
+    "teacher.checkpoint": "last",
     "loss.auto_steps": DEFAULT_AUTO_STEPS,
     "loss.terms": {},
     "loss.label_smoothing": 0.0,

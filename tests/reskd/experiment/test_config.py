@@ -105,6 +105,10 @@ def test_the_headline_recipe_is_the_papers() -> None:
         ),
         ({"teacher": None, "loss": {"time": "nearest"}}, "loss: time = nearest applies to feature maps only"),
         ({"teacher": {"batch_norm": "batch_stats"}}, "expected exactly one of stage and model"),
+        (
+            {"teacher": {"checkpoint": "best", "model": {"backbone": "resnet18"}, "batch_norm": "batch_stats"}},
+            "teacher.checkpoint: expected last beside teacher.model, found best",
+        ),
         ({"teacher": {"model": {"backbone": "resnet18"}}}, "teacher.batch_norm: expected a value, found none"),
         (
             {"student": {"backbone": "resnet18", "batch_norm": "running_stats"}},

@@ -190,6 +190,8 @@ def test_the_head_of_a_stage_is_kept_though_the_stage_itself_began_with_a_new_on
     changed = tree(runs=str(tmp_path), loss={"pixel": PIXEL})
     changed["teacher"] = {"stage": str(tmp_path / "stage.yaml"), "batch_norm": "running_stats"}
     assert teacher_model(parse_config(changed)).weights_head == "keep"
+    changed["teacher"]["checkpoint"] = "best"
+    assert teacher_model(parse_config(changed)).weights.endswith("/best.pt")
 
 
 AGGREGATED = {

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from reskd.experiment.config import ExperimentConfig
@@ -131,3 +132,34 @@ def test_a_run_of_an_earlier_version_is_refused_by_the_names_that_changed(
     state = load_checkpoint(teacher.folder / "last.pt")
     with pytest.raises(ValueError, match=f"^last.pt {said}"):
         build_evaluated_model(teacher, state, which="student", source="last.pt", device=WORLD.device)
+
+
+def test_a_stage_teaches_with_its_best_weights_and_its_student_belongs_to_them(tmp_path: Path) -> None:
+    student = {**STUDENT, "teacher": {**STUDENT["teacher"], "checkpoint": "best"}}
+    teacher = {**TEACHER, "training": {"epochs": 4}}
+    stages = load_stages(write_stages(write_features(tmp_path), teacher, student, **SHORT))
+    train_stages(stages, world=WORLD)
+    best = stages[0].folder / "best.pt"
+    state = load_checkpoint(best)
+    taught = build_evaluated_model(
+        stages[1],
+        load_checkpoint(stages[1].folder / "last.pt"),
+        which="teacher",
+        source="last.pt",
+        device=WORLD.device,
+    )
+    assert all(torch.equal(value, state["student"][name]) for name, value in taught.state_dict().items())
+    train_stages(stages, world=WORLD)  # done
+    state["student"]["head.bias"] += 0.1
+    save_checkpoint(best, state)
+    with pytest.raises(ValueError, match=r"tiny.student/last.pt was made from .*tiny.teacher \(teacher.stage\)"):
+        train_stages(stages, world=WORLD)
+
+
+def test_a_stage_without_a_validation_list_has_no_best_weights_to_teach_with(tmp_path: Path) -> None:
+    student = {**STUDENT, "teacher": {**STUDENT["teacher"], "checkpoint": "best"}}
+    teacher = {**TEACHER, "data": {**TEACHER["data"], "val": None, "val_fraction": 0}}
+    stages = load_stages(write_stages(write_features(tmp_path), teacher, student, **SHORT))
+    with pytest.raises(ValueError, match=r"stage student: teacher.checkpoint=best: expected a validation list of "):
+        train_stages(stages, world=WORLD)
+    assert not stages[0].folder.exists()
