@@ -216,6 +216,9 @@ class FeatureLoader(ListedBatches):
         videos = [video for video in pending.videos if video is not None]
         self._account(pending, videos)
         rows_N = torch.tensor([video.row for video in videos])
+        label_sets_NK = label_sets_of(self._manifest, rows_N)
+        if label_sets_NK is not None and self._device.type == "cuda":
+            label_sets_NK = label_sets_NK.pin_memory()
         positions = pending.positions
         if self._order.mode == "eval":
             positions = [at if at < len(self._manifest) else PADDING_POSITION for at in positions]
@@ -225,7 +228,7 @@ class FeatureLoader(ListedBatches):
             rows_N,
             torch.tensor(positions),
             torch.tensor([video.attempt > 0 for video in videos]),
-            label_sets_of(self._manifest, rows_N),
+            label_sets_NK,
         ).to(self._device, non_blocking=True)
 
     def _account(self, pending: _PendingBatch, videos: Sequence[VideoFeatures]) -> None:

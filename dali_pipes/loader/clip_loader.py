@@ -230,6 +230,7 @@ class ClipLoader(ListedBatches):
             batch_size=self._order.batch_size,
             num_workers=self._parallelism.num_workers,
             prefetch=self._config.loader.prefetch,
+            pin_memory=self._device.type == "cuda",
         )
 
     def _graph_spec(self) -> GraphSpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -73,9 +74,10 @@ def start_pipeline(
 class PipelineBatches:
     """The batches of a pipeline without end: dicts of the views as uint8 FHWC, and of ``OUTPUTS`` on the CPU.
 
-    On a GPU the tensors are bound to torch's current stream: the host does not wait until they are ready, and DALI
-    takes their memory back only after the work that was put on this stream before they were dropped. DALI's own
-    iterator makes the host wait, and its buffers may be overwritten while the GPU still reads them.
+    On a GPU torch's current stream waits for the outputs, and the host does not. DALI takes the memory of a dropped
+    tensor back after a synchronization of the device in a thread of its own (2.4.0: DLTensorGraveyard), so no work that
+    was queued before can still read it. DALI's own iterator makes the host wait, and its buffers may be overwritten
+    while the GPU still reads them.
 
     Args:
         pipeline: not built yet.
@@ -92,10 +94,12 @@ class PipelineBatches:
         if not self._is_scheduled:
             self._pipeline.schedule_run()  # the first call also prefetches
             self._is_scheduled = True
-        stream = None if self._device is None else torch.cuda.current_stream(self._device)
-        outputs = self._pipeline.share_outputs(cuda_stream=stream)
-        # No copy: each tensor keeps its memory.
-        tensors = [torch.from_dlpack(output.as_tensor()) for output in outputs]
+        # DALI takes the default stream's device to be the current one.
+        with nullcontext() if self._device is None else torch.cuda.device(self._device):
+            stream = None if self._device is None else torch.cuda.current_stream()
+            outputs = self._pipeline.share_outputs(cuda_stream=stream)
+            # No copy: each tensor keeps its memory.
+            tensors = [torch.from_dlpack(output.as_tensor()) for output in outputs]
         self._pipeline.release_outputs()
         self._pipeline.schedule_run()
         return dict(zip(self._names, tensors, strict=True))

@@ -36,6 +36,7 @@ class TorchBatches:
         source: called in the workers with a ``SampleIndex``; returns arrays in the order of ``fields``.
         fields: names of the ``sample.FIELDS`` that ``source`` returns; rendered views end in ``_THWC``.
         prefetch: number of batches that are made ahead, at least one by each worker.
+        pin_memory: for a GPU, whose copies then need not wait.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class TorchBatches:
         batch_size: int,
         num_workers: int,
         prefetch: int,
+        pin_memory: bool = False,
     ) -> None:
         self._names = [name if name in OUTPUTS else name.removesuffix("_THWC") for name in fields]
         self._batches: Any = iter(
@@ -55,6 +57,7 @@ class TorchBatches:
                 num_workers=num_workers,
                 prefetch_factor=math.ceil(prefetch / num_workers),
                 collate_fn=_stack,
+                pin_memory=pin_memory,
                 multiprocessing_context="spawn",
                 generator=torch.Generator(),  # of its own, as the workers' seeds are drawn: exact resume
             )

@@ -21,6 +21,7 @@ class LoaderState(TypedDict):
 
     next_batch: int  # number of each rank's next batch
     batches_per_step: int  # of each rank
+    batch_size: int
     clips_per_step: int  # over all ranks
     seed: int
     class_sampling: str
@@ -98,6 +99,7 @@ class ListedBatches:
         return LoaderState(
             next_batch=order.first_batch + self._num_yielded,
             batches_per_step=self._batches_per_step,
+            batch_size=order.batch_size,
             clips_per_step=order.clips_per_step,
             seed=order.seed,
             class_sampling=order.class_sampling,
@@ -143,7 +145,7 @@ class ListedBatches:
 
     def _batch_of(self, state: Mapping[str, Any]) -> int:
         """The number of this rank's batch at the place of ``state``."""
-        if missing := [key for key in LoaderState.__annotations__ if key not in state]:
+        if missing := [key for key in LoaderState.__annotations__ if key not in state and key not in _ADDED_LATER]:
             raise ValueError(f"state: expected what state_dict() of a loader gives, found no {missing[0]}.")
         mine = self.state_dict()
         for key, advice in _MUST_AGREE.items():
@@ -151,7 +153,8 @@ class ListedBatches:
             if found != own:
                 raise ValueError(f"state: expected {key} = {own!r} of this loader, found {found!r}; {advice}.")
         step, rest = divmod(int(state["next_batch"]), int(state["batches_per_step"]))
-        if rest and state["batches_per_step"] != mine["batches_per_step"]:
+        same_batches = all(state.get(key, mine[key]) == mine[key] for key in ("batches_per_step", "batch_size"))
+        if rest and not same_batches:
             raise ValueError(
                 f"state: expected the end of a step, found {rest} of its {state['batches_per_step']} batches done; go "
                 "on with the same number of ranks and batch size."
@@ -159,6 +162,7 @@ class ListedBatches:
         return step * mine["batches_per_step"] + rest
 
 
+_ADDED_LATER = ("batch_size",)  # states of earlier versions go on without it
 _PER = {"train": "an epoch", "eval": "a pass"}
 _MUST_AGREE = {
     "seed": "make the loader with that seed",

@@ -108,7 +108,7 @@ def _answers(
         view = batch.views[settings.view]
         with settings.precision.autocast():
             output = model(view.data, view.valid_NT)
-        logits_NK = output.logits_NK.float()
+        logits_NK = output.logits_NK.to(torch.float32, copy=True)  # a CUDA graph's outputs are filled again
         answers = answers or _no_answers(loader, settings, logits_NK.shape[1], batch.label_sets_NK is not None)
         answers.add(batch, logits_NK)
         num_bad += (~logits_NK.isfinite()).any(1).sum()

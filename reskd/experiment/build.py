@@ -68,6 +68,9 @@ def build_trainer(
     if networks is None:
         networks = Networks(*build_networks(config, num_classes=len(train.class_names), device=world.device))
         check_teacher_classes(config, train.class_names)
+    frozen = networks.frozen_teacher
+    # Before the first pass, which may fold its batch norm and round its weights.
+    teacher_hash = state_hash(frozen) if frozen is not None else None
     networks.loss.class_weights_K = _class_weights(config, train, world)
     if config.loss.pixel:
         log.info("pixel term: %s", describe_choice(config.loss.pixel.backend, world.device))
@@ -80,6 +83,7 @@ def build_trainer(
         decoding_bytes=_decoding_bytes(config, manifests),
     )
     plan = Plan.make(config.training, num_clips=len(train), clips_per_pass=clips_per_pass, world_size=world.size)
+    _check_graphs(config, plan)
     prepare_networks(networks.student, networks.teacher, config.runtime, world)
     log.info("%d clips, %d steps of %d clips", len(train), plan.total_steps, plan.global_batch_size)
     return Trainer(
@@ -94,12 +98,25 @@ def build_trainer(
         ),
         RunRecord(
             run,
-            _description(config, train, networks, plan) | {"changes": [one._asdict() for one in changes]},
+            _description(config, train, teacher_hash, plan) | {"changes": [one._asdict() for one in changes]},
             lambda: Loggers(config.loggers, folder=run.path, settings=config.resolved()),
         ),
         validations=_validations(config, manifests.get("val"), networks, clips_per_pass, world),
         world=world,
     )
+
+
+def _check_graphs(config: ExperimentConfig, plan: Plan) -> None:
+    """Raises ValueError if a step of several passes is to be replayed as graphs.
+
+    The gradients of a pass lie in the graph's memory until the step ends, and the next pass would fill it.
+    """
+    if config.runtime.cuda_graphs and config.runtime.compile == "all" and plan.passes_per_step > 1:
+        raise ValueError(
+            f"runtime.cuda_graphs: expected one pass a step, found {plan.passes_per_step} of {plan.clips_per_pass} "
+            "clips; set runtime.compile=teacher or runtime.cuda_graphs=false, or take a smaller "
+            "training.global_batch_size or more GPUs."
+        )
 
 
 def _class_weights(config: ExperimentConfig, train: AnyManifest, world: World) -> Tensor | None:
@@ -230,16 +247,14 @@ def _validation(
     return Validation(loader, evaluation_settings(config, which, world=world), world=world)
 
 
-def _description(config: ExperimentConfig, train: AnyManifest, networks: Networks, plan: Plan) -> dict[str, Any]:
+def _description(config: ExperimentConfig, train: AnyManifest, teacher_hash: str | None, plan: Plan) -> dict[str, Any]:
     """The description of the run that each checkpoint holds."""
-    frozen = networks.frozen_teacher
     return {
         "config": config.resolved(),
         "config_hash": config_hash(config.resolved()),
         "class_names": list(train.class_names),
         "manifest_hash": train.content_hash,
-        # A joint teacher's weights change; the checkpoint holds them.
-        "teacher_hash": state_hash(frozen) if frozen is not None else None,
+        "teacher_hash": teacher_hash,  # None of a joint teacher: its weights change, and the checkpoint holds them
         "start_hashes": start_hashes(config),
         "total_steps": plan.total_steps,
     }

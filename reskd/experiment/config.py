@@ -148,6 +148,17 @@ class ExperimentConfig(StrictConfig):
         return self
 
     @model_validator(mode="after")
+    def _gradients_can_be_compared(self) -> ExperimentConfig:
+        asking = ["training.diagnose_every_steps"] if self.training.diagnose_every_steps is not None else []
+        asking += [f"loss.{name}.alpha = auto" for name in self.loss.auto_terms]
+        if self.runtime.compile == "all" and asking:
+            raise ValueError(
+                f"{asking[0]} compares gradients inside the student, which runtime.compile = all makes one step; "
+                "expected runtime.compile = teacher or off beside it"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _recipes_fit(self) -> ExperimentConfig:
         if self.training.mixing is not None:
             check_mixing(self.loss.task, on_features=self.data.kind == "features")

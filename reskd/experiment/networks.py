@@ -182,7 +182,7 @@ def load_stage(config: ExperimentConfig) -> ExperimentConfig:
     assert config.teacher.stage is not None
     stage = referred_stage(config.teacher.stage)
     path = config.teacher.stage if stage is None else config.stage_folder(stage) / "config.yaml"
-    return load_config(path, [f"runs={json.dumps(str(config.runs))}", f"device={config.device}"])
+    return load_config(path, [f"runs={json.dumps(str(config.runs), ensure_ascii=False)}", f"device={config.device}"])
 
 
 def check_stage_checkpoint(config: ExperimentConfig, stage: ExperimentConfig) -> None:

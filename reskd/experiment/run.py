@@ -102,8 +102,10 @@ def train_experiment(
             data_of(config).write_splits(run.splits, seed=config.seed)
             trainer.before_save = partial(_ensure_description, run, lock, config, changes)
         barrier(world)
-        total_steps = trainer.plan.total_steps
+        total_steps, num_steps = trainer.plan.total_steps, trainer.num_steps
         trainer.fit((lambda step, values: on_log(config.name, step, total_steps, values)) if on_log else None)
+        if checkpoint and trainer.num_steps == num_steps and not is_trained(config):
+            trainer.save()  # --set ends the run where it stands: its last checkpoint has to say so
         if world.is_main and report:
             write_run_report(run)
         barrier(world)

@@ -75,7 +75,7 @@ def load_stages(source: Path | str | Mapping[str, Any], overrides: Sequence[str]
     of_stages = next(file for file in files if "stages" in file.settings)
     configs: list[ExperimentConfig] = []
     for number, (name, changed) in enumerate(changes.items()):
-        tree = merge(common, changed) | {"name": f"{common.get('name')}.{name}"}
+        tree = merge(common, changed) | ({"name": f"{common['name']}.{name}"} if "name" in common else {})
         lines = {keys[2:]: line for keys, line in of_stages.lines.items() if keys[:2] == ("stages", str(number))}
         stage_file = ConfigFile(of_stages.path, changed, lines)
         sources = [*_command_line(files[0].path, overrides, name), stage_file, *files]

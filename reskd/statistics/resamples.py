@@ -54,7 +54,9 @@ class Resamples:
         self._generator = np.random.default_rng(settings.seed)
         first = next(iter(next(iter(arms.values())).values()))
         names, group_N = np.unique(np.array(first.groups, dtype=object).astype(str), return_inverse=True)
-        self.metrics = kinds_of(first)
+        scores = {run.scores for arm in arms.values() for run in arm.values()}
+        # The log losses of softmax and of sigmoid scores are different quantities.
+        self.metrics = tuple(one for one in kinds_of(first) if len(scores) == 1 or one.name != "log_loss")
         self.num_videos, self.num_groups = len(first.videos), len(names)
         self._group_N = group_N
         self._times_RG = self._times_drawn(self.num_groups).astype(np.int32)

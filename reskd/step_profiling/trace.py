@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from dali_pipes.batch import ClipBatch
@@ -71,6 +72,8 @@ def _kernels(profiler: profile, rows: int, steps: int, *, on_gpu: bool) -> str:
         return float(event.self_device_time_total if on_gpu else event.self_cpu_time_total) / 1e3
 
     events = [event for event in profiler.key_averages() if event.key not in PHASES]
+    if on_gpu:  # an operator has its kernels' time, too
+        events = [event for event in events if event.device_type == DeviceType.CUDA]
     events.sort(key=own_ms, reverse=True)
     lines = [["kernel", "ms a step", "calls a step"]]
     lines += [[event.key[:80], f"{own_ms(event) / steps:.2f}", f"{event.count / steps:.0f}"] for event in events[:rows]]

@@ -230,7 +230,8 @@ class _Builder:
         if start:
             resolved["student"]["weights"] = start.name
             needs.append(start.name)
-        name = f"{arm}-{_hash({key: value for key, value in resolved.items() if key not in ('name', 'device')})}"
+        settings = {key: value for key, value in resolved.items() if key not in ("name", "device")}
+        name = f"{arm}-{_hash(settings | self._test_views(resolved))}"
         resolved |= {"name": name, "runs": str(self._study.runs / RUNS)}
         if teacher:
             resolved["teacher"]["stage"] = str(teacher.folder / "config.yaml")
@@ -240,9 +241,19 @@ class _Builder:
         self._check(config, teacher, arm, where)
         return PlannedRun(name, arm, config, tuple(needs), name, True, self._study.score, self._study.checkpoint)
 
+    def _test_views(self, resolved: Mapping[str, Any]) -> dict[str, Any]:
+        """The test views that a run is scored with, where they are not one clip and one crop.
+
+        They are no part of what a run trains, and so not of its hash.
+        """
+        sampling = resolved["data"].get("sampling", {})
+        views = [sampling.get(key, 1) for key in ("test_clips", "test_crops")]
+        return {"test_views": views} if self._study.score == "test" and views != [1, 1] else {}
+
     def _scoring_of(self, arm: str, weights: PlannedRun, view: PlannedRun) -> PlannedRun:
         resolved = view.config.resolved()
-        name = f"{arm}-{_hash({'weights': weights.name, 'data': resolved['data'], 'student': resolved['student']})}"
+        settings = {"weights": weights.name, "data": resolved["data"], "student": resolved["student"]}
+        name = f"{arm}-{_hash(settings | self._test_views(resolved))}"
         config = view.config.model_copy(update={"name": name})
         study = self._study
         return PlannedRun(name, arm, config, (weights.name,), weights.name, True, study.score, study.checkpoint)
@@ -302,7 +313,7 @@ def _overrides(study: StudyConfig, named: Mapping[str, str]) -> Iterator[str]:
 
 def _as_overrides(settings: Mapping[str, Any]) -> Iterator[str]:
     for key, value in settings.items():
-        yield f"{key}={json.dumps(value)}"
+        yield f"{key}={json.dumps(value, ensure_ascii=False)}"
 
 
 def _hash(settings: Mapping[str, Any]) -> str:

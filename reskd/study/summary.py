@@ -146,6 +146,18 @@ class _Summary:
             }
         return self._known[arm, condition]
 
+    def _predictions_of_new_runs(self, *sides: tuple[str, Condition]) -> list[dict[int, Predictions]]:
+        """For each (arm, condition) its predictions, without the seeds at which all have the runs of an earlier seed.
+
+        A seed may leave a stage as it is. One training is no second one because it stands under another seed.
+        """
+        found = [self._predictions(*side) for side in sides]
+        first: dict[tuple[tuple[str, ...], ...], int] = {}
+        for seed in sorted(set.intersection(*(set(one) for one in found))):
+            runs = tuple(tuple(run.name for run in self._runs[side][seed]) for side in sides)
+            first.setdefault(runs, seed)
+        return [{seed: one[seed] for seed in first.values()} for one in found]
+
     def _name(self, arm: str, condition: Condition) -> str:
         touching = self._touching(arm, condition)
         return f"{arm} ({', '.join(touching)})" if touching else arm
@@ -156,7 +168,7 @@ class _Summary:
         if not runs:
             return None
         done = [run for run in runs if self._is_done(run)]
-        predictions = self._predictions(arm, condition)
+        predictions = self._predictions_of_new_runs((arm, condition))[0]
         found = [self._rows[run.name] for run in done]
         speeds = [row["videos_per_second"] for row in found]
         summary = summarize_arm(predictions) if predictions else None
@@ -202,14 +214,15 @@ class _Summary:
 
     def comparison(self, one: ComparisonConfig, condition: Condition, other: Condition) -> ReportComparison:
         sides = ((one.arm, condition), (one.over, other))
-        arm, over = (self._predictions(*side) for side in sides)
+        arm, over = self._predictions_of_new_runs(*sides)
         names = [self._name(*side) for side in sides]
         if not arm.keys() & over.keys():
             return ReportComparison(names[0], names[1], one.question, None, "no seed of both is done")
         return ReportComparison(names[0], names[1], one.question, compare_arms(arm, over))
 
     def gap(self, arms: tuple[str, str, str], condition: Condition) -> ReportGap | None:
-        found = [self._predictions(one, condition) for one in arms]
+        teacher = self._predictions(arms[2], condition)
+        found = [*self._predictions_of_new_runs((arms[0], condition), (arms[1], condition)), teacher]
         if not found[0].keys() & found[1].keys() & found[2].keys():
             return None
         names = [self._name(one, condition) for one in arms]

@@ -65,6 +65,9 @@ def has_weights(run: PlannedRun) -> bool:
 
 
 def write_row(run: PlannedRun, row: dict[str, Any]) -> None:
+    """Write a run's row; a result stays where the run, made again for its weights, fails."""
+    if row["status"] != DONE and (known := read_row(run)) is not None and known["status"] == DONE:
+        return
     results_of(run).mkdir(parents=True, exist_ok=True)
     atomic_write_text(row_path(run), json.dumps(row, indent=1) + "\n")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -118,7 +119,9 @@ class Plan:
                 f"training.global_batch_size = {batch}: expected a multiple of {world_size} processes x "
                 f"{clips_per_pass} clips per pass; change it, training.max_clips_per_pass or the number of processes."
             )
-        return cls(num_clips, batch, clips_per_pass, world_size, max(1, int(config.epochs * num_clips // batch)))
+        return cls(
+            num_clips, batch, clips_per_pass, world_size, max(1, int(Fraction(str(config.epochs)) * num_clips // batch))
+        )
 
     @property
     def shares_of_step(self) -> int:

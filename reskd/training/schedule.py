@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -27,32 +28,36 @@ class ScheduleConfig(StrictConfig):
     )
 
 
-def lr_factor(config: ScheduleConfig, *, step: int, total_steps: int, steps_per_epoch: float) -> float:
+def lr_factor(config: ScheduleConfig, *, step: int, total_steps: int, steps_per_epoch: float | Fraction) -> float:
     """Learning rate at ``step`` (from 0), relative to the peak.
+
+    With a Fraction, drops after whole epochs come exactly when these are over.
 
     Cosine decays to ``total_steps`` (arXiv:1608.03983, one period), from the end of the warm-up or, by epoch, from the
     first step.
     """
-    warmup_steps = config.warmup_epochs * steps_per_epoch
+    warmup_steps = config.warmup_epochs * float(steps_per_epoch)
+    epochs = step / steps_per_epoch
     warmup = 1.0
     if step < warmup_steps:
         warmup = config.warmup_start_factor + (1 - config.warmup_start_factor) * step / warmup_steps
     if config.kind == "cosine" and config.cosine_by == "epoch":
-        return warmup * _cosine(int(step / steps_per_epoch) * steps_per_epoch / total_steps, config.final_factor)
+        return warmup * _cosine(int(epochs) * float(steps_per_epoch) / total_steps, config.final_factor)
     if step < warmup_steps:
         return warmup
     if config.kind == "constant":
         return 1.0
     if config.kind == "step":
-        return config.gamma ** sum(step >= epoch * steps_per_epoch for epoch in config.milestones)
+        return config.gamma ** sum(epochs >= epoch for epoch in config.milestones)
     if config.kind == "exponential":
-        return config.gamma ** int(step / steps_per_epoch)
+        return config.gamma ** int(epochs)
     return _cosine((step - warmup_steps) / max(1.0, total_steps - warmup_steps), config.final_factor)
 
 
 def factor_at(config: ScheduleConfig, plan: Plan, step: int) -> float:
     """``lr_factor`` of a run's step, counted from 0."""
-    return lr_factor(config, step=step, total_steps=plan.total_steps, steps_per_epoch=plan.steps_per_epoch)
+    steps_per_epoch = Fraction(plan.num_clips, plan.global_batch_size)
+    return lr_factor(config, step=step, total_steps=plan.total_steps, steps_per_epoch=steps_per_epoch)
 
 
 def _cosine(progress: float, final_factor: float) -> float:

@@ -123,7 +123,7 @@ class Trainer:
                 values = self._logged(clock, writer) if self.milestones.logs(self.num_steps) else None
                 if saves_now or asked:
                     self.faults = sum_counts(gather_objects(loader.faults.counts(), self.world))
-                    self._save()
+                    self.save()
                     if writer and self.answered:
                         self._show_clips(batch, self.answered, writer)
                     clock.restart()
@@ -260,7 +260,7 @@ class Trainer:
             values["train/loss_scale"] = self.precision.scaler.get_scale()
         return values
 
-    def _save(self) -> None:
+    def save(self) -> None:
         self.guard.check(self.num_steps)
         step = self.num_steps
         unlogged = None if self.milestones.logs(step) else self.means.saved(self.world)

@@ -97,6 +97,13 @@ def test_within_a_step_only_the_same_ranks_go_on() -> None:
     assert again.next_positions() == batches.next_positions()
     with pytest.raises(ValueError, match="expected the end of a step, found 3 of its 4 batches done"):
         Batches(TRAIN).load_state_dict(batches.state_dict())
+    halves = Batches(replace(TRAIN, batch_size=2, rank=1, world_size=2, global_batch_size=8))  # 2 batches a step, too
+    halves.next_positions()
+    with pytest.raises(ValueError, match="expected the end of a step, found 1 of its 2 batches done"):
+        Batches(replace(TRAIN, batch_size=1, world_size=4, global_batch_size=8)).load_state_dict(halves.state_dict())
+    earlier = {key: value for key, value in halves.state_dict().items() if key != "batch_size"}
+    halves.load_state_dict(earlier)
+    assert halves.state_dict()["next_batch"] == 1
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,20 @@ def test_each_clip_is_counted_once_and_a_substitute_never() -> None:
     assert result.metrics["top1"] == pytest.approx(5 / 6)
 
 
+def test_outputs_may_lie_in_memory_that_the_next_batch_fills() -> None:
+    """As those of a CUDA graph do."""
+
+    class InOneBuffer(PixelReader):
+        buffer_NK = torch.empty(2, NUM_CLASSES)
+
+        def forward(self, frames_NTHWC: Tensor, valid_NT: Tensor) -> RecognizerOutput:
+            output = super().forward(frames_NTHWC, valid_NT)
+            return output._replace(logits_NK=self.buffer_NK.copy_(output.logits_NK))
+
+    result = evaluate(InOneBuffer(), ListLoader(ALONE), EvaluationSettings("student", FP32), world=ALONE)
+    assert torch.equal(result.logits_NK, run(ALONE).logits_NK)
+
+
 @pytest.mark.parametrize("average", ["probabilities", "logits"])
 def test_views_of_a_video_are_averaged_and_one_bad_view_leaves_it_out(average: str) -> None:
     result = run(ALONE, num_test_views=3, average=average)

@@ -139,6 +139,10 @@ def test_the_headline_recipe_is_the_papers() -> None:
             {"student": {"family": "slow_only", "backbone": "resnet50", "frozen_stages": 1}},
             "unknown key student.frozen_stages",
         ),
+        (
+            {"runtime": {"compile": "all"}, "loss": {"pixel": {"alpha": "auto"}}},
+            "loss.pixel.alpha = auto compares gradients inside the student, which runtime.compile = all makes one step",
+        ),
         ({"student": {"backbone": "resnet17"}}, "student.backbone: should be 'resnet18'.*found 'resnet17'"),
     ],
 )

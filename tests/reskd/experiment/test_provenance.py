@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 
+from reskd.experiment import build
 from reskd.experiment.config import ExperimentConfig
 from reskd.experiment.networks import build_evaluated_model
 from reskd.experiment.provenance import is_trained
@@ -17,6 +18,7 @@ from reskd.experiment.renamed_keys import RENAMED_KEYS
 from reskd.experiment.run import train_experiment
 from reskd.experiment.stages import load_stages, train_stages
 from reskd.training.checkpoint import load_checkpoint, save_checkpoint
+from tests.conftest import numbered_clip
 from tests.reskd.experiment.test_stages import FINE_TUNED, STUDENT, TEACHER, WORLD, write_stages
 from tests.reskd.feature_files import write_features
 
@@ -163,3 +165,42 @@ def test_a_stage_without_a_validation_list_has_no_best_weights_to_teach_with(tmp
     with pytest.raises(ValueError, match=r"stage student: teacher.checkpoint=best: expected a validation list of "):
         train_stages(stages, world=WORLD)
     assert not stages[0].folder.exists()
+
+
+def test_a_trial_pass_of_the_teacher_changes_nothing_in_what_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU tries how many clips fit before the first step; the teacher rounds its weights in its first pass."""
+    for label in ("left", "right"):
+        (tmp_path / "videos" / label).mkdir(parents=True)
+        for number in range(2):
+            numbered_clip(tmp_path / "videos" / label / f"{number}.mp4", "libx264", 6, tint=20 * number)
+    views = {"student": {"size": 32, "source": "decoded"}}
+    common = {
+        "name": "tiny",
+        "runs": str(tmp_path / "runs"),
+        "device": "cpu",
+        "data": {"root": str(tmp_path / "videos"), "train": "folders", "val_fraction": 0.0, "views": views},
+        "student": {"family": "tsn", "backbone": "resnet18"},
+        "optimizer": {"lr": 0.01},
+        "training": {"epochs": 1, "global_batch_size": 2, "precision": "bf16"},
+    }
+    common["data"]["sampling"] = {"num_frames": 2}
+    student = {
+        "name": "student",
+        "data": {"views": {"teacher": {"size": 32}, "student": {"size": 32, "source": "teacher_view"}}},
+        "teacher": {"stage": "stage:teacher", "batch_norm": "running_stats"},
+        "loss": {"pixel": {"alpha": 1}},
+    }
+    choose = build.choose_clips_per_pass
+
+    def as_on_a_gpu(**how: Any) -> int:
+        how["try_pass"](2)
+        return choose(**how)
+
+    monkeypatch.setattr(build, "choose_clips_per_pass", as_on_a_gpu)
+    stages = load_stages(common | {"stages": [{"name": "teacher"}, student]})
+    train_stages(stages, world=WORLD)
+    before = (stages[1].folder / "last.pt").stat().st_mtime_ns
+    train_stages(stages, world=WORLD)  # not refused, and not trained again
+    assert (stages[1].folder / "last.pt").stat().st_mtime_ns == before

@@ -17,6 +17,7 @@ from reskd.cli import run_tool
 from reskd.commands import train
 from reskd.experiment.config import load_config
 from reskd.experiment.run import train_experiment
+from reskd.experiment.stages import load_stages
 from reskd.training.checkpoint import load_checkpoint, save_checkpoint
 from reskd.training.run_lock import LOCK_NAME, RunLock
 from tests.reskd.experiment.test_stages import FINE_TUNED, STUDENT, TEACHER, WORLD, write_stages
@@ -240,3 +241,25 @@ def test_a_damaged_checkpoint_is_refused_wherever_it_is_read(folder: Path, capsy
     state = load_checkpoint(run / "best.pt")
     save_checkpoint(run / "last.pt", state)
     assert start(folder, "training.epochs=1") == 0
+
+
+@pytest.mark.parametrize("setting", ["training.epochs=0.5", "training.early_stopping.patience=1"])
+def test_a_stage_that_a_changed_setting_ends_at_once_is_done_and_the_next_one_begins(
+    setting: str, tmp_path: Path
+) -> None:
+    write_features(tmp_path)
+    long = {"epochs": 40, "global_batch_size": 6, "early_stopping": {"patience": 30}}
+    path = write_stages(tmp_path, {**TEACHER, "training": long, "optimizer": {"lr": 1e-9}}, STUDENT)
+
+    def stop(_: str, step: int, total: int, values: Mapping[str, float]) -> None:
+        if values["train/epoch"] > 4:
+            raise KeyboardInterrupt
+
+    teacher = load_stages(path)[0]
+    with pytest.raises(KeyboardInterrupt):
+        train_experiment(teacher, world=WORLD, report=False, on_log=stop)
+    before = load_checkpoint(teacher.folder / "last.pt")["num_steps"]
+    for _ in range(2):
+        assert run_tool(train.main, [str(path), "--set", f"stages.teacher.{setting}"]) == 0
+    assert load_checkpoint(teacher.folder / "last.pt")["num_steps"] == before
+    assert (tmp_path / "runs" / "tiny.student" / "last.pt").exists()

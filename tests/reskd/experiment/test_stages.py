@@ -12,7 +12,9 @@ import yaml
 
 from reskd.distributed import World
 from reskd.experiment.config import load_config
+from reskd.experiment.networks import load_stage
 from reskd.experiment.stages import check_stages, choose_stage, load_stages, role_of, train_stages
+from reskd.yaml_reading import write_yaml
 from tests.reskd.feature_files import experiment, network, write_features
 
 WORLD = World(0, 1, torch.device("cpu"))
@@ -201,3 +203,17 @@ def test_an_override_of_all_stages_needs_one_of_each_stage_that_sets_the_key_its
         load_stages(path, ["optimizer.lr=0.25"])
     configs = load_stages(path, ["optimizer.lr=0.25", "stages.student.optimizer.lr=0.125"])
     assert [config.optimizer.lr for config in configs] == [0.25, 0.125]
+
+
+def test_a_file_with_stages_needs_a_name(tmp_path: Path) -> None:
+    tree = {**experiment(tmp_path, tmp_path / "runs"), "stages": [TEACHER]}
+    with pytest.raises(ValueError, match="name: expected a value, found none"):
+        load_stages({key: value for key, value in tree.items() if key != "name"})
+
+
+def test_a_folder_of_runs_may_have_any_letters(tmp_path: Path) -> None:
+    path = write_stages(tmp_path, TEACHER, STUDENT)
+    (tmp_path / "runs of \U00020bb7" / "tiny.teacher").mkdir(parents=True)
+    teacher, student = load_stages(path, [f"runs={tmp_path}/runs of \U00020bb7"])
+    (teacher.folder / "config.yaml").write_text(write_yaml(teacher.resolved()))
+    assert load_stage(student).folder == teacher.folder

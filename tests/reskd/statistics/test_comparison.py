@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from reskd.choices import ScoreKind
 from reskd.statistics.comparison import (
     BootstrapSettings,
     Comparison,
@@ -222,3 +225,12 @@ def test_there_is_no_share_of_the_way_to_a_teacher_that_is_worse() -> None:
 def test_settings_that_give_no_interval_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="at least 100 resamples"):
         BootstrapSettings(**settings)  # type: ignore[arg-type]
+
+
+def test_log_losses_of_two_kinds_of_scores_are_not_compared() -> None:
+    def with_sets(scores: ScoreKind) -> dict[int, Predictions]:
+        sets_NK = np.eye(NUM_CLASSES, dtype=bool)[run(1.0, 0).labels_N]
+        return {seed: replace(one, label_sets_NK=sets_NK, scores=scores) for seed, one in arm(1.0).items()}
+
+    found = compare_arms(with_sets("sigmoid"), with_sets("softmax"), FEW)
+    assert [one.metric for one in found.differences] == [one for one in LABEL_SET_METRICS if one.name != "log_loss"]

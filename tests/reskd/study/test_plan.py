@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from reskd.study.config import load_study
 from reskd.study.plan import plan_study
 from tests.reskd.study.tiny_study import tiny_study
 
@@ -120,3 +122,33 @@ def test_arms_that_are_not_there_are_named(tmp_path: Path) -> None:
     (tmp_path / "arms.yaml").write_text("name: x\n")
     with pytest.raises(ValueError, match="expected the arms of a study as stages, found none"):
         plan_study(study)
+
+
+def test_other_test_views_are_other_runs(tmp_path: Path) -> None:
+    """They change no training, but all scores."""
+    videos = tmp_path / "videos"
+    for name in ("a", "b"):
+        (videos / name).mkdir(parents=True)
+    arms = {
+        "name": "arms",
+        "data": {
+            "root": str(videos),
+            "train": "folders",
+            "test_fraction": 0.3,
+            "sampling": {"num_frames": 2},
+            "views": {"student": {"size": 32, "source": "decoded"}},
+        },
+        "student": {"backbone": "resnet18"},
+        "optimizer": {"lr": 0.01},
+        "training": {"epochs": 1, "global_batch_size": 2},
+        "stages": [{"name": "one"}],
+    }
+    (tmp_path / "arms.yaml").write_text(yaml.safe_dump(arms))
+
+    def runs(settings: dict[str, Any]) -> set[str]:
+        study = {"name": "views", "config": "arms.yaml", "axes": {"seed": [1]}, "repeat": "seed", "settings": settings}
+        (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+        return set(plan_study(load_study(tmp_path / "study.yaml")).runs)
+
+    one, ten = runs({}), runs({"data.sampling.test_clips": 10, "data.sampling.test_crops": 3})
+    assert one == runs({"data.sampling.test_clips": 1}) and not one & ten

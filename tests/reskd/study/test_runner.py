@@ -176,3 +176,16 @@ def test_two_processes_on_one_study_are_refused(tmp_path: Path) -> None:
             run_study(plan, engine=in_this_process)
     finally:
         lock.release()
+
+
+def test_a_result_stays_where_making_the_run_again_for_its_weights_fails(tmp_path: Path) -> None:
+    plan = plan_study(tiny_study(tmp_path, axes={"seed": [1]}))
+    run_study(plan, engine=in_this_process)
+    teacher, student = (plan.runs[_of_arm(plan, arm)] for arm in ("teacher", "student"))
+    (teacher.folder / "last.pt").unlink()
+    scores_path(student).unlink()
+    before = known_rows(plan)[teacher.name]
+    (tmp_path / "train.tfrecord").unlink()
+    rows = run_study(plan, engine=in_this_process)
+    assert (rows[teacher.name]["status"], rows[student.name]["status"]) == ("failed", "not run")
+    assert known_rows(plan)[teacher.name] == before

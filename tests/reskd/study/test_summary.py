@@ -241,3 +241,20 @@ def test_splits_are_scored_as_one_list(tmp_path: Path) -> None:
     report = summarize_study(plan, half, command="x")
     assert report.arms[2].summary is None
     assert report.comparisons[0].comparison is None
+
+
+def test_one_training_under_several_seeds_is_one_seed(tmp_path: Path) -> None:
+    """The axis changes the student's seed alone."""
+    seeds = {str(seed): {"stages.student.seed": seed} for seed in (1, 2, 3)}
+    compare = [{"arm": "teacher", "over": "baseline"}, {"arm": "student", "over": "teacher"}]
+    plan = plan_study(tiny_study(tmp_path, axes={"seed": seeds}, compare=compare))
+    report = summarize_study(plan, run_study(plan, engine=in_this_process), command="x")
+    assert {arm.name: arm.summary.num_seeds for arm in report.arms if arm.summary} == {
+        "teacher": 1,
+        "baseline": 1,
+        "student": 3,
+    }
+    of_one, of_three = (one.comparison for one in report.comparisons)
+    assert of_one is not None and of_three is not None
+    assert (of_one.num_seeds, of_three.num_seeds) == (1, 3)
+    assert {one.verdict for one in of_one.differences} == {"undecided"}
