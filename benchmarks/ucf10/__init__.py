@@ -1,0 +1,1 @@
+"""The videos of the results on ten classes of UCF101."""
