@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +17,7 @@ from torch.nn.functional import one_hot
 from dali_pipes.atomic_files import remove_leftovers
 from dali_pipes.manifest.manifest import Manifest
 from reskd.choices import ScoreKind
-from reskd.distributed import World, barrier, gather_objects
+from reskd.distributed import World, barrier
 from reskd.environment import describe_environment
 from reskd.evaluation.evaluator import Evaluation, EvaluationSettings, evaluate
 from reskd.experiment.build import build_trainer, evaluation_loader, evaluation_order, evaluation_settings
@@ -42,7 +42,8 @@ from reskd.training.run_directory import (
     with_former_settings,
     write_description,
 )
-from reskd.training.run_lock import RunLock
+from reskd.training.run_lock import RunLock, held_by_all
+from reskd.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ def train_experiment(
         check_folder(config)
     open_folder = partial(open_run_directory, config.folder, config.resolved(), resume=resume, overwrite=overwrite)
     open_folder()  # refuses before anything is written
-    with _locked(config.folder, world) as lock:
+    with held_by_all(config.folder, world) as lock:
         run, checkpoint = open_folder()
         if checkpoint:
             check_started(config, checkpoint)
@@ -102,14 +103,19 @@ def train_experiment(
             data_of(config).write_splits(run.splits, seed=config.seed)
             trainer.before_save = partial(_ensure_description, run, lock, config, changes)
         barrier(world)
-        total_steps, num_steps = trainer.plan.total_steps, trainer.num_steps
-        trainer.fit((lambda step, values: on_log(config.name, step, total_steps, values)) if on_log else None)
-        if checkpoint and trainer.num_steps == num_steps and not is_trained(config):
-            trainer.save()  # --set ends the run where it stands: its last checkpoint has to say so
+        _fit(trainer, config, on_log)
         if world.is_main and report:
             write_run_report(run)
         barrier(world)
     return run
+
+
+def _fit(trainer: Trainer, config: ExperimentConfig, on_log: OnLog | None) -> None:
+    """Train to the end. Where --set ends the run at the step at which it stands, its checkpoint is made to say so."""
+    total_steps, num_steps = trainer.plan.total_steps, trainer.num_steps
+    trainer.fit((lambda step, values: on_log(config.name, step, total_steps, values)) if on_log else None)
+    if 0 < num_steps == trainer.num_steps and not is_trained(config):
+        trainer.save()
 
 
 def _tell_of_endless_warmup(config: ExperimentConfig) -> None:
@@ -120,24 +126,6 @@ def _tell_of_endless_warmup(config: ExperimentConfig) -> None:
             warmup,
             epochs,
         )
-
-
-@contextmanager
-def _locked(folder: Path, world: World) -> Iterator[RunLock]:
-    """The lock of a run's folder, held by rank 0 for all ranks; every rank raises OSError if another run holds it."""
-    lock, refused = RunLock(folder), ""
-    if world.is_main:
-        try:
-            lock.take()
-        except OSError as error:
-            refused = str(error)
-    refused = gather_objects(refused, world)[0]
-    if refused:
-        raise OSError(refused)
-    try:
-        yield lock
-    finally:
-        lock.release()
 
 
 def _train_teacher(config: ExperimentConfig, world: World, on_log: OnLog | None) -> None:

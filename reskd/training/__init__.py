@@ -11,7 +11,7 @@ For other folders:
     run_directory: check_same_experiment, config_hash, is_defining, open_run_directory, RunDirectory,
         with_former_settings,
         write_description
-    run_lock: LOCK_NAME, RunLock
+    run_lock: LOCK_NAME, RunLock, held_by_all
     schedule: ScheduleConfig
     trainable: inputs_of, Networks, Trainable
     trainer: Trainer

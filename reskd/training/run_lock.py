@@ -16,12 +16,14 @@ import logging
 import os
 import socket
 import stat
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from dali_pipes.atomic_files import full_disk_named
 from dali_pipes.json_files import parse_json
+from reskd.distributed import World, gather_objects
 
 log = logging.getLogger(__name__)
 
@@ -167,3 +169,21 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False
+
+
+@contextlib.contextmanager
+def held_by_all(folder: Path, world: World) -> Iterator[RunLock]:
+    """The lock of a run's folder, held by rank 0 for all ranks; every rank raises OSError if another run holds it."""
+    lock, refused = RunLock(folder), ""
+    if world.is_main:
+        try:
+            lock.take()
+        except OSError as error:
+            refused = str(error)
+    refused = gather_objects(refused, world)[0]
+    if refused:
+        raise OSError(refused)
+    try:
+        yield lock
+    finally:
+        lock.release()
