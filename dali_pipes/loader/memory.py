@@ -109,4 +109,5 @@ def decoding_bytes(manifest: Manifest, config: DataConfig, *, views: Sequence[st
     sizes = {"teacher": settings.teacher.size if settings.teacher else (0, 0), "student": settings.student.size}
     rendered = sum(sizes[name][0] * sizes[name][1] for name in views) * num_frames * _RGB_BYTES
     augmenting = working_bytes(config, num_clips=num_clips)
-    return int(num_clips * (decoded + rendered * (config.loader.prefetch + 1))) + augmenting
+    # Beside those made ahead: the one in use, and one whose memory DALI keeps until the device has caught up.
+    return int(num_clips * (decoded + rendered * (config.loader.prefetch + 2))) + augmenting
