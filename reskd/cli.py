@@ -174,6 +174,18 @@ def number_from(low: float, high: float) -> Callable[[str], float]:
     return number
 
 
+def add_temperature(parser: argparse.ArgumentParser) -> None:
+    """--temperature of the commands that give a student's scores."""
+    parser.add_argument(
+        "--temperature",
+        type=number_from(0.01, 100),
+        default=1.0,
+        metavar="T",
+        help="divide the logits by T, so that scores say how often they are right; reskd evaluate --split val prints "
+        "the best one (default 1)",
+    )
+
+
 def positive(text: str) -> int:
     """An argparse type: a whole number of 1 or more."""
     if not text.isdigit() or int(text) < 1:

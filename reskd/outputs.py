@@ -40,6 +40,11 @@ class RecognizerOutput(NamedTuple):
     block_valid_NG: Tensor | None = None
 
 
-def probabilities(logits: Tensor, scores: ScoreKind) -> Tensor:
-    """The probability of each class, which is the last dimension."""
+def probabilities(logits: Tensor, scores: ScoreKind, temperature: float = 1.0) -> Tensor:
+    """The probability of each class, which is the last dimension.
+
+    Args:
+        temperature: divides the logits; above 1 the probabilities are less certain.
+    """
+    logits = logits if temperature == 1 else logits / temperature
     return logits.softmax(-1) if scores == "softmax" else logits.sigmoid()

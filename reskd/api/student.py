@@ -27,19 +27,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def load_student(checkpoint: Path | str, device: DeviceChoice = "auto", *, trust_code: bool = False) -> Student:
+def load_student(
+    checkpoint: Path | str, device: DeviceChoice = "auto", *, trust_code: bool = False, temperature: float = 1.0
+) -> Student:
     """Load ``last.pt`` or ``best.pt`` of a run; no other file is needed, and no code in it is run.
 
     Args:
         device: "cpu", "cuda", or "auto": the GPU if there is one.
         trust_code: whether the Python code that the checkpoint names for the student may be executed (family python).
             Code that it names for anything else, as for the teacher, is executed in no case.
+        temperature: divides the logits before they become scores, so that these say how often they are right; reskd
+            evaluate --split val prints the best one.
 
     Raises:
         FileNotFoundError, ValueError: no such file; another kind of file; its parts do not fit together; it names code
             that is not trusted.
     """
-    return Student(load_trained_student(Path(checkpoint), choose_device(device), trust_code=trust_code))
+    chosen = choose_device(device)
+    return Student(load_trained_student(Path(checkpoint), chosen, trust_code=trust_code, temperature=temperature))
 
 
 class Student:

@@ -11,6 +11,8 @@ one crop, the default, the file is evaluation_test_student_last.json. Other choi
 evaluation_test_student_last_10x3.json for 10 clips and 3 crops; names of other frames or sizes than in training end in
 _other- and a hash of the protocol.
 
+On the validation list the temperature with the lowest log loss is found too: reskd predict and reskd export take it.
+
 Beside it lie, with the same beginning, predictions.csv (each video's best answers), classes.csv (recall, precision,
 average precision, what a class is taken for), confusion.svg and calibration.svg, and scores.npz with all scores.
 
@@ -71,6 +73,9 @@ def main(arguments: Sequence[str]) -> None:
     coverage = result["coverage"]
     print(f"{config.name} {role_of(config, stages, chosen.which)} on {chosen.split}: {metrics}")
     print(f"scored {coverage['scored']} of {coverage['listed']} listed clips; {result['protocol']}")
+    if temperature := result.get("temperature"):
+        value, before, after = (temperature[key] for key in ("value", "log_loss_before", "log_loss"))
+        print(f"temperature {value:.2f} lowers the log loss of these videos from {before:.3f} to {after:.3f}")
     print(f"written to {path}")
     print("\n".join(map(str, beside)) or "the list is too long to keep the scores of each video")
     evaluated = EvaluatedFile(path, config.name)

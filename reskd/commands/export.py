@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from reskd.choices import ExportFormat, OnnxPrecision
-from reskd.cli import add_trust_code, command_parser, require_checkpoint
+from reskd.cli import add_temperature, add_trust_code, command_parser, require_checkpoint
 
 if TYPE_CHECKING:
     from reskd.inference.student import TrainedStudent
@@ -67,7 +67,9 @@ def main(arguments: Sequence[str]) -> None:
     check_precisions(chosen.precision, formats, chosen.check, chosen.calibration)
     for name in formats:
         check_packages(name)
-    student = load_trained_student(chosen.checkpoint, torch.device("cpu"), trust_code=chosen.trust_code)
+    student = load_trained_student(
+        chosen.checkpoint, torch.device("cpu"), trust_code=chosen.trust_code, temperature=chosen.temperature
+    )
     clips = clips_to_compare(student, chosen.clips)
     log.info("comparing on %s clips, %s at once", " and ".join(clips), " and ".join(map(str, CHECKED_BATCH_SIZES)))
     remove_repository(chosen.out / TRITON)
@@ -130,6 +132,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="videos to compare on; default: some of the training data, or a generated clip if they are not here",
     )
     add_trust_code(parser)
+    add_temperature(parser)
     lower = parser.add_argument_group("fp16 and int8 of ONNX")
     lower.add_argument(
         "--precision",

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dali_pipes.jobs.progress import ProgressDisplay
-from reskd.cli import add_trust_code, command_parser, number_from, positive, require_checkpoint
+from reskd.cli import add_temperature, add_trust_code, command_parser, number_from, positive, require_checkpoint
 
 if TYPE_CHECKING:
     from reskd.api.student import Student
@@ -55,7 +55,9 @@ def main(arguments: Sequence[str]) -> None:
     from reskd.api.student import load_student
     from reskd.inference.given_files import listed_videos
 
-    student = load_student(chosen.checkpoint, chosen.device, trust_code=chosen.trust_code)
+    student = load_student(
+        chosen.checkpoint, chosen.device, trust_code=chosen.trust_code, temperature=chosen.temperature
+    )
     if student.config.data.kind == "features":
         _refuse_options_of_videos(chosen)
     if chosen.list:
@@ -223,6 +225,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--root", type=Path, help="folder of the listed videos (default: the list's)")
     parser.add_argument("--top", type=positive, default=5, metavar="K", help="classes printed per video (default 5)")
     add_trust_code(parser)
+    add_temperature(parser)
     parser.add_argument("--strict", action="store_true", help="exit with 1 if any video has no answer")
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     parser.add_argument(

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
+from torch import Tensor
 from torch.nn.functional import one_hot
 
 from dali_pipes.atomic_files import remove_leftovers
@@ -20,6 +21,7 @@ from reskd.choices import ScoreKind
 from reskd.distributed import World, barrier
 from reskd.environment import describe_environment
 from reskd.evaluation.evaluator import Evaluation, EvaluationSettings, evaluate
+from reskd.evaluation.temperature import fit_temperature
 from reskd.experiment.build import build_trainer, evaluation_loader, evaluation_order, evaluation_settings
 from reskd.experiment.config import ExperimentConfig, ViewName, parse_config
 from reskd.experiment.data import AnyManifest, data_of
@@ -216,11 +218,28 @@ def score_checkpoint(
         **_describe_views(config, state, which, settings),
         "coverage": {"listed": manifest.num_listed, "scored": evaluation.num_scored, "named": list(manifest.dropped)},
         "metrics": evaluation.metrics,
+        **_temperature_of(evaluation, split, settings.scores),
         "seconds": evaluation.seconds,
         **_measure_cost(model, config, which, settings, batch_size),
         "environment": describe_environment(),
     }
     return ScoredCheckpoint(result, evaluation, manifest, settings.scores)
+
+
+def _temperature_of(evaluation: Evaluation, split: str, scores: ScoreKind) -> dict[str, Any]:
+    """The best temperature on a validation list; none is chosen on a test list, or where its scores are not kept."""
+    if split != "val" or evaluation.logits_NK is None:
+        return {}
+    found = fit_temperature(evaluation.logits_NK, _label_sets_of(evaluation), scores)
+    return {"temperature": found._asdict() if found else None}
+
+
+def _label_sets_of(evaluation: Evaluation) -> Tensor:
+    """bool (N, K), of a list whose scores are kept."""
+    assert evaluation.logits_NK is not None
+    if evaluation.label_sets_NK is not None:
+        return evaluation.label_sets_NK
+    return one_hot(evaluation.labels_N, evaluation.logits_NK.shape[1]).bool()
 
 
 def answers_of(scored: ScoredCheckpoint) -> Answers | None:
@@ -229,14 +248,11 @@ def answers_of(scored: ScoredCheckpoint) -> Answers | None:
     if evaluation.logits_NK is None:
         return None
     logits_NK = evaluation.logits_NK.float()
-    sets_NK = evaluation.label_sets_NK
-    if sets_NK is None:
-        sets_NK = one_hot(evaluation.labels_N, logits_NK.shape[1]).bool()
     return Answers(
         videos=[scored.name(row) for row in evaluation.ids_N.tolist()],
         class_names=manifest.class_names,
         scores_NK=probabilities(logits_NK, scored.scores).numpy(),
-        right_NK=sets_NK.numpy(),
+        right_NK=_label_sets_of(evaluation).numpy(),
         num_views=math.prod(scored.result["views"][key] for key in ("clips", "crops")),
         unscored=scored.unscored,
     )

@@ -117,6 +117,7 @@ def settings_of_answers(checkpoint: Path, student: TrainedStudent, settings: Vid
         "scan": settings.scan,
         "device": student.device.type,
         "top": top,
+        **({"temperature": student.temperature} if student.temperature != 1 else {}),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,12 +32,15 @@ class TrainedStudent:
         config: the experiment that trained it.
         class_names: in the order of the logits.
         origin: its run and checkpoint, as plain values.
+        temperature: divides the logits before they become scores; Note [Why a temperature] in
+            reskd/evaluation/temperature.py.
     """
 
     model: Recognizer
     config: ExperimentConfig
     class_names: tuple[str, ...]
     origin: Mapping[str, Any]
+    temperature: float = 1.0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -55,7 +59,7 @@ class TrainedStudent:
 
     def score(self, logits_K: torch.Tensor) -> torch.Tensor:
         """The probability of each class."""
-        return probabilities(logits_K, self.scores)
+        return probabilities(logits_K, self.scores, self.temperature)
 
     def top(self, scores_K: torch.Tensor, count: int) -> list[tuple[str, float]]:
         """(class, score) of the ``count`` best classes, best first."""
@@ -63,10 +67,13 @@ class TrainedStudent:
         return [(self.class_names[k], score) for k, score in zip(classes.tolist(), scores.tolist(), strict=True)]
 
 
-def load_trained_student(checkpoint: Path, device: torch.device, *, trust_code: bool = False) -> TrainedStudent:
+def load_trained_student(
+    checkpoint: Path, device: torch.device, *, trust_code: bool = False, temperature: float = 1.0
+) -> TrainedStudent:
     """Read a checkpoint of reskd train; no other file is needed.
 
     Args:
+        temperature: above 0; of the scores.
         trust_code: whether code may be executed that the checkpoint names for its student (family python). Code that it
             names for the teacher, losses, metrics or loggers is executed in no case.
 
@@ -74,6 +81,8 @@ def load_trained_student(checkpoint: Path, device: torch.device, *, trust_code: 
         FileNotFoundError, ValueError: no such file; another kind of file; its parts do not fit together; it names code
             that is not trusted.
     """
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise ValueError(f"temperature: expected a number above 0, found {temperature}; leave it out for 1.")
     state = load_checkpoint(checkpoint)
     for name, kind in _NEEDED.items():
         if not isinstance(state.get(name), kind):
@@ -103,7 +112,7 @@ def load_trained_student(checkpoint: Path, device: torch.device, *, trust_code: 
         "num_steps": state["num_steps"],
         "config_hash": state["config_hash"],
     }
-    return TrainedStudent(model, config, tuple(names), origin)
+    return TrainedStudent(model, config, tuple(names), origin, temperature)
 
 
 def describe_student(student: TrainedStudent) -> dict[str, Any]:
@@ -115,6 +124,7 @@ def describe_student(student: TrainedStudent) -> dict[str, Any]:
         "student": student.model.config.settings_beside_weights(),
         "class_names": list(student.class_names),
         "scores": student.scores,
+        "temperature": student.temperature,
         "output": logits,
         **data_of(student.config).describe_input(),
     }

@@ -72,8 +72,9 @@ def main() -> None:
 def best_answers(logits: np.ndarray, about: Mapping[str, Any], count: int = 5) -> list[dict[str, Any]]:
     """The best classes, best first: class, score and logit, as reskd predict --json has them."""
     values = logits.astype(np.float64)
-    powers = np.exp(values - values.max())
-    scores = powers / powers.sum() if about["scores"] == "softmax" else 1 / (1 + np.exp(-values))
+    divided = values / about.get("temperature", 1.0)
+    powers = np.exp(divided - divided.max())
+    scores = powers / powers.sum() if about["scores"] == "softmax" else 1 / (1 + np.exp(-divided))
     order = np.argsort(-values, kind="stable")[:count]
     return [{"class": about["class_names"][k], "score": float(scores[k]), "logit": float(values[k])} for k in order]
 

@@ -227,6 +227,23 @@ def test_a_sheet_without_a_folder_is_refused_at_once(
     assert "--sheet: expected a folder at" in capsys.readouterr().err
 
 
+def test_a_temperature_changes_scores_and_no_answer(
+    checkpoint: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = []
+    for more in ([], ["--temperature", "2"]):
+        assert run_tool(predict.main, [str(checkpoint), str(folder / "a.mp4"), "--json", *more]) == 0
+        found.append(json.loads(capsys.readouterr().out)["answers"])
+    plain, cooler = found
+    assert [one["class"] for one in plain] == [one["class"] for one in cooler]
+    logits_K = torch.tensor([one["logit"] for one in plain])
+    torch.testing.assert_close(
+        torch.tensor([one["score"] for one in cooler]), (logits_K / 2).softmax(0), rtol=0, atol=1e-5
+    )
+    with pytest.raises(ValueError, match="temperature: expected a number above 0, found 0"):
+        load_trained_student(checkpoint, CPU, temperature=0)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED_DATA.is_dir(), reason="the shared data are not here")
 def test_strange_real_files_are_answered_or_named(checkpoint: Path) -> None:

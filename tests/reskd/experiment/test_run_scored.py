@@ -67,3 +67,14 @@ def test_a_result_of_other_frames_or_sizes_has_a_name_of_its_own(
     assert (
         all(re.fullmatch(rf"{plain}_other-[0-9a-f]{{6}}\.json", name) for name in (larger, fewer)) and larger != fewer
     )
+
+
+def test_a_temperature_is_chosen_on_the_validation_list_alone(make_folder: Callable[..., Path], tmp_path: Path) -> None:
+    root = make_folder({"left": ["libx264"] * 3, "right": ["mjpeg"] * 3, "up": ["mjpeg"] * 3}, num_frames=6)
+    data = {"root": str(root), "train": "folders", "val_fraction": 0.5, "test_fraction": 0.3}
+    checkpoint = write_checkpoint(tmp_path / "last.pt", data=data)
+    config = parse_config(load_checkpoint(checkpoint)["config"])
+    result = score_checkpoint(config, checkpoint, world=WORLD, split="val").result
+    assert "temperature" not in score_checkpoint(config, checkpoint, world=WORLD).result
+    found = result["temperature"]
+    assert found is None or found["log_loss_before"] == pytest.approx(result["metrics"]["log_loss"], rel=1e-6)

@@ -54,6 +54,12 @@ def answered_now(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+def test_answers_of_another_temperature_are_others(checkpoint: Path, folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "answers.csv"
+    assert run_tool(predict.main, arguments(checkpoint, output, folder / "0.mp4")) == 0
+    assert run_tool(predict.main, [*arguments(checkpoint, output, folder / "0.mp4"), "--temperature", "3"]) == 1
+
+
 @pytest.fixture(scope="module")
 def whole(checkpoint: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("whole") / "answers.csv"

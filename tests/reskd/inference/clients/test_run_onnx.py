@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,12 +24,14 @@ from dali_pipes.sampling.frame_samplers import choose_frames
 from dali_pipes.sampling.spec import ONE_TEST_VIEW
 from dali_pipes.scan.probe import probe
 from dali_pipes.single_pass.test_views import read_test_views
+from reskd.choices import ScoreKind
 from reskd.cli import run_tool
 from reskd.commands import export, predict
 from reskd.inference.answers import VideoSettings
 from reskd.inference.clients import run_onnx
 from reskd.inference.one_pass import views_rule
 from reskd.inference.student import TrainedStudent, describe_student, load_trained_student
+from reskd.outputs import probabilities
 from tests.conftest import SHARED_DATA, numbered_clip
 from tests.dali_pipes.decode.test_demux import write_late_stream
 from tests.dali_pipes.shown_pictures import ORIENTATIONS, Storing, write_shown
@@ -292,3 +295,17 @@ def test_several_views_are_said(student: TrainedStudent, tmp_path: Path) -> None
     about["test"]["test_clips"] = 10
     clip = run_onnx.read_clip(str(numbered_clip(tmp_path / "a.mp4", "libx264", 6)), about)
     assert clip.note.endswith("one view, where reskd predict averages several (give it --clips 1 --crops 1)")
+
+
+@pytest.mark.parametrize("scores", ["softmax", "sigmoid"])
+def test_scores_have_the_temperature_of_the_export(scores: ScoreKind, student: TrainedStudent) -> None:
+    about = {**describe_student(replace(student, temperature=2.5)), "scores": scores}
+    logits_K = np.array([3.0, -1.0, 0.5])
+    found = {one["class"]: one["score"] for one in run_onnx.best_answers(logits_K, about)}
+    expected = probabilities(torch.from_numpy(logits_K), scores, 2.5)
+    assert [found[name] for name in student.class_names] == pytest.approx(expected.tolist())
+    del about["temperature"]  # of an earlier version
+    found = {one["class"]: one["score"] for one in run_onnx.best_answers(logits_K, about)}
+    assert [found[name] for name in student.class_names] == pytest.approx(
+        probabilities(torch.from_numpy(logits_K), scores).tolist()
+    )
