@@ -5,8 +5,8 @@ For other programs, see docs/python.md: the names of ``__all__``, which import n
 For other folders:
     choices: Backend, ClassWeights, DeviceChoice, Distance, ExportFormat, OnnxPrecision, PrecisionChoice,
         PrecisionSetting, Reduction, ScoreKind, TaskName, ThroughputMode, TimeMatching
-    cli: add_engine_arguments, add_engine_choice, add_overrides, add_temperature, add_trust_code, command_parser, engine_of,
-        level_of_rank, number_from, part_of_parts, positive, require_checkpoint, run_tool, stderr_handler
+    cli: add_engine_arguments, add_engine_choice, add_overrides, add_temperature, add_trust_code, command_parser,
+        engine_of, level_of_rank, number_from, part_of_parts, positive, require_checkpoint, run_tool, stderr_handler
     device_times: recorded_event, wait_for
     distributed: averaging_gradients, barrier, broadcast_buffers, choose_device, data_parallel, gather_objects,
         gather_rows, joined_world, mean_over_ranks, minimum_over_ranks, patient_barrier, StopAgreement, World
