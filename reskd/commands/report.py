@@ -27,7 +27,14 @@ def main(arguments: Sequence[str]) -> None:
     chosen = build_parser().parse_args(arguments)
     from reskd.reports.experiment.collect import experiment_of_runs
     from reskd.reports.experiment.page import write_experiment_report
-    from reskd.reports.run_report import check_comparable, draw_curves, read_metrics, read_result, render_comparison
+    from reskd.reports.run_report import (
+        check_comparable,
+        draw_curves,
+        read_metrics,
+        read_result,
+        render_comparison,
+        with_own_names,
+    )
     from reskd.training.run_directory import RunDirectory
 
     found, unread = {}, []
@@ -40,10 +47,10 @@ def main(arguments: Sequence[str]) -> None:
         raise ValueError("\n".join(unread))
     for sentence in unread:
         log.warning("left out: %s", sentence)
-    results = [result for result, _ in found.values()]
+    results = with_own_names([result for result, _ in found.values()], list(found))
     check_comparable(results)
     chosen.out.mkdir(parents=True, exist_ok=True)
-    curves = {folder.name: metrics for folder, (_, metrics) in found.items()}
+    curves = {result["name"]: metrics for result, (_, metrics) in zip(results, found.values(), strict=True)}
     draw_curves(curves, chosen.out / "curves.png")
     path, title = chosen.out / "report.md", chosen.title or chosen.out.name
     atomic_write_text(path, render_comparison(title, results))

@@ -68,9 +68,17 @@ def first_config(file: Path, facts: FolderFacts, machine: Machine) -> str:
         "weights_comment": weights_comment,
         "epochs": epochs,
         "teacher_epochs": max(4, epochs // 5),
-        "batch": 32 if machine.on_gpu and facts.num_videos > 2_000 else 16,
+        "batch": _batch_size(facts.num_videos, machine),
     }
     return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(values)
+
+
+def _batch_size(num_videos: int, machine: Machine) -> int:
+    """At most what is left for training of few videos, of which about a quarter is held out."""
+    batch = 32 if machine.on_gpu and num_videos > 2_000 else 16
+    while batch > 2 and batch > 0.6 * num_videos:
+        batch //= 2
+    return batch
 
 
 def name_of(text: str) -> str:

@@ -304,17 +304,19 @@ def _captured() -> dict[str, Any]:
 
 
 PARTS: dict[str, Part] = {
-    "facts": Part("What is this machine?", 60, _facts),
-    "build": Part("Do the native operators compile and load?", 240, _build),
+    "facts": Part("What is this machine?", 50, _facts),
+    "build": Part("Do the native operators compile and load?", 200, _build),
     **{
-        f"frames_{codec}": Part(f"Does DALI show the right frames of {codec}?", 150, partial(_frames, codec))
+        f"frames_{codec}": Part(
+            f"Does DALI show the right frames of {codec}?", 100 if codec == "h264" else 60, partial(_frames, codec)
+        )
         for codec in CODECS
     },
-    "tests": Part("Do the tests that need a GPU pass?", 600, _tests),
+    "tests": Part("Do the tests that need a GPU pass?", 400, _tests),
     "loss": Part("How fast is the fused loss, beside eager PyTorch, torch.compile and a copy?", 120, _loss),
     "step": Part("How fast is a training step without data?", 120, _step),
-    "compiled": Part("Is a step faster with torch.compile and CUDA graphs?", 240, _compiled),
-    "decode": Part("How many clips a second are decoded, over kinds of files and threads?", 150, _decode),
+    "compiled": Part("Is a step faster with torch.compile and CUDA graphs?", 180, _compiled),
+    "decode": Part("How many clips a second are decoded, over kinds of files and threads?", 120, _decode),
     "files": Part("How much of the step's speed is left on real files?", 130, _files),
     "frame_files": Part("How much of it is left on folders of JPEG frames?", 70, _frame_files),
 }

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +45,25 @@ def run_parts(
     for name in names:
         if not usable and name != "facts":
             answers[name] = {"status": f"skipped: {NO_DEVICE}", "question": PARTS[name].question}
-        elif again or name not in answers or answers[name]["status"].partition(":")[0] not in ("ok", "skipped"):
+        elif again or not _is_answered(answers.get(name), name, site):
             answers[name] = run_isolated(part_command(site, name), PARTS[name], site.folder / f"{name}.log")
+            answers[name] |= {"videos": _videos_of(site)} if name == "files" else {}
             shutil.rmtree(site.folder / "scratch", ignore_errors=True)
         answers = {part: answers[part] for part in PARTS if part in answers}
         _write(site.folder, machine, answers)
         on_answer(name, answers[name])
     return answers
+
+
+def _is_answered(answer: Mapping[str, Any] | None, name: str, site: Site) -> bool:
+    """Whether a part need not run again: it has an answer, of the same videos where it reads any."""
+    if answer is None or answer["status"].partition(":")[0] not in ("ok", "skipped"):
+        return False
+    return name != "files" or answer.get("videos", "") == _videos_of(site)
+
+
+def _videos_of(site: Site) -> str:
+    return str(site.videos.resolve()) if site.videos else ""
 
 
 def part_command(site: Site, name: str) -> list[str]:

@@ -42,6 +42,11 @@ class Machine:
     nvdec_megapixels_per_s: Mapping[str, float] | None = None
     threads: int = 1
 
+    @property
+    def busy_workers(self) -> int:
+        """Workers that can work at the same time."""
+        return min(self.num_workers, self.cores)
+
 
 @dataclass(frozen=True)
 class SpeedBudget:
@@ -79,7 +84,7 @@ def predict_speed(compute_seconds: float, cost: ReadingCost, machine: Machine) -
     Args:
         compute_seconds: wall time of a training step, per clip, of this rank.
     """
-    networks, workers = 1 / compute_seconds, machine.num_workers / cost.cpu_seconds
+    networks, workers = 1 / compute_seconds, machine.busy_workers / cost.cpu_seconds
     nvdec = _nvdec_rate(cost, machine)
     together, limit = _together(compute_seconds, cost.cpu_seconds, nvdec, machine)
     share = cost.share_after_transcoding
@@ -121,7 +126,7 @@ def readable_clips_per_second(cost: ReadingCost, machine: Machine) -> float | No
     nvdec = _nvdec_rate(cost, machine)
     if nvdec is None and machine.on_gpu and cost.megapixels_by_dali:
         return None
-    workers = machine.num_workers / cost.cpu_seconds
+    workers = machine.busy_workers / cost.cpu_seconds
     return workers if nvdec is None else min(workers, nvdec)
 
 
@@ -134,7 +139,7 @@ def _nvdec_rate(cost: ReadingCost, machine: Machine) -> float | None:
 
 
 def _together(compute_seconds: float, cpu_seconds: float, nvdec: float | None, machine: Machine) -> tuple[float, Limit]:
-    workers = machine.num_workers / cpu_seconds
+    workers = machine.busy_workers / cpu_seconds
     rates: dict[Limit, float] = {"the networks": 1 / compute_seconds, "decoding by PyAV": workers}
     if nvdec is not None:
         rates["decoding by the GPU's decoder"] = nvdec

@@ -6,6 +6,6 @@ For other folders:
     contact_sheet: draw_contact_sheet, MAX_ROWS, SheetRow
     demo_preview: draw_preview
     run_report: check_comparable, describe_views, draw_curves, find_result, load_result, METRIC_TITLES, read_metrics,
-        read_result, render_comparison, show_metric, write_run_report
+        read_result, render_comparison, show_metric, with_own_names, write_run_report
     thumbnails: thumbnail_of
 """

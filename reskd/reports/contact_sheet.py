@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from reskd.pages.svg import shortened
+
 MAX_FRAMES_A_LINE = 16
 MAX_ROWS = 50  # image viewers do not open longer sheets
 _DPI = 100
@@ -83,5 +85,5 @@ def _strip_inches(frames_THWC: np.ndarray, strip: np.ndarray) -> tuple[float, fl
 
 def _text(row: SheetRow) -> str:
     name = textwrap.wrap(row.name, _NAME_COLUMNS)[-3:] or [""]
-    answers = [f"{score:7.1%}  {textwrap.shorten(label, 32, placeholder='...')}" for label, score in row.answers]
+    answers = [f"{score:7.1%}  {shortened(label, 32)}" for label, score in row.answers]
     return "\n".join([*name, *answers])

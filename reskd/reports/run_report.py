@@ -240,6 +240,15 @@ def read_result(folder: Path, views: str | None) -> dict[str, Any]:
     return load_result(find_result(folder, views))
 
 
+def with_own_names(results: Sequence[Mapping[str, Any]], folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """The same results, named by their runs' folders where two have one name."""
+    names = [result["name"] for result in results]
+    return [
+        {**result, "name": str(folder) if names.count(result["name"]) > 1 else result["name"]}
+        for result, folder in zip(results, folders, strict=True)
+    ]
+
+
 def load_result(path: Path) -> dict[str, Any]:
     """What reskd evaluate wrote.
 

@@ -83,7 +83,10 @@ def _finding(name: str, lines: Mapping[str, Points]) -> str:
     kind, _, metric = name.partition("/")
     better, word = (max, "highest") if metric in _SHARES else (min, "lowest")
     if kind == "val":
-        rising = [title for title, one in values.items() if len(one) > 2 and better(one) == one[-1] != one[-2]]
+        values = {title: one for title, one in values.items() if len(one) > 1}
+        rising = [title for title, one in values.items() if better(one) == one[-1] != one[-2]]
+        if not values:
+            return ""
         return f": still getting better for {', '.join(rising)}" if rising else ": no longer getting better"
     if len(values) == 1:
         (one,) = values.values()

@@ -11,9 +11,17 @@ from typing import Any
 
 from dali_pipes.file_names import on_one_line
 from reskd.experiment.config import ExperimentConfig, load_config, referred_stage
+from reskd.experiment.data import data_of
 from reskd.reports.experiment.data import Curves, Experiment, Model, Role
 from reskd.reports.experiment.scored import SUFFIX
-from reskd.reports.run_report import check_comparable, describe_views, find_result, load_result, read_metrics
+from reskd.reports.run_report import (
+    check_comparable,
+    describe_views,
+    find_result,
+    load_result,
+    read_metrics,
+    with_own_names,
+)
 from reskd.statistics.score_files import ScoredVideos, read_score_file
 from reskd.training.run_directory import RunDirectory
 
@@ -39,9 +47,10 @@ def experiment_of_runs(folders: Sequence[Path], *, title: str, views: str | None
     check_comparable(results)
     configs = [_config_in(folder) for folder in folders]
     roles = roles_of([config for config in configs if config is not None])
+    last = {config.name: folder for config, folder in zip(configs, folders, strict=True) if config}
     models = [
-        _model(roles.get(config.name, "other") if config else "other", file, result, config)
-        for file, result, config in zip(files, results, configs, strict=True)
+        _model(roles[config.name] if config and last[config.name] == folder else "other", file, result, config)
+        for folder, file, result, config in zip(folders, files, with_own_names(results, folders), configs, strict=True)
     ]
     return Experiment(title, tuple(models))
 
@@ -56,7 +65,8 @@ def experiment_of_stages(
         source: the file, as given on the command line.
     """
     own = load_result(evaluated.path)
-    stages = [*_teachers_elsewhere(stages), *stages]
+    elsewhere = _teachers_elsewhere(stages)
+    stages = [*(config for config, _ in elsewhere.values()), *stages]
     roles = roles_of(stages)
     models: list[Model] = []
     left_out: list[str] = []
@@ -74,7 +84,8 @@ def experiment_of_stages(
                     check_comparable([own, found[1]])
                     models.append(_model(role, *found, stage))
                 elif which == "student" and source:
-                    todo |= _command(stage, stages, source, own)
+                    _, its_source = elsewhere.get(stage.name, (stage, source))
+                    todo |= _command(stage, stages, its_source, own)
             except (OSError, ValueError) as error:
                 left_out.append(f"{stage.name} is not compared: {error}")
     training = shlex.join(["reskd", "train", source]) if source else ""
@@ -121,8 +132,7 @@ def _starts_from(config: ExperimentConfig, student: ExperimentConfig) -> bool:
 
 
 def _sees(config: ExperimentConfig) -> tuple[Any, ...]:
-    view = config.data.views.student
-    return getattr(view, "size", None), view.num_frames, getattr(config.student, "backbone", None)
+    return data_of(config).view_shapes()["student"], getattr(config.student, "backbone", None)
 
 
 def _teacher_name(student: ExperimentConfig) -> str | None:
@@ -139,9 +149,9 @@ def _teacher_name(student: ExperimentConfig) -> str | None:
         return None
 
 
-def _teachers_elsewhere(stages: Sequence[ExperimentConfig]) -> list[ExperimentConfig]:
-    """The teachers' stages that other files describe."""
-    found: dict[str, ExperimentConfig] = {}
+def _teachers_elsewhere(stages: Sequence[ExperimentConfig]) -> dict[str, tuple[ExperimentConfig, str]]:
+    """The teachers' stages that other files describe, by their names, with the file of each."""
+    found: dict[str, tuple[ExperimentConfig, str]] = {}
     for stage in stages:
         source = stage.teacher.stage if stage.teacher else None
         if source is not None and referred_stage(source) is None:
@@ -151,8 +161,8 @@ def _teachers_elsewhere(stages: Sequence[ExperimentConfig]) -> list[ExperimentCo
                 log.warning("the report leaves out the teacher: %s", error)
                 continue
             config = config.model_copy(update={"runs": stage.runs})
-            found[config.name] = config
-    return [config for name, config in found.items() if name not in {stage.name for stage in stages}]
+            found[config.name] = config, source
+    return {name: one for name, one in found.items() if name not in {stage.name for stage in stages}}
 
 
 def _config_in(folder: Path) -> ExperimentConfig | None:

@@ -140,11 +140,11 @@ def _of_plain_models(findings: Findings) -> list[str]:
     sentences = [f"{subject.name}{_sees(subject)} {_reaches(subject, metric)}{shown}."]
     for pair in findings.pairs:
         if pair.comparison is None:
-            sentences.append(f"{subject.name} cannot be compared with {pair.second.name}: {pair.reason}.")
+            sentences.append(f"{pair.first.name} cannot be compared with {pair.second.name}: {pair.reason}.")
             continue
         one = pair.comparison.of(metric.name)
         verdict = f"{one.verdict}: {_difference(one)} {pair.second.name} in {metric.title} ({_interval(pair, one)})"
-        sentences.append(f"{subject.name} is {verdict}.")
+        sentences.append(f"{pair.first.name} is {verdict}.")
     if len(experiment.models) == 1:
         sentences.append("It has no teacher and nothing to compare it with.")
     return sentences

@@ -50,11 +50,14 @@ def count_verdicts(question: str, rows: Sequence[ReportComparison]) -> str:
     if not found:
         return f"{question}: none of {counted(len(rows), 'comparison')} is done."
     fewest = min(found, key=lambda one: (one.num_seeds, one.num_groups))
+    of_metric: dict[str, Counter[str]] = {}  # arms of two kinds of scores have two sets of metrics
+    for one in found:
+        for difference in one.differences:
+            of_metric.setdefault(difference.metric.title, Counter())[difference.verdict] += 1
     parts = []
-    for differences in zip(*(one.differences for one in found), strict=True):
-        verdicts = Counter(one.verdict for one in differences)
+    for title, verdicts in of_metric.items():
         kinds = [f"{verdicts[kind]} {kind}" for kind in ("better", "worse", "undecided") if verdicts[kind]]
-        parts.append(f"{', '.join(kinds)} in {differences[0].metric.title}")
+        parts.append(f"{', '.join(kinds)} in {title}")
     head = f"{question}, {counted(len(rows), 'comparison')}{missing} ({seeds_and_videos(fewest)})"
     return f"{head}: {'; '.join(parts)}.{_doubt(fewest)}"
 

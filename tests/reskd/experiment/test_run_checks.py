@@ -87,4 +87,7 @@ def test_what_a_training_would_refuse_is_a_problem_and_damaged_files_are_named(
     refused = load_config(write_config(tmp_path, "refused", videos), [r"data.group_pattern='_(\d+)_c\d'"])
     data = next(one for one in check_config(refused) if one.topic == "data")
     assert data.level == "PROBLEM"
+    large = load_config(write_config(tmp_path, "large", videos), ["training.global_batch_size=64"])
+    data_of_large = next(one for one in check_config(large) if one.topic == "data")
+    assert data_of_large.level == "PROBLEM" and "training.global_batch_size = 64 is more than the" in data_of_large.text
     assert r"data.group_pattern _(\d+)_c\d to find" in data.text and "none in 9 of 9: " in data.text

@@ -49,6 +49,8 @@ def test_the_config_is_whole_and_its_stages_fit(machine: Machine, timm_weights: 
         ({"short_side": 48}, "larger than the videos, which have 48"),
         ({"num_frames": 3}, "num_frames: 3"),
         ({"videos_of_class": {"left": 40_000, "right": 60_000}}, "epochs: 12"),
+        ({"videos_of_class": {"left": 10, "right": 10}}, "global_batch_size: 8"),
+        ({"videos_of_class": {"left": 2, "right": 3}}, "global_batch_size: 2"),
     ],
 )
 def test_what_is_odd_in_a_folder_stays_a_config(change: dict[str, Any], expected: str) -> None:

@@ -58,7 +58,12 @@ def test_an_earlier_answer_is_not_taken_for_a_new_one(tmp_path: Path) -> None:
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     """Three parts, whose processes are short programs."""
-    programs = {"good": '{"found": 1}', "bad": '{"problem": "wrong"}', "facts": '{"skipped": "why not"}'}
+    programs = {
+        "good": '{"found": 1}',
+        "bad": '{"problem": "wrong"}',
+        "facts": '{"skipped": "why not"}',
+        "files": '{"found": 2}',
+    }
 
     def command(site: Site, name: str) -> list[str]:
         (site.folder / f"{name}.runs").open("a").write(".")
@@ -90,6 +95,12 @@ def test_parts_go_on_where_they_were_left(site: Site) -> None:
     assert told == ["good", "good", "bad", "facts"]
     text = (site.folder / "gpu_check.md").read_text()
     assert "| bad | Why? | failed: wrong |" in text and "## facts" in text
+
+
+def test_other_videos_are_another_question(site: Site, tmp_path: Path) -> None:
+    for videos in (None, None, tmp_path, tmp_path, None):
+        run_parts(Site(site.folder, site.device, videos), ["files"], on_answer=lambda name, answer: None)
+    assert runs_of(site)["files"] == 3
 
 
 def test_answers_of_another_machine_are_not_taken(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

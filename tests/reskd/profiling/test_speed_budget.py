@@ -62,3 +62,9 @@ def test_what_is_read_is_bound_by_workers_and_decoder() -> None:
     assert readable_clips_per_second(COSTLY, Machine(2, 2)) == pytest.approx(10.0)
     machine = Machine(16, 4, on_gpu=True, nvdec_megapixels_per_s={"h264": 800.0})
     assert readable_clips_per_second(ON_GPU, machine) == pytest.approx(200.0)
+
+
+def test_more_workers_than_cores_read_no_faster() -> None:
+    machine = Machine(cores=4, num_workers=16, on_gpu=True)
+    assert predict_speed(0.001, CHEAP, machine).together == pytest.approx(400.0)
+    assert readable_clips_per_second(CHEAP, machine) == pytest.approx(400.0)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from reskd.reports.contact_sheet import MAX_FRAMES_A_LINE, MAX_ROWS, SheetRow, draw_contact_sheet, film_strip
+from reskd.reports.contact_sheet import MAX_FRAMES_A_LINE, MAX_ROWS, SheetRow, _text, draw_contact_sheet, film_strip
 
 
 def row(name: str = "a.mp4", *, num_frames: int = 3, color: tuple[int, int, int] = (200, 30, 60)) -> SheetRow:
@@ -42,3 +42,8 @@ def test_any_name_can_be_drawn(name: str, tmp_path: Path) -> None:
 def test_a_sheet_of_no_or_too_many_rows_is_refused(count: int, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"expected 1 to {MAX_ROWS} videos, found {count}"):
         draw_contact_sheet([row()] * count, tmp_path / "sheet.png")
+
+
+def test_a_long_class_is_cut_and_not_left_out() -> None:
+    label = "Pretending_to_put_something_underneath"
+    assert label[:29] in _text(row()._replace(answers=[(label, 0.7)]))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -8,6 +9,7 @@ import yaml
 from reskd.experiment.config import ExperimentConfig
 from reskd.experiment.stages import load_stages
 from reskd.reports.experiment.collect import EvaluatedFile, experiment_of_runs, experiment_of_stages, roles_of
+from reskd.reports.experiment.findings import find
 from reskd.reports.experiment.page import write_stage_report
 from tests.reskd.reports.experiment.models import predictions, write_model
 
@@ -141,3 +143,45 @@ def test_a_result_in_another_folder_has_its_report_there(config: Path, tmp_path:
     own = write_model(tmp_path / "elsewhere", "y", predictions(3.0, 0))
     path = write_stage_report(stages(config), EvaluatedFile(own, "x.student"), source="x.yaml")
     assert path == own.with_name("report.html")
+
+
+def test_two_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    folders = [tmp_path / "a" / "student", tmp_path / "b" / "student"]
+    for folder, strength in zip(folders, (-3.0, 3.0), strict=True):
+        write_model(folder.parent, "student", predictions(strength, 1))
+    shown = experiment_of_runs(folders, title="t", views=None)
+    assert [model.name for model in shown.models] == [str(folder) for folder in folders]
+    (pair,) = find(shown).pairs
+    assert pair.comparison is not None and pair.comparison.of("top1").verdict == "better"
+
+
+def test_the_command_for_a_teacher_of_another_file_names_that_file(config: Path, tmp_path: Path) -> None:
+    whole = yaml.safe_load(config.read_text())
+    teacher = {**whole, "name": "teacher", **STAGES[0], "data": {**whole["data"], **STAGES[0]["data"]}}
+    student = {**whole, **STAGES[3], "teacher": {**STAGES[3]["teacher"], "stage": str(tmp_path / "teacher.yaml")}}
+    del teacher["stages"], student["stages"]
+    (tmp_path / "teacher.yaml").write_text(yaml.safe_dump(teacher))
+    (tmp_path / "student.yaml").write_text(yaml.safe_dump(student))
+    runs = tmp_path / "runs"
+    (runs / "teacher").mkdir(parents=True)
+    (runs / "teacher" / "last.pt").touch()
+    own = write_model(runs, "student", predictions(3.0, 0))
+    stages = load_stages(tmp_path / "student.yaml")
+    found = experiment_of_stages(stages, EvaluatedFile(own, "student"), title="x", source="student.yaml")
+    expected = f"reskd evaluate {tmp_path}/teacher.yaml {runs}/teacher/last.pt"
+    assert found.todo == {"teacher is not evaluated yet": expected}
+
+
+@pytest.mark.parametrize(("sampled", "kept"), [(8, None), (16, 8)])
+def test_the_baseline_sees_as_many_frames_as_the_student(sampled: int, kept: int | None, config: Path) -> None:
+    whole = yaml.safe_load(config.read_text())
+
+    def stage(name: str, frames: int, **more: Any) -> dict[str, Any]:
+        data = {"sampling": {"num_frames": frames}, "views": {"student": {"size": 32}}}
+        return {"name": name, "data": data, **more}
+
+    student = {**STAGES[3], "data": {"sampling": {"num_frames": sampled}, "views": {"student": {"num_frames": kept}}}}
+    whole["stages"] = [stage("plain_16", 16), stage("plain_8", 8), {**STAGES[0]}, student]
+    config.write_text(yaml.safe_dump(whole))
+    found = roles_of(stages(config))
+    assert (found["x.plain_8"], found["x.plain_16"]) == ("baseline", "other")

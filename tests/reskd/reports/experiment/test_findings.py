@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from reskd.reports.experiment.charts import _finding
 from reskd.reports.experiment.data import Experiment
 from reskd.reports.experiment.findings import certain_mistakes, confusions, find, recall_of, worst_classes
 from reskd.statistics.predictions import Predictions
@@ -66,3 +67,16 @@ def test_pairs_are_student_baseline_teacher() -> None:
         ("teacher", "baseline"),
     ]
     assert set(found.intervals) == {"x.student", "x.baseline", "x.teacher"}
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([0.3], ""),
+        ([0.3, 0.5], ": still getting better for student"),
+        ([0.3, 0.5, 0.5], ": no longer getting better"),
+    ],
+)
+def test_a_curve_is_said_to_rise_only_where_that_can_be_seen(values: list[float], said: str) -> None:
+    points = [(float(epoch), value) for epoch, value in enumerate(values, 1)]
+    assert _finding("val/top1", {"student": points}) == said

@@ -87,3 +87,10 @@ def test_plain_models_are_compared_with_the_last() -> None:
     assert re.match(r"b is better: [\d.]+ points more than a in top-1", sentences[1])
     alone = lead_sentences(find(Experiment("x", models[:1])))
     assert alone[-1] == "It has no teacher and nothing to compare it with."
+
+
+def test_each_comparison_names_the_model_that_it_is_about() -> None:
+    """Teacher and baseline are evaluated, the student is not yet."""
+    teacher, baseline = experiment(with_roles=("teacher", "baseline")).models
+    sentences = lead_sentences(find(Experiment("x", (teacher, baseline))))
+    assert re.match(r"x\.teacher is better: [\d.]+ points more than x\.baseline in top-1", sentences[1])

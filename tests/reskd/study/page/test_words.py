@@ -5,6 +5,7 @@ from dataclasses import replace
 from reskd.statistics.metrics import LABEL_SET_METRICS, METRICS, ArmSummary, MeanAndDeviation
 from reskd.study.page.data import ReportArm, ReportComparison
 from reskd.study.page.words import (
+    count_verdicts,
     describe_comparison,
     describe_gap,
     describe_runs,
@@ -98,3 +99,11 @@ def test_label_sets_have_words_of_their_own() -> None:
     assert "GAP@20, mAP, Hit@1 and PERR are in per cent, and higher is better; log loss is in nats" in notes
     assert "Log loss of sigmoid scores is summed over classes." in notes
     assert "top-1" not in notes
+
+
+def test_comparisons_of_two_kinds_of_scores_are_counted_metric_by_metric() -> None:
+    gap = LABEL_SET_METRICS[0]
+    other = COMPARISON._replace(differences=(COMPARISON.differences[0]._replace(metric=gap),))
+    rows = [ReportComparison("a", "b", "a over b", one) for one in (COMPARISON, other, COMPARISON)]
+    found = count_verdicts("a over b", rows)
+    assert "2 better in top-1" in found and "1 better in GAP@20" in found
