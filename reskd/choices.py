@@ -16,4 +16,17 @@ ClassWeights = Literal["none", "balanced"] | tuple[float, ...] | dict[str, float
 TimeMatching = Literal["equal", "nearest", "interpolate"]  # losses/temporal_alignment.py
 Backend = Literal["auto", "cuda", "cpu", "reference"]  # ops/dispatch.py
 ScoreKind = Literal["softmax", "sigmoid"]  # the activation that logits were trained with: outputs.py
+# All that an evaluation may give: evaluation/metrics.py, evaluation/youtube8m.py
+METRIC_NAMES = (
+    "top1",
+    "top5",
+    "mean_class_accuracy",
+    "map",
+    "map_all_classes",
+    "map_top20",
+    "log_loss",
+    "gap",
+    "hit1",
+    "perr",
+)
 DeviceChoice = Literal["auto", "cpu", "cuda"]  # distributed.py

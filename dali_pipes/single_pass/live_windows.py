@@ -46,7 +46,8 @@ class LiveCounts:
 
     Args:
         num_frames: decoded frames.
-        num_dropped: frames of windows that nobody took in time.
+        num_dropped: frames of windows that nobody took in time and that are in no window which was taken; where windows
+            overlap, of each one's share of time.
         num_damaged: packets and frames that the decoder found damaged.
         num_connections: how often the stream gave a frame after opening.
     """
@@ -77,6 +78,8 @@ class LiveWindows:
         self.reason = ""  # why it ended
         self._changed = threading.Condition()
         self._newest: LiveWindow | None = None
+        self._passed_over: list[LiveWindow] = []  # since the last one that was taken
+        self._covered: tuple[int, float] = (0, 0.0)  # connection, and until when its frames are in windows taken
         self._active_s = time.monotonic()
         self._is_over = self._is_asked_to_end = False
         self._thread = threading.Thread(target=self._read, name="stream", daemon=True)
@@ -100,10 +103,25 @@ class LiveWindows:
                 if silent_s > max(self._timeout_s, OPENING_S) + _GRACE_S:
                     self._is_over, self.reason = True, f"no frame for {silent_s:.0f} s"
             taken, self._newest = self._newest, None
+            self._count_dropped(taken)
             return taken
 
+    def _count_dropped(self, taken: LiveWindow | None) -> None:
+        """Count what lies between the window that was taken before and ``taken``, or the end."""
+        for window in self._passed_over:
+            connection, until_s = self._covered if self._covered[0] == window.connection else (window.connection, 0.0)
+            clip, start_s = window.clip, max(window.clip.start_s, until_s)
+            is_same = taken is not None and taken.connection == connection
+            end_s = min(clip.end_s, taken.clip.start_s) if taken is not None and is_same else clip.end_s
+            share = max(0.0, end_s - start_s) / (clip.end_s - clip.start_s) if clip.end_s > clip.start_s else 1.0
+            self.counts.num_dropped += round(share * clip.num_frames)
+            self._covered = connection, max(until_s, end_s)
+        self._passed_over.clear()
+        if taken is not None:
+            self._covered = taken.connection, taken.clip.end_s
+
     def _read(self) -> None:
-        failures = 0
+        failures, is_unforeseen = 0, False
         while True:
             before = self.counts.num_frames
             try:
@@ -114,9 +132,9 @@ class LiveWindows:
             except av.error.FFmpegError as error:
                 reason = one_line(error)
             except Exception as error:  # an unforeseen one ends the stream with its words, not the thread alone
-                reason, failures = one_line(error), self._retries
-            failures = 1 if self.counts.num_frames > before and failures < self._retries else failures + 1
-            if failures > self._retries or not self._wait(min(2.0 ** (failures - 1), _LONGEST_WAIT_S)):
+                reason, is_unforeseen = one_line(error), True
+            failures = 1 if self.counts.num_frames > before else failures + 1
+            if is_unforeseen or failures > self._retries or not self._wait(min(2.0 ** (failures - 1), _LONGEST_WAIT_S)):
                 break
         with self._changed:
             self._is_over, self.reason = True, self.reason or reason
@@ -146,7 +164,7 @@ class LiveWindows:
     def _offer(self, window: LiveWindow) -> None:
         with self._changed:
             if self._newest is not None:
-                self.counts.num_dropped += self._newest.clip.num_frames
+                self._passed_over.append(self._newest._replace(clip=_without_frames(self._newest.clip)))
             self._newest = window
             self._changed.notify_all()
 
@@ -184,3 +202,8 @@ def without_password(source: str) -> str:
     before, separator, rest = source.partition("://")
     host, slash, path = rest.partition("/")
     return f"{before}{separator}***@{host.rpartition('@')[2]}{slash}{path}" if separator and "@" in host else source
+
+
+def _without_frames(clip: WindowClip) -> WindowClip:
+    """For counting alone: the pixels are let go."""
+    return clip._replace(frames_THWC=clip.frames_THWC[:0].copy(), valid_T=clip.valid_T[:0].copy())

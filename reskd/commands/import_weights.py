@@ -31,13 +31,15 @@ def main(arguments: Sequence[str]) -> None:
     if chosen.output and chosen.output.suffix != ".safetensors":
         raise ValueError(f"--output: expected a name that ends in .safetensors, found {chosen.output}.")
     from reskd.models.families.registry import build_recognizer
+    from reskd.models.python_config import PythonConfig
     from reskd.models.weights.files import read_weight_file, write_safetensors
     from reskd.models.weights.fill import fit
+    from reskd.models.weights.own_names import fit_own_names
 
     file = read_weight_file(chosen.file)
     config, num_classes = choose(file, chosen.settings, chosen.classes)
     model = build_recognizer(config, num_classes)
-    report = fit(model, file)
+    report = fit_own_names(model, file) if isinstance(config, PythonConfig) else fit(model, file)
     print(report.table())
     settings = config.model_dump(mode="json", exclude_unset=True, exclude={"weights"})
     print(f"settings: {settings}, {num_classes} classes")
@@ -73,7 +75,8 @@ def choose(file: WeightFile, settings: Sequence[str], num_classes: int | None) -
             "one of timm's as backbone=timm/NAME."
         )
     config = recognizer_from(told | {"weights": "none"}, where="settings")
-    return config, num_classes or num_classes_of(renamed.tensors) or _classes_of_timm(file.tensors, told) or 1
+    of_file = len(file.class_names or ()) or num_classes_of(renamed.tensors) or _classes_of_timm(file.tensors, told)
+    return config, num_classes or of_file or 1
 
 
 def _classes_of_timm(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> int | None:

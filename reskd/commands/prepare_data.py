@@ -305,7 +305,7 @@ def _run_extract_features(chosen: argparse.Namespace) -> None:
 
     device = torch.device(chosen.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     videos = VideosAsked(**{field.name: getattr(chosen, field.name) for field in dataclasses.fields(VideosAsked)})
-    asked = NetworkAsked(chosen.checkpoint, chosen.which, chosen.model, chosen.size)
+    asked = NetworkAsked(chosen.checkpoint, chosen.which, chosen.model, chosen.size, chosen.trust_code)
     network, data, seed = network_and_data(asked, videos, device)
     sampling = Sampling(chosen.fps, chosen.max_frames, chosen.videos_per_file, chosen.folder_fps)
     lists = VideoLists.read(data, seed=seed, on_message=log.info)

@@ -15,7 +15,7 @@ from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from dali_pipes.config import DataConfig, StrictConfig
 from dali_pipes.features.config import FeatureDataConfig
-from reskd.choices import DeviceChoice
+from reskd.choices import METRIC_NAMES, DeviceChoice
 from reskd.experiment.config_errors import explain
 from reskd.experiment.config_files import (
     ConfigFile,
@@ -145,6 +145,12 @@ class ExperimentConfig(StrictConfig):
                 f"loss.{self.loss.frame_terms[0]} compares frames of the same times, but data.views.student.selection "
                 "= random draws other frames each time; use loss.embedding or loss.prediction, or another selection"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _metrics_have_names_of_their_own(self) -> ExperimentConfig:
+        if taken := [name for name in self.metrics if name in METRIC_NAMES]:
+            raise ValueError(f"metrics.{taken[0]}: expected a name that no metric of this program has; choose another")
         return self
 
     @model_validator(mode="after")

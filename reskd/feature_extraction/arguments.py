@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from reskd.cli import add_engine_arguments, positive
+from reskd.cli import add_engine_arguments, add_trust_code, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", nargs="+", metavar="KEY=VALUE", help="such as backbone=resnet50 weights=IMAGENET1K_V2"
     )
     network.add_argument("--size", type=positive, default=224, help="side of --model's view (default %(default)s)")
+    add_trust_code(parser)
     parser.add_argument("--fps", type=float, default=1.0, help="frames taken per second (default %(default)g)")
     parser.add_argument("--folder-fps", type=float, help="frame rate of folders of JPEG files")
     parser.add_argument(

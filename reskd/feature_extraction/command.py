@@ -42,12 +42,14 @@ class NetworkAsked:
     Args:
         checkpoint: of a run; ``which`` chooses its student or its teacher.
         settings: key=value, including weights; ``size`` is the side of the view.
+        trust_code: whether code may be executed that the checkpoint names for its networks.
     """
 
     checkpoint: Path | None = None
     which: ViewName = "student"
     settings: Sequence[str] | None = None
     size: int = 224
+    trust_code: bool = False
 
 
 def network_and_data(
@@ -67,7 +69,9 @@ def network_and_data(
         model = _model_config(network.settings)
         return network_of_settings(model, size=(network.size, network.size), seed=seed, device=device), data, seed
     assert network.checkpoint is not None
-    found, data_of_run, seed_of_run = network_of_run(network.checkpoint, which=network.which, device=device)
+    found, data_of_run, seed_of_run = network_of_run(
+        network.checkpoint, which=network.which, device=device, trust_code=network.trust_code
+    )
     return (found, data_of_run, seed_of_run) if data is None else (found, data, seed)
 
 

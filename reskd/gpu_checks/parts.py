@@ -307,9 +307,7 @@ PARTS: dict[str, Part] = {
     "facts": Part("What is this machine?", 50, _facts),
     "build": Part("Do the native operators compile and load?", 200, _build),
     **{
-        f"frames_{codec}": Part(
-            f"Does DALI show the right frames of {codec}?", 100 if codec == "h264" else 60, partial(_frames, codec)
-        )
+        f"frames_{codec}": Part(f"Does DALI show the right frames of {codec}?", 65, partial(_frames, codec))
         for codec in CODECS
     },
     "tests": Part("Do the tests that need a GPU pass?", 400, _tests),

@@ -91,14 +91,18 @@ def _answer_all(
     on_message: Callable[[str], None],
     on_progress: OnProgress,
 ) -> dict[str, Recorded]:
-    """Answer these files; each is in the journal before the next. The result holds them too, if they change or go."""
+    """Answer these files; each answer is in the journal before the next.
+
+    The result holds them too, if they change or go. A file without an answer is not in the journal, as the next run may
+    find the disk or the machine in order again.
+    """
     # Before reading, so that a file that changes meanwhile is answered again by the next run.
     stamps = {file: Stamp.of(file) for file in todo}
     recorded = {}
     for found in answer_videos(student, todo, settings, on_message=on_message, on_progress=on_progress):
         recorded[found.file] = _recorded(student, found, top)
         stamp = stamps[found.file]
-        if stamp is not None:
+        if stamp is not None and isinstance(found, Answer):
             journal.add(found.file, stamp, recorded[found.file])
     return recorded
 

@@ -69,7 +69,7 @@ def listed_videos(path: Path, root: Path | None = None) -> list[str]:
         raise ValueError(f"--list: expected a list of videos at {path}, found no file.")
     lines = [line.strip() for line in split_lines(read_text(path))]
     plain = [line for line in lines if line and not line.startswith("#")]
-    if plain and all((folder / line).is_file() for line in plain):
+    if any((folder / line).is_file() for line in plain):  # the others are named where they are opened
         return [str(folder / line) for line in dict.fromkeys(plain)]
     return [str(folder / video.path) for video in read_list(folder, path.resolve())]
 

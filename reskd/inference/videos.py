@@ -6,6 +6,7 @@ Shape letters: V views (clips x crops) of a video, T frames, H W heights and wid
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -59,6 +60,11 @@ def answer_videos(
         on_progress: gets (noun, done, total).
     """
     given = GivenVideos.of(paths, on_message)
+    if student.config.clips.views.student.selection == "random":
+        on_message(
+            "the student takes its frames at random: these answers are of one draw, which is another than evaluation's"
+        )
+        settings = replace(settings, scan="decode")  # there the draw depends on no other video
     yield from (NoAnswer(file, reason) for file, reason in given.missing)
     rule = views_rule(student, settings)
     if rule is None:

@@ -40,6 +40,8 @@ class ExtraTerms(nn.Module):
                     f"{type(term).__name__}; docs/extending.md shows one."
                 )
             if isinstance(term, nn.Module):
+                if hasattr(self, name):
+                    raise ValueError(f"loss.terms.{name}: expected a name that no torch module has; choose another.")
                 self.add_module(name, term)
             else:
                 self._functions[name] = term
@@ -68,8 +70,8 @@ class ExtraTerms(nn.Module):
         term = self._functions[name] if name in self._functions else self.get_submodule(name)
         try:
             value = term(student, teacher, targets)
-        except RuntimeError as error:
-            if "out of memory" in str(error):
+        except Exception as error:  # of the user's code, so any
+            if "out of memory" in str(error) or isinstance(error, NotImplementedError):
                 raise
             raise ValueError(f"loss.terms.{name} failed with {reason_of(error)}.") from error
         if not isinstance(value, Tensor) or value.ndim != 0:

@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.ops import StochasticDepth
 
 from reskd.models.batch_norm_folding import fold_batch_norms
+from reskd.models.python_config import PythonConfig
 from reskd.models.recognizer import Recognizer
 from reskd.models.teacher_config import TeacherConfig
 from reskd.outputs import RecognizerOutput
@@ -62,7 +63,7 @@ class Teacher(nn.Module):
         if kind == "meta":
             return self.model(data, valid_NT)
         dtype = self._dtype_on(kind)
-        if dtype is not None:
+        if dtype is not None and not isinstance(self.model.config, PythonConfig):  # its code may compute in fp32
             self._keep_weights_in(dtype)
         with torch.autocast(kind, dtype=dtype, enabled=dtype is not None):
             output: RecognizerOutput = self.model(data, valid_NT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from reskd.models.config import difference, network_name
 from reskd.models.recognizer import Recognizer
@@ -28,7 +28,7 @@ def fit_own_names(model: Recognizer, file: WeightFile) -> WeightReport:
             f"{file.source}: expected weights trained with {key} {mine}, found {theirs}; set {key} as the checkpoint "
             "has it, or give another file."
         )
-    sources = {_ours(name): name for name in file.tensors}
+    sources = _ours(model, file.tensors)
     state = {name: file.tensors[source] for name, source in sources.items()}
     keeps_head = _keeps_head(model, state)
     taken = {name: value for name, value in state.items() if keeps_head or not name.startswith(model.head_prefix)}
@@ -43,9 +43,17 @@ def fit_own_names(model: Recognizer, file: WeightFile) -> WeightReport:
     return WeightReport(file.source, "its own names", network_name(model.config), tuple(_fates(model, sources, taken)))
 
 
-def _ours(name: str) -> str:
-    plain = name.removeprefix(_OF_DDP)
-    return plain if plain.startswith(_PREFIX) else f"{_PREFIX}{plain}"
+def _ours(model: Recognizer, names: Iterable[str]) -> dict[str, str]:
+    """Name in the model -> name in the file.
+
+    One rule holds for the whole file, as the user's module may itself have a child "backbone" or "module".
+    """
+    given, own = list(names), set(model.state_dict())
+    plain = {name: name for name in given}
+    if all(name.startswith(_OF_DDP) for name in given) and not all(_PREFIX + name in own for name in given):
+        plain = {name.removeprefix(_OF_DDP): name for name in given}
+    of_user = {_PREFIX + name: source for name, source in plain.items()}
+    return max(of_user, plain, key=lambda found: len(own & set(found)))
 
 
 def _keeps_head(model: Recognizer, state: State) -> bool:

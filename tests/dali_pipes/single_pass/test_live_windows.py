@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dali_pipes.single_pass import live_windows
 from dali_pipes.single_pass.live_windows import LiveWindow, LiveWindows, without_password
+from dali_pipes.single_pass.windows import WindowClip
 from tests.conftest import numbered_clip, read_number
 from tests.dali_pipes.single_pass.test_windows import rule
 
@@ -194,3 +196,54 @@ def test_standard_input_is_a_stream(tmp_path: Path, transport_stream: bytes) -> 
     )
     done = subprocess.run([sys.executable, "-c", code], input=transport_stream, capture_output=True, check=True)
     assert done.stdout.decode() == f"{NUM_FRAMES} the stream ended\n"
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "retries", "num_opened"),
+    [
+        ("fffff.", 1, 6),  # frames each time: the count begins again
+        ("f.f.f..", 2, 7),
+        ("...", 2, 3),
+        ("f!", 5, 2),
+    ],
+)
+def test_only_failures_in_a_row_end_a_stream(
+    outcomes: str, retries: int, num_opened: int, at_once: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """f: frames, and then an end; .: no frame; !: an unforeseen error, which ends it."""
+    opened: list[str] = []
+
+    def read_once(self: LiveWindows) -> None:
+        outcome = outcomes[len(opened)] if len(opened) < len(outcomes) else "."
+        opened.append(outcome)
+        if outcome == "!":
+            raise KeyError("unforeseen")
+        self.counts.num_frames += 10 * (outcome == "f")
+
+    monkeypatch.setattr(LiveWindows, "_read_once", read_once)
+    with LiveWindows("tcp://127.0.0.1:1", rule(0.4), timeout_s=20, retries=retries) as stream:
+        assert take_all(stream) == []
+    assert len(opened) == num_opened
+
+
+def test_frames_of_overlapping_windows_are_dropped_once_or_not_at_all(at_once: None) -> None:
+    """25 frames/s, windows of 4 s that begin each second."""
+
+    def window(start_s: float, connection: int = 1) -> LiveWindow:
+        clip = WindowClip(start_s, start_s + 4, np.zeros((2, 4, 4, 3), np.uint8), np.ones(2, bool), 100, 0)
+        return LiveWindow(clip, 0.0, connection)
+
+    stream = LiveWindows("tcp://127.0.0.1:1", rule(4.0), timeout_s=20, retries=0)
+    for start_s in range(17):
+        stream._offer(window(start_s))
+        if start_s % 4 == 0:
+            assert stream.take() is not None
+    assert stream.counts.num_dropped == 0
+    for start_s in range(17, 27):  # seconds 20 to 26 are in none that is taken
+        stream._offer(window(start_s))
+    assert stream.take() is not None
+    assert stream.counts.num_dropped == 6 * 25
+    stream._offer(window(0, connection=2))
+    stream._offer(window(1, connection=2))
+    assert stream.take() is not None
+    assert stream.counts.num_dropped == 7 * 25

@@ -252,3 +252,17 @@ def test_strange_real_files_are_answered_or_named(checkpoint: Path) -> None:
     answered = [one for one in found if isinstance(one, Answer)]
     assert answered and all(torch.isfinite(one.logits_K).all() for one in answered)
     assert all(one.reason for one in found if isinstance(one, NoAnswer))
+
+
+def test_a_plain_list_may_name_files_that_are_not_there(
+    checkpoint: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "list.txt").write_text("a.mp4\nmissing.mp4\nfilm\n")
+    arguments = [str(checkpoint), "--list", str(tmp_path / "list.txt"), "--root", str(folder), "--json"]
+    assert run_tool(predict.main, arguments) == 0
+    found = objects(capsys.readouterr().out)
+    assert {Path(name).name: found[name].get("error") for name in found} == {
+        "a.mp4": None,
+        "film": None,
+        "missing.mp4": "no such file",
+    }

@@ -143,6 +143,10 @@ def test_the_headline_recipe_is_the_papers() -> None:
             {"runtime": {"compile": "all"}, "loss": {"pixel": {"alpha": "auto"}}},
             "loss.pixel.alpha = auto compares gradients inside the student, which runtime.compile = all makes one step",
         ),
+        (
+            {"metrics": {"top1": {"build": "torchmetrics.classification:MulticlassF1Score"}}},
+            "metrics.top1: expected a name that no metric of this program has",
+        ),
         ({"student": {"backbone": "resnet17"}}, "student.backbone: should be 'resnet18'.*found 'resnet17'"),
     ],
 )

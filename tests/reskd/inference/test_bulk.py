@@ -11,12 +11,14 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reskd.cli import run_tool
 from reskd.commands import predict
 from reskd.inference import bulk
+from reskd.inference.answers import NoAnswer
 from tests.conftest import numbered_clip
 from tests.tiny_student import CLASSES, write_checkpoint
 
@@ -170,3 +172,23 @@ def test_a_list_of_any_form_is_answered(text: str, checkpoint: Path, folder: Pat
     assert [row["file"] for row in csv.DictReader(output.open())] == [str(folder / "0.mp4"), str(folder / "5.mp4")]
     lines = bulk.journal_of(output).read_text().splitlines()
     assert [json.loads(line).get("file") for line in lines[1:]] == [str(folder / "0.mp4"), str(folder / "5.mp4")]
+
+
+def test_a_file_without_an_answer_is_tried_again(
+    checkpoint: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The decoder's process died, the disk was away, ...: the file itself is the same."""
+    output, answer_videos = tmp_path / "answers.csv", bulk.answer_videos
+
+    def once_in_vain(student: Any, todo: Sequence[str], *rest: Any, **more: Any) -> Any:
+        for found in answer_videos(student, todo, *rest, **more):
+            yield NoAnswer(found.file, "the decoder's process died") if found.file.endswith("1.mp4") else found
+
+    given = [folder / "0.mp4", folder / "1.mp4"]
+    with monkeypatch.context() as patched:
+        patched.setattr(bulk, "answer_videos", once_in_vain)
+        assert run_tool(predict.main, arguments(checkpoint, output, *given)) == 0
+    names = answered_now(monkeypatch)
+    assert run_tool(predict.main, arguments(checkpoint, output, *given)) == 0
+    assert names == ["1.mp4"]
+    assert [row["error"] for row in csv.DictReader(output.open())] == ["", ""]

@@ -25,6 +25,13 @@ def broken(pair):
     return lambda student, teacher, targets: student.logits_NK @ student.logits_NK
 def nothing(pair):
     return None
+def missing(pair):
+    return lambda student, teacher, targets: student.embedding_NE.mean()
+def two(pair):
+    return lambda student, teacher: student.logits_NK.mean()
+def module(pair):
+    import torch
+    return torch.nn.Identity()
 """
 
 
@@ -73,6 +80,8 @@ def test_without_terms_of_ones_own_nothing_changes() -> None:
         ("vector", r"loss.terms.own: expected a scalar tensor, found a tensor of shape \(2,\)"),
         ("number", "expected a scalar tensor, found float"),
         ("broken", r"loss.terms.own failed with RuntimeError: .*\(terms.py, line 9\)"),
+        ("missing", r"loss.terms.own failed with AttributeError: .*\(terms.py, line 13\)"),
+        ("two", "loss.terms.own failed with TypeError: "),
     ],
 )
 def test_what_is_no_scalar_is_refused(file: Path, name: str, message: str) -> None:
@@ -96,3 +105,9 @@ def test_a_term_that_compares_needs_a_teacher() -> None:
 def test_a_name_is_free_and_plain(name: str, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         LossConfig(terms={name: {"build": "x", "alpha": 1}})
+
+
+def test_a_module_is_not_called_as_a_part_of_torchs_modules_is(file: Path) -> None:
+    config = LossConfig(terms={"check": {"build": f"{file}:module", "alpha": 1, "needs_teacher": False}})
+    with pytest.raises(ValueError, match="loss.terms.check: expected a name that no torch module has"):
+        DistillationLoss(config, None)

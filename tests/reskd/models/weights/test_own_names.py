@@ -64,3 +64,34 @@ def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
         make(weights=str(tmp_path / "w.pt"))
     with pytest.raises(FileNotFoundError, match="expected 'none', or the path of a file, found 'IMAGENET1K_V1'"):
         make(weights="IMAGENET1K_V1")
+
+
+CHILDREN = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, num_classes, name):
+        super().__init__()
+        self.add_module(name, nn.Conv3d(3, 4, (1, 8, 8), stride=(1, 8, 8)))
+        self.fc = nn.Linear(4, num_classes)
+        self.name = name
+
+    def forward(self, pictures):
+        features = self.get_submodule(self.name)(pictures)
+        return {"logits": self.fc(features.mean((2, 3, 4))), "features": features}
+
+def build(num_classes, name):
+    return Net(num_classes, name)
+"""
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("name", ["backbone", "module", "body"])
+def test_a_module_may_have_any_children(name: str, prefix: str, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(CHILDREN)
+    config = {"build": f"{tmp_path}/net.py:build", "arguments": {"name": name}}
+    torch.manual_seed(3)
+    trained = make(**config)
+    model = make(weights=saved(trained, tmp_path / "w.pt", prefix), **config)
+    for key, value in trained.state_dict().items():
+        assert torch.equal(model.state_dict()[key], value), key
