@@ -3,7 +3,7 @@
 For other programs, see docs/python.md: the names of ``__all__``, which import nothing before they are used.
 
 For other folders:
-    choices: Backend, ClassWeights, DeviceChoice, Distance, ExportFormat, OnnxPrecision, PrecisionChoice,
+    choices: Backend, ClassWeights, DeviceChoice, Distance, ExportFormat, METRIC_NAMES, OnnxPrecision, PrecisionChoice,
         PrecisionSetting, Reduction, ScoreKind, TaskName, ThroughputMode, TimeMatching
     cli: add_engine_arguments, add_engine_choice, add_overrides, add_temperature, add_trust_code, command_parser,
         engine_of, level_of_rank, number_from, part_of_parts, positive, require_checkpoint, run_tool, stderr_handler

@@ -6,5 +6,6 @@ For other folders:
     fill: fit
     load: load_recognizer_state, load_weights, state_hash
     names: rename
+    own_names: fit_own_names
     torch_digest: find_damage, save_with_digest
 """
