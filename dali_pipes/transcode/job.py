@@ -146,8 +146,12 @@ def describe_job(job: Job, todo: Sequence[str]) -> list[str]:
     return [*job.remarks, counts, *describe_renamed(job.renamed)]
 
 
-def done_records(job: Job) -> dict[str, Record]:
-    """Records of earlier runs, of any shard, whose source and output are unchanged."""
+def done_records(job: Job, *, with_missing: bool = False) -> dict[str, Record]:
+    """Records of earlier runs, of any shard, whose source and output are unchanged.
+
+    Args:
+        with_missing: also of sources that were not there, and still are not.
+    """
     known = read_journals(job.target_root)
     found = {}
     for path in job.paths:
@@ -157,6 +161,8 @@ def done_records(job: Job) -> dict[str, Record]:
             record = known.get((path, status.st_size, status.st_mtime_ns, job.settings.key))
             if record is not None and record.still_holds(job.target_root):
                 found[path] = record
+        elif with_missing and (record := known.get(_missing(path, job.settings).key)):
+            found[path] = record
     return found
 
 
@@ -195,11 +201,15 @@ def _reencode_one(
 ) -> Record:
     path, output = path_and_output
     if not (source_root / path).is_file():
-        return Record(path, "", 0, 0, 0, 0, "missing: no such file", 0, settings.key)
+        return _missing(path, settings)
     # Before reading, so that a file that changes meanwhile counts as changed.
     status = (source_root / path).stat()
     result = reencode(source_root / path, target_root / output, settings)
     return _record(path, output, status, result, settings)
+
+
+def _missing(path: str, settings: OutputSettings) -> Record:
+    return Record(path, "", 0, 0, 0, 0, "missing: no such file", 0, settings.key)
 
 
 def _record(path: str, output: str, source: os.stat_result, result: Reencoded, settings: OutputSettings) -> Record:
@@ -270,6 +280,10 @@ def describe_records(records: Sequence[Record]) -> str:
 def finish(job: Job, done: Mapping[str, Record]) -> Iterator[str]:
     """Yield lines about the results of this run's files; the last shard to finish writes the lists.
 
+    Args:
+        done: records of the shard's files, which are in the journal. Those of the other shards are read now, as shards
+            may run at once.
+
     Raises:
         ValueError: a file that was written could not be read back.
     """
@@ -283,8 +297,9 @@ def finish(job: Job, done: Mapping[str, Record]) -> Iterator[str]:
             f"expected to read back every file written, found {len(failed)} that failed, the first {failed[0].path} "
             f"({failed[0].status}); run the same command again, and report the error if it persists."
         )
-    num_left = sum(path not in done for path in job.paths)
+    of_all = done_records(job, with_missing=True) | {record.path: record for record in own}
+    num_left = sum(path not in of_all for path in job.paths)
     if num_left:
         yield f"{num_left} videos of other shards are not finished; the last shard to finish writes the lists."
         return
-    yield from write_lists(job, done)
+    yield from write_lists(job, of_all)
