@@ -17,6 +17,7 @@ from dali_pipes.jobs.map_files import Engine, shard_of
 from dali_pipes.jobs.progress import gib
 from dali_pipes.transcode.encode import OutputSettings, Reencoded, reencode
 from dali_pipes.transcode.journal import Record, journal_path, open_journal, read_journals
+from dali_pipes.transcode.list_places import check_places, place_of
 from dali_pipes.transcode.output_names import describe_renamed, plain_name, renamed_outputs
 
 _NUM_NAMED = 10
@@ -81,8 +82,8 @@ def plan(
     """Plan a job for the videos of the lists, or all under ``source_root``. Creates ``target_root``.
 
     Raises:
-        ValueError: the new root is inside the old one, there is no video, a list or a file of classes is missing,
-            or a path leaves the root.
+        ValueError: the new root is inside the old one, there is no video, a list or a file of classes is missing or
+            would be replaced, or a path leaves the root.
         OSError: ``target_root`` cannot be created.
     """
     if not source_root.is_dir():
@@ -98,6 +99,7 @@ def plan(
     for name in given.classes:
         if not (source_root / name).is_file():
             raise ValueError(f"expected a file of class names at {source_root / name}, found none.")
+    check_places(source_root, target_root, given.lists, given.classes)
     target_root.mkdir(parents=True, exist_ok=True)
     renamed = _renamed(source_root, target_root, paths)
     return Job(source_root, target_root, tuple(paths), settings, shard, given, renamed, tuple(remarks))
@@ -113,17 +115,16 @@ def _listed_paths(root: Path, given: GivenLists, remarks: list[str]) -> list[str
 
 
 def _renamed(source_root: Path, target_root: Path, paths: Sequence[str]) -> dict[str, str]:
-    """Outputs that need another name than the plain one; those of earlier runs keep theirs."""
-    recorded = {record.path: record.output for record in read_journals(target_root).values() if record.output}
-    sources: set[tuple[int, int]] = set()
-    if source_root.resolve().is_relative_to(target_root.resolve()):  # only then an output can be a source
-        sources = {_identity(source_root / path) for path in paths if (source_root / path).exists()}
+    """Outputs that need another name than the plain one; those of earlier runs keep theirs, unless a source has it."""
+    # A source can lie in the new root even if the old root does not: as a link, or in a linked folder.
+    sources = {_identity(source_root / path) for path in paths if (source_root / path).exists()}
 
     def is_blocked(name: str) -> bool:
         target = target_root / name
-        return target.is_dir() or (bool(sources) and target.exists() and _identity(target) in sources)
+        return target.is_dir() or (target.exists() and _identity(target) in sources)
 
-    return renamed_outputs(paths, recorded, is_blocked)
+    known = {record.path: record.output for record in read_journals(target_root).values() if record.output}
+    return renamed_outputs(paths, {path: name for path, name in known.items() if not is_blocked(name)}, is_blocked)
 
 
 def _identity(path: Path) -> tuple[int, int]:
@@ -145,8 +146,12 @@ def describe_job(job: Job, todo: Sequence[str]) -> list[str]:
     return [*job.remarks, counts, *describe_renamed(job.renamed)]
 
 
-def done_records(job: Job) -> dict[str, Record]:
-    """Records of earlier runs, of any shard, whose source and output are unchanged."""
+def done_records(job: Job, *, with_missing: bool = False) -> dict[str, Record]:
+    """Records of earlier runs, of any shard, whose source and output are unchanged.
+
+    Args:
+        with_missing: also of sources that were not there, and still are not.
+    """
     known = read_journals(job.target_root)
     found = {}
     for path in job.paths:
@@ -156,6 +161,8 @@ def done_records(job: Job) -> dict[str, Record]:
             record = known.get((path, status.st_size, status.st_mtime_ns, job.settings.key))
             if record is not None and record.still_holds(job.target_root):
                 found[path] = record
+        elif with_missing and (record := known.get(_missing(path, job.settings).key)):
+            found[path] = record
     return found
 
 
@@ -194,11 +201,15 @@ def _reencode_one(
 ) -> Record:
     path, output = path_and_output
     if not (source_root / path).is_file():
-        return Record(path, "", 0, 0, 0, 0, "missing: no such file", 0, settings.key)
+        return _missing(path, settings)
     # Before reading, so that a file that changes meanwhile counts as changed.
     status = (source_root / path).stat()
     result = reencode(source_root / path, target_root / output, settings)
     return _record(path, output, status, result, settings)
+
+
+def _missing(path: str, settings: OutputSettings) -> Record:
+    return Record(path, "", 0, 0, 0, 0, "missing: no such file", 0, settings.key)
 
 
 def _record(path: str, output: str, source: os.stat_result, result: Reencoded, settings: OutputSettings) -> Record:
@@ -233,24 +244,22 @@ def write_lists(job: Job, records: Mapping[str, Record]) -> list[str]:
     outputs = {path: records[path].output if records[path].usable else None for path in job.paths}
     for name in job.given.lists:
         new = rewrite_list(job.source_root, name, outputs.__getitem__, job.given.list_format)
-        target = _place(job, name)
+        target = _make_place(job, name)
         atomic_write_text(target, new.text, errors="surrogateescape")
         left_out = f", {new.num_left_out} videos without a usable frame left out" if new.num_left_out else ""
         needs = f"; read it with data.list_format={new.needs_format} (--list-format)" if new.needs_format else ""
         sentences.append(f"{target}: list with the new names{left_out}{needs}")
     for name in job.given.classes:
-        target = _place(job, name)
+        target = _make_place(job, name)
         atomic_write_bytes(target, (job.source_root / name).read_bytes())
         sentences.append(f"{target}: copied")
     return sentences
 
 
-def _place(job: Job, name: Path) -> Path:
-    given = job.source_root / name
-    inside = given.resolve().is_relative_to(job.source_root.resolve())
-    target = job.target_root / (given.resolve().relative_to(job.source_root.resolve()) if inside else given.name)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return target
+def _make_place(job: Job, name: Path) -> Path:
+    place = place_of(job.source_root, job.target_root, name)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    return place
 
 
 def describe_records(records: Sequence[Record]) -> str:
@@ -271,6 +280,10 @@ def describe_records(records: Sequence[Record]) -> str:
 def finish(job: Job, done: Mapping[str, Record]) -> Iterator[str]:
     """Yield lines about the results of this run's files; the last shard to finish writes the lists.
 
+    Args:
+        done: records of the shard's files, which are in the journal. Those of the other shards are read now, as shards
+            may run at once.
+
     Raises:
         ValueError: a file that was written could not be read back.
     """
@@ -284,8 +297,9 @@ def finish(job: Job, done: Mapping[str, Record]) -> Iterator[str]:
             f"expected to read back every file written, found {len(failed)} that failed, the first {failed[0].path} "
             f"({failed[0].status}); run the same command again, and report the error if it persists."
         )
-    num_left = sum(path not in done for path in job.paths)
+    of_all = done_records(job, with_missing=True) | {record.path: record for record in own}
+    num_left = sum(path not in of_all for path in job.paths)
     if num_left:
         yield f"{num_left} videos of other shards are not finished; the last shard to finish writes the lists."
         return
-    yield from write_lists(job, done)
+    yield from write_lists(job, of_all)

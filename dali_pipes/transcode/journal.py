@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -52,24 +52,50 @@ def read_journals(target_root: Path) -> dict[tuple[str, int, int, str], Record]:
     """Read the records of all shards by ``Record.key``; later lines win, and truncated lines are skipped."""
     records = {}
     for path in sorted(target_root.glob("transcode*.csv")):
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            for cells in csv.DictReader(file):
-                record = _parse(cells)
-                if record is not None:
-                    records[record.key] = record
+        with path.open(newline="\n", encoding="utf-8", errors="surrogateescape") as file:
+            for record in _whole_records(file):
+                records[record.key] = record
     return records
 
 
-def _parse(cells: Mapping[str, str]) -> Record | None:
+def _whole_records(lines: Iterator[str]) -> Iterator[Record]:
+    """Parse each line alone, and only if it is no record, with those before it: a path may hold line ends.
+
+    So a cell that a full disk left open, as in ``"x, y``, does not take the next records with it.
+    """
+    names = _cells(next(lines, ""))
+    begun = ""
+    for line in lines:
+        texts = [line, begun + line] if begun else [line]
+        record = next(filter(None, (_parse(names, text) for text in texts)), None)
+        if record is not None:
+            yield record
+        begun = "" if record is not None else next((text for text in reversed(texts) if _is_open(text)), "")
+
+
+def _is_open(text: str) -> bool:
+    """Whether the text may be the beginning of a record that goes on in the next line."""
+    return text.count('"') % 2 == 1 and len(text) < _LONGEST_RECORD
+
+
+def _cells(text: str) -> list[str]:
+    """The cells of a row of a CSV; none if the text is not exactly one row."""
     try:
-        values: dict[str, Any] = {
-            f.name: str(cells[f.name]) if f.type == "str" else int(cells[f.name]) for f in _FIELDS
-        }
-    except (KeyError, TypeError, ValueError):
+        return next(csv.reader([text], strict=True), [])
+    except csv.Error:
+        return []
+
+
+def _parse(names: Sequence[str], text: str) -> Record | None:
+    cells = dict(zip(names, _cells(text), strict=False))
+    try:
+        values: dict[str, Any] = {f.name: cells[f.name] if f.type == "str" else int(cells[f.name]) for f in _FIELDS}
+    except (KeyError, ValueError):
         return None
     return Record(**values) if cells["settings"] else None
 
 
+_LONGEST_RECORD = 1 << 16  # characters; systems allow paths of 4096 bytes
 _FIELDS = fields(Record)
 
 
@@ -98,9 +124,8 @@ def open_journal(path: Path) -> Iterator[Journal]:
         "2/2."
     )
     with open_alone(path, busy=busy) as (file, text):
-        journal = Journal(file)
-        if not text:
+        whole = text[: text.rfind("\n") + 1]  # the last line may be cut short, and other programs should not meet that
+        file.truncate(len(whole.encode("utf-8", "surrogateescape")))
+        if not whole:
             csv.writer(file, lineterminator="\n").writerow([field.name for field in _FIELDS])
-        elif not text.endswith("\n"):
-            file.write("\n")
-        yield journal
+        yield Journal(file)

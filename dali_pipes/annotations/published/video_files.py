@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
+from dali_pipes.annotations.file_walk import files_below
 from dali_pipes.annotations.lists import VIDEO_SUFFIXES
 from dali_pipes.annotations.published.base import AnnotatedVideo
 
 
 class VideoFiles:
-    """An index of the video files under ``root``; symbolic links to folders are followed, each folder once.
+    """An index of the video files under ``root``: those that scanning and transcoding the folder find, too.
 
     Raises:
         ValueError: no such folder, or no video in it.
@@ -23,25 +23,13 @@ class VideoFiles:
         self.num_files = 0
         if not root.is_dir():
             raise ValueError(f"--videos: expected a folder of videos, found nothing at {root}.")
-        seen: set[tuple[int, int]] = set()
-        for folder, folders, names in os.walk(root, followlinks=True):
-            about = Path(folder).stat()
-            if (about.st_dev, about.st_ino) in seen:
-                folders.clear()
-                continue
-            seen.add((about.st_dev, about.st_ino))
-            folders.sort()
-            below = os.path.relpath(folder, root).replace(os.sep, "/")
-            self._add(names, "" if below == "." else f"{below}/")
+        for path in sorted(files_below(root).files):
+            stem, dot, suffix = path.rpartition("/")[2].rpartition(".")
+            if stem and f"{dot}{suffix}".lower() in VIDEO_SUFFIXES:
+                self._by_stem[stem].append(path)
+                self.num_files += 1
         if not self.num_files:
             raise ValueError(f"{root}: expected videos ({', '.join(sorted(VIDEO_SUFFIXES))}), found none.")
-
-    def _add(self, names: list[str], folder: str) -> None:
-        for name in sorted(names):
-            stem, dot, suffix = name.rpartition(".")
-            if stem and f"{dot}{suffix}".lower() in VIDEO_SUFFIXES:
-                self._by_stem[stem].append(folder + name)
-                self.num_files += 1
 
     def find(self, video: AnnotatedVideo) -> list[str]:
         """Paths under the root that may be this video, the likeliest first.

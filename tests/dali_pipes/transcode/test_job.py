@@ -265,3 +265,18 @@ def test_an_output_never_replaces_a_source_or_a_folder(tmp_path: Path) -> None:
     before = (source / "a.mp4").read_bytes()
     assert all(record.status == "ok" for record in _all(job).values())
     assert (source / "a.mp4").read_bytes() == before
+
+
+@pytest.mark.parametrize("is_recorded", [False, True])
+def test_an_output_never_replaces_the_file_that_a_linked_source_leads_to(is_recorded: bool, tmp_path: Path) -> None:
+    new, source = tmp_path / "new", tmp_path / "some"
+    new.mkdir()
+    numbered_clip(new / "a.mp4", "libx264", 3)
+    if is_recorded:  # as the output of an earlier run
+        with open_journal(journal_path(new, (1, 1))) as journal:
+            journal.add(Record("a.mp4", "a.mp4", 3, 3, 10, 20, "ok", 5, "v1"))
+    source.mkdir()
+    (source / "a.mp4").symlink_to(new / "a.mp4")
+    before = (new / "a.mp4").read_bytes()
+    assert _all(plan(source, new, SETTINGS))["a.mp4"].output == "a.mp4.mp4"
+    assert (new / "a.mp4").read_bytes() == before

@@ -102,6 +102,21 @@ def test_linked_folders_are_followed_and_a_circle_ends(tmp_path: Path) -> None:
     assert files.num_files == 2 and files.find(video("a")) == ["linked/a.mp4"]
 
 
+def test_links_to_nothing_and_hidden_files_are_not_found(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp4", ".trash/b.mp4", "._c.mp4")
+    (tmp_path / "d.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    files = VideoFiles(tmp_path)
+    assert files.num_files == 1 and [files.find(video(name)) for name in "abd"] == [["a.mp4"], [], []]
+    coverage = run(tmp_path, video("a"), video("b"), video("d"))
+    assert [missing.reason for missing in coverage.missing["train"]] == ["no file of this name"] * 2
+
+
+def test_a_file_is_found_under_its_real_path(tmp_path: Path) -> None:
+    touch(tmp_path, "real/a.mp4")
+    (tmp_path / "linked").symlink_to(tmp_path / "real")
+    assert VideoFiles(tmp_path).find(video("a")) == ["real/a.mp4"]
+
+
 def test_a_folder_without_videos_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"expected videos \(.*\.mp4.*\), found none"):
         VideoFiles(tmp_path)
