@@ -33,7 +33,7 @@ _SETTINGS = (
     *("test_fraction", "allow_shared_videos", "scan", "storage"),
 )
 _KEEP_DAYS = 30
-_VERSION = 5  # raised when lists are read or split in another way, or manifests are kept in another way
+_VERSION = 6  # raised when lists are read or split in another way, or manifests are kept in another way
 _ABOUT = "about.json"  # after a line with its checksum
 
 

@@ -62,7 +62,8 @@ def _columns() -> dict[str, Callable[[Sequence[str]], Sequence[Any]]]:
 
 
 _COLUMNS = _columns()
-_HEAD = ("path", *_COLUMNS)
+_VERSION = 2  # raised when a scan finds something else in the same file; older tables are not read
+_HEAD = (f"path (scan {_VERSION})", *_COLUMNS)
 _END_OF_ROW = b"\r\n"
 # Beside a table: CRC-32 of each row and index, and of the table up to each row, uint32 each, in any order.
 CHECKSUMS = ".crc32"
