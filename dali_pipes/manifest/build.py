@@ -14,7 +14,7 @@ from dali_pipes.file_names import on_one_line
 from dali_pipes.jobs.cores import usable_cores
 from dali_pipes.jobs.map_files import make_engine
 from dali_pipes.jobs.progress import progress_messages
-from dali_pipes.manifest.cache import cache_key, keep_manifests, load_manifests, table_key, table_path
+from dali_pipes.manifest.cache import Said, cache_key, keep_manifests, load_manifests, table_key, table_path
 from dali_pipes.manifest.copies import find_copies
 from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.manifest.named_damage import NamedDamage
@@ -65,8 +65,8 @@ def build_manifests(
     key = cache_key(config, seed=seed, splits=splits, store=store)
     if key and (kept := load_manifests(store, key, on_message, on_damage)) is not None:
         return kept
-    messages, damage = list[str](), list[str]()
-    report, report_damage = _recording(messages, on_message), _recording(damage, on_damage)
+    said = Said([], [])
+    report, report_damage = _recording(said.messages, on_message), _recording(said.damage, on_damage)
 
     lists, video_info = read_lists(config, splits, report), dict[str, VideoInfo]()
 
@@ -89,7 +89,7 @@ def build_manifests(
         report(line)
     key = cache_key(config, seed=seed, splits=splits, store=store)  # the scan may have added to the store
     if key:
-        keep_manifests(store, key, manifests, messages, damage, split_table(lists, videos))
+        keep_manifests(store, key, manifests, video_info, said, split_table(lists, videos))
     else:
         _keep_split_table(table_path(store, table_key(config, seed=seed, splits=splits)), split_table(lists, videos))
     return manifests

@@ -142,3 +142,19 @@ def test_a_store_of_the_version_before_is_scanned_again_at_the_next_start(
     assert again.rows.dtype == first.rows.dtype and again.content_hash == first.content_hash
     _manifests(config)
     assert len(builds) == 2
+
+
+def test_a_bad_file_that_was_repaired_is_taken(config: DataConfig, builds: list[int]) -> None:
+    first, _ = _manifests(config)
+    assert [path for path, _ in first.dropped] == ["b/1.mp4"]
+    numbered_clip(config.root / "b" / "1.mp4", "libx264", 5)
+    again, said = _manifests(config)
+    assert len(builds) == 2 and len(again) == 4 and again.dropped == ()
+    assert not any("damaged" in message for message in said)
+
+
+def test_a_bad_file_that_vanished_is_missed(config: DataConfig) -> None:
+    _manifests(config)
+    (config.root / "b" / "1.mp4").unlink()
+    with pytest.raises(ValueError, match="found 1 of them missing: b/1.mp4"):
+        _manifests(config)
