@@ -56,16 +56,20 @@ def cache_key(config: DataConfig, *, seed: int, splits: Sequence[str], store: Pa
     if config.train == "folders" or config.storage.kind != "videos":
         return None
     settings = config.model_dump(mode="json", include=set(_SETTINGS))
-    lists = [config.root / path for path in (config.train, config.test, config.classes) if path]
-    contents = [hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "" for path in lists]
     scans = sorted((part.name, part.stat().st_size) for part in store.glob("*.csv"))
     known = [_VERSION, SCHEMA_VERSION, str(config.root.resolve()), settings]
-    known += [config.seed_of_split(seed), list(splits), contents, scans]
+    known += [config.seed_of_split(seed), list(splits), hash_lists(config), scans]
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:24]
 
 
+def hash_lists(config: DataConfig) -> list[str]:
+    """A hash of each list's contents; empty for one that is no file."""
+    lists = [config.root / path for path in (config.train, config.test, config.classes) if path]
+    return [hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "" for path in lists]
+
+
 def table_key(config: DataConfig, *, seed: int, splits: Sequence[str]) -> str:
-    """The key of a table of splits where manifests are not kept; each start writes it anew."""
+    """The key of a table of splits where manifests are not kept; each such start writes it anew."""
     known: list[Any] = [str(config.root.resolve()), config.model_dump(mode="json", include=set(_SETTINGS))]
     known += [config.seed_of_split(seed), list(splits)]
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:24]
