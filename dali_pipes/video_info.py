@@ -6,7 +6,7 @@ the order and types of its fields, those of a manifest's rows (manifest/rows.py)
 
 The names of columns are part of both file formats: if you rename a field, keep the old name in its ``Column``. Add a
 new field at the end and, if it is in rows, increase SCHEMA_VERSION in manifest.py by one. Videos are then scanned
-again, as the header of older CSV files differs.
+again, as the header of older CSV files differs; so they are if you increase _VERSION in scan/store.py.
 """
 
 from __future__ import annotations

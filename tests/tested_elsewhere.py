@@ -71,7 +71,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "dali_pipes/storage_spec.py": "dali_pipes/storage/test_frame_folders.py",
     "dali_pipes/synthetic/data_set.py": "reskd/commands/test_make_demo_data.py",
     "dali_pipes/transcode/cost_estimate.py": "reskd/commands/test_prepare_data_videos.py",
-    "dali_pipes/transcode/frame_conversion.py": "dali_pipes/transcode/test_encode.py",
     "dali_pipes/video_info.py": "dali_pipes/manifest/test_rows.py",
     "reskd/gpu_checks/parts.py": "reskd/commands/test_gpu_check.py",
     "reskd/runtime/config.py": "reskd/runtime/test_prepare.py",

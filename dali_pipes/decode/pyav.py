@@ -25,6 +25,7 @@ from av.video.stream import VideoStream
 from dali_pipes.decode.demux import packets_of
 from dali_pipes.decode.picture_shape import upright
 from dali_pipes.decode.playlists import SELF_CONTAINED, refuse_playlist
+from dali_pipes.decode.progressive import as_progressive
 from dali_pipes.decode.stream_choice import choose_video_stream
 from dali_pipes.packets.packet_index import CODEC_TAG, Selection
 from dali_pipes.video_info import UNTAGGED
@@ -181,7 +182,7 @@ def to_rgb(frame: VideoFrame, *, width: int, height: int, reformatter: VideoRefo
     """
     matrix, color_range = colors_of(frame)
     picture = (reformatter or VideoReformatter()).reformat(
-        frame,
+        as_progressive(frame),
         width=width,
         height=height,
         format="rgb24",

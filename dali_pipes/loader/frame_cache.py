@@ -29,7 +29,7 @@ from dali_pipes.decode.pyav import MATRIX_NAMES, RANGE_NAMES, Window, color_name
 from dali_pipes.manifest.manifest import Manifest, ManifestRow
 from dali_pipes.video_info import JPEG_FILES, VideoInfo
 
-_VERSION = 1  # of the files
+_VERSION = 2  # of the files
 _PLANAR = ("yuv420p", "yuvj420p")
 _MATRIX_NUMBERS = {name: number for number, name in MATRIX_NAMES.items()}
 _RANGE_NUMBERS = {name: number for number, name in RANGE_NAMES.items()}

@@ -14,7 +14,7 @@ from dali_pipes.file_names import on_one_line
 from dali_pipes.jobs.cores import usable_cores
 from dali_pipes.jobs.map_files import make_engine
 from dali_pipes.jobs.progress import progress_messages
-from dali_pipes.manifest.cache import cache_key, keep_manifests, load_manifests, table_key, table_path
+from dali_pipes.manifest.cache import Said, cache_key, hash_lists, keep_manifests, load_manifests, table_key, table_path
 from dali_pipes.manifest.copies import find_copies
 from dali_pipes.manifest.manifest import Manifest
 from dali_pipes.manifest.named_damage import NamedDamage
@@ -65,10 +65,10 @@ def build_manifests(
     key = cache_key(config, seed=seed, splits=splits, store=store)
     if key and (kept := load_manifests(store, key, on_message, on_damage)) is not None:
         return kept
-    messages, damage = list[str](), list[str]()
-    report, report_damage = _recording(messages, on_message), _recording(damage, on_damage)
+    said = Said([], [])
+    report, report_damage = _recording(said.messages, on_message), _recording(said.damage, on_damage)
 
-    lists, video_info = read_lists(config, splits, report), dict[str, VideoInfo]()
+    hashes, lists, video_info = hash_lists(config), read_lists(config, splits, report), dict[str, VideoInfo]()
 
     def scan_now(videos: Mapping[str, Sequence[LabeledVideo]]) -> dict[str, VideoInfo]:
         new = {name: [one for one in videos.get(name, ()) if one.path not in video_info] for name in splits}
@@ -88,8 +88,8 @@ def build_manifests(
     for line in cost_of(config, video_info):
         report(line)
     key = cache_key(config, seed=seed, splits=splits, store=store)  # the scan may have added to the store
-    if key:
-        keep_manifests(store, key, manifests, messages, damage, split_table(lists, videos))
+    if key and hash_lists(config) == hashes:  # not if a list was edited meanwhile
+        keep_manifests(store, key, manifests, video_info, said, split_table(lists, videos))
     else:
         _keep_split_table(table_path(store, table_key(config, seed=seed, splits=splits)), split_table(lists, videos))
     return manifests
@@ -218,11 +218,11 @@ def copy_split_table(config: DataConfig, target: Path, *, seed: int, splits: Seq
         OSError: ``target`` cannot be written.
     """
     store = store_of(config)
-    key = cache_key(config, seed=seed, splits=splits, store=store) or table_key(config, seed=seed, splits=splits)
-    kept = table_path(store, key)
-    if kept.is_file():
-        atomic_write_bytes(target, kept.read_bytes())
-        return
+    keys = cache_key(config, seed=seed, splits=splits, store=store), table_key(config, seed=seed, splits=splits)
+    for kept in (table_path(store, key) for key in keys if key):
+        if kept.is_file():
+            atomic_write_bytes(target, kept.read_bytes())
+            return
     # The store is not writable.
     lists = read_lists(config, splits, lambda message: None)
     copies = find_copies(config, lists.paths, {})

@@ -3,7 +3,8 @@
 For 250,000 videos, building manifests takes nine seconds and opening kept ones takes one.
 
 Kept manifests are valid while the lists, the settings that choose among them and the scan's results are the same. Each
-file is checked again for changes, and the kept bytes against the checksums that were written with them.
+file, also one without a usable frame, is checked again for changes, and the kept bytes against the checksums that were
+written with them.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dali_pipes.atomic_files import atomic_folder
 from dali_pipes.manifest.manifest import SCHEMA_VERSION, Manifest
 from dali_pipes.manifest.split_table import SPLIT_TABLE
 from dali_pipes.regular_files import check_kept_files
+from dali_pipes.video_info import Stamp, VideoInfo
 
 if TYPE_CHECKING:
     from dali_pipes.config import DataConfig
@@ -33,8 +35,15 @@ _SETTINGS = (
     *("test_fraction", "allow_shared_videos", "scan", "storage"),
 )
 _KEEP_DAYS = 30
-_VERSION = 5  # raised when lists are read or split in another way, or manifests are kept in another way
+_VERSION = 7  # raised when lists are read or split in another way, or manifests are kept in another way
 _ABOUT = "about.json"  # after a line with its checksum
+
+
+class Said(NamedTuple):
+    """What was said while manifests were built; each later start says it again."""
+
+    messages: list[str]
+    damage: list[str]
 
 
 def cache_key(config: DataConfig, *, seed: int, splits: Sequence[str], store: Path) -> str | None:
@@ -47,16 +56,20 @@ def cache_key(config: DataConfig, *, seed: int, splits: Sequence[str], store: Pa
     if config.train == "folders" or config.storage.kind != "videos":
         return None
     settings = config.model_dump(mode="json", include=set(_SETTINGS))
-    lists = [config.root / path for path in (config.train, config.test, config.classes) if path]
-    contents = [hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "" for path in lists]
     scans = sorted((part.name, part.stat().st_size) for part in store.glob("*.csv"))
     known = [_VERSION, SCHEMA_VERSION, str(config.root.resolve()), settings]
-    known += [config.seed_of_split(seed), list(splits), contents, scans]
+    known += [config.seed_of_split(seed), list(splits), hash_lists(config), scans]
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:24]
 
 
+def hash_lists(config: DataConfig) -> list[str]:
+    """A hash of each list's contents; empty for one that is no file."""
+    lists = [config.root / path for path in (config.train, config.test, config.classes) if path]
+    return [hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "" for path in lists]
+
+
 def table_key(config: DataConfig, *, seed: int, splits: Sequence[str]) -> str:
-    """The key of a table of splits where manifests are not kept; each start writes it anew."""
+    """The key of a table of splits where manifests are not kept; each such start writes it anew."""
     known: list[Any] = [str(config.root.resolve()), config.model_dump(mode="json", include=set(_SETTINGS))]
     known += [config.seed_of_split(seed), list(splits)]
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:24]
@@ -85,7 +98,9 @@ def load_manifests(
         on_message(f"{folder}: the kept manifests are damaged and are made again ({reason[:200]})")
         shutil.rmtree(folder, ignore_errors=True)
         return None
-    if not all(_is_unchanged(manifest) for manifest in manifests.values()) or about["parts"] != _sizes(manifests):
+    if not all(_is_unchanged(manifest, about["dropped"]) for manifest in manifests.values()):
+        return None
+    if about["parts"] != _sizes(manifests):
         return None
     for message in about["messages"]:
         on_message(message)
@@ -119,11 +134,15 @@ def keep_manifests(
     store: Path,
     key: str,
     manifests: Mapping[str, Manifest],
-    messages: Sequence[str],
-    damage: Sequence[str],
+    video_info: Mapping[str, VideoInfo],
+    said: Said,
     table: bytes,
 ) -> None:
-    """Keep manifests, what was said about them and the table of splits; nothing if the store is not writable."""
+    """Keep manifests, what was said about them and the table of splits; nothing if the store is not writable.
+
+    Args:
+        video_info: what the scan found, by path.
+    """
     folder = _folder(store, key)
     # If the store is not writable, the next start builds the manifests again.
     with suppress(OSError):
@@ -136,8 +155,9 @@ def keep_manifests(
                 {
                     "splits": list(manifests),
                     "parts": _sizes(manifests),
-                    "messages": list(messages),
-                    "damage": list(damage),
+                    "dropped": _stamps_of_dropped(manifests, video_info),
+                    "messages": said.messages,
+                    "damage": said.damage,
                     "table": zlib.crc32(table),
                 }
             )
@@ -145,26 +165,40 @@ def keep_manifests(
         _forget_old(folder.parent)
 
 
+def _stamps_of_dropped(manifests: Mapping[str, Manifest], video_info: Mapping[str, VideoInfo]) -> dict[str, Stamp]:
+    """Size and time of the files that are in no row, as the scan found them."""
+    found = {path: video_info[path] for manifest in manifests.values() for path, _ in manifest.dropped}
+    return {path: Stamp(one.file_size, one.mtime_ns) for path, one in found.items()}
+
+
 def _folder(store: Path, key: str) -> Path:
     return store / "manifests" / key
 
 
-def _is_unchanged(manifest: Manifest) -> bool:
-    """Compare size and time of every file; with paths as strings it takes 0.8 s for 240,000 files."""
+def _is_unchanged(manifest: Manifest, dropped: Mapping[str, Sequence[int]]) -> bool:
+    """Compare size and time of every file; with paths as strings it takes 0.8 s for 240,000 files.
+
+    Args:
+        dropped: size and time of the files that are in no row.
+    """
     root, names = str(manifest.root), os.fsdecode(manifest.path_bytes.tobytes())
     whole = len(names) == len(manifest.path_bytes)  # ASCII: one character per byte
     start = 0
     columns = (manifest.rows[name].tolist() for name in ("path_end", "file_size", "mtime_ns"))
     for number, (end, size, mtime_ns) in enumerate(zip(*columns, strict=True)):
         name = names[start:end] if whole else manifest.path(number)
-        try:
-            status = os.stat(f"{root}/{name}")  # noqa: PTH116
-        except OSError:
-            return False
-        if status.st_size != size or status.st_mtime_ns != mtime_ns:
+        if not _has_stamp(f"{root}/{name}", size, mtime_ns):
             return False
         start = end
-    return True
+    return all(_has_stamp(f"{root}/{path}", *dropped[path]) for path, _ in manifest.dropped)
+
+
+def _has_stamp(file: str, size: int, mtime_ns: int) -> bool:
+    try:
+        status = os.stat(file)  # noqa: PTH116
+    except OSError:
+        return False
+    return status.st_size == size and status.st_mtime_ns == mtime_ns
 
 
 def _forget_old(folder: Path) -> None:

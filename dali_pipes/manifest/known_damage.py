@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from dali_pipes.manifest.sources import locations_of, store_of
 from dali_pipes.manifest.split_lists import read_lists
-from dali_pipes.scan.store import read_video_info
+from dali_pipes.scan.scan import latest_valid
+from dali_pipes.scan.store import read_all_video_info
 
 if TYPE_CHECKING:
     from dali_pipes.config import DataConfig
@@ -22,7 +23,8 @@ def known_damage(config: DataConfig) -> dict[str, str]:
     """
     if config.storage.kind != "videos":
         return {}
-    damaged = {name: one for name, one in read_video_info(store_of(config)).items() if one.health != "ok"}
+    known = read_all_video_info(store_of(config))
+    damaged = {name: stored for name, stored in known.items() if any(one.health != "ok" for one in stored)}
     if not damaged:
         return {}
     splits = ("train", "test") if config.test is not None else ("train",)
@@ -30,8 +32,9 @@ def known_damage(config: DataConfig) -> dict[str, str]:
     found = {}
     for path, location in locations_of(config, [path for path in paths if path in damaged]).items():
         try:
-            if location.is_unchanged(damaged[path]):
-                found[path] = damaged[path].health
+            one = latest_valid(location, damaged[path], decode=False)
         except OSError:
             continue
+        if one is not None and one.health != "ok":
+            found[path] = one.health
     return found

@@ -88,13 +88,16 @@ class PacketIndexer:
         """Timestamps of the packets up to the first problem, in presentation order."""
         return sorted(row[2] for row in self._rows)
 
-    def finish(self, file: BinaryIO, frame_pts: Sequence[int | None] | None) -> PacketIndex:
+    def finish(
+        self, file: BinaryIO, frame_pts: Sequence[int | None] | None, *, interlaced: bool = False
+    ) -> PacketIndex:
         """Make the index.
 
         Args:
             file: the video's bytes, to find where a packet's data begins.
             frame_pts: timestamps of all frames of a full decode, in output order; then the bytes of all packets are
                 checked again. None: the file was not decoded, and the bytes of only a few packets are checked.
+            interlaced: whether the decoder flags the first frame as interlaced.
 
         Raises:
             NotIndexableError: packets and frames do not map one to one in the order of their timestamps, decoding
@@ -102,6 +105,9 @@ class PacketIndexer:
         """
         if self._problem or not self._rows:
             raise NotIndexableError(self._problem or "there is no packet")
+        if interlaced and self._codec == "mpeg4":
+            # With packets left out, FFmpeg's decoder gives B-frames other pixels, and no error.
+            raise NotIndexableError("its MPEG-4 pictures are interlaced")
         position_P, size_P, pts_P, checksum_P, hidden_P = np.array(self._rows, np.int64).T
         coded_of_number = np.argsort(pts_P, kind="stable")
         if (np.diff(pts_P[coded_of_number]) == 0).any():

@@ -210,7 +210,8 @@ class _Reading:
             whole_file = f"the decoder finds errors in it: {' '.join(complaints[0][2].split()) if complaints else ''}"
         else:
             try:
-                index = self._indexer.finish(content, self._frame_pts if self._decoded_all else None)
+                frame_pts = self._frame_pts if self._decoded_all else None
+                index = self._indexer.finish(content, frame_pts, interlaced=first.interlaced_frame)
             except (NotIndexableError, OSError) as reason:
                 whole_file = str(reason)
         return Probed(

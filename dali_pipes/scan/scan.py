@@ -13,7 +13,7 @@ from typing import Protocol
 from dali_pipes.file_names import first_few
 from dali_pipes.jobs.map_files import Engine, make_engine
 from dali_pipes.scan.probe import Probed, bad_file, probe
-from dali_pipes.scan.store import VideoInfoWriter, read_video_info
+from dali_pipes.scan.store import VideoInfoWriter, read_all_video_info
 from dali_pipes.video_info import VideoInfo
 
 STORE_NAME = ".reskd_scan"
@@ -108,7 +108,7 @@ def scan(
     """
     store = store or default_store(root)
     locations = videos if isinstance(videos, Mapping) else video_files(root, videos)
-    video_info, missing = _stored_facts(locations, read_video_info(store), decode=decode)
+    video_info, missing = _stored_facts(locations, read_all_video_info(store), decode=decode)
     if missing:
         raise MissingVideosError(missing, num_listed=len(videos), root=root)
     todo = [(name, location.prober(decode=decode)) for name, location in locations.items() if name not in video_info]
@@ -132,21 +132,32 @@ def missing_videos(locations: Mapping[str, Location]) -> list[str]:
 
 
 def _stored_facts(
-    locations: Mapping[str, Location], known: Mapping[str, VideoInfo], *, decode: bool
+    locations: Mapping[str, Location], known: Mapping[str, Sequence[VideoInfo]], *, decode: bool
 ) -> tuple[dict[str, VideoInfo], list[str]]:
     """The stored video info that is still valid and sufficient, and the names of missing videos."""
     video_info: dict[str, VideoInfo] = {}
     missing = []
     for name, location in locations.items():
-        found = known.get(location.key)
         try:
-            is_known = location.is_unchanged(found)
+            found = latest_valid(location, known.get(location.key, ()), decode=decode)
         except OSError:
             missing.append(name)
             continue
-        if found and is_known and (found.num_frames_source == "decode" or not decode):
+        if found is not None:
             video_info[name] = found
     return video_info, missing
+
+
+def latest_valid(location: Location, stored: Sequence[VideoInfo], *, decode: bool) -> VideoInfo | None:
+    """The latest stored video info that still applies, and is of a full decode if ``decode``.
+
+    Raises:
+        OSError: the video is missing.
+    """
+    for found in (*reversed(stored), None):  # None: a missing video is noticed without any, too
+        if location.is_unchanged(found) and found and (found.num_frames_source == "decode" or not decode):
+            return found
+    return None
 
 
 def _call(named: tuple[str, Callable[[], Probed]]) -> Probed:

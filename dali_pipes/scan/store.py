@@ -1,7 +1,8 @@
 """Store scan results: each run writes a human-readable CSV, and its packet indexes beside it.
 
 Rows are appended as files are done, the indexes first, so a killed scan loses only the files in progress. Every run
-writes its own file; scans on several machines may share a folder without locks. Later files win.
+writes its own file; scans on several machines may share a folder without locks, and so may several roots with equal
+names. Of the rows that fit a file, the latest wins.
 
 Note [What is believed of a table]
 The checksums of rows and indexes are in a third file beside them. So a row is as it was written, or is left out and its
@@ -62,7 +63,8 @@ def _columns() -> dict[str, Callable[[Sequence[str]], Sequence[Any]]]:
 
 
 _COLUMNS = _columns()
-_HEAD = ("path", *_COLUMNS)
+_VERSION = 2  # raised when a scan finds something else in the same file; older tables are not read
+_HEAD = (f"path (scan {_VERSION})", *_COLUMNS)
 _END_OF_ROW = b"\r\n"
 # Beside a table: CRC-32 of each row and index, and of the table up to each row, uint32 each, in any order.
 CHECKSUMS = ".crc32"
@@ -74,15 +76,21 @@ _LARGEST = {
 
 
 def read_video_info(folder: Path) -> dict[str, VideoInfo]:
-    """Read video info by path.
+    """Read the latest video info by path; see ``read_all_video_info``."""
+    return {path: found[-1] for path, found in read_all_video_info(folder).items()}
+
+
+def read_all_video_info(folder: Path) -> dict[str, list[VideoInfo]]:
+    """Read video info by path, the latest last: of a file that has changed, or of equal names under several roots.
 
     Left out are damaged rows, rows with a truncated index and files of another version; see Note [What is believed of a
     table]. The log names each table of which something is left out.
     """
-    video_info: dict[str, VideoInfo] = {}
+    video_info: dict[str, list[VideoInfo]] = {}
     for part in sorted(folder.glob("*.csv")):
         found, num_damaged = _read_part(part) if part.is_file() else ({}, 0)
-        video_info |= found
+        for path, one in found.items():
+            video_info.setdefault(path, []).append(one)
         if num_damaged:
             what = "rows are damaged or have lost their packet index"
             log.warning("%s: %d %s; their videos are scanned again", part, num_damaged, what)

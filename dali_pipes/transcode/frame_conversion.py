@@ -10,6 +10,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 
 from dali_pipes.decode.picture_shape import Orientation, PixelShape, upright
+from dali_pipes.decode.progressive import as_progressive
 from dali_pipes.decode.pyav import colors_of
 
 BT601_TAG = 6  # H.273: SMPTE 170M
@@ -54,7 +55,7 @@ def render(frame: VideoFrame, target: Target) -> VideoFrame:
         ValueError: this PyAV does not know the frame's matrix.
     """
     width, height, block, (rotation, mirrored, _), target_range = target
-    source = _Colors(*colors_of(frame))
+    frame, source = as_progressive(frame), _Colors(*colors_of(frame))
     if rotation or mirrored or source.matrix != Colorspace.ITU601 or not frame.format.name.startswith("yuv"):
         # Through RGB: rotating subsampled planes shifts the colors, and swscale converts matrices less exactly.
         stored = (height, width) if rotation % 180 else (width, height)

@@ -102,6 +102,8 @@ RECIPES: dict[str, Recipe] = {
     "mpeg4 avi b": Recipe(".avi", "mpeg4", {**_XVID, "bf": "2"}),
     "mpeg4 avi no b": Recipe(".avi", "mpeg4", _XVID),
     "mpeg4 avi closed gop": Recipe(".avi", "mpeg4", {**_XVID, "flags": "+cgop", "sc_threshold": "1000000000"}),
+    "mpeg4 mkv interlaced": Recipe(".mkv", "mpeg4", {**_XVID, "qscale": "4", "bf": "3", "flags": "+ildct+ilme"}),
+    "mpeg4 mp4 interlaced qpel": Recipe(".mp4", "mpeg4", {**_XVID, "bf": "2", "flags": "+ildct+ilme+qpel"}),
     "mjpeg avi": Recipe(".avi", "mjpeg", {"qscale": "6"}, "yuvj420p", num_frames=24),
     "mjpeg mkv": Recipe(".mkv", "mjpeg", {"qscale": "6"}, "yuvj422p", num_frames=24),
     "mpeg2 ts": Recipe(".ts", "mpeg2video", {"g": "12", "bf": "2"}),

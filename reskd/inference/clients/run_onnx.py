@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import av
 import numpy as np
+from av.filter import Graph
 from av.sidedata.sidedata import Type
 from av.stream import Disposition
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
@@ -232,17 +233,16 @@ def to_rgb(frame: Any, size: tuple[int, int], reformatter: VideoReformatter) -> 
     """uint8 (H, W, C) as stored. Frames without tags count as BT.601 in limited range."""
     matrix = getattr(Colorspace, MATRICES.get(int(frame.colorspace), "ITU601"))
     is_full = int(frame.color_range) == 2 or frame.format.name.startswith("yuvj")
-    picture = reformatter.reformat(
-        frame,
-        *size,
-        "rgb24",
-        src_colorspace=matrix,
-        dst_colorspace=matrix,
-        src_color_range=ColorRange.JPEG if is_full else ColorRange.MPEG,
-        dst_color_range=ColorRange.JPEG,
-        threads=1,
-    )
-    return picture.to_ndarray()
+    colors = {"src_colorspace": matrix, "src_color_range": ColorRange.JPEG if is_full else ColorRange.MPEG}
+    colors |= {"dst_colorspace": matrix, "dst_color_range": ColorRange.JPEG}
+    if frame.interlaced_frame:  # PyAV 18 would convert its chroma field by field
+        graph = Graph()
+        graph.threads = 1
+        source = graph.add_buffer(None, frame.width, frame.height, frame.format, time_base=Fraction(1, 25))
+        graph.link_nodes(source, graph.add("setfield", mode="prog"), graph.add("buffersink")).configure()
+        graph.vpush(frame)
+        frame = graph.vpull()
+    return reformatter.reformat(frame, *size, "rgb24", **colors, threads=1).to_ndarray()
 
 
 class Turn(NamedTuple):

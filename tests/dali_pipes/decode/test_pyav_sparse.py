@@ -24,6 +24,8 @@ REFUSED = {
     "h264 ts": "the bytes of a packet do not lie in one piece",
     "hevc ts": "the bytes of a packet do not lie in one piece",
     "mpeg2 ts": "no index is made for codec mpeg2video",
+    "mpeg4 mkv interlaced": "MPEG-4 pictures are interlaced",
+    "mpeg4 mp4 interlaced qpel": "MPEG-4 pictures are interlaced",
 }
 REFUSED_UNDECODED = {
     **REFUSED,

@@ -34,6 +34,7 @@ FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     "ten bits": ("libx264", {"pix_fmt": "yuv420p10le"}),
     "odd size": ("libx264", {"pix_fmt": "yuv444p", "height": 97, "width": 131}),
     "narrow": ("libx264", {"height": 66, "width": 50}),
+    "interlaced": ("libx264", {"options": {"flags": "+ildct+ilme"}}),
 }
 
 
@@ -74,7 +75,7 @@ def test_pixels_are_those_of_a_decode(name: str, tmp_path: Path) -> None:
     config = _listed(tmp_path, [f"video{suffix}"], tmp_path)
     cache = _assert_same_pixels(config, tmp_path / "frames", epochs=8)
     (file,) = cache.folder.iterdir()
-    is_planar = name in ("untagged", "bt709", "full range", "narrow")
+    is_planar = name in ("untagged", "bt709", "full range", "narrow", "interlaced")
     assert np.load(file).ndim == (3 if is_planar else 4)
 
 

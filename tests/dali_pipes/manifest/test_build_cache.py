@@ -12,7 +12,7 @@ import pytest
 from dali_pipes.config import DataConfig
 from dali_pipes.manifest import build as build_module
 from dali_pipes.manifest import cache as cache_module
-from dali_pipes.manifest.build import build_manifests
+from dali_pipes.manifest.build import build_manifests, copy_split_table
 from tests.conftest import numbered_clip
 
 
@@ -142,3 +142,34 @@ def test_a_store_of_the_version_before_is_scanned_again_at_the_next_start(
     assert again.rows.dtype == first.rows.dtype and again.content_hash == first.content_hash
     _manifests(config)
     assert len(builds) == 2
+
+
+def test_a_bad_file_that_was_repaired_is_taken(config: DataConfig, builds: list[int]) -> None:
+    first, _ = _manifests(config)
+    assert [path for path, _ in first.dropped] == ["b/1.mp4"]
+    numbered_clip(config.root / "b" / "1.mp4", "libx264", 5)
+    again, said = _manifests(config)
+    assert len(builds) == 2 and len(again) == 4 and again.dropped == ()
+    assert not any("damaged" in message for message in said)
+
+
+def test_a_bad_file_that_vanished_is_missed(config: DataConfig) -> None:
+    _manifests(config)
+    (config.root / "b" / "1.mp4").unlink()
+    with pytest.raises(ValueError, match="found 1 of them missing: b/1.mp4"):
+        _manifests(config)
+
+
+def test_a_list_that_is_edited_during_the_scan_is_read_at_the_next_start(config: DataConfig, builds: list[int]) -> None:
+    def edit(message: str) -> None:
+        if message.startswith("scanning"):
+            (config.root / "list.csv").write_text("path,label\na/0.mp4,a\nb/0.mp4,b\n")
+
+    first = build_manifests(config, seed=0, splits=("train",), on_message=edit)["train"]
+    copy_split_table(config, config.root / "splits.csv", seed=0, splits=("train",))
+    assert "a/1.mp4" in (config.root / "splits.csv").read_text(), "the table is that of the first start"
+    again, _ = _manifests(config)
+    assert [first.path(number) for number in range(len(first))] == ["a/0.mp4", "a/1.mp4", "b/0.mp4"]
+    assert [again.path(number) for number in range(len(again))] == ["a/0.mp4", "b/0.mp4"]
+    _manifests(config)
+    assert len(builds) == 2, "the third start takes what the second kept"

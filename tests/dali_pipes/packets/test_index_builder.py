@@ -56,7 +56,8 @@ class Video:
             indexer.add(packet)  # type: ignore[arg-type]
         shown = sorted(one.pts for one in packets if one.pts is not None and not one.is_discard)
         frame_pts = changes.get("frame_pts", shown) if decoded else None
-        return indexer.finish(io.BytesIO(changes.get("content", self.content)), frame_pts)
+        content = io.BytesIO(changes.get("content", self.content))
+        return indexer.finish(content, frame_pts, interlaced=changes.get("interlaced", False))
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +172,13 @@ def test_an_unknown_codec_is_refused(video: Video) -> None:
 def test_packed_pictures_are_refused(mpeg4: Video) -> None:
     with pytest.raises(NotIndexableError, match=r"packed: two pictures in one packet \(packet 4\)"):
         mpeg4.index(lambda packets: changed(4, data=packets[4].data + packets[5].data)(packets))
+
+
+def test_interlaced_pictures_are_refused_in_mpeg4_alone(video: Video, mpeg4: Video) -> None:
+    for decoded in (True, False):
+        with pytest.raises(NotIndexableError, match="MPEG-4 pictures are interlaced"):
+            mpeg4.index(decoded=decoded, interlaced=True)
+    assert len(video.index(interlaced=True).packets_P) == len(video.packets)
 
 
 def test_a_picture_that_others_refer_to_cannot_be_a_leading_one(mpeg4: Video) -> None:

@@ -10,7 +10,7 @@ from dali_pipes.decode import pyav
 from dali_pipes.scan import probe as probe_module
 from dali_pipes.scan import scan as scan_module
 from dali_pipes.scan.scan import Probed, default_store, scan
-from dali_pipes.scan.store import read_video_info
+from dali_pipes.scan.store import VideoInfoWriter, read_video_info
 from dali_pipes.video_info import VideoInfo
 from tests.conftest import ENCODERS, HEIGHT, WIDTH, numbered_clip, write_clip
 
@@ -78,6 +78,32 @@ def test_the_cache_spares_decoding_until_the_file_changes(tmp_path: Path, monkey
     numbered_clip(tmp_path / "0.mp4", "libx264", 6)
     assert scan(names, root=tmp_path)["0.mp4"].num_frames == 6
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_two_roots_with_equal_names_share_a_cache(tmp_path: Path) -> None:
+    roots = [tmp_path / "a", tmp_path / "b"]
+    for number, root in enumerate(roots):
+        root.mkdir()
+        numbered_clip(root / "0.mp4", "libx264", 3 + number)
+    probed: list[int] = []
+    for turn in range(3):
+        for number, root in enumerate(roots):
+            found = scan(
+                ["0.mp4"], root=root, store=tmp_path / "cache", on_progress=lambda done, *_: probed.append(done)
+            )
+            assert found["0.mp4"].num_frames == 3 + number
+        assert len(probed) == 4, f"turn {turn}: each file is probed once"
+
+
+def test_a_decoded_result_is_taken_though_a_later_one_has_counted_packets(tmp_path: Path) -> None:
+    numbered_clip(tmp_path / "0.mp4", "libx264", 3)
+    scan(["0.mp4"], root=tmp_path)
+    later = scan(["0.mp4"], root=tmp_path, store=tmp_path / "other", decode=False)["0.mp4"]
+    with VideoInfoWriter(default_store(tmp_path)) as writer:
+        writer.add("0.mp4", later, None)
+    probed: list[int] = []
+    found = scan(["0.mp4"], root=tmp_path, on_progress=lambda done, *_: probed.append(done))["0.mp4"]
+    assert found.num_frames_source == "decode" and not probed
 
 
 def test_a_cache_of_another_version_counts_as_none(tmp_path: Path) -> None:

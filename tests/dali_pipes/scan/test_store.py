@@ -293,8 +293,8 @@ def test_what_is_no_table_is_passed_over(tmp_path: Path) -> None:
 
 # There is an index of 2 packets behind a codec header of 4 bytes.
 TABLE = (
-    "path,num_frames,num_packets,width,height,rotation,codec,pix_fmt,matrix,colour_range,file_size,mtime_ns,health,"
-    "num_frames_source,variable_rate,whole_file,packets_at,stub_at,stub_size,start,mirrored,pixel_width,pixel_height,"
+    "path (scan 2),num_frames,num_packets,width,height,rotation,codec,pix_fmt,matrix,colour_range,file_size,mtime_ns,"
+    "health,num_frames_source,variable_rate,whole_file,packets_at,stub_at,stub_size,start,mirrored,pixel_width,pixel_height,"
     "stream,num_video_streams,notes,content,coded_width,coded_height,interlaced\r\n"
     "a.mp4,2,2,128,96,90,h264,yuv420p,bt709,limited,3754,1795819857326082400,ok,decode,no,,4,0,4,0,yes,16,15,1,2,,5,144,96,yes\r\n"
     '"b, c.avi",2,2,128,96,0,h264,yuv420p,bt709,limited,3754,1795819857326082400,"cut: packet 7, nothing",demux,yes,'
@@ -302,7 +302,7 @@ TABLE = (
     "d.mp4,0,0,0,0,0,,,untagged,untagged,9,0,bad: does not open,decode,no,it is bad,-1,-1,0,0,no,1,1,0,1,,0,0,0,no\r\n"
 )
 # As a hash, which no renaming of words changes in step with the code.
-HEAD_HASH = "2a0ee4cacdae2b74"
+HEAD_HASH = "92d5b8f63274d97e"
 
 
 def _facts(folder: Path) -> dict[str, VideoInfo]:
@@ -334,4 +334,10 @@ def test_a_table_of_the_version_before_is_not_read_so_its_videos_are_scanned_aga
     rows = [line.rsplit(",", 10)[0] for line in TABLE.splitlines() if "b, c" not in line]
     (tmp_path / "old.csv").write_text("\r\n".join([*rows, ""]), newline="")
     assert rows[0].endswith(",start") and rows[1].endswith(",0")
+    assert read_video_info(tmp_path) == {}
+
+
+@pytest.mark.parametrize("first", ["path", "path (scan 1)"])
+def test_a_table_of_an_older_scan_is_not_read_though_its_columns_are_the_same(first: str, tmp_path: Path) -> None:
+    (tmp_path / "old.csv").write_text(TABLE.replace("path (scan 2)", first), newline="")
     assert read_video_info(tmp_path) == {}

@@ -78,7 +78,14 @@ def test_turned_and_mirrored_videos(
     check_same_view(student, write_shown(tmp_path / "a.mp4", storing))
 
 
-@pytest.mark.parametrize(("codec", "name", "options"), [("libx264", "a.mkv", {"bt709": True}), ("mjpeg", "a.avi", {})])
+@pytest.mark.parametrize(
+    ("codec", "name", "options"),
+    [
+        ("libx264", "a.mkv", {"bt709": True}),
+        ("mjpeg", "a.avi", {}),
+        ("libx264", "a.mp4", {"options": {"flags": "+ildct+ilme"}}),
+    ],
+)
 def test_colors(codec: str, name: str, options: dict[str, Any], student: TrainedStudent, tmp_path: Path) -> None:
     check_same_view(student, numbered_clip(tmp_path / name, codec, 7, **options))
 
