@@ -21,7 +21,7 @@ HEADS = {
 PRINTED = {
     name: float(found[1])
     for name, head in HEADS.items()
-    if (found := re.search(r"at\s(?:# )?([\d.]+) GFLOPs", head.replace("\n", " ")))
+    if (found := re.search(r"at\s(?:# )?([\d.]+) (?:# )?GFLOPs", head.replace("\n", " ")))
 }
 OF_THE_PAPER = list(CONFIGS)
 HEADLINE = "activitynet_resnet152-224_resnet50-112"
