@@ -24,6 +24,7 @@ METRIC_NAMES = (
     "map",
     "map_all_classes",
     "map_top20",
+    "map_top20_present",
     "log_loss",
     "gap",
     "hit1",

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from reskd.statistics.predictions import Predictions
     from reskd.study.plan import StudyPlan
 
-_TEMPERATURES = 120  # tried, from 0.5 to 4 at equal ratios
-
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser; its help is this module's docstring."""
@@ -94,23 +92,19 @@ def calibrated(splits: Sequence[Predictions]) -> list[Predictions]:
     """Each split's logits over the temperature that has the lowest log loss on the others."""
     from dataclasses import replace
 
-    import numpy as np
-
-    temperatures = np.geomspace(0.5, 4, _TEMPERATURES)
-    losses_ST = np.array([[_total_loss(split, temperature) for temperature in temperatures] for split in splits])
-    best_S = (losses_ST.sum(0) - losses_ST).argmin(1)
-    return [
-        replace(split, logits_NK=(split.logits_NK / temperatures[best]).astype(np.float32))
-        for split, best in zip(splits, best_S, strict=True)
-    ]
-
-
-def _total_loss(split: Predictions, temperature: float) -> float:
-    """Sum of the negative log likelihood over videos."""
     import torch
+    from torch.nn.functional import one_hot
 
-    logits_NK = torch.from_numpy(split.logits_NK).double() / temperature
-    return float(torch.nn.functional.cross_entropy(logits_NK, torch.from_numpy(split.labels_N), reduction="sum"))
+    from reskd.evaluation.temperature import fit_temperature
+    from reskd.statistics.predictions import join_predictions
+
+    found = []
+    for split in splits:
+        others = join_predictions([other for other in splits if other is not split])
+        right_NK = one_hot(torch.from_numpy(others.labels_N), others.num_classes).bool()
+        temperature = fit_temperature(torch.from_numpy(others.logits_NK), right_NK, "softmax")
+        found.append(replace(split, logits_NK=split.logits_NK / (temperature.value if temperature else 1.0)))
+    return found
 
 
 if __name__ == "__main__":

@@ -40,6 +40,15 @@ class LiveWindow(NamedTuple):
     connection: int
 
 
+class _PassedOver(NamedTuple):
+    """A window that nobody took, without its pixels."""
+
+    connection: int
+    start_s: float
+    end_s: float
+    num_frames: int
+
+
 @dataclass
 class LiveCounts:
     """What was read so far.
@@ -78,7 +87,7 @@ class LiveWindows:
         self.reason = ""  # why it ended
         self._changed = threading.Condition()
         self._newest: LiveWindow | None = None
-        self._passed_over: list[LiveWindow] = []  # since the last one that was taken
+        self._passed_over: list[_PassedOver] = []  # since the last one that was taken
         self._covered: tuple[int, float] = (0, 0.0)  # connection, and until when its frames are in windows taken
         self._active_s = time.monotonic()
         self._is_over = self._is_asked_to_end = False
@@ -108,14 +117,14 @@ class LiveWindows:
 
     def _count_dropped(self, taken: LiveWindow | None) -> None:
         """Count what lies between the window that was taken before and ``taken``, or the end."""
-        for window in self._passed_over:
-            connection, until_s = self._covered if self._covered[0] == window.connection else (window.connection, 0.0)
-            clip, start_s = window.clip, max(window.clip.start_s, until_s)
-            is_same = taken is not None and taken.connection == connection
-            end_s = min(clip.end_s, taken.clip.start_s) if taken is not None and is_same else clip.end_s
-            share = max(0.0, end_s - start_s) / (clip.end_s - clip.start_s) if clip.end_s > clip.start_s else 1.0
-            self.counts.num_dropped += round(share * clip.num_frames)
-            self._covered = connection, max(until_s, end_s)
+        for connection, start_s, end_s, num_frames in self._passed_over:
+            covered_s = self._covered[1] if self._covered[0] == connection else 0.0
+            first_s, last_s = max(start_s, covered_s), end_s
+            if taken is not None and taken.connection == connection:
+                last_s = min(end_s, taken.clip.start_s)
+            share = max(0.0, last_s - first_s) / (end_s - start_s) if end_s > start_s else 1.0
+            self.counts.num_dropped += round(share * num_frames)
+            self._covered = connection, max(covered_s, last_s)
         self._passed_over.clear()
         if taken is not None:
             self._covered = taken.connection, taken.clip.end_s
@@ -164,7 +173,9 @@ class LiveWindows:
     def _offer(self, window: LiveWindow) -> None:
         with self._changed:
             if self._newest is not None:
-                self._passed_over.append(self._newest._replace(clip=_without_frames(self._newest.clip)))
+                clip = self._newest.clip
+                passed = _PassedOver(self._newest.connection, clip.start_s, clip.end_s, clip.num_frames)
+                self._passed_over.append(passed)
             self._newest = window
             self._changed.notify_all()
 
@@ -202,8 +213,3 @@ def without_password(source: str) -> str:
     before, separator, rest = source.partition("://")
     host, slash, path = rest.partition("/")
     return f"{before}{separator}***@{host.rpartition('@')[2]}{slash}{path}" if separator and "@" in host else source
-
-
-def _without_frames(clip: WindowClip) -> WindowClip:
-    """For counting alone: the pixels are let go."""
-    return clip._replace(frames_THWC=clip.frames_THWC[:0].copy(), valid_T=clip.valid_T[:0].copy())

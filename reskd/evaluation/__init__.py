@@ -2,7 +2,7 @@
 
 For other folders:
     evaluator: evaluate, Evaluation, EvaluationSettings, Validation
-    metrics: check_selection_metric, rank_scores, ScoredList
+    metrics: check_selection_metric, label_set_losses, rank_scores, ScoredList
     multi_view: average_views
     temperature: fit_temperature
     youtube8m: top_lists, TopLists, video_level_metrics

@@ -16,7 +16,7 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
 from reskd.choices import ScoreKind
 from reskd.evaluation.youtube8m import top_lists, video_level_metrics
@@ -164,3 +164,14 @@ def rank_scores(logits_NK: Tensor, scores: ScoreKind) -> Tensor:
 def _locations(scores_N: Tensor) -> Tensor:
     """Ranks as float64 (N,) in [0, 1], equal for equal scores: torchmetrics would apply a sigmoid to logits."""
     return scores_N.unique(return_inverse=True)[1].double() / len(scores_N)
+
+
+def label_set_losses(logits_NK: Tensor, sets_NK: Tensor, scores: ScoreKind) -> Tensor:
+    """Each video's log loss in nats, (N,), of the logits' dtype; their mean is a list's.
+
+    Of sigmoid scores the sum of the binary cross-entropies over classes; of softmax scores the mean of the negative
+    logarithms over a video's labels, 0 without one.
+    """
+    if scores == "sigmoid":
+        return binary_cross_entropy_with_logits(logits_NK, sets_NK.to(logits_NK.dtype), reduction="none").sum(1)
+    return -(logits_NK.log_softmax(1) * sets_NK).sum(1) / sets_NK.sum(1).clamp(min=1)

@@ -14,13 +14,13 @@ import math
 from typing import NamedTuple
 
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 from reskd.choices import ScoreKind
+from reskd.evaluation.metrics import label_set_losses
 
 _LOWEST, _HIGHEST = 0.05, 20.0
 _SHRINK = (math.sqrt(5) - 1) / 2  # of golden-section search
-_TURNS = 60  # to 1e-11 of the range
+_TURNS = 30  # to a millionth of the range
 
 
 class Temperature(NamedTuple):
@@ -34,8 +34,8 @@ class Temperature(NamedTuple):
 def fit_temperature(logits_NK: Tensor, right_NK: Tensor, scores: ScoreKind) -> Temperature | None:
     """The temperature from 0.05 to 20 with the lowest log loss.
 
-    The loss has one lowest point in the logarithm of the temperature, as it is convex in 1 / temperature. It is that
-    of the softmax, the mean over a video's labels, or of sigmoids, the sum over classes.
+    The loss, the mean of ``label_set_losses``, has one lowest point in the logarithm of the temperature, as it is
+    convex in 1 / temperature.
 
     Args:
         right_NK: bool, each video's labels.
@@ -43,10 +43,10 @@ def fit_temperature(logits_NK: Tensor, right_NK: Tensor, scores: ScoreKind) -> T
     Returns:
         None where no temperature in this range is the best, as where every answer is right.
     """
-    logits_NK, right_NK = logits_NK.double(), right_NK.double()
+    logits_NK = logits_NK.double()
 
     def loss(log_temperature: float) -> float:
-        return _log_loss(logits_NK / math.exp(log_temperature), right_NK, scores)
+        return float(label_set_losses(logits_NK / math.exp(log_temperature), right_NK, scores).mean())
 
     low, high = math.log(_LOWEST), math.log(_HIGHEST)
     for _ in range(_TURNS):
@@ -59,11 +59,3 @@ def fit_temperature(logits_NK: Tensor, right_NK: Tensor, scores: ScoreKind) -> T
     if min(found - math.log(_LOWEST), math.log(_HIGHEST) - found) < 1e-3:
         return None
     return Temperature(math.exp(found), loss(0.0), loss(found))
-
-
-def _log_loss(logits_NK: Tensor, right_NK: Tensor, scores: ScoreKind) -> float:
-    if scores == "sigmoid":
-        losses_N = binary_cross_entropy_with_logits(logits_NK, right_NK, reduction="none").sum(1)
-    else:
-        losses_N = -(logits_NK.log_softmax(1) * right_NK).sum(1) / right_NK.sum(1)
-    return float(losses_N.mean())

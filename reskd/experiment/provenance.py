@@ -118,18 +118,16 @@ def check_start(config: ExperimentConfig) -> None:
     start = _origins(config).get("student.weights")
     if start is None:
         return
-    folder = start.parent
     where = f"{config.name}: expected {config.student.weights}, whose weights it starts from, trained to its end,"
-    if not (folder / "last.pt").is_file():
+    if not start.is_file():
         raise FileNotFoundError(
-            f"{where} found no {folder / 'last.pt'}; run reskd train on the file with the stages, which trains it "
-            "first."
+            f"{where} found no {start}; run reskd train on the file with the stages, which trains it first."
         )
-    state = load_checkpoint(folder / "last.pt")
+    state = load_checkpoint(start)
     if not _is_whole(state):
         raise ValueError(
             f"{where} found it at step {state['num_steps']} of {state['total_steps']}; resume it first: "
-            f"reskd train {folder / 'config.yaml'}"
+            f"reskd train {start.with_name('config.yaml')}"
         )
 
 

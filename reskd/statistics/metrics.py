@@ -23,10 +23,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn.functional import binary_cross_entropy_with_logits
 
-from reskd.choices import ScoreKind
-from reskd.evaluation.metrics import rank_scores
+from reskd.evaluation.metrics import label_set_losses, rank_scores
 from reskd.evaluation.youtube8m import TopLists, top_lists
 from reskd.statistics.predictions import Predictions, check_same_videos
 
@@ -144,7 +142,7 @@ def _label_set_metrics(predictions: Predictions, counts_RN: NDArray) -> dict[str
     sets_NK, logits_NK = torch.from_numpy(predictions.as_label_sets()), torch.from_numpy(predictions.logits_NK)
     ranked_NK = rank_scores(logits_NK, predictions.scores)
     lists = top_lists(ranked_NK, sets_NK)
-    losses_N = _label_set_losses(logits_NK.double(), sets_NK, predictions.scores)
+    losses_N = label_set_losses(logits_NK.double(), sets_NK, predictions.scores)
     rights_N = lists.num_right_N.double() / lists.num_labels_N.clamp(min=1)
     of_videos = {"hit1": lists.hits_NL[:, 0], "perr": rights_N, "log_loss": losses_N}
     total_R = counts_RN.sum(axis=1, dtype=np.float64)
@@ -156,13 +154,6 @@ def _label_set_metrics(predictions: Predictions, counts_RN: NDArray) -> dict[str
         present.append(counts_RN[:, positives_P].any(axis=1))
     num_present_R = np.maximum(np.sum(present, axis=0), 1)
     return {"gap": _pooled_precision(lists, counts_RN), "map": np.sum(precisions, axis=0) / num_present_R, **means}
-
-
-def _label_set_losses(logits_NK: torch.Tensor, sets_NK: torch.Tensor, scores: ScoreKind) -> torch.Tensor:
-    """float64 (N,), 0 for a video without a label under softmax scores."""
-    if scores == "sigmoid":
-        return binary_cross_entropy_with_logits(logits_NK, sets_NK.double(), reduction="none").sum(1)
-    return -(logits_NK.log_softmax(1) * sets_NK).sum(1) / sets_NK.sum(1).clamp(min=1)
 
 
 def _pooled_precision(lists: TopLists, counts_RN: NDArray) -> Numbers:

@@ -43,14 +43,14 @@ def experiment_of_runs(folders: Sequence[Path], *, title: str, views: str | None
         FileNotFoundError, ValueError: a run without such a result; results that cannot be compared.
     """
     files = [find_result(folder, views) for folder in folders]
-    results = [load_result(file) for file in files]
+    results = with_own_names([load_result(file) for file in files], folders)
     check_comparable(results)
     configs = [_config_in(folder) for folder in folders]
     roles = roles_of([config for config in configs if config is not None])
     last = {config.name: folder for config, folder in zip(configs, folders, strict=True) if config}
     models = [
         _model(roles[config.name] if config and last[config.name] == folder else "other", file, result, config)
-        for folder, file, result, config in zip(folders, files, with_own_names(results, folders), configs, strict=True)
+        for folder, file, result, config in zip(folders, files, results, configs, strict=True)
     ]
     return Experiment(title, tuple(models))
 

@@ -13,7 +13,7 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 
 from dali_pipes.batch import PADDING_POSITION, ClipBatch, View
-from reskd.choices import ScoreKind
+from reskd.choices import METRIC_NAMES, ScoreKind
 from reskd.distributed import World
 from reskd.evaluation.evaluator import Evaluation, EvaluationSettings, evaluate
 from reskd.evaluation.metrics import (
@@ -119,6 +119,17 @@ def test_each_clip_is_counted_once_and_a_substitute_never() -> None:
     assert result.ids_N.tolist() == [0, 1, 2, 3, 4, 6]
     assert (result.num_scored, result.num_clips) == (6, 7)
     assert result.metrics["top1"] == pytest.approx(5 / 6)
+
+
+def test_the_names_of_metrics_are_all_known() -> None:
+    """An own metric of such a name would take its place."""
+    logits_NK, labels_N = torch.randn(6, NUM_CLASSES), torch.arange(6) % NUM_CLASSES
+    sets_NK = nn.functional.one_hot(labels_N % 2, NUM_CLASSES).bool()  # one class without a video
+    given = metrics_of(logits_NK, labels_N, None, scores="softmax") | metrics_of(
+        logits_NK, labels_N, sets_NK, scores="sigmoid"
+    )
+    given |= run_with_lists(ALONE, several_labels=True)
+    assert given.keys() <= set(METRIC_NAMES) and set(get_args(SelectionMetric)) <= set(METRIC_NAMES)
 
 
 def test_outputs_may_lie_in_memory_that_the_next_batch_fills() -> None:

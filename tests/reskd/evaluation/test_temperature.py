@@ -41,3 +41,14 @@ def test_a_video_of_several_labels_counts_once_under_softmax() -> None:
 def test_where_every_answer_is_right_no_temperature_is_the_best() -> None:
     assert fit_temperature(5 * torch.eye(3), torch.eye(3, dtype=torch.bool), "softmax") is None
     assert fit_temperature(5 * torch.eye(3), torch.eye(3, dtype=torch.bool).roll(1, 0), "softmax") is None
+
+
+def test_a_video_without_a_label_has_no_say_under_softmax() -> None:
+    logits_NK = torch.tensor([[2.0, 1.0, 0.0], [0.0, 3.0, 1.0]])
+    right_NK = torch.tensor([[True, True, False], [False, False, True]])
+    found = fit_temperature(logits_NK, right_NK, "softmax")
+    with_none = fit_temperature(
+        torch.cat([logits_NK, torch.ones(1, 3)]), torch.cat([right_NK, torch.zeros(1, 3, dtype=torch.bool)]), "softmax"
+    )
+    assert found is not None and with_none is not None
+    assert with_none.value == pytest.approx(found.value, rel=1e-4)

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from reskd.losses.config import LossConfig
 from reskd.losses.distillation import DistillationLoss, FeaturePair
+from reskd.losses.extra_terms import ExtraTerms
 from reskd.outputs import RecognizerOutput
 
 PARTS = f"{Path(__file__).parents[3]}/docs/examples/own_parts.py"
@@ -29,6 +30,12 @@ def missing(pair):
     return lambda student, teacher, targets: student.embedding_NE.mean()
 def two(pair):
     return lambda student, teacher: student.logits_NK.mean()
+def later(pair):
+    def term(student, teacher, targets):
+        raise NotImplementedError("the third term")
+    return term
+def counted(pair):
+    return lambda student, teacher, targets: student.logits_NK.sum() / targets.bincount().sum()
 def module(pair):
     import torch
     return torch.nn.Identity()
@@ -82,6 +89,7 @@ def test_without_terms_of_ones_own_nothing_changes() -> None:
         ("broken", r"loss.terms.own failed with RuntimeError: .*\(terms.py, line 9\)"),
         ("missing", r"loss.terms.own failed with AttributeError: .*\(terms.py, line 13\)"),
         ("two", "loss.terms.own failed with TypeError: "),
+        ("later", "loss.terms.own failed with NotImplementedError: the third term"),
     ],
 )
 def test_what_is_no_scalar_is_refused(file: Path, name: str, message: str) -> None:
@@ -111,3 +119,13 @@ def test_a_module_is_not_called_as_a_part_of_torchs_modules_is(file: Path) -> No
     config = LossConfig(terms={"check": {"build": f"{file}:module", "alpha": 1, "needs_teacher": False}})
     with pytest.raises(ValueError, match="loss.terms.check: expected a name that no torch module has"):
         DistillationLoss(config, None)
+
+
+@pytest.mark.parametrize("name", ["norm", "counted"])
+def test_a_term_that_needs_values_is_passed_over_where_there_are_none(file: Path, name: str) -> None:
+    terms = LossConfig(terms={"own": {"build": f"{file}:{name}", "alpha": 1, "needs_teacher": False}}).terms
+    student = RecognizerOutput(torch.zeros((2, 3), device="meta"), None)
+    ExtraTerms(terms, None).check(student, None, torch.zeros(2, dtype=torch.int64, device="meta"))
+    with pytest.raises(ValueError, match="loss.terms.own failed with NotImplementedError: the third term"):
+        later = LossConfig(terms={"own": {"build": f"{file}:later", "alpha": 1, "needs_teacher": False}}).terms
+        ExtraTerms(later, None).check(student, None, torch.zeros(2, dtype=torch.int64, device="meta"))
