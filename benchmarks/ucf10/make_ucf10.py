@@ -45,6 +45,9 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> None:
     """Write the videos and the lists. Raises ValueError if some are missing or differ; the others are written."""
     chosen = build_parser().parse_args(arguments)
+    if not chosen.source.is_dir():
+        raise ValueError(f"expected the folder of UCF101 at {chosen.source}, found none.")
+    chosen.out.mkdir(parents=True, exist_ok=True)
     videos = read_videos(FILES)
     faults = [fault for video in videos if (fault := make_video(video, chosen.source, chosen.out))]
     for split, number in enumerate(SPLITS):

@@ -46,3 +46,9 @@ def test_the_list_is_that_of_the_results() -> None:
     counts = [[video.parts[split] for video in videos].count("test") for split in range(3)]
     assert counts == [108, 122, 104] and sum("test" in video.parts for video in videos) == 334
     assert sum(video.num_bytes in (768 * 1024, 1024 * 1024) for video in videos) == 25
+
+
+def test_without_a_copy_of_ucf101_nothing_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected the folder of UCF101 at .*/none, found none"):
+        main([str(tmp_path / "none"), str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
