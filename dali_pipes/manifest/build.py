@@ -62,13 +62,13 @@ def build_manifests(
     store = store_of(config)
     names_damage = NamedDamage(store) if on_damage else None
     on_message, on_damage = on_message or _unheard, on_damage or _unheard
-    key = cache_key(config, seed=seed, splits=splits, store=store)
+    hashes, said = hash_lists(config), Said([], [])
+    key = cache_key(config, hashes, seed=seed, splits=splits, store=store)
     if key and (kept := load_manifests(store, key, on_message, on_damage)) is not None:
         return kept
-    said = Said([], [])
     report, report_damage = _recording(said.messages, on_message), _recording(said.damage, on_damage)
 
-    hashes, lists, video_info = hash_lists(config), read_lists(config, splits, report), dict[str, VideoInfo]()
+    lists, video_info = read_lists(config, splits, report), dict[str, VideoInfo]()
 
     def scan_now(videos: Mapping[str, Sequence[LabeledVideo]]) -> dict[str, VideoInfo]:
         new = {name: [one for one in videos.get(name, ()) if one.path not in video_info] for name in splits}
@@ -87,7 +87,7 @@ def build_manifests(
             _name_imbalance(name, manifests[name], report)
     for line in cost_of(config, video_info):
         report(line)
-    key = cache_key(config, seed=seed, splits=splits, store=store)  # the scan may have added to the store
+    key = cache_key(config, hashes, seed=seed, splits=splits, store=store)  # the scan may have added to the store
     if key and hash_lists(config) == hashes:  # not if a list was edited meanwhile
         keep_manifests(store, key, manifests, video_info, said, split_table(lists, videos))
     else:
@@ -218,7 +218,8 @@ def copy_split_table(config: DataConfig, target: Path, *, seed: int, splits: Seq
         OSError: ``target`` cannot be written.
     """
     store = store_of(config)
-    keys = cache_key(config, seed=seed, splits=splits, store=store), table_key(config, seed=seed, splits=splits)
+    of_manifests = cache_key(config, hash_lists(config), seed=seed, splits=splits, store=store)
+    keys = of_manifests, table_key(config, seed=seed, splits=splits)
     for kept in (table_path(store, key) for key in keys if key):
         if kept.is_file():
             atomic_write_bytes(target, kept.read_bytes())

@@ -46,10 +46,11 @@ class Said(NamedTuple):
     damage: list[str]
 
 
-def cache_key(config: DataConfig, *, seed: int, splits: Sequence[str], store: Path) -> str | None:
+def cache_key(config: DataConfig, lists: Sequence[str], *, seed: int, splits: Sequence[str], store: Path) -> str | None:
     """Hash everything that determines the manifests; None if that is more than lists and scans.
 
     Args:
+        lists: of ``hash_lists``.
         seed: of the run; it counts unless ``data.split_seed`` is set.
         store: folder of the scan's results.
     """
@@ -58,7 +59,7 @@ def cache_key(config: DataConfig, *, seed: int, splits: Sequence[str], store: Pa
     settings = config.model_dump(mode="json", include=set(_SETTINGS))
     scans = sorted((part.name, part.stat().st_size) for part in store.glob("*.csv"))
     known = [_VERSION, SCHEMA_VERSION, str(config.root.resolve()), settings]
-    known += [config.seed_of_split(seed), list(splits), hash_lists(config), scans]
+    known += [config.seed_of_split(seed), list(splits), list(lists), scans]
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:24]
 
 

@@ -31,15 +31,13 @@ def main(arguments: Sequence[str]) -> None:
     if chosen.output and chosen.output.suffix != ".safetensors":
         raise ValueError(f"--output: expected a name that ends in .safetensors, found {chosen.output}.")
     from reskd.models.families.registry import build_recognizer
-    from reskd.models.python_config import PythonConfig
     from reskd.models.weights.files import read_weight_file, write_safetensors
-    from reskd.models.weights.fill import fit
-    from reskd.models.weights.own_names import fit_own_names
+    from reskd.models.weights.load import fit_file
 
     file = read_weight_file(chosen.file)
     config, num_classes = choose(file, chosen.settings, chosen.classes)
     model = build_recognizer(config, num_classes)
-    report = fit_own_names(model, file) if isinstance(config, PythonConfig) else fit(model, file)
+    report = fit_file(model, file)
     print(report.table())
     settings = config.model_dump(mode="json", exclude_unset=True, exclude={"weights"})
     print(f"settings: {settings}, {num_classes} classes")

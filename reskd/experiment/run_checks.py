@@ -48,9 +48,8 @@ def check_config(config: ExperimentConfig, stage: ExperimentConfig | None = None
         data = Finding("PROBLEM" if refused else "NOTE", "data", text)
     else:
         data = Finding("OK", "data", f"{num_clips} training videos of {num_classes} classes.")
-        if config.training.global_batch_size > num_clips:
-            batch = f"training.global_batch_size = {config.training.global_batch_size}"
-            data = Finding("PROBLEM", "data", f"{batch} is more than the {num_clips} training videos; make it smaller.")
+        if too_large := config.training.why_too_large(num_clips):
+            data = Finding("PROBLEM", "data", too_large)
     student, teacher, _ = build_networks(config, num_classes=num_classes, device=torch.device("meta"), stage=stage)
     training, shapes = config.training, view_shapes(config)
     at_once = min(training.global_batch_size, training.max_clips_per_pass or training.global_batch_size)

@@ -85,6 +85,13 @@ class TrainingConfig(StrictConfig):
         """A pass holds a multiple of so many clips."""
         return 1 if self.mixing is None else 2
 
+    def why_too_large(self, num_clips: int) -> str:
+        """A sentence if one batch is more than a list of so many clips; otherwise empty."""
+        if self.global_batch_size <= num_clips:
+            return ""
+        batch = f"training.global_batch_size = {self.global_batch_size}"
+        return f"{batch} is more than the {num_clips} training clips; make it smaller."
+
     def diagnoses(self, step: int) -> bool:
         """Whether the gradients of step number ``step``, counted from 1, are compared term by term."""
         return self.diagnose_every_steps is not None and step % self.diagnose_every_steps == 0
@@ -110,10 +117,8 @@ class Plan:
     def make(cls, config: TrainingConfig, *, num_clips: int, clips_per_pass: int, world_size: int) -> Plan:
         """Raises ValueError when the global batch does not split evenly, or is larger than the training list."""
         batch = config.global_batch_size
-        if batch > num_clips:
-            raise ValueError(
-                f"training.global_batch_size = {batch} is more than the {num_clips} training clips; make it smaller."
-            )
+        if too_large := config.why_too_large(num_clips):
+            raise ValueError(too_large)
         if batch % (world_size * clips_per_pass):
             raise ValueError(
                 f"training.global_batch_size = {batch}: expected a multiple of {world_size} processes x "

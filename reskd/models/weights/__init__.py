@@ -3,9 +3,7 @@
 For other folders:
     architectures: describe, num_classes_of, recognize
     files: read_weight_file, WeightFile, why_unread, write_safetensors
-    fill: fit
-    load: load_recognizer_state, load_weights, state_hash
+    load: fit_file, load_recognizer_state, load_weights, state_hash
     names: rename
-    own_names: fit_own_names
     torch_digest: find_damage, save_with_digest
 """

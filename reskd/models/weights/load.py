@@ -63,9 +63,18 @@ def load_weights(model: Recognizer, weights: str) -> WeightReport | None:
             f"weights: expected 'none', {names}or the path of a file, found {weights!r}, which is neither; "
             "check the spelling."
         )
-    report = fit_own_names(model, file) if isinstance(model.config, PythonConfig) else fit(model, file)
+    report = fit_file(model, file)
     log.info("%s", report)
     return report
+
+
+def fit_file(model: Recognizer, file: WeightFile) -> WeightReport:
+    """Fill a network of any family: one of the user's code under its own names, else by the names of known layouts.
+
+    Raises:
+        ValueError: the file does not fit. The model is then unchanged.
+    """
+    return fit_own_names(model, file) if isinstance(model.config, PythonConfig) else fit(model, file)
 
 
 def load_recognizer_state(model: Recognizer, state: State, *, source: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from dali_pipes.scan.summary import kind_of
+from reskd.choices import METRIC_NAMES
 from reskd.pages.tables import Cell, Table
 from reskd.reports.experiment.data import Model
 from reskd.reports.experiment.findings import Findings, confusions, worst_classes
@@ -13,8 +14,6 @@ from reskd.reports.run_report import METRIC_TITLES, show_metric
 from reskd.statistics.shown import shown_cost, shown_difference, shown_interval, shown_value
 
 _MOST_REASONS, _MOST_EXAMPLES = 12, 3
-# Metrics that the results' table shows or leaves out; all others are of the user's own code.
-_KNOWN = {*METRIC_TITLES, "map_all_classes", "map_top20_present"}
 
 
 def results(findings: Findings) -> Table:
@@ -23,7 +22,7 @@ def results(findings: Findings) -> Table:
     names = [name for name in METRIC_TITLES if any(name in model.result["metrics"] for model in models)]
     if "top5" in names and all(model.scored and len(model.scored.class_names) <= 5 for model in models):
         names.remove("top5")  # always 1
-    own = dict.fromkeys(name for model in models for name in model.result["metrics"] if name not in _KNOWN)
+    own = dict.fromkeys(name for model in models for name in model.result["metrics"] if name not in METRIC_NAMES)
     titles = ("model", *(METRIC_TITLES[name] for name in names), *own)
     rows = []
     for model in models:
