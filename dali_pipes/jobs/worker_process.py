@@ -18,8 +18,10 @@ import multiprocessing.util
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from types import FrameType
 from typing import NoReturn
 
@@ -67,19 +69,38 @@ def starting_workers() -> Iterator[None]:
     """Processes spawned inside do not import ``__main__``; see Note [Why workers do not import the main module].
 
     Nor do they take notice of Ctrl-C, which a terminal sends to all: one that is still importing would print a
-    traceback. They inherit that the signal is blocked; in this thread it waits for the end of the block.
+    traceback. They inherit that the signal is blocked; in this process it waits for the end of the block.
     """
     main = sys.modules["__main__"]
     missing = object()
     saved = {name: getattr(main, name, missing) for name in ("__spec__", "__file__")}
-    main.__spec__ = None
-    if saved["__file__"] is not missing:
-        del main.__file__
+    with _interrupt_waits():
+        main.__spec__ = None
+        if saved["__file__"] is not missing:
+            del main.__file__
+        try:
+            yield
+        finally:
+            for name, value in saved.items():
+                if value is not missing:
+                    setattr(main, name, value)
+
+
+@contextmanager
+def _interrupt_waits() -> Iterator[None]:
+    """SIGINT is blocked in this thread, and one that another thread takes is handled at the end of the block."""
+    arrived = []
+    handler = signal.getsignal(signal.SIGINT)
+    replaced = handler is not None and threading.current_thread() is threading.main_thread()
+    if replaced:
+        signal.signal(signal.SIGINT, lambda signum, frame: arrived.append(signum))
+    resource_tracker.ensure_running()  # its start, which the first process would bring about, unblocks the signal
     blocked_before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked_before)
-        for name, value in saved.items():
-            if value is not missing:
-                setattr(main, name, value)
+        if replaced:
+            signal.signal(signal.SIGINT, handler)
+        for signum in arrived[:1]:
+            signal.raise_signal(signum)

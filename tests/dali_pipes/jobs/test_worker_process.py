@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
@@ -47,7 +50,13 @@ def _descendants(pid: int) -> set[int]:
     return found
 
 
-def _segments() -> set[Path]:
+def _segments(pids: set[int]) -> set[Path]:
+    """The shared memory that processes ``pids`` have mapped."""
+    maps = "".join(Path(f"/proc/{pid}/maps").read_text() for pid in pids)
+    return {Path(name) for name in re.findall(r"/dev/shm/\S+", maps)} & _all_segments()
+
+
+def _all_segments() -> set[Path]:
     return set(Path("/dev/shm").iterdir())
 
 
@@ -71,19 +80,18 @@ def _wait_until(condition: Callable[[], bool], seconds: float) -> bool:
 def test_a_killed_reader_leaves_no_worker_and_no_shared_memory(make_folder: Callable[..., Path]) -> None:
     pytest.importorskip("nvidia.dali")
     folder = make_folder({"a": ["libx264"] * 2, "b": ["mjpeg"] * 2}, num_frames=24)
-    segments_before = _segments()
     reader = subprocess.Popen([sys.executable, "-c", READER, str(folder)], stdout=subprocess.PIPE, text=True)
     try:
         assert reader.stdout is not None
         assert reader.stdout.readline() == "batch\n"
         children = _descendants(reader.pid)
-        segments = _segments() - segments_before
-        assert len(children) >= 2
+        segments = _segments({reader.pid, *children})
+        assert len(children) >= 2 and segments
     finally:
         reader.send_signal(signal.SIGKILL)
         reader.wait()
     assert _wait_until(lambda: not any(map(_alive, children)), 60)
-    assert _wait_until(lambda: not segments & _segments(), 60)
+    assert _wait_until(lambda: not segments & _all_segments(), 60)
 
 
 def test_a_process_that_was_not_spawned_lives_on() -> None:
@@ -103,15 +111,42 @@ def _is_interrupt_blocked(answer: SimpleQueue[bool]) -> None:
     answer.put(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))
 
 
-def test_ctrl_c_waits_until_the_workers_are_started_and_does_not_reach_them() -> None:
+@pytest.fixture(params=["this thread", "another thread"])
+def interrupt(request: pytest.FixtureRequest) -> Iterator[Callable[[], None]]:
+    """Sends Ctrl-C; the kernel gives one of a terminal to any thread that has not blocked it."""
+    if request.param == "this thread":
+        yield partial(signal.raise_signal, signal.SIGINT)
+        return
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(int).result()  # the thread starts here: it inherits what is blocked
+        yield lambda: pool.submit(signal.raise_signal, signal.SIGINT).result()
+
+
+def test_ctrl_c_waits_until_the_workers_are_started_and_does_not_reach_them(interrupt: Callable[[], None]) -> None:
+    main = sys.modules["__main__"]
+    before = (main.__spec__, getattr(main, "__file__", None), signal.getsignal(signal.SIGINT))
     context = multiprocessing.get_context("spawn")
     answer: SimpleQueue[bool] = context.SimpleQueue()
     with pytest.raises(KeyboardInterrupt), starting_workers():
+        interrupt()
         process = context.Process(target=_is_interrupt_blocked, args=(answer,))
         process.start()
-        os.kill(os.getpid(), signal.SIGINT)
-        main = sys.modules["__main__"]
         assert main.__spec__ is None
+    assert (main.__spec__, getattr(main, "__file__", None), signal.getsignal(signal.SIGINT)) == before
     assert answer.get()
     process.join()
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+FIRST_PROCESS = """
+import multiprocessing, signal
+from dali_pipes.jobs.worker_process import starting_workers
+
+with starting_workers():
+    multiprocessing.get_context("spawn").Process(target=print).start()
+    assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+"""
+
+
+def test_the_first_process_of_an_interpreter_does_not_let_ctrl_c_through() -> None:
+    subprocess.run([sys.executable, "-c", FIRST_PROCESS], check=True, timeout=120)
