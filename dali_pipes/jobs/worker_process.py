@@ -89,12 +89,12 @@ def starting_workers() -> Iterator[None]:
 @contextmanager
 def _interrupt_waits() -> Iterator[None]:
     """SIGINT is blocked in this thread, and one that another thread takes is handled at the end of the block."""
+    resource_tracker.ensure_running()  # its start, which the first process would bring about, unblocks the signal
     arrived = []
     handler = signal.getsignal(signal.SIGINT)
     replaced = handler is not None and threading.current_thread() is threading.main_thread()
     if replaced:
         signal.signal(signal.SIGINT, lambda signum, frame: arrived.append(signum))
-    resource_tracker.ensure_running()  # its start, which the first process would bring about, unblocks the signal
     blocked_before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
