@@ -170,7 +170,8 @@ def test_the_papers_other_tables_show_the_recorded_results_of_their_studies() ->
     for section in sections:
         [name] = set(re.findall(r"\]\((\w+)/report\.md\)", section))
         report, arms = _report_of(name)
-        rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.count(" +- ") == 3]
+        table = section.partition("\n| learns from | arm | ")[2].partition("\n\n")[0]
+        rows = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
         assert rows and all(row[-5:] == arms[row[1]] for row in rows), name
         for difference, interval in re.findall(r"([+-][\d.]+)\*{0,2} \((-?[\d.]+ to -?[\d.]+)\)", section):
             assert re.search(rf"\| {re.escape(difference)} \w+ \| {re.escape(interval)} \|", report), difference
@@ -179,8 +180,11 @@ def test_the_papers_other_tables_show_the_recorded_results_of_their_studies() ->
 def _report_of(study: str) -> tuple[str, dict[str, list[str]]]:
     """The report as text; arm -> its top-1, mAP, log loss, GFLOPs, and milliseconds from file."""
     report = (ROOT / f"docs/results/{study}/report.md").read_text(encoding="utf-8")
-    cells = [[cell.strip() for cell in line.strip("| ").split("|")] for line in report.splitlines() if " +- " in line]
-    return report, {row[0]: [row[column] for column in (1, 2, 4, 5, 7)] for row in cells if len(row) > 7}
+    table = report.partition("\n## Arms\n")[2].partition("\n## ")[0]
+    cells = [
+        [cell.strip() for cell in line.strip("| ").split("|")] for line in table.splitlines() if line.startswith("| ")
+    ]
+    return report, {row[0]: [row[column] for column in (1, 2, 4, 5, 7)] for row in cells[1:]}
 
 
 def test_modules_stay_short_enough_to_read_at_once() -> None:
