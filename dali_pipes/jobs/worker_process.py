@@ -102,5 +102,5 @@ def _interrupt_waits() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked_before)
         if replaced:
             signal.signal(signal.SIGINT, handler)
-        for signum in arrived[:1]:
-            signal.raise_signal(signum)
+        if arrived:
+            signal.raise_signal(signal.SIGINT)
