@@ -103,7 +103,7 @@ def _rename(model: Recognizer, file: WeightFile) -> Renamed:
     backbone = _timm_backbone(model)
     if backbone is None or layout_of(file.tensors) == "ours":
         return rename(file.tensors, where=file.source)
-    return rename_timm(file.tensors, backbone)
+    return rename_timm(file.tensors, backbone, where=file.source)
 
 
 def _timm_backbone(model: Recognizer) -> TimmBackbone | None:

@@ -58,9 +58,14 @@ def _ours(model: Recognizer, names: Iterable[str]) -> dict[str, str]:
 
 def _keeps_head(model: Recognizer, state: State) -> bool:
     choice = model.config.weights_head
+    own = {name: value for name, value in model.state_dict().items() if name.startswith(model.head_prefix)}
+    if choice == "new" and not own:
+        raise ValueError(
+            f"weights_head: expected auto or keep for {network_name(model.config)}, whose last layer cannot be told, "
+            "found new; set head to that layer's name."
+        )
     if choice != "auto":
         return choice == "keep"
-    own = {name: value for name, value in model.state_dict().items() if name.startswith(model.head_prefix)}
     return all(name in state and state[name].shape == value.shape for name, value in own.items())
 
 

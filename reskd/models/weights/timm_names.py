@@ -38,13 +38,24 @@ _EXPANDING = {
 _NOT_EXPANDING = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
 
 
-def rename_timm(tensors: Mapping[str, Tensor], network: TimmBackbone) -> Renamed:
+def rename_timm(tensors: Mapping[str, Tensor], network: TimmBackbone, *, where: str) -> Renamed:
     """Translate names of timm or of EfficientNet-PyTorch; an unknown name is refused later as not in the model.
 
     Args:
         network: that the tensors are for.
+        where: the file, for the message.
+
+    Raises:
+        ValueError: two tensors would have one name.
     """
-    plain = {name.removeprefix("module."): name for name in tensors}  # DistributedDataParallel's prefix
+    plain: dict[str, str] = {}
+    for source in tensors:
+        name = source.removeprefix("module.")  # DistributedDataParallel's prefix
+        if name in plain:
+            raise ValueError(
+                f"{where}: expected one tensor for {name}, found {plain[name]} and {source}; give another file."
+            )
+        plain[name] = source
     layout: Layout = "timm"
     if "_conv_stem.weight" in plain:
         layout = "EfficientNet-PyTorch"

@@ -95,3 +95,26 @@ def test_a_module_may_have_any_children(name: str, prefix: str, tmp_path: Path) 
     model = make(weights=saved(trained, tmp_path / "w.pt", prefix), **config)
     for key, value in trained.state_dict().items():
         assert torch.equal(model.state_dict()[key], value), key
+
+
+NO_HEAD = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3, num_classes))
+
+    def forward(self, pictures):
+        return pictures.mean((2, 3, 4)) @ self.weight
+"""
+
+
+def test_a_new_head_needs_a_last_layer_that_can_be_told(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(NO_HEAD)
+    config: dict[str, Any] = {"build": f"{tmp_path}/net.py:Net", "arguments": {}}
+    path = saved(make(**config), tmp_path / "w.pt")
+    make(**config, weights=path)
+    with pytest.raises(ValueError, match="last layer cannot be told, found new; set head to that layer's name"):
+        make(**config, weights=path, weights_head="new")

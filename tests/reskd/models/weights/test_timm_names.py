@@ -127,6 +127,14 @@ def test_a_file_of_timm_fills_the_backbone(name: str, after_the_map: int, classi
         assert torch.equal(value, state[key.removeprefix("network.")]), key
 
 
+def test_two_tensors_for_one_place_are_refused(tmp_path: Path) -> None:
+    state = timm.create_model("resnet18").state_dict()
+    torch.save(state | {"module.conv1.weight": state["conv1.weight"]}, tmp_path / "file.pth")
+    message = r"file.pth: expected one tensor for conv1.weight, found conv1.weight and module.conv1.weight"
+    with pytest.raises(ValueError, match=message):
+        model("timm/resnet18", weights=str(tmp_path / "file.pth"))
+
+
 def test_a_classifier_after_further_layers_is_not_a_head(tmp_path: Path) -> None:
     torch.save(timm.create_model("mobilenetv3_small_050").state_dict(), tmp_path / "file.pth")
     with pytest.raises(ValueError, match=r"found layers of timm/mobilenetv3_small_050 before it \(conv_head.bias\)"):
