@@ -23,13 +23,14 @@ BROKEN = "this does not compile\n"
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of what a build needs, with a CPU source that no compiler accepts."""
+    """A copy of what a build needs, with sources that no compiler accepts."""
     for name in ("setup.py", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     for package in ("reskd", "dali_pipes"):
         left_out = shutil.ignore_patterns("*.so", "_native_*", "__pycache__")
         shutil.copytree(ROOT / package, tmp_path / package, ignore=left_out)
-    (tmp_path / "reskd/csrc/cpu/kernels.cpp").write_text(BROKEN)
+    for source in (tmp_path / "reskd/csrc").rglob("*.cpp"):
+        source.write_text(BROKEN)
     return tmp_path
 
 
@@ -66,7 +67,7 @@ def test_a_failed_build_leaves_a_package_that_says_why(checkout: Path) -> None:
 def test_where_cuda_does_not_compile_the_cpu_operators_do(checkout: Path) -> None:
     if torch.version.cuda is None:
         pytest.skip("needs a torch with CUDA")
-    shutil.copy(ROOT / "reskd/csrc/cpu/kernels.cpp", checkout / "reskd/csrc/cpu/kernels.cpp")
+    shutil.copytree(ROOT / "reskd/csrc", checkout / "reskd/csrc", dirs_exist_ok=True)
     nvcc = checkout / "toolkit/bin/nvcc"
     nvcc.parent.mkdir(parents=True)
     nvcc.write_text(f"#!/bin/sh\necho 'release {torch.version.cuda}, V1'\n[ \"$1\" = --version ]\n")
