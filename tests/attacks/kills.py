@@ -33,10 +33,10 @@ from tests.attacks.runs import (
 )
 
 
-def attack(folder: Path, *, count: int, seed: int, epochs: int = 12) -> tuple[Counter[str], list[str]]:
+def attack(folder: Path, *, count: int, seed: int) -> tuple[Counter[str], list[str]]:
     """Returns (number of outcomes by name, a line for each failure)."""
     rng, counts, failures = random.Random(seed), Counter[str](), list[str]()
-    config, wholes = write_experiment(folder, epochs=epochs), dict[int, Path]()
+    config, wholes = write_experiment(folder), dict[int, Path]()
     for number in range(count):
         num_ranks = 1 + number % 2
         if num_ranks not in wholes:

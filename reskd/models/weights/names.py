@@ -99,13 +99,16 @@ def rename(tensors: Mapping[str, Tensor], *, where: str) -> Renamed:
             continue
         target = _translate(name, layout)
         if target in ours:
-            raise ValueError(
-                f"{where}: expected one tensor for {target}, found {sources[target]} and {source}; give another file."
-            )
+            raise two_tensors(target, sources[target], source, where=where)
         ours[target], sources[target] = tensor, source
         if ".conv.net." in name:
             shifted.add(target)
     return Renamed(layout, ours, sources, ignored, frozenset(shifted) if layout in _MMACTION_LAYOUTS else None)
+
+
+def two_tensors(name: str, first: str, second: str, *, where: str) -> ValueError:
+    """The refusal of a file that has two tensors for one place."""
+    return ValueError(f"{where}: expected one tensor for {name}, found {first} and {second}; give another file.")
 
 
 def layout_of(names: Iterable[str]) -> Layout:

@@ -20,7 +20,7 @@ def fit_own_names(model: Recognizer, file: WeightFile) -> WeightReport:
     Under ``weights_head`` auto the head comes from the file if it has the model's shapes there.
 
     Raises:
-        ValueError: the file does not fit. The model is then unchanged.
+        ValueError: the file does not fit, or the head is to be new and cannot be told. The model is then unchanged.
     """
     if file.settings is not None and (found := difference(model.config, file.settings)):
         key, mine, theirs = found

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from reskd.models.backbones.timm_2d import TimmBackbone
 from reskd.models.timm_catalog import timm_settings
-from reskd.models.weights.names import Layout, Renamed
+from reskd.models.weights.names import Layout, Renamed, two_tensors
 
 _PREFIX = "backbone.network."
 _OUTER = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2"}
@@ -48,22 +48,15 @@ def rename_timm(tensors: Mapping[str, Tensor], network: TimmBackbone, *, where: 
     Raises:
         ValueError: two tensors would have one name.
     """
-    plain: dict[str, str] = {}
-    for source in tensors:
-        name = source.removeprefix("module.")  # DistributedDataParallel's prefix
-        if name in plain:
-            raise ValueError(
-                f"{where}: expected one tensor for {name}, found {plain[name]} and {source}; give another file."
-            )
-        plain[name] = source
+    names = [source.removeprefix("module.") for source in tensors]  # DistributedDataParallel's prefix
     layout: Layout = "timm"
-    if "_conv_stem.weight" in plain:
+    if "_conv_stem.weight" in names:
         layout = "EfficientNet-PyTorch"
-        plain = _as_timm(plain, [*network.network.state_dict()])
+        names = _as_timm(names, [*network.network.state_dict()])
     found = timm_settings(network.name)["classifier"]
     classifiers = (found,) if isinstance(found, str) else tuple(found or ())
     ours, sources, ignored = dict[str, Tensor](), dict[str, str](), dict[str, str]()
-    for name, source in plain.items():
+    for name, source in zip(names, tensors, strict=True):
         layer, _, parameter = name.rpartition(".")
         if name in network.removed:
             ignored[source] = "between the last feature map and timm's classifier"
@@ -72,17 +65,19 @@ def rename_timm(tensors: Mapping[str, Tensor], network: TimmBackbone, *, where: 
             ignored[source] = "one of several classifiers"
             continue
         target = f"head.{parameter}" if layer in classifiers else f"{_PREFIX}{name}"
+        if target in ours:
+            raise two_tensors(name, sources[target], source, where=where)
         ours[target], sources[target] = tensors[source], source
     return Renamed(layout, ours, sources, ignored, shifted=None)
 
 
-def _as_timm(plain: Mapping[str, str], names_of_network: Collection[str]) -> dict[str, str]:
-    """EfficientNet-PyTorch's names under timm's, each with the file's; an unknown name stays."""
+def _as_timm(names: Collection[str], names_of_network: Collection[str]) -> list[str]:
+    """EfficientNet-PyTorch's names in timm's words, in the same order; an unknown name stays."""
     blocks = {found[0] for name in names_of_network if (found := re.match(r"blocks\.(\d+)\.(\d+)(?=\.)", name))}
     in_order = sorted(blocks, key=lambda block: [int(number) for number in block.split(".")[1:]])
-    expanding = {name.split(".")[1] for name in plain if "._expand_conv." in name}
-    found_names = {}
-    for name, source in plain.items():
+    expanding = {name.split(".")[1] for name in names if "._expand_conv." in name}
+    found_names = []
+    for name in names:
         parts = name.split(".")
         if parts[0] == "_fc":
             name = ".".join(["classifier", *parts[1:]])
@@ -91,5 +86,5 @@ def _as_timm(plain: Mapping[str, str], names_of_network: Collection[str]) -> dic
         elif parts[0] == "_blocks" and len(parts) > 3 and parts[1].isdigit() and int(parts[1]) < len(in_order):
             layers = _EXPANDING if parts[1] in expanding else _NOT_EXPANDING
             name = ".".join([in_order[int(parts[1])], layers.get(parts[2], parts[2]), *parts[3:]])
-        found_names[name] = source
+        found_names.append(name)
     return found_names

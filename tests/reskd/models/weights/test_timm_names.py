@@ -135,6 +135,14 @@ def test_two_tensors_for_one_place_are_refused(tmp_path: Path) -> None:
         model("timm/resnet18", weights=str(tmp_path / "file.pth"))
 
 
+def test_two_tensors_for_one_place_are_refused_under_other_names_too(tmp_path: Path) -> None:
+    weight = torch.zeros(32, 3, 3, 3)
+    torch.save({"_conv_stem.weight": weight, "conv_stem.weight": weight}, tmp_path / "file.pth")
+    message = r"expected one tensor for conv_stem.weight, found _conv_stem.weight and conv_stem.weight"
+    with pytest.raises(ValueError, match=message):
+        model(LITE0, weights=str(tmp_path / "file.pth"))
+
+
 def test_a_classifier_after_further_layers_is_not_a_head(tmp_path: Path) -> None:
     torch.save(timm.create_model("mobilenetv3_small_050").state_dict(), tmp_path / "file.pth")
     with pytest.raises(ValueError, match=r"found layers of timm/mobilenetv3_small_050 before it \(conv_head.bias\)"):
