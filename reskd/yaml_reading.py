@@ -11,6 +11,7 @@ let 300 bytes stand for gigabytes, so their values are counted.
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -70,7 +71,13 @@ def read_yaml_file(path: Path) -> YamlTree:
         raise ValueError(
             f"{path}: expected text in UTF-8, found another byte at {error.start}; save it as UTF-8."
         ) from None
-    return read_yaml(text, where=str(path))
+    return copy.deepcopy(_read_again(text, str(path)))
+
+
+@functools.lru_cache(maxsize=16)
+def _read_again(text: str, where: str) -> YamlTree:
+    """``read_yaml``, once for each text of a file: a study resolves the same config for each of its runs."""
+    return read_yaml(text, where=where)
 
 
 def read_yaml(text: str, *, where: str) -> YamlTree:

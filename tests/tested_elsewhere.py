@@ -95,7 +95,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "reskd/inference/answers.py": "reskd/commands/test_predict_records.py",
     "reskd/inference/export_clips.py": "reskd/commands/test_export.py",
     "reskd/inference/feature_records.py": "reskd/commands/test_predict_records.py",
-    "reskd/inference/given_files.py": "reskd/commands/test_predict.py",
     "reskd/inference/student.py": "reskd/commands/test_export.py",
     "reskd/inference/videos.py": "reskd/commands/test_predict.py",
     "reskd/losses/config.py": "reskd/losses/test_distillation.py",

@@ -163,15 +163,15 @@ def test_two_runs_do_not_write_one_file(checkpoint: Path, folder: Path, tmp_path
         pass
 
 
-@pytest.mark.parametrize("text", ["0.mp4\n5.mp4\n", "path,label\n0.mp4,left\n5.mp4,up\n", "0.mp4 0\n5.mp4 1\n"])
-def test_a_list_of_any_form_is_answered(text: str, checkpoint: Path, folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "some.txt").write_text(text)
+def test_a_list_is_answered_in_its_order(checkpoint: Path, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "some.txt").write_text("path,label\n5.mp4,up\n0.mp4,left\n")
     output = tmp_path / "answers.csv"
     listed = ["--list", str(tmp_path / "some.txt"), "--root", str(folder)]
     assert run_tool(predict.main, [*arguments(checkpoint, output), *listed]) == 0
-    assert [row["file"] for row in csv.DictReader(output.open())] == [str(folder / "0.mp4"), str(folder / "5.mp4")]
+    named = [str(folder / "5.mp4"), str(folder / "0.mp4")]
+    assert [row["file"] for row in csv.DictReader(output.open())] == named
     lines = bulk.journal_of(output).read_text().splitlines()
-    assert [json.loads(line).get("file") for line in lines[1:]] == [str(folder / "0.mp4"), str(folder / "5.mp4")]
+    assert [json.loads(line).get("file") for line in lines[1:]] == named
 
 
 def test_a_file_without_an_answer_is_tried_again(
