@@ -4,7 +4,7 @@ For other folders:
     bar_charts: Bar, bar_chart, histogram
     chart_files: ChartFile, standalone, write_charts
     html: charts, commands, document, lead, listed, MAX_PAGE_BYTES, section, table, Thumbnail, thumbnails
-    line_charts: finite, line_chart, Points, Reliability, reliability_chart, thinned
+    line_charts: finite, legend, line_chart, Points, Reliability, reliability_chart, thinned
     matrix_chart: matrix_chart
     odd_names: in_markdown, in_picture
     style: LIGHT, matplotlib_style

@@ -18,7 +18,7 @@ _OF_FILES = (
     "svg.chart { background: var(--page); font-family: system-ui, sans-serif; } .chart text.title { font-weight: 600; }"
 )
 _VIEW_BOX = re.compile(r'viewBox="0 0 ([0-9.]+) ([0-9.]+)"')
-_TITLE_LINE = 18
+_TITLE_LINE, _TITLE_LETTER = 18, 1.15 * TEXT_WIDTH  # bold letters are wider
 
 
 class ChartFile(NamedTuple):
@@ -52,7 +52,7 @@ def standalone(svg: str, title: str = "") -> str:
     found = _VIEW_BOX.search(head)
     if title and found:
         width, height = float(found[1]), float(found[2])
-        lines = textwrap.wrap(on_one_line(title), max(int(width / TEXT_WIDTH), 20))
+        lines = textwrap.wrap(on_one_line(title), max(int(width / _TITLE_LETTER), 20))
         room = _TITLE_LINE * len(lines) + 6
         head = _VIEW_BOX.sub(f'viewBox="0 {-room:g} {width:g} {height + room:g}"', head)
         words = [text_at(2, _TITLE_LINE * (place + 1) - room, line, css="title") for place, line in enumerate(lines)]

@@ -47,10 +47,10 @@ def line_chart(title: str, lines: Mapping[str, Points], *, x_title: str, y_title
     if not every:
         return None
     numbers = {name: number for number, name in enumerate(lines)}
-    legend, top = _legend({name: numbers[name] for name in drawn}, css="run")
+    names, top = legend({name: numbers[name] for name in drawn}, css="run")
     x = scale_for([a for a, _ in every], _LEFT, _WIDTH - _RIGHT, margin=0.02)
     y = scale_for([b for _, b in every], top + _HEIGHT - 30 - _BOTTOM, top + 26)
-    parts = [legend, axes(x, y, x_title=x_title, y_title=y_title)]
+    parts = [names, axes(x, y, x_title=x_title, y_title=y_title)]
     for name, points in drawn.items():
         places = [(x.at(a), y.at(b)) for a, b in points]
         parts.append(path_through(places, css=f"run {color_class(numbers[name])}"))
@@ -69,10 +69,10 @@ class Reliability(NamedTuple):
 
 def reliability_chart(title: str, models: Mapping[str, Reliability]) -> Chart:
     """Marks of each model, larger where there are more answers; on the diagonal answers are as right as certain."""
-    legend, top = _legend({name: number for number, name in enumerate(models)}, css="")
+    names, top = legend({name: number for number, name in enumerate(models)})
     x = Scale(0.0, 1.02, _LEFT, _WIDTH - _RIGHT)
     y = Scale(-0.03, 1.03, top + 350 - _BOTTOM, top + 26)
-    parts = [legend, axes(x, y, x_title="score of the best answer", y_title="share that is right")]
+    parts = [names, axes(x, y, x_title="score of the best answer", y_title="share that is right")]
     parts.append(line_between((x.at(0), y.at(0)), (x.at(1), y.at(1)), css="diagonal"))
     for number, (name, one) in enumerate(models.items()):
         most = max(one.size, default=1)
@@ -82,20 +82,20 @@ def reliability_chart(title: str, models: Mapping[str, Reliability]) -> Chart:
     return Chart(title, picture(_WIDTH, y.start + _BOTTOM, *parts, title=title))
 
 
-def _legend(numbers: Mapping[str, int], *, css: str) -> tuple[str, float]:
-    """Names with their marks or lines, and the height they take; a single one needs none."""
+def legend(numbers: Mapping[str, int], *, css: str = "", width: float = _WIDTH) -> tuple[str, float]:
+    """Names with their marks, or with lines of the class ``css``, and the height they take; a single one needs none."""
     if len(numbers) < 2:
         return "", 0.0
     parts, x, y = [], 8.0, 12.0
     for name, number in numbers.items():
         text = shortened(name, _LONGEST_NAME)
-        width = 40 + TEXT_WIDTH * len(text)
-        if x > 8 and x + width > _WIDTH:
+        of_name = 40 + TEXT_WIDTH * len(text)
+        if x > 8 and x + of_name > width:
             x, y = 8.0, y + _LEGEND_LINE
         if css:
             parts.append(path_through([(x, y), (x + 26, y)], css=f"{css} {color_class(number)}"))
         else:
             parts.append(marker(x + 13, y, number))
         parts.append(element("text", element("title", escaped(name)) + escaped(text), x=x + 32, y=y + 4))
-        x += width + 8
+        x += of_name + 8
     return "".join(parts), y + 8

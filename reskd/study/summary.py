@@ -177,6 +177,8 @@ class _Summary:
         is_drawn = self._plan.study.plot_over or any(arm in group.arms for group in self._plan.study.bars)
         return ReportArm(
             name=self._name(arm, condition),
+            arm=arm,
+            condition=", ".join(self._touching(arm, condition)),
             summary=summary,
             num_done=len(done),
             num_planned=len(runs),
@@ -279,9 +281,11 @@ def _notes(plan: StudyPlan) -> tuple[str, ...]:
     notes = [f"The {study.score} list is scored with each run's {study.checkpoint}.pt."]
     if study.pool:
         notes.append(f"The lists of all values of {study.pool} are scored as one: every video counts once.")
+    if axes := [axis for axis in study.axes if axis not in (study.repeat, study.pool)]:
+        notes.append(f"In brackets after an arm are values of the study's axes: {', '.join(axes)}.")
     notes.append(
         "The measured time of the network is that of the fastest run, without reading and decoding. The time from file "
         "to scores is that of one video on one thread of the processor: reading, decoding, the views and the network; "
-        "it is the median over 8 videos of the fastest of 3 times, with the file in memory."
+        "it is the median over 8 videos of the fastest of several times, with the file in memory."
     )
     return tuple(notes)

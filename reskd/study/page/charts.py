@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from reskd.pages.line_charts import finite, thinned
+from reskd.pages.line_charts import finite, legend, thinned
 from reskd.pages.svg import (
     TEXT_WIDTH,
     Chart,
@@ -27,23 +27,18 @@ from reskd.statistics.comparison import Difference
 from reskd.statistics.metrics import Metric
 from reskd.statistics.shown import shown_cost, shown_difference, shown_interval
 from reskd.study.page.data import ReportArm, ReportComparison, StudyReport
+from reskd.study.page.labels import Box, labels_beside, labels_near, width_beside
 
 _WIDTH, _HEIGHT = 450.0, 310.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 14.0, 34.0, 46.0
 _ROW_HEIGHT = 44.0
-_LONGEST_LABEL = 30  # letters
-# Where a label may stand: its middle above or below its mark's, in pixels.
-_LABEL_HEIGHTS = {
-    "start": range(-104, 105, 13),
-    "end": range(-104, 105, 13),
-    "middle": (-14, 16),
-}
-_LEADS_FROM = 13
 _MOST_VALUE_TICKS = 8  # of an axis with a tick at each arm
+_MOST_NAMED = 9  # marks with their whole names; more arms have a legend
+_MOST_BANDS = 4
 
 
 class _Point(NamedTuple):
-    """An arm in a chart: its number among all arms, its place, and the ends of its bar in y."""
+    """An arm in a chart: the number of its mark, its place, the ends of its bar in y, and its label if not its name."""
 
     arm: ReportArm
     number: int
@@ -52,18 +47,7 @@ class _Point(NamedTuple):
     low: float
     high: float
     deviation: float
-
-
-class _Box(NamedTuple):
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-    def overlap(self, other: _Box) -> float:
-        width = min(self.right, other.right) - max(self.left, other.left)
-        height = min(self.bottom, other.bottom) - max(self.top, other.top)
-        return max(width, 0) * max(height, 0)
+    label: str = ""
 
 
 def draw_charts(report: StudyReport) -> list[Chart]:
@@ -92,28 +76,39 @@ def _points(report: StudyReport, attribute: str) -> list[_Point]:
         xs, ends = (
             (found, arm.intervals.get(headline.name, spread)) if attribute == "axis_values" else ([found], spread)
         )
-        values = [headline.scale * value for value in (mean, *ends, deviation or 0)]
-        points += [_Point(arm, number, x, *values) for x in xs if x is not None]
+        y, low, high, deviation = (headline.scale * value for value in (mean, *ends, deviation or 0))
+        points += [_Point(arm, number, x, y, low, high, deviation) for x in xs if x is not None]
     return points
 
 
-def _frame(points: Sequence[_Point]) -> tuple[Scale, Scale]:
-    x = scale_for([point.x for point in points], _LEFT, _WIDTH - _RIGHT, log_allowed=True, margin=0.12)
+def _frame(points: Sequence[_Point], *, top: float = 0, right: float = _RIGHT) -> tuple[Scale, Scale]:
+    """Scales of a picture with ``top`` above the usual and ``right`` beside them."""
+    x = scale_for([point.x for point in points], _LEFT, _WIDTH - right, log_allowed=True, margin=0.12)
     ends = [end for point in points for end in (point.low, point.high)]
-    return x, scale_for(ends, _HEIGHT - _BOTTOM, _TOP)
+    return x, scale_for(ends, top + _HEIGHT - _BOTTOM, top + _TOP)
 
 
 def _draw_scatter(cost: str, x_title: str, headline: Metric, points: Sequence[_Point]) -> Chart | None:
     if not points:
         return None
-    x, y = _frame(points)
     key = f"{headline.title} against {cost}"
     title = f"{key}: {_highest(points)} is highest, {min(points, key=lambda point: point.x).arm.name} costs least"
-    parts = [axes(x, y, x_title=x_title + (", logarithmic" if x.is_log else ""), y_title=_y_title(headline))]
+    kinds = {kind: number for number, kind in enumerate(dict.fromkeys(map(_kind, points)))}
+    names, top = "", 0.0
+    if len(points) > _MOST_NAMED and len(kinds) < len(points):  # a mark for each arm, labelled with the axes' values
+        names, top = legend(kinds, width=_WIDTH)
+        points = [point._replace(number=kinds[_kind(point)], label=point.arm.condition) for point in points]
+    x, y = _frame(points, top=top)
+    parts = [names, axes(x, y, x_title=x_title + (", logarithmic" if x.is_log else ""), y_title=_y_title(headline))]
     parts.append(path_through([(x.at(p.x), y.at(p.y)) for p in _frontier(points)], css="frontier"))
     parts += [_mark(point, x, y, (x_title, headline.title)) for point in points]
-    parts += _labels([(x.at(point.x), y.at(point.y), point.arm.name) for point in points])
-    return Chart(title, picture(_WIDTH, _HEIGHT, *parts, title=title), key=key)
+    within = Box(2, top + 8, _WIDTH - 2, top + _HEIGHT - _BOTTOM)
+    parts += labels_near([(x.at(point.x), y.at(point.y), point.label or point.arm.name) for point in points], within)
+    return Chart(title, picture(_WIDTH, top + _HEIGHT, *parts, title=title), key=key)
+
+
+def _kind(point: _Point) -> str:
+    return point.arm.arm or point.arm.name
 
 
 def _highest(points: Sequence[_Point]) -> str:
@@ -133,22 +128,24 @@ def _frontier(points: Sequence[_Point]) -> list[_Point]:
 def _draw_lines(x_title: str, headline: Metric, points: Sequence[_Point]) -> Chart | None:
     if not points or not x_title:
         return None
-    x, y = _frame(points)
+    names = [point.arm.line or point.arm.name for point in points]
+    x, y = _frame(points, right=width_beside(names))
     key = f"{headline.title} over {x_title}"
     title = f"{key}: {_highest(points)} is highest"
     values = sorted({point.x for point in points})
     ticks = values if len(values) <= _MOST_VALUE_TICKS else None
     parts = [axes(x, y, x_title=x_title, y_title=_y_title(headline), x_ticks=ticks)]
-    ends = []
-    names = [point.arm.line or point.arm.name for point in points]
-    for number, line in enumerate(dict.fromkeys(names)):
+    ends, lines = [], list(dict.fromkeys(names))
+    for number, line in enumerate(lines):
         of_line = sorted((p for p, name in zip(points, names, strict=True) if name == line), key=lambda point: point.x)
-        edge = [(x.at(p.x), y.at(p.high)) for p in of_line] + [(x.at(p.x), y.at(p.low)) for p in reversed(of_line)]
-        parts.append(path_through(edge, css=f"band {color_class(number)}"))
+        if len(lines) <= _MOST_BANDS:
+            edge = [(x.at(p.x), y.at(p.high)) for p in of_line] + [(x.at(p.x), y.at(p.low)) for p in reversed(of_line)]
+            parts.append(path_through(edge, css=f"band {color_class(number)}"))
         parts.append(path_through([(x.at(p.x), y.at(p.y)) for p in of_line], css=f"line {color_class(number)}"))
         parts += [_mark(point._replace(number=number), x, y, (x_title, headline.title)) for point in of_line]
         ends.append((x.at(of_line[-1].x), y.at(of_line[-1].y), line))
-    return Chart(title, picture(_WIDTH, _HEIGHT, *parts, *_labels(ends), title=title), key=key)
+    parts += labels_beside(ends, Box(_LEFT, _TOP, x.end, _HEIGHT - _BOTTOM))
+    return Chart(title, picture(_WIDTH, _HEIGHT, *parts, title=title), key=key)
 
 
 def _y_title(headline: Metric) -> str:
@@ -162,37 +159,6 @@ def _mark(point: _Point, x: Scale, y: Scale, titles: tuple[str, str]) -> str:
     tip = f"{point.arm.name}: {height}, {cost}"
     bar = line_between((place, y.at(point.low)), (place, y.at(point.high)), css=css) if point.high > point.low else ""
     return bar + marker(place, y.at(point.y), point.number, tip=tip)
-
-
-def _labels(places: Sequence[tuple[float, float, str]]) -> list[str]:
-    """A label near each place, where it hides the least of other marks and labels; a line leads to one further off."""
-    taken = [_Box(x - 6, y - 6, x + 6, y + 6) for x, y, _ in places]
-    labels = []
-    for x, y, name in places:
-        text = shortened(name, _LONGEST_LABEL)
-        width = TEXT_WIDTH * len(text)
-        lefts = {"start": x + 9, "end": x - 9 - width, "middle": x - width / 2}
-        anchor, dy, box = min(
-            (
-                (anchor, dy, _Box(lefts[anchor], y + dy - 7, lefts[anchor] + width, y + dy + 7))
-                for anchor, heights in _LABEL_HEIGHTS.items()
-                for dy in heights
-            ),
-            key=lambda one: 10 * _hidden(one[2], taken) + abs(one[1]),
-        )
-        taken.append(box)
-        edge = {"start": box.left, "end": box.right, "middle": x}[anchor]
-        if abs(dy) > _LEADS_FROM and anchor != "middle":
-            labels.append(line_between((x, y), (edge, y + dy), css="leader"))
-        labels.append(text_at(edge, y + dy + 4, text, css="label", anchor=anchor))
-    return labels
-
-
-def _hidden(box: _Box, taken: Sequence[_Box]) -> float:
-    """The area that a label hides, and a large one for what stands outside the picture."""
-    outside = max(2 - box.left, 0) + max(box.right - _WIDTH + 2, 0) + max(8 - box.top, 0)
-    outside += max(box.bottom - (_HEIGHT - _BOTTOM), 0)
-    return sum(box.overlap(other) for other in taken) + 1000 * outside
 
 
 def _draw_forest(metric: Metric, rows: Sequence[ReportComparison]) -> Chart | None:

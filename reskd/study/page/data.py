@@ -17,6 +17,7 @@ class ReportArm:
     """One arm of a study.
 
     Attributes:
+        name: with ``condition``, such as "student (2, 64)".
         summary: of its finished runs; None if there is none.
         num_done, num_planned: runs, over seeds and splits.
         gflops_per_video: 10^9 floating-point operations; a multiply-add counts as two.
@@ -27,6 +28,8 @@ class ReportArm:
         intervals: name of a metric -> (low, high) of its mean, where bars or lines show the arm.
         line: arms with an axis value and the same name here are joined by a line; "" joins none.
         curves: one a run, of ``StudyReport.curve_title``.
+        arm: the name without the values of axes.
+        condition: values of the axes that its runs depend on, such as "2, 64".
     """
 
     name: str
@@ -40,6 +43,8 @@ class ReportArm:
     curves: tuple[Curve, ...] = ()
     ms_from_file: float | None = None
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    arm: str = ""
+    condition: str = ""
 
 
 @dataclass(frozen=True)

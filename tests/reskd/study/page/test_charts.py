@@ -105,6 +105,32 @@ def test_a_dozen_arms_of_one_cost_have_labels_that_can_be_read_and_lines_to_thos
     assert len(labels) == 12 and any(node.get("class") == "leader" for node in drawn.iter("line"))
 
 
+def test_many_conditions_of_two_arms_have_a_mark_for_each_arm_and_values_as_labels() -> None:
+    arms = tuple(
+        ReportArm(f"{arm} ({size})", summary(0.5 + 0.02 * size), 1, 1, float(size), arm=arm, condition=str(size))
+        for arm in ("baseline", "student")
+        for size in range(1, 6)
+    )
+    chart = draw_charts(study(arms=arms, comparisons=()))[0]
+    assert {"baseline", "student"} <= set(tips(chart)) and "student (3)" not in texts(chart)
+    tree = ElementTree.fromstring(chart.svg)
+    labels = sorted(node.text or "" for node in tree.iter("text") if node.get("class") == "label")
+    assert labels == sorted("12345" * 2)
+    assert {node.get("class") for node in tree.iter("circle")} == {"mark c0"}  # of the legend too
+    assert {node.get("class") for node in tree.iter("rect")} == {"mark c1"}
+
+
+def test_many_lines_have_no_bands() -> None:
+    arms = tuple(
+        ReportArm(f"arm {n} ({size})", summary(0.1 * n), 1, 1, axis_values=(size,), line=f"arm {n}")
+        for n in range(1, 6)
+        for size in (32.0, 64.0)
+    )
+    drawn = ElementTree.fromstring(draw_charts(study(arms=arms, comparisons=(), axis_title="size"))[0].svg)
+    css = [node.get("class") or "" for node in drawn.iter("path")]
+    assert sum(one.startswith("line") for one in css) == 5 and not any("band" in one for one in css)
+
+
 def test_a_forest_shows_each_comparison_with_its_interval_and_seeds() -> None:
     chart = by_title()["Differences in top-1, with intervals"]
     assert texts(chart).count("+3.1 (0.8 to 5.2), better") == 2
