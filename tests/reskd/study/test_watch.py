@@ -75,7 +75,8 @@ def test_a_study_tells_of_its_runs_while_they_work(tmp_path: Path, monkeypatch: 
         for item in items:
             if ready(item):
                 begun(plan, item.arm, str(item.config.seed), '{"step": 1, "train/epoch": 0.5}\n')
-                _wait_until(lambda item=item: any(line.startswith(f"{item.arm} {item.config.seed}: ") for line in told))
+                named = f"{item.arm} {item.config.seed}: epoch"  # "starting" may come before the line is written
+                _wait_until(lambda named=named: any(line.startswith(named) for line in told))
                 (item.folder / LOCK_NAME).unlink()
                 yield item, None
 
