@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,10 @@ def _wait_until(condition: Callable[[], bool]) -> None:
     raise AssertionError("nothing came in 30 s")
 
 
+def _is_there(lines: list[str], start: str) -> bool:
+    return any(line.startswith(start) for line in lines)
+
+
 def test_a_study_tells_of_its_runs_while_they_work(tmp_path: Path, monkeypatch: Any) -> None:
     plan, told, shown = plan_study(tiny_study(tmp_path)), list[str](), list[tuple[int, int]]()
     monkeypatch.setattr("reskd.study.watch.watching.__wrapped__.__kwdefaults__", {"every_s": 0.01})
@@ -75,8 +80,8 @@ def test_a_study_tells_of_its_runs_while_they_work(tmp_path: Path, monkeypatch: 
         for item in items:
             if ready(item):
                 begun(plan, item.arm, str(item.config.seed), '{"step": 1, "train/epoch": 0.5}\n')
-                named = f"{item.arm} {item.config.seed}: epoch"  # "starting" may come before the line is written
-                _wait_until(lambda named=named: any(line.startswith(named) for line in told))
+                start = f"{item.arm} {item.config.seed}: epoch "  # "starting" may come before the line is written
+                _wait_until(partial(_is_there, told, start))
                 (item.folder / LOCK_NAME).unlink()
                 yield item, None
 
