@@ -71,12 +71,12 @@ def read_yaml_file(path: Path) -> YamlTree:
         raise ValueError(
             f"{path}: expected text in UTF-8, found another byte at {error.start}; save it as UTF-8."
         ) from None
-    return copy.deepcopy(_read_again(text, str(path)))
+    return copy.deepcopy(_read_once(text, str(path)))
 
 
 @functools.lru_cache(maxsize=16)
-def _read_again(text: str, where: str) -> YamlTree:
-    """``read_yaml``, once for each text of a file: a study resolves the same config for each of its runs."""
+def _read_once(text: str, where: str) -> YamlTree:
+    """``read_yaml`` of a file's text, which is kept: a study resolves the same config for each of its runs."""
     return read_yaml(text, where=where)
 
 

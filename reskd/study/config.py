@@ -210,6 +210,11 @@ class StudyConfig(StrictConfig):
             yield f"compare.{number}.at", one.at
             yield f"compare.{number}.over_at", one.over_at
 
+    @property
+    def condition_axes(self) -> list[str]:
+        """The axes that are neither repeated nor pooled: results at each of their values are results of their own."""
+        return [axis for axis in self.axes if axis not in (self.repeat, self.pool)]
+
     def settings_of(self, axis: str, name: str) -> Settings:
         """The settings of one value of an axis."""
         found = self.axes[axis][name]

@@ -75,8 +75,8 @@ class StudyPlan:
 
     def condition(self, cell: tuple[str, ...]) -> tuple[str, ...]:
         """The values of a cell on the axes that are neither repeated nor pooled."""
-        together = (self.study.repeat, self.study.pool)
-        return tuple(value for axis, value in zip(self.study.axes, cell, strict=True) if axis not in together)
+        kept = self.study.condition_axes
+        return tuple(value for axis, value in zip(self.study.axes, cell, strict=True) if axis in kept)
 
     def in_order(self) -> list[PlannedRun]:
         """The runs of the first value of the repeated axis, then those of the next; each after the runs that it needs.

@@ -13,7 +13,7 @@ from reskd.statistics.predictions import Predictions, join_predictions
 from reskd.study.answer_times import KEY as TIME_FROM_FILE
 from reskd.study.compared_cells import compared_cells
 from reskd.study.config import BarsConfig, ComparisonConfig, StudyConfig
-from reskd.study.page.data import FailedRun, ReportArm, ReportBars, ReportComparison, ReportGap, StudyReport
+from reskd.study.page.data import FailedRun, ReportArm, ReportBars, ReportComparison, ReportGap, StudyReport, arm_at
 from reskd.study.plan import PlannedRun, StudyPlan
 from reskd.study.scores import RunScores, read_scores
 from reskd.study.work import DIVERGED, DONE, scores_path
@@ -76,7 +76,7 @@ class _Summary:
     def __init__(self, plan: StudyPlan, rows: Rows) -> None:
         self._plan, self._rows = plan, rows
         self._axes = list(plan.study.axes)
-        self._others = [axis for axis in self._axes if axis not in (plan.study.repeat, plan.study.pool)]
+        self._others = plan.study.condition_axes
         self.arm_names = list(dict.fromkeys(arm for arm, _ in plan.cells))
         self.conditions = list(dict.fromkeys(plan.condition(cell) for _, cell in plan.cells))
         self._runs = self._group_runs()
@@ -159,8 +159,7 @@ class _Summary:
         return [{seed: one[seed] for seed in first.values()} for one in found]
 
     def _name(self, arm: str, condition: Condition) -> str:
-        touching = self._touching(arm, condition)
-        return f"{arm} ({', '.join(touching)})" if touching else arm
+        return arm_at(arm, self._touching(arm, condition))
 
     def arm(self, arm: str, condition: Condition) -> ReportArm | None:
         """The row of an arm; None if it has no run at this condition."""
@@ -176,9 +175,8 @@ class _Summary:
         times = [row[TIME_FROM_FILE] for row in found if TIME_FROM_FILE in row]
         is_drawn = self._plan.study.plot_over or any(arm in group.arms for group in self._plan.study.bars)
         return ReportArm(
-            name=self._name(arm, condition),
             arm=arm,
-            condition=", ".join(self._touching(arm, condition)),
+            values=self._touching(arm, condition),
             summary=summary,
             num_done=len(done),
             num_planned=len(runs),
@@ -195,8 +193,7 @@ class _Summary:
         """The arm and its values on the axes other than the plotted one: what a line of the chart joins."""
         if (axis := self._plan.study.plot_over) is None:
             return ""
-        values = [condition[other] for other in self._touched[arm] if self._others[other] != axis]
-        return f"{arm} ({', '.join(values)})" if values else arm
+        return arm_at(arm, [condition[other] for other in self._touched[arm] if self._others[other] != axis])
 
     def _axis_values(self, arm: str, condition: Condition) -> tuple[float, ...]:
         """The values of the plotted axis at which these runs of the arm stand."""
@@ -281,7 +278,7 @@ def _notes(plan: StudyPlan) -> tuple[str, ...]:
     notes = [f"The {study.score} list is scored with each run's {study.checkpoint}.pt."]
     if study.pool:
         notes.append(f"The lists of all values of {study.pool} are scored as one: every video counts once.")
-    if axes := [axis for axis in study.axes if axis not in (study.repeat, study.pool)]:
+    if axes := study.condition_axes:
         notes.append(f"In brackets after an arm are values of the study's axes: {', '.join(axes)}.")
     notes.append(
         "The measured time of the network is that of the fastest run, without reading and decoding. The time from file "

@@ -38,7 +38,7 @@ _MOST_BANDS = 4
 
 
 class _Point(NamedTuple):
-    """An arm in a chart: the number of its mark, its place, the ends of its bar in y, and its label if not its name."""
+    """An arm in a chart: the number of its mark, its place, and the ends of its bar in y."""
 
     arm: ReportArm
     number: int
@@ -47,7 +47,6 @@ class _Point(NamedTuple):
     low: float
     high: float
     deviation: float
-    label: str = ""
 
 
 def draw_charts(report: StudyReport) -> list[Chart]:
@@ -93,22 +92,19 @@ def _draw_scatter(cost: str, x_title: str, headline: Metric, points: Sequence[_P
         return None
     key = f"{headline.title} against {cost}"
     title = f"{key}: {_highest(points)} is highest, {min(points, key=lambda point: point.x).arm.name} costs least"
-    kinds = {kind: number for number, kind in enumerate(dict.fromkeys(map(_kind, points)))}
-    names, top = "", 0.0
-    if len(points) > _MOST_NAMED and len(kinds) < len(points):  # a mark for each arm, labelled with the axes' values
-        names, top = legend(kinds, width=_WIDTH)
-        points = [point._replace(number=kinds[_kind(point)], label=point.arm.condition) for point in points]
+    arms = {arm: number for number, arm in enumerate(dict.fromkeys(point.arm.arm for point in points))}
+    names, top, labels = "", 0.0, [point.arm.name for point in points]
+    if len(points) > _MOST_NAMED and len(arms) < len(points):  # a mark for each arm, labelled with the axes' values
+        names, top = legend(arms, width=_WIDTH)
+        points = [point._replace(number=arms[point.arm.arm]) for point in points]
+        labels = [", ".join(point.arm.values) or point.arm.name for point in points]
     x, y = _frame(points, top=top)
     parts = [names, axes(x, y, x_title=x_title + (", logarithmic" if x.is_log else ""), y_title=_y_title(headline))]
     parts.append(path_through([(x.at(p.x), y.at(p.y)) for p in _frontier(points)], css="frontier"))
     parts += [_mark(point, x, y, (x_title, headline.title)) for point in points]
-    within = Box(2, top + 8, _WIDTH - 2, top + _HEIGHT - _BOTTOM)
-    parts += labels_near([(x.at(point.x), y.at(point.y), point.label or point.arm.name) for point in points], within)
+    places = [(x.at(point.x), y.at(point.y), label) for point, label in zip(points, labels, strict=True)]
+    parts += labels_near(places, Box(2, top + 8, _WIDTH - 2, top + _HEIGHT - _BOTTOM))
     return Chart(title, picture(_WIDTH, top + _HEIGHT, *parts, title=title), key=key)
-
-
-def _kind(point: _Point) -> str:
-    return point.arm.arm or point.arm.name
 
 
 def _highest(points: Sequence[_Point]) -> str:

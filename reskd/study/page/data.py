@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,12 +12,16 @@ from reskd.statistics.metrics import METRICS, ArmSummary, Metric
 Curve = tuple[tuple[float, float], ...]  # of one run: (epoch, metric)
 
 
+def arm_at(arm: str, values: Sequence[str]) -> str:
+    """The name of an arm at values of the study's axes, such as "student (2, 64)"."""
+    return f"{arm} ({', '.join(values)})" if values else arm
+
+
 @dataclass(frozen=True)
 class ReportArm:
     """One arm of a study.
 
     Attributes:
-        name: with ``condition``, such as "student (2, 64)".
         summary: of its finished runs; None if there is none.
         num_done, num_planned: runs, over seeds and splits.
         gflops_per_video: 10^9 floating-point operations; a multiply-add counts as two.
@@ -28,11 +32,10 @@ class ReportArm:
         intervals: name of a metric -> (low, high) of its mean, where bars or lines show the arm.
         line: arms with an axis value and the same name here are joined by a line; "" joins none.
         curves: one a run, of ``StudyReport.curve_title``.
-        arm: the name without the values of axes.
-        condition: values of the axes that its runs depend on, such as "2, 64".
+        values: of the axes that its runs depend on, such as ("2", "64").
     """
 
-    name: str
+    arm: str
     summary: ArmSummary | None
     num_done: int
     num_planned: int
@@ -43,8 +46,11 @@ class ReportArm:
     curves: tuple[Curve, ...] = ()
     ms_from_file: float | None = None
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    arm: str = ""
-    condition: str = ""
+    values: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return arm_at(self.arm, self.values)
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def study(**changed: Any) -> StudyReport:
         title="pixels & frames",
         arms=(
             student,
-            replace(student, name="baseline", summary=summary(0.769), line="baselines"),
+            replace(student, arm="baseline", summary=summary(0.769), line="baselines"),
             ReportArm("teacher", summary(0.9, seeds=1), 3, 3, 123.4, 41.0, (224,), "teacher"),
             ReportArm(ODD, summary(0.7), 2, 6, 2.2, 5.0, (56,), "students", intervals={"top1": (0.66, 0.75)}),
             ReportArm("not run", None, 0, 6),

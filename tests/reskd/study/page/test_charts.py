@@ -107,7 +107,7 @@ def test_a_dozen_arms_of_one_cost_have_labels_that_can_be_read_and_lines_to_thos
 
 def test_many_conditions_of_two_arms_have_a_mark_for_each_arm_and_values_as_labels() -> None:
     arms = tuple(
-        ReportArm(f"{arm} ({size})", summary(0.5 + 0.02 * size), 1, 1, float(size), arm=arm, condition=str(size))
+        ReportArm(arm, summary(0.5 + 0.02 * size), 1, 1, float(size), values=(str(size),))
         for arm in ("baseline", "student")
         for size in range(1, 6)
     )
