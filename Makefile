@@ -13,7 +13,7 @@ PYTEST := OMP_NUM_THREADS=$(or $(OMP_NUM_THREADS),1) $(PY) -m pytest
 # repeat the test that killed it, and after some more deaths wait for ever.
 PYTEST_FLAGS ?= -q -n 2 --dist loadfile --max-worker-restart 0
 # Tests whose results depend on the processor's vector instructions: operators, losses, networks and what is exported.
-# Several processes compute as one does; files of weights are only read; the GPU's kernels, as C++ too, use none of them;
+# Several processes compute as one does; files of weights are only read and the registry only builds; the GPU's kernels, as C++ too, use none of them;
 # tests of training compare runs with one another.
 NUMERICAL_TESTS := $(addprefix tests/reskd/,ops losses models/backbones models/families inference/test_export.py) \
                    --ignore-glob='*native_cuda*' -k "not ranks and not process and not registry"
