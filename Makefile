@@ -12,11 +12,10 @@ PYTEST := OMP_NUM_THREADS=$(or $(OMP_NUM_THREADS),1) $(PY) -m pytest
 # Two processes, each a file at a time: fixtures of a file are made once. One that dies is not replaced: pytest-xdist would
 # repeat the test that killed it, and after some more deaths wait for ever.
 PYTEST_FLAGS ?= -q -n 2 --dist loadfile --max-worker-restart 0
-# Tests whose results depend on the processor's vector instructions: operators, losses, networks and what is exported.
-# Several processes compute as one does; files of weights are only read and the registry only builds; the GPU's kernels, as C++ too, use none of them;
-# tests of training compare runs with one another.
-NUMERICAL_TESTS := $(addprefix tests/reskd/,ops losses models/backbones models/families inference/test_export.py) \
-                   --ignore-glob='*native_cuda*' -k "not ranks and not process and not registry"
+# Tests whose results depend on the processor's vector instructions; several processes compute as one does, and the GPU's
+# kernels, as C++ too, use none of them.
+NUMERICAL_TESTS := $(addprefix tests/reskd/,models losses training inference/test_export.py ops) \
+                   --ignore-glob='*distributed*' --ignore-glob='*native_cuda*' -k "not ranks and not process"
 CXX_FILES := $(wildcard reskd/csrc/*.* reskd/csrc/*/*.* tests/reskd/ops/*.cpp)
 INPUTS := setup.py pyproject.toml reskd/environment.py $(wildcard requirements/*.txt) \
           $(wildcard reskd/csrc/*.* reskd/csrc/*/*.*)
@@ -69,7 +68,7 @@ test: install  ## all tests with the newest tested versions
 	$(PYTEST) $(PYTEST_FLAGS)
 
 # torch.compile's cache does not tell the instruction sets apart, so each has its own.
-test-sse: install  ## tests of operators, losses, networks and export as on a processor without AVX
+test-sse: install  ## tests of networks, losses, training and export as on a processor without AVX
 	ONEDNN_MAX_CPU_ISA=SSE41 ATEN_CPU_CAPABILITY=default TORCHINDUCTOR_CACHE_DIR=$(VENV)/inductor-sse $(PYTEST) $(PYTEST_FLAGS) $(NUMERICAL_TESTS)
 
 test-avx2: install  ## the same as on a processor without AVX-512
