@@ -34,7 +34,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "dali_pipes/decode/live.py": "dali_pipes/single_pass/test_live_windows.py",
     "dali_pipes/single_pass/triton_pipeline.py": "reskd/inference/deployment/test_triton.py",
     "reskd/inference/bulk_journal.py": "reskd/inference/test_bulk.py",
-    "reskd/inference/one_pass.py": "reskd/commands/test_predict.py",
     "dali_pipes/annotations/file_walk.py": "dali_pipes/annotations/test_class_folders.py",
     "dali_pipes/annotations/list_text.py": "dali_pipes/annotations/test_csv_lists.py",
     "dali_pipes/annotations/listed_video.py": "dali_pipes/annotations/test_line_lists.py",

@@ -2,7 +2,7 @@
 
 For other folders:
     live_windows: LiveWindows, without_password
-    test_views: read_test_views, VideoViews, ViewsRule
+    test_views: read_numbered, VideoViews, ViewsRule
     window_reader: read_pictures, read_windows, ReadingNotes, UnreadableVideoError
     triton_pipeline: INPUT, OUTPUT, run_pipeline, ViewSteps, write_pipeline
     windows: WindowClip, WindowRule

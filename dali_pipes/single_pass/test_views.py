@@ -92,6 +92,14 @@ def read_test_views(rule: ViewsRule, path: str) -> VideoViews:
     return VideoViews(video_info, frames_VTHWC, valid_VT, num_decodes)
 
 
+def read_numbered(rule: ViewsRule, item: tuple[int, str]) -> VideoViews:
+    """As ``read_test_views`` for the path of (number, path): what a worker does in a list that may name a path twice.
+
+    It is here, as a worker imports the module of its function, and this one needs no torch.
+    """
+    return read_test_views(rule, item[1])
+
+
 class _Keeper:
     """Renders the wanted frames of a decode as they pass; the rest is not kept."""
 

