@@ -249,8 +249,10 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
         raise ValueError(f"{path}: expected the settings of a study, found {shown(tree)}.")
     files = [ConfigFile(path, tree, lines)]
     if overrides:
-        files.insert(0, ConfigFile(path, read_settings(overrides, where=str(path), dotted=_DOTTED)))
+        given = read_settings(overrides, where=str(path), dotted=_DOTTED)
+        files.insert(0, ConfigFile(path, given))
         tree = read_settings(overrides, where=str(path), over=tree, dotted=_DOTTED)
+        _fit_quick(tree, given)
     try:
         study = StudyConfig.model_validate(tree)
     except ValidationError as error:
@@ -258,6 +260,18 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
         sentences = (f"{name_source(fault.keys, files, where=str(path))}: {fault.sentence}" for fault in faults)
         raise ValueError("\n".join(sentences)) from None
     return study.model_copy(update={"config": path.parent / study.config})
+
+
+def _fit_quick(tree: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """Limit quick.axes to the values that the command line left of an axis; all of them if the file named none."""
+    axes, quick = given.get("axes"), tree.get("quick")
+    if not isinstance(axes, dict) or not isinstance(quick, dict) or not isinstance(quick.get("axes"), dict):
+        return
+    asked = given.get("quick", {})
+    for axis in axes.keys() & quick["axes"].keys() - asked.get("axes", {}).keys():
+        values, names = tree["axes"][axis], quick["axes"][axis]
+        if isinstance(values, (list, dict)) and isinstance(names, list):
+            quick["axes"][axis] = _kept(list(map(str, names)), list(map(str, values)))
 
 
 def _check_number(name: str) -> None:

@@ -29,6 +29,19 @@ def test_settings_of_the_command_line_replace_those_of_the_file(tmp_path: Path) 
     assert study.config == tmp_path / "arms.yaml"
 
 
+@pytest.mark.parametrize(
+    "given, kept",
+    [
+        (["axes.seed=[2,3]"], ["2", "3"]),
+        (["axes.seed=[1,3]"], ["1"]),
+        (["axes.seed=[2,3]", "quick.axes.seed=['3']"], ["3"]),
+    ],
+)
+def test_the_quick_size_follows_an_axis_of_the_command_line(tmp_path: Path, given: list[str], kept: list[str]) -> None:
+    path = write_study(tmp_path, quick={"axes": {"seed": ["1"]}})
+    assert load_study(path, given).quick.axes == {"seed": kept}
+
+
 def test_the_quick_size_keeps_the_named_values_under_another_name(tmp_path: Path) -> None:
     quick = {"axes": {"seed": ["2"]}, "settings": {"training.epochs": 1}}
     study = tiny_study(tmp_path, quick=quick, only={"student": {"seed": ["1"]}}).quickened()
